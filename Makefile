@@ -1,0 +1,62 @@
+# `make demo` and `make test` set themselves up. No root, no Redis, no API key.
+.PHONY: help setup demo up test lint bench lock clean
+
+# The newest tried Python that is at least 3.11; `make PYTHON=python3.12 ...` overrides it.
+PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python3.14; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
+BIN := .venv/bin
+PIP := $(BIN)/pip --disable-pip-version-check --quiet
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
+
+setup: .venv/.installed ## create .venv and install the locked dependencies
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "Deedbox needs Python 3.11 or later, and none was found; install it, or name it: make PYTHON=/path/to/python3.12 setup"; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "Python could not make a virtual environment; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+
+.venv/.installed: requirements.txt pyproject.toml | .venv/bin/python
+	@echo "Installing the locked dependencies into .venv ..."
+	@$(PIP) install --require-hashes -r requirements.txt
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.installed-dev: requirements-dev.txt .venv/.installed
+	@echo "Installing the development tools into .venv ..."
+	@$(PIP) install --require-hashes -r requirements-dev.txt
+	@touch $@
+
+.venv/.installed-bench: requirements-bench.txt .venv/.installed
+	@echo "Installing the peers that the benchmark measures against ..."
+	@$(PIP) install --require-hashes -r requirements-bench.txt
+	@touch $@
+
+demo: setup ## run the main job end to end against a simulated Dropbox Sign
+	@$(BIN)/deedbox demo
+
+up: setup ## start the pipeline and stay (reads the environment and .env)
+	@$(BIN)/deedbox up
+
+lint: .venv/.installed-dev ## ruff, mypy strict, import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+test: .venv/.installed-dev lint ## lint, then every test
+	@$(BIN)/pytest
+
+bench: .venv/.installed-bench ## measure against Flask + RQ and Flask + Celery, side by side
+	@$(BIN)/python -m tests.bench
+
+lock: .venv/.installed-dev ## resolve the dependencies again
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --upgrade \
+		--python-version 3.11 --extra embedded --extra build pyproject.toml -o requirements.txt
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --upgrade \
+		--python-version 3.11 --extra embedded --extra build --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --upgrade \
+		--python-version 3.11 --extra embedded --extra build --extra bench -c requirements.txt pyproject.toml -o requirements-bench.txt
+
+clean: ## remove the virtual environment and caches; var/ (data!) stays
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

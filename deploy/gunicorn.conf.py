@@ -1,0 +1,10 @@
+# ruff: noqa: INP001 - read by gunicorn, not imported
+"""gunicorn -c deploy/gunicorn.conf.py ingress.wsgi:app; the same values as ``python -m ingress``."""
+
+from __future__ import annotations
+
+import os
+
+from ingress.server import gunicorn_conf
+
+globals().update(gunicorn_conf(os.environ))

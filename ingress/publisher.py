@@ -1,0 +1,159 @@
+"""Hands a callback to the broker, and returns only when the broker has it.
+
+Every wait is bounded, so that a broker that is down, slow or silent costs a request about a second. A publish
+that timed out is *unknown*, not undelivered: the broker may still take it. Whoever tries again relies on the
+fingerprint downstream to merge the two.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import kombu
+from kombu.pools import ProducerPool
+
+from shared import keys, topology
+from shared.core.envelope import Envelope
+from shared.core.errors import Unavailable
+
+ACQUIRE_TIMEOUT_S: Final = 0.3
+"""Longest wait for a producer. With as many producers as threads nobody waits."""
+
+DEFAULT_LIMIT: Final = 64
+"""Producers per process when the number of threads is not known; they are made when first needed."""
+
+_CODE: Final = re.compile(r"[A-Z]{2,20}\b", re.ASCII)
+"""How Redis begins an error: OOM, NOAUTH, READONLY."""
+
+_DECLARED: Final = "deedbox.topology"
+"""Mark in a connection's set of declared entities, which kombu empties whenever it connects anew."""
+
+
+class Publisher:
+    """Publishes envelopes to the raw queue; safe for threads, and may be built before a fork.
+
+    Connections open on first use and belong to the process that opened them: an AMQP connection inherited
+    through ``fork`` would hang parent and child alike. The pool is our own, not kombu's global one, whose
+    limit is a setting of the application that we may be mounted in.
+    """
+
+    def __init__(self, url: str, limit: int = DEFAULT_LIMIT) -> None:
+        """``url``: kombu's broker URL(s). ``limit``: producers per process, at least the number of threads."""
+        self._url = url
+        self._limit = limit
+        self._amqp = topology.is_amqp(url)
+        self._policy = topology.retry_policy(url)
+        self._confirm_timeout_s = topology.confirm_timeout_s(url)
+        self._lock = threading.Lock()
+        self._pool: ProducerPool | None = None
+        self._slots = threading.BoundedSemaphore(limit)
+        self._pid = -1
+
+    def publish(self, envelope: Envelope) -> None:
+        """Publish one envelope; on return the broker has confirmed it.
+
+        Raises Unavailable within 2 s for every state of the broker; the envelope may then have arrived or not.
+        """
+        with self._producer() as producer:
+            self._declare_once(producer.__connection__)
+            producer.publish(
+                envelope.body,
+                exchange="",
+                routing_key=keys.RAW_QUEUE,
+                headers=envelope.headers(),
+                content_type="application/octet-stream",
+                content_encoding="binary",
+                delivery_mode="persistent",
+                retry=True,
+                # A copy: kombu writes the policy of a call into the connection's options. The same values are
+                # there already, because other ones would change how the next connect behaves.
+                retry_policy=dict(self._policy),
+                # A publish to a queue that is gone is confirmed all the same; only `mandatory` tells.
+                mandatory=self._amqp,
+                confirm_timeout=self._confirm_timeout_s,
+            )
+
+    def ping(self) -> None:
+        """Check that the broker can be reached, with a connection of its own. Raises Unavailable within 2 s.
+
+        Not one of the pool's: readiness must not depend on how busy this process is.
+        """
+        connection = topology.connect(self._url)
+        try:
+            topology.declare(connection)
+            _ = connection.default_channel
+        except Exception as error:  # noqa: BLE001 - transports raise whatever their client library raises
+            raise Unavailable(f"the broker cannot be reached ({cause(error)})") from None
+        finally:
+            connection.collect()
+
+    def close(self) -> None:
+        """Close this process's connections; a later publish opens new ones."""
+        with self._lock:
+            pool, self._pool = self._pool, None
+            if pool is not None and self._pid == os.getpid():
+                pool.force_close_all()
+                pool.connections.force_close_all()
+
+    @contextmanager
+    def _producer(self) -> Iterator[Any]:
+        """Lend a producer. Whatever goes wrong with it becomes Unavailable, and its connection is discarded.
+
+        Discarded always: py-amqp takes any ack for the confirm that it waits for, so on a connection whose
+        confirm timed out, the late ack would confirm the next message, which the broker may have refused.
+        """
+        pool, slots = self._pools()
+        # kombu's pool waits for a connection without a limit once more threads ask than it has.
+        if not slots.acquire(timeout=ACQUIRE_TIMEOUT_S):
+            raise Unavailable("all connections to the broker are busy")
+        try:
+            producer = pool.acquire(block=True, timeout=ACQUIRE_TIMEOUT_S)
+            try:
+                yield producer
+            except Exception:
+                producer.__connection__.collect()
+                raise
+            finally:
+                producer.release()
+        except Exception as error:  # noqa: BLE001 - transports raise whatever their client library raises
+            raise Unavailable(f"the broker did not confirm ({cause(error)})") from None
+        finally:
+            slots.release()
+
+    def _pools(self) -> tuple[ProducerPool, threading.BoundedSemaphore]:
+        if self._pid != os.getpid() or self._pool is None:
+            with self._lock:
+                if self._pid != os.getpid() or self._pool is None:
+                    connections = topology.connect(self._url).Pool(limit=self._limit)
+                    self._slots = threading.BoundedSemaphore(self._limit)
+                    self._pool = ProducerPool(connections, limit=self._limit)
+                    self._pid = os.getpid()
+        return self._pool, self._slots
+
+    def _declare_once(self, connection: kombu.Connection) -> None:
+        """Declare the queues on a connection's first publish: AMQP loses what it cannot route."""
+        if not self._amqp or _DECLARED in connection.declared_entities:
+            return
+        topology.declare(connection)
+        connection.declared_entities.add(_DECLARED)
+
+
+def cause(error: BaseException) -> str:
+    """Name what is behind an error, for a log line: a type, and the broker's error code if it has one.
+
+    Not the text: it can hold the broker's address and what was being sent.
+    """
+    chain = [error]
+    while (inner := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(inner)
+    meant = error
+    while meant.__cause__ is not None:  # unlike a context, which is only what was being handled
+        meant = meant.__cause__
+    named = next((link for link in chain if isinstance(link, OSError)), meant)
+    code = _CODE.match(str(named))
+    return type(named).__name__ + (f" {code.group()}" if code else "")

@@ -1,0 +1,28 @@
+"""``gunicorn -c deploy/gunicorn.conf.py ingress.wsgi:app``: the application under a server of your own.
+
+``app`` is built when it is first asked for, not on import: importing a module must not need settings.
+"""
+
+from __future__ import annotations
+
+import os
+
+from flask import Flask
+
+from ingress.app import create_app
+from shared import logs
+from shared.settings import Settings
+
+
+def build() -> Flask:
+    """Build the application from the environment. Raises SettingsError."""
+    settings = Settings.load(os.environ)
+    logs.configure(settings.log_format, "web")
+    return create_app(settings)
+
+
+def __getattr__(name: str) -> Flask:
+    if name != "app":
+        raise AttributeError(name)
+    app = globals()["app"] = build()
+    return app

@@ -1,0 +1,104 @@
+"""Which Redis and which broker, and clients for them with every wait bounded.
+
+redis-py's two constructors differ by default: ``from_url`` never retries, so a worker dies with Redis, and
+``Redis()`` hides seconds of retries in the request path. Here each use says what it wants.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from redis import Redis
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
+
+from shared import embedded
+from shared.core.errors import SettingsError, Unavailable
+from shared.settings import Settings
+
+PATIENT_RETRIES: Final = 60
+"""With a wait of at most 1 s: a worker lives through a minute without Redis; after that its supervisor
+restarts it, which is the right place to be seen."""
+
+CONNECT_TIMEOUT_S: Final = 2.0
+SOCKET_TIMEOUT_S: Final = 15.0
+"""Longer than any blocking read (BLPOP, BLMOVE: seconds), shorter than a person's patience."""
+
+SHORT_TIMEOUT_S: Final = 2.0
+
+
+def redis_url(settings: Settings) -> str:
+    """Return the URL of state and RQ: explicit, or the embedded server's.
+
+    Raises SettingsError if neither is there.
+    """
+    if settings.redis_url is None:
+        return embedded.attach_url(settings)
+    url = settings.redis_url.get_secret_value()
+    if not url.startswith(("redis://", "rediss://", "unix://")):
+        raise SettingsError("DEEDBOX_REDIS_URL is not a redis:// or rediss:// URL; correct it or unset it.")
+    return url
+
+
+def broker_url(settings: Settings) -> str:
+    """Return the broker's kombu URL: explicit, or the Redis URL."""
+    if settings.broker_url is None:
+        return redis_url(settings)
+    return settings.broker_url.get_secret_value()
+
+
+def patient_redis(url: str) -> Redis:
+    """Return a client for workers: it waits through restarts of Redis (``PATIENT_RETRIES``)."""
+    return Redis.from_url(
+        url,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        socket_timeout=SOCKET_TIMEOUT_S,
+        socket_keepalive=True,
+        health_check_interval=30,
+        retry=Retry(ExponentialBackoff(cap=1, base=0.1), PATIENT_RETRIES),
+        retry_on_error=[RedisConnectionError, RedisTimeoutError],
+    )
+
+
+def brisk_redis(url: str) -> Redis:
+    """Return a client for commands and pages: it fails within seconds, so that a person gets an answer."""
+    return Redis.from_url(
+        url,
+        socket_connect_timeout=SHORT_TIMEOUT_S,
+        socket_timeout=SHORT_TIMEOUT_S,
+        retry=Retry(ExponentialBackoff(cap=0.2, base=0.05), 2),
+    )
+
+
+def demand(redis: Redis, setting: str = "DEEDBOX_REDIS_URL") -> None:
+    """Check that Redis answers and never drops keys. Raises SettingsError with one sentence."""
+    try:
+        redis.ping()
+        policy = redis.config_get("maxmemory-policy").get("maxmemory-policy", "noeviction")
+    except (RedisConnectionError, RedisTimeoutError) as error:
+        raise SettingsError(
+            f"{setting}: Redis does not answer ({_brief(error)}); check the address and that it runs."
+        ) from None
+    except RedisError as error:
+        # Managed services forbid CONFIG; the eviction policy is then in their console, and `deedbox check` says so.
+        if "unknown command" in str(error).lower() or "noperm" in str(error).lower():
+            return
+        raise SettingsError(f"{setting}: Redis refused ({_brief(error)}); check user and password.") from None
+    if policy != "noeviction":
+        raise SettingsError(
+            f"{setting}: this Redis drops keys when it is full (maxmemory-policy {policy}), which would lose "
+            "callbacks; set maxmemory-policy noeviction, or use another Redis."
+        )
+
+
+def _brief(error: Exception) -> str:
+    """Shorten a client's error to one line; redis-py's messages name host and port, never the password."""
+    return str(error).splitlines()[0].rstrip(".")[:160] if str(error) else type(error).__name__
+
+
+def translated(error: Exception) -> Unavailable:
+    """Wrap a client library's error for callers that must not know the library."""
+    return Unavailable(f"{type(error).__name__}: {_brief(error)}")

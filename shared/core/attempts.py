@@ -1,0 +1,130 @@
+"""What becomes of an action's call: done, tried again, or set aside. Pure; jitter comes in as a number."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Final, Self
+
+from shared.core.errors import Undecodable
+from shared.core.reasons import DeathReason
+
+FINGERPRINT_CHARS: Final = 32
+
+BACKOFF_FIRST_S: Final = 1.0
+BACKOFF_MAX_S: Final = 600.0
+"""Doubling from 1 s reaches 10 min at the 11th step: long enough for an outage to end, short enough to notice."""
+
+GIVE_UP_S: Final = 3 * 86_400.0
+"""Default age at which ``Retry`` stops helping: a person should look after a long weekend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One (event, action) in its queue: a reference to the event, and this action's history with it."""
+
+    fingerprint: str
+    enqueued_at: float
+    late: bool = False
+    failures: int = 0
+    """Attempts that ended in an exception."""
+    retries: int = 0
+    """Times the action asked to be called later."""
+    first_failed_at: float | None = None
+    replay: int = 0
+    """Number of the replay; 0 for the first life."""
+
+    @property
+    def attempt(self) -> int:
+        """Number of the next attempt, from 1; a ``Retry`` uses none."""
+        return self.failures + 1
+
+    def idempotency_key(self, action: str) -> str:
+        """Return the key that stays the same over retries, crashes and redrives; a replay has its own."""
+        suffix = f":replay-{self.replay}" if self.replay else ""
+        return f"{self.fingerprint}:{action}{suffix}"
+
+    def pack(self) -> str:
+        """Return the queue's form: the fingerprint (scripts read it), then JSON."""
+        rest: dict[str, Any] = {"at": self.enqueued_at}
+        rest |= {name: value for name in _OPTIONAL if (value := getattr(self, name))}
+        return self.fingerprint + json.dumps(rest, separators=(",", ":"))
+
+    @classmethod
+    def unpack(cls, text: bytes | str) -> Self:
+        """Inverse of ``pack``. Raises Undecodable."""
+        decoded = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+        fingerprint, rest = decoded[:FINGERPRINT_CHARS], decoded[FINGERPRINT_CHARS:]
+        try:
+            document = json.loads(rest)
+            return cls(
+                fingerprint=fingerprint,
+                enqueued_at=float(document.pop("at")),
+                **{name: document[name] for name in _OPTIONAL if name in document},
+            )
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise Undecodable("a queue entry of another version") from None
+
+
+_OPTIONAL: Final = ("late", "failures", "retries", "first_failed_at", "replay")
+
+
+class Failure(StrEnum):
+    """How a call failed."""
+
+    RETRY = "retry"
+    REJECT = "reject"
+    ERROR = "error"
+    TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptPolicy:
+    """Bounds of one action."""
+
+    attempts: int = 8
+    give_up_s: float = GIVE_UP_S
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The head of the queue waits ``after_s`` seconds, then it is called with ``entry``."""
+
+    after_s: float
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """Nothing more will be tried; a person decides."""
+
+    reason: DeathReason
+
+
+def backoff_s(step: int, jitter: float) -> float:
+    """Return the wait before try number ``step`` + 1: doubling, bounded, with full jitter (0..1)."""
+    return jitter * min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(step - 1, 20))
+
+
+def after_failure(
+    entry: Entry,
+    failure: Failure,
+    policy: AttemptPolicy,
+    now: float,
+    jitter: float,
+    after_s: float | None = None,
+) -> Again | Dead:
+    """Decide what a failed call leads to. ``after_s`` is the wait that a ``Retry`` asked for."""
+    failed = replace(entry, first_failed_at=entry.first_failed_at or now)
+    if failure is Failure.REJECT:
+        return Dead(DeathReason.REJECTED)
+    if failure is Failure.RETRY:
+        if now - (failed.first_failed_at or now) >= policy.give_up_s:
+            return Dead(DeathReason.RETRY_EXPIRED)
+        failed = replace(failed, retries=entry.retries + 1)
+        return Again(backoff_s(failed.retries, jitter) if after_s is None else after_s, failed)
+    failed = replace(failed, failures=entry.failures + 1)
+    if failed.failures >= policy.attempts:
+        return Dead(DeathReason.ATTEMPTS_EXHAUSTED)
+    return Again(backoff_s(failed.failures, jitter), failed)

@@ -1,0 +1,119 @@
+"""The callback on the wire: from the JSON text to an ``Event``.
+
+Facts: reference sheet of the wire, section 2. ``event`` is the only required top-level key; types are an open
+set; ``event_metadata`` may be missing; ``event_time`` is a string, but an official SDK models an integer, so
+both are accepted and the received text goes into the hash.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+from shared.core.errors import BadCallback
+
+EVENT_TIME_MAX: Final = 2**53
+"""Largest ``event_time`` (seconds): beyond it, readers of JSON in other languages lose digits."""
+
+TYPE_MAX_CHARS: Final = 128
+"""Longest event type: the longest published one has 34 characters; it becomes part of keys and labels."""
+
+_TIME_TEXT: Final = re.compile(r"[0-9]{1,16}", re.ASCII)
+_TYPE_TEXT: Final = re.compile(r"[A-Za-z0-9_.\-]+", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """A parsed callback: the claim of the sender, verified or not."""
+
+    event_type: str
+    event_time: int
+    """Unix seconds, 0..2**53."""
+    event_time_text: str
+    """The received text, which is what ``event_hash`` signs."""
+    event_hash: str
+    related_signature_id: str | None
+    payload: Mapping[str, Any]
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise BadCallback(f"the json text is not JSON: {name} is no JSON value")
+
+
+def parse_json(text: bytes) -> dict[str, Any]:
+    """Parse the ``json`` text strictly: UTF-8, no NaN or Infinity, an object at the top.
+
+    Raises BadCallback with a one-line detail; the detail never quotes the text.
+    """
+    try:
+        document = json.loads(text.decode("utf-8"), parse_constant=_no_constant)
+    except UnicodeDecodeError as error:
+        raise BadCallback(f"the json text is not UTF-8 (byte {error.start})") from None
+    except json.JSONDecodeError as error:
+        raise BadCallback(f"the json text is not JSON (line {error.lineno}, column {error.colno})") from None
+    except RecursionError:
+        raise BadCallback("the json text is nested too deeply") from None
+    except ValueError:  # an integer of more digits than Python converts
+        raise BadCallback("the json text holds a number that is too long") from None
+    if not isinstance(document, dict):
+        raise BadCallback("the json text is not a JSON object")
+    return document
+
+
+def parse_callback(text: bytes) -> Callback:
+    """Parse the ``json`` text of a callback, leniently except for what identity and verification need.
+
+    Raises BadCallback that names the field.
+    """
+    payload = parse_json(text)
+    event = payload.get("event")
+    if event is None:
+        raise BadCallback("the field event is missing", "event")
+    if not isinstance(event, dict):
+        raise BadCallback("the field event is not an object", "event")
+    event_type = _text(event, "event_type")
+    if len(event_type) > TYPE_MAX_CHARS or _TYPE_TEXT.fullmatch(event_type) is None:
+        raise BadCallback(
+            f"the field event.event_type is not 1 to {TYPE_MAX_CHARS} letters, digits, _, - or .",
+            "event.event_type",
+        )
+    time_text = _time_text(event)
+    return Callback(
+        event_type=event_type,
+        event_time=int(time_text),
+        event_time_text=time_text,
+        event_hash=_text(event, "event_hash"),
+        related_signature_id=_related_signature_id(event),
+        payload=payload,
+    )
+
+
+def _text(event: Mapping[str, Any], name: str) -> str:
+    value = event.get(name)
+    if value is None:
+        raise BadCallback(f"the field event.{name} is missing", f"event.{name}")
+    if not isinstance(value, str) or not value:
+        raise BadCallback(f"the field event.{name} is not a non-empty string", f"event.{name}")
+    return value
+
+
+def _time_text(event: Mapping[str, Any]) -> str:
+    value = event.get("event_time")
+    if value is None:
+        raise BadCallback("the field event.event_time is missing", "event.event_time")
+    # bool is an int in Python; `true` is no time.
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(text, str) or _TIME_TEXT.fullmatch(text) is None or int(text) > EVENT_TIME_MAX:
+        raise BadCallback("the field event.event_time is not unix seconds from 0 to 2^53", "event.event_time")
+    return text
+
+
+def _related_signature_id(event: Mapping[str, Any]) -> str | None:
+    metadata = event.get("event_metadata")
+    if not isinstance(metadata, dict):
+        return None
+    value = metadata.get("related_signature_id")
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,142 @@
+"""What travels inside Deedbox: the received JSON text, untouched, and what ingress knows about it.
+
+Three forms, each versioned and readable by later versions: the broker message (headers + body), the message
+as kombu's Redis transport wraps it, and the entry of the inbox.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from shared.core.errors import Undecodable
+from shared.core.signature import BodySignature
+
+SCHEMA_VERSION: Final = 1
+BODY_LIMIT_BYTES: Final = 512 * 1024 * 1024
+"""Bound on what a compressed body may grow to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One received callback."""
+
+    source: str
+    received_at: float
+    """Unix seconds by ingress's clock."""
+    body_signature: BodySignature
+    trace_id: str
+    """32 hexadecimal characters, from ingress to the last action."""
+    body: bytes
+    """The received bytes of the ``json`` text, exactly."""
+    redrive: str = ""
+    """Mark of an operator's redrive of the whole callback; empty for a delivery."""
+
+    def headers(self) -> dict[str, Any]:
+        """Return the broker message's headers."""
+        mark = {"redrive": self.redrive} if self.redrive else {}
+        return {
+            "deedbox": SCHEMA_VERSION,
+            "source": self.source,
+            "received_at": self.received_at,
+            "body_signature": str(self.body_signature),
+            "trace_id": self.trace_id,
+            **mark,
+        }
+
+    @classmethod
+    def from_headers(cls, headers: Mapping[str, Any], body: bytes) -> Self:
+        """Rebuild the envelope. Raises Undecodable for another schema version or ill-typed headers."""
+        version = headers.get("deedbox")
+        if version != SCHEMA_VERSION:
+            raise Undecodable(f"schema version {str(version)[:20]} is not {SCHEMA_VERSION}")
+        try:
+            return cls(
+                source=_text(headers["source"]),
+                received_at=float(headers["received_at"]),
+                body_signature=BodySignature(headers["body_signature"]),
+                trace_id=_text(headers["trace_id"]),
+                body=body,
+                redrive=str(headers.get("redrive", "")),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise Undecodable(f"ill-formed headers ({type(error).__name__})") from None
+
+    def pack(self) -> bytes:
+        """Return the entry of the inbox: one line of headers, then the body."""
+        return json.dumps(self.headers(), separators=(",", ":")).encode() + b"\n" + self.body
+
+    @classmethod
+    def unpack(cls, entry: bytes) -> Self:
+        """Inverse of ``pack``. Raises Undecodable."""
+        head, newline, body = entry.partition(b"\n")
+        try:
+            headers = json.loads(head)
+        except ValueError:
+            raise Undecodable("an inbox entry without its headers") from None
+        if not newline or not isinstance(headers, dict):
+            raise Undecodable("an inbox entry without its headers")
+        return cls.from_headers(headers, body)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError
+    return value
+
+
+def decode_kombu(message: bytes) -> tuple[dict[str, Any], bytes]:
+    """Unwrap a message as kombu's Redis transport stores it. Returns headers and body; raises Undecodable."""
+    try:
+        document = json.loads(message)
+        headers = document["headers"]
+        body = document["body"]
+        encoding = document["properties"].get("body_encoding")
+        data = base64.b64decode(body, validate=True) if encoding == "base64" else body.encode()
+        compression = headers.get("compression")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error) as error:
+        raise Undecodable(f"not a message of kombu ({type(error).__name__})") from None
+    return headers, decompress(data, compression)
+
+
+def encode_kombu(headers: Mapping[str, Any], body: bytes) -> bytes:
+    """Wrap a message as kombu's Redis transport stores it; inverse of ``decode_kombu``."""
+    document = {
+        "body": base64.b64encode(body).decode(),
+        "content-encoding": "binary",
+        "content-type": "application/octet-stream",
+        "headers": dict(headers),
+        "properties": {"body_encoding": "base64"},
+    }
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def decompress(data: bytes, compression: str | None) -> bytes:
+    """Undo the compression that a message's header names. Raises Undecodable."""
+    if compression is None:
+        return data
+    if compression not in {"zlib", "application/x-gzip"}:  # kombu's name of zlib is the latter
+        raise Undecodable("a compression that this version does not know")
+    try:
+        inflater = zlib.decompressobj()
+        body = inflater.decompress(data, BODY_LIMIT_BYTES)
+    except zlib.error:
+        raise Undecodable("a compressed body that is damaged") from None
+    if not inflater.eof:
+        raise Undecodable("a compressed body that is cut off or too large")
+    return body
+
+
+def decode_inbox(entry: bytes) -> tuple[float, Envelope]:
+    """Split an inbox entry into the time of its append (seconds, Redis's clock) and the envelope."""
+    at, _, rest = entry.partition(b"\n")
+    try:
+        appended_at = float(at)
+    except ValueError:
+        raise Undecodable("an inbox entry without its time") from None
+    return appended_at, Envelope.unpack(rest)

@@ -1,0 +1,28 @@
+"""Errors that cross module boundaries. Each message is one sentence that says what is wrong and what to do."""
+
+from __future__ import annotations
+
+
+class DeedboxError(Exception):
+    """Root of everything Deedbox raises on purpose."""
+
+
+class SettingsError(DeedboxError):
+    """A setting is missing, ill-formed or contradicts another; the message names it and the fix."""
+
+
+class Unavailable(DeedboxError):
+    """A component (broker, Redis, disk, API) did not do its part in time; trying again later may help."""
+
+
+class Undecodable(DeedboxError):
+    """Bytes that are not what the wire format says; trying again never helps."""
+
+
+class BadCallback(DeedboxError):
+    """The JSON text is no Dropbox Sign callback; ``field`` names the offending field, if it is one field."""
+
+    def __init__(self, detail: str, field: str | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.field = field

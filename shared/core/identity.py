@@ -1,0 +1,175 @@
+"""Which stream a callback belongs to (ordering key) and which fact it reports (fingerprint).
+
+``event_hash`` is no identity: it signs time and type only, so two requests with the same event in the same
+second share it, and so do the account's and the app's delivery of one event. The raw bytes are none either:
+whether a retry repeats them is documented nowhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote
+
+from shared.core.callback import Callback
+
+FINGERPRINT_BYTES: Final = 16
+"""128 bits: at a billion facts, a collision of two has a chance below 10**-20."""
+
+SHARDS: Final = 16
+"""Units of mutual exclusion of the sequencer: at most so many processes drain the inbox in parallel.
+Changing it while callbacks wait would let two shards drain one key at once; it is a constant on purpose."""
+
+PER_SIGNER_TYPES: Final = frozenset(
+    {
+        "signature_request_viewed",
+        "signature_request_signed",
+        "signature_request_reassigned",
+        "signature_request_remind",
+        "signature_request_email_bounce",
+        "signature_request_signer_removed",
+    }
+)
+"""Types that happen once per signer (reference sheet, section 4): without a related_signature_id, only the
+snapshot of the signatures can tell one signer's event from another's."""
+
+_FAX_FILES: Final = re.compile(r"/fax/files/([^/?#]+)")
+_ID_MAX_CHARS: Final = 200
+_FILE_SAFE: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderingKey:
+    """The stream whose order matters: ``kind/id``, or ``type/<event_type>`` when no id was found."""
+
+    kind: str
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.id}"
+
+    @property
+    def ordered(self) -> bool:
+        """False for streams that are no subject's history, only a bucket of events without an id."""
+        return self.kind != "type"
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """The identity of what a callback reports."""
+
+    source: str
+    key: OrderingKey
+    fingerprint: str
+    """32 hexadecimal characters."""
+    body_digest: str
+    """Digest of the canonical body: the same fact with another digest is a conflict."""
+
+    @property
+    def stream(self) -> str:
+        """Source and ordering key in one text: the unit of order, dedupe and retention."""
+        return f"{self.source}:{self.key}"
+
+
+def _clean_id(value: object) -> str | None:
+    """Make an id of the payload safe as a part of keys: printable ASCII, bounded; None for no id."""
+    if not isinstance(value, str) or not value:
+        return None
+    cleaned = quote(value, safe="", errors="surrogatepass")
+    return cleaned if len(cleaned) <= _ID_MAX_CHARS else "~" + _digest("long-id", value)
+
+
+def _sub(payload: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = payload.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def ordering_key(callback: Callback) -> OrderingKey:
+    """Derive the ordering key; never with an empty id (a fax carries an empty signature_request_id)."""
+    payload = callback.payload
+    for kind, field in (
+        ("signature_request", "signature_request_id"),
+        ("template", "template_id"),
+        ("account", "account_id"),
+    ):
+        identifier = _clean_id(_sub(payload, kind).get(field))
+        if identifier is not None:
+            return OrderingKey(kind, identifier)
+    for field in ("files_url", "final_copy_uri"):
+        url = _sub(payload, "transmission").get(field)
+        match = _FAX_FILES.search(url) if isinstance(url, str) else None
+        if match is not None and (identifier := _clean_id(match.group(1))) is not None:
+            return OrderingKey("fax", identifier)
+    return OrderingKey("type", callback.event_type)
+
+
+def identify(source: str, callback: Callback, redrive: str = "") -> Fact:
+    """Compute a callback's identity. ``redrive`` is an operator's mark that makes it a fact of its own.
+
+    Merges: retries, the account's and the app's delivery, redeliveries of the broker.
+    Keeps apart: two requests in the same second, two signers in the same second, two sources.
+    """
+    key = ordering_key(callback)
+    body = _digest("body", _canonical_body(callback.payload))
+    parts: list[str] = [
+        source,
+        callback.event_type,
+        str(callback.event_time),
+        str(key),
+        callback.related_signature_id or "",
+    ]
+    if callback.related_signature_id is None and callback.event_type in PER_SIGNER_TYPES:
+        parts.append(_signers_digest(callback.payload))
+    if not key.ordered:
+        parts.append(body)
+    if redrive:
+        parts.append("redrive:" + redrive)
+    return Fact(source, key, _digest("fact", *parts), body)
+
+
+def shard_of(stream: str) -> int:
+    """Map a stream to its shard, the same in every process and version."""
+    return int.from_bytes(hashlib.blake2b(stream.encode(), digest_size=2).digest()) % SHARDS
+
+
+def is_file_safe(identifier: str) -> bool:
+    """Tell whether an id may become a file name: letters, digits, _ and - only, so no separator and no dot."""
+    return _FILE_SAFE.fullmatch(identifier) is not None
+
+
+def _canonical_body(payload: Mapping[str, Any]) -> str:
+    """Render what both deliveries of one event share: no event_metadata, no account_guid, no client_id."""
+    body = {name: value for name, value in payload.items() if name not in {"account_guid", "client_id"}}
+    event = body.get("event")
+    if isinstance(event, dict):
+        body["event"] = {name: value for name, value in event.items() if name != "event_metadata"}
+        if "event_time" in body["event"]:
+            body["event"]["event_time"] = str(body["event"]["event_time"])
+    request = body.get("signature_request")
+    if isinstance(request, dict):
+        body["signature_request"] = {name: value for name, value in request.items() if name != "client_id"}
+    return json.dumps(body, sort_keys=True, separators=(",", ":"))
+
+
+def _signers_digest(payload: Mapping[str, Any]) -> str:
+    signatures = _sub(payload, "signature_request").get("signatures")
+    rows = [
+        [signature.get(name) for name in ("signature_id", "status_code", "signed_at", "last_reminded_at")]
+        for signature in (signatures if isinstance(signatures, list) else [])
+        if isinstance(signature, dict)
+    ]
+    return _digest("signers", *sorted(json.dumps(row) for row in rows))
+
+
+def _digest(*parts: str) -> str:
+    """Digest a sequence of texts, each with its length, so that no two sequences run together."""
+    state = hashlib.blake2b(digest_size=FINGERPRINT_BYTES)
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass")
+        state.update(len(data).to_bytes(8))
+        state.update(data)
+    return state.hexdigest()

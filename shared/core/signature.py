@@ -1,0 +1,69 @@
+"""Who signed a callback: ``event_hash`` and the ``Content-Sha256`` header.
+
+Sources: reference sheet of the wire, sections 1 and 3 (the vendor's OpenAPI helpers in six SDKs, the Events
+Walkthrough). ``event_hash`` signs only time and type, so it proves the sender and nothing about the body.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Final
+
+EVENT_HASH_LENGTH: Final = 64
+"""Length of ``event_hash``: SHA-256 in lower-case hexadecimal."""
+
+
+class BodySignature(StrEnum):
+    """What the ``Content-Sha256`` header says about the body."""
+
+    VALID = "valid"
+    WRONG = "wrong"
+    ABSENT = "absent"
+
+
+def event_hash(api_key: str, event_time: str, event_type: str) -> str:
+    """Return the ``event_hash`` that Dropbox Sign sends: HMAC-SHA256 of time + type, no separator, in hex.
+
+    ``event_time`` and ``event_type`` are the received texts, never a parsed number or an enum: official
+    SDKs that hash an enum refuse genuine callbacks of types that they do not know.
+    """
+    message = (event_time + event_type).encode("utf-8", "surrogatepass")
+    return hmac.digest(api_key.encode(), message, "sha256").hex()
+
+
+def content_sha256(api_key: str, json_text: bytes) -> str:
+    """Return the ``Content-Sha256`` header for a body: base64 of the hex HMAC-SHA256 of the ``json`` text."""
+    return base64.b64encode(hmac.digest(api_key.encode(), json_text, "sha256").hex().encode()).decode()
+
+
+def verify_event_hash(key_ring: Sequence[str], event_time: str, event_type: str, received: str) -> bool:
+    """Tell whether any key of the ring signed this time and type.
+
+    Constant time per key; every key is tried, so that the answer's timing does not tell which one fits.
+    """
+    if len(received) != EVENT_HASH_LENGTH or not received.isascii():
+        return False
+    verdict = False
+    for key in key_ring:
+        verdict |= hmac.compare_digest(event_hash(key, event_time, event_type), received)
+    return verdict
+
+
+def verify_body(key_ring: Sequence[str], json_text: bytes, header: str | None) -> BodySignature:
+    """Compare the ``Content-Sha256`` header with the received bytes of the ``json`` text.
+
+    Both base64 forms count as valid: of the hexadecimal digest (seen in captures of the older
+    ``Content-MD5``) and of the raw digest, because no capture of the current header is public.
+    """
+    if header is None or not header.strip():
+        return BodySignature.ABSENT
+    received = header.strip().encode("utf-8", "replace")
+    verdict = False
+    for key in key_ring:
+        digest = hmac.digest(key.encode(), json_text, "sha256")
+        verdict |= hmac.compare_digest(base64.b64encode(digest.hex().encode()), received)
+        verdict |= hmac.compare_digest(base64.b64encode(digest), received)
+    return BodySignature.VALID if verdict else BodySignature.WRONG

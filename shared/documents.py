@@ -1,0 +1,105 @@
+"""The document store: a file tree in which a reader never sees half a file.
+
+``{root}/{source}/{signature_request_id}/{sha256}.pdf`` (or ``.zip``) with a ``{sha256}.json`` beside it.
+Content-addressed, so that storing the same bytes twice is one file: repeats after a crash change nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from shared.core.errors import Unavailable
+from shared.core.identity import is_file_safe
+
+DocumentType = Literal["pdf", "zip"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDocument:
+    """One version of a request's final document."""
+
+    sha256: str
+    size: int
+    """Bytes."""
+    url: str
+
+
+class DocumentStore:
+    """Stores documents below one directory."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def put(
+        self, source: str, request_id: str, data: bytes, kind: DocumentType, facts: Mapping[str, Any]
+    ) -> StoredDocument:
+        """Store a version and make it the current one; older versions stay, marked superseded.
+
+        ``facts`` go into the sidecar. Raises ValueError for ids that are no safe file names, Unavailable if the
+        disk refuses.
+        """
+        if not is_file_safe(source) or not is_file_safe(request_id):
+            raise ValueError("the id cannot become a file name")
+        folder = self._root / source / request_id
+        digest = hashlib.sha256(data).hexdigest()
+        target = folder / f"{digest}.{kind}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if not target.exists():
+                _publish(target, data)
+            sidecar = {
+                **facts,
+                "sha256": digest,
+                "size": len(data),
+                "file": target.name,
+                "version": "current",
+            }
+            # The new version becomes current before the old ones stop being it: there is always one.
+            _publish(folder / f"{digest}.json", _json(sidecar))
+            self._supersede(folder, digest)
+        except OSError as error:
+            raise Unavailable(
+                f"the document store refused: {error.strerror or type(error).__name__}"
+            ) from error
+        return StoredDocument(digest, len(data), target.resolve().as_uri())
+
+    def _supersede(self, folder: Path, current: str) -> None:
+        for path in folder.glob("*.json"):
+            if path.stem == current or path.name.startswith("."):
+                continue
+            with contextlib.suppress(ValueError):
+                sidecar = json.loads(path.read_bytes())
+                if sidecar.get("version") == "current":
+                    _publish(path, _json({**sidecar, "version": "superseded"}))
+
+
+def _json(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+
+
+def _publish(target: Path, data: bytes) -> None:
+    """Write beside the target, flush to the disk, then rename: the name appears with the whole content only."""
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)  # the rename itself must survive a power cut
+    finally:
+        os.close(folder)

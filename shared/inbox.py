@@ -1,0 +1,70 @@
+"""The inbox: where the bridge puts callbacks and the sequencer finds them, in shards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from shared.core.callback import parse_callback
+from shared.core.envelope import Envelope, decode_kombu, encode_kombu
+from shared.core.errors import BadCallback, Undecodable
+from shared.core.identity import OrderingKey, ordering_key, shard_of
+from shared.core.reasons import DeathReason
+from shared.scripting import SERVER_CLOCK, Scripts
+
+
+@dataclass(slots=True)
+class Load:
+    """A batch on its way into the inbox."""
+
+    entries: list[tuple[int, bytes]] = field(default_factory=list)
+    """Shard and packed envelope."""
+    redriven: list[bytes] = field(default_factory=list)
+    quarantined: list[tuple[bytes, str]] = field(default_factory=list)
+    """Message in kombu's form, and why it cannot be decoded."""
+
+    def add_message(self, message: bytes) -> None:
+        """Add a message as kombu's Redis transport stores it; quarantine it if it cannot be decoded."""
+        try:
+            self.add(Envelope.from_headers(*decode_kombu(message)))
+        except Undecodable as error:
+            self.quarantined.append((message, str(error)))
+
+    def add_parts(self, headers: dict[str, object], body: bytes) -> None:
+        """Add a message of any other transport."""
+        try:
+            self.add(Envelope.from_headers(headers, body))
+        except Undecodable as error:
+            known = {name: value for name, value in headers.items() if isinstance(value, str | int | float)}
+            self.quarantined.append((encode_kombu(known, body), str(error)))
+
+    def add(self, envelope: Envelope) -> None:
+        """Add a callback to the shard of its stream."""
+        self.entries.append((shard_of(f"{envelope.source}:{_key(envelope)}"), envelope.pack()))
+
+
+def _key(envelope: Envelope) -> OrderingKey:
+    """Derive the ordering key, only to choose the shard; what the sequencer cannot parse may lie anywhere."""
+    try:
+        return ordering_key(parse_callback(envelope.body))
+    except BadCallback:
+        return OrderingKey("type", "undecodable")
+
+
+def append(scripts: Scripts, load: Load, claimed_list: str = "") -> bool:
+    """Append a batch in one call, dropping the claim with it if broker and state are the same Redis.
+
+    Returns whether the sequencer must be rung. Raises Unavailable; then nothing was written, or all of it.
+    """
+    args: list[str | bytes | float] = [SERVER_CLOCK, claimed_list, len(load.entries)]
+    for shard, entry in load.entries:
+        args += [shard, entry]
+    args += [len(load.redriven), *load.redriven]
+    for letter in _letters(load.quarantined):
+        args += [len(letter), *letter]
+    return bool(scripts.call("append", *args))
+
+
+def _letters(quarantined: Iterable[tuple[bytes, str]]) -> Iterable[Sequence[str | bytes]]:
+    for message, detail in quarantined:
+        yield ["reason", DeathReason.UNDECODABLE, "detail", detail, "raw", message]

@@ -1,0 +1,145 @@
+"""The Redis keyspace: every key that Deedbox writes, in one table.
+
+Owner: the process that creates it. Lives: how it ends. ``<stream>`` is ``source:ordering key``, ``<unit>`` is
+``action|stream`` (ordered) or ``action|stream|fingerprint`` (unordered), or a shard number in lane
+``sequencer``. All names start with ``deedbox:`` except the broker's list and RQ's own keys.
+
+==============================  ======  =========  =====================  ====================================
+key                             type    owner      lives                  meaning
+==============================  ======  =========  =====================  ====================================
+deedbox.raw                     list    ingress    until claimed          kombu's queue of raw callbacks, on
+                                                                          the broker's Redis, newest left
+bridge:leases                   zset    bridge     a day                  bridge id -> end of its lease
+bridge:claimed:<id>             list    bridge     until appended         callbacks claimed, not yet appended
+inbox:<shard>                   list    bridge     until drained          callbacks: arrival time, envelope
+lane:<lane>:ready               zset    all        until leased           unit -> since when it is ready
+lane:<lane>:leased              zset    worker     until finished         unit -> end of its lease
+lane:<lane>:tokens              hash    worker     until finished         unit -> fencing token of its lease
+lane:<lane>:waiting             zset    worker     until due              unit whose head waits -> when due
+lane:<lane>:depth               string  all        for good               entries in the lane's queues
+lane:<lane>:idle                zset    worker     seconds                drainer that blocks on the bell -> until
+lane:<lane>:bell                list    all        until heard            wakes idle drainers (BLPOP)
+lanes                           hash    worker     for good               lane -> JSON {actions, seen_at}
+queue:<unit>                    list    sequencer  until done             entries: fingerprint + JSON
+order:<stream>                  string  sequencer  ORDER_TTL_S            the ordering rule's state, JSON
+seen:<stream>                   zset    sequencer  ORDER_TTL_S            fingerprint -> arrival: dedupe memory
+timeline:<stream>               list    sequencer  ORDER_TTL_S            JSON lines for ``trace``
+event:<fingerprint>             hash    sequencer  EVENT_TTL_S            one stored event: body and facts
+wake:<shard>                    zset    sequencer  until looked at        stream with held events -> when
+held                            zset    sequencer  until released         fingerprint -> held since
+dead, dead:<id>, dead:seq       zset,   all        until a person acts    dead letters by time, each as a hash
+                                hash
+redrive                         list    ops        until the bridge read  raw messages to decode once more
+counters                        hash    all        for good               name -> count, for ``status``
+fence                           string  worker     for good               source of fencing tokens
+request:<stream>                hash    worker     ORDER_TTL_S            read model of one signature request
+document:<stream>               hash    worker     ORDER_TTL_S            what was fetched and stored, JSON
+fetching:<stream>               string  worker     minutes                one fetch of a request at a time
+api:pause:<source>              string  worker     until reset            the API told us to wait until
+rq:queue:deedbox.<lane>         list    RQ         until taken            doorbells: RQ jobs, no events in them
+==============================  ======  =========  =====================  ====================================
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+PREFIX: Final = "deedbox:"
+RAW_QUEUE: Final = "deedbox.raw"
+"""Name of the broker queue; on Redis also the name of the list."""
+
+RQ_QUEUE_PREFIX: Final = "deedbox."
+"""Before a lane's name, so that an application's own RQ queues in the same Redis never meet ours."""
+
+SEQUENCER: Final = "sequencer"
+DOCUMENTS: Final = "documents"
+RESERVED_LANES: Final = frozenset({SEQUENCER, DOCUMENTS})
+
+DAY_S: Final = 86_400
+
+ORDER_TTL_S: Final = 14 * DAY_S
+"""Life of order state and dedupe memory after a stream's last event. The vendor retries for 30 h or 3 days
+(its pages disagree); the promise is 7 days; twice that costs about 100 bytes a fact."""
+
+EVENT_TTL_S: Final = 14 * DAY_S
+"""Life of a stored event, so that replay reaches back as far as order and dedupe do."""
+
+TIMELINE_KEEP: Final = 500
+"""Lines per timeline: a request of 20 signers makes about 200; the cap is against a poisonous loop."""
+
+BRIDGE_LEASES: Final = PREFIX + "bridge:leases"
+LANES: Final = PREFIX + "lanes"
+HELD: Final = PREFIX + "held"
+DEAD: Final = PREFIX + "dead"
+COUNTERS: Final = PREFIX + "counters"
+REDRIVE: Final = PREFIX + "redrive"
+
+
+def claimed(bridge: str) -> str:
+    """List of what one bridge claimed."""
+    return f"{PREFIX}bridge:claimed:{bridge}"
+
+
+def inbox(shard: int) -> str:
+    """List of a shard's callbacks."""
+    return f"{PREFIX}inbox:{shard}"
+
+
+def lane(name: str, part: str) -> str:
+    """One of a lane's keys: ready, leased, tokens, waiting, depth, idle or bell."""
+    return f"{PREFIX}lane:{name}:{part}"
+
+
+def queue(unit: str) -> str:
+    """List of a unit's entries."""
+    return f"{PREFIX}queue:{unit}"
+
+
+def order(stream: str) -> str:
+    """Order state of a stream."""
+    return f"{PREFIX}order:{stream}"
+
+
+def seen(stream: str) -> str:
+    """Dedupe memory of a stream."""
+    return f"{PREFIX}seen:{stream}"
+
+
+def timeline(stream: str) -> str:
+    """Timeline of a stream."""
+    return f"{PREFIX}timeline:{stream}"
+
+
+def event(fingerprint: str) -> str:
+    """One stored event."""
+    return f"{PREFIX}event:{fingerprint}"
+
+
+def dead(letter_id: str) -> str:
+    """One dead letter."""
+    return f"{PREFIX}dead:{letter_id}"
+
+
+def request(stream: str) -> str:
+    """Read model of a signature request."""
+    return f"{PREFIX}request:{stream}"
+
+
+def document(stream: str) -> str:
+    """Document record of a signature request."""
+    return f"{PREFIX}document:{stream}"
+
+
+def fetching(stream: str) -> str:
+    """Mutual exclusion of fetches of one request."""
+    return f"{PREFIX}fetching:{stream}"
+
+
+def api_pause(source: str) -> str:
+    """Until when the API asked this account to wait."""
+    return f"{PREFIX}api:pause:{source}"
+
+
+def rq_queue(lane_name: str) -> str:
+    """Name of the RQ queue of a lane."""
+    return RQ_QUEUE_PREFIX + lane_name

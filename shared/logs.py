@@ -1,0 +1,110 @@
+"""One line per event on stderr: JSON for machines, readable on a terminal; the standard library's loggers too.
+
+Lines hold facts about a callback (type, source, verdict), never its payload. Of an exception they show its type
+and where it came from, not its text: the text of a ``KeyError`` may be a signer's name.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import MutableMapping
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Literal, TextIO
+
+import structlog
+from structlog.typing import Processor
+
+LogFormat = Literal["auto", "json", "console"]
+
+ROOT: Final = "deedbox"
+"""Loggers below this name speak at INFO; all others (werkzeug, kombu, rq, gunicorn) from WARNING on."""
+
+FRAMES: Final = 8
+"""Innermost frames of an exception that are shown."""
+
+
+def configure(log_format: LogFormat, process: str, stream: TextIO | None = None) -> None:
+    """Set up logging for one process: web, bridge, worker, sweeper or ops. May be called again."""
+    out = sys.stderr if stream is None else stream
+    console = log_format == "console" or (log_format == "auto" and out.isatty())
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _Process(process),
+        _exception_without_values,
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *_renderers(console=console),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger(ROOT).setLevel(logging.INFO)
+
+
+def get(name: str) -> structlog.stdlib.BoundLogger:
+    """Return the logger ``deedbox.<name>``."""
+    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(f"{ROOT}.{name}")
+    return logger
+
+
+class _Process:
+    """Adds the name of the process: several share one terminal under ``deedbox up``."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __call__(
+        self, _logger: object, _method: str, event: MutableMapping[str, object]
+    ) -> MutableMapping[str, object]:
+        event["process"] = self._name
+        return event
+
+
+def _exception_without_values(
+    _logger: object, _method: str, event: MutableMapping[str, object]
+) -> MutableMapping[str, object]:
+    """Replace ``exc_info`` by the type of the exception and its innermost frames."""
+    info = event.pop("exc_info", None)
+    if info is True:
+        info = sys.exc_info()
+    if isinstance(info, BaseException):
+        info = (type(info), info, info.__traceback__)
+    if isinstance(info, tuple) and isinstance(info[1], BaseException):
+        event["exception"] = type(info[1]).__name__
+        event["frames"] = frames(info[2])
+    return event
+
+
+def frames(trace: TracebackType | None) -> list[str]:
+    """Return the innermost frames of a traceback as ``file.py:line function``: no source lines, no values."""
+    summary = traceback.extract_tb(trace)
+    return [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in summary[-FRAMES:]]
+
+
+def _renderers(*, console: bool) -> list[Processor]:
+    if console:
+        return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+    return [structlog.processors.JSONRenderer(ensure_ascii=False)]

@@ -1,0 +1,26 @@
+-- Appends claimed callbacks to the inbox and wakes the sequencer. One call: after it, the claim can be dropped.
+-- ARGV: now ('' = server), claimed list to delete in the same call ('' = broker is elsewhere),
+--       n, then n times: shard, entry; m, then m times: redriven message, taken off the redrive list;
+--       then dead letters, each: count of values, field, value, ...
+-- Returns: 1 if the caller must ring the sequencer, else 0.
+local now = clock(ARGV[1])
+local n = tonumber(ARGV[3])
+local i = 4
+for _ = 1, n do
+  redis.call('RPUSH', P .. 'inbox:' .. ARGV[i], string.format('%.6f', now) .. '\n' .. ARGV[i + 1])
+  mark_ready('sequencer', ARGV[i], now)
+  i = i + 2
+end
+-- By value, not by count: another bridge may have read the same messages, and appending twice is harmless.
+local m = tonumber(ARGV[i])
+for j = 1, m do redis.call('LREM', P .. 'redrive', 1, ARGV[i + j]) end
+i = i + m + 1
+while ARGV[i] do
+  local count = tonumber(ARGV[i])
+  bury(now, i + 1, i + count)
+  redis.call('HINCRBY', P .. 'counters', 'quarantined', 1)
+  i = i + 1 + count
+end
+if ARGV[2] ~= '' then redis.call('DEL', ARGV[2]) end
+if n > 0 then return wake('sequencer', now) end
+return 0

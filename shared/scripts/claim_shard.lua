@@ -1,0 +1,20 @@
+-- Leases a shard of the inbox for the sequencer and reads its oldest entries, without removing them.
+-- ARGV: now ('' = server), drainer, lease in s, idle until (s from now), entries at most, bytes at most
+-- Returns: {} if nothing is ready; else {unit, token, ring, now, {entries}, {streams whose hold is over}}.
+local now = clock(ARGV[1])
+local unit, token = lease('sequencer', ARGV[2], now, tonumber(ARGV[3]), now + tonumber(ARGV[4]))
+if not unit then return {} end
+local ring = 0
+if redis.call('ZCARD', lane_key('sequencer', 'ready')) > 0 then ring = wake('sequencer', now) end
+local limit, bytes, entries = tonumber(ARGV[5]), 0, {}
+while #entries < limit and bytes < tonumber(ARGV[6]) do
+  local entry = redis.call('LINDEX', P .. 'inbox:' .. unit, #entries)
+  if not entry then break end
+  entries[#entries + 1] = entry
+  bytes = bytes + #entry
+end
+return {
+  unit, tostring(token), ring, string.format('%.6f', now),
+  entries,
+  redis.call('ZRANGEBYSCORE', P .. 'wake:' .. unit, '-inf', now, 'LIMIT', 0, limit),
+}

@@ -1,0 +1,83 @@
+-- Commits outcomes of entries at the heads of their queues, each if and only if its unit's lease still holds.
+-- ARGV: now ('' = server), lane, order TTL in s, event TTL in s, lines kept per timeline, then sections:
+--   U unit, token, verb, wait in s, and the operations of this outcome. Verbs:
+--     part   the head leaves the queue, the lease stays: more entries of the unit are under way
+--     done   the head leaves the queue, the lease ends
+--     wait   the head stays for `wait` seconds (its new text, if any, is operation E), the lease ends
+--     back   nothing was started: the lease ends, the unit is ready at once
+--   Operations: S stream / T line / C counter increment / E entry / Q lane unit entry /
+--     F fingerprint arrived-at n values (an internal event) / D n values (dead letter)
+-- Returns: {sections refused because their lease was lost, lane to ring, ...}.
+local now = clock(ARGV[1])
+local lane = ARGV[2]
+local order_ttl, event_ttl, keep = ARGV[3], ARGV[4], tonumber(ARGV[5])
+local stream, unit, lanes, lost, held = '', '', {}, 0, false
+local i = 6
+-- Every operation is parsed; those of a section whose lease was lost are skipped.
+while ARGV[i] do
+  local op = ARGV[i]
+  if op == 'U' then
+    unit, held = ARGV[i + 1], holds(lane, ARGV[i + 1], ARGV[i + 2])
+    local verb = ARGV[i + 3]
+    if not held then
+      lost = lost + 1
+    else
+      if verb ~= 'part' then drop_lease(lane, unit) end
+      if verb == 'part' or verb == 'done' then
+        if redis.call('LPOP', P .. 'queue:' .. unit) then redis.call('DECR', lane_key(lane, 'depth')) end
+      end
+      if verb == 'wait' then
+        redis.call('ZADD', lane_key(lane, 'waiting'), now + tonumber(ARGV[i + 4]), unit)
+      elseif verb ~= 'part' and redis.call('EXISTS', P .. 'queue:' .. unit) == 1 then
+        mark_ready(lane, unit, now)
+        lanes[lane] = true
+      end
+    end
+    i = i + 5
+  elseif op == 'T' then
+    if held then redis.call('RPUSH', P .. 'timeline:' .. stream, ARGV[i + 1]) end
+    i = i + 2
+  elseif op == 'S' then
+    if held then
+      bound_timeline(stream, keep, order_ttl)
+      stream = ARGV[i + 1]
+    end
+    i = i + 2
+  elseif op == 'C' then
+    if held then redis.call('HINCRBY', P .. 'counters', ARGV[i + 1], ARGV[i + 2]) end
+    i = i + 3
+  elseif op == 'E' then
+    if held then redis.call('LSET', P .. 'queue:' .. unit, 0, ARGV[i + 1]) end
+    i = i + 2
+  elseif op == 'Q' then
+    if held then
+      enqueue(ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], now)
+      lanes[ARGV[i + 1]] = true
+    end
+    i = i + 4
+  elseif op == 'F' then
+    -- An internal event happens once: a repeat after a crash finds its fingerprint and adds nothing.
+    local n = tonumber(ARGV[i + 3])
+    local fresh = 0
+    if held then
+      fresh = redis.call('ZADD', P .. 'seen:' .. stream, 'NX', ARGV[i + 2], ARGV[i + 1])
+      redis.call('EXPIRE', P .. 'seen:' .. stream, order_ttl)
+      redis.call('HSET', P .. 'event:' .. ARGV[i + 1], unpack(ARGV, i + 4, i + 3 + n))
+      redis.call('EXPIRE', P .. 'event:' .. ARGV[i + 1], event_ttl)
+    end
+    i = i + 4 + n
+    while fresh == 0 and ARGV[i] == 'Q' do i = i + 4 end
+  elseif op == 'D' then
+    local n = tonumber(ARGV[i + 1])
+    if held then bury(now, i + 2, i + 1 + n) end
+    i = i + 2 + n
+  else
+    return redis.error_reply('ERR unknown opcode in finish')
+  end
+end
+bound_timeline(stream, keep, order_ttl)
+local reply = { lost }
+for name, _ in pairs(lanes) do
+  if wake(name, now) == 1 then reply[#reply + 1] = name end
+end
+return reply

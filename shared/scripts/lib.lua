@@ -1,0 +1,83 @@
+-- Prepended to every script. P (key prefix) and RQ (prefix of RQ's queue keys) are set by the loader from
+-- shared/keys.py, where every key is described. Scripts build key names, so they need one Redis, no cluster.
+
+-- Seconds by the server's clock, unless the caller passes a time (tests and simulation do).
+local function clock(argument)
+  if argument ~= '' then return tonumber(argument) end
+  local t = redis.call('TIME')
+  return tonumber(t[1]) + tonumber(t[2]) / 1000000
+end
+
+local function lane_key(lane, part) return P .. 'lane:' .. lane .. ':' .. part end
+
+-- Wakes one drainer of the lane. Returns 1 if none is idle and no doorbell waits in RQ: the caller must ring.
+-- Closes the race "work came while the last drainer was leaving": idle drainers leave by leave.lua only,
+-- which refuses while anything is ready.
+local function wake(lane, now)
+  redis.call('ZREMRANGEBYSCORE', lane_key(lane, 'idle'), '-inf', now)
+  local idle = redis.call('ZCARD', lane_key(lane, 'idle'))
+  if idle > 0 then
+    if redis.call('LLEN', lane_key(lane, 'bell')) < idle then
+      redis.call('RPUSH', lane_key(lane, 'bell'), '1')
+    end
+    return 0
+  end
+  if redis.call('LLEN', RQ .. lane) > 0 then return 0 end
+  return 1
+end
+
+-- Marks a unit of work as ready unless it is leased (its holder looks again when it finishes) or waits for a
+-- retry (its head of line decides when the unit goes on).
+local function mark_ready(lane, unit, now)
+  if redis.call('ZSCORE', lane_key(lane, 'leased'), unit) then return end
+  if redis.call('ZSCORE', lane_key(lane, 'waiting'), unit) then return end
+  redis.call('ZADD', lane_key(lane, 'ready'), 'NX', now, unit)
+end
+
+-- Leases the unit that has been ready for longest. Returns unit and token; or nothing, and then the drainer
+-- counts as idle until idle_until. The token fences: a holder whose lease was swept cannot commit any more.
+local function lease(lane, drainer, now, lease_s, idle_until)
+  local first = redis.call('ZRANGE', lane_key(lane, 'ready'), 0, 0)
+  if not first[1] then
+    redis.call('ZADD', lane_key(lane, 'idle'), idle_until, drainer)
+    return nil
+  end
+  local unit = first[1]
+  local token = redis.call('INCR', P .. 'fence')
+  redis.call('ZREM', lane_key(lane, 'ready'), unit)
+  redis.call('ZREM', lane_key(lane, 'idle'), drainer)
+  redis.call('ZADD', lane_key(lane, 'leased'), now + lease_s, unit)
+  redis.call('HSET', lane_key(lane, 'tokens'), unit, token)
+  return unit, token
+end
+
+-- Adds one entry to the end of a unit's queue. The depth is counted, because a lane may have 100,000 queues.
+local function enqueue(lane, unit, entry, now)
+  redis.call('RPUSH', P .. 'queue:' .. unit, entry)
+  redis.call('INCR', lane_key(lane, 'depth'))
+  mark_ready(lane, unit, now)
+end
+
+local function holds(lane, unit, token)
+  return redis.call('HGET', lane_key(lane, 'tokens'), unit) == token
+end
+
+local function drop_lease(lane, unit)
+  redis.call('ZREM', lane_key(lane, 'leased'), unit)
+  redis.call('HDEL', lane_key(lane, 'tokens'), unit)
+end
+
+-- Bounds a stream's timeline in length and life, after lines were added.
+local function bound_timeline(stream, keep, ttl)
+  if stream == '' then return end
+  redis.call('LTRIM', P .. 'timeline:' .. stream, -keep, -1)
+  redis.call('EXPIRE', P .. 'timeline:' .. stream, ttl)
+end
+
+-- Files a dead letter: ARGV[from..to] are field, value, ... Returns its id.
+local function bury(now, from, to)
+  local id = tostring(redis.call('INCR', P .. 'dead:seq'))
+  redis.call('HSET', P .. 'dead:' .. id, 'id', id, 'at', string.format('%.6f', now), unpack(ARGV, from, to))
+  redis.call('ZADD', P .. 'dead', now, id)
+  return id
+end

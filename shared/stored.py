@@ -1,0 +1,86 @@
+"""The stored event: one fact as the sequencer keeps it and as the lanes read it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from shared.core.errors import Undecodable
+from shared.core.signature import BodySignature
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """A fact: the first body that arrived for it, and what is known about that arrival."""
+
+    fingerprint: str
+    source: str
+    ordering_key: str
+    event_type: str
+    event_time: int
+    related_signature_id: str | None
+    received_at: float
+    """Unix seconds, when ingress took it."""
+    arrived_at: float
+    """Unix seconds, Redis's clock, when it was appended to the inbox."""
+    body_signature: BodySignature
+    trace_id: str
+    body_digest: str
+    body: bytes
+
+    @property
+    def stream(self) -> str:
+        """Source and ordering key: the unit of order."""
+        return f"{self.source}:{self.ordering_key}"
+
+    def payload(self) -> dict[str, Any]:
+        """Return the whole callback as a dict."""
+        document = json.loads(self.body)
+        return document if isinstance(document, dict) else {}
+
+    def fields(self) -> list[str | bytes]:
+        """Return field, value, ... of the Redis hash."""
+        head = {
+            "source": self.source,
+            "key": self.ordering_key,
+            "type": self.event_type,
+            "time": self.event_time,
+            "signature": self.related_signature_id,
+            "received_at": self.received_at,
+            "arrived_at": self.arrived_at,
+            "body_signature": str(self.body_signature),
+            "trace_id": self.trace_id,
+            "digest": self.body_digest,
+        }
+        return [
+            "head",
+            json.dumps(head, separators=(",", ":")),
+            "digest",
+            self.body_digest,
+            "body",
+            self.body,
+        ]
+
+    @classmethod
+    def from_fields(cls, fingerprint: str, fields: Mapping[bytes, bytes]) -> Self:
+        """Rebuild the event from its hash. Raises Undecodable if it is not one (expired or erased)."""
+        try:
+            head = json.loads(fields[b"head"])
+            return cls(
+                fingerprint=fingerprint,
+                source=head["source"],
+                ordering_key=head["key"],
+                event_type=head["type"],
+                event_time=head["time"],
+                related_signature_id=head["signature"],
+                received_at=head["received_at"],
+                arrived_at=head["arrived_at"],
+                body_signature=BodySignature(head["body_signature"]),
+                trace_id=head["trace_id"],
+                body_digest=head["digest"],
+                body=fields[b"body"],
+            )
+        except (KeyError, ValueError, TypeError):
+            raise Undecodable("the stored event is gone or of another version") from None

@@ -1,0 +1,137 @@
+"""Real brokers on private ports."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from shared.core.envelope import Envelope
+from shared.core.signature import BodySignature
+
+PASSWORD = "s3cret-word"
+RABBIT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until(check: Callable[[], bool], patience_s: float = 30.0) -> None:
+    end = time.monotonic() + patience_s
+    while not check():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 0.5).close()
+    except OSError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Server:
+    """A broker process of this test run."""
+
+    url: str
+    pid: int
+    """The process that serves, which is the one to freeze."""
+    socket: Path | None = None
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop the process: it accepts connections, through the kernel, and never answers."""
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def redis_binary() -> str | None:
+    bundled = Path(sys.executable).with_name("redis-server")
+    return shutil.which("redis-server") or (str(bundled) if bundled.exists() else None)
+
+
+@pytest.fixture(scope="session")
+def redis_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    binary = redis_binary()
+    if binary is None:
+        pytest.skip("no redis-server")
+    port, folder = free_port(), tmp_path_factory.mktemp("redis")
+    process = subprocess.Popen(
+        [
+            *(binary, "--port", str(port), "--bind", "127.0.0.1", "--requirepass", PASSWORD, "--save", ""),
+            *("--unixsocket", str(folder / "redis.sock")),
+        ],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        wait_until(lambda: listens(port))
+        yield Server(f"redis://:{PASSWORD}@127.0.0.1:{port}/0", process.pid, folder / "redis.sock")
+    finally:
+        stop(process)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    if not RABBIT.exists():
+        pytest.skip("no rabbitmq-server")
+    port, epmd_port, folder = free_port(), free_port(), tmp_path_factory.mktemp("rabbitmq")
+    environment = {
+        **os.environ,
+        "HOME": str(folder),
+        "ERL_EPMD_PORT": str(epmd_port),
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODENAME": f"deedbox{port}@localhost",
+        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODE_PORT": str(port),
+        "RABBITMQ_DIST_PORT": str(free_port()),
+        "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+        "RABBITMQ_LOG_BASE": str(folder),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+        "RABBITMQ_CONFIG_FILE": str(folder / "none"),
+    }
+    epmd = subprocess.Popen(["epmd"], env=environment, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([str(RABBIT)], env=environment, stdout=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: listens(port), 60)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        serving = int(children[0]) if children else process.pid
+        yield Server(f"amqp://guest:guest@127.0.0.1:{port}//", serving)
+        with suppress(ProcessLookupError):
+            os.kill(serving, signal.SIGTERM)
+    finally:
+        stop(process)
+        stop(epmd)
+
+
+@pytest.fixture
+def envelope() -> Envelope:
+    return Envelope("default", 1.5, BodySignature.ABSENT, "a" * 32, b'{"a":"\\/ \xc3\xa9"}')

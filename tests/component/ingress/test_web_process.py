@@ -1,0 +1,216 @@
+"""``python -m ingress`` as it runs in production, spoken to through a socket."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import redis
+
+from shared import keys
+from shared.core.envelope import decode_kombu
+from tests.component.ingress.conftest import Server, free_port, listens, stop, wait_until
+from tests.unit.ingress.wire import KEY, MULTIPART, callback, multipart
+
+pytestmark = pytest.mark.real_redis
+
+ACK = b"Hello API Event Received"
+
+
+def environment(**more: str) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("DEEDBOX_")}
+    return {**inherited, "DEEDBOX_API_KEYS": KEY, "DEEDBOX_WEB_WORKERS": "1", **more}
+
+
+@dataclass(frozen=True)
+class Web:
+    """A running web process."""
+
+    port: int
+    log: Path
+    process: subprocess.Popen[bytes]
+
+
+@contextmanager
+def serving(redis_url: str, folder: Path) -> Iterator[Web]:
+    port, log = free_port(), folder / "log"
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ingress"],
+            env=environment(DEEDBOX_REDIS_URL=redis_url, PORT=str(port), DEEDBOX_BODY_MAX_BYTES="65536"),
+            stderr=stream,
+        )
+    try:
+        wait_until(lambda: listens(port))
+        yield Web(port, log, process)
+    finally:
+        stop(process)
+
+
+@pytest.fixture(scope="module")
+def web(redis_broker: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    with serving(redis_broker.url, tmp_path_factory.mktemp("web")) as found:
+        yield found
+
+
+@pytest.fixture
+def raw(redis_broker: Server) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_broker.url) as client:
+        client.flushall()
+        yield client
+
+
+def connect(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), 10)
+
+
+def head(length: int | None, *more: str) -> bytes:
+    lines = ["POST /callbacks HTTP/1.1", "Host: localhost", f"Content-Type: {MULTIPART}", *more]
+    lines.append("Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def read_answer(link: socket.socket) -> tuple[int, bytes]:
+    """Read one answer with a Content-Length; return status and body."""
+    found = b""
+    while b"\r\n\r\n" not in found:
+        chunk = link.recv(65536)
+        assert chunk, f"the connection ended after {found!r}"
+        found += chunk
+    header, _, body = found.partition(b"\r\n\r\n")
+    fields = dict(line.lower().split(b": ", 1) for line in header.split(b"\r\n")[1:])
+    while len(body) < int(fields.get(b"content-length", 0)):
+        body += link.recv(65536)
+    return int(header.split()[1]), body
+
+
+def test_a_sender_that_expects_100_continue_is_told_to_go_on(web: Web, raw: redis.Redis) -> None:
+    body = multipart(callback())
+    with connect(web.port) as link:
+        link.sendall(head(len(body), "Accept: */*", "Expect: 100-continue", "User-Agent: Dropbox Sign API"))
+        assert read_answer(link) == (100, b"")
+        link.sendall(body)
+        assert read_answer(link) == (200, ACK)
+    message = raw.rpop(keys.RAW_QUEUE)
+    assert isinstance(message, bytes)
+    assert decode_kombu(message)[1] == callback()
+
+
+def test_one_connection_carries_many_callbacks(web: Web, raw: redis.Redis) -> None:
+    body = multipart(callback())
+    with connect(web.port) as link:
+        for _ in range(3):
+            link.sendall(head(len(body)) + body)
+            assert read_answer(link) == (200, ACK)
+    assert raw.llen(keys.RAW_QUEUE) == 3
+
+
+def test_a_body_in_chunks_is_taken(web: Web) -> None:
+    body = multipart(callback())
+    with connect(web.port) as link:
+        half = len(body) // 2
+        for part in (
+            head(None),
+            *(b"%x\r\n%b\r\n" % (len(p), p) for p in (body[:half], body[half:])),
+            b"0\r\n\r\n",
+        ):
+            link.sendall(part)
+        assert read_answer(link) == (200, ACK)
+
+
+def test_an_endless_body_in_chunks_is_cut_off(web: Web) -> None:
+    chunk = b"%x\r\n%b\r\n" % (8192, b" " * 8192)
+    with connect(web.port) as link:
+        link.sendall(head(None) + chunk * 20 + b"0\r\n\r\n")
+        status, body = read_answer(link)
+    assert status == 413
+    assert b"body_too_large" in body
+
+
+def test_an_announced_large_body_is_refused_unread(web: Web) -> None:
+    with connect(web.port) as link:
+        link.sendall(head(10**9))
+        assert read_answer(link)[0] == 413
+
+
+def test_a_frozen_broker_means_503_in_time(web: Web, redis_broker: Server) -> None:
+    body = multipart(callback())
+    with connect(web.port) as link:
+        link.sendall(head(len(body)) + body)
+        assert read_answer(link)[0] == 200
+        with redis_broker.frozen():
+            started = time.monotonic()
+            link.sendall(head(len(body)) + body)
+            status, answer = read_answer(link)
+            assert time.monotonic() - started < 3
+        assert status == 503
+        assert b"broker_unavailable" in answer
+        link.sendall(head(len(body)) + body)
+        assert read_answer(link)[0] == 200
+
+
+def test_what_is_no_http_is_refused_and_not_logged(web: Web) -> None:
+    with connect(web.port) as link:
+        link.sendall(b"GARBAGE token-of-somebody\r\n\r\n")
+        assert b"400" in link.recv(65536)
+    wait_until(lambda: b"no HTTP" in web.log.read_bytes())
+    assert b"token-of-somebody" not in web.log.read_bytes()
+
+
+def test_a_second_server_on_the_port_says_so_in_one_sentence(web: Web, redis_broker: Server) -> None:
+    found = subprocess.run(
+        [sys.executable, "-m", "ingress"],
+        env=environment(DEEDBOX_REDIS_URL=redis_broker.url, PORT=str(web.port)),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert found.returncode == 1
+    assert found.stderr.startswith(f"deedbox: port {web.port} is taken")
+    assert "PORT" in found.stderr
+    assert found.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("DEEDBOX_API_KEYS", ""), ("DEEDBOX_BROKER_URL", "no-url-s3cret"), ("PORT", "many")]
+)
+def test_wrong_settings_end_with_one_sentence(name: str, value: str) -> None:
+    found = subprocess.run(
+        [sys.executable, "-m", "ingress"],
+        env=environment(**{"DEEDBOX_REDIS_URL": "redis://127.0.0.1:1/0", name: value}),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert found.returncode == 2
+    assert found.stderr.startswith(f"deedbox: {name}")
+    assert found.stderr.count("\n") == 1
+    assert "s3cret" not in found.stderr
+
+
+def test_a_graceful_stop_ends_with_code_0_and_no_secret_in_the_log(
+    redis_broker: Server, tmp_path: Path
+) -> None:
+    with serving(redis_broker.url, tmp_path) as web:
+        body = multipart(callback())
+        with connect(web.port) as link:
+            link.sendall(head(len(body), "Connection: close") + body)
+            assert read_answer(link) == (200, ACK)
+        web.process.send_signal(signal.SIGTERM)
+        assert web.process.wait(20) == 0
+    written = web.log.read_text()
+    assert "server.listening" in written
+    assert "event.received" in written
+    for word in ("Traceback", KEY, "s3cret-word", "event_hash"):
+        assert word not in written

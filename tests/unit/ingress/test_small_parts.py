@@ -1,0 +1,113 @@
+"""Trace ids, readiness, topology and server settings."""
+
+from __future__ import annotations
+
+import ssl
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingress.health import FRESH_S, Readiness
+from ingress.publisher import cause
+from ingress.server import options
+from ingress.tracing import trace_id_of
+from shared import topology
+from shared.core.errors import SettingsError
+from tests.unit.ingress.wire import RememberingBroker, settings
+
+TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+@pytest.mark.parametrize(
+    "header", [f"00-{TRACE}-{PARENT}-01", f" 00-{TRACE}-{PARENT}-00 ", f"42-{TRACE}-{PARENT}-01-x"]
+)
+def test_a_well_formed_traceparent_is_honoured(header: str) -> None:
+    assert trace_id_of(header) == TRACE
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "x",
+        f"00-{TRACE}-{PARENT}",
+        f"ff-{TRACE}-{PARENT}-01",
+        f"00-{TRACE}-{PARENT}-01-x",
+        f"00-{'0' * 32}-{PARENT}-01",
+        f"00-{TRACE}-{'0' * 16}-01",
+        f"00-{TRACE.upper()}-{PARENT}-01",
+    ],
+)
+def test_an_ill_formed_traceparent_is_replaced(header: str | None) -> None:
+    assert trace_id_of(header) not in {TRACE, "0" * 32}
+
+
+@given(st.text())
+def test_a_trace_id_is_always_32_hexadecimal_characters(header: str) -> None:
+    found = trace_id_of(header)
+    assert len(found) == 32
+    assert set(found) <= set("0123456789abcdef")
+
+
+def test_readiness_asks_the_broker_once_a_second_however_many_ask() -> None:
+    broker, now = RememberingBroker(), [0.0]
+    readiness = Readiness(broker, lambda: now[0])
+    assert readiness.trouble() is None
+    broker.down = True
+    assert readiness.trouble() is None
+    now[0] += FRESH_S
+    assert readiness.trouble() is not None
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("redis://h/0", "redis"),
+        ("rediss://h/0", "rediss"),
+        ("redis+socket:///run/redis.sock", "redis"),
+        ("unix:///run/redis.sock?db=2", "redis"),
+        ("amqp://h//;amqp://i//", "amqp"),
+        ("sqs://", "sqs"),
+    ],
+)
+def test_the_transport_is_read_from_the_url(url: str, name: str) -> None:
+    assert topology.transport(url) == name
+    assert topology.is_redis(url) == name.startswith("redis")
+    assert topology.is_amqp(url) == (name == "amqp")
+
+
+def test_a_broker_that_is_no_url_is_refused_without_quoting_it() -> None:
+    with pytest.raises(SettingsError) as error:
+        topology.is_redis("s3cret")
+    assert "s3cret" not in str(error.value)
+
+
+def test_encrypted_brokers_must_show_a_certificate() -> None:
+    assert topology.connect("rediss://h/0").ssl["ssl_cert_reqs"] == ssl.CERT_REQUIRED
+    assert topology.connect("rediss://h/0?ssl_cert_reqs=none").ssl["ssl_cert_reqs"] == ssl.CERT_NONE
+    assert topology.connect("amqps://h//").ssl["cert_reqs"] == ssl.CERT_REQUIRED
+
+
+def test_amqp_has_a_quorum_queue_that_loses_nothing() -> None:
+    arguments = topology.raw_queue("amqp").queue_arguments
+    assert arguments["x-queue-type"] == "quorum"
+    assert arguments["x-overflow"] == "reject-publish"
+    assert arguments["x-dead-letter-routing-key"] == topology.DEAD_QUEUE == "deedbox.raw.dead"
+    assert topology.raw_queue("redis").queue_arguments is None
+
+
+def test_an_errors_cause_is_named_without_its_text() -> None:
+    error = RuntimeError("outer s3cret")
+    error.__cause__ = ConnectionRefusedError("inner s3cret")
+    assert cause(error) == "ConnectionRefusedError"
+    assert cause(RuntimeError("OOM command not allowed")) == "RuntimeError OOM"
+
+
+def test_the_server_keeps_to_itself() -> None:
+    found = options(settings(DEEDBOX_BIND="::1", PORT="8010"))
+    assert found["bind"] == ["[::1]:8010"]
+    assert found["control_socket_disable"] is True
+    assert found["accesslog"] is None
+    assert (found["workers"], found["threads"]) == (2, 8)

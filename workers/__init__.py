@@ -1,0 +1,1 @@
+"""What happens after the acknowledgement: bridge, sequencer, lanes of actions, sweeper."""

@@ -1,0 +1,106 @@
+"""``python -m workers``: one worker process. People use ``deedbox worker``, ``deedbox bridge``, ``deedbox sweeper``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+import structlog
+
+from shared import logs
+from shared.core.errors import DeedboxError, SettingsError
+from shared.settings import Settings
+from workers import bootstrap, rqworker
+
+log = structlog.get_logger("deedbox.worker")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one process. Returns the exit code: 0 ok, 1 failed, 2 usage or settings."""
+    arguments = _parser().parse_args(argv)
+    try:
+        settings = Settings.load(os.environ)
+        logs.configure(settings.log_format, arguments.command)
+        return int(arguments.run(bootstrap.Process(settings), arguments))
+    except SettingsError as error:
+        sys.stderr.write(f"deedbox: {error}\n")
+        return 2
+    except DeedboxError as error:
+        sys.stderr.write(f"deedbox: {error}\n")
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m workers", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    worker = commands.add_parser("worker", help="run the work of one lane")
+    worker.add_argument("--lane", required=True)
+    worker.set_defaults(run=_worker)
+    commands.add_parser("bridge", help="move callbacks from the broker into the inbox").set_defaults(
+        run=_bridge
+    )
+    commands.add_parser("sweeper", help="wake what is due").set_defaults(run=_sweeper)
+    lanes = commands.add_parser("lanes", help="list lanes and actions")
+    lanes.add_argument("--json", action="store_true")
+    lanes.set_defaults(run=_lanes)
+    return parser
+
+
+def _worker(process: bootstrap.Process, arguments: argparse.Namespace) -> int:
+    lane = arguments.lane
+    known = process.registry.lanes
+    if lane not in known:
+        raise SettingsError(
+            f"No registered action names the lane {lane}; the lanes are {', '.join(known)}. "
+            "Correct --lane, DEEDBOX_ACTIONS or DEEDBOX_BUILTINS."
+        )
+    process.announce()
+    bootstrap.install(process)
+    log.info("worker.started", lane=lane, settings=process.settings.summary())
+    worker = rqworker.build(lane, process.redis, process.name, process.stop.set)
+    worker.work(logging_level="WARNING")
+    # A worker that ends without having been asked lost Redis for too long: its supervisor starts another.
+    return 0 if process.stop.is_set() else 1
+
+
+def _bridge(process: bootstrap.Process, _arguments: argparse.Namespace) -> int:
+    _stop_on_signals(process)
+    bridge = process.bridge()
+    log.info("bridge.started", settings=process.settings.summary())
+    bridge.run(process.stop.is_set)
+    return 0
+
+
+def _sweeper(process: bootstrap.Process, _arguments: argparse.Namespace) -> int:
+    _stop_on_signals(process)
+    sweeper = process.sweeper()
+    log.info("sweeper.started")
+    sweeper.run(process.stop.is_set, lambda wait_s: (process.stop.wait(wait_s), None)[1])
+    return 0
+
+
+def _lanes(process: bootstrap.Process, arguments: argparse.Namespace) -> int:
+    registry = bootstrap.build_registry(process.settings, bootstrap.describe_builtin)
+    if arguments.json:
+        sys.stdout.write(json.dumps({"lanes": registry.lanes, "actions": registry.describe()}) + "\n")
+        return 0
+    for row in registry.describe():
+        sys.stdout.write(f"{row['lane']:<12} {row['name']:<40} {', '.join(row['types'])}\n")
+    return 0
+
+
+def _stop_on_signals(process: bootstrap.Process) -> None:
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        process.stop.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

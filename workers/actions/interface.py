@@ -1,0 +1,130 @@
+"""What an action sees: ``@action``, ``Event``, ``Context``, and the two words for failure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from shared.core.attempts import GIVE_UP_S
+from shared.core.reasons import Entry
+
+DEFAULT_LANE: Final = "default"
+DEFAULT_ATTEMPTS: Final = 8
+DEFAULT_TIMEOUT_S: Final = 60.0
+
+
+class Retry(Exception):
+    """Try later; uses no attempt. The queue of this ordering key and action waits meanwhile.
+
+    ``after``: seconds until then; None: a growing backoff. The dead letter ``retry_expired`` ends it after
+    the action's ``give_up_s``.
+    """
+
+    def __init__(self, reason: str, after: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.after = after
+
+
+class Reject(Exception):
+    """Never going to work: a dead letter now, with this reason; the key goes on."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One verified, deduplicated fact. Its body is a hint: ``event_hash`` does not sign it."""
+
+    type: str
+    time: int
+    """Unix seconds, when it happened (``event_time``)."""
+    received_at: float
+    """Unix seconds, when ingress took it."""
+    source: str
+    ordering_key: str
+    """Kind and id, such as ``signature_request/fa5c8a0b``."""
+    signature_request_id: str | None
+    related_signature_id: str | None
+    test_mode: bool
+    late: bool
+    """It came after a later event of its key had been released."""
+    body_signature: str
+    """``valid``, ``wrong`` or ``absent``: what ``Content-Sha256`` said."""
+    payload: Mapping[str, Any] = field(repr=False)
+    """The whole callback."""
+
+
+@dataclass(slots=True)
+class Context:
+    """The circumstances of one call."""
+
+    idempotency_key: str
+    """The same for every call of this (event, action), over retries, crashes and redrives."""
+    attempt: int
+    """From 1; a ``Retry`` uses none."""
+    replay: bool = False
+    """True when an operator replays a past event on purpose."""
+    retries: int = 0
+    """How often this call was put off by ``Retry``."""
+    waiting_since: float | None = None
+    """Unix seconds of the first failure or ``Retry``; None on the first call."""
+    _emitted: list[tuple[str, dict[str, Any]]] = field(default_factory=list, repr=False)
+    _notes: list[dict[str, Any]] = field(default_factory=list, repr=False)
+
+    def note(self, kind: Entry, **details: Any) -> None:
+        """Add an entry to the request's timeline (``deedbox trace``), in the commit of this call."""
+        self._notes.append({"kind": str(kind), **details})
+
+    def emit(self, event_type: str, payload: dict[str, Any]) -> None:
+        """Emit an internal event (``deedbox.*``) to the same key's actions, in the commit of this call."""
+        if not event_type.startswith("deedbox."):
+            raise ValueError("an action emits deedbox.* events only")
+        self._emitted.append((event_type, payload))
+
+
+ActionFunction = Callable[[Event, Context], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What ``@action`` remembers on the function until the registry collects it."""
+
+    patterns: tuple[str, ...]
+    name: str | None
+    lane: str
+    attempts: int
+    timeout_s: float
+    ordered: bool
+    give_up_s: float
+
+
+DECLARED: Final = "__deedbox_actions__"
+
+
+def action(
+    *patterns: str,
+    name: str | None = None,
+    lane: str = DEFAULT_LANE,
+    attempts: int = DEFAULT_ATTEMPTS,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    ordered: bool = True,
+    give_up_s: float = GIVE_UP_S,
+) -> Callable[[ActionFunction], ActionFunction]:
+    """Declare a function as an action.
+
+    ``patterns``: event types, exact, a prefix ``signature_request_*``, or ``*`` (every Dropbox Sign event).
+    ``name``: ``module.function`` by default. ``lane``: the pool of processes that runs it. ``attempts``: calls
+    that may end in an exception. ``timeout_s``: seconds of one call. ``ordered``: one call at a time per
+    ordering key, in release order. ``give_up_s``: how long ``Retry`` may go on.
+    """
+
+    def declare(function: ActionFunction) -> ActionFunction:
+        declared = Declared(patterns, name, lane, attempts, timeout_s, ordered, give_up_s)
+        setattr(function, DECLARED, (*getattr(function, DECLARED, ()), declared))
+        return function
+
+    return declare

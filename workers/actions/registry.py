@@ -1,0 +1,178 @@
+"""The registry: which actions there are, checked once at start, and which of them an event goes to."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any, Final
+
+from shared.core.attempts import AttemptPolicy
+from shared.core.errors import SettingsError
+from shared.keys import RESERVED_LANES, SEQUENCER
+from workers.actions.interface import DECLARED, DEFAULT_LANE, ActionFunction, Declared
+
+INTERNAL_PREFIX: Final = "deedbox."
+_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}", re.ASCII)
+_PATTERN: Final = re.compile(r"\*|[A-Za-z0-9_.-]+\*?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredAction:
+    """An action, ready to run."""
+
+    name: str
+    patterns: tuple[str, ...]
+    function: ActionFunction = field(repr=False)
+    lane: str = DEFAULT_LANE
+    timeout_s: float = 60.0
+    ordered: bool = True
+    policy: AttemptPolicy = AttemptPolicy()
+
+    def wants(self, event_type: str) -> bool:
+        """Tell whether an event type matches one of the patterns. ``*`` leaves internal events out."""
+        return any(_matches(pattern, event_type) for pattern in self.patterns)
+
+    def unit(self, stream: str, fingerprint: str) -> str:
+        """Return the unit of work, whose entries run one after the other: per key, or per event if unordered."""
+        return f"{self.name}|{stream}" if self.ordered else f"{self.name}|{stream}|{fingerprint}"
+
+
+def _matches(pattern: str, event_type: str) -> bool:
+    if pattern == "*":
+        return not event_type.startswith(INTERNAL_PREFIX)
+    if pattern.endswith("*"):
+        return event_type.startswith(pattern[:-1])
+    return event_type == pattern
+
+
+class Registry:
+    """All actions of one deployment; the same in every process."""
+
+    def __init__(self, actions: Iterable[RegisteredAction] = ()) -> None:
+        self._by_name: dict[str, RegisteredAction] = {}
+        self._routes: dict[str, tuple[RegisteredAction, ...]] = {}
+        for registered in actions:
+            self.add(registered)
+
+    def add(self, registered: RegisteredAction) -> None:
+        """Add an action. Raises SettingsError, in one sentence, for a bad or taken name, type, lane or bound."""
+        _check(registered)
+        if registered.name in self._by_name:
+            raise SettingsError(
+                f"Two actions are named {registered.name}; give one of them another name, @action(..., name=...)."
+            )
+        self._by_name[registered.name] = registered
+        self._routes.clear()
+
+    def get(self, name: str) -> RegisteredAction | None:
+        """Return the action of that name, if this process has it."""
+        return self._by_name.get(name)
+
+    def subscribed(self, event_type: str) -> tuple[RegisteredAction, ...]:
+        """Return the actions that an event of this type goes to, in order of registration."""
+        # Remembered per type: types are few. Unknown types come from verified senders only.
+        routes = self._routes.get(event_type)
+        if routes is None:
+            routes = tuple(each for each in self._by_name.values() if each.wants(event_type))
+            if len(self._routes) < 1000:  # noqa: PLR2004 - far above the 30 published types
+                self._routes[event_type] = routes
+        return routes
+
+    @property
+    def lanes(self) -> tuple[str, ...]:
+        """Every lane that needs workers: the sequencer's first, then in order of registration."""
+        return tuple(dict.fromkeys((SEQUENCER, *(each.lane for each in self._by_name.values()))))
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return the actions as JSON values, for ``python -m workers lanes --json``."""
+        return [
+            {
+                "name": each.name,
+                "types": list(each.patterns),
+                "lane": each.lane,
+                "attempts": each.policy.attempts,
+                "timeout_s": each.timeout_s,
+                "ordered": each.ordered,
+            }
+            for each in self._by_name.values()
+        ]
+
+
+def _check(registered: RegisteredAction) -> None:
+    name = registered.name
+    if _NAME.fullmatch(name) is None:
+        raise SettingsError(
+            f"The action name {name!r} is not usable; use 1 to 100 letters, digits, _, - or ."
+        )
+    if not registered.patterns or not all(_PATTERN.fullmatch(pattern) for pattern in registered.patterns):
+        raise SettingsError(
+            f"The action {name} names no usable event types; use exact types, a prefix such as "
+            "signature_request_*, or *."
+        )
+    if _NAME.fullmatch(registered.lane) is None:
+        raise SettingsError(
+            f"The action {name} names an unusable lane; use 1 to 100 letters, digits, _, - or ."
+        )
+    if registered.timeout_s <= 0 or registered.policy.attempts < 1:
+        raise SettingsError(f"The action {name} needs timeout_s above 0 and attempts of at least 1.")
+
+
+def load_module(name: str) -> list[RegisteredAction]:
+    """Import a user's module and collect its actions. Raises SettingsError that names DEEDBOX_ACTIONS."""
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # an application's modules are found from the directory that it runs in
+    try:
+        module = importlib.import_module(name)
+    except Exception as error:  # noqa: BLE001 - whatever a user's module raises at import is one sentence here
+        raise SettingsError(
+            f"DEEDBOX_ACTIONS names {name}, which does not import ({type(error).__name__}: {_line(error)}); "
+            "correct the module or the setting."
+        ) from None
+    found = collect(module)
+    if not found:
+        raise SettingsError(
+            f"DEEDBOX_ACTIONS names {name}, which holds no @action function; correct the setting."
+        )
+    return found
+
+
+def _line(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return lines[0][:200] if lines else "no message"
+
+
+def collect(module: ModuleType) -> list[RegisteredAction]:
+    """List the actions that a module declares, in order of definition."""
+    found = []
+    for function in dict.fromkeys(
+        value for value in vars(module).values() if callable(value) and _hashable(value)
+    ):
+        for declared in getattr(function, DECLARED, ()):
+            if isinstance(declared, Declared):
+                found.append(_registered(function, declared))  # noqa: PERF401 - two filters read better so
+    return found
+
+
+def _hashable(value: object) -> bool:
+    return value.__hash__ is not None
+
+
+def _registered(function: ActionFunction, declared: Declared) -> RegisteredAction:
+    name = declared.name or f"{function.__module__}.{function.__qualname__}"
+    if declared.lane in RESERVED_LANES:
+        raise SettingsError(
+            f"The action {name} names the lane {declared.lane}, which is reserved; choose another lane."
+        )
+    return RegisteredAction(
+        name=name,
+        patterns=declared.patterns,
+        function=function,
+        lane=declared.lane,
+        timeout_s=declared.timeout_s,
+        ordered=declared.ordered,
+        policy=AttemptPolicy(attempts=declared.attempts, give_up_s=declared.give_up_s),
+    )

@@ -1,0 +1,161 @@
+"""The Dropbox Sign API, through the vendor's SDK: two calls, their answers as values, the account's budgets.
+
+The SDK's transport is used without its models: they refuse fields and types that they do not know, which
+would turn a change at the vendor into an outage here.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from limits import RateLimitItemPerMinute
+from limits.storage import RedisStorage
+from limits.strategies import MovingWindowRateLimiter
+from redis import Redis
+
+from shared import keys
+
+TIMEOUT_S: Final = (5.0, 40.0)
+"""Connect and read. The read bound stays below the action's timeout, so that a slow API is a plain retry."""
+
+DOCUMENT_MAX_BYTES: Final = 200 * 1024 * 1024
+"""Largest document that is read: a bound for memory, far above what the vendor accepts for upload."""
+
+RATE_WINDOW_S: Final = 60.0
+_CHUNK_BYTES: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the API answered."""
+
+    status: int
+    error_name: str
+    body: bytes
+    reset_at: float | None = None
+    """Unix seconds until which the account must wait, if the answer said so."""
+    too_large: bool = False
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON body; empty if it is none."""
+        try:
+            document = json.loads(self.body)
+        except ValueError:
+            return {}
+        return document if isinstance(document, dict) else {}
+
+
+class SignApi:
+    """One account's API."""
+
+    def __init__(self, base_url: str, api_key: str, clock: Callable[[], float] = time.time) -> None:
+        self._base_url = base_url
+        self.api_key = api_key
+        self._clock = clock
+        self._requests: Any = None
+
+    def signature_request(self, request_id: str) -> Answer:
+        """Read a signature request. Never raises for a status; raises OSError or an SDK error for no answer."""
+        return self._answer(
+            self._client().signature_request_get_without_preload_content(
+                request_id, _request_timeout=TIMEOUT_S
+            )
+        )
+
+    def files(self, request_id: str, kind: str) -> Answer:
+        """Read the current documents, as ``pdf`` (merged) or ``zip``."""
+        return self._answer(
+            self._client().signature_request_files_without_preload_content(
+                request_id, file_type=kind, _request_timeout=TIMEOUT_S
+            )
+        )
+
+    def _client(self) -> Any:
+        if self._requests is None:
+            # Here, not at the top: importing the SDK takes about a second, which every worker would pay.
+            from dropbox_sign import ApiClient, Configuration
+            from dropbox_sign.apis import SignatureRequestApi
+            from urllib3 import Retry
+
+            # One connection error is ours to retry, with the account's budget; the SDK must not do it silently.
+            configuration = Configuration(
+                host=self._base_url, username=self.api_key, retries=Retry(0, redirect=3)
+            )
+            self._requests = SignatureRequestApi(ApiClient(configuration))
+        return self._requests
+
+    def _answer(self, response: Any) -> Answer:
+        body, too_large = _read(response)
+        status = int(response.status)
+        error_name = ""
+        if status >= 400:  # noqa: PLR2004 - HTTP
+            error = Answer(status, "", body).document().get("error")
+            error_name = str(error.get("error_name", ""))[:64] if isinstance(error, dict) else ""
+        return Answer(status, error_name, body, reset_at(response.headers, status, self._clock()), too_large)
+
+
+def _read(response: Any) -> tuple[bytes, bool]:
+    try:
+        chunks, size = [], 0
+        while chunk := response.read(_CHUNK_BYTES, decode_content=True):
+            size += len(chunk)
+            if size > DOCUMENT_MAX_BYTES:
+                return b"", True
+            chunks.append(chunk)
+        return b"".join(chunks), False
+    finally:
+        response.release_conn()
+
+
+def reset_at(headers: Mapping[str, str], status: int, now: float) -> float | None:
+    """Return until when the account must wait (unix seconds), None if it need not.
+
+    The specification and a recorded answer name the headers differently, so both names are read. A 429 carries
+    no Retry-After; without a reset header the vendor's window of a minute is assumed.
+    """
+    named = {name.lower(): value for name, value in headers.items()}
+    remaining = named.get("x-ratelimit-remaining", named.get("x-ratelimit-limit-remaining", ""))
+    exhausted = status == 429 or (remaining.strip().isdigit() and int(remaining) == 0)  # noqa: PLR2004 - HTTP
+    if not exhausted:
+        return None
+    reset = named.get("x-ratelimit-reset", "").strip()
+    if reset.isdigit() and int(reset) > now:
+        # Bounded: a reset far in the future is a header of another meaning (the spec says per hour).
+        return min(float(reset), now + 3600)
+    return now + (RATE_WINDOW_S if status == 429 else 1.0)  # noqa: PLR2004 - HTTP
+
+
+class Budget:
+    """Account-wide budgets in Redis: all processes of all machines share one moving window per kind of call."""
+
+    def __init__(
+        self, redis: Redis, per_minute: Mapping[str, int], clock: Callable[[], float] = time.time
+    ) -> None:
+        self._redis = redis
+        storage = RedisStorage(
+            "redis://", connection_pool=redis.connection_pool, key_prefix=keys.PREFIX + "budget"
+        )
+        self._limiter = MovingWindowRateLimiter(storage)
+        self._items = {kind: RateLimitItemPerMinute(rate) for kind, rate in per_minute.items()}
+        self._clock = clock
+
+    def wait_s(self, kind: str, account: str) -> float:
+        """Take one call of the budget. Returns 0 if it may go out now, else the seconds to wait; then nothing is taken."""
+        pause = self._redis.get(keys.api_pause(account))
+        now = self._clock()
+        if pause is not None and float(pause) > now:
+            return float(pause) - now
+        item = self._items[kind]
+        if self._limiter.hit(item, kind, account):
+            return 0.0
+        reset = self._limiter.get_window_stats(item, kind, account).reset_time
+        return max(0.25, reset - now)
+
+    def pause_until(self, account: str, until: float) -> None:
+        """Obey the API: no call of this account before ``until`` (unix seconds)."""
+        ttl_s = max(1, int(until - self._clock()) + 1)
+        self._redis.set(keys.api_pause(account), f"{until:.3f}", ex=ttl_s)

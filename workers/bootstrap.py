@@ -1,0 +1,183 @@
+"""The composition root of every worker process: reads settings, opens clients, builds what the process runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from shared import connections, keys, topology
+from shared.core.errors import SettingsError
+from shared.documents import DocumentStore
+from shared.scripting import Scripts
+from shared.settings import Settings
+from workers.actions import fetch_documents, track_status
+from workers.actions.interface import Context, Event
+from workers.actions.registry import RegisteredAction, Registry, load_module
+from workers.api import Budget, SignApi
+from workers.bells import Bells
+from workers.bridge import KombuBridge, RedisBridge
+from workers.lanes import LaneRunner
+from workers.lease import Lease
+from workers.sequencer import Sequencer, SequencerPolicy
+from workers.sweeper import Sweeper
+
+
+@dataclass
+class Process:
+    """Everything that one worker process works with. Nothing is opened before it is asked for."""
+
+    settings: Settings
+    name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}")
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    @cached_property
+    def redis(self) -> Redis:
+        """State and RQ. Raises SettingsError if it does not answer or drops keys."""
+        client = connections.patient_redis(self.redis_url)
+        connections.demand(connections.brisk_redis(self.redis_url))
+        return client
+
+    @cached_property
+    def redis_url(self) -> str:
+        """Address of state and RQ."""
+        return connections.redis_url(self.settings)
+
+    @cached_property
+    def scripts(self) -> Scripts:
+        """The scripts on the state's Redis."""
+        return Scripts(self.redis)
+
+    @cached_property
+    def bells(self) -> Bells:
+        """Doorbells."""
+        return Bells(self.redis)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """All actions: the built-in ones, then the user's. Raises SettingsError."""
+        return build_registry(self.settings, self._builtin)
+
+    def _builtin(self, name: str) -> RegisteredAction:
+        if name == "track_status":
+            return track_status.registered(track_status.TrackStatus(self.redis))
+        settings = self.settings
+        apis = {
+            source.name: SignApi(settings.api_url, source.api_keys[0])
+            for source in settings.sources().values()
+        }
+        rates = {
+            "files": settings.files_per_minute,
+            "test_files": settings.test_files_per_minute,
+            "api": settings.api_per_minute,
+        }
+        action = fetch_documents.FetchDocuments(
+            self.redis,
+            apis,
+            Budget(self.redis, rates),
+            DocumentStore(settings.documents_dir),
+            settings.document_type,
+            settings.downloadable_grace_s,
+        )
+        return fetch_documents.registered(action)
+
+    def lease(self, lane: str) -> int:
+        """Drain a lane for about two seconds. Returns the units of work done."""
+        return self._leases[lane].run(self.name)
+
+    @cached_property
+    def _leases(self) -> Mapping[str, Lease]:
+        lanes: dict[str, Lease] = {}
+        for lane in self.registry.lanes:
+            drain = self._sequencer() if lane == keys.SEQUENCER else self._runner(lane)
+            lanes[lane] = Lease(lane, drain.drain_one, self.scripts, self.bells.ring, self.stop.is_set)
+        return lanes
+
+    def _sequencer(self) -> Sequencer:
+        policy = SequencerPolicy(self.settings.order_policy, self.settings.max_event_age_s)
+        return Sequencer(self.scripts, self.registry, policy, self.bells.ring)
+
+    def _runner(self, lane: str) -> LaneRunner:
+        return LaneRunner(lane, self.scripts, self.registry, self.bells.ring)
+
+    def announce(self) -> None:
+        """Tell sweepers and pages which lanes there are. Raises SettingsError if Redis refuses."""
+        described = self.registry.describe()
+        rows = {
+            lane: json.dumps({
+                "actions": [row["name"] for row in described if row["lane"] == lane],
+                "seen_at": round(time.time()),
+            })
+            for lane in self.registry.lanes
+        }  # fmt: skip
+        try:
+            self.redis.hset(keys.LANES, items=[operand for row in rows.items() for operand in row])
+        except RedisError as error:
+            raise SettingsError(
+                f"DEEDBOX_REDIS_URL: Redis refused a write ({error}); it must be writable."
+            ) from None
+
+    def bridge(self) -> RedisBridge | KombuBridge:
+        """Return the bridge that fits the broker."""
+        url = connections.broker_url(self.settings)
+        if not topology.is_redis(url):
+            return KombuBridge(lambda: topology.connect(url), self.scripts, self.bells.ring)
+        same = url == self.redis_url
+        broker = self.scripts if same else Scripts(connections.patient_redis(url))
+        if not same:
+            connections.demand(connections.brisk_redis(url), "DEEDBOX_BROKER_URL")
+        return RedisBridge(self.name, broker, self.scripts, self.bells.ring, same_redis=same)
+
+    def sweeper(self) -> Sweeper:
+        """Return the sweeper."""
+        return Sweeper(self.scripts, self.bells.ring)
+
+
+def describe_builtin(name: str) -> RegisteredAction:
+    """Return a built-in action that can be listed but not run: it needs neither Redis nor a key."""
+
+    def unusable(_event: Event, _context: Context) -> None:
+        raise RuntimeError("this registry was built for listing")
+
+    spec = track_status.registered if name == track_status.NAME else fetch_documents.registered
+    return spec(unusable)
+
+
+def build_registry(settings: Settings, builtin: Callable[[str], RegisteredAction]) -> Registry:
+    """Collect the actions of a deployment. ``builtin`` makes a built-in action from its name."""
+    registry = Registry()
+    for name in settings.enabled_builtins:
+        registry.add(builtin(name))
+    known: set[tuple[int, str]] = set()
+    for module in settings.actions:
+        for registered in load_module(module):
+            # One function that two listed modules export is one action, not two of one name.
+            identity = (id(registered.function), registered.name)
+            if identity not in known:
+                known.add(identity)
+                registry.add(registered)
+    return registry
+
+
+_current: list[Process] = []
+
+
+def install(process: Process) -> None:
+    """Make a process's composition root known to RQ's entry point."""
+    _current[:] = [process]
+
+
+def current() -> Process:
+    """Return the composition root that RQ's entry point works with."""
+    if not _current:
+        raise RuntimeError("this process was not started by `python -m workers`; doorbells need its worker")
+    return _current[0]

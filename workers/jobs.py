@@ -1,0 +1,10 @@
+"""The one RQ entry point. RQ imports it by name; the process's composition root has set what it works with."""
+
+from __future__ import annotations
+
+import workers.bootstrap as root
+
+
+def drain(lane: str) -> None:
+    """Answer a doorbell: drain the lane for about two seconds."""
+    root.current().lease(lane)

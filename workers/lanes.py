@@ -1,0 +1,227 @@
+"""A lane: runs actions. Claim heads of queues, call their actions one after the other, commit the outcomes.
+
+Claims are leases. A crash between an effect and its commit runs the call again with the same idempotency key:
+effects are at least once, dispatch is once.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import structlog
+
+from shared import keys
+from shared.core.attempts import Entry, Failure, after_failure
+from shared.core.errors import Unavailable, Undecodable
+from shared.scripting import SERVER_CLOCK, Scripts
+from shared.stored import StoredEvent
+from workers.actions.interface import Context, Event, Reject, Retry
+from workers.actions.registry import RegisteredAction, Registry
+from workers.batch import Attendant, Batch, Claim, Outcome
+from workers.lease import LEASE_S, LINGER_S
+from workers.limits import ActionTimeout, time_limit
+from workers.outcomes import Report, leave, lost
+
+UNKNOWN_ACTION_WAIT_S: Final = 30.0
+"""How long an entry waits when this process has no such action: a rolling deploy is under way."""
+
+BATCH_MAX: Final = 64
+BATCH_BYTES: Final = 4 * 1024 * 1024
+FAST_CALL_S: Final = 0.001
+"""Calls that take no longer than this on average are claimed in growing batches, others one by one."""
+
+COMMIT_EVERY_S: Final = 0.02
+"""A crash repeats at most the calls of this span (and the one that runs)."""
+
+RENEW_EVERY_S: Final = LEASE_S / 4
+OVERTIME_S: Final = 10.0
+"""How long after an action's timeout its lease is still renewed: time for the timeout to unwind the call."""
+
+log = structlog.get_logger("deedbox.lanes")
+
+
+class LaneRunner:
+    """Runs the entries of one lane. One per process; calls run in the main thread, where timeouts reach them."""
+
+    def __init__(
+        self,
+        lane: str,
+        scripts: Scripts,
+        registry: Registry,
+        ring: Callable[[str], None],
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._lane = lane
+        self._scripts = scripts
+        self._registry = registry
+        self._ring = ring
+        self._jitter = jitter
+        self._attendant = Attendant(self._commit, self._renew)
+        self._commits = threading.Lock()
+        self._size = 1
+        self._clock_offset = 0.0
+        self._renewed_at = 0.0
+
+    def drain_one(self, drainer: str) -> bool:
+        """Claim a batch of entries, call their actions, commit. Returns whether there was one."""
+        reply = self._scripts.call(
+            "claim_entries", SERVER_CLOCK, self._lane, drainer, LEASE_S, LINGER_S + 1, self._size, BATCH_BYTES
+        )
+        if not reply:
+            return False
+        ring, now, *units = reply
+        self._clock_offset = float(now) - time.monotonic()
+        if ring:
+            # Before the calls, not after: whatever else is ready must not wait for them (isolation).
+            self._ring(self._lane)
+        self._run(Batch(_claims(self._lane, units)))
+        return True
+
+    def _run(self, batch: Batch) -> None:
+        calls, spent_s, committed_at = 0, 0.0, time.monotonic()
+        with self._attendant.attending(batch):
+            while (claim := batch.take()) is not None:
+                started = time.monotonic()
+                batch.finish(claim, self._outcome(claim))
+                ended = time.monotonic()
+                calls, spent_s = calls + 1, spent_s + ended - started
+                if ended - committed_at >= COMMIT_EVERY_S:
+                    self._commit(batch)
+                    committed_at = time.monotonic()
+        self._commit(batch)
+        self._size = next_size(self._size, calls, spent_s)
+
+    def _commit(self, batch: Batch) -> None:
+        """Commit the outcomes so far. Raises Unavailable; they then stay in the batch."""
+        lanes: Sequence[bytes] = ()
+        # One commit at a time, from collecting to writing: a unit's outcomes must be written in their order.
+        with self._commits:
+            sections = batch.collect()
+            if not sections:
+                return
+            flat = [operand for section in sections for operand in section]
+            limits = (keys.ORDER_TTL_S, keys.EVENT_TTL_S, keys.TIMELINE_KEEP)
+            try:
+                refused, *lanes = self._scripts.call("finish", SERVER_CLOCK, self._lane, *limits, *flat)
+            except Unavailable:
+                batch.put_back(sections)
+                raise
+        if refused:
+            # A lease was swept while its call ran past the timeout, or the process was paused: another process
+            # has the entry now, and its outcome counts.
+            log.warning("action.fenced", lane=self._lane, outcomes=refused)
+        for lane in lanes:
+            self._ring(lane.decode())
+
+    def _renew(self, claim: Claim, running_s: float) -> None:
+        """Renew the lease of the call that runs, never past its action's timeout and some overtime."""
+        action = self._registry.get(_action_of(claim))
+        now = time.monotonic()
+        if (
+            action is None
+            or running_s > action.timeout_s + OVERTIME_S
+            or now - self._renewed_at < RENEW_EVERY_S
+        ):
+            return
+        self._renewed_at = now
+        self._scripts.call("renew", SERVER_CLOCK, claim.lane, claim.unit, claim.token, LEASE_S)
+
+    def _outcome(self, claim: Claim) -> Outcome:
+        name = _action_of(claim)
+        action = self._registry.get(name)
+        if action is None:
+            log.error("action.unknown", lane=claim.lane, action=name, next_in_s=UNKNOWN_ACTION_WAIT_S)
+            return leave(UNKNOWN_ACTION_WAIT_S)
+        try:
+            entry = Entry.unpack(claim.entry_text)
+            stored = StoredEvent.from_fields(entry.fingerprint, claim.fields)
+        except Undecodable as error:
+            return lost(claim, name, str(error))
+        return self._call(claim, action, entry, stored)
+
+    def _call(self, claim: Claim, action: RegisteredAction, entry: Entry, stored: StoredEvent) -> Outcome:
+        context = Context(
+            idempotency_key=entry.idempotency_key(action.name),
+            attempt=entry.attempt,
+            replay=entry.replay > 0,
+            retries=entry.retries,
+            waiting_since=entry.first_failed_at,
+        )
+        event = event_of(stored, late=entry.late)
+        started = time.monotonic()
+        failed = _attempt(action, event, context)
+        ended = time.monotonic()
+        report = Report(
+            claim, action, entry, stored, ended - started, ended + self._clock_offset, self._registry
+        )
+        if failed is None:
+            return report.done(context)
+        failure, error = failed
+        asked_s = error.after if isinstance(error, Retry) else None
+        verdict = after_failure(entry, failure, action.policy, report.at, self._jitter(), asked_s)
+        return report.failed(failure, error, verdict)
+
+
+def _attempt(
+    action: RegisteredAction, event: Event, context: Context
+) -> tuple[Failure, BaseException] | None:
+    try:
+        with time_limit(action.timeout_s):
+            action.function(event, context)
+    except Retry as error:
+        return Failure.RETRY, error
+    except Reject as error:
+        return Failure.REJECT, error
+    except ActionTimeout as error:
+        return Failure.TIMEOUT, error
+    except Exception as error:  # noqa: BLE001 - whatever user code raises uses one attempt
+        return Failure.ERROR, error
+    return None
+
+
+def next_size(size: int, calls: int, spent_s: float) -> int:
+    """Return how many entries to claim next: twice as many while calls are fast and batches full, else one."""
+    if calls and spent_s / calls > FAST_CALL_S:
+        return 1
+    return min(BATCH_MAX, size * 2) if calls >= size else max(1, size // 2)
+
+
+def _claims(lane: str, units: Sequence[Sequence[Any]]) -> list[Claim]:
+    claims = []
+    for unit, token, *rest in units:
+        name, fence = unit.decode(), token.decode()
+        for entry, fields in zip(rest[::2], rest[1::2], strict=True):
+            event = dict(zip(fields[::2], fields[1::2], strict=True))
+            claims.append(Claim(lane, name, fence, entry, event))
+    return claims
+
+
+def _action_of(claim: Claim) -> str:
+    return claim.unit.partition("|")[0]
+
+
+def event_of(stored: StoredEvent, *, late: bool) -> Event:
+    """Build what an action sees from the stored event."""
+    payload = stored.payload()
+    request = payload.get("signature_request")
+    request = request if isinstance(request, dict) else {}
+    kind, _, identifier = stored.ordering_key.partition("/")
+    received_id = request.get("signature_request_id")
+    request_id = received_id if isinstance(received_id, str) and received_id else identifier
+    return Event(
+        type=stored.event_type,
+        time=stored.event_time,
+        received_at=stored.received_at,
+        source=stored.source,
+        ordering_key=stored.ordering_key,
+        signature_request_id=request_id if kind == "signature_request" else None,
+        related_signature_id=stored.related_signature_id,
+        test_mode=request.get("test_mode") in (True, 1, "1"),
+        late=late,
+        body_signature=str(stored.body_signature),
+        payload=payload,
+    )

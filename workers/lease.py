@@ -1,0 +1,77 @@
+"""A lease of a lane: one RQ job that drains for about two seconds, then hands over.
+
+An RQ job costs milliseconds, an event microseconds: so a job is no event but the right to drain. While there
+is nothing to do the lease blocks on the lane's bell, so that work which comes soon starts at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from redis.exceptions import RedisError
+
+from shared import keys
+from shared.connections import translated
+from shared.scripting import SERVER_CLOCK, Scripts
+
+LEASE_S: Final = 10.0
+"""Life of a unit's lease without renewal: the longest that a crash delays its unit, less the sweep."""
+
+DRAIN_S: Final = 2.0
+"""Length of one RQ job: long against the cost of a job (3 to 6 ms), short against anyone's patience for a stop."""
+
+LINGER_S: Final = 2.0
+"""Longest wait on the bell inside one RQ job."""
+
+
+class Drain(Protocol):
+    """Works off one unit. Returns whether there was one."""
+
+    def __call__(self, drainer: str) -> bool: ...
+
+
+class Lease:
+    """Drains one lane for a while."""
+
+    def __init__(
+        self,
+        lane: str,
+        drain: Drain,
+        scripts: Scripts,
+        ring: Callable[[str], None],
+        stopping: Callable[[], bool],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._lane = lane
+        self._drain = drain
+        self._scripts = scripts
+        self._ring = ring
+        self._stopping = stopping
+        self._monotonic = monotonic
+
+    def run(self, drainer: str) -> int:
+        """Drain until the time is over or nothing came for a while. Returns the units worked off."""
+        end = self._monotonic() + DRAIN_S
+        units = 0
+        while not self._stopping():
+            worked = self._drain(drainer)
+            units += worked
+            left = end - self._monotonic()
+            if left <= 0:
+                break
+            if not worked and not self._heard_bell(min(left, LINGER_S)):
+                break
+        if int(self._scripts.call("leave", SERVER_CLOCK, self._lane, drainer)) == 2:  # noqa: PLR2004 - see leave.lua
+            self._ring(self._lane)
+        return units
+
+    def _heard_bell(self, wait_s: float) -> bool:
+        try:
+            return (
+                self._scripts.redis.blpop([keys.lane(self._lane, "bell")], timeout=max(0.05, wait_s))
+                is not None
+            )
+        except RedisError as error:
+            raise translated(error) from error

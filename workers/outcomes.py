@@ -1,0 +1,159 @@
+"""What a call led to, as the operations of its commit (``finish.lua``), one timeline entry and one log line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+
+from shared.core.attempts import Again, Dead, Entry, Failure
+from shared.core.reasons import DeathReason
+from shared.core.reasons import Entry as Kind
+from shared.core.signature import BodySignature
+from shared.stored import StoredEvent
+from workers.actions.interface import Context
+from workers.actions.registry import RegisteredAction, Registry
+from workers.batch import Claim, Operand, Outcome
+
+DETAIL_MAX_CHARS: Final = 300
+TRACEBACK_MAX_CHARS: Final = 4000
+
+log = structlog.get_logger("deedbox.outcomes")
+
+
+def leave(wait_s: float) -> Outcome:
+    """Leave the entry as it is; look again after ``wait_s`` seconds."""
+    return Outcome("wait", wait_s, [])
+
+
+def lost(claim: Claim, action: str, detail: str) -> Outcome:
+    """Set an entry aside whose event is gone or unreadable."""
+    letter: dict[str, str | bytes] = {
+        "reason": DeathReason.EVENT_MISSING, "detail": detail, "action": action, "lane": claim.lane,
+        "unit": claim.unit, "entry": claim.entry_text,
+    }  # fmt: skip
+    log.error("action.finished", outcome="dead", reason="event_missing", action=action, lane=claim.lane)
+    return Outcome("done", 0, [dead_letter(letter), ["C", "action_dead", 1]])
+
+
+def dead_letter(letter: Mapping[str, str | bytes]) -> list[Operand]:
+    """Make the operation that files a dead letter."""
+    values: list[Operand] = [value for pair in letter.items() for value in pair]
+    return ["D", len(values), *values]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Turns what happened in a call into the operations of the commit and one log line."""
+
+    claim: Claim
+    action: RegisteredAction
+    entry: Entry
+    stored: StoredEvent
+    took_s: float
+    at: float
+    """Unix seconds, Redis's clock, when the call ended."""
+    registry: Registry
+
+    def done(self, context: Context) -> Outcome:
+        operations = [self._stream(), self._line(Kind.ACTION, outcome="done")]
+        operations += [self._line_raw(note) for note in context._notes]  # noqa: SLF001 - of the same package
+        for event_type, payload in context._emitted:  # noqa: SLF001 - of the same package
+            operations += internal_event(event_type, payload, self.stored, self.at, self.registry)
+        operations.append(["C", "action_done", 1])
+        self._log("info", "done")
+        return Outcome("done", 0, operations)
+
+    def failed(self, failure: Failure, error: BaseException, verdict: Again | Dead) -> Outcome:
+        detail = _detail(error)
+        if isinstance(verdict, Again):
+            self._log(
+                "info" if failure is Failure.RETRY else "warning",
+                str(failure),
+                error=_where(error),
+                next_in_s=round(verdict.after_s, 3),
+            )
+            return Outcome("wait", verdict.after_s, [
+                ["E", verdict.entry.pack()],
+                self._stream(),
+                self._line(Kind.RETRY, outcome=str(failure), detail=detail, next_at=round(self.at + verdict.after_s, 3)),
+                ["C", "action_retry", 1],
+            ])  # fmt: skip
+        self._log("error", "dead", error=_where(error), reason=str(verdict.reason))
+        letter: dict[str, str | bytes] = {
+            "reason": verdict.reason, "detail": detail, "action": self.action.name, "lane": self.claim.lane,
+            "unit": self.claim.unit, "entry": self.entry.pack(), "event": self.stored.fingerprint,
+            "source": self.stored.source, "key": self.stored.ordering_key, "type": self.stored.event_type,
+            "trace_id": self.stored.trace_id, "traceback": _traceback(error, failure),
+        }  # fmt: skip
+        return Outcome("done", 0, [
+            self._stream(),
+            self._line(Kind.DEAD, reason=str(verdict.reason), detail=detail),
+            dead_letter(letter),
+            ["C", "action_dead", 1],
+        ])  # fmt: skip
+
+    def _stream(self) -> list[Operand]:
+        return ["S", self.stored.stream]
+
+    def _line(self, kind: Kind, **details: Any) -> list[Operand]:
+        row = {"kind": str(kind), "attempt": self.entry.attempt, "took_s": round(self.took_s, 6), **details}
+        if self.entry.late:
+            row["late"] = True
+        return self._line_raw(row)
+
+    def _line_raw(self, row: dict[str, Any]) -> list[Operand]:
+        head = {"at": round(self.at, 6), "type": self.stored.event_type, "event": self.stored.fingerprint,
+                "action": self.action.name}  # fmt: skip
+        return ["T", json.dumps({**head, **row}, separators=(",", ":"))]
+
+    def _log(self, level: str, outcome: str, **details: Any) -> None:
+        getattr(log, level)(
+            "action.finished", outcome=outcome, action=self.action.name, lane=self.claim.lane,
+            event_type=self.stored.event_type, source=self.stored.source, key=self.stored.ordering_key,
+            attempt=self.entry.attempt, took_ms=round(self.took_s * 1000, 1), trace_id=self.stored.trace_id, **details,
+        )  # fmt: skip
+
+
+def _detail(error: BaseException) -> str:
+    """Describe an error for the timeline and the dead letter: a person needs the message there."""
+    text = f"{type(error).__name__}: {error}" if not hasattr(error, "reason") else str(error)
+    return text[:DETAIL_MAX_CHARS]
+
+
+def _where(error: BaseException) -> str:
+    """Describe an error for the log: type and line of code, never its message, which may name a signer."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else ""
+    return type(error).__name__ + place
+
+
+def _traceback(error: BaseException, failure: Failure) -> str:
+    if failure in {Failure.RETRY, Failure.REJECT}:
+        return ""
+    return "".join(traceback.format_exception(error))[-TRACEBACK_MAX_CHARS:]
+
+
+def internal_event(
+    event_type: str, payload: dict[str, Any], cause: StoredEvent, now: float, registry: Registry
+) -> list[list[Operand]]:
+    """Make the operations that add an internal event and dispatch it to the same key's actions."""
+    subscribed = registry.subscribed(event_type)
+    body = json.dumps(payload, separators=(",", ":"), sort_keys=True).encode()
+    name = f"internal\0{event_type}\0{cause.stream}\0".encode()
+    digest = hashlib.blake2b(name + body, digest_size=16).hexdigest()
+    stored = StoredEvent(
+        fingerprint=digest, source=cause.source, ordering_key=cause.ordering_key, event_type=event_type,
+        event_time=int(now), related_signature_id=None, received_at=now, arrived_at=now,
+        body_signature=BodySignature.ABSENT, trace_id=cause.trace_id, body_digest=digest, body=body,
+    )  # fmt: skip
+    fields = stored.fields()
+    entry = Entry(digest, enqueued_at=round(now, 6)).pack()
+    operations: list[list[Operand]] = [["F", digest, now, len(fields), *fields]]
+    operations += [["Q", each.lane, each.unit(stored.stream, digest), entry] for each in subscribed]
+    return operations

@@ -1,0 +1,66 @@
+"""The sweeper: wakes what is due, in every lane: held events, retries, abandoned leases, forgotten work.
+
+Any number may run: what it does is idempotent. It makes up for every wake-up that a crash swallowed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+from redis.exceptions import RedisError
+
+from shared import keys
+from shared.connections import translated
+from shared.core.errors import Unavailable
+from shared.core.identity import SHARDS
+from shared.scripting import SERVER_CLOCK, Scripts, text
+
+TICK_S: Final = 0.25
+"""The resolution of holds and retries: a person does not notice it, Redis does not either."""
+
+AT_MOST: Final = 500
+OUTAGE_WAIT_S: Final = 1.0
+
+log = structlog.get_logger("deedbox.sweeper")
+
+
+class Sweeper:
+    """Sweeps the lanes that workers have announced."""
+
+    def __init__(self, scripts: Scripts, ring: Callable[[str], None]) -> None:
+        self._scripts = scripts
+        self._ring = ring
+
+    def run(self, stopping: Callable[[], bool], sleep: Callable[[float], None] = time.sleep) -> None:
+        """Sweep until asked to stop; outages of Redis are waited for."""
+        while not stopping():
+            try:
+                self.once()
+                sleep(TICK_S)
+            except Unavailable as error:
+                log.warning("sweeper.waiting", error=str(error))
+                sleep(OUTAGE_WAIT_S)
+
+    def once(self) -> None:
+        """Sweep every lane once. Raises Unavailable."""
+        for lane in self.lanes():
+            abandoned, due, ring = self._scripts.call(
+                "sweep", SERVER_CLOCK, lane, SHARDS if lane == keys.SEQUENCER else 0, AT_MOST
+            )
+            if abandoned:
+                log.warning("sweeper.lease_abandoned", lane=lane, units=abandoned)
+            if due:
+                log.debug("sweeper.retry_due", lane=lane, units=due)
+            if ring:
+                self._ring(lane)
+
+    def lanes(self) -> tuple[str, ...]:
+        """Return the sequencer's lane and every lane that was ever announced."""
+        try:
+            announced = self._scripts.redis.hkeys(keys.LANES)
+        except RedisError as error:
+            raise translated(error) from error
+        return tuple(dict.fromkeys((keys.SEQUENCER, *map(text, announced))))
