@@ -10,14 +10,12 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
-import structlog
-
 from shared import logs
 from shared.core.errors import DeedboxError, SettingsError
 from shared.settings import Settings
 from workers import bootstrap, rqworker
 
-log = structlog.get_logger("deedbox.worker")
+log = logs.get("worker")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -15,14 +15,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-import structlog
-
+from shared import logs
 from shared.core.errors import Unavailable
 
 MOMENT_S: Final = 0.05
 """A call longer than this is slow: others stop waiting for it."""
 
-log = structlog.get_logger("deedbox.batch")
+log = logs.get("batch")
 
 Operand = str | bytes | float
 

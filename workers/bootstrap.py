@@ -16,6 +16,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from shared import connections, keys, topology
+from shared.bells import Bells
 from shared.core.errors import SettingsError
 from shared.documents import DocumentStore
 from shared.scripting import Scripts
@@ -24,7 +25,6 @@ from workers.actions import fetch_documents, track_status
 from workers.actions.interface import Context, Event
 from workers.actions.registry import RegisteredAction, Registry, load_module
 from workers.api import Budget, SignApi
-from workers.bells import Bells
 from workers.bridge import KombuBridge, RedisBridge
 from workers.lanes import LaneRunner
 from workers.lease import Lease

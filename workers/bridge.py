@@ -10,13 +10,12 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, cast
 
-import structlog
 from amqp.exceptions import AMQPError
 from kombu import Connection, Consumer
 from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
-from shared import inbox, keys, topology
+from shared import inbox, keys, logs, topology
 from shared.connections import translated
 from shared.core.envelope import decompress
 from shared.core.errors import Unavailable, Undecodable
@@ -32,7 +31,7 @@ WAIT_S: Final = 1
 
 _OUTAGES: Final[tuple[type[Exception], ...]] = (Unavailable, OSError, AMQPError, KombuError)
 
-log = structlog.get_logger("deedbox.bridge")
+log = logs.get("bridge")
 
 
 class RedisBridge:

@@ -12,9 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-import structlog
-
-from shared import keys
+from shared import keys, logs
 from shared.core.attempts import Entry, Failure, after_failure
 from shared.core.errors import Unavailable, Undecodable
 from shared.scripting import SERVER_CLOCK, Scripts
@@ -41,7 +39,7 @@ RENEW_EVERY_S: Final = LEASE_S / 4
 OVERTIME_S: Final = 10.0
 """How long after an action's timeout its lease is still renewed: time for the timeout to unwind the call."""
 
-log = structlog.get_logger("deedbox.lanes")
+log = logs.get("lanes")
 
 
 class LaneRunner:

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import structlog
-
+from shared import logs
 from shared.core.attempts import Again, Dead, Entry, Failure
 from shared.core.reasons import DeathReason
 from shared.core.reasons import Entry as Kind
@@ -23,7 +22,7 @@ from workers.batch import Claim, Operand, Outcome
 DETAIL_MAX_CHARS: Final = 300
 TRACEBACK_MAX_CHARS: Final = 4000
 
-log = structlog.get_logger("deedbox.outcomes")
+log = logs.get("outcomes")
 
 
 def leave(wait_s: float) -> Outcome:

@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import structlog
 from redis.exceptions import RedisError
 
-from shared import keys
+from shared import keys, logs
 from shared.connections import translated
 from shared.core.attempts import Entry
 from shared.core.callback import parse_callback
@@ -46,7 +45,7 @@ script call does not stall Redis for longer than some ms."""
 BATCH_BYTES: Final = 4 * 1024 * 1024
 """A batch ends here, whatever its count: bodies may be as large as DEEDBOX_BODY_MAX_BYTES."""
 
-log = structlog.get_logger("deedbox.sequencer")
+log = logs.get("sequencer")
 
 Operand = str | bytes | float
 Operation = list[Operand]

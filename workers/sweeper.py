@@ -9,10 +9,9 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-import structlog
 from redis.exceptions import RedisError
 
-from shared import keys
+from shared import keys, logs
 from shared.connections import translated
 from shared.core.errors import Unavailable
 from shared.core.identity import SHARDS
@@ -24,7 +23,7 @@ TICK_S: Final = 0.25
 AT_MOST: Final = 500
 OUTAGE_WAIT_S: Final = 1.0
 
-log = structlog.get_logger("deedbox.sweeper")
+log = logs.get("sweeper")
 
 
 class Sweeper:
