@@ -99,7 +99,7 @@ def prepare(data_dir: Path) -> str:
 
     Call it under ``lock_data_dir``. Port and password are new each time. Raises SettingsError.
     """
-    port, password = _free_port(), secrets.token_urlsafe(32)
+    port, password = free_port(), secrets.token_urlsafe(32)
     url = f"redis://:{password}@{_HOST}:{port}/0"
     home = (data_dir / "redis").resolve()
     with writable(data_dir):
@@ -186,7 +186,7 @@ def _dotted(version: tuple[int, int]) -> str:
     return ".".join(map(str, version))
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Choose a port below those that the kernel hands out to clients.
 
     While the server restarts, a client that reconnects could be given the very port as its own side of the

@@ -1,0 +1,50 @@
+"""A dummy program: notes in a journal file when it starts, is interrupted and ends.
+
+``journalist.py JOURNAL NAME [--last-words SECONDS] [--redis URL] [--deaf]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+
+def main() -> None:
+    """Live until SIGTERM."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("journal", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("--last-words", type=float, default=0.0)
+    parser.add_argument("--redis")
+    parser.add_argument("--deaf", action="store_true")
+    options = parser.parse_args()
+
+    def note(what: str) -> None:
+        with options.journal.open("a", encoding="utf-8") as journal:
+            journal.write(f"{options.name} {what} {os.getpid()}\n")
+
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN if options.deaf else lambda *_: stop.set())
+    signal.signal(signal.SIGINT, lambda *_: note("interrupted"))
+    note("started")
+    sys.stdout.write(f"{options.name} says {os.environ.get('GREETING', 'nothing')}\n")
+    sys.stdout.flush()
+    while not stop.wait(0.05):
+        pass
+    time.sleep(options.last_words)
+    if options.redis:
+        import redis
+
+        with redis.Redis.from_url(options.redis) as client:
+            client.rpush("last-words", options.name)
+        note("wrote")
+    note("ended")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""Runs the supervision in a process of its own, because it owns signals, and watches it from outside.
+
+As a program: ``python -m tests.component.supervision.rig DATA_DIR JSON``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+
+from ops.supervision import Program, run
+from shared import embedded
+from shared.data_dir import lock_data_dir
+
+ROOT = Path(__file__).parents[3]
+JOURNALIST = Path(__file__).with_name("journalist.py")
+PATIENCE_S = 20.0
+SERVERS = ("redis-server", "valkey-server")
+
+
+def until(condition: Callable[[], Any], what: str) -> Any:
+    """Wait for a truthy result, however slow the machine is within reason."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if result := condition():
+            return result
+        time.sleep(0.05)
+    raise AssertionError(f"waited in vain until {what}")
+
+
+class Rig:
+    """One supervised set of programs in ``data_dir``; the first word of a program is its name."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *programs: dict[str, Any],
+        output: int | IO[bytes] | None = None,
+        prefix: tuple[str, ...] = (),
+        **extra: Any,
+    ) -> None:
+        self.data_dir, self.journal = data_dir, data_dir.parent / "journal"
+        spec = {"programs": [self._spelled(row) for row in programs], **extra}
+        command = [*prefix, sys.executable, "-m", __name__, str(data_dir), json.dumps(spec)]
+        # A session of its own, so that a signal to its process group is Ctrl-C in its terminal.
+        self.process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            start_new_session=True,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def _spelled(self, row: dict[str, Any]) -> dict[str, Any]:
+        words = [sys.executable, str(JOURNALIST), str(self.journal), row["name"], *row.pop("words", [])]
+        return {"command": words, **row}
+
+    def notes(self) -> list[str]:
+        """Return the journal without the pids."""
+        return [line.rsplit(" ", 1)[0] for line in self._lines()]
+
+    def pids(self, name: str) -> list[int]:
+        """Return the pids under which a program started, in order."""
+        return [int(line.split()[-1]) for line in self._lines() if line.startswith(f"{name} started ")]
+
+    def _lines(self) -> list[str]:
+        return self.journal.read_text(encoding="utf-8").splitlines() if self.journal.exists() else []
+
+    def started(self, *names: str) -> None:
+        """Wait until all these programs noted their start."""
+        until(lambda: all(self.pids(name) for name in names), f"{names} started")
+
+    def redis_pid(self) -> int:
+        """Return the pid of the running server."""
+        for process in psutil.Process(self.process.pid).children():
+            with suppress(psutil.NoSuchProcess):
+                # Not the one that was only asked for its version.
+                if process.name().startswith(SERVERS) and "--version" not in process.cmdline():
+                    return process.pid
+        return 0
+
+    def url(self) -> str:
+        """Return the address that other commands use, once the server answers."""
+        self.started_redis()
+        return (self.data_dir / "run" / "redis.url").read_text(encoding="utf-8").strip()
+
+    def started_redis(self) -> int:
+        """Wait for the server; return its pid."""
+        return int(until(self.redis_pid, "the server runs"))
+
+    def children(self) -> list[psutil.Process]:
+        """Return all descendants."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def wait(self) -> int:
+        """Return the exit code."""
+        return self.process.wait(timeout=PATIENCE_S)
+
+    def close(self) -> None:
+        """End whatever a failed test left."""
+        if self.process.poll() is None:
+            left = self.children()
+            self.process.kill()
+            self.process.wait()
+            for process in left:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+
+
+def main(data_dir: Path, spec: dict[str, Any]) -> int:
+    """Run what the specification says."""
+    programs = [Program(**{**row, "command": tuple(row["command"])}) for row in spec["programs"]]
+
+    def tell(name: str) -> None:
+        sys.stdout.write(f"exit {name}\n")
+        sys.stdout.flush()
+
+    def fail() -> None:
+        raise RuntimeError("on_started failed")
+
+    with lock_data_dir(data_dir):
+        if spec.get("redis"):
+            url = embedded.prepare(data_dir)
+            lock = embedded.server_lock(data_dir)
+            programs.append(Program("redis", embedded.server_command(data_dir), priority=10, lock=lock))
+            for index, program in enumerate(programs):
+                if "REDIS" in program.command:
+                    command = tuple(url if word == "REDIS" else word for word in program.command)
+                    programs[index] = Program(program.name, command, priority=program.priority)
+        started = fail if spec.get("fail") else lambda: tell("none yet")
+        return run(programs, data_dir / "run", started, on_exit=tell, quiet=bool(spec.get("quiet")))
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), json.loads(sys.argv[2])))

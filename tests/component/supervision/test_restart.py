@@ -1,0 +1,163 @@
+"""What ends is started again; what must not outlive the supervision does not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+import redis
+
+from tests.component.supervision.conftest import Start
+from tests.component.supervision.rig import until
+
+pytestmark = pytest.mark.e2e
+
+
+def test_a_killed_program_is_started_again(start: Start) -> None:
+    rig = start({"name": "one"}, {"name": "two"})
+    rig.started("one", "two")
+
+    os.kill(rig.pids("one")[0], signal.SIGKILL)
+
+    until(lambda: len(rig.pids("one")) == 2, "it is back")
+    assert len(rig.pids("two")) == 1
+
+
+@pytest.mark.real_redis
+def test_a_killed_server_is_back_at_the_same_address_with_its_data(start: Start) -> None:
+    rig = start(redis=True)
+    with redis.Redis.from_url(rig.url()) as client:
+        until(lambda: _set(client, "acknowledged", "yes"), "the server answers")
+        before = rig.redis_pid()
+
+        os.kill(before, signal.SIGKILL)
+
+        until(lambda: rig.redis_pid() not in {0, before}, "the server is back")
+        until(lambda: _get(client, "acknowledged") == b"yes", "its data is back")
+
+
+@pytest.mark.real_redis
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
+def test_no_child_outlives_a_killed_supervision(start: Start) -> None:
+    rig = start({"name": "one"}, redis=True)
+    rig.started("one")
+    rig.started_redis()
+    children = rig.children()
+    assert len(children) == 2
+
+    rig.process.kill()
+    rig.wait()
+
+    _gone, alive = psutil.wait_procs(children, timeout=15)
+    assert alive == []
+    assert "one ended" in rig.notes()
+
+
+@pytest.mark.real_redis
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
+def test_a_new_supervision_takes_over_the_data_of_a_killed_one(start: Start) -> None:
+    first = start(redis=True)
+    with redis.Redis.from_url(first.url()) as client:
+        until(lambda: _set(client, "acknowledged", "yes"), "the server answers")
+    first.process.kill()
+    first.wait()
+
+    second = start(redis=True)
+
+    with redis.Redis.from_url(until(second.redis_pid, "it runs") and second.url()) as client:
+        until(lambda: _get(client, "acknowledged") == b"yes", "its data is there")
+
+
+@pytest.mark.real_redis
+def test_a_second_server_never_opens_the_data_of_a_living_one(start: Start, tmp_path: Path) -> None:
+    rig = start(redis=True)
+    rig.started_redis()
+    lock = tmp_path / "data" / "redis" / "lock"
+    assert lock.read_text(encoding="ascii").strip() == str(rig.redis_pid())
+
+    second = subprocess.Popen(
+        [sys.executable, "-m", "shared.child", "--lock", lock, "--", sys.executable, "-c", "print('opened')"],
+        stdout=subprocess.PIPE,
+    )
+    with pytest.raises(subprocess.TimeoutExpired):
+        second.communicate(timeout=1.5)
+    rig.process.terminate()
+
+    assert second.communicate(timeout=20)[0] == b"opened\n"
+    assert rig.wait() == 0
+
+
+@pytest.mark.parametrize("output", ["pipe", "file", "socket"])
+def test_output_passes_through_whatever_it_leads_to(start: Start, tmp_path: Path, output: str) -> None:
+    ours, theirs = socket.socketpair()
+    with (tmp_path / "output").open("wb+") as file, ours, theirs:
+        target = {"pipe": subprocess.PIPE, "file": file, "socket": theirs.fileno()}[output]
+        rig = start({"name": "one", "environment": {"GREETING": "100% \"; # '"}}, output=target)
+        rig.started("one")
+        rig.process.terminate()
+        rig.wait()
+        file.seek(0)
+        said = rig.process.stdout.read() if rig.process.stdout else file.read() or ours.recv(4096)
+        if rig.process.stdout:
+            rig.process.stdout.close()
+    assert b"one says 100% \"; # '\n" in said
+
+
+def test_a_quiet_supervision_writes_output_to_files(start: Start, tmp_path: Path) -> None:
+    rig = start({"name": "many", "numprocs": 2}, quiet=True, output=subprocess.DEVNULL)
+    until(lambda: len(rig.pids("many")) == 2, "both run")
+    rig.process.terminate()
+    rig.wait()
+    for name in ("many-0.log", "many-1.log"):
+        assert (tmp_path / "data" / "run" / name).read_text(encoding="utf-8") == "many says nothing\n"
+
+
+def test_any_character_may_be_in_a_path(start: Start, tmp_path: Path) -> None:
+    odd = tmp_path / "My #1 50% ;project 'x'" / "data"
+    rig = start({"name": "one"}, data_dir=odd, quiet=True)
+    rig.started("one")
+    rig.process.terminate()
+    assert rig.wait() == 0
+    assert (odd / "run" / "one.log").exists()
+    assert (odd / "run" / "supervisord.log").exists()
+
+
+def test_an_operator_can_ask_for_the_status(start: Start, tmp_path: Path) -> None:
+    rig = start({"name": "one"})
+    rig.started("one")
+    configuration = tmp_path / "data" / "run" / "supervisord.conf"
+    control = Path(sys.executable).with_name("supervisorctl")
+
+    shown = subprocess.run(
+        [control, "-c", configuration, "status"], capture_output=True, text=True, check=False
+    )
+
+    assert shown.stdout.startswith("one ")
+    assert stat.S_IMODE(configuration.stat().st_mode) == 0o600
+
+
+def test_few_file_descriptors_are_enough(start: Start) -> None:
+    rig = start({"name": "one"}, prefix=("sh", "-c", 'ulimit -n 64 && exec "$@"', "sh"))
+    rig.started("one")
+    rig.process.terminate()
+    assert rig.wait() == 0
+
+
+def _set(client: redis.Redis, key: str, value: str) -> bool:
+    with suppress(redis.RedisError):
+        return bool(client.set(key, value))
+    return False
+
+
+def _get(client: redis.Redis, key: str) -> object:
+    with suppress(redis.RedisError):
+        return client.get(key)
+    return None

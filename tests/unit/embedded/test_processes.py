@@ -1,0 +1,77 @@
+"""The process table, the Procfile, and what the workers say about their lanes."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from ops.processes import learn_lanes, processes_per_lane, table
+from shared.core.errors import SettingsError
+from shared.settings import Settings
+
+ROOT = Path(__file__).parents[3]
+REMOTE = Settings.load({"DEEDBOX_REDIS_URL": "redis://elsewhere/0"})
+
+
+def _workers(directory: Path, source: str) -> dict[str, str]:
+    """Put another package ``workers`` before ours."""
+    (directory / "workers").mkdir()
+    (directory / "workers" / "__init__.py").touch()
+    (directory / "workers" / "__main__.py").write_text(source, encoding="utf-8")
+    return {**os.environ, "PYTHONPATH": str(directory), "PYTHONSAFEPATH": "1"}
+
+
+def test_each_lane_has_its_processes() -> None:
+    lanes = processes_per_lane(["default", "documents", "crm"])
+    assert lanes == {"sequencer": 1, "default": 1, "documents": 2, "crm": 1}
+    assert {row.name: row.numprocs for row in table(REMOTE, lanes)} == {
+        "bridge": 1,
+        "sweeper": 1,
+        "web": 1,
+        "worker-sequencer": 1,
+        "worker-default": 1,
+        "worker-documents": 2,
+        "worker-crm": 1,
+    }
+
+
+def test_a_redis_elsewhere_is_not_started_here() -> None:
+    assert "redis" not in {row.name for row in table(REMOTE, {})}
+
+
+@pytest.mark.real_redis
+def test_the_embedded_redis_starts_first_and_stops_last(tmp_path: Path) -> None:
+    rows = table(Settings.load({"DEEDBOX_DATA_DIR": str(tmp_path)}), {"sequencer": 1})
+    by_priority = sorted(rows, key=lambda row: row.priority)
+    assert by_priority[0].name == "redis"
+    assert by_priority[0].lock == tmp_path / "redis" / "lock"
+    assert by_priority[-1].name == "web"
+    assert "requirepass" not in " ".join(by_priority[0].command)
+
+
+def test_the_procfile_starts_what_up_starts() -> None:
+    rows = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text(encoding="utf-8").splitlines())
+    lanes = processes_per_lane(["default", "documents"])
+    ours = {
+        shlex.join([*row.command[1:], *(["--processes", str(row.numprocs)] * (row.numprocs > 1))])
+        for row in table(REMOTE, lanes)
+    }
+    assert {line.replace("deedbox ", "-m workers ").removeprefix("python ") for line in rows.values()} == ours
+    assert all(row.command[0] == sys.executable for row in table(REMOTE, lanes))
+
+
+def test_lanes_come_from_the_last_line_that_the_workers_print(tmp_path: Path) -> None:
+    env = _workers(tmp_path, """print('hello from my module'); print('{"lanes": ["crm"], "actions": []}')""")
+    assert learn_lanes(env) == ["crm"]
+
+
+def test_the_sentence_of_failing_workers_is_passed_on(tmp_path: Path) -> None:
+    env = _workers(
+        tmp_path, "import sys; sys.exit('Traceback...\\nDEEDBOX_ACTIONS names myapp, correct it.')"
+    )
+    with pytest.raises(SettingsError, match=r"^DEEDBOX_ACTIONS names myapp, correct it\.$"):
+        learn_lanes(env)
