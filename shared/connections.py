@@ -6,7 +6,9 @@ redis-py's two constructors differ by default: ``from_url`` never retries, so a 
 
 from __future__ import annotations
 
-from typing import Final
+import time
+from collections.abc import Callable
+from typing import Final, Self
 
 from redis import Redis
 from redis.backoff import ExponentialBackoff
@@ -50,15 +52,31 @@ def broker_url(settings: Settings) -> str:
     return settings.broker_url.get_secret_value()
 
 
-def patient_redis(url: str) -> Redis:
-    """Return a client for workers: it waits through restarts of Redis (``PATIENT_RETRIES``)."""
+class _StoppableBackoff(ExponentialBackoff):
+    """Stops waiting when the process was told to stop: an outage must not keep it alive for a minute."""
+
+    def __init__(self, stopping: Callable[[], bool]) -> None:
+        super().__init__(cap=1, base=0.1)
+        self._stopping = stopping
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self  # redis-py copies its retry policy for every connection; what tells to stop is one thing
+
+    def compute(self, failures: int) -> float:
+        if self._stopping():
+            raise RedisConnectionError("told to stop while Redis was away")
+        return super().compute(failures)
+
+
+def patient_redis(url: str, stopping: Callable[[], bool] = lambda: False) -> Redis:
+    """Return a client for workers: it waits through restarts of Redis (``PATIENT_RETRIES``) unless ``stopping``."""
     return Redis.from_url(
         url,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_timeout=SOCKET_TIMEOUT_S,
         socket_keepalive=True,
         health_check_interval=30,
-        retry=Retry(ExponentialBackoff(cap=1, base=0.1), PATIENT_RETRIES),
+        retry=Retry(_StoppableBackoff(stopping), PATIENT_RETRIES),
         retry_on_error=[RedisConnectionError, RedisTimeoutError],
     )
 
@@ -73,10 +91,13 @@ def brisk_redis(url: str) -> Redis:
     )
 
 
-def demand(redis: Redis, setting: str = "DEEDBOX_REDIS_URL") -> None:
-    """Check that Redis answers and never drops keys. Raises SettingsError with one sentence."""
+def demand(redis: Redis, setting: str = "DEEDBOX_REDIS_URL", patience_s: float = 0.0) -> None:
+    """Check that Redis answers and never drops keys. Raises SettingsError with one sentence.
+
+    ``patience_s``: how long a Redis that does not answer is waited for; it may be starting beside us.
+    """
     try:
-        redis.ping()
+        _ping(redis, patience_s)
         policy = redis.config_get("maxmemory-policy").get("maxmemory-policy", "noeviction")
     except (RedisConnectionError, RedisTimeoutError) as error:
         raise SettingsError(
@@ -92,6 +113,19 @@ def demand(redis: Redis, setting: str = "DEEDBOX_REDIS_URL") -> None:
             f"{setting}: this Redis drops keys when it is full (maxmemory-policy {policy}), which would lose "
             "callbacks; set maxmemory-policy noeviction, or use another Redis."
         )
+
+
+def _ping(redis: Redis, patience_s: float) -> None:
+    until = time.monotonic() + patience_s
+    while True:
+        try:
+            redis.ping()
+        except (RedisConnectionError, RedisTimeoutError):
+            if time.monotonic() >= until:
+                raise
+            time.sleep(0.1)
+        else:
+            return
 
 
 def _brief(error: Exception) -> str:

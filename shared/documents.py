@@ -52,7 +52,7 @@ class DocumentStore:
         digest = hashlib.sha256(data).hexdigest()
         target = folder / f"{digest}.{kind}"
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _make_private(folder)
             if not target.exists():
                 _publish(target, data)
             sidecar = {
@@ -85,6 +85,25 @@ def _json(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
 
 
+def _make_private(folder: Path) -> None:
+    """Create a folder and its parents, each for its owner only, each name flushed to the disk."""
+    if folder.is_dir():
+        return
+    _make_private(folder.parent)
+    with contextlib.suppress(FileExistsError):  # another process was faster
+        folder.mkdir(mode=0o700)
+    _flush(folder.parent)
+
+
+def _flush(folder: Path) -> None:
+    """Flush a folder: a new name in it must survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _publish(target: Path, data: bytes) -> None:
     """Write beside the target, flush to the disk, then rename: the name appears with the whole content only."""
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
@@ -98,8 +117,4 @@ def _publish(target: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)  # the rename itself must survive a power cut
-    finally:
-        os.close(folder)
+    _flush(target.parent)

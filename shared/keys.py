@@ -24,13 +24,17 @@ queue:<unit>                    list    sequencer  until done             entrie
 order:<stream>                  string  sequencer  ORDER_TTL_S            the ordering rule's state, JSON
 seen:<stream>                   zset    sequencer  ORDER_TTL_S            fingerprint -> arrival: dedupe memory
 timeline:<stream>               list    sequencer  ORDER_TTL_S            JSON lines for ``trace``
-event:<fingerprint>             hash    sequencer  EVENT_TTL_S            one stored event: body and facts
+event:<fingerprint>             hash    sequencer  EVENT_TTL_S, longer    one stored event: body and facts
+                                                   for a dead letter
 wake:<shard>                    zset    sequencer  until looked at        stream with held events -> when
 held                            zset    sequencer  until released         fingerprint -> held since
 dead, dead:<id>, dead:seq       zset,   all        until a person acts    dead letters by time, each as a hash
                                 hash
 redrive                         list    ops        until the bridge read  raw messages to decode once more
 counters                        hash    all        for good               name -> count, for ``status``
+spools                          hash    web        until drained          host id -> JSON {bytes, frames,
+                                                                          oldest_received_at, seen_at}: what a
+                                                                          host's spool holds; times in unix s
 fence                           string  worker     for good               source of fencing tokens
 request:<stream>                hash    worker     ORDER_TTL_S            read model of one signature request
 document:<stream>               hash    worker     ORDER_TTL_S            what was fetched and stored, JSON
@@ -73,6 +77,7 @@ HELD: Final = PREFIX + "held"
 DEAD: Final = PREFIX + "dead"
 COUNTERS: Final = PREFIX + "counters"
 REDRIVE: Final = PREFIX + "redrive"
+SPOOLS: Final = PREFIX + "spools"
 
 
 def claimed(bridge: str) -> str:

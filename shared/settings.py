@@ -52,7 +52,7 @@ def _lower(value: object) -> object:
 
 
 Csv = Annotated[tuple[str, ...], BeforeValidator(_split)]
-Seconds = Annotated[float, Field(ge=0, le=86_400 * 30, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 PerMinute = Annotated[int, Field(ge=1, le=1_000_000)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
 
@@ -71,7 +71,7 @@ class Settings(BaseModel):
     broker_url: Annotated[SecretStr | None, Field(alias="DEEDBOX_BROKER_URL")] = None
     """Any kombu URL; unset: the Redis URL. Several, separated by ``;``, for failover."""
     data_dir: Annotated[Path, Field(alias="DEEDBOX_DATA_DIR")] = Path("var")
-    """Embedded Redis, documents and run files."""
+    """Embedded Redis, spool, documents and run files."""
     documents_url: Annotated[str | None, Field(alias="DEEDBOX_DOCUMENTS_URL")] = None
     """``file:///path`` of the document store; unset: ``documents`` in the data directory."""
     document_type: Annotated[
@@ -96,6 +96,10 @@ class Settings(BaseModel):
     """Largest request body (bytes) that ingress reads."""
     max_event_age_s: Annotated[float, Field(alias="DEEDBOX_MAX_EVENT_AGE_S", ge=0, allow_inf_nan=False)] = 0.0
     """An event older than this (seconds) at receipt is acknowledged and dead-lettered; 0: off."""
+    spool: Annotated[Literal["on", "off"], BeforeValidator(_lower), Field(alias="DEEDBOX_SPOOL")] = "on"
+    """``on``: acknowledge from a local spool while the broker is down; ``off``: refuse with 503."""
+    spool_max_bytes: Annotated[int, Field(alias="DEEDBOX_SPOOL_MAX_BYTES", ge=65_536)] = 1024 * 1024 * 1024
+    """Cap (bytes) on what all web processes of a host have spooled; beyond it callbacks get 503."""
     body_signature: Annotated[
         Literal["record", "check", "require"], BeforeValidator(_lower), Field(alias="DEEDBOX_BODY_SIGNATURE")
     ] = "record"

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
+from redis.exceptions import RedisError
+
 from shared import logs
 from shared.core.errors import DeedboxError, SettingsError
 from shared.settings import Settings
@@ -61,7 +63,10 @@ def _worker(process: bootstrap.Process, arguments: argparse.Namespace) -> int:
     bootstrap.install(process)
     log.info("worker.started", lane=lane, settings=process.settings.summary())
     worker = rqworker.build(lane, process.redis, process.name, process.stop.set)
-    worker.work(logging_level="WARNING")
+    try:
+        worker.work(logging_level="WARNING")
+    except RedisError as error:  # RQ signs off in Redis, which may be away
+        log.warning("worker.left_without_sign_off", error=type(error).__name__)
     # A worker that ends without having been asked lost Redis for too long: its supervisor starts another.
     return 0 if process.stop.is_set() else 1
 

@@ -143,14 +143,17 @@ class Budget:
         self._items = {kind: RateLimitItemPerMinute(rate) for kind, rate in per_minute.items()}
         self._clock = clock
 
-    def wait_s(self, kind: str, account: str) -> float:
-        """Take one call of the budget. Returns 0 if it may go out now, else the seconds to wait; then nothing is taken."""
+    def wait_s(self, kind: str, account: str, *, take: bool = True) -> float:
+        """Take one call of the budget, or only look. Returns 0 if it may go out now, else the seconds to wait.
+
+        If it must wait, nothing is taken.
+        """
         pause = self._redis.get(keys.api_pause(account))
         now = self._clock()
         if pause is not None and float(pause) > now:
             return float(pause) - now
         item = self._items[kind]
-        if self._limiter.hit(item, kind, account):
+        if (self._limiter.hit if take else self._limiter.test)(item, kind, account):
             return 0.0
         reset = self._limiter.get_window_stats(item, kind, account).reset_time
         return max(0.25, reset - now)

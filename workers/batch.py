@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from shared import logs
-from shared.core.errors import Unavailable
 
 MOMENT_S: Final = 0.05
 """A call longer than this is slow: others stop waiting for it."""
@@ -79,7 +78,7 @@ class Batch:
             elif more:
                 # The head waits, so the unit's other entries must wait behind it.
                 self._pending = deque(each for each in self._pending if each.unit != claim.unit)
-            section: Section = ["U", claim.unit, claim.token, verb, outcome.wait_s]
+            section: Section = ["U", claim.unit, claim.token, verb, outcome.wait_s, claim.entry_text]
             self._sections.append(section + [operand for each in outcome.operations for operand in each])
 
     def running(self) -> tuple[Claim, float] | None:
@@ -95,7 +94,7 @@ class Batch:
             current = self._current[0].unit if self._current else None
             tokens = {claim.unit: claim.token for claim in self._pending if claim.unit != current}
             self._pending.clear()
-            self._sections += [["U", unit, token, "back", 0] for unit, token in tokens.items()]
+            self._sections += [["U", unit, token, "back", 0, ""] for unit, token in tokens.items()]
 
     def collect(self) -> list[Section]:
         """Take the sections that wait to be committed."""
@@ -154,5 +153,5 @@ class Attendant:
                 batch.give_back()
                 self._commit(batch)
                 self._renew(*running)
-            except Unavailable as error:
-                log.warning("attendant.waiting", error=str(error))
+            except Exception as error:  # noqa: BLE001 - without this thread, leases of slow calls would end
+                log.warning("attendant.waiting", error=type(error).__name__)

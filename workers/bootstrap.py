@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import threading
@@ -11,6 +10,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Final
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -21,6 +21,7 @@ from shared.core.errors import SettingsError
 from shared.documents import DocumentStore
 from shared.scripting import Scripts
 from shared.settings import Settings
+from workers import announcement
 from workers.actions import fetch_documents, track_status
 from workers.actions.interface import Context, Event
 from workers.actions.registry import RegisteredAction, Registry, load_module
@@ -30,6 +31,9 @@ from workers.lanes import LaneRunner
 from workers.lease import Lease
 from workers.sequencer import Sequencer, SequencerPolicy
 from workers.sweeper import Sweeper
+
+START_PATIENCE_S: Final = 5.0
+"""How long a process waits at its start for a Redis that is starting beside it."""
 
 
 @dataclass
@@ -43,8 +47,8 @@ class Process:
     @cached_property
     def redis(self) -> Redis:
         """State and RQ. Raises SettingsError if it does not answer or drops keys."""
-        client = connections.patient_redis(self.redis_url)
-        connections.demand(connections.brisk_redis(self.redis_url))
+        client = connections.patient_redis(self.redis_url, self.stop.is_set)
+        connections.demand(connections.brisk_redis(self.redis_url), patience_s=START_PATIENCE_S)
         return client
 
     @cached_property
@@ -111,16 +115,8 @@ class Process:
 
     def announce(self) -> None:
         """Tell sweepers and pages which lanes there are. Raises SettingsError if Redis refuses."""
-        described = self.registry.describe()
-        rows = {
-            lane: json.dumps({
-                "actions": [row["name"] for row in described if row["lane"] == lane],
-                "seen_at": round(time.time()),
-            })
-            for lane in self.registry.lanes
-        }  # fmt: skip
         try:
-            self.redis.hset(keys.LANES, items=[operand for row in rows.items() for operand in row])
+            announcement.announce(self.redis, self.registry, time.time())
         except RedisError as error:
             raise SettingsError(
                 f"DEEDBOX_REDIS_URL: Redis refused a write ({error}); it must be writable."
@@ -132,7 +128,7 @@ class Process:
         if not topology.is_redis(url):
             return KombuBridge(lambda: topology.connect(url), self.scripts, self.bells.ring)
         same = url == self.redis_url
-        broker = self.scripts if same else Scripts(connections.patient_redis(url))
+        broker = self.scripts if same else Scripts(connections.patient_redis(url, self.stop.is_set))
         if not same:
             connections.demand(connections.brisk_redis(url), "DEEDBOX_BROKER_URL")
         return RedisBridge(self.name, broker, self.scripts, self.bells.ring, same_redis=same)

@@ -17,8 +17,8 @@ from redis.exceptions import RedisError
 
 from shared import inbox, keys, logs, topology
 from shared.connections import translated
-from shared.core.envelope import decompress
-from shared.core.errors import Unavailable, Undecodable
+from shared.core.envelope import encode_kombu
+from shared.core.errors import Unavailable
 from shared.scripting import SERVER_CLOCK, Scripts
 
 BATCH: Final = 250
@@ -28,6 +28,9 @@ LEASE_S: Final = 10.0
 
 WAIT_S: Final = 1
 """Longest wait for a callback before the bridge looks around: stop requests, dead bridges, redrives."""
+
+HEARTBEAT_S: Final = 10.0
+"""AMQP: without it a broker whose machine vanished would look like one that has nothing to say."""
 
 _OUTAGES: Final[tuple[type[Exception], ...]] = (Unavailable, OSError, AMQPError, KombuError)
 
@@ -121,6 +124,7 @@ class KombuBridge:
         while not stopping():
             try:
                 with self._connect() as connection:
+                    connection.heartbeat = HEARTBEAT_S
                     self._consume(connection, stopping)
                 wait_s = 0.1
             except _OUTAGES as error:
@@ -129,13 +133,23 @@ class KombuBridge:
                 wait_s = min(wait_s * 2, 5.0)
 
     def _consume(self, connection: Connection, stopping: Callable[[], bool]) -> None:
+        # Before anything is delivered: a delivery that cannot be handed over counts against the delivery limit,
+        # and an outage of Redis would send callbacks to the broker's dead-letter queue one by one.
+        ping(self._state)
         topology.declare(connection)
         driver = str(connection.transport.driver_type)
         queue = topology.raw_queue(driver)
         channel = connection.default_channel
         self._pending = []
         # No decoding by kombu: a message of an unknown content type must reach us, not crash the loop.
-        with Consumer(channel, [queue], prefetch_count=BATCH, on_message=self._pending.append, accept=None):
+        with Consumer(
+            channel,
+            [queue],
+            prefetch_count=BATCH,
+            on_message=self._pending.append,
+            on_decode_error=lambda message, _error: self._pending.append(message),
+            accept=None,
+        ):
             while not stopping():
                 self._drain(connection)
                 self._hand_over(multiple=driver == "amqp")
@@ -144,13 +158,16 @@ class KombuBridge:
     def _drain(self, connection: Connection) -> None:
         """Collect what is there: wait for the first, then take whatever comes without a pause."""
         wait_s: float = WAIT_S
-        while len(self._pending) < BATCH:
+        size = 0
+        while len(self._pending) < BATCH and size < BATCH_BYTES:
+            before = len(self._pending)
             try:
                 connection.drain_events(timeout=wait_s)
             except TimeoutError:
                 connection.heartbeat_check()
                 return
             wait_s = 0.002
+            size += sum(len(message.body) for message in self._pending[before:])
 
     def _hand_over(self, *, multiple: bool) -> None:
         if not self._pending:
@@ -173,11 +190,20 @@ def _add(load: inbox.Load, message: Any) -> None:
     body = message.body
     raw = body.encode() if isinstance(body, str) else bytes(body)
     headers = dict(message.headers or {})
-    try:
-        raw = decompress(raw, headers.get("compression"))
-    except Undecodable as error:
-        log.warning("bridge.undecodable", error=str(error))
+    if message.errors:
+        # kombu undoes a compression before it hands the message over; this one it could not undo.
+        known = {name: value for name, value in headers.items() if isinstance(value, str | int | float)}
+        load.quarantined.append((encode_kombu(known, raw), "a compression that cannot be undone"))
+        return
     load.add_parts(headers, raw)
+
+
+def ping(state: Scripts) -> None:
+    """Check that the state answers. Raises Unavailable."""
+    try:
+        state.redis.ping()
+    except RedisError as error:
+        raise translated(error) from error
 
 
 def redrive(state: Scripts, ring: Callable[[str], None]) -> None:

@@ -137,11 +137,14 @@ class LaneRunner:
         try:
             entry = Entry.unpack(claim.entry_text)
             stored = StoredEvent.from_fields(entry.fingerprint, claim.fields)
-        except Undecodable as error:
+            event = event_of(stored, late=entry.late)
+        except (Undecodable, ValueError, RecursionError) as error:
             return lost(claim, name, str(error))
-        return self._call(claim, action, entry, stored)
+        return self._call(claim, action, entry, stored, event)
 
-    def _call(self, claim: Claim, action: RegisteredAction, entry: Entry, stored: StoredEvent) -> Outcome:
+    def _call(
+        self, claim: Claim, action: RegisteredAction, entry: Entry, stored: StoredEvent, event: Event
+    ) -> Outcome:
         context = Context(
             idempotency_key=entry.idempotency_key(action.name),
             attempt=entry.attempt,
@@ -149,7 +152,6 @@ class LaneRunner:
             retries=entry.retries,
             waiting_since=entry.first_failed_at,
         )
-        event = event_of(stored, late=entry.late)
         started = time.monotonic()
         failed = _attempt(action, event, context)
         ended = time.monotonic()
@@ -176,7 +178,9 @@ def _attempt(
         return Failure.REJECT, error
     except ActionTimeout as error:
         return Failure.TIMEOUT, error
-    except Exception as error:  # noqa: BLE001 - whatever user code raises uses one attempt
+    except KeyboardInterrupt:  # an impatient operator's second signal, no failure of the action
+        raise
+    except BaseException as error:  # noqa: BLE001 - sys.exit() in user code must not end the batch, nor loop for ever
         return Failure.ERROR, error
     return None
 

@@ -20,6 +20,9 @@ from workers.actions.registry import RegisteredAction, Registry
 from workers.batch import Claim, Operand, Outcome
 
 DETAIL_MAX_CHARS: Final = 300
+RETRIES_TOLD: Final = 8
+"""Retries that each get a line in the timeline; after them, the 16th, 32nd and so on do."""
+
 TRACEBACK_MAX_CHARS: Final = 4000
 
 log = logs.get("outcomes")
@@ -42,8 +45,13 @@ def lost(claim: Claim, action: str, detail: str) -> Outcome:
 
 def dead_letter(letter: Mapping[str, str | bytes]) -> list[Operand]:
     """Make the operation that files a dead letter."""
-    values: list[Operand] = [value for pair in letter.items() for value in pair]
+    values: list[Operand] = [_encodable(value) for pair in letter.items() for value in pair]
     return ["D", len(values), *values]
+
+
+def _encodable(value: str | bytes) -> str | bytes:
+    """Replace half characters, which JSON can spell and an error may quote: no client can send them."""
+    return value.encode("utf-8", "replace") if isinstance(value, str) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +85,14 @@ class Report:
                 error=_where(error),
                 next_in_s=round(verdict.after_s, 3),
             )
+            line = self._line(
+                Kind.RETRY, outcome=str(failure), detail=detail, next_at=round(self.at + verdict.after_s, 3)
+            )
+            told = [line] if failure is not Failure.RETRY or _worth_telling(verdict.entry.retries) else []
             return Outcome("wait", verdict.after_s, [
                 ["E", verdict.entry.pack()],
                 self._stream(),
-                self._line(Kind.RETRY, outcome=str(failure), detail=detail, next_at=round(self.at + verdict.after_s, 3)),
+                *told,
                 ["C", "action_retry", 1],
             ])  # fmt: skip
         self._log("error", "dead", error=_where(error), reason=str(verdict.reason))
@@ -119,9 +131,17 @@ class Report:
         )  # fmt: skip
 
 
+def _worth_telling(retries: int) -> bool:
+    """Thin out the timeline of a long wait: its bounded length is for the history, not for one action's patience."""
+    return retries <= RETRIES_TOLD or retries & (retries - 1) == 0
+
+
 def _detail(error: BaseException) -> str:
     """Describe an error for the timeline and the dead letter: a person needs the message there."""
-    text = f"{type(error).__name__}: {error}" if not hasattr(error, "reason") else str(error)
+    try:
+        text = f"{type(error).__name__}: {error}" if not hasattr(error, "reason") else str(error)
+    except Exception:  # noqa: BLE001 - the error's own __str__ is user code too
+        text = type(error).__name__
     return text[:DETAIL_MAX_CHARS]
 
 

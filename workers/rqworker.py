@@ -42,12 +42,20 @@ class DrainWorker(SimpleWorker):
 
     death_penalty_class = NoDeathPenalty
     log_result_lifespan = False
+    max_connection_wait_time = 1.0
     on_stop: Callable[[], None] = staticmethod(lambda: None)
     _beat_at = 0.0
 
     def request_stop(self, signum: Any, frame: Any) -> None:
         self.on_stop()
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
+
+    def request_force_stop(self, signum: Any, frame: Any) -> None:
+        # RQ's SystemExit may also be an action's own, and is then the action's failure. This one is nobody's.
+        try:
+            super().request_force_stop(signum, frame)
+        except SystemExit:
+            raise KeyboardInterrupt from None
 
     def _shutdown(self) -> None:
         # Never raise here: the signal may have come in the middle of a Redis call, whose job would be stranded.
@@ -64,8 +72,18 @@ class DrainWorker(SimpleWorker):
                 return result
         raise StopRequested
 
+    @property
+    def should_run_maintenance_tasks(self) -> bool:
+        # RQ asks this at the start of each turn, the turns of its endless wait for a lost Redis included, and
+        # before it takes a job: the one place where leaving strands nothing.
+        if self._stop_requested:
+            raise StopRequested
+        return bool(super().should_run_maintenance_tasks)
+
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         # Three writes after every wake-up are a third of the cost of a job; a minute's TTL needs one in 5 s.
+        if self._stop_requested:
+            return
         now = time.monotonic()
         if (timeout or 0) > self.worker_ttl + 60 or now - self._beat_at >= HEARTBEAT_EVERY_S:
             self._beat_at = now

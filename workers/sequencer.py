@@ -150,9 +150,10 @@ class Sequencer:
             try:
                 appended_at, envelope = decode_inbox(entry)
                 delivered = _delivered(envelope, appended_at)
-            except (Undecodable, BadCallback) as error:
+            except (Undecodable, BadCallback, RecursionError) as error:
+                raw = _as_message(entry)
                 operations.append(
-                    _dead([("reason", DeathReason.UNDECODABLE), ("detail", str(error)), ("raw", entry)])
+                    _dead([("reason", DeathReason.UNDECODABLE), ("detail", str(error)), ("raw", raw)])
                 )
                 operations.append(["C", "quarantined", 1])
                 continue
@@ -224,7 +225,8 @@ class Sequencer:
             known = each.fact.fingerprint in work.known_digests
             age_s = each.stored.received_at - each.stored.event_time
             if limit and not known and not each.redriven and age_s > limit:
-                old.setdefault(each.fact.fingerprint, each)
+                old[each.fact.fingerprint] = each
+                work.known_digests[each.fact.fingerprint] = each.fact.body_digest
             else:
                 fresh.append(each)
         return fresh, list(old.values())
@@ -344,6 +346,8 @@ def _too_old(each: Delivered) -> Iterable[Operation]:
     fields = stored.fields()
     yield _arrived(each)
     yield ["F", stored.fingerprint, stored.arrived_at, len(fields), *fields]
+    yield ["C", "arrived", 1]
+    yield ["C", f"body_signature_{stored.body_signature}", 1]
     yield ["C", str(Outcome.TOO_OLD), 1]
     yield _line(Kind.DEAD, stored.arrived_at, each.arrival, reason=str(DeathReason.TOO_OLD))
     yield _dead(

@@ -9,13 +9,11 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from redis.exceptions import RedisError
-
 from shared import keys, logs
-from shared.connections import translated
 from shared.core.errors import Unavailable
 from shared.core.identity import SHARDS
-from shared.scripting import SERVER_CLOCK, Scripts, text
+from shared.scripting import SERVER_CLOCK, Scripts
+from workers.announcement import announced, follow_moves
 
 TICK_S: Final = 0.25
 """The resolution of holds and retries: a person does not notice it, Redis does not either."""
@@ -45,21 +43,18 @@ class Sweeper:
 
     def once(self) -> None:
         """Sweep every lane once. Raises Unavailable."""
-        for lane in self.lanes():
-            abandoned, due, ring = self._scripts.call(
-                "sweep", SERVER_CLOCK, lane, SHARDS if lane == keys.SEQUENCER else 0, AT_MOST
-            )
-            if abandoned:
-                log.warning("sweeper.lease_abandoned", lane=lane, units=abandoned)
-            if due:
-                log.debug("sweeper.retry_due", lane=lane, units=due)
-            if ring:
-                self._ring(lane)
+        lanes = announced(self._scripts.redis)
+        for lane in dict.fromkeys((keys.SEQUENCER, *lanes)):
+            self._sweep(lane)
+        for lane in follow_moves(self._scripts, lanes):
+            self._ring(lane)
 
-    def lanes(self) -> tuple[str, ...]:
-        """Return the sequencer's lane and every lane that was ever announced."""
-        try:
-            announced = self._scripts.redis.hkeys(keys.LANES)
-        except RedisError as error:
-            raise translated(error) from error
-        return tuple(dict.fromkeys((keys.SEQUENCER, *map(text, announced))))
+    def _sweep(self, lane: str) -> None:
+        shards = SHARDS if lane == keys.SEQUENCER else 0
+        abandoned, due, ring = self._scripts.call("sweep", SERVER_CLOCK, lane, shards, AT_MOST)
+        if abandoned:
+            log.warning("sweeper.lease_abandoned", lane=lane, units=abandoned)
+        if due:
+            log.debug("sweeper.retry_due", lane=lane, units=due)
+        if ring:
+            self._ring(lane)

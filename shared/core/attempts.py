@@ -63,7 +63,7 @@ class Entry:
                 enqueued_at=float(document.pop("at")),
                 **{name: document[name] for name in _OPTIONAL if name in document},
             )
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
             raise Undecodable("a queue entry of another version") from None
 
 

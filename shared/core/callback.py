@@ -8,6 +8,7 @@ both are accepted and the received text goes into the hash.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,13 +44,20 @@ def _no_constant(name: str) -> NoReturn:
     raise BadCallback(f"the json text is not JSON: {name} is no JSON value")
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):  # 1e999: no other reader would agree on what it means
+        raise BadCallback("the json text holds a number that is too large")
+    return number
+
+
 def parse_json(text: bytes) -> dict[str, Any]:
     """Parse the ``json`` text strictly: UTF-8, no NaN or Infinity, an object at the top.
 
     Raises BadCallback with a one-line detail; the detail never quotes the text.
     """
     try:
-        document = json.loads(text.decode("utf-8"), parse_constant=_no_constant)
+        document = json.loads(text.decode("utf-8"), parse_constant=_no_constant, parse_float=_finite)
     except UnicodeDecodeError as error:
         raise BadCallback(f"the json text is not UTF-8 (byte {error.start})") from None
     except json.JSONDecodeError as error:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from shared.core.errors import Undecodable
 from shared.core.signature import BodySignature
 
 SCHEMA_VERSION: Final = 1
+_SOURCE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 BODY_LIMIT_BYTES: Final = 512 * 1024 * 1024
 """Bound on what a compressed body may grow to."""
 
@@ -57,14 +60,14 @@ class Envelope:
             raise Undecodable(f"schema version {str(version)[:20]} is not {SCHEMA_VERSION}")
         try:
             return cls(
-                source=_text(headers["source"]),
-                received_at=float(headers["received_at"]),
+                source=_source(headers["source"]),
+                received_at=_time(headers["received_at"]),
                 body_signature=BodySignature(headers["body_signature"]),
                 trace_id=_text(headers["trace_id"]),
                 body=body,
-                redrive=str(headers.get("redrive", "")),
+                redrive=_text(headers["redrive"]) if "redrive" in headers else "",
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise Undecodable(f"ill-formed headers ({type(error).__name__})") from None
 
     def pack(self) -> bytes:
@@ -77,7 +80,7 @@ class Envelope:
         head, newline, body = entry.partition(b"\n")
         try:
             headers = json.loads(head)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Undecodable("an inbox entry without its headers") from None
         if not newline or not isinstance(headers, dict):
             raise Undecodable("an inbox entry without its headers")
@@ -88,6 +91,20 @@ def _text(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise TypeError
     return value
+
+
+def _source(value: object) -> str:
+    """Check a source's name: it becomes a part of keys and paths, and settings allow no other."""
+    if _SOURCE_NAME.fullmatch(_text(value)) is None:
+        raise ValueError
+    return _text(value)
+
+
+def _time(value: object) -> float:
+    seconds = float(_text(value) if isinstance(value, str) else value)  # type: ignore[arg-type]
+    if not math.isfinite(seconds):
+        raise ValueError
+    return seconds
 
 
 def decode_kombu(message: bytes) -> tuple[dict[str, Any], bytes]:
@@ -116,11 +133,14 @@ def encode_kombu(headers: Mapping[str, Any], body: bytes) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode()
 
 
-def decompress(data: bytes, compression: str | None) -> bytes:
+def decompress(data: bytes, compression: object) -> bytes:
     """Undo the compression that a message's header names. Raises Undecodable."""
     if compression is None:
         return data
-    if compression not in {"zlib", "application/x-gzip"}:  # kombu's name of zlib is the latter
+    if not isinstance(compression, str) or compression not in {
+        "zlib",
+        "application/x-gzip",
+    }:  # kombu's name of zlib is the latter
         raise Undecodable("a compression that this version does not know")
     try:
         inflater = zlib.decompressobj()
@@ -136,7 +156,7 @@ def decode_inbox(entry: bytes) -> tuple[float, Envelope]:
     """Split an inbox entry into the time of its append (seconds, Redis's clock) and the envelope."""
     at, _, rest = entry.partition(b"\n")
     try:
-        appended_at = float(at)
-    except ValueError:
+        appended_at = _time(at.decode("ascii"))
+    except (ValueError, TypeError):
         raise Undecodable("an inbox entry without its time") from None
     return appended_at, Envelope.unpack(rest)

@@ -79,7 +79,8 @@ def _clean_id(value: object) -> str | None:
     """Make an id of the payload safe as a part of keys: printable ASCII, bounded; None for no id."""
     if not isinstance(value, str) or not value:
         return None
-    cleaned = quote(value, safe="", errors="surrogatepass")
+    # quote() leaves ~ alone; here it marks the short form of a long id, which no id may pass for.
+    cleaned = quote(value, safe="", errors="surrogatepass").replace("~", "%7E")
     return cleaned if len(cleaned) <= _ID_MAX_CHARS else "~" + _digest("long-id", value)
 
 

@@ -98,17 +98,16 @@ class Arrival:
         return self.position.fingerprint
 
     @property
-    def satisfies(self) -> str:
-        """Name of the proof that this event satisfies. One of an unknown signer satisfies any one of its type."""
+    def satisfies(self) -> str | None:
+        """Name of the proof that this event satisfies; None if its signer is unknown: any one of its type."""
         if self.type not in _PER_SIGNATURE:
             return f"{self.type}|"
         signature = self.position.signature
-        return f"{self.type}|{signature if signature in self.signatures else _ANY}"
+        return f"{self.type}|{signature}" if signature in self.signatures else None
 
 
 _PER_SIGNATURE: Final = frozenset({_P + "viewed", _P + "signed"})
 _PROVABLE: Final = _PER_SIGNATURE | {_P + "sent", _P + "all_signed"}
-_ANY: Final = "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +257,7 @@ def _satisfy(arrival: Arrival, satisfied: set[str], wildcards: dict[str, int]) -
     if arrival.type not in _PROVABLE:
         return
     name = arrival.satisfies
-    if name.endswith("|" + _ANY):
+    if name is None:
         wildcards[arrival.type] = wildcards.get(arrival.type, 0) + 1
     else:
         satisfied.add(name)
@@ -297,9 +296,13 @@ def arrival_of(
     request = payload.get("signature_request")
     if not isinstance(request, dict):
         return Arrival(position, event_type)
-    signatures = [row for row in _rows(request.get("signatures")) if isinstance(row.get("signature_id"), str)]
+    signatures = [row for row in _rows(request.get("signatures")) if _is_id(row.get("signature_id"))]
     proofs = tuple(proof for proof in _proofs(request, signatures) if _counts(proof, position, event_type))
     return Arrival(position, event_type, proofs, frozenset(row["signature_id"] for row in signatures))
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) and value != ""
 
 
 def _rows(value: object) -> list[dict[str, Any]]:

@@ -23,6 +23,8 @@ class Refusal(StrEnum):
     BAD_EVENT_HASH = "bad_event_hash"
     BAD_BODY_SIGNATURE = "bad_body_signature"
     BROKER_UNAVAILABLE = "broker_unavailable"
+    SPOOL_FULL = "spool_full"
+    SPOOL_UNWRITABLE = "spool_unwritable"
     INTERNAL_ERROR = "internal_error"
 
 
@@ -35,6 +37,8 @@ class DeathReason(StrEnum):
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
     RETRY_EXPIRED = "retry_expired"
     EVENT_MISSING = "event_missing"
+    BROKER_REFUSED = "broker_refused"
+    SPOOL_DAMAGED = "spool_damaged"
 
 
 class Arrival(StrEnum):

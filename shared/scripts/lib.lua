@@ -74,10 +74,14 @@ local function bound_timeline(stream, keep, ttl)
   redis.call('EXPIRE', P .. 'timeline:' .. stream, ttl)
 end
 
--- Files a dead letter: ARGV[from..to] are field, value, ... Returns its id.
+-- Files a dead letter: ARGV[from..to] are field, value, ... Returns its id. Its event stays as long as the letter
+-- does, because a person may come back to it later than events live.
 local function bury(now, from, to)
   local id = tostring(redis.call('INCR', P .. 'dead:seq'))
   redis.call('HSET', P .. 'dead:' .. id, 'id', id, 'at', string.format('%.6f', now), unpack(ARGV, from, to))
   redis.call('ZADD', P .. 'dead', now, id)
+  for i = from, to, 2 do
+    if ARGV[i] == 'event' then redis.call('PERSIST', P .. 'event:' .. ARGV[i + 1]) end
+  end
   return id
 end

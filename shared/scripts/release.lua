@@ -1,7 +1,7 @@
 -- The sequencer's one commit: everything a drained batch decided, if and only if the shard's lease still holds.
 -- ARGV: now ('' = server), shard, token, entries taken from the inbox, order TTL in s, event TTL in s,
 --       lines kept per timeline, then operations, each an opcode and its operands:
---   S stream, order state, wake at ('' = nothing held)     the stream that the following operations belong to
+--   S stream, order state ('' = no order), wake at ('' = nothing held)     the stream of the following operations
 --   F fingerprint, arrived at, n, n values (field, value, ...)   a new fact: dedupe memory and stored event
 --   B fingerprint, arrived at, n, n values                 another body of a known fact, kept for an operator
 --   H fingerprint, since / R fingerprint                   held / no longer held
@@ -42,8 +42,10 @@ while ARGV[i] do
     stream = ARGV[i + 1]
     if ARGV[i + 2] ~= '' then redis.call('SET', P .. 'order:' .. stream, ARGV[i + 2], 'EX', order_ttl) end
     redis.call('EXPIRE', P .. 'seen:' .. stream, order_ttl)
-    -- An account's or a type's stream lives as long as the account: its dedupe memory is bounded by age.
-    redis.call('ZREMRANGEBYSCORE', P .. 'seen:' .. stream, '-inf', now - tonumber(order_ttl))
+    if ARGV[i + 2] == '' then
+      -- A stream without an order has no end: its dedupe memory is bounded by age instead.
+      redis.call('ZREMRANGEBYSCORE', P .. 'seen:' .. stream, '-inf', now - tonumber(order_ttl))
+    end
     if ARGV[i + 3] ~= '' then
       redis.call('ZADD', P .. 'wake:' .. shard, ARGV[i + 3], stream)
     else

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -43,6 +42,10 @@ NOT_FOUND_GRACE_S: Final = 60.0
 """How long a 404 is waited for: the account may see a new request a little later."""
 
 _MAGIC: Final[Mapping[str, bytes]] = {"pdf": b"%PDF-", "zip": b"PK\x03\x04"}
+_END: Final[Mapping[str, bytes]] = {"pdf": b"%%EOF", "zip": b"PK\x05\x06"}
+_TAIL_BYTES: Final = 66_000
+"""Where the end mark must be: a zip may carry a comment of 64 KiB behind its own."""
+
 _OK: Final = 200
 
 
@@ -105,7 +108,10 @@ class FetchDocuments:
 
     def _decide(self, event: Event, context: Context, request_id: str, stream: str) -> None:
         record = Record.load(self._redis.get(keys.document(stream)))
+        mark = context.idempotency_key.encode()
         if context.idempotency_key in record.fetched_by:
+            # The call that fetched was killed, maybe before it took its mark away; the request's other events wait.
+            self._take_away(stream, mark)
             _announce(context, request_id, record.versions[-1])
             return
         if record.versions and not context.replay:
@@ -113,15 +119,21 @@ class FetchDocuments:
                 return
         elif event.type == ALL_SIGNED and not context.replay:
             self._wait_for_downloadable(context)
-        mark = secrets.token_hex(8)
+        # The mark names this (event, action): repeated after a crash it finds its own mark and need not wait for
+        # its end. That the killed call is not still running is the lease's business.
         if not self._redis.set(keys.fetching(stream), mark, nx=True, ex=FETCHING_S):
-            raise Retry("another fetch of this request is under way", after=1.0)
+            if self._redis.get(keys.fetching(stream)) != mark:
+                raise Retry("another fetch of this request is under way", after=1.0)
+            self._redis.expire(keys.fetching(stream), FETCHING_S)
         try:
             self._fetch(event, context, request_id, stream)
         finally:
-            # Compare and delete need not be one step: the mark lives longer than this call may.
-            if self._redis.get(keys.fetching(stream)) == mark.encode():
-                self._redis.delete(keys.fetching(stream))
+            self._take_away(stream, mark)
+
+    def _take_away(self, stream: str, mark: bytes) -> None:
+        # Compare and delete need not be one step: the mark lives longer than a call may.
+        if self._redis.get(keys.fetching(stream)) == mark:
+            self._redis.delete(keys.fetching(stream))
 
     def _wait_for_downloadable(self, context: Context) -> None:
         waited_s = 0.0 if context.waiting_since is None else self._clock() - context.waiting_since
@@ -129,13 +141,15 @@ class FetchDocuments:
             raise Retry("waiting for signature_request_downloadable", after=self._grace_s - waited_s + 0.01)
 
     def _fetch(self, event: Event, context: Context, request_id: str, stream: str) -> None:
+        # A look at the scarcer budget first: else every try of every waiting document would spend a call on
+        # reading the request again. The payload's test_mode is hint enough for a look.
+        self._afford(event.source, _files_budget(test_mode=event.test_mode), take=False)
         request = self._read_request(event, context, request_id)
         if request.get("is_complete") is not True:
             self._not_complete(event)
             return
-        test_mode = bool(request.get("test_mode"))
-        answer = self._call(event.source, "test_files" if test_mode else "files",
-                            lambda api: api.files(request_id, self._kind))  # fmt: skip
+        kind = _files_budget(test_mode=bool(request.get("test_mode")))
+        answer = self._call(event.source, kind, lambda api: api.files(request_id, self._kind))
         if answer.status == 422:  # noqa: PLR2004 - HTTP
             self._unprocessable(event, context, request_id)
         if answer.status != _OK:
@@ -159,17 +173,21 @@ class FetchDocuments:
 
     def _call(self, source: str, kind: str, call: Callable[[SignApi], Answer]) -> Answer:
         """Make one call within the account's budget; a call that must wait occupies no process."""
+        api = self._afford(source, kind)
+        answer = call(api)
+        if answer.reset_at is not None:
+            self._budget.pause_until(account_of(api), answer.reset_at)
+        return answer
+
+    def _afford(self, source: str, kind: str, *, take: bool = True) -> SignApi:
+        """Take a call of the account's budget, or only look whether there is one. Raises Retry if there is none."""
         api = self._apis.get(source)
         if api is None:
             raise Reject(f"the source {source} is not defined here any more; see DEEDBOX_SOURCES")
-        account = account_of(api)
-        wait_s = self._budget.wait_s(kind, account)
+        wait_s = self._budget.wait_s(kind, account_of(api), take=take)
         if wait_s > 0:
             raise Retry(f"the account's budget of {kind} calls is used up", after=wait_s)
-        answer = call(api)
-        if answer.reset_at is not None:
-            self._budget.pause_until(account, answer.reset_at)
-        return answer
+        return api
 
     def _not_complete(self, event: Event) -> None:
         request = event.payload.get("signature_request")
@@ -189,8 +207,8 @@ class FetchDocuments:
         if not answer.body.startswith(_MAGIC[self._kind]):
             raise Reject(f"the API sent something that is no {self._kind}")
         # A connection that broke off would otherwise be stored as the document of record.
-        if self._kind == "pdf" and b"%%EOF" not in answer.body[-2048:]:
-            raise Retry("the PDF is cut off")
+        if _END[self._kind] not in answer.body[-_TAIL_BYTES:]:
+            raise Retry(f"the {self._kind} is cut off")
 
     def _facts(self, request: Mapping[str, Any], request_id: str) -> dict[str, Any]:
         signatures = request.get("signatures")
@@ -228,6 +246,10 @@ def registered(function: ActionFunction) -> RegisteredAction:
         ordered=False,
         policy=AttemptPolicy(),
     )
+
+
+def _files_budget(*, test_mode: bool) -> str:
+    return "test_files" if test_mode else "files"
 
 
 def _announce(context: Context, request_id: str, version: Mapping[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -23,8 +25,10 @@ class Retry(Exception):
 
     def __init__(self, reason: str, after: float | None = None) -> None:
         super().__init__(reason)
+        if after is not None and not math.isfinite(after):
+            raise ValueError("Retry(after=...) takes seconds as a finite number")
         self.reason = reason
-        self.after = after
+        self.after = None if after is None else max(0.0, float(after))
 
 
 class Reject(Exception):
@@ -77,12 +81,14 @@ class Context:
 
     def note(self, kind: Entry, **details: Any) -> None:
         """Add an entry to the request's timeline (``deedbox trace``), in the commit of this call."""
+        json.dumps(details)  # what is no JSON must fail here, in the call, and not in its commit
         self._notes.append({"kind": str(kind), **details})
 
     def emit(self, event_type: str, payload: dict[str, Any]) -> None:
         """Emit an internal event (``deedbox.*``) to the same key's actions, in the commit of this call."""
         if not event_type.startswith("deedbox."):
             raise ValueError("an action emits deedbox.* events only")
+        json.dumps(payload)
         self._emitted.append((event_type, payload))
 
 
@@ -121,6 +127,8 @@ def action(
     that may end in an exception. ``timeout_s``: seconds of one call. ``ordered``: one call at a time per
     ordering key, in release order. ``give_up_s``: how long ``Retry`` may go on.
     """
+    if not all(isinstance(pattern, str) for pattern in patterns):
+        raise TypeError('@action takes event types: @action("signature_request_signed")')
 
     def declare(function: ActionFunction) -> ActionFunction:
         declared = Declared(patterns, name, lane, attempts, timeout_s, ordered, give_up_s)

@@ -1,0 +1,50 @@
+"""What ``deedbox check`` looks at, in the order in which a callback meets it. Nothing is changed by looking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from ops.checks import account, broker, environment, redis_server, traffic
+from ops.checks.finding import Finding, Verdict, failed
+from ops.installation import Installation
+from shared.core.errors import DeedboxError
+
+__all__ = ["exit_code", "run"]
+
+
+def run(environ: Mapping[str, str], *, offline: bool = False) -> Iterator[Finding]:
+    """Make the checks one after the other; ``offline`` leaves the Dropbox Sign API out."""
+    yield from environment.variables(environ)
+    settings, findings = environment.settings(environ)
+    yield from findings
+    if settings is None:
+        return
+    yield from environment.api_keys(settings)
+    installation = Installation(settings)
+    yield from _redis(installation)
+    yield from environment.document_store(settings)
+    if not offline:
+        yield from account.check(settings)
+
+
+def _redis(installation: Installation) -> Iterator[Finding]:
+    try:
+        redis = installation.redis
+    except DeedboxError as error:
+        yield failed("redis", str(error))
+        return
+    reachable = False
+    for finding in redis_server.check(redis, "redis", "DEEDBOX_REDIS_URL"):
+        reachable = reachable or finding.verdict is not Verdict.FAILED
+        yield finding
+    yield from broker.check(installation)
+    if reachable:
+        yield from traffic.check(installation)
+
+
+def exit_code(findings: Iterable[Finding]) -> int:
+    """Return 2 if the settings are not usable, 1 if anything else failed, else 0."""
+    bad = [finding for finding in findings if finding.verdict is Verdict.FAILED]
+    if any(finding.of_settings for finding in bad):
+        return 2
+    return 1 if bad else 0

@@ -1,0 +1,89 @@
+"""Checks against the Dropbox Sign API: the key, and where callbacks go."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from ops.checks.finding import Finding, failed, ok, warning
+from shared.core.errors import SettingsError
+from shared.settings import Settings, Source
+
+TIMEOUT_S: Final = (5.0, 15.0)
+"""Connect and read."""
+
+ANSWER_MAX_BYTES: Final = 1 << 20
+
+_OK: Final = 200
+
+
+def check(settings: Settings) -> Iterator[Finding]:
+    """Ask every source's account. A source whose key ring is missing was reported before."""
+    try:
+        sources = settings.sources()
+    except SettingsError:
+        return
+    for source in sources.values():
+        yield _check(settings.api_url, source)
+
+
+def _check(api_url: str, source: Source) -> Finding:
+    name = f"account {source.name}"
+    try:
+        status, document = _account(api_url, source.api_keys[0])
+    except Exception as error:  # noqa: BLE001 - the SDK, its HTTP client and sockets each raise their own
+        # The type only: an HTTP client's message quotes what it sent.
+        fix = "check DEEDBOX_API_URL and the way out of this network, or leave this out with --offline"
+        return failed(name, f"the API does not answer ({type(error).__name__})", fix)
+    if status in {401, 403}:
+        fix = "put a valid API key first in the key ring (DEEDBOX_API_KEYS or DEEDBOX_SOURCES)"
+        return failed(name, f"the API refuses the key ({status})", fix)
+    account = document.get("account")
+    if status != _OK or not isinstance(account, dict):
+        return warning(
+            name, f"the API answered {status}: key and callback URL are not known", "try again later"
+        )
+    return callback_url(source.name, account.get("callback_url"))
+
+
+def callback_url(source: str, url: object) -> Finding:
+    """Judge the account's callback URL."""
+    name = f"account {source}"
+    path = "/callbacks" if source == "default" else f"/callbacks/{source}"
+    if not isinstance(url, str) or not url:
+        detail = "the key works; the account has no callback URL (never set, or dropped after 10 failures in a row)"
+        fix = f"set it to https://<your host>{path} in the API settings, unless only API apps call back"
+        return warning(name, detail, fix)
+    parts = urlsplit(url)
+    shown = f"{parts.scheme}://{parts.hostname or ''}{parts.path}"  # without user, password and query
+    paths = {"/callbacks", "/callbacks/default"} if source == "default" else {path}
+    if parts.scheme != "https":
+        fix = "use https: Dropbox Sign has called no http URL since December 2024"
+        return failed(name, f"the key works; callbacks go to {shown}", fix)
+    if parts.path.rstrip("/") not in paths:
+        fix = f"it should end in {path}, unless a proxy in front rewrites it"
+        return warning(name, f"the key works; callbacks go to {shown}", fix)
+    return ok(name, f"the key works; callbacks go to {shown}")
+
+
+def _account(api_url: str, api_key: str) -> tuple[int, dict[str, Any]]:
+    # Here, not at the top: importing the SDK takes about a second, which only this check pays.
+    from dropbox_sign import ApiClient, Configuration
+    from dropbox_sign.apis import AccountApi
+    from urllib3 import Retry
+
+    configuration = Configuration(host=api_url, username=api_key, retries=Retry(0, redirect=3))
+    with ApiClient(configuration) as client:
+        # Without the SDK's models: they refuse answers with fields or values that they do not know.
+        answer = AccountApi(client).account_get_without_preload_content(_request_timeout=TIMEOUT_S)
+        try:
+            body = answer.read(ANSWER_MAX_BYTES, decode_content=True)
+        finally:
+            answer.release_conn()
+    try:
+        document = json.loads(body)
+    except ValueError:
+        document = {}
+    return int(answer.status), document if isinstance(document, dict) else {}

@@ -1,0 +1,37 @@
+"""Checks of the broker, through kombu as ingress uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ops.checks import redis_server
+from ops.checks.finding import Finding, brief, failed, ok
+from ops.installation import Installation
+from shared import topology
+from shared.core.errors import DeedboxError
+
+
+def check(installation: Installation) -> Iterator[Finding]:
+    """Open a connection to the broker, every wait bounded; a Redis of its own is checked like the state's."""
+    try:
+        url = installation.broker_url
+        kind = topology.transport(url)
+        redis = installation.broker_redis
+    except DeedboxError as error:
+        yield failed("broker", str(error))
+        return
+    shared = redis is not None and redis is installation.redis
+    connection: Any = topology.connect(url)
+    try:
+        _ = connection.default_channel
+    except Exception as error:  # noqa: BLE001 - transports raise whatever their client library raises
+        setting = "DEEDBOX_REDIS_URL" if shared else "DEEDBOX_BROKER_URL"
+        fix = f"check the address in {setting} and that the broker runs"
+        yield failed("broker", f"the {kind} broker cannot be reached ({brief(error)})", fix)
+        return
+    finally:
+        connection.collect()
+    yield ok("broker", f"{kind}: reachable" + (", the same Redis" if shared else ""))
+    if redis is not None and not shared:
+        yield from redis_server.check(redis, "broker redis", "DEEDBOX_BROKER_URL")

@@ -1,0 +1,86 @@
+"""Checks of what this host gives: variables, settings, keys, the disk of the document store."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from ops.checks.finding import Finding, failed, ok, unusable, warning
+from shared.core.errors import SettingsError
+from shared.settings import Settings
+
+PREFIX: Final = "DEEDBOX_"
+
+NO_SETTINGS: Final = frozenset({"DEEDBOX_RECORD_PATH"})
+"""Known variables that are no settings: the recording action of the demonstration reads its path there."""
+
+FREE_MIN_BYTES: Final = 1 << 30
+
+
+def variables(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Find DEEDBOX_ variables that nothing reads: a typo there is a setting that silently has no effect."""
+    known = {str(field.alias) for field in Settings.model_fields.values()} | NO_SETTINGS
+    unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+    for name in unknown:
+        close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.8)
+        fix = f"did you mean {close[0]}?" if close else "unset it; `deploy/env.example` lists the settings"
+        yield warning("variables", f"{name} is no setting of this version and has no effect", fix)
+    if not unknown:
+        count = sum(name.startswith(PREFIX) for name in environ)
+        yield ok("variables", f"{count} DEEDBOX_ variables are set, all known")
+
+
+def settings(environ: Mapping[str, str]) -> tuple[Settings | None, list[Finding]]:
+    """Parse the settings; None if they are not usable."""
+    try:
+        loaded = Settings.load(environ)
+    except SettingsError as error:
+        return None, [unusable("settings", str(error))]
+    return loaded, [ok("settings", "all values are usable")]
+
+
+def api_keys(loaded: Settings) -> Iterator[Finding]:
+    """Look for the key ring of every source."""
+    try:
+        sources = loaded.sources()
+    except SettingsError as error:
+        yield unusable("api keys", str(error))
+        return
+    rings = ", ".join(f"{source.name}: {len(source.api_keys)}" for source in sources.values())
+    yield ok("api keys", f"keys per source: {rings}")
+
+
+def document_store(loaded: Settings) -> Iterator[Finding]:
+    """Write, flush and remove a file where documents go, or where their directory will be made."""
+    name = "document store"
+    try:
+        root = loaded.documents_dir.absolute()
+    except SettingsError as error:
+        yield unusable(name, str(error))
+        return
+    # Not made here: a directory made by the person who checks could lock the workers out.
+    place = next(path for path in (root, *root.parents) if path.exists())
+    try:
+        _write_through(place)
+        free_bytes = shutil.disk_usage(place).free
+    except OSError as error:
+        detail = f"{place} cannot be written ({error.strerror or type(error).__name__})"
+        yield failed(name, detail, "give the workers' user write access, or set DEEDBOX_DOCUMENTS_URL")
+        return
+    where = f"{root} is writable" if place == root else f"{root} can be made in {place}"
+    if free_bytes < FREE_MIN_BYTES:
+        yield warning(name, f"{where}, but less than 1 GiB is free", "make room on that disk")
+    else:
+        yield ok(name, f"{where}, {free_bytes / (1 << 30):.0f} GiB free")
+
+
+def _write_through(folder: Path) -> None:
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".deedbox-check-") as file:
+        file.write(b"deedbox check\n")
+        file.flush()
+        os.fsync(file.fileno())

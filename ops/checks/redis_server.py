@@ -1,0 +1,128 @@
+"""Checks of a Redis server that acknowledged callbacks rely on."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from redis import Redis
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
+
+from ops.checks.finding import Finding, brief, failed, ok, warning
+from shared.embedded import MINIMUM
+from shared.keys import PREFIX, RAW_QUEUE
+from shared.scripting import text
+
+OURS: Final = (PREFIX, RAW_QUEUE, "rq:", "LIMITS", "_kombu.", "unacked")
+"""How the names of keys begin that Deedbox, RQ, kombu and the budgets write."""
+
+SCANS: Final = 5
+SCAN_COUNT: Final = 1000
+"""A sample of some thousand keys shows whether a cache or another application lives here."""
+
+
+def check(redis: Redis, name: str, setting: str) -> Iterator[Finding]:
+    """Check one server. If it cannot be used, the first finding says so and is the only one."""
+    try:
+        info: dict[str, Any] = {}
+        for section in ("server", "persistence", "memory"):
+            info |= redis.info(section)
+        config = _config(redis)
+        neighbours = _neighbours(redis)
+    except AuthenticationError as error:
+        yield failed(name, f"Redis refuses us ({brief(error)})", f"correct user and password in {setting}")
+        return
+    except RedisError as error:
+        fix = f"check the address in {setting} and that Redis runs"
+        yield failed(name, f"Redis does not answer ({brief(error)})", fix)
+        return
+    yield from _version(name, info)
+    yield from _durability(name, info, config)
+    yield from _eviction(name, info, config)
+    if neighbours:
+        found = ", ".join(f"{prefix}… ({count})" for prefix, count in neighbours.most_common(3))
+        fix = (
+            f"give Deedbox a database or server of its own ({setting}): a FLUSHDB there would lose callbacks"
+        )
+        yield warning(f"{name} neighbours", f"another application's keys are in this database: {found}", fix)
+    else:
+        yield ok(f"{name} neighbours", "no other application's keys seen in this database")
+
+
+def _config(redis: Redis) -> Mapping[str, str] | None:
+    """Read the configuration; None where a managed service forbids it."""
+    try:
+        found = [*redis.config_get("append*").items(), *redis.config_get("maxmemory*").items()]
+        return {str(name): str(value) for name, value in found}
+    except ResponseError as error:  # an unknown command, or one that our user may not call
+        if "unknown" in str(error).lower() or "perm" in str(error).lower():
+            return None
+        raise
+
+
+def _version(name: str, info: Mapping[str, Any]) -> Iterator[Finding]:
+    version = str(info.get("redis_version", "0"))
+    label = f"{info.get('server_name', 'redis')} {info.get('valkey_version', version)}"
+    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    if numbers < MINIMUM:
+        needed = ".".join(map(str, MINIMUM))
+        yield failed(name, f"{label} is too old", f"use Redis {needed} or later, or Valkey")
+    else:
+        yield ok(name, f"{label} answers")
+
+
+def _durability(name: str, info: Mapping[str, Any], config: Mapping[str, str] | None) -> Iterator[Finding]:
+    name += " durability"
+    if not int(info.get("aof_enabled", 0)):
+        fix = "set appendonly yes and appendfsync always"
+        yield failed(name, "appendonly is no: a crash loses callbacks that were acknowledged", fix)
+        return
+    fsync = None if config is None else config.get("appendfsync")
+    if fsync == "always":
+        yield ok(name, "appendonly yes, appendfsync always")
+    elif fsync == "everysec":
+        yield warning(
+            name,
+            "appendfsync everysec: a power cut or kernel crash can lose the last 1 to 2 seconds of acknowledged "
+            "callbacks (killing the process loses none)",
+            "set appendfsync always",
+        )
+    elif fsync is None:
+        fix = "look in the service's console whether every write is on disk or on a replica before the answer"
+        yield warning(name, "appendonly yes, but this server does not show appendfsync (CONFIG is off)", fix)
+    else:
+        detail = f"appendfsync {fsync}: a power cut can lose half a minute of acknowledged callbacks"
+        yield failed(name, detail, "set appendfsync always")
+
+
+def _eviction(name: str, info: Mapping[str, Any], config: Mapping[str, str] | None) -> Iterator[Finding]:
+    name += " eviction"
+    # INFO shows the policy even where CONFIG is off.
+    policy = (config or {}).get("maxmemory-policy") or info.get("maxmemory_policy")
+    if policy is None:
+        fix = "look in the service's console: it must be noeviction"
+        yield warning(name, "this server does not show its maxmemory-policy", fix)
+    elif policy == "noeviction":
+        yield ok(name, "maxmemory-policy noeviction")
+    else:
+        detail = f"maxmemory-policy {policy} drops keys when memory is full: callbacks would be lost"
+        yield failed(name, detail, "set maxmemory-policy noeviction")
+
+
+def _neighbours(redis: Redis) -> Counter[str]:
+    """Count foreign keys in a sample, by the beginning of their names: the whole name may tell of people."""
+    found: Counter[str] = Counter()
+    cursor = 0
+    for _ in range(SCANS):
+        cursor, names = redis.scan(cursor, count=SCAN_COUNT)
+        found.update(_beginning(text(name)) for name in names if not text(name).startswith(OURS))
+        if cursor == 0:
+            break
+    return found
+
+
+def _beginning(name: str) -> str:
+    match = re.match(r"[A-Za-z_-]{1,20}", name)
+    return match.group() if match else "?"

@@ -1,0 +1,72 @@
+"""Checks of what runs: lanes, workers, and what real traffic showed about body signatures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from ops.checks.finding import Finding, failed, ok, warning
+from ops.installation import Installation
+from ops.readmodels.stages import Lane, Survey, survey
+from shared.core.errors import Unavailable
+
+ENOUGH: Final = 100
+"""Callbacks with a valid signature and none with a wrong one, after which checking counts as safe."""
+
+
+def check(installation: Installation) -> Iterator[Finding]:
+    """Look at the workers and at the counters."""
+    try:
+        found = survey(installation.redis)
+    except Unavailable as error:
+        yield failed("workers", str(error))
+        return
+    yield from _workers(found)
+    yield body_signatures(found.counters, installation.settings.body_signature)
+
+
+def _workers(found: Survey) -> Iterator[Finding]:
+    staff = Counter(worker.lane for worker in found.workers)
+    announced = [lane for lane in found.lanes if lane.actions or staff[lane.name] or lane.stage.depth]
+    if not staff and not announced:
+        yield warning(
+            "workers", "no worker has run here yet", "start `deedbox up`, or the lines of the Procfile"
+        )
+        return
+    for lane in announced:
+        if not staff[lane.name]:
+            yield _unstaffed(lane)
+    if staff:
+        rows = ", ".join(f"{lane} {count}" for lane, count in sorted(staff.items()))
+        yield ok("workers", f"alive per lane: {rows}")
+
+
+def _unstaffed(lane: Lane) -> Finding:
+    fix = f"start `deedbox worker --lane {lane.name}`"
+    if lane.stage.depth:
+        return failed("workers", f"lane {lane.name} has work and no living worker", fix)
+    return warning("workers", f"lane {lane.name} has no living worker", fix)
+
+
+def body_signatures(counters: Mapping[str, int], mode: str) -> Finding:
+    """Say whether ``DEEDBOX_BODY_SIGNATURE=check`` is safe, from the verdicts on accepted callbacks."""
+    name = "body signatures"
+    valid, wrong, absent = (
+        counters.get(f"body_signature_{verdict}", 0) for verdict in ("valid", "wrong", "absent")
+    )
+    seen = f"{valid} valid, {wrong} wrong, {absent} absent so far"
+    if mode != "record":
+        return ok(name, f"DEEDBOX_BODY_SIGNATURE={mode} is on; {seen}")
+    if wrong:
+        fix = (
+            "leave DEEDBOX_BODY_SIGNATURE=record: refusing genuine callbacks makes Dropbox Sign drop the URL"
+        )
+        return warning(name, f"{seen}: checking is not safe", fix)
+    if valid >= ENOUGH:
+        return ok(name, f"{seen}: DEEDBOX_BODY_SIGNATURE=check is safe")
+    if valid:
+        return ok(
+            name, f"{seen}: too few to tell whether DEEDBOX_BODY_SIGNATURE=check is safe ({ENOUGH} needed)"
+        )
+    return ok(name, f"{seen}: nothing to learn yet, DEEDBOX_BODY_SIGNATURE=record is right")

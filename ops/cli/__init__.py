@@ -1,0 +1,88 @@
+"""The command ``deedbox``.
+
+Exit codes: 0 ok, 1 failed, 2 usage or settings, 130 interrupted. What a person can put right is one sentence on
+stderr, never a traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ops.cli import inspection, repair, running
+from shared.core.errors import DeedboxError, SettingsError
+
+FAILED = 1
+USAGE = 2
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="deedbox",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    epilog="Settings come from the environment and from .env in the current directory. "
+    "Start with [bold]deedbox demo[/bold]: it needs no account and no Redis.",
+)
+
+
+def _show_version(value: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if value:
+        typer.echo(f"deedbox {version('deedbox')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Receive Dropbox Sign callbacks and turn them into a clean stream: verified, durable, once, in order."""
+
+
+running.register(app)
+inspection.register(app)
+repair.register(app)
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    try:
+        load_dotenv(Path(".env"))
+        app()
+    except SettingsError as error:
+        _give_up(error, USAGE)
+    except DeedboxError as error:
+        _give_up(error, FAILED)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def load_dotenv(path: Path) -> None:
+    """Add the settings of a ``.env`` file to the environment; what is set already wins. Raises SettingsError."""
+    if not path.is_file():
+        return
+    import dotenv
+
+    try:
+        # Values as they are written: a $ in a key or a password is no reference to another variable.
+        found = dotenv.dotenv_values(path, interpolate=False)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f".env cannot be read ({error}); correct the file or remove it.") from None
+    for name, value in found.items():
+        if value is not None:
+            os.environ.setdefault(name, value)
+
+
+def _give_up(error: DeedboxError, code: int) -> None:
+    sys.stderr.write(f"deedbox: {error}\n")
+    sys.exit(code)

@@ -1,0 +1,151 @@
+"""Commands that repair: ``dead list``, ``dead show``, ``dead redrive``, ``dead discard``."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Final
+
+import typer
+
+from shared.core.errors import DeedboxError
+from shared.core.reasons import DeathReason
+
+PANEL: Final = "Repair"
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Reason = Annotated[DeathReason | None, typer.Option(help="Only letters with this reason.")]
+Action = Annotated[str, typer.Option(metavar="NAME", help="Only letters of this action.")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Ids, as `dead list` shows them.")]
+Every = Annotated[bool, typer.Option("--all", help="Every dead letter.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+# Imports inside the commands: they cost what `deedbox worker` and the others do not need.
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    dead = typer.Typer(no_args_is_help=True, help="List, show, redrive or discard what was set aside.")
+    dead.command("list", epilog="Example: [bold]deedbox dead list --reason attempts_exhausted[/bold].")(
+        listing
+    )
+    dead.command("show", epilog="Example: [bold]deedbox dead show 17[/bold].")(show)
+    dead.command(
+        "redrive",
+        epilog="Examples: [bold]deedbox dead redrive 17 18[/bold], "
+        "[bold]deedbox dead redrive --action crm --dry-run[/bold].",
+    )(redrive)
+    dead.command(
+        "discard",
+        epilog="Examples: [bold]deedbox dead discard 17[/bold], "
+        "[bold]deedbox dead discard --reason event_missing --yes[/bold].",
+    )(discard)
+    app.add_typer(dead, name="dead", rich_help_panel=PANEL)
+
+
+def listing(
+    *,
+    as_json: Json = False,
+    reason: Reason = None,
+    action: Action = "",
+    limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 50,
+) -> None:
+    """List the dead letters, newest first."""
+    from itertools import islice
+
+    from ops.cli import letters_page
+    from ops.cli.output import without_addresses, write_json
+    from ops.deadletters import DeadLetters, Selection
+    from ops.installation import Installation
+
+    letters = DeadLetters(Installation.load(os.environ).redis)
+    selection = Selection(reason=reason or "", action=action)
+    found = list(islice(letters.newest_first(selection), limit))
+    total = letters.count()
+    if as_json:
+        rows = [letter.document() for letter in found]
+        write_json({"total": total, "letters": without_addresses(rows)})
+    else:
+        letters_page.write_list(found, total, limited=len(found) == limit)
+
+
+def show(
+    letter_id: Annotated[str, typer.Argument(metavar="ID", help="As `dead list` shows it.")],
+    *,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="The callback's body too, unmasked: it names signers.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show one dead letter with its traceback."""
+    from ops.cli import letters_page
+    from ops.cli.output import write_json
+    from ops.deadletters import DeadLetters, Selection
+    from ops.installation import Installation
+
+    letters = DeadLetters(Installation.load(os.environ).redis)
+    [letter] = letters.select(Selection(ids=(letter_id,)))
+    document = letters_page.details(letter, letters.traceback(letter), masking=not raw)
+    if raw:
+        document["raw"] = (letters.body(letter) or b"").decode("utf-8", "backslashreplace")
+    if as_json:
+        write_json(document)
+    else:
+        letters_page.write_details(document)
+
+
+def redrive(
+    ids: Ids = None,
+    *,
+    every: Every = False,
+    reason: Reason = None,
+    action: Action = "",
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Send dead letters back: failed (event, action) pairs to the end of their queue, messages to the bridge.
+
+    Only the failed action runs again, with the same idempotency key. Several go in the order of their events.
+    """
+    from ops.cli import letters_page
+    from ops.cli.asking import confirm, selection
+    from ops.deadletters import DeadLetters
+    from ops.installation import Installation
+    from ops.redrive import Redriver
+
+    chosen = selection(ids or (), reason, action, every=every)
+    installation = Installation.load(os.environ)
+    redriver = Redriver(installation.scripts, installation.bells.ring)
+    plan = redriver.plan(DeadLetters(installation.redis).select(chosen))
+    letters_page.write_plan(plan)
+    if dry_run or not (plan.steps and confirm(f"Redrive {len(plan.steps)}?", yes=yes)):
+        raise typer.Exit(1 if plan.refused and not plan.steps else 0)
+    tally = redriver.carry_out(plan)
+    letters_page.write_tally(tally)
+    if tally.refused and chosen.ids:
+        raise DeedboxError("Not every letter that was named could be redriven.")
+
+
+def discard(
+    ids: Ids = None,
+    *,
+    every: Every = False,
+    reason: Reason = None,
+    action: Action = "",
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Remove dead letters for good; what they are about is never processed."""
+    from ops.cli import letters_page
+    from ops.cli.asking import confirm, selection
+    from ops.cli.output import counted, write_line
+    from ops.deadletters import DeadLetters
+    from ops.installation import Installation
+
+    chosen = selection(ids or (), reason, action, every=every)
+    letters = DeadLetters(Installation.load(os.environ).redis)
+    found = letters.select(chosen)
+    letters_page.write_summary(found, "to discard")
+    if dry_run or not found or not confirm(f"Discard {len(found)} for good?", yes=yes):
+        return
+    write_line(f"Discarded {counted(letters.discard(found), 'dead letter')}.")

@@ -1,0 +1,175 @@
+"""Commands that run something: ``up``, ``demo``, ``simulate``, and one process type at a time."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Final, NoReturn
+
+import typer
+
+PANEL: Final = "Run"
+
+# Imports inside the commands: `deedbox worker` is replaced by the worker at once, it needs none of the rest.
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(rich_help_panel=PANEL)(up)
+    app.command(
+        rich_help_panel=PANEL,
+        epilog="Example: [bold]deedbox demo --requests 200 --keep[/bold], then in another terminal "
+        "[bold]DEEDBOX_DATA_DIR=var/demo deedbox status[/bold].",
+    )(demo)
+    app.command(
+        rich_help_panel=PANEL,
+        epilog="Example: [bold]DEEDBOX_API_URL=http://127.0.0.1:8090/v3 deedbox up[/bold], then in another terminal "
+        "[bold]deedbox simulate --url http://127.0.0.1:8000/callbacks --api-port 8090[/bold].",
+    )(simulate)
+    app.command(
+        rich_help_panel=PANEL, epilog="Example: [bold]deedbox worker --lane documents --processes 2[/bold]."
+    )(worker)
+    app.command(rich_help_panel=PANEL)(bridge)
+    app.command(rich_help_panel=PANEL)(sweeper)
+
+
+def up() -> None:
+    """Run everything on this machine until Ctrl-C: web, bridge, workers, sweeper, and a Redis if none is named.
+
+    What ends is started again. Settings: DEEDBOX_API_KEYS is the only one that is required; PORT (8000),
+    DEEDBOX_ACTIONS and DEEDBOX_REDIS_URL are the next that matter.
+    """
+    from ops.up import up as run
+
+    raise typer.Exit(run(os.environ, _say))
+
+
+def demo(
+    *,
+    requests: Annotated[int, typer.Option(min=1, max=5000, help="Signature requests to simulate.")] = 60,
+    seed: Annotated[int | None, typer.Option(help="Repeat the traffic of another run.")] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the report as one JSON object; progress goes to stderr.")
+    ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running until Ctrl-C.")] = False,
+) -> None:
+    """Show the whole pipeline at work: no account, no Redis, no settings needed.
+
+    Starts everything on free ports in var/demo (emptied first), plays Dropbox Sign with duplicates, disorder and
+    forged signatures, and proves from what arrived that nothing was lost, doubled or out of order. Exit code 0
+    only if all of it holds.
+    """
+    from ops.demo import DemoOptions, run
+
+    raise typer.Exit(run(DemoOptions(requests=requests, seed=seed, json=json, keep=keep), os.environ))
+
+
+def simulate(  # noqa: PLR0913 - one parameter per option
+    *,
+    url: Annotated[
+        str, typer.Option(help="Where the callbacks go, such as http://127.0.0.1:8000/callbacks.")
+    ],
+    requests: Annotated[int, typer.Option(min=1, max=1_000_000, help="Signature requests to play.")] = 20,
+    rate: Annotated[float, typer.Option(min=0.01, help="Callbacks per second.")] = 20.0,
+    delay: Annotated[
+        float, typer.Option(min=0, help="Mean delay in seconds of what comes out of order or twice.")
+    ] = 2.0,
+    seed: Annotated[int | None, typer.Option(help="Repeat the traffic of another run.")] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(help="Key that signs the callbacks; default: the first of DEEDBOX_API_KEYS."),
+    ] = None,
+    api_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65_535, help="Serve the files API on this port too; 0: a free one."),
+    ] = None,
+    stay: Annotated[
+        float, typer.Option(min=0, help="Seconds to keep serving the files API after the last callback.")
+    ] = 60.0,
+    ladder_scale: Annotated[
+        float,
+        typer.Option(min=0, help="Factor on the vendor's waits between retries, which are 5 min to 20 h."),
+    ] = 0.001,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
+) -> None:
+    """Play Dropbox Sign against any ingress: multipart callbacks as the vendor sends them, retries included.
+
+    A share of them is duplicated, delayed or forged. Exit code 0 only if every genuine callback was
+    acknowledged and every forged one was not.
+    """
+    from ops.simulate import SimulateOptions, run
+
+    options = SimulateOptions(
+        url=url,
+        requests=requests,
+        rate_per_s=rate,
+        delay_s=delay,
+        seed=seed,
+        api_key=api_key,
+        api_port=api_port,
+        stay_s=stay,
+        ladder_scale=ladder_scale,
+        json=json,
+    )
+    raise typer.Exit(run(options, os.environ))
+
+
+def worker(
+    *,
+    lane: Annotated[
+        str, typer.Option(help="Lane whose work is done: sequencer, documents, default or your own.")
+    ],
+    processes: Annotated[int, typer.Option(min=1, max=256, help="Worker processes.")] = 1,
+) -> None:
+    """Run the workers of one lane."""
+    if processes == 1:
+        _become("worker", "--lane", lane)
+    raise typer.Exit(_run_several(lane, processes))
+
+
+def bridge() -> None:
+    """Run the bridge: it moves callbacks from the broker into the inbox."""
+    _become("bridge")
+
+
+def sweeper() -> None:
+    """Run the sweeper: it wakes what is due, such as retries and holds that are over."""
+    _become("sweeper")
+
+
+def _become(*arguments: str) -> NoReturn:
+    """Replace this process by the worker process, so that signals and the pid are the worker's."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "workers", *arguments])  # noqa: S606 - no shell on purpose
+
+
+def _run_several(lane: str, count: int) -> int:
+    from ops import processes, supervision
+    from shared.core.errors import SettingsError
+
+    known = processes.learn_lanes(os.environ)
+    if lane not in known:
+        # One process says so itself and ends; several would be started again for ever.
+        raise SettingsError(
+            f"No registered action names the lane {lane}; the lanes are {', '.join(known)}. "
+            "Correct --lane, DEEDBOX_ACTIONS or DEEDBOX_BUILTINS."
+        )
+    command = (sys.executable, "-m", "workers", "worker", "--lane", lane)
+    program = supervision.Program(f"worker-{lane}", command, numprocs=count, stop_wait_s=30)
+    # Not below the data directory: `deedbox up` has its own there, and a host of workers may have none.
+    with tempfile.TemporaryDirectory(prefix="deedbox-") as run_dir:
+        return supervision.run(
+            [program],
+            Path(run_dir),
+            on_exit=lambda name: _say(f"deedbox: {name} ended and is started again."),
+        )
+
+
+def _say(line: str) -> None:
+    """Print a line. A terminal that was closed must not keep the processes from being stopped."""
+    with suppress(OSError):
+        typer.echo(line)

@@ -1,0 +1,77 @@
+"""What every operator's command works on: one installation, attached to and never started."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+from redis import Redis
+
+from shared import connections, topology
+from shared.bells import Bells
+from shared.core.errors import SettingsError
+from shared.scripting import Scripts
+from shared.settings import Settings
+
+
+@dataclass
+class Installation:
+    """Settings, and clients that fail within seconds. Nothing is opened before it is asked for."""
+
+    settings: Settings
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str]) -> Self:
+        """Read the settings. Raises SettingsError."""
+        return cls(Settings.load(environ))
+
+    @cached_property
+    def redis_url(self) -> str:
+        """Address of state and RQ; a secret. Raises SettingsError if nothing is set and nothing runs here."""
+        return connections.redis_url(self.settings)
+
+    @cached_property
+    def broker_url(self) -> str:
+        """Address of the broker; a secret. Raises SettingsError."""
+        return self.redis_url if self.settings.broker_url is None else connections.broker_url(self.settings)
+
+    @cached_property
+    def redis(self) -> Redis:
+        """State and RQ. Raises SettingsError for an address that is none."""
+        return _client(self.redis_url, "DEEDBOX_REDIS_URL")
+
+    @cached_property
+    def broker_redis(self) -> Redis | None:
+        """The Redis that holds the raw queue; None if the broker is none. Raises SettingsError."""
+        if not topology.is_redis(self.broker_url):
+            return None
+        if self.broker_url == self.redis_url:
+            return self.redis
+        return _client(self.broker_url, "DEEDBOX_BROKER_URL")
+
+    @cached_property
+    def scripts(self) -> Scripts:
+        """The scripts on the state's Redis."""
+        return Scripts(self.redis)
+
+    @cached_property
+    def bells(self) -> Bells:
+        """Doorbells of the lanes."""
+        return Bells(self.redis)
+
+    def source_names(self) -> tuple[str, ...]:
+        """Return the names of the tenants, as far as the settings here know them: reading needs no key."""
+        try:
+            return tuple(self.settings.sources())
+        except SettingsError:
+            return ("default",)
+
+
+def _client(url: str, setting: str) -> Redis:
+    try:
+        return connections.brisk_redis(url)
+    except ValueError:
+        # redis-py's message may quote the URL, which holds a password.
+        raise SettingsError(f"{setting} is no usable redis:// URL; correct it.") from None

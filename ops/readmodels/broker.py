@@ -1,0 +1,88 @@
+"""What waits in the broker, and what a bridge has claimed of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from ops.readmodels.stages import Stage
+from shared import keys, topology
+from shared.core.envelope import decode_kombu
+from shared.core.errors import Undecodable
+from shared.scripting import text
+
+_NOT_FOUND: Final = "404"
+
+BRIDGES_MAX: Final = 200
+"""Bridge ids that are looked at. An id stays known for a day, so restarts add up; the newest come first."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerView:
+    """The stages before the inbox. A broker that does not answer is a finding here, not an error."""
+
+    broker: Stage
+    claimed: Stage
+    bridge_alive: bool | None
+    """None: this broker does not tell."""
+    trouble: str = ""
+    """Why the broker did not answer."""
+
+
+def look_at_redis(redis: Redis) -> BrokerView:
+    """Look at a broker that is a Redis."""
+    try:
+        return _look_at_redis(redis)
+    except RedisError as error:
+        return BrokerView(Stage(None), Stage(None), bridge_alive=None, trouble=type(error).__name__)
+
+
+def _look_at_redis(redis: Redis) -> BrokerView:
+    pipe = redis.pipeline(transaction=False)
+    pipe.time()
+    pipe.llen(keys.RAW_QUEUE)
+    pipe.lindex(keys.RAW_QUEUE, -1)
+    pipe.zrange(keys.BRIDGE_LEASES, 0, BRIDGES_MAX - 1, desc=True, withscores=True)
+    (seconds, microseconds), depth, oldest, leases = pipe.execute()
+    now = seconds + microseconds / 1_000_000
+    for bridge, _ in leases:
+        pipe.llen(keys.claimed(text(bridge)))
+        pipe.lindex(keys.claimed(text(bridge)), -1)
+    replies = pipe.execute() if leases else []
+    ages = [age for message in replies[1::2] if (age := _age_s(message, now)) is not None]
+    return BrokerView(
+        Stage(depth, _age_s(oldest, now)),
+        Stage(sum(replies[::2]), max(ages, default=None)),
+        bridge_alive=any(until > now for _, until in leases),
+    )
+
+
+def look_at_kombu(url: str) -> BrokerView:
+    """Look at any other broker: it counts its messages but does not tell their age."""
+    connection: Any = topology.connect(url)
+    try:
+        declared = connection.default_channel.queue_declare(queue=keys.RAW_QUEUE, passive=True)
+        stage = Stage(int(declared.message_count))
+        trouble = ""
+    except Exception as error:  # noqa: BLE001 - transports raise whatever their client library raises
+        # A queue that nobody has declared yet is an empty one.
+        missing = str(getattr(error, "reply_code", "")) == _NOT_FOUND
+        stage = Stage(0 if missing else None)
+        trouble = "" if missing else type(error).__name__
+    finally:
+        connection.collect()
+    return BrokerView(stage, Stage(0), bridge_alive=None, trouble=trouble)
+
+
+def _age_s(message: bytes | None, now: float) -> float | None:
+    """Tell how long ago ingress took a message. Its clock, not Redis's: a few milliseconds may be missing."""
+    if message is None:
+        return None
+    try:
+        received_at = float(decode_kombu(message)[0]["received_at"])
+    except (Undecodable, KeyError, TypeError, ValueError):
+        return None
+    return round(max(0.0, now - received_at), 3)

@@ -1,0 +1,251 @@
+"""Where everything is right now: depth and oldest age of every stage, from the broker to the dead letters.
+
+Two round trips, and a third only while something waits for a retry. Nothing here grows with a backlog: lists are
+measured, not read; of each only the oldest item is looked at. Nothing is changed, not even RQ's registries.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from ops.readmodels import workforce
+from ops.readmodels.workforce import Worker
+from shared import keys
+from shared.connections import translated
+from shared.core.attempts import Entry
+from shared.core.errors import Undecodable
+from shared.core.identity import SHARDS
+from shared.scripting import text
+
+WAITING_SAMPLE: Final = 200
+"""Heads of line that are looked at for ``retrying``: those that are due first. The oldest failure may be another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of the flow."""
+
+    depth: int | None
+    """What is there; None if whoever holds it did not answer."""
+    oldest_age_s: float | None = None
+    """How long its oldest item has been there; None if it is empty or does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingHead:
+    """A queue's head that failed or was put off; everything behind it in its queue waits too."""
+
+    lane: str
+    action: str
+    stream: str
+    due_in_s: float
+    """Seconds until the next attempt; negative if it is overdue."""
+    failures: int
+    retries: int
+    since_s: float
+    """Seconds since its first failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One lane's figures."""
+
+    name: str
+    stage: Stage
+    waiting: int
+    actions: tuple[str, ...] = ()
+    leased: bool = False
+    """A lease runs: some process works here."""
+    overdue_s: float = 0.0
+    """How long its oldest abandoned lease or due retry has waited for a sweeper."""
+
+
+@dataclass(slots=True)
+class Survey:
+    """One look at the state's Redis."""
+
+    now: float
+    """Unix seconds, Redis's clock."""
+    inbox: Stage
+    held: Stage
+    dead: Stage
+    counters: dict[str, int]
+    lanes: list[Lane] = field(default_factory=list)
+    workers: list[Worker] = field(default_factory=list)
+    """The living ones."""
+    spool: Stage = field(default_factory=lambda: Stage(0))
+    """Callbacks on the disks of all web hosts, as they reported last."""
+    retrying: Stage = field(default_factory=lambda: Stage(0))
+    waiting: list[WaitingHead] = field(default_factory=list)
+    """Up to ``WAITING_SAMPLE`` heads of line, soonest first."""
+    overdue_holds_s: float = 0.0
+    """How long the oldest hold has been over without anybody looking."""
+
+    @property
+    def overdue_s(self) -> float:
+        """How long work that only a sweeper wakes has been due."""
+        # A shard that is ready or leased was woken; if it still waits, it waits for a worker.
+        woken = any(lane.name == keys.SEQUENCER and lane.stage.depth for lane in self.lanes)
+        return max([0.0 if woken else self.overdue_holds_s, *(lane.overdue_s for lane in self.lanes)])
+
+
+def survey(redis: Redis) -> Survey:
+    """Look at everything but the broker. Raises Unavailable."""
+    try:
+        return _survey(redis)
+    except RedisError as error:
+        raise translated(error) from error
+
+
+def _survey(redis: Redis) -> Survey:
+    found, announced, worker_keys = _first_look(redis)
+    names = tuple(dict.fromkeys((keys.SEQUENCER, *announced)))
+    pipe = redis.pipeline(transaction=False)
+    for name in names:
+        for part, end in (("ready", 0), ("leased", 0), ("leased", -1), ("waiting", 0)):
+            pipe.zrange(keys.lane(name, part), end, end, withscores=True)
+        for part in ("ready", "leased", "waiting"):
+            pipe.zcard(keys.lane(name, part))
+        pipe.get(keys.lane(name, "depth"))
+        pipe.zrange(keys.lane(name, "waiting"), 0, WAITING_SAMPLE - 1, withscores=True)
+    for key in worker_keys:
+        pipe.hmget(text(key), workforce.FIELDS)
+    replies = iter(pipe.execute())
+    sample: list[tuple[float, str, str]] = []
+    for name in names:
+        found.lanes.append(_lane(name, announced.get(name, ()), replies, found.now))
+        sample += [(due, name, text(unit)) for unit, due in next(replies)]
+    workers = [each for key in worker_keys for each in workforce.of_reply(key, next(replies), found.now)]
+    found.workers = workforce.living(workers, {lane.name: lane.leased for lane in found.lanes})
+    found.waiting = _heads(redis, sorted(sample)[:WAITING_SAMPLE], found.now)
+    oldest = max((head.since_s for head in found.waiting), default=None)
+    found.retrying = Stage(sum(lane.waiting for lane in found.lanes), oldest)
+    return found
+
+
+def _first_look(redis: Redis) -> tuple[Survey, dict[str, tuple[str, ...]], list[bytes]]:
+    pipe = redis.pipeline(transaction=False)
+    pipe.time()
+    for shard in range(SHARDS):
+        pipe.llen(keys.inbox(shard))
+        pipe.lindex(keys.inbox(shard), 0)
+        pipe.zrange(f"{keys.PREFIX}wake:{shard}", 0, 0, withscores=True)
+    for key in (keys.HELD, keys.DEAD):
+        pipe.zcard(key)
+        pipe.zrange(key, 0, 0, withscores=True)
+    pipe.hgetall(keys.COUNTERS)
+    pipe.hgetall(keys.SPOOLS)
+    pipe.hgetall(keys.LANES)
+    pipe.smembers(workforce.RQ_WORKERS)
+    replies = iter(pipe.execute())
+    seconds, microseconds = next(replies)
+    now = seconds + microseconds / 1_000_000
+    inbox, wake_at = _inbox(replies, now)
+    held, dead = (Stage(next(replies), _age_s(now, _score(next(replies)))) for _ in range(2))
+    counters = {text(name): int(count) for name, count in next(replies).items()}
+    spool = _spool(next(replies).values(), now)
+    lanes = {text(name): _actions(described) for name, described in next(replies).items()}
+    overdue_s = _age_s(now, wake_at) or 0.0
+    found = Survey(now, inbox, held, dead, counters, spool=spool, overdue_holds_s=overdue_s)
+    return found, lanes, sorted(next(replies))
+
+
+def _inbox(replies: Iterator[Any], now: float) -> tuple[Stage, float | None]:
+    """Sum the shards up. Returns the stage and when the first hold is over."""
+    depth, appended, wakes = 0, [], []
+    for _ in range(SHARDS):
+        depth += next(replies)
+        appended.append(_appended_at(next(replies)))
+        wakes.append(_score(next(replies)))
+    return Stage(depth, _age_s(now, _first(appended))), _first(wakes)
+
+
+def _appended_at(entry: bytes | None) -> float | None:
+    """Read the time that an inbox entry begins with."""
+    try:
+        return None if entry is None else float(entry.partition(b"\n")[0])
+    except ValueError:
+        return None
+
+
+def _first(times: Iterable[float | None]) -> float | None:
+    return min((at for at in times if at is not None), default=None)
+
+
+def _spool(reports: Iterable[bytes], now: float) -> Stage:
+    """Sum up what the hosts reported; a report of another version counts for nothing."""
+    frames, oldest = 0, []
+    for report in reports:
+        try:
+            document = json.loads(report)
+            if held := int(document["frames"]):
+                frames += held
+                oldest.append(float(document["oldest_received_at"]))
+        except (ValueError, KeyError, TypeError):
+            continue
+    return Stage(frames, _age_s(now, _first(oldest)))
+
+
+def _actions(described: bytes) -> tuple[str, ...]:
+    try:
+        return tuple(json.loads(described)["actions"])
+    except (ValueError, KeyError, TypeError):
+        return ()
+
+
+def _lane(name: str, actions: tuple[str, ...], replies: Iterator[Any], now: float) -> Lane:
+    ready_at, first_end, last_end, due_at = (_score(next(replies)) for _ in range(4))
+    ready, leased, waiting = (int(next(replies)) for _ in range(3))
+    depth = int(next(replies) or 0)
+    overdue = [now - at for at in (first_end, due_at) if at is not None]
+    return Lane(
+        name,
+        # The sequencer's queues are the inbox, counted there: its own depth is shards at work or ready.
+        Stage(ready + leased if name == keys.SEQUENCER else max(0, depth), _age_s(now, ready_at)),
+        waiting,
+        actions,
+        leased=last_end is not None and last_end > now,
+        overdue_s=max(0.0, *overdue) if overdue else 0.0,
+    )
+
+
+def _heads(redis: Redis, sample: list[tuple[float, str, str]], now: float) -> list[WaitingHead]:
+    if not sample:
+        return []
+    pipe = redis.pipeline(transaction=False)
+    for _, _, unit in sample:
+        pipe.lindex(keys.queue(unit), 0)
+    heads = []
+    for (due, lane, unit), packed in zip(sample, pipe.execute(), strict=True):
+        action, _, rest = unit.partition("|")
+        try:
+            entry = Entry.unpack(packed or b"")
+        except Undecodable:
+            continue  # it left its queue between the two looks
+        since = entry.enqueued_at if entry.first_failed_at is None else entry.first_failed_at
+        heads.append(
+            WaitingHead(
+                lane,
+                action,
+                rest.partition("|")[0],
+                due_in_s=round(due - now, 3),
+                failures=entry.failures,
+                retries=entry.retries,
+                since_s=round(max(0.0, now - since), 3),
+            )
+        )
+    return heads
+
+
+def _score(rows: list[tuple[bytes, float]]) -> float | None:
+    return float(rows[0][1]) if rows else None
+
+
+def _age_s(now: float, since: float | None) -> float | None:
+    return None if since is None else round(max(0.0, now - since), 3)

@@ -1,0 +1,94 @@
+"""The status of an installation: every stage, who works, and in plain words what is wrong.
+
+``document`` is a contract with other programs: ``deedbox status --json`` prints it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from ops.installation import Installation
+from ops.readmodels import broker, workforce
+from ops.readmodels.broker import BrokerView
+from ops.readmodels.stages import Stage, Survey, survey
+
+OVERDUE_MAX_S: Final = 15.0
+"""A sweeper looks four times a second; after this long there is none."""
+
+BRIDGE_SLACK_S: Final = 15.0
+"""A bridge's claim lasts 10 s: callbacks that wait for longer than this wait for a bridge."""
+
+HEADS_SHOWN: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One look at an installation."""
+
+    survey: Survey
+    view: BrokerView
+
+    @property
+    def stages(self) -> dict[str, Stage]:
+        """Every stage by name, in the order of the flow."""
+        found = self.survey
+        return {
+            "broker": self.view.broker,
+            "claimed": self.view.claimed,
+            "inbox": found.inbox,
+            "held": found.held,
+            **{f"lane:{lane.name}": lane.stage for lane in found.lanes},
+            "retrying": found.retrying,
+            "dead": found.dead,
+            "spool": found.spool,
+        }
+
+    def document(self) -> dict[str, Any]:
+        """Return JSON values: ``stages`` is the contract; the rest may grow."""
+        return {
+            "stages": {name: asdict(stage) for name, stage in self.stages.items()},
+            "workers": workforce.as_json(self.survey.workers),
+            "counters": dict(sorted(self.survey.counters.items())),
+            "waiting": [asdict(head) for head in self.survey.waiting[:HEADS_SHOWN]],
+            "warnings": warnings(self),
+        }
+
+
+def look(installation: Installation) -> Status:
+    """Read the status. Raises SettingsError if nothing runs here, Unavailable if the state's Redis does not answer."""
+    redis = installation.broker_redis
+    found = survey(installation.redis)
+    view = broker.look_at_kombu(installation.broker_url) if redis is None else broker.look_at_redis(redis)
+    return Status(found, view)
+
+
+def warnings(status: Status) -> list[str]:
+    """Say in plain words what needs a person; empty if nothing does."""
+    found, view = status.survey, status.view
+    said = []
+    if view.trouble:
+        said.append(f"The broker does not answer ({view.trouble}): `deedbox check` says more.")
+    waiting_s = max(view.broker.oldest_age_s or 0.0, view.claimed.oldest_age_s or 0.0)
+    if view.bridge_alive is False and (view.broker.depth or view.claimed.depth):
+        said.append("Callbacks wait in the broker and no bridge runs: start `deedbox bridge`.")
+    elif view.bridge_alive and waiting_s > BRIDGE_SLACK_S:
+        said.append(
+            f"Callbacks have waited in the broker for {waiting_s:.0f} s: the bridge does not keep up."
+        )
+    staffed = {worker.lane for worker in found.workers}
+    said += [
+        f"Lane {lane.name} has work (depth {lane.stage.depth}) and no living worker: "
+        f"start `deedbox worker --lane {lane.name}`."
+        for lane in found.lanes
+        if lane.stage.depth and lane.name not in staffed
+    ]
+    if found.overdue_s > OVERDUE_MAX_S:
+        said.append(
+            f"Holds, retries or leases have been over for {found.overdue_s:.0f} s and nobody looks: "
+            "start `deedbox sweeper`."
+        )
+    if found.dead.depth:
+        letters = "letter waits" if found.dead.depth == 1 else "letters wait"
+        said.append(f"{found.dead.depth} dead {letters} for a person: `deedbox dead list`.")
+    return said

@@ -1,0 +1,86 @@
+"""One ordering key's timeline: arrivals, holds, releases, actions, documents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from shared import keys
+from shared.connections import translated
+
+KINDS: Final = ("signature_request", "template", "account", "fax", "type")
+"""Kinds of ordering keys, the one that a bare id means first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """What happened to one ordering key of one source."""
+
+    source: str
+    ordering_key: str
+    entries: list[dict[str, Any]]
+    """By ``at`` (unix seconds); each has a ``kind``. Entries of the same moment keep the order of their commit."""
+    model: dict[str, Any] = field(default_factory=dict)
+    """Where the signature request stands now; empty if nobody tracks it."""
+
+    def document(self) -> dict[str, Any]:
+        """Return JSON values, a contract with other programs: ``deedbox trace --json`` prints them."""
+        return {"source": self.source, "ordering_key": self.ordering_key, "entries": self.entries}
+
+
+def key_of(identifier: str) -> str:
+    """Return the ordering key that a person means: a bare id is a signature request's."""
+    return identifier if "/" in identifier else f"{KINDS[0]}/{identifier}"
+
+
+def read(redis: Redis, source: str, ordering_key: str) -> Timeline | None:
+    """Read a timeline; None if there is none. Raises Unavailable."""
+    stream = f"{source}:{ordering_key}"
+    pipe = redis.pipeline(transaction=False)
+    pipe.lrange(keys.timeline(stream), 0, -1)
+    pipe.get(keys.request(stream))
+    try:
+        lines, model = pipe.execute()
+    except RedisError as error:
+        raise translated(error) from error
+    entries = sorted(_entries(lines), key=lambda entry: float(entry["at"]))
+    if not entries:
+        return None
+    return Timeline(source, ordering_key, entries, next(_objects([model or b"null"]), {}))
+
+
+def elsewhere(redis: Redis, sources: Sequence[str], identifier: str) -> list[tuple[str, str]]:
+    """Find where else an id has a timeline: (source, ordering key) of every hit. Raises Unavailable."""
+    bare = identifier.rpartition("/")[2]
+    places = [(source, f"{kind}/{bare}") for source in sources for kind in KINDS]
+    pipe = redis.pipeline(transaction=False)
+    for source, ordering_key in places:
+        pipe.exists(keys.timeline(f"{source}:{ordering_key}"))
+    try:
+        return [place for place, exists in zip(places, pipe.execute(), strict=True) if exists]
+    except RedisError as error:
+        raise translated(error) from error
+
+
+def _entries(lines: Iterable[bytes]) -> Iterable[dict[str, Any]]:
+    return (
+        entry
+        for entry in _objects(lines)
+        if isinstance(entry.get("at"), int | float) and isinstance(entry.get("kind"), str)
+    )
+
+
+def _objects(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """Parse JSON lines; what is no object was written by nobody of this version."""
+    for line in lines:
+        try:
+            document = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(document, dict):
+            yield document

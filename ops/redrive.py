@@ -1,0 +1,229 @@
+"""Sends dead letters back into the flow: first a plan that a person can read, then letter by letter.
+
+Three ways back, by what the letter is about:
+
+* an (event, action): to the end of its unit's queue, with its attempts counted anew and the same idempotency key;
+* a message that never became an event (``undecodable``): as it was, to the bridge, which may be of a later
+  version by now;
+* an event that was ``too_old``: as a fact of its own, to the bridge; its age does not matter any more.
+
+Each step is one script call that also removes the letter: an interrupted redrive repeats nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+from redis.exceptions import RedisError
+
+from ops.deadletters import DeadLetters, Letter
+from shared import keys
+from shared.connections import translated
+from shared.core.attempts import Entry
+from shared.core.envelope import Envelope, encode_kombu
+from shared.core.errors import Undecodable
+from shared.core.ordering import Position, SequenceState, arrival_of
+from shared.core.reasons import DeathReason
+from shared.scripting import SERVER_CLOCK, Scripts
+from shared.stored import StoredEvent
+
+CHUNK: Final = 500
+
+_NOWHERE: Final = Position(0, 0, "", "")
+
+
+class Route(StrEnum):
+    """Where a letter goes back to."""
+
+    QUEUE = "queue"
+    BRIDGE = "bridge"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One letter on its way back."""
+
+    letter: Letter
+    route: Route
+    event: StoredEvent | None = None
+    """Without its body."""
+    position: Position = _NOWHERE
+    late: bool = False
+    """A later event of its stream has been released."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A letter that cannot go back, and why."""
+
+    letter: Letter
+    why: str
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a redrive would do; nothing is changed yet."""
+
+    steps: list[Step] = field(default_factory=list)
+    """In position order: that is the order in which the queues get them."""
+    refused: list[Refused] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a redrive did."""
+
+    redriven: int = 0
+    gone: int = 0
+    """Letters that somebody else had removed in between."""
+    refused: list[Refused] = field(default_factory=list)
+
+
+class Redriver:
+    """Plans and carries out redrives. Every method raises Unavailable if Redis does not answer."""
+
+    def __init__(self, scripts: Scripts, ring: Callable[[str], None]) -> None:
+        self._scripts = scripts
+        self._redis = scripts.redis
+        self._ring = ring
+        self._letters = DeadLetters(scripts.redis)
+
+    def plan(self, letters: Sequence[Letter]) -> Plan:
+        """Find out how each letter could go back."""
+        plan = Plan()
+        for start in range(0, len(letters), CHUNK):
+            chunk = letters[start : start + CHUNK]
+            events = self._events(chunk)
+            with_message = self._with_message(chunk)
+            greatest = self._greatest({event.stream for event in events.values()})
+            for letter in chunk:
+                step = _step(
+                    letter, events.get(letter.event), greatest, has_message=letter.id in with_message
+                )
+                if isinstance(step, Step):
+                    plan.steps.append(step)
+                else:
+                    plan.refused.append(step)
+        plan.steps.sort(key=lambda step: (step.position, step.letter.at))
+        return plan
+
+    def carry_out(self, plan: Plan) -> Tally:
+        """Send the letters back, one by one, and ring the lanes that need it."""
+        tally = Tally(refused=list(plan.refused))
+        for step in plan.steps:
+            done = self._requeue(step) if step.route is Route.QUEUE else self._resend(step)
+            if done is None:
+                tally.refused.append(Refused(step.letter, _GONE))
+            elif done:
+                tally.redriven += 1
+            else:
+                tally.gone += 1
+        return tally
+
+    def _requeue(self, step: Step) -> bool | None:
+        letter = step.letter
+        # The event expires some time after its arrival, the letter does not: from here on it is needed again.
+        if not self._command(lambda: self._redis.expire(keys.event(letter.event), keys.EVENT_TTL_S)):
+            return None
+        seconds, microseconds = self._command(self._redis.time)
+        old = Entry.unpack(letter.entry)
+        entry = Entry(
+            old.fingerprint, seconds + microseconds / 1_000_000, late=old.late or step.late, replay=old.replay
+        )
+        reply = self._scripts.call("redrive", SERVER_CLOCK, letter.id, letter.lane, letter.unit, entry.pack())
+        if reply[0] and reply[1]:
+            self._ring(letter.lane)
+        return bool(reply[0])
+
+    def _resend(self, step: Step) -> bool | None:
+        body = self._letters.body(step.letter)
+        if body is None:
+            return None
+        message = body if step.event is None else _envelope(step.letter, step.event, body)
+        return bool(self._scripts.call("redrive_raw", SERVER_CLOCK, step.letter.id, message))
+
+    def _events(self, letters: Iterable[Letter]) -> dict[str, StoredEvent]:
+        """Read the facts of the letters' events; those that are gone are missing."""
+        fingerprints = list(dict.fromkeys(letter.event for letter in letters if letter.event))
+        pipe = self._redis.pipeline(transaction=False)
+        for fingerprint in fingerprints:
+            pipe.hget(keys.event(fingerprint), "head")
+        heads = self._command(pipe.execute)
+        found = {}
+        for fingerprint, head in zip(fingerprints, heads, strict=True):
+            try:
+                found[fingerprint] = StoredEvent.from_fields(
+                    fingerprint, {b"head": head or b"", b"body": b""}
+                )
+            except Undecodable:
+                continue
+        return found
+
+    def _with_message(self, letters: Iterable[Letter]) -> set[str]:
+        """Return the ids of the letters that hold a raw message."""
+        ids = [letter.id for letter in letters]
+        pipe = self._redis.pipeline(transaction=False)
+        for each in ids:
+            pipe.hexists(keys.dead(each), "raw")
+        return {each for each, held in zip(ids, self._command(pipe.execute), strict=True) if held}
+
+    def _greatest(self, streams: Iterable[str]) -> dict[str, Position]:
+        """Read the greatest released position of each stream that has one."""
+        names = list(streams)
+        pipe = self._redis.pipeline(transaction=False)
+        for stream in names:
+            pipe.get(keys.order(stream))
+        states = self._command(pipe.execute)
+        loaded = {
+            name: SequenceState.load(json.loads(state)).greatest
+            for name, state in zip(names, states, strict=True)
+            if state
+        }
+        return {name: position for name, position in loaded.items() if position is not None}
+
+    def _command(self, run: Callable[[], Any]) -> Any:
+        try:
+            return run()
+        except RedisError as error:
+            raise translated(error) from error
+
+
+_GONE: Final = "its event is gone: it was kept for 14 days after its arrival"
+
+
+def _step(
+    letter: Letter, event: StoredEvent | None, greatest: Mapping[str, Position], *, has_message: bool
+) -> Step | Refused:
+    if has_message:  # it never became an event
+        return Step(letter, Route.BRIDGE)
+    if not (letter.event or letter.entry):
+        return Refused(letter, "it holds no message; its detail says where the bytes are")
+    if event is None:
+        return Refused(letter, _GONE)
+    place = arrival_of(
+        event.event_type, event.event_time, event.related_signature_id, event.fingerprint, {}
+    ).position
+    if letter.reason == DeathReason.TOO_OLD:
+        return Step(letter, Route.BRIDGE, event, place)
+    try:
+        Entry.unpack(letter.entry)
+    except Undecodable:
+        return Refused(letter, "its queue entry is of another version")
+    last = greatest.get(event.stream)
+    return Step(letter, Route.QUEUE, event, place, late=last is not None and last > place)
+
+
+def _envelope(letter: Letter, event: StoredEvent, body: bytes) -> bytes:
+    envelope = Envelope(
+        source=event.source,
+        received_at=event.received_at,
+        body_signature=event.body_signature,
+        trace_id=event.trace_id,
+        body=body,
+        redrive=f"letter-{letter.id}",
+    )
+    return encode_kombu(envelope.headers(), envelope.body)

@@ -1,0 +1,92 @@
+"""Fills a broker before workers are measured, in the very form in which each subject's web process does it."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from typing import Final, cast
+
+from redis import Redis
+from rq import Queue
+
+from ingress.publisher import Publisher
+from shared.core.envelope import Envelope
+from shared.core.signature import BodySignature
+from tests.bench import subjects
+from tests.bench.peers.rq_tasks import handle
+from tests.bench.redis_server import Server
+
+PARKED: Final = "bench:parked"
+"""Where work waits until the consumers may have it: one RENAME hands over all of it at once."""
+
+
+def publish(redis: Server, subject: str, texts: Sequence[bytes]) -> None:
+    """Put callbacks into the broker one by one, as the subject's ingress would."""
+    if subject == subjects.DEEDBOX:
+        publisher = Publisher(redis.url, limit=1)
+        for number, text in enumerate(texts):
+            publisher.publish(Envelope("default", time.time(), BodySignature.VALID, f"{number:032x}", text))
+        publisher.close()
+    elif subject == subjects.FLASK_RQ:
+        queue = Queue(connection=redis.client)
+        for text in texts:
+            queue.enqueue(handle, json.loads(text))
+    else:
+        _delay_all(redis.url, texts)
+
+
+def fill(redis: Server, subject: str, texts: tuple[bytes, ...]) -> None:
+    """Park callbacks; the same as ``publish``, faster. ``hand_over`` makes them visible."""
+    if subject == subjects.FLASK_RQ:
+        queue = Queue(connection=redis.client)
+        jobs = [Queue.prepare_data(handle, (json.loads(text),), timeout=180) for text in texts]
+        queue.enqueue_many(jobs)
+        redis.client.rename(subjects.RQ_QUEUE, PARKED)
+        return
+    messages = _messages(redis, subject, texts)
+    pipeline = redis.client.pipeline(transaction=False)
+    for first in range(0, len(messages), 500):
+        pipeline.rpush(PARKED, *messages[first : first + 500])
+    pipeline.execute()
+
+
+def hand_over(redis: Server, subject: str) -> None:
+    """Let the consumers have what is parked."""
+    queue = subjects.QUEUES[subject]
+    assert queue is not None
+    redis.client.rename(PARKED, queue)
+
+
+_known: dict[tuple[str, int], list[bytes]] = {}
+
+
+def _messages(redis: Server, subject: str, texts: tuple[bytes, ...]) -> list[bytes]:
+    """Return the broker messages of the texts, from the left of the list; made once per run by real publishing."""
+    found = _known.get((subject, len(texts)))
+    if found is None:
+        queue = subjects.QUEUES[subject]
+        assert queue is not None
+        publish(redis, subject, texts)
+        found = cast("list[bytes]", redis.client.lrange(queue, 0, -1))
+        _known[subject, len(texts)] = found
+        redis.client.flushall()
+    return found
+
+
+def _delay_all(url: str, texts: Sequence[bytes]) -> None:
+    """Do what ``handle.delay(payload)`` does, on a connection to this Redis."""
+    # The module makes its application from the environment, which belongs to the peers' processes.
+    os.environ.setdefault("BENCH_REDIS_URL", url)
+    from tests.bench.peers.celery_app import app, handle
+
+    with app.connection_for_write(url) as connection:
+        producer = app.amqp.Producer(connection)
+        for text in texts:
+            handle.apply_async((json.loads(text),), producer=producer)
+
+
+def kept_bytes(client: Redis) -> int:
+    """Return Redis's memory in use."""
+    return int(client.info("memory")["used_memory"])

@@ -1,0 +1,147 @@
+"""Workers: events per second and CPU per 1,000 from a pre-filled broker, with an action that does nothing.
+
+Deedbox does more per event than the peers, who neither deduplicate nor order: every callback is stored, checked
+against what was seen, put in order and written to a timeline. It is measured whole (four processes on these cores)
+and stage by stage, one process at a time, which gives what one process can do at most.
+
+Not measured: actions that do something, retries, duplicates, disorder, more than one process of a kind.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from shared import keys
+from shared.bells import Bells
+from shared.core.identity import SHARDS
+from tests.bench import prefill, probe, subjects
+from tests.bench.processes import BenchError
+from tests.bench.redis_server import Server
+from tests.bench.room import SETTLE_S, Meter, Room, Sample
+
+SECTION: Final = "workers"
+WHOLE: Final = "Deedbox, whole pipeline"
+BRIDGE: Final = "Deedbox, bridge only"
+SEQUENCER: Final = "Deedbox, sequencer only"
+LANE: Final = "Deedbox, lane only"
+ONE_PROCESS: Final = "Deedbox, one process (sum)"
+RQ: Final = "RQ SimpleWorker"
+CELERY: Final = "Celery prefork -c 1"
+
+LIMIT_S: Final = 60.0
+"""No subject gets longer than this for one measurement."""
+
+_SUBJECTS: Final = {WHOLE: subjects.DEEDBOX, RQ: subjects.FLASK_RQ, CELERY: subjects.FLASK_CELERY}
+
+
+def measure_queue(room: Room, name: str) -> list[Sample]:
+    """Measure all consumers of one subject together, from the hand-over to the last call of the action."""
+    subject = _SUBJECTS[name]
+    scale = room.scale
+    events = {WHOLE: scale.deedbox_events, RQ: scale.rq_events, CELERY: scale.celery_events}[name]
+    with room.redis() as redis:
+        empty_bytes = prefill.kept_bytes(redis.client)
+        prefill.fill(redis, subject, tuple(room.life_texts[:events]))
+        probing = probe.settings(room.marks, events)
+        consumers = subjects.CONSUMERS[subject](room.crew, redis, probing)
+        try:
+            room.crew.wait_for(name, lambda: redis.blocked() >= subjects.BLOCKED[subject])
+            time.sleep(SETTLE_S)
+            meter, started = Meter(redis, *consumers), time.time()
+            prefill.hand_over(redis, subject)
+            room.crew.wait_for(name, lambda: events in probe.read(room.marks), LIMIT_S)
+            took_s = probe.read(room.marks)[events] - started
+            values = meter.per_1000(events) | {"per_s": events / took_s, "events": float(events)}
+            # The last commit comes after the last call.
+            time.sleep(SETTLE_S)
+            values["kept_bytes"] = (prefill.kept_bytes(redis.client) - empty_bytes) / events
+            if name == WHOLE:
+                values |= _counters(redis, events)
+            return [Sample(SECTION, name, values)]
+        finally:
+            room.crew.stop(*consumers)
+
+
+def _counters(redis: Server, events: int) -> dict[str, float]:
+    """Return what the sequencer counted. Raises BenchError if it released anything but every event once."""
+    found = {name: redis.counter(name) for name in ("released", "late", "held", "duplicate", "action_done")}
+    if found["released"] != events or found["duplicate"]:
+        raise BenchError(f"{WHOLE}: {events} events, but {found}")
+    return {name: float(count) for name, count in found.items()}
+
+
+def measure_stages(room: Room) -> list[Sample]:
+    """Measure Deedbox's three stages one after the other, each with one process and nothing else beside Redis."""
+    events = room.scale.deedbox_events
+    samples: list[Sample] = []
+    with room.redis() as redis:
+        prefill.fill(redis, subjects.DEEDBOX, tuple(room.life_texts[:events]))
+        probing = probe.settings(room.marks, events)
+
+        def stage(
+            name: str, process: subjects.Process, go: Callable[[], object], done: Callable[[], bool]
+        ) -> None:
+            try:
+                room.crew.wait_for(name, lambda: redis.blocked() >= 1)
+                time.sleep(SETTLE_S)
+                meter, started = Meter(redis, process), time.time()
+                go()
+                room.crew.wait_for(name, done, LIMIT_S, pause_s=0.01)
+                took_s = time.time() - started
+                values = meter.per_1000(events) | {"per_s": events / took_s, "events": float(events)}
+                samples.append(Sample(SECTION, name, values))
+            finally:
+                room.crew.stop(process)
+
+        stage(
+            BRIDGE,
+            subjects.deedbox_bridge(room.crew, redis),
+            lambda: prefill.hand_over(redis, subjects.DEEDBOX),
+            lambda: not redis.client.exists(keys.RAW_QUEUE) and _inbox(redis) == events,
+        )
+        for name, lane, counter in (
+            (SEQUENCER, keys.SEQUENCER, "released"),
+            (LANE, "default", "action_done"),
+        ):
+            _park(redis, lane)
+            stage(
+                name,
+                subjects.deedbox_worker(room.crew, redis, lane, probing),
+                partial(_unpark, redis, lane),
+                partial(_counted, redis, counter, events),
+            )
+    return [*samples, _sum(samples)]
+
+
+def _sum(stages: list[Sample]) -> Sample:
+    """Return what one process would do that did all three stages in turn: the times per event add up."""
+    values = {
+        name: sum(each.values[name] for each in stages) for name in ("cpu_s_per_1000", "redis_cpu_s_per_1000")
+    }
+    values["per_s"] = 1 / sum(1 / each.values["per_s"] for each in stages)
+    return Sample(SECTION, ONE_PROCESS, values)
+
+
+def _park(redis: Server, lane: str) -> None:
+    """Hide a lane's work, so that its worker can start and find nothing yet."""
+    redis.client.rename(keys.lane(lane, "ready"), prefill.PARKED)
+    redis.client.delete("rq:queue:" + keys.rq_queue(lane), keys.lane(lane, "idle"), keys.lane(lane, "bell"))
+
+
+def _unpark(redis: Server, lane: str) -> None:
+    redis.client.rename(prefill.PARKED, keys.lane(lane, "ready"))
+    Bells(redis.client).ring(lane)
+
+
+def _inbox(redis: Server) -> int:
+    pipeline = redis.client.pipeline(transaction=False)
+    for shard in range(SHARDS):
+        pipeline.llen(keys.inbox(shard))
+    return sum(pipeline.execute())
+
+
+def _counted(redis: Server, name: str, events: int) -> bool:
+    return redis.counter(name) == events

@@ -1,0 +1,69 @@
+"""An operator at a terminal: runs commands against the real Redis and sees output, exit code and sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from redis import Redis
+from typer.testing import CliRunner
+
+from ops.cli import inspection, repair
+from shared.core.errors import DeedboxError, SettingsError
+from tests.component.workers.conftest import redis_server, state
+from tests.component.workers.server import RedisServer
+
+__all__ = ["redis_server", "state"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command left behind."""
+
+    out: str
+    code: int
+    sentence: str
+    """What ``main`` writes to stderr."""
+
+    @property
+    def document(self) -> Any:
+        """The JSON that it printed."""
+        return json.loads(self.out)
+
+
+Operate = Callable[..., Answer]
+
+
+@pytest.fixture
+def operate(
+    state: Redis, redis_server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Operate:
+    """Return a function that runs ``deedbox ARGUMENTS`` with these variables on top of the usual ones."""
+    del state  # emptied
+    app = typer.Typer()
+    inspection.register(app)
+    repair.register(app)
+    for name in [name for name in os.environ if name.startswith("DEEDBOX_")]:
+        monkeypatch.delenv(name)
+    usual = {
+        "DEEDBOX_REDIS_URL": redis_server.url,
+        "DEEDBOX_API_KEYS": "k" * 64,
+        "DEEDBOX_DATA_DIR": str(tmp_path),
+    }
+
+    def run(*arguments: str, **env: str) -> Answer:
+        done = CliRunner().invoke(app, arguments, env=usual | env)
+        error = done.exception
+        if isinstance(error, DeedboxError):
+            return Answer(done.output, 2 if isinstance(error, SettingsError) else 1, str(error))
+        if error is not None and not isinstance(error, SystemExit):
+            raise error
+        return Answer(done.output, done.exit_code, "")
+
+    return run

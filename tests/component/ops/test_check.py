@@ -1,0 +1,209 @@
+"""``deedbox check``: what is wrong is found, named, and comes with a fix."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from shared import keys
+from shared.simulator.api_state import FilesApiPolicy
+from shared.simulator.files_api import FilesApi
+from shared.simulator.lifecycle import Account
+from tests.component.ops.conftest import Answer, Operate
+from tests.component.workers.server import RedisServer, free_port
+
+pytestmark = pytest.mark.real_redis
+
+KEY = "k" * 64
+
+
+@pytest.fixture
+def configured(state: Redis) -> Iterator[Redis]:
+    """Lend a server whose configuration may be changed."""
+    yield state
+    state.config_set("appendfsync", "always")
+    state.config_set("appendonly", "yes")
+    state.config_set("maxmemory-policy", "noeviction")
+
+
+@pytest.fixture
+def api() -> Iterator[FilesApi]:
+    """Run the simulated API."""
+    server = FilesApi(Account(KEY), FilesApiPolicy(), callback_url="https://sign.example.com/callbacks")
+    server.start()
+    yield server
+    server.stop()
+
+
+def _verdicts(answer: Answer) -> dict[str, str]:
+    return {row["name"]: row["verdict"] for row in answer.document["checks"]}
+
+
+def _said(answer: Answer, name: str) -> str:
+    return " ".join(
+        f"{row['detail']} {row['fix']}" for row in answer.document["checks"] if row["name"] == name
+    )
+
+
+def test_a_sound_installation_passes(operate: Operate) -> None:
+    answer = operate("check", "--offline", "--json")
+
+    assert answer.code == 0
+    assert answer.document["ok"] is True
+    verdicts = _verdicts(answer)
+    assert verdicts.pop("workers") == "warning"
+    assert set(verdicts.values()) == {"ok"}
+
+
+def test_unusable_settings_end_with_exit_code_2(operate: Operate) -> None:
+    assert operate("check", "--offline", DEEDBOX_HOLD_S="soon").code == 2
+    answer = operate("check", "--offline", "--json", DEEDBOX_API_KEYS="")
+    assert answer.code == 2
+    assert _verdicts(answer)["api keys"] == "failed"
+
+
+def test_a_misspelt_variable_is_named_with_the_right_one(operate: Operate) -> None:
+    answer = operate("check", "--offline", "--json", DEEDBOX_HOLDS="5", DEEDBOX_RECORD_PATH="/tmp/x")  # noqa: S108
+
+    assert answer.code == 0
+    assert "DEEDBOX_HOLDS" in _said(answer, "variables")
+    assert "DEEDBOX_HOLD_S?" in _said(answer, "variables")
+    assert "RECORD_PATH" not in _said(answer, "variables")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "name", "verdict"),
+    [
+        ("appendfsync", "everysec", "redis durability", "warning"),
+        ("appendfsync", "no", "redis durability", "failed"),
+        ("appendonly", "no", "redis durability", "failed"),
+        ("maxmemory-policy", "allkeys-lru", "redis eviction", "failed"),
+    ],
+)
+def test_a_redis_that_may_lose_callbacks_is_found(
+    operate: Operate, configured: Redis, setting: str, value: str, name: str, verdict: str
+) -> None:
+    configured.config_set(setting, value)
+
+    answer = operate("check", "--offline", "--json")
+
+    assert _verdicts(answer)[name] == verdict
+    assert answer.code == (1 if verdict == "failed" else 0)
+    assert f"set {setting}" in _said(answer, name) or setting == "appendonly"
+
+
+def test_a_managed_redis_without_config_is_judged_by_what_it_shows(
+    operate: Operate, state: Redis, redis_server: RedisServer
+) -> None:
+    state.acl_setuser(
+        "managed", enabled=True, passwords=["+s3cret"], keys=["*"], commands=["+@all", "-config"]
+    )
+    url = redis_server.url.replace("redis://", "redis://managed:s3cret@")
+
+    answer = operate("check", "--offline", "--json", DEEDBOX_REDIS_URL=url)
+
+    verdicts = _verdicts(answer)
+    assert (verdicts["redis durability"], verdicts["redis eviction"]) == ("warning", "ok")
+    assert "s3cret" not in answer.out
+
+
+def test_another_applications_keys_are_told_by_their_beginning_only(operate: Operate, state: Redis) -> None:
+    state.set("session:jane.doe", "x")
+    state.set("rq:queue:mail", "x")
+
+    answer = operate("check", "--offline", "--json")
+
+    assert _verdicts(answer)["redis neighbours"] == "warning"
+    assert "session… (1)" in _said(answer, "redis neighbours")
+    assert "jane" not in answer.out
+
+
+def test_a_redis_and_a_broker_that_are_down_fail_without_their_passwords(operate: Operate) -> None:
+    down = f"redis://:s3cret@127.0.0.1:{free_port()}/0"
+    answer = operate("check", "--offline", "--json", DEEDBOX_REDIS_URL=down)
+    assert (answer.code, _verdicts(answer)["redis"], _verdicts(answer)["broker"]) == (1, "failed", "failed")
+    assert "s3cret" not in answer.out
+
+    broker = f"amqp://guest:s3cret@127.0.0.1:{free_port()}//"
+    answer = operate("check", "--offline", "--json", DEEDBOX_BROKER_URL=broker)
+    assert (answer.code, _verdicts(answer)["redis"], _verdicts(answer)["broker"]) == (1, "ok", "failed")
+    assert "s3cret" not in answer.out
+
+
+def test_a_wrong_password_names_the_setting(
+    operate: Operate, state: Redis, redis_server: RedisServer
+) -> None:
+    state.acl_setuser("locked", enabled=True, passwords=["+right"], keys=["*"], commands=["+@all"])
+    url = redis_server.url.replace("redis://", "redis://locked:wrong-one@")
+
+    answer = operate("check", "--offline", "--json", DEEDBOX_REDIS_URL=url)
+
+    assert "correct user and password in DEEDBOX_REDIS_URL" in _said(answer, "redis")
+    assert "wrong-one" not in answer.out
+
+
+def test_nothing_running_here_is_a_failure_with_a_fix(operate: Operate) -> None:
+    answer = operate("check", "--offline", "--json", DEEDBOX_REDIS_URL="")
+
+    assert answer.code == 1
+    assert "start `deedbox up`" in _said(answer, "redis")
+
+
+def test_a_store_below_a_file_fails(operate: Operate, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+
+    answer = operate(
+        "check", "--offline", "--json", DEEDBOX_DOCUMENTS_URL=f"file://{tmp_path}/file/documents"
+    )
+
+    assert (answer.code, _verdicts(answer)["document store"]) == (1, "failed")
+
+
+def test_checking_leaves_no_file_behind(operate: Operate, tmp_path: Path) -> None:
+    operate("check", "--offline")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lane_with_work_and_nobody_to_do_it_fails(operate: Operate, state: Redis) -> None:
+    state.hset(keys.LANES, "crm", json.dumps({"actions": ["crm"], "seen_at": 1}))
+    state.set(keys.lane("crm", "depth"), 3)
+
+    answer = operate("check", "--offline", "--json")
+
+    assert answer.code == 1
+    assert "start `deedbox worker --lane crm`" in _said(answer, "workers")
+
+
+def test_the_account_is_asked_through_the_api(operate: Operate, api: FilesApi) -> None:
+    def account() -> tuple[int, str, str]:
+        answer = operate("check", "--json", DEEDBOX_API_URL=api.url)
+        return answer.code, _verdicts(answer)["account default"], _said(answer, "account default")
+
+    code, verdict, said = account()
+    assert (code, verdict) == (0, "ok")
+    assert "https://sign.example.com/callbacks" in said
+
+    api.callback_url = None
+    code, verdict, said = account()
+    assert (code, verdict) == (0, "warning")
+    assert "set it to https://<your host>/callbacks" in said
+
+
+def test_a_key_that_the_api_refuses_fails(operate: Operate, api: FilesApi) -> None:
+    answer = operate("check", "--json", DEEDBOX_API_URL=api.url, DEEDBOX_API_KEYS="w" * 64)
+
+    assert answer.code == 1
+    assert "refuses the key (401)" in _said(answer, "account default")
+    assert "w" * 64 not in answer.out
+
+
+def test_an_api_that_is_down_fails_without_the_key(operate: Operate) -> None:
+    answer = operate("check", "--json", DEEDBOX_API_URL=f"http://127.0.0.1:{free_port()}/v3")
+
+    assert (answer.code, _verdicts(answer)["account default"]) == (1, "failed")
+    assert "--offline" in _said(answer, "account default")
+    assert KEY not in answer.out

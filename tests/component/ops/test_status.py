@@ -1,0 +1,168 @@
+"""``deedbox status``: what is where, seen without touching it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from shared import keys
+from shared.core.ordering import OrderingPolicy
+from shared.scripting import SERVER_CLOCK, Scripts
+from tests.component.ops.conftest import Operate
+from tests.component.workers.rig import Deployment, Journal, action, message, sent, viewed
+from tests.component.workers.server import RedisServer, free_port, until
+from workers import rqworker
+from workers.actions.interface import Event, Retry
+
+pytestmark = pytest.mark.real_redis
+
+STAGES = ["broker", "claimed", "inbox", "held"]
+AFTER_LANES = ["retrying", "dead", "spool"]
+
+
+def _later(_event: Event, _context: object) -> None:
+    raise Retry("not now", after=60)
+
+
+def test_an_empty_installation_shows_every_stage_at_zero(operate: Operate) -> None:
+    stages = operate("status", "--json").document["stages"]
+
+    assert list(stages) == [*STAGES, "lane:sequencer", *AFTER_LANES]
+    assert all(stage == {"depth": 0, "oldest_age_s": None} for stage in stages.values())
+
+
+def test_every_stage_counts_what_lies_in_it(operate: Operate, state: Redis) -> None:
+    deployment = Deployment(state, action(_later, name="crm", lane="crm"), order=OrderingPolicy(hold_s=60))
+    received_at = time.time() - 100
+    for number in range(4):
+        state.lpush(keys.RAW_QUEUE, message(sent(0, f"raw{number}"), received_at=received_at + number))
+    Scripts(state).call("claim_raw", SERVER_CLOCK, keys.RAW_QUEUE, "bridge-1", 10, 1, 1 << 20)
+    deployment.deliver(sent(0, "r1"), viewed(5, "r2"))  # r2's `sent` is missing
+    deployment.drain()
+    deployment.work("crm")
+    deployment.deliver(sent(0, "r3"), sent(0, "r4"))
+
+    stages = operate("status", "--json").document["stages"]
+
+    depths = {name: stage["depth"] for name, stage in stages.items()}
+    assert depths == {
+        "broker": 3, "claimed": 1, "inbox": 2, "held": 1, "lane:sequencer": 2, "lane:crm": 1,
+        "retrying": 1, "dead": 0, "spool": 0,
+    }  # fmt: skip
+    assert 98 < stages["broker"]["oldest_age_s"] < stages["claimed"]["oldest_age_s"] < 160
+    for name in ("inbox", "held", "retrying", "lane:sequencer"):
+        assert 0 <= stages[name]["oldest_age_s"] < 60
+    assert stages["lane:crm"]["oldest_age_s"] is None  # its one entry waits for a retry, it is not ready
+
+
+def test_the_spools_of_all_hosts_are_one_stage(operate: Operate, state: Redis) -> None:
+    now = time.time()
+    reports = {
+        "web-1": {"bytes": 9000, "frames": 3, "oldest_received_at": now - 100, "seen_at": now},
+        "web-2": {"bytes": 3000, "frames": 1, "oldest_received_at": now - 200, "seen_at": now},
+        "web-3": {"bytes": 0, "frames": 0, "oldest_received_at": None, "seen_at": now},
+    }
+    state.hset(keys.SPOOLS, mapping={host: json.dumps(report) for host, report in reports.items()})
+
+    spool = operate("status", "--json").document["stages"]["spool"]
+
+    assert spool["depth"] == 4
+    assert 199 < spool["oldest_age_s"] < 260
+
+
+def test_looking_changes_nothing(operate: Operate, state: Redis) -> None:
+    deployment = Deployment(state, action(_later))
+    state.lpush(keys.RAW_QUEUE, message(sent()))
+    deployment.deliver(sent(), viewed(5))
+    deployment.run()
+    before = {key: state.dump(key) for key in state.scan_iter()}
+
+    operate("status", "--json")
+    operate("status")
+    operate("trace", "r1")
+
+    assert {key: state.dump(key) for key in state.scan_iter()} == before
+
+
+def test_the_page_names_what_waits_and_what_is_wrong(operate: Operate, state: Redis) -> None:
+    deployment = Deployment(state, action(_later, name="crm", lane="crm"))
+    state.hset(keys.LANES, "crm", json.dumps({"actions": ["crm"], "seen_at": 1}))
+    state.lpush(keys.RAW_QUEUE, message(sent(0, "r9")))
+    deployment.deliver(sent())
+    deployment.run()
+
+    page = operate("status").out
+
+    assert "lane:crm" in page
+    assert "for crm" in page
+    assert "arrived 1, released 1" in page
+    assert "crm of default:signature_request/r1: put off 1 time" in page
+    assert "Lane crm has work (depth 1) and no living worker: start `deedbox worker --lane crm`" in page
+    assert "no bridge runs" in page
+
+
+def test_a_registered_worker_is_shown_and_a_killed_one_is_not(operate: Operate, state: Redis) -> None:
+    worker = rqworker.build("crm", state, "worker-1", lambda: None)
+    worker.register_birth()  # type: ignore[no-untyped-call]
+    worker.set_state("idle")
+    worker.heartbeat()
+    state.sadd("rq:workers", "rq:worker:killed")
+    state.sadd("rq:workers", "rq:worker:of-another-application")
+    state.hset("rq:worker:of-another-application", mapping={"queues": "mail", "state": "idle"})
+
+    workers = operate("status", "--json").document["workers"]
+
+    assert [(row["name"], row["lane"], row["state"]) for row in workers] == [("worker-1", "crm", "idle")]
+
+
+def test_a_silent_broker_hides_nothing_else(operate: Operate, state: Redis) -> None:
+    Deployment(state, action(Journal())).deliver(sent())
+
+    answer = operate("status", "--json", DEEDBOX_BROKER_URL=f"amqp://guest:s3cret@127.0.0.1:{free_port()}//")
+
+    assert answer.document["stages"]["broker"] == {"depth": None, "oldest_age_s": None}
+    assert answer.document["stages"]["inbox"]["depth"] == 1
+    assert "The broker does not answer" in answer.document["warnings"][0]
+    assert "s3cret" not in answer.out
+
+
+def test_a_silent_redis_is_one_sentence(operate: Operate) -> None:
+    answer = operate("status", DEEDBOX_REDIS_URL=f"redis://:s3cret@127.0.0.1:{free_port()}/0")
+
+    assert answer.code == 1
+    assert "refused" in answer.sentence
+    assert "s3cret" not in answer.sentence
+
+
+def test_watching_without_a_terminal_writes_a_snapshot_a_second(
+    state: Redis, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    code = (
+        "import typer; from ops.cli import inspection; app = typer.Typer(); inspection.register(app); "
+        "app.command('other')(lambda: None); app()"
+    )
+    env = {"DEEDBOX_REDIS_URL": redis_server.url, "PATH": ""}
+    output = tmp_path / "output"
+    with output.open("wb") as file:
+        watching = subprocess.Popen(
+            [sys.executable, "-c", code, "status", "--watch", "--json"],
+            stdout=file,
+            env=env,
+            cwd=Path(__file__).parents[3],
+        )
+        try:
+            until(lambda: output.read_bytes().count(b"\n") >= 1, "a first snapshot is written")
+            Deployment(state, action(Journal())).deliver(sent())
+            until(lambda: b'"inbox": {"depth": 1' in output.read_bytes(), "the next shows the arrival")
+            watching.send_signal(2)
+            assert watching.wait(timeout=10) == 0
+        finally:
+            watching.kill()
+            watching.wait()
+    assert all(json.loads(line)["stages"] for line in output.read_text(encoding="utf-8").splitlines())

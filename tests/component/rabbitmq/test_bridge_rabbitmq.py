@@ -1,0 +1,185 @@
+"""From a confirmed publish to the action over RabbitMQ: acked last, lost never."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import kombu
+import pytest
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from shared import keys, topology
+from shared.scripting import Scripts
+from tests.component.workers.rig import Deployment, Journal, P, action, envelope, sent, silent, viewed
+from tests.component.workers.server import RedisServer, until
+from workers.bridge import KombuBridge
+
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.real_redis]
+
+Publish = Callable[..., None]
+ROOT = Path(__file__).parents[3]
+
+
+@contextmanager
+def bridging(url: str, state: Redis) -> Iterator[list[kombu.Connection]]:
+    """Run a bridge in a thread; lends the connections that it opened."""
+    opened: list[kombu.Connection] = []
+    stop = threading.Event()
+
+    def connect() -> kombu.Connection:
+        opened.append(topology.connect(url))
+        return opened[-1]
+
+    bridge = KombuBridge(connect, Scripts(state), silent)
+    thread = threading.Thread(target=bridge.run, args=(stop.is_set,))
+    thread.start()
+    try:
+        yield opened
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.fixture
+def journal() -> Journal:
+    return Journal()
+
+
+@pytest.fixture
+def deployment(state: Redis, journal: Journal) -> Deployment:
+    return Deployment(state, action(journal))
+
+
+def test_what_was_confirmed_reaches_the_action_byte_for_byte(
+    amqp_url: str,
+    publish: Publish,
+    queue: Any,
+    redis_server: RedisServer,
+    deployment: Deployment,
+    journal: Journal,
+) -> None:
+    first, second = envelope(sent(title="é/\\")), envelope(viewed(1))
+    publish(first)
+    publish(second)
+    with redis_server.client() as client, bridging(amqp_url, client) as opened:
+        deployment.run_until(lambda: len(journal.calls) == 2, "both arrived")
+        assert opened[0].get_heartbeat_interval() == 10
+    assert [event.type for event, _ in journal.calls] == [P + "sent", P + "viewed"]
+    assert journal.calls[0][0].payload == json.loads(first.body)
+    assert queue.queue_declare(passive=True).message_count == 0
+
+
+def test_what_cannot_be_decoded_is_set_aside_and_the_rest_goes_on(
+    amqp_url: str, publish: Publish, redis_server: RedisServer, deployment: Deployment, journal: Journal
+) -> None:
+    odd: list[dict[str, Any]] = [
+        {"body": b"\xff", "headers": {"deedbox": 1}, "content_type": "application/octet-stream"},
+        {"body": b"x", "headers": {}, "content_type": "application/x-python-serialize"},
+        {
+            "body": b"x",
+            "headers": envelope(b"").headers() | {"compression": "zlib"},
+            "content_type": "text/plain",
+        },
+    ]
+    with topology.connect(amqp_url) as connection:
+        for each in odd:
+            connection.Producer().publish(
+                **each, content_encoding="binary", exchange="", routing_key=keys.RAW_QUEUE
+            )
+    publish(envelope(sent()))
+    with redis_server.client() as client, bridging(amqp_url, client):
+        deployment.run_until(lambda: len(journal.calls) == 1, "the good one arrived")
+    assert len(deployment.letters()) == 3
+    assert set(deployment.reasons()) == {"undecodable"}
+
+
+_KILLED = """
+import os, signal, sys
+from redis import Redis
+from shared import inbox, topology
+from shared.scripting import Scripts
+from workers.bridge import KombuBridge
+
+append, when = inbox.append, sys.argv[3]
+
+def die(*arguments, **more):
+    if when == "after":
+        append(*arguments, **more)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+inbox.append = die
+KombuBridge(lambda: topology.connect(sys.argv[1]), Scripts(Redis.from_url(sys.argv[2])), print).run(lambda: False)
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_bridge_killed_around_its_append_loses_nothing_and_repeats_are_one_fact(
+    amqp_url: str,
+    publish: Publish,
+    redis_server: RedisServer,
+    deployment: Deployment,
+    journal: Journal,
+    when: str,
+) -> None:
+    publish(envelope(sent()))
+    command = [sys.executable, "-c", _KILLED, amqp_url, redis_server.url, when]
+    assert subprocess.run(command, cwd=ROOT, check=False, timeout=30).returncode == -signal.SIGKILL
+    with redis_server.client() as client, bridging(amqp_url, client):
+        arrived = 1 if when == "before" else 2
+        deployment.run_until(lambda: deployment.counters()["arrived"] == arrived, "it was delivered again")
+    assert journal.types() == ["sent"]
+    assert deployment.counters()["duplicate"] == arrived - 1
+
+
+def test_nothing_is_delivered_while_the_state_is_down(
+    amqp_url: str, publish: Publish, queue: Any, fragile: RedisServer, journal: Journal
+) -> None:
+    """Each delivery that cannot be handed over counts; twenty of them, and the broker gives the callback up."""
+    publish(envelope(sent()))
+    fragile.kill()
+    with (
+        Redis.from_url(fragile.url, retry=Retry(NoBackoff(), 0)) as client,
+        bridging(amqp_url, client) as opened,
+    ):
+        until(lambda: len(opened) >= 3, "the bridge tried again and again")
+    message = queue.get()
+    assert message.headers.get("x-delivery-count", 0) == 0
+    message.requeue()
+    fragile.start()
+    with fragile.client() as state, bridging(amqp_url, state):
+        deployment = Deployment(state, action(journal))
+        deployment.run_until(lambda: journal.calls, "it arrived")
+
+
+def test_a_stopped_bridge_leaves_nothing_unacknowledged(
+    amqp_url: str,
+    publish: Publish,
+    queue: Any,
+    redis_server: RedisServer,
+    deployment: Deployment,
+    journal: Journal,
+) -> None:
+    for number in range(50):
+        publish(envelope(sent(request_id=f"r{number}")))
+    with redis_server.client() as client, bridging(amqp_url, client):
+        until(lambda: any(state_inboxes(deployment.redis)), "the first were appended")
+    time.sleep(0.2)
+    left = queue.queue_declare(passive=True).message_count
+    deployment.run()
+    assert len(journal.calls) == 50 - left
+
+
+def state_inboxes(state: Redis) -> list[int]:
+    """Return the depth of every shard."""
+    return [state.llen(keys.inbox(shard)) for shard in range(16)]

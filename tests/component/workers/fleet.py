@@ -1,0 +1,127 @@
+"""Real worker processes, as the Procfile runs them, with an action that a test can hold up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.component.workers.server import RedisServer, until
+
+ROOT = Path(__file__).parents[3]
+
+_MODULE = """
+import os, time
+from pathlib import Path
+from workers.actions import action
+
+FOLDER = Path(os.environ["FLEET_FOLDER"])
+
+def note(what, event, context):
+    line = f"{what} {event.signature_request_id} {event.type} {context.idempotency_key} {os.getpid()}\\n"
+    with (FOLDER / "journal").open("a") as journal:
+        journal.write(line)
+
+@action("*", name="act")
+def act(event, context):
+    note("began", event, context)
+    while (FOLDER / f"hold-{event.signature_request_id}").exists():
+        time.sleep(0.02)
+    note("ended", event, context)
+"""
+
+
+class Note(NamedTuple):
+    """One line of the action's journal."""
+
+    what: str
+    request_id: str
+    event_type: str
+    idempotency_key: str
+    process: str
+
+    @property
+    def pid(self) -> int:
+        """Process that called the action."""
+        return int(self.process)
+
+
+class Fleet:
+    """Worker processes on one Redis; every one is ended by its pid."""
+
+    def __init__(self, server: RedisServer, folder: Path) -> None:
+        self._folder = folder
+        self._log = (folder / "log").open("ab")
+        (folder / "fleet_actions.py").write_text(_MODULE, encoding="utf-8")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("DEEDBOX_")}
+        self._environment = {
+            **kept,
+            "DEEDBOX_REDIS_URL": server.url,
+            "DEEDBOX_ACTIONS": "fleet_actions",
+            "DEEDBOX_BUILTINS": "none",
+            "DEEDBOX_API_KEYS": "key",
+            "FLEET_FOLDER": str(folder),
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}",
+        }
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
+        """Start ``python -m workers`` with these words."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "workers", *words], env=self._environment, cwd=self._folder,
+            stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
+        )  # fmt: skip
+        self._processes.append(process)
+        return process
+
+    def worker(self, lane: str = "default") -> subprocess.Popen[bytes]:
+        """Start one worker of a lane."""
+        return self.start("worker", "--lane", lane)
+
+    def hold(self, request_id: str) -> None:
+        """Let calls for this request take until ``let_go``."""
+        (self._folder / f"hold-{request_id}").touch()
+
+    def let_go(self, request_id: str) -> None:
+        """Let calls for this request end."""
+        (self._folder / f"hold-{request_id}").unlink()
+
+    def notes(self, what: str, request_id: str | None = None) -> list[Note]:
+        """Return the journal's lines of one kind, in order."""
+        journal = self._folder / "journal"
+        lines = journal.read_text(encoding="utf-8").splitlines() if journal.exists() else []
+        notes = [Note(*line.split()) for line in lines]
+        return [note for note in notes if note.what == what and request_id in {None, note.request_id}]
+
+    def began(self, request_id: str, times: int = 1) -> Note:
+        """Wait until a request's call began (for the nth time)."""
+        until(
+            lambda: len(self.notes("began", request_id)) >= times,
+            f"the call for {request_id} began\n{self.log()}",
+        )
+        return self.notes("began", request_id)[times - 1]
+
+    def ended(self, request_id: str, times: int = 1) -> list[Note]:
+        """Wait until a request's calls ended."""
+        until(
+            lambda: len(self.notes("ended", request_id)) >= times,
+            f"the call for {request_id} ended\n{self.log()}",
+        )
+        return self.notes("ended", request_id)
+
+    def log(self) -> str:
+        """Return what the processes logged last."""
+        return (self._folder / "log").read_text(encoding="utf-8", errors="replace")[-3000:]
+
+    def close(self) -> None:
+        """End whatever still runs."""
+        for process in self._processes:
+            if process.poll() is None:
+                with suppress(ProcessLookupError):
+                    process.send_signal(signal.SIGKILL)
+            process.wait()
+        self._log.close()

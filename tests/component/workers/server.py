@@ -1,0 +1,96 @@
+"""A real Redis on a private port, with the durability that production has."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from shared import embedded
+from shared.core.errors import SettingsError
+
+PATIENCE_S = 30.0
+
+
+def until(condition: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:
+    """Wait for a truthy result, however slow the machine is within reason."""
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        if result := condition():
+            return result
+        time.sleep(0.02)
+    raise AssertionError(f"waited in vain until {what}")
+
+
+def missing(what: str) -> None:
+    """Skip on a developer's machine; in CI a missing server is a failure, or nothing would be tested there."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+def server_binary() -> Path:
+    """Return the Redis or Valkey server; skips or fails without one."""
+    try:
+        return embedded.find_server().path
+    except SettingsError as error:
+        missing(str(error))
+        raise
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class RedisServer:
+    """One server process; it may be killed and started again on the same append-only file."""
+
+    def __init__(self, binary: Path, folder: Path) -> None:
+        self._command = [
+            *(str(binary), "--port", str(free_port()), "--bind", "127.0.0.1", "--dir", str(folder)),
+            *("--appendonly", "yes", "--appendfsync", "always", "--save", "", "--daemonize", "no"),
+            *("--logfile", str(folder / "redis.log")),
+        ]
+        self.url = f"redis://127.0.0.1:{self._command[2]}/0"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start and wait until it answers."""
+        self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        until(self._answers, "Redis answers")
+
+    def kill(self) -> None:
+        """SIGKILL, as the kernel does when memory runs out."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+    def stop(self) -> None:
+        """End whatever state it is in."""
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+
+    def client(self) -> Redis:
+        """Return a client of its own."""
+        return Redis.from_url(self.url, socket_timeout=10)
+
+    def _answers(self) -> bool:
+        with Redis.from_url(self.url, retry=Retry(NoBackoff(), 0), socket_timeout=2) as client:
+            try:
+                return bool(client.ping())
+            except RedisError:  # refused, or still loading its file
+                return False

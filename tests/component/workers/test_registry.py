@@ -1,0 +1,124 @@
+"""The registry: mistakes in a user's module are one sentence at start, and matching is exact."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from shared.core.errors import SettingsError
+from shared.settings import Settings
+from workers.actions.registry import Registry
+from workers.bootstrap import build_registry, describe_builtin
+
+Load = Callable[..., Registry]
+
+
+@pytest.fixture
+def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
+    """Write modules, name them in DEEDBOX_ACTIONS and build the registry."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def build(builtins: str = "none", **sources: str) -> Registry:
+        for name, source in sources.items():
+            (tmp_path / f"{name}.py").write_text(source, encoding="utf-8")
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        names = ",".join(sources) or "absent_module"
+        settings = Settings.load({"DEEDBOX_ACTIONS": names, "DEEDBOX_BUILTINS": builtins})
+        return build_registry(settings, describe_builtin)
+
+    return build
+
+
+HEAD = "from workers.actions import action\n"
+
+
+def _declared(arguments: str) -> str:
+    return f"{HEAD}@action({arguments})\ndef act(event, context): ...\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        (_declared('"a", name="x"') + _declared('"b", name="x"').replace("act", "act2").replace("@act2ion", "@action").replace("act2ion", "action"), "Two actions are named x"),
+        (_declared('"a", lane="sequencer"'), "lane sequencer, which is reserved"),
+        (_declared('"a", lane="documents"'), "lane documents, which is reserved"),
+        (_declared('"a", lane="a:b"'), "unusable lane"),
+        (_declared('"a", name="a|b"'), "is not usable"),
+        (_declared(""), "names no usable event types"),
+        (_declared('"a*b"'), "names no usable event types"),
+        (_declared('"**"'), "names no usable event types"),
+        (_declared('"a b"'), "names no usable event types"),
+        (_declared('"a", attempts=0'), "attempts of at least 1"),
+        (_declared('"a", timeout_s=0'), "timeout_s above 0"),
+        (f"{HEAD}@action\ndef act(event, context): ...\n", "@action takes event types"),
+        ("import not_there\n", "does not import (ModuleNotFoundError: No module named 'not_there')"),
+        ("this is no python\n", "does not import (SyntaxError"),
+        ("raise RuntimeError\n", "does not import (RuntimeError: no message)"),
+        ("x = 1\n", "holds no @action function"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_sentence_that_names_it(load: Load, source: str, says: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(mistaken=source)
+    sentence = str(caught.value)
+    assert says in sentence
+    assert "\n" not in sentence
+    assert sentence.endswith(".")
+
+
+def test_a_module_that_is_absent_is_named(load: Load) -> None:
+    with pytest.raises(SettingsError, match="DEEDBOX_ACTIONS names absent_module, which does not import"):
+        load()
+
+
+def test_a_built_in_actions_name_is_taken(load: Load) -> None:
+    with pytest.raises(SettingsError, match="Two actions are named track_status"):
+        load("all", mine=_declared('"a", name="track_status"'))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "event_type", "wanted"),
+    [
+        ("signature_request_sent", "signature_request_sent", True),
+        ("signature_request_sent", "signature_request_sent2", False),
+        ("signature_request_*", "signature_request_signed", True),
+        ("signature_request_*", "template_created", False),
+        ("signature_request*", "signature_request", True),
+        ("*", "unheard_of", True),
+        ("*", "deedbox.document_stored", False),
+        ("deedbox.*", "deedbox.document_stored", True),
+        ("deedbox.*", "deedboxes", False),
+        ("deedbox.document_stored", "deedbox.document_stored", True),
+    ],
+)
+def test_a_pattern_wants_what_it_says(load: Load, pattern: str, event_type: str, wanted: bool) -> None:  # noqa: FBT001
+    registry = load(mine=_declared(f'"{pattern}"'))
+    assert bool(registry.subscribed(event_type)) is wanted
+
+
+def test_an_action_with_two_matching_patterns_runs_once(load: Load) -> None:
+    registry = load(mine=_declared('"*", "signature_request_*", "signature_request_sent"'))
+    assert len(registry.subscribed("signature_request_sent")) == 1
+
+
+def test_one_function_may_be_two_actions(load: Load) -> None:
+    source = (
+        f'{HEAD}@action("a", name="x", lane="crm")\n@action("b", name="y")\ndef act(event, context): ...\n'
+    )
+    registry = load(mine=source)
+    assert [each.name for each in registry.subscribed("a")] == ["x"]
+    assert [each.name for each in registry.subscribed("b")] == ["y"]
+    assert set(registry.lanes) == {"sequencer", "crm", "default"}
+
+
+def test_an_action_that_another_listed_module_imports_is_one_action(load: Load) -> None:
+    registry = load(first=_declared('"a"'), second="from first import act\n")
+    assert [row["name"] for row in registry.describe()] == ["first.act"]
+
+
+def test_the_lanes_start_with_the_sequencers(load: Load) -> None:
+    registry = load("all", mine=_declared('"a", lane="crm"'))
+    assert registry.lanes == ("sequencer", "documents", "default", "crm")

@@ -1,0 +1,160 @@
+"""The scripts' contract, against the fake and the real Redis alike. Time is a parameter here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import fakeredis
+import pytest
+from redis import Redis
+
+from shared import keys
+from shared.scripting import Scripts
+from tests.component.workers.conftest import redis_server, state
+
+__all__ = ["redis_server", "state"]
+
+LEASE_S = 10
+LINGER_S = 3
+LANE = "default"
+
+Operand = str | bytes | float
+
+
+class Store:
+    """The scripts under names of their own, at a time that the test sets."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.redis = redis
+        self.now = 1000.0
+        self.ring = False
+        """Whether the last claim asked for help."""
+        self._scripts = Scripts(redis)
+
+    def call(self, name: str, *args: Operand) -> Any:
+        return self._scripts.call(name, self.now, *args)
+
+    def publish(self, *messages: bytes) -> None:
+        """As kombu does it: newest left."""
+        for message in messages:
+            self.redis.lpush(keys.RAW_QUEUE, message)
+
+    def claim_raw(self, bridge: str, at_most: int = 250, bytes_at_most: int = 1 << 20) -> list[bytes]:
+        found: list[bytes] = self.call("claim_raw", keys.RAW_QUEUE, bridge, LEASE_S, at_most, bytes_at_most)
+        return found
+
+    def restore_raw(self) -> int:
+        return int(self.call("restore_raw", keys.RAW_QUEUE))
+
+    def append(self, *entries: tuple[int, bytes], claimed: str = "", redriven: tuple[bytes, ...] = (),
+               letters: tuple[tuple[Operand, ...], ...] = ()) -> bool:  # fmt: skip
+        flat = [operand for entry in entries for operand in entry]
+        tail = [operand for letter in letters for operand in (len(letter), *letter)]
+        return bool(self.call("append", claimed, len(entries), *flat, len(redriven), *redriven, *tail))
+
+    def claim_shard(self, drainer: str, at_most: int = 250) -> Shard | None:
+        reply = self.call("claim_shard", drainer, LEASE_S, LINGER_S, at_most, 1 << 20)
+        return Shard(*reply) if reply else None
+
+    def shard(self, drainer: str, at_most: int = 250) -> Shard:
+        """Claim a shard that must be ready."""
+        found = self.claim_shard(drainer, at_most)
+        assert found is not None
+        return found
+
+    def release(self, shard: Shard, taken: int, *operations: tuple[Operand, ...]) -> list[Any]:
+        flat = [operand for operation in operations for operand in operation]
+        reply: list[Any] = self.call("release", shard.unit, shard.token, taken, 1000, 1000, 50, *flat)
+        return reply
+
+    def enqueue(self, *entries: tuple[str, str], lane: str = LANE) -> None:
+        """Release references into queues, the way the sequencer does."""
+        self.append((0, b"callback"))
+        shard = self.shard("sequencer")
+        self.release(shard, 1, *(("Q", lane, unit, entry) for unit, entry in entries))
+
+    def claim(self, drainer: str, entries_at_most: int = 1, lane: str = LANE) -> list[Unit]:
+        """Claim a batch; units in the order of the claim."""
+        reply = self.call("claim_entries", lane, drainer, LEASE_S, LINGER_S, entries_at_most, 1 << 20)
+        self.ring = bool(reply and reply[0])
+        return [Unit(*row) for row in reply[2:]]
+
+    def claim_entry(self, drainer: str, lane: str = LANE) -> Unit | None:
+        """Claim one entry."""
+        return next(iter(self.claim(drainer, 1, lane)), None)
+
+    def claimed(self, drainer: str, lane: str = LANE) -> Unit:
+        """Claim one entry that must be there."""
+        unit = self.claim_entry(drainer, lane)
+        assert unit is not None
+        return unit
+
+    def finish(self, unit: Unit, verb: str, wait_s: float = 0, *operations: tuple[Operand, ...],
+               lane: str = LANE) -> list[Any]:  # fmt: skip
+        """Commit the outcome of a unit's first entry. Returns sections refused, then lanes to ring."""
+        return self.commit(section(unit, verb, wait_s, *operations), lane=lane)
+
+    def commit(self, *sections: list[Operand], lane: str = LANE) -> list[Any]:
+        """Commit several outcomes in one call."""
+        flat = [operand for each in sections for operand in each]
+        reply: list[Any] = self.call("finish", lane, 1000, 1000, 50, *flat)
+        return reply
+
+    def sweep(self, lane: str = LANE) -> list[int]:
+        reply: list[int] = self.call("sweep", lane, 16 if lane == keys.SEQUENCER else 0, 500)
+        return reply
+
+    def depth(self, lane: str = LANE) -> int:
+        return int(self.redis.get(keys.lane(lane, "depth")) or 0)
+
+    def dump(self) -> dict[Any, Any]:
+        """Return everything that is stored."""
+        return {key: self.redis.dump(key) for key in self.redis.scan_iter()}
+
+    def entries_queued(self) -> int:
+        """Count what really lies in queues."""
+        return sum(self.redis.llen(key) for key in self.redis.scan_iter(keys.queue("*")))
+
+
+class Shard:
+    """What ``claim_shard`` returned."""
+
+    def __init__(self, unit: bytes, token: bytes, ring: int, now: bytes, entries: list[bytes],
+                 due: list[bytes]) -> None:  # fmt: skip
+        self.unit, self.token, self.ring, self.now = unit, token, ring, float(now)
+        self.bodies = [entry.partition(b"\n")[2] for entry in entries]
+        self.due = due
+
+
+class Unit:
+    """One unit that ``claim_entries`` leased, with the heads of its queue."""
+
+    def __init__(self, unit: bytes, token: bytes, *rest: Any) -> None:
+        self.unit, self.token = unit, token
+        self.entries: list[bytes] = list(rest[::2])
+        self.events = [dict(zip(fields[::2], fields[1::2], strict=True)) for fields in rest[1::2]]
+
+    @property
+    def entry(self) -> bytes:
+        """Its first entry."""
+        return self.entries[0]
+
+
+def section(
+    unit: Unit, verb: str, wait_s: float = 0, *operations: tuple[Operand, ...], entry: bytes | None = None
+) -> list[Operand]:
+    """Make one outcome of a commit; ``entry``: which one, if not the first."""
+    named = unit.entry if entry is None else entry
+    flat = [operand for operation in operations for operand in operation]
+    return ["U", unit.unit, unit.token, verb, wait_s, named, *flat]
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.real_redis)])
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """Lend an empty store: first the fake, then the server."""
+    if request.param == "real":
+        yield Store(request.getfixturevalue("state"))
+        return
+    with fakeredis.FakeStrictRedis(server_type="redis", version=(7, 0)) as redis:
+        yield Store(redis)

@@ -1,0 +1,300 @@
+"""Leasing the head of a queue, its outcomes, waking and sweeping."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from shared import keys
+from shared.core.errors import Unavailable
+from tests.contract.conftest import LANE, LEASE_S, LINGER_S, Store, section
+
+UNIT = "act|x:a/1"
+OTHER = "act|x:a/2"
+
+
+def _ring(store: Store) -> None:
+    """Let a doorbell wait in RQ."""
+    store.redis.rpush("rq:queue:" + keys.rq_queue(LANE), "job")
+
+
+def test_a_queue_is_worked_off_in_order_one_entry_at_a_time(store: Store) -> None:
+    store.enqueue((UNIT, "1"), (UNIT, "2"), (UNIT, "3"))
+    worked = []
+    while head := store.claim_entry("a"):
+        assert store.claim_entry("b") is None
+        worked.append(head.entry)
+        store.finish(head, "done")
+    assert worked == [b"1", b"2", b"3"]
+
+
+def test_two_queues_are_worked_off_side_by_side(store: Store) -> None:
+    store.enqueue((UNIT, "1"), (OTHER, "2"))
+    heads = [store.claimed(drainer) for drainer in "ab"]
+    assert {head.unit.decode() for head in heads} == {UNIT, OTHER}
+
+
+def test_an_entry_stays_until_its_outcome_is_committed(store: Store) -> None:
+    store.enqueue((UNIT, "1"))
+    store.claim_entry("killed")
+    store.now += LEASE_S + 0.001
+    assert store.sweep() == [1, 0, 1]
+    assert store.claimed("b").entry == b"1"
+
+
+def test_an_entry_whose_event_is_gone_is_claimed_without_one(store: Store) -> None:
+    store.enqueue((UNIT, "f" * 32 + "{}"))
+    assert store.claimed("a").events == [{}]
+
+
+@pytest.mark.parametrize("verb", ["part", "done", "wait", "back"])
+def test_a_stale_token_commits_no_outcome(store: Store, verb: str) -> None:
+    store.enqueue((UNIT, "1"), (UNIT, "2"))
+    stale = store.claimed("paused")
+    store.now += LEASE_S + 1
+    store.sweep()
+    current = store.claimed("b")
+    before = store.dump()
+    everything = (("E", "changed"), ("S", "x:a/1"), ("T", "{}"), ("C", "n", 1), ("Q", LANE, OTHER, "9"),
+                  ("D", 2, "reason", "rejected"))  # fmt: skip
+    assert store.finish(stale, verb, 1, *everything) == [1]
+    assert store.dump() == before
+    assert store.finish(current, "done")[0] == 0
+
+
+def test_a_retry_waits_with_its_new_text_and_its_queue_waits_behind_it(store: Store) -> None:
+    store.enqueue((UNIT, "1"), (UNIT, "2"))
+    store.finish(store.claimed("a"), "wait", 5, ("E", "1 again"))
+    store.enqueue((UNIT, "3"))
+    assert store.claim_entry("a") is None
+    store.now += 4.9
+    assert store.sweep() == [0, 0, 0]
+    store.now += 0.2
+    assert store.sweep()[1] == 1
+    worked = []
+    while head := store.claim_entry("a"):
+        worked.append(head.entry)
+        store.finish(head, "done")
+    assert worked == [b"1 again", b"2", b"3"]
+
+
+def test_a_waiting_head_blocks_no_other_queue(store: Store) -> None:
+    store.enqueue((UNIT, "1"), (OTHER, "2"))
+    store.finish(store.claimed("a"), "wait", 600, ("E", "1"))
+    assert store.claimed("a").entry == b"2"
+
+
+def test_an_entry_that_is_left_is_unchanged(store: Store) -> None:
+    store.enqueue((UNIT, "1"))
+    store.finish(store.claimed("a"), "wait", 30)
+    assert (store.claim_entry("a"), store.depth()) == (None, 1)
+    store.now += 30
+    store.sweep()
+    assert store.claimed("a").entry == b"1"
+
+
+def test_a_dead_entry_leaves_its_letter_and_the_queue_goes_on(store: Store) -> None:
+    store.enqueue((UNIT, "1"), (UNIT, "2"))
+    letter = ("D", 4, "reason", "rejected", "unit", UNIT)
+    store.finish(store.claimed("a"), "done", 0, letter)
+    assert store.redis.zcard(keys.DEAD) == 1
+    assert store.claimed("a").entry == b"2"
+
+
+def _emit(fingerprint: str) -> tuple[tuple[Any, ...], ...]:
+    return (("S", "x:a/1"), ("F", fingerprint, 1000, 2, "head", "{}"), ("Q", "crm", "hook|x:a/1", fingerprint),
+            ("Q", LANE, "log|x:a/1", fingerprint))  # fmt: skip
+
+
+def test_an_internal_event_is_dispatched_once_however_often_it_is_emitted(store: Store) -> None:
+    store.enqueue((UNIT, "1"), (UNIT, "2"), (UNIT, "3"))
+    first, again, another = _emit("a" * 32), _emit("a" * 32), _emit("b" * 32)
+    for operations in (first, again, another):
+        store.finish(store.claimed("w"), "done", 0, *operations, ("T", "after"))
+    assert store.redis.lrange(keys.queue("hook|x:a/1"), 0, -1) == [b"a" * 32, b"b" * 32]
+    assert store.redis.lrange(keys.queue("log|x:a/1"), 0, -1) == [b"a" * 32, b"b" * 32]
+    assert store.redis.llen(keys.timeline("x:a/1")) == 3
+
+
+def test_an_internal_event_asks_for_a_doorbell_in_its_lanes(store: Store) -> None:
+    store.enqueue((UNIT, "1"))
+    reply = store.finish(store.claimed("w"), "done", 0, *_emit("a" * 32))
+    assert sorted(reply[1:]) == [b"crm", LANE.encode()]
+
+
+def test_the_depth_counts_what_lies_in_the_queues(store: Store) -> None:
+    """Whatever happens to entries: the page that shows the depth never drifts from the truth."""
+    store.enqueue(*((f"act|x:a/{number % 3}", str(number)) for number in range(9)))
+    for what in ("done", "retry", "leave", "done", "crash", "fenced", "dead", "back", "done"):
+        head = store.claimed("a")
+        if what in {"crash", "fenced"}:
+            store.now += LEASE_S + 1
+            store.sweep()
+        if what == "retry":
+            store.finish(head, "wait", 1, ("E", "x"))
+        elif what == "leave":
+            store.finish(head, "wait", 1)
+        elif what == "dead":
+            store.finish(head, "done", 0, ("D", 2, "reason", "rejected"))
+        elif what != "crash":
+            store.finish(head, "back" if what == "back" else "done", 0, *_emit("a" * 32))
+        assert store.depth() + store.depth("crm") == store.entries_queued()
+        store.now += 2
+        store.sweep()
+    assert store.entries_queued() == 9 - 4 + 2
+
+
+def test_a_batch_takes_heads_of_several_queues_within_its_bounds(store: Store) -> None:
+    store.enqueue((UNIT, "1"), (UNIT, "2"), (OTHER, "3"), ("act|x:a/3", "4"))
+    batch = store.claim("a", entries_at_most=3)
+    assert [(unit.unit.decode(), unit.entries) for unit in batch] == [(UNIT, [b"1", b"2"]), (OTHER, [b"3"])]
+    assert store.ring is True
+    assert store.claimed("b").entry == b"4"
+
+
+def test_outcomes_of_one_unit_are_committed_in_order_under_one_lease(store: Store) -> None:
+    store.enqueue((UNIT, "1"), (UNIT, "2"), (UNIT, "3"))
+    [unit] = store.claim("a", entries_at_most=2)
+    assert store.commit(section(unit, "part"), section(unit, "done", entry=b"2"))[0] == 0
+    assert store.claimed("b").entry == b"3"
+
+
+def test_what_was_not_started_is_given_back_at_once(store: Store) -> None:
+    store.enqueue((UNIT, "1"), (OTHER, "2"))
+    slow, unstarted = store.claim("a", entries_at_most=2)
+    reply = store.commit(section(unstarted, "back", entry=b""))
+    assert LANE.encode() in reply[1:]
+    assert store.claimed("b").entry == unstarted.entry
+    assert store.finish(slow, "done")[0] == 0
+
+
+def test_one_lost_lease_in_a_commit_does_not_stop_the_other_outcomes(store: Store) -> None:
+    store.enqueue((UNIT, "1"))
+    lost = store.claimed("a")
+    store.now += LEASE_S + 1
+    store.sweep()
+    store.claimed("b")
+    store.enqueue((OTHER, "2"))
+    kept = store.claimed("a")
+    letter = ("D", 2, "reason", "rejected")
+    assert store.commit(section(lost, "done", 0, letter), section(kept, "done", 0, ("C", "n", 1)))[0] == 1
+    assert (store.redis.zcard(keys.DEAD), store.redis.hget(keys.COUNTERS, "n")) == (0, b"1")
+    assert store.depth() == store.entries_queued() == 1
+
+
+def test_a_commit_that_is_sent_twice_takes_one_entry(store: Store) -> None:
+    """The connection broke after Redis had run it: the client sends it again, and the lease still holds."""
+    store.enqueue((UNIT, "1"), (UNIT, "2"), (UNIT, "3"))
+    [unit] = store.claim("a", entries_at_most=3)
+    for _ in range(2):
+        store.commit(section(unit, "part", 0, ("S", "x:a/1"), ("T", "{}"), ("C", "action_done", 1)))
+    assert store.redis.lrange(keys.queue(UNIT), 0, -1) == [b"2", b"3"]
+    assert store.redis.hget(keys.COUNTERS, "action_done") == b"1"
+    assert store.depth() == 2
+
+
+def test_a_lease_can_be_renewed_until_it_is_lost(store: Store) -> None:
+    store.enqueue((UNIT, "1"))
+    head = store.claimed("a")
+    for _ in range(5):
+        store.now += LEASE_S - 1
+        assert store.call("renew", LANE, head.unit, head.token, LEASE_S) == 1
+        assert store.sweep()[0] == 0
+    store.now += LEASE_S + 1
+    assert store.sweep()[0] == 1
+    assert store.call("renew", LANE, head.unit, head.token, LEASE_S) == 0
+    store.claim_entry("b")
+    assert store.call("renew", LANE, head.unit, head.token, LEASE_S) == 0
+
+
+def test_a_drainer_does_not_leave_while_work_is_ready_without_a_successor(store: Store) -> None:
+    """The last look found nothing, then work came and saw an idle drainer, then the drainer leaves."""
+    assert store.claim_entry("a") is None
+    store.enqueue((UNIT, "1"))
+    assert store.call("leave", LANE, "a") == 2
+    _ring(store)
+    assert store.call("leave", LANE, "a") == 1
+
+
+def test_a_drainer_leaves_when_another_one_was_woken(store: Store) -> None:
+    assert [store.claim_entry(drainer) for drainer in "ab"] == [None, None]
+    store.enqueue((UNIT, "1"))
+    assert store.call("leave", LANE, "a") == 1
+    assert store.redis.llen(keys.lane(LANE, "bell")) >= 1
+
+
+def test_a_drainer_that_left_counts_no_more_as_idle(store: Store) -> None:
+    store.claim_entry("a")
+    assert store.call("leave", LANE, "a") == 1
+    store.append((0, b"callback"))
+    reply = store.release(store.shard("s"), 1, ("Q", LANE, UNIT, "1"))
+    assert LANE.encode() in reply
+
+
+def test_whoever_takes_work_asks_for_help_if_more_is_ready(store: Store) -> None:
+    store.enqueue((UNIT, "1"), (OTHER, "2"))
+    store.claimed("a")
+    assert store.ring is True
+    store.claimed("b")
+    assert store.ring is False
+
+
+def test_idle_drainers_are_woken_before_anyone_is_asked_for(store: Store) -> None:
+    assert [store.claim_entry(drainer) for drainer in "ab"] == [None, None]
+    store.append((0, b"callback"))
+    queued = (("Q", LANE, UNIT, "1"), ("Q", LANE, OTHER, "2"))
+    assert LANE.encode() not in store.release(store.shard("s"), 1, *queued)
+
+
+def test_bells_do_not_pile_up(store: Store) -> None:
+    store.claim_entry("a")
+    for number in range(20):
+        store.enqueue((f"act|x:a/{number}", "1"))
+    assert store.redis.llen(keys.lane(LANE, "bell")) == 1
+
+
+def test_the_sweeper_makes_up_for_a_doorbell_that_a_crash_swallowed(store: Store) -> None:
+    store.enqueue((UNIT, "1"))
+    assert store.sweep() == [0, 0, 1]
+    _ring(store)
+    assert store.sweep() == [0, 0, 0]
+
+
+def test_an_idle_drainer_that_was_killed_delays_work_by_seconds_only(store: Store) -> None:
+    store.claim_entry("killed")
+    store.enqueue((UNIT, "1"))
+    assert store.sweep() == [0, 0, 0]
+    store.now += LINGER_S + 0.001
+    assert store.sweep() == [0, 0, 1]
+
+
+def test_sweeping_an_empty_lane_does_nothing(store: Store) -> None:
+    assert store.sweep() == [0, 0, 0]
+
+
+def test_a_unit_whose_entries_were_discarded_gives_its_lease_back(store: Store) -> None:
+    store.enqueue((UNIT, "1"))
+    store.redis.delete(keys.queue(UNIT))
+    assert store.claim_entry("a") is None
+    assert store.sweep() == [0, 0, 0]
+
+
+def test_an_outcome_that_this_version_does_not_know_is_an_error(store: Store) -> None:
+    store.enqueue((UNIT, "1"))
+    with pytest.raises(Unavailable):
+        store.finish(store.claimed("a"), "done", 0, ("?", "x"))
+
+
+def test_an_action_that_moved_to_another_lane_loses_no_entry(store: Store) -> None:
+    """A rolling deploy: entries of one unit wait in the old lane, the next ones come in the new lane."""
+    store.enqueue((UNIT, "1"), lane="old")
+    store.enqueue((UNIT, "2"), lane="new")
+    worked: list[bytes] = []
+    for _ in range(4):
+        heads = [(lane, store.claim_entry(lane, lane)) for lane in ("old", "new")]
+        for lane, head in heads:
+            if head is not None and head.entry:
+                worked.append(head.entry)
+                store.finish(head, "done", lane=lane)
+    assert set(worked) == {b"1", b"2"}

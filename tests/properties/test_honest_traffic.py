@@ -1,0 +1,125 @@
+"""Traffic of sent, first views, signatures, all_signed and downloadable, with honest snapshots."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.core.ordering import OrderingPolicy
+from tests.properties.oracle import FOUR_DAYS_S, Event
+from tests.properties.player import Player
+from tests.properties.traffic import HOLD_S, LAW, Delivery, batches, deliveries, seconds, stories
+
+POLICY = OrderingPolicy(hold_s=HOLD_S)
+TOLD = stories().flatmap(lambda story: st.tuples(st.just(story), deliveries(story, HOLD_S)))
+
+
+def prints(story: list[Event]) -> list[str]:
+    return [event.fingerprint for event in story]
+
+
+@LAW
+@given(TOLD, st.data())
+def test_delays_within_the_hold_cost_no_order_and_no_gap(
+    told: tuple[list[Event], list[Delivery]], data: st.DataObject
+) -> None:
+    story, sent = told
+    player = Player(POLICY)
+    released = player.play(data.draw(batches(sent)), prompt=data.draw(st.booleans()))
+    assert released == prints(story)
+    assert not any(line.late for line in player.lines)
+    assert player.given_up == []
+
+
+@LAW
+@given(TOLD, st.data())
+def test_each_fact_goes_out_once_and_every_repeat_is_counted(
+    told: tuple[list[Event], list[Delivery]], data: st.DataObject
+) -> None:
+    story, sent = told
+    player = Player(POLICY)
+    released = player.play(data.draw(batches(sent)))
+    assert len(set(released)) == len(released) == len(story)
+    assert len(player.duplicates) == len(sent) - len(story)
+
+
+@LAW
+@given(TOLD, st.data())
+def test_an_event_waits_exactly_for_what_came_before_it(
+    told: tuple[list[Event], list[Delivery]], data: st.DataObject
+) -> None:
+    """It goes out at the step that brings the last of its predecessors, and not one step later."""
+    story, sent = told
+    player = Player(POLICY)
+    parts = data.draw(batches(sent))
+    player.play(parts)
+    arrived_at = {
+        delivery.event.fingerprint: part[-1].at for part in reversed(parts) for delivery in reversed(part)
+    }
+    waited_for = [max(arrived_at[each] for each in prints(story)[: n + 1]) for n in range(len(story))]
+    assert [line.at for line in player.lines] == waited_for
+
+
+@LAW
+@given(stories())
+def test_traffic_in_order_is_released_as_it_arrives(story: list[Event]) -> None:
+    player = Player(POLICY)
+    for event in story:
+        decision = player.step([Delivery(event, float(event.time))], float(event.time))
+        assert [each.arrival.fingerprint for each in decision.release] == [event.fingerprint]
+        assert decision.wake_at is None
+
+
+@LAW
+@given(TOLD, st.data())
+def test_how_arrivals_are_batched_does_not_matter(
+    told: tuple[list[Event], list[Delivery]], data: st.DataObject
+) -> None:
+    one, other = Player(POLICY), Player(POLICY)
+    assert one.play(data.draw(batches(told[1]))) == other.play(data.draw(batches(told[1])))
+    assert len(one.duplicates) == len(other.duplicates)
+
+
+@LAW
+@given(stories(), st.data())
+def test_a_backlog_in_parts_is_in_order_if_each_step_is_at_the_last_append_of_its_part(
+    story: list[Event], data: st.DataObject
+) -> None:
+    """However long nobody drained: what is still in the inbox was appended before the hold of the rest ends."""
+    sent = data.draw(deliveries(story, HOLD_S))
+    player = Player(POLICY)
+    for part in data.draw(batches(sent)):
+        player.step(part, part[-1].at)
+    a_week_later = sent[-1].at + 7 * 86_400
+    player.step((), a_week_later)
+    assert [line.fingerprint for line in player.lines] == prints(story)
+    assert player.given_up == []
+
+
+@LAW
+@given(stories(), st.data())
+def test_a_lost_event_delays_each_that_needs_it_by_one_hold_at_most(
+    story: list[Event], data: st.DataObject
+) -> None:
+    """One event never comes. The rest still goes out in order, and only the first gap costs a hold."""
+    lost = data.draw(st.sampled_from(story))
+    rest = [event for event in story if event is not lost]
+    sent = [Delivery(event, float(event.time)) for event in rest]
+    player = Player(POLICY)
+    assert player.play([[delivery] for delivery in sent], prompt=True) == prints(rest)
+    assert len(player.given_up) <= 1
+    needy = [event for event in rest if event.place > lost.place and event.time - lost.time <= FOUR_DAYS_S]
+    until = needy[0].time + HOLD_S if needy and player.given_up else 0.0
+    for line, event in zip(player.lines, rest, strict=True):
+        assert line.at == max(event.time, until if event in needy else 0.0)
+
+
+@LAW
+@given(TOLD, seconds(10.0), st.data())
+def test_settling_delays_but_never_disorders_honest_traffic(
+    told: tuple[list[Event], list[Delivery]], settle_s: float, data: st.DataObject
+) -> None:
+    story, sent = told
+    player = Player(OrderingPolicy(hold_s=HOLD_S, settle_s=settle_s))
+    assert player.play(data.draw(batches(sent)), prompt=True) == prints(story)
+    assert player.given_up == []

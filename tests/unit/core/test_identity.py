@@ -1,0 +1,373 @@
+"""Same fact or not, same stream or not (design, section 3)."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.core.callback import parse_callback
+from shared.core.errors import BadCallback
+from shared.core.identity import (
+    PER_SIGNER_TYPES,
+    SHARDS,
+    identify,
+    is_file_safe,
+    ordering_key,
+    shard_of,
+)
+from tests.unit.core.wire import REQUEST_ID, Document, document, fact, parsed, signer
+
+LAW = settings(derandomize=True, max_examples=150, deadline=None)
+
+FAX: Document = {
+    "event": {"event_type": "fax_received", "event_time": "1738001529", "event_hash": "0" * 64},
+    "transmission": {
+        "signature_request_id": "",
+        "files_url": "https://api.hellosign.com/v3/fax/files/9c2c7e8c2ed1839f75a9a0227ce2954b1d7c3407",
+        "final_copy_uri": "/v3/transmission/final_copy/9c2c7e8c2ed1839f75a9a0227ce2954b1d7c3407",
+    },
+}
+TEST: Document = {
+    "event": {"event_type": "callback_test", "event_time": "1700000100", "event_hash": "0" * 64}
+}
+
+
+def with_request_id(identifier: object) -> Document:
+    return document(request={"signature_request_id": identifier})
+
+
+# --- golden vectors -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "source", "redrive", "fingerprint"),
+    [
+        (document(), "default", "", "2cb5bede2391e4d74ec2f75866061b55"),
+        (document(), "acme", "", "062530a6e2d8ee1a1df8a3be5af3999f"),
+        (document(), "default", "1", "0c4309cfb4acfd4050d6b091d14fafdc"),
+        (
+            document("signature_request_signed", related=None),
+            "default",
+            "",
+            "ebee5c3d9e2f1b6f16a4631a99277b1e",
+        ),
+        (TEST, "default", "", "6f1e3b6a88098f5b96118793abda86a2"),
+        (FAX, "default", "", "715c237b1807c1a8c88670032bb9370f"),
+    ],
+)
+def test_fingerprints_stay_the_same_from_version_to_version(
+    body: Document, source: str, redrive: str, fingerprint: str
+) -> None:
+    """Dedupe compares with what earlier versions stored: another algorithm would dispatch everything again."""
+    assert fact(body, source, redrive).fingerprint == fingerprint
+
+
+@pytest.mark.parametrize(
+    ("stream", "shard"),
+    [
+        ("default:type/callback_test", 0),
+        ("default:signature_request/fa5c8a0b0f492d768749333ad6fcc214c111e967", 7),
+        ("acme:signature_request/fa5c8a0b0f492d768749333ad6fcc214c111e967", 7),
+        ("default:fax/9c2c7e8c2ed1839f75a9a0227ce2954b1d7c3407", 11),
+    ],
+)
+def test_shards_stay_the_same_from_version_to_version(stream: str, shard: int) -> None:
+    """During a rolling deploy two versions drain at once: they must agree on who owns a stream."""
+    assert (shard_of(stream), SHARDS) == (shard, 16)
+
+
+def test_body_digests_stay_the_same_from_version_to_version() -> None:
+    assert fact(document()).body_digest == "60ca7591fb4894435bad498ba7847ba3"
+
+
+# --- one fact -------------------------------------------------------------------------------------------
+
+
+def other_delivery(body: Document) -> Document:
+    """Return the app's delivery of what ``body`` delivers to the account."""
+    app = copy.deepcopy(body)
+    app["client_id"] = "0dd3b823a682527788c4e40cb7b6f7e9"
+    app.pop("account_guid", None)
+    if "signature_request" in app:
+        app["signature_request"]["client_id"] = "0dd3b823a682527788c4e40cb7b6f7e9"
+    app["event"].setdefault("event_metadata", {"related_signature_id": None})
+    app["event"]["event_metadata"] |= {
+        "reported_for_account_id": None,
+        "reported_for_app_id": "0dd3b823a682527788c4e40cb7b6f7e9",
+    }
+    return app
+
+
+@pytest.mark.parametrize("body", [document(), document("signature_request_signed", related=None), TEST, FAX])
+def test_the_accounts_and_the_apps_delivery_are_one_fact_without_a_conflict(body: Document) -> None:
+    assert fact(other_delivery(body)) == fact(body)
+
+
+def test_metadata_that_is_missing_is_metadata_that_names_no_signer() -> None:
+    bare = document("signature_request_sent", related=None)
+    full = copy.deepcopy(bare)
+    del bare["event"]["event_metadata"]
+    assert fact(bare) == fact(full)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def reordered(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: reordered(value[name]) for name in reversed(value)}
+    return [reordered(each) for each in value] if isinstance(value, list) else value
+
+
+def escaped(text: str) -> str:
+    """Write a JSON text as PHP does, slashes escaped."""
+    return text.replace("/", "\\/")
+
+
+@LAW
+@given(st.dictionaries(st.text(max_size=4), VALUES, max_size=3), st.booleans(), st.sampled_from([None, 0, 3]))
+def test_a_retry_with_other_key_order_escapes_or_spaces_is_the_same_fact(
+    more: dict[str, Any],
+    ascii_only: bool,  # noqa: FBT001
+    indent: int | None,
+) -> None:
+    body = {**document(request={"metadata": more, "title": "5/7 Ž 🖋"}), "x": more}
+    first = json.dumps(body).encode()
+    again = escaped(json.dumps(reordered(body), ensure_ascii=ascii_only, indent=indent))
+    assert identify("default", parse_callback(again.encode())) == identify("default", parse_callback(first))
+
+
+def test_a_time_as_integer_or_text_is_the_same_fact() -> None:
+    assert fact(document(event_time=1_700_000_100)) == fact(document(event_time="1700000100"))
+
+
+def test_another_body_of_the_same_fact_is_a_conflict_not_a_new_fact() -> None:
+    one, other = fact(document()), fact(document(request={"title": "Another title"}))
+    assert one.fingerprint == other.fingerprint
+    assert one.body_digest != other.body_digest
+
+
+def test_the_hash_is_no_part_of_the_fact() -> None:
+    """After a change of the primary key, a retry may carry another hash."""
+    rehashed = document()
+    rehashed["event"]["event_hash"] = "f" * 64
+    assert fact(rehashed).fingerprint == fact(document()).fingerprint
+
+
+# --- facts apart ----------------------------------------------------------------------------------------
+
+
+def test_two_requests_in_the_same_second_are_two_facts() -> None:
+    assert fact(with_request_id("a")).fingerprint != fact(with_request_id("b")).fingerprint
+
+
+def test_two_signers_in_the_same_second_are_two_facts() -> None:
+    assert fact(document(related="s1")).fingerprint != fact(document(related="s2")).fingerprint
+
+
+def test_two_times_and_two_types_are_two_facts() -> None:
+    prints = {
+        fact(document(event_type, time)).fingerprint
+        for event_type in ("signature_request_viewed", "signature_request_signed")
+        for time in ("1", "2")
+    }
+    assert len(prints) == 4
+
+
+def test_two_sources_are_two_facts_and_two_streams() -> None:
+    one, other = fact(document(), "acme"), fact(document(), "globex")
+    assert one.fingerprint != other.fingerprint
+    assert one.stream != other.stream
+
+
+def test_an_operators_redrive_is_a_fact_of_its_own_in_the_same_stream() -> None:
+    marks = ["", "1", "2"]
+    facts = [fact(document(), redrive=mark) for mark in marks]
+    assert len({each.fingerprint for each in facts}) == 3
+    assert len({each.stream for each in facts}) == 1
+
+
+@pytest.mark.parametrize("event_type", sorted(PER_SIGNER_TYPES))
+@pytest.mark.parametrize("column", ["signature_id", "status_code", "signed_at", "last_reminded_at"])
+def test_without_a_related_signature_the_snapshot_tells_signers_apart(event_type: str, column: str) -> None:
+    one = document(event_type, related=None, request={"signatures": [signer("s1"), signer("s2")]})
+    changed = signer("s1") | {column: 7}
+    other = document(event_type, related=None, request={"signatures": [changed, signer("s2")]})
+    assert fact(one).fingerprint != fact(other).fingerprint
+
+
+@pytest.mark.parametrize("column", ["last_viewed_at", "signer_name", "decline_reason"])
+def test_what_is_no_mark_of_a_signers_event_tells_nothing_apart(column: str) -> None:
+    one = document(related=None, request={"signatures": [signer("s1")]})
+    other = document(related=None, request={"signatures": [signer("s1") | {column: 7}]})
+    assert fact(one).fingerprint == fact(other).fingerprint
+
+
+def test_the_order_of_the_signers_does_not_matter() -> None:
+    rows = [signer("s1"), signer("s2", signed_at=5)]
+    one = document(related=None, request={"signatures": rows})
+    other = document(related=None, request={"signatures": rows[::-1]})
+    assert fact(one).fingerprint == fact(other).fingerprint
+
+
+def test_with_a_related_signature_or_for_other_types_the_snapshot_is_not_part_of_the_fact() -> None:
+    for event_type, related in (("signature_request_viewed", "s1"), ("signature_request_all_signed", None)):
+        one = document(event_type, related=related, request={"signatures": [signer("s1")]})
+        other = document(event_type, related=related, request={"signatures": [signer("s1", signed_at=5)]})
+        assert fact(one).fingerprint == fact(other).fingerprint
+
+
+def test_without_an_id_the_body_is_part_of_the_fact() -> None:
+    assert fact(TEST).fingerprint != fact(TEST | {"x": 1}).fingerprint
+
+
+# --- ordering keys --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("parts", "key"),
+    [
+        ({"signature_request": {"signature_request_id": "a1"}}, "signature_request/a1"),
+        ({"template": {"template_id": "a1"}}, "template/a1"),
+        ({"account": {"account_id": "a1"}}, "account/a1"),
+        ({"transmission": FAX["transmission"]}, "fax/9c2c7e8c2ed1839f75a9a0227ce2954b1d7c3407"),
+        ({"transmission": {"files_url": "https://x/v3/fax/files/a1?file_type=pdf"}}, "fax/a1"),
+        ({"transmission": {"files_url": "https://x/v3/fax/files/a1/"}}, "fax/a1"),
+        ({"signature_request": {"signature_request_id": ""}, "template": {"template_id": "t"}}, "template/t"),
+    ],
+)
+def test_the_ordering_key_carries_its_kind(parts: Document, key: str) -> None:
+    found = ordering_key(parsed({"event": TEST["event"], **parts}))
+    assert (str(found), found.ordered) == (key, True)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {},
+        {"signature_request": None},
+        {"signature_request": "a1"},
+        {"signature_request": {"signature_request_id": ""}},
+        {"signature_request": {"signature_request_id": None}},
+        {"signature_request": {"signature_request_id": 7}},
+        {"signature_request": {"signature_request_id": ["a1"]}},
+        {"signature_request": {"signature_request_id": {"x": "y"}}},
+        {"template": {"template_id": ""}, "account": {"account_id": None}},
+        {"transmission": {"signature_request_id": "", "files_url": "https://x/v3/fax/files/"}},
+        {"transmission": {"files_url": None, "final_copy_uri": 5}},
+        {"transmission": {"signature_request_id": "a1"}},
+    ],
+)
+def test_without_an_id_the_stream_is_the_types_and_has_no_order(parts: Document) -> None:
+    found = ordering_key(parsed({"event": TEST["event"], **parts}))
+    assert (str(found), found.ordered) == ("type/callback_test", False)
+
+
+def test_the_same_id_of_two_kinds_is_two_streams() -> None:
+    bodies = [{"event": TEST["event"], kind: {f"{kind}_id": "a1"}} for kind in ("template", "account")]
+    assert len({fact(body).stream for body in bodies}) == 2
+
+
+# --- hostile ids ----------------------------------------------------------------------------------------
+
+HOSTILE = [
+    "../../etc/passwd",
+    "a/b",
+    "a\\b",
+    "a\0b",
+    "a\nb",
+    "a:b",
+    "a b",
+    "%2F",
+    "%",
+    "*",
+    "{x}",
+    "é",
+    "\ud800",
+    "x" * 10_000,
+    ".",
+]
+
+
+@pytest.mark.parametrize("identifier", HOSTILE)
+def test_a_hostile_id_becomes_a_safe_part_of_a_key(identifier: str) -> None:
+    found = ordering_key(parsed(with_request_id(identifier)))
+    assert found.id
+    assert len(found.id) <= 200
+    assert found.id.isascii()
+    assert found.id.isprintable()
+    assert not set(found.id) & set("/\\:*{}? ")
+    assert shard_of(fact(with_request_id(identifier)).stream) in range(SHARDS)
+
+
+def test_a_usual_id_is_its_own_part_of_the_key() -> None:
+    assert fact(document()).stream == f"default:signature_request/{REQUEST_ID}"
+
+
+IDS = st.text(st.characters(), min_size=1, max_size=8) | st.text("/%:~.x", min_size=190, max_size=210)
+
+
+@LAW
+@given(st.lists(IDS, min_size=2, max_size=4, unique=True))
+def test_two_ids_are_two_streams_and_two_facts(identifiers: list[str]) -> None:
+    bodies = [json.loads(json.dumps(with_request_id(identifier))) for identifier in identifiers]
+    read = {body["signature_request"]["signature_request_id"] for body in bodies}
+    assert len({fact(body).stream for body in bodies}) == len(read)
+    assert len({fact(body).fingerprint for body in bodies}) == len(read)
+
+
+def test_an_id_cannot_pass_for_the_short_form_of_a_long_one() -> None:
+    long = ordering_key(parsed(with_request_id("x" * 1000)))
+    assert ordering_key(parsed(with_request_id(long.id))) != long
+
+
+@LAW
+@given(IDS)
+def test_a_related_signature_of_any_text_is_part_of_the_fact(related: str) -> None:
+    assert fact(document(related=related)).fingerprint != fact(document(related="s1")).fingerprint
+
+
+@LAW
+@given(VALUES, VALUES)
+def test_any_payload_has_an_identity(request: Any, signatures: Any) -> None:
+    for body in (
+        {"event": document(related=None)["event"], "signature_request": request, "transmission": request},
+        document(related=None, request={"signatures": signatures}),
+        document(related=None, request={"signatures": [{"signature_id": signatures}]}),
+    ):
+        found = fact(body)
+        assert (len(found.fingerprint), len(found.body_digest)) == (32, 32)
+
+
+@pytest.mark.parametrize("depth", range(900, 1000, 7))
+def test_what_can_be_parsed_can_be_identified(depth: int) -> None:
+    """A text nested so deeply that only the second look at it fails would wedge its shard for ever."""
+    text = json.dumps(document(related=None))[:-1] + ', "x": ' + "[" * depth + "]" * depth + "}"
+    with contextlib.suppress(BadCallback):
+        callback = parse_callback(text.encode())
+        assert identify("default", callback).fingerprint
+
+
+# --- file names -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("identifier", [REQUEST_ID, "a-b_C", "x" * 128])
+def test_letters_digits_dashes_and_underscores_may_become_a_file_name(identifier: str) -> None:
+    assert is_file_safe(identifier)
+
+
+@pytest.mark.parametrize(
+    "identifier", ["", ".", "..", "a.b", "a/b", "a\\b", "a\n", "a%2Fb", "é", "\u0661", "x" * 129, "~a"]
+)
+def test_nothing_else_may_become_a_file_name(identifier: str) -> None:
+    assert not is_file_safe(identifier)

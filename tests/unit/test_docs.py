@@ -1,0 +1,78 @@
+"""Documentation is a tested surface: what it lists is what the code knows."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from ops import processes
+from shared import keys
+from shared.core.reasons import DeathReason, Refusal
+from shared.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+def _variables() -> set[str]:
+    return {str(field.alias) for field in Settings.model_fields.values()}
+
+
+def _text(name: str) -> str:
+    return (ROOT / name).read_text("utf-8")
+
+
+@pytest.mark.parametrize("variable", sorted(_variables()))
+def test_every_setting_stands_in_the_environment_example_and_in_the_readme(variable: str) -> None:
+    assert re.search(rf"^(# )?{variable}=", _text("deploy/env.example"), re.MULTILINE)
+    assert f"`{variable}`" in _text("README.md")
+
+
+def test_the_environment_example_names_no_setting_that_does_not_exist() -> None:
+    listed = set(re.findall(r"^(?:# )?([A-Z_]+)=", _text("deploy/env.example"), re.MULTILINE))
+    assert listed == _variables()
+
+
+def test_the_environment_example_as_it_stands_gives_the_defaults() -> None:
+    lines = re.findall(r"^# ([A-Z_]+)=(.*)$", _text("deploy/env.example"), re.MULTILINE)
+    # What names a place or a secret is an example there; all else shows its default.
+    examples = {"DEEDBOX_SOURCES", "DEEDBOX_REDIS_URL", "DEEDBOX_DOCUMENTS_URL", "DEEDBOX_ACTIONS"}
+    shown = Settings.load({name: value for name, value in lines if name not in examples})
+    assert shown == Settings.load({})
+
+
+@pytest.mark.parametrize("reason", [*Refusal, *DeathReason])
+def test_every_reason_has_a_heading_in_the_runbook(reason: str) -> None:
+    assert f"### {reason}\n" in _text("deploy/runbook.md")
+
+
+def test_the_runbook_has_no_heading_for_a_reason_that_does_not_exist() -> None:
+    headings = set(re.findall(r"^### (\S+)$", _text("deploy/runbook.md"), re.MULTILINE))
+    assert headings == {str(reason) for reason in (*Refusal, *DeathReason)}
+
+
+def test_the_procfile_runs_what_up_runs() -> None:
+    lines = dict(line.split(": ", 1) for line in _text("Procfile").splitlines() if line and line[0] != "#")
+    lanes = {
+        words[words.index("--lane") + 1] for words in map(shlex.split, lines.values()) if "--lane" in words
+    }
+    table = processes.table(
+        Settings.load({"DEEDBOX_REDIS_URL": "redis://127.0.0.1:1"}),
+        processes.processes_per_lane([keys.SEQUENCER, "default", keys.DOCUMENTS]),
+    )
+    workers = {
+        name.removeprefix("worker-") for name in (program.name for program in table) if "worker-" in name
+    }
+    assert lanes == workers
+    assert {"web", "bridge", "sweeper"} <= set(lines)
+
+
+def test_every_key_constant_and_function_stands_in_the_table_of_the_keyspace() -> None:
+    table = keys.__doc__ or ""
+    for name in ("inbox", "queue", "order", "seen", "timeline", "event", "request", "document", "fetching"):
+        assert f"{name}:<" in table
+    constants = (keys.HELD, keys.DEAD, keys.COUNTERS, keys.REDRIVE, keys.LANES, keys.BRIDGE_LEASES)
+    for constant in constants:
+        assert constant.removeprefix(keys.PREFIX) in table

@@ -1,0 +1,85 @@
+"""What workers announce in Redis: the lanes, which actions each has, and since when.
+
+Sweepers and pages know lanes from here. An action that a deployment moved to another lane is found here too:
+the newest announcement counts, and what waits for the action in its old lane follows it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from shared import keys
+from shared.connections import translated
+from shared.scripting import SERVER_CLOCK, Scripts, text
+from workers.actions.registry import Registry
+
+LOOK_AT_MOST: Final = 1000
+"""Units of an old lane that one look moves: the rest follows at the next one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One announced lane."""
+
+    actions: tuple[str, ...]
+    seen_at: float
+    """Unix seconds of the last announcement."""
+
+
+def announce(redis: Redis, registry: Registry, now: float) -> None:
+    """Announce every lane of a registry. Raises RedisError."""
+    described = registry.describe()
+    for lane in registry.lanes:
+        actions = [row["name"] for row in described if row["lane"] == lane]
+        redis.hset(keys.LANES, lane, json.dumps({"actions": actions, "seen_at": round(now, 3)}))
+
+
+def announced(redis: Redis) -> dict[str, Lane]:
+    """Return the announced lanes by name. Raises Unavailable."""
+    try:
+        rows: Mapping[Any, Any] = redis.hgetall(keys.LANES)
+    except RedisError as error:
+        raise translated(error) from error
+    lanes = {}
+    for name, value in rows.items():
+        row = json.loads(value)
+        lanes[text(name)] = Lane(tuple(row.get("actions", ())), float(row.get("seen_at", 0)))
+    return lanes
+
+
+def moves(lanes: Mapping[str, Lane]) -> Iterator[tuple[str, str, str]]:
+    """Yield (action, old lane, new lane) for actions that an older announcement has elsewhere. Pure."""
+    newest: dict[str, str] = {}
+    for name, lane in sorted(lanes.items(), key=lambda item: item[1].seen_at):
+        newest |= dict.fromkeys(lane.actions, name)
+    for name, lane in lanes.items():
+        for action in lane.actions:
+            if newest[action] != name and lane.seen_at < lanes[newest[action]].seen_at:
+                yield action, name, newest[action]
+
+
+def follow_moves(scripts: Scripts, lanes: Mapping[str, Lane]) -> tuple[str, ...]:
+    """Move what waits for moved actions to their new lanes. Returns the lanes to ring. Raises Unavailable."""
+    ring = [
+        new
+        for action, old, new in moves(lanes)
+        for unit in _waiting(scripts.redis, old, action)
+        if scripts.call("move_unit", SERVER_CLOCK, unit, old, new)
+    ]
+    return tuple(dict.fromkeys(ring))
+
+
+def _waiting(redis: Redis, lane: str, action: str) -> list[bytes]:
+    try:
+        units: list[Any] = []
+        for part in ("ready", "waiting"):
+            units += redis.zrange(keys.lane(lane, part), 0, LOOK_AT_MOST - 1)
+    except RedisError as error:
+        raise translated(error) from error
+    return [unit for unit in units if unit.startswith(f"{action}|".encode())]
