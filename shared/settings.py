@@ -151,7 +151,7 @@ class Settings(BaseModel):
     @property
     def order_policy(self) -> OrderingPolicy:
         """The ordering rule's policy."""
-        return OrderingPolicy(hold_s=self.hold_s, settle_s=self.settle_s)
+        return OrderingPolicy(self.hold_s, self.settle_s, self.hold_max_s)
 
     @property
     def enabled_builtins(self) -> tuple[str, ...]:

@@ -126,9 +126,9 @@ class Sequencer:
     def commit(self, batch: Batch) -> tuple[str, ...]:
         """Decide about a batch and write the decision. Returns the lanes to ring."""
         streams, operations = self._identify(batch)
-        self._load(streams)
+        spooled_since = self._load(streams)
         for stream, work in streams.items():
-            operations.extend(self._decide(stream, work, batch.now))
+            operations.extend(self._decide(stream, work, batch.now, spooled_since))
         head: Operation = [SERVER_CLOCK, batch.shard, batch.token, len(batch.entries)]
         limits: Operation = [keys.ORDER_TTL_S, keys.EVENT_TTL_S, keys.TIMELINE_KEEP]
         flat = [operand for operation in operations for operand in operation]
@@ -162,9 +162,13 @@ class Sequencer:
             work.delivered.append(delivered)
         return streams, operations
 
-    def _load(self, streams: dict[str, StreamWork]) -> None:
-        """Read every stream's state and dedupe memory in one round trip, and digests of repeats in another."""
+    def _load(self, streams: dict[str, StreamWork]) -> float | None:
+        """Read every stream's state and dedupe memory in one round trip, and digests of repeats in another.
+
+        Returns since when some host's spool holds callbacks, if any does.
+        """
         pipeline = self._redis.pipeline(transaction=False)
+        pipeline.hvals(keys.SPOOLS)
         for stream, work in streams.items():
             pipeline.get(keys.order(stream))
             fingerprints = [each.fact.fingerprint for each in work.delivered]
@@ -174,6 +178,7 @@ class Sequencer:
             replies = iter(pipeline.execute())
         except RedisError as error:
             raise translated(error) from error
+        spooled_since = oldest_spooled(next(replies))
         repeats: list[tuple[StreamWork, str]] = []
         for work in streams.values():
             document = next(replies)
@@ -186,6 +191,7 @@ class Sequencer:
                 if score is not None
             ]
         self._load_digests(repeats)
+        return spooled_since
 
     def _load_digests(self, repeats: Sequence[tuple[StreamWork, str]]) -> None:
         if not repeats:
@@ -200,12 +206,14 @@ class Sequencer:
         for (work, fingerprint), digest in zip(repeats, digests, strict=True):
             work.known_digests[fingerprint] = digest.decode() if digest else ""
 
-    def _decide(self, stream: str, work: StreamWork, now: float) -> Iterable[Operation]:
+    def _decide(
+        self, stream: str, work: StreamWork, now: float, spooled_since: float | None
+    ) -> Iterable[Operation]:
         """Turn one stream's decision into the operations of the commit."""
         fresh, refused = self._split_by_age(work)
         arrivals = [(each.arrival, each.stored.arrived_at) for each in fresh]
         if work.ordered:
-            decision = step(work.state, arrivals, now, self._policy.order, work.known_digests)
+            decision = step(work.state, arrivals, now, self._policy.order, work.known_digests, spooled_since)
             state = json.dumps(decision.state.dump(), separators=(",", ":"))
         else:
             decision = pass_through(arrivals, work.known_digests)
@@ -250,6 +258,15 @@ class Sequencer:
             yield ["C", str(Outcome.LATE if released.late else Outcome.RELEASED), 1]
         if decision.given_up:
             yield ["C", "given_up", len(decision.given_up)]
+
+
+def oldest_spooled(watermarks: Iterable[bytes]) -> float | None:
+    """Return the time of receipt (unix seconds) of the oldest callback that any ingress host has in its spool.
+
+    A host that vanished with its spool holds nothing up for long: ``hold_max_s`` bounds every hold.
+    """
+    oldest = [json.loads(mark).get("oldest_received_at") for mark in watermarks]
+    return min((at for at in oldest if at is not None), default=None)
 
 
 def _delivered(envelope: Envelope, appended_at: float) -> Delivered:

@@ -17,6 +17,9 @@ from typing import Any, Final, NamedTuple, Self
 
 DAY_S: Final = 86_400
 
+SPOOL_LOOK_S: Final = 1.0
+"""How often (seconds) a key looks whether the spool that its held events wait for is empty."""
+
 PROOF_HORIZON_S: Final = 4 * DAY_S
 """A predecessor older than this (seconds) cannot still arrive: the vendor's retries end after 30 h or 3 days."""
 
@@ -75,6 +78,8 @@ class OrderingPolicy:
 
     hold_s: float = 30.0
     settle_s: float = 0.0
+    hold_max_s: float = 600.0
+    """Bound of the hold while an ingress host still spools callbacks that were received before the event."""
 
     @property
     def expiry_s(self) -> float:
@@ -195,12 +200,15 @@ def step(
     now: float,
     policy: OrderingPolicy,
     seen: Collection[str] = (),
+    spooled_since: float | None = None,
 ) -> Decision:
     """Advance one ordering key.
 
     ``arrivals``: events with the time of their append to the inbox, in arrival order.
     ``seen``: those fingerprints among the arrivals that earlier steps were given (the dedupe memory); this
     step's own arrivals and the held ones need not be in it.
+    ``spooled_since``: time of receipt of the oldest callback in any host's spool. An event that came after it may
+    be waiting for just that callback, so its hold goes on, up to ``hold_max_s``.
     """
     known = set(seen) | {held.arrival.fingerprint for held in state.held}
     duplicates: list[Arrival] = []
@@ -224,7 +232,7 @@ def step(
     while held:
         first = held[0]
         missing = _missing(first.arrival, satisfied, wildcards)
-        if now < _ready_at(held, missing, policy):
+        if now < _ready_at(held, missing, policy, spooled_since):
             break
         if missing:
             given_up.extend(missing)
@@ -232,7 +240,13 @@ def step(
         release.append(Released(first.arrival, late=False, since=first.since))
         greatest = first.arrival.position
         del held[0]
-    wake_at = _ready_at(held, _missing(held[0].arrival, satisfied, wildcards), policy) if held else None
+    wake_at = None
+    if held:
+        missing = _missing(held[0].arrival, satisfied, wildcards)
+        wake_at = _ready_at(held, missing, policy, spooled_since)
+        if spooled_since is not None:
+            # The spool may be drained before that: look again when the hold would have ended without it.
+            wake_at = min(wake_at, max(_ready_at(held, missing, policy, None), now + SPOOL_LOOK_S))
     after = replace(
         state, held=tuple(held), greatest=greatest, satisfied=frozenset(satisfied), wildcards=wildcards
     )
@@ -277,10 +291,17 @@ def _missing(arrival: Arrival, satisfied: Collection[str], wildcards: Mapping[st
     return missing
 
 
-def _ready_at(held: Sequence[Held], missing: Sequence[Proof], policy: OrderingPolicy) -> float:
+def _ready_at(
+    held: Sequence[Held], missing: Sequence[Proof], policy: OrderingPolicy, spooled_since: float | None
+) -> float:
     """Tell when the smallest held event becomes ready if nothing arrives."""
-    expires = min(item.since for item in held) + policy.expiry_s
+    expires = min(_expires(item, policy, spooled_since) for item in held)
     return expires if missing else min(held[0].since + policy.settle_s, expires)
+
+
+def _expires(item: Held, policy: OrderingPolicy, spooled_since: float | None) -> float:
+    waits_for_spool = spooled_since is not None and spooled_since < item.since
+    return item.since + (max(policy.expiry_s, policy.hold_max_s) if waits_for_spool else policy.expiry_s)
 
 
 def arrival_of(
