@@ -1,11 +1,13 @@
-"""``python -m ingress``: the web process."""
+"""``python -m ingress``: the web process; with ``drain`` or ``spool``, a command about its spool."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-from ingress.server import main
+from ingress import drain_command, server
 
 if __name__ == "__main__":
-    sys.exit(main(os.environ))
+    if len(sys.argv) > 1:
+        sys.exit(drain_command.main(os.environ, sys.argv[1:]))
+    sys.exit(server.main(os.environ))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Final
@@ -14,18 +15,22 @@ from typing import Final
 from flask import Blueprint, Flask, Response, jsonify, request
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
-from ingress.health import Broker, Readiness
-from ingress.publisher import Publisher
+from ingress.background import Link
+from ingress.handover import Handover, NotStored
+from ingress.health import Readiness
+from ingress.publisher import SPREAD, Publisher
 from ingress.tracing import trace_id_of
 from ingress.webhook import ACK, STATUS, Accepted, LadderPolicy, Received, Refused, judge
 from shared import logs
 from shared.connections import broker_url
-from shared.core.errors import Unavailable
 from shared.core.reasons import Refusal
 from shared.settings import Settings, Source
 
 RETRY_AFTER_S: Final = 30
 """Told to a sender whom we could not serve. Dropbox Sign has its own schedule (first retry after 5 min)."""
+
+EXTENSION: Final = "deedbox"
+"""Where ``app.extensions`` has the Handover of an application."""
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 """All of them reach the view: a 405 of Flask's own would be answered by the host application's handlers."""
@@ -37,6 +42,8 @@ class Outcome(StrEnum):
     """What ``event.received`` reports."""
 
     ACCEPTED = "accepted"
+    SPOOLED = "spooled"
+    """Acknowledged from the spool; the broker gets it later."""
     REFUSED = "refused"
 
 
@@ -51,18 +58,21 @@ def policy_of(settings: Settings, sources: Mapping[str, Source]) -> LadderPolicy
 
 def create_blueprint(
     settings: Settings,
-    publisher: Broker,
+    publisher: Link,
     sources: Mapping[str, Source],
     clock: Callable[[], float] = time.time,
 ) -> Blueprint:
     """Return the routes of ingress, for ``app.register_blueprint``.
 
-    They bring their own error answers and limits, and change nothing of the application they are mounted in.
-    ``clock`` returns unix seconds.
+    They bring their own error answers and limits, and change nothing of the application they are mounted in but
+    an entry in its ``extensions``. The spool is emptied from the first callback on, or from
+    ``app.extensions["deedbox"].start()``; ``.close()`` ends that. ``clock`` returns unix seconds.
     """
     blueprint = Blueprint("deedbox", __name__)
-    receiver = _Receiver(policy_of(settings, sources), publisher, clock)
-    readiness = Readiness(publisher)
+    handover = Handover(settings, publisher)
+    blueprint.record_once(lambda state: state.app.extensions.setdefault(EXTENSION, handover))
+    receiver = _Receiver(policy_of(settings, sources), handover, clock)
+    readiness = Readiness(publisher, handover)
 
     def callbacks(source: str = "default") -> Response:
         return receiver.answer(source)
@@ -71,10 +81,12 @@ def create_blueprint(
         return jsonify(status="ok")
 
     def readyz() -> Response:
-        trouble = readiness.trouble()
-        if trouble is None:
-            return jsonify(status="ready")
-        return _error(Refusal.BROKER_UNAVAILABLE, trouble)
+        health = readiness.health()
+        if health.refusal is not None:
+            return _error(health.refusal, health.text or "")
+        return (
+            jsonify(status="ready") if health.text is None else jsonify(status="ready", warning=health.text)
+        )
 
     for rule in ("/callbacks", "/callbacks/<source>"):
         blueprint.add_url_rule(
@@ -85,13 +97,14 @@ def create_blueprint(
     return blueprint
 
 
-def create_app(settings: Settings, publisher: Broker | None = None) -> Flask:
+def create_app(settings: Settings, publisher: Link | None = None) -> Flask:
     """Return the web process's application. Opens no connection.
 
     Raises SettingsError if a key ring or the broker's address is missing.
     """
     sources = settings.sources()
-    broker = publisher or Publisher(broker_url(settings), limit=settings.web_threads)
+    # Draining the spool publishes beside the requests.
+    broker = publisher or Publisher(broker_url(settings), limit=settings.web_threads + SPREAD)
     app = Flask("ingress", static_folder=None)
     app.register_blueprint(create_blueprint(settings, broker, sources))
     app.register_error_handler(HTTPException, _http_error)
@@ -99,19 +112,27 @@ def create_app(settings: Settings, publisher: Broker | None = None) -> Flask:
     return app
 
 
-class _Receiver:
-    """Reads a request, asks the ladder, publishes, answers, and writes one line about it."""
+@dataclass(frozen=True, slots=True)
+class _Spooled:
+    """An accepted callback that the broker does not have yet, and why."""
 
-    def __init__(self, policy: LadderPolicy, publisher: Broker, clock: Callable[[], float]) -> None:
+    accepted: Accepted
+    cause: str | None
+
+
+class _Receiver:
+    """Reads a request, asks the ladder, hands over, answers, and writes one line about it."""
+
+    def __init__(self, policy: LadderPolicy, handover: Handover, clock: Callable[[], float]) -> None:
         self._policy = policy
-        self._publisher = publisher
+        self._handover = handover
         self._clock = clock
 
     def answer(self, source: str) -> Response:
         started = time.monotonic()
         trace_id = trace_id_of(request.headers.get("traceparent"))
         received_at = self._clock()
-        verdict: Accepted | Refused
+        verdict: Accepted | _Spooled | Refused
         try:
             verdict = self._decide(source, received_at, trace_id)
         except Exception as error:  # noqa: BLE001 - not left to a handler: a host application may have its own
@@ -124,7 +145,7 @@ class _Receiver:
             return _error(verdict.reason, verdict.detail)
         return Response(ACK, mimetype="text/plain")
 
-    def _decide(self, source: str, received_at: float, trace_id: str) -> Accepted | Refused:
+    def _decide(self, source: str, received_at: float, trace_id: str) -> Accepted | _Spooled | Refused:
         try:
             body = self._body()
         except ClientDisconnected:
@@ -142,16 +163,16 @@ class _Receiver:
         if isinstance(verdict, Refused):
             return verdict
         try:
-            self._publisher.publish(verdict.envelope(received_at, trace_id))
-        except Unavailable as error:
+            stored = self._handover.store(verdict.envelope(received_at, trace_id))
+        except NotStored as error:
             return Refused(
-                Refusal.BROKER_UNAVAILABLE,
-                "the broker did not take the callback; send it again later",
-                cause=str(error),
+                error.reason,
+                error.detail,
+                cause=error.cause,
                 event_type=verdict.event_type,
                 body_signature=verdict.body_signature,
             )
-        return verdict
+        return _Spooled(verdict, stored.cause) if stored.spooled else verdict
 
     def _body(self) -> bytes | None:
         """Read the body, chunked or not, up to the limit; None for a larger one.
@@ -165,7 +186,10 @@ class _Receiver:
         except RequestEntityTooLarge:
             return None
 
-    def _report(self, source: str, verdict: Accepted | Refused, trace_id: str, started: float) -> None:
+    def _report(
+        self, source: str, found: Accepted | _Spooled | Refused, trace_id: str, started: float
+    ) -> None:
+        verdict = found.accepted if isinstance(found, _Spooled) else found
         facts: dict[str, object] = {
             # A name that is not ours is the sender's text: it stays out of the log.
             "source": source if source in self._policy.key_rings else None,
@@ -174,8 +198,11 @@ class _Receiver:
             "trace_id": trace_id,
             "took_ms": round((time.monotonic() - started) * 1000, 2),
         }
+        if isinstance(found, _Spooled):
+            facts["cause"] = found.cause
         if isinstance(verdict, Accepted):
-            _log.info("event.received", outcome=str(Outcome.ACCEPTED), status=int(HTTPStatus.OK), **facts)
+            outcome = Outcome.SPOOLED if isinstance(found, _Spooled) else Outcome.ACCEPTED
+            _log.info("event.received", outcome=str(outcome), status=int(HTTPStatus.OK), **facts)
             return
         if verdict.cause is not None:
             facts["cause"] = verdict.cause
@@ -198,7 +225,7 @@ def _error(reason: Refusal, detail: str) -> Response:
     response.status_code = STATUS[reason]
     if reason is Refusal.METHOD_NOT_ALLOWED:
         response.headers["Allow"] = "POST"
-    if reason is Refusal.BROKER_UNAVAILABLE:
+    if response.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return response
 

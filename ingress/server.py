@@ -15,7 +15,8 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
-from ingress.app import create_app
+from ingress.app import EXTENSION, create_app
+from ingress.handover import Handover
 from shared import logs, topology
 from shared.connections import broker_url
 from shared.core.errors import SettingsError
@@ -61,7 +62,7 @@ def options(settings: Settings) -> dict[str, Any]:
         "threads": settings.web_threads,
         "backlog": 2048,
         "timeout": 30,
-        # The slowest publish takes 2 s.
+        # The slowest publish takes 2 s, and so does the last look at the spool.
         "graceful_timeout": 10,
         # Longer than a proxy keeps its connections, or the proxy reuses one that we are closing.
         "keepalive": 75,
@@ -77,6 +78,8 @@ def options(settings: Settings) -> dict[str, Any]:
         # One path per user by default: a second gunicorn would take it over.
         "control_socket_disable": True,
         "when_ready": _when_ready,
+        "post_worker_init": _start_handover,
+        "worker_exit": _close_handover,
     }
     if _SHM.is_dir():
         # A heartbeat file on a disk that stalls would have the worker killed.
@@ -86,6 +89,25 @@ def options(settings: Settings) -> dict[str, Any]:
 
 def _when_ready(arbiter: Any) -> None:
     _log.info("server.listening", addresses=[str(listener) for listener in arbiter.LISTENERS])
+
+
+def _start_handover(worker: Any) -> None:
+    """Empty the spool from the start: what was left behind must not wait for the first callback."""
+    handover = _handover(worker)
+    if handover is not None:
+        handover.start()
+
+
+def _close_handover(_server: Any, worker: Any) -> None:
+    handover = _handover(worker)
+    if handover is not None:
+        handover.close()
+
+
+def _handover(worker: Any) -> Handover | None:
+    """Return the worker's; None if it failed to boot, or serves an application that only contains ours."""
+    found = getattr(getattr(worker, "wsgi", None), "extensions", {}).get(EXTENSION)
+    return found if isinstance(found, Handover) else None
 
 
 class _Server(BaseApplication):  # type: ignore[misc]

@@ -36,6 +36,8 @@ STATUS: Final[Mapping[Refusal, HTTPStatus]] = {
     Refusal.BAD_EVENT_HASH: HTTPStatus.UNAUTHORIZED,
     Refusal.BAD_BODY_SIGNATURE: HTTPStatus.UNAUTHORIZED,
     Refusal.BROKER_UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
+    Refusal.SPOOL_FULL: HTTPStatus.SERVICE_UNAVAILABLE,
+    Refusal.SPOOL_UNWRITABLE: HTTPStatus.SERVICE_UNAVAILABLE,
     Refusal.INTERNAL_ERROR: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 """The answer's status for every reason, in one table."""

@@ -35,6 +35,9 @@ FAST_CALL_S: Final = 0.001
 COMMIT_EVERY_S: Final = 0.02
 """A crash repeats at most the calls of this span (and the one that runs)."""
 
+START_WITHIN_S: Final = LEASE_S / 2
+"""How long after its claim an entry may still be started: well within its lease, by this process's clock."""
+
 RENEW_EVERY_S: Final = LEASE_S / 4
 OVERTIME_S: Final = 10.0
 """How long after an action's timeout its lease is still renewed: time for the timeout to unwind the call."""
@@ -66,6 +69,7 @@ class LaneRunner:
 
     def drain_one(self, drainer: str) -> bool:
         """Claim a batch of entries, call their actions, commit. Returns whether there was one."""
+        asked_at = time.monotonic()
         reply = self._scripts.call(
             "claim_entries", SERVER_CLOCK, self._lane, drainer, LEASE_S, LINGER_S + 1, self._size, BATCH_BYTES
         )
@@ -76,13 +80,13 @@ class LaneRunner:
         if ring:
             # Before the calls, not after: whatever else is ready must not wait for them (isolation).
             self._ring(self._lane)
-        self._run(Batch(_claims(self._lane, units)))
+        self._run(Batch(_claims(self._lane, units)), asked_at + START_WITHIN_S)
         return True
 
-    def _run(self, batch: Batch) -> None:
+    def _run(self, batch: Batch, start_until: float) -> None:
         calls, spent_s, committed_at = 0, 0.0, time.monotonic()
         with self._attendant.attending(batch):
-            while (claim := batch.take()) is not None:
+            while (claim := _next(batch, start_until)) is not None:
                 started = time.monotonic()
                 batch.finish(claim, self._outcome(claim))
                 ended = time.monotonic()
@@ -190,6 +194,13 @@ def next_size(size: int, calls: int, spent_s: float) -> int:
     if calls and spent_s / calls > FAST_CALL_S:
         return 1
     return min(BATCH_MAX, size * 2) if calls >= size else max(1, size // 2)
+
+
+def _next(batch: Batch, start_until: float) -> Claim | None:
+    """Start the next entry, unless this process was paused: its leases may be lost, the entries done by others."""
+    if time.monotonic() > start_until:
+        batch.give_back()
+    return batch.take()
 
 
 def _claims(lane: str, units: Sequence[Sequence[Any]]) -> list[Claim]:

@@ -34,6 +34,13 @@ def register(app: typer.Typer) -> None:
     )(worker)
     app.command(rich_help_panel=PANEL)(bridge)
     app.command(rich_help_panel=PANEL)(sweeper)
+    spool = typer.Typer(
+        no_args_is_help=True,
+        help="Callbacks that ingress kept on this host's disk while the broker was away.",
+    )
+    spool.command("status")(spool_status)
+    spool.command("drain")(spool_drain)
+    app.add_typer(spool, name="spool", rich_help_panel="Repair")
 
 
 def up() -> None:
@@ -140,11 +147,28 @@ def sweeper() -> None:
     _become("sweeper")
 
 
-def _become(*arguments: str) -> NoReturn:
-    """Replace this process by the worker process, so that signals and the pid are the worker's."""
+def spool_status(
+    *, json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
+) -> None:
+    """Show how much waits on this host's disk, and since when."""
+    _become("spool", *(["--json"] if json else []), module="ingress")
+
+
+def spool_drain(
+    *, json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
+) -> None:
+    """Publish what waits on this host's disk, oldest first, without the web process.
+
+    Web processes do this by themselves; the command is for a host whose web process is gone. Safe beside them.
+    """
+    _become("drain", *(["--json"] if json else []), module="ingress")
+
+
+def _become(*arguments: str, module: str = "workers") -> NoReturn:
+    """Replace this process by the one that does it, so that signals and the pid are its own."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "workers", *arguments])  # noqa: S606 - no shell on purpose
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - no shell on purpose
 
 
 def _run_several(lane: str, count: int) -> int:

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from shared.core.ordering import OrderingPolicy
 from tests.properties.oracle import Event, Reference, in_order
 from tests.properties.player import Player, stored
-from tests.properties.traffic import Delivery, any_events, seconds, stories
+from tests.properties.traffic import PHASES, Delivery, any_events, seconds, stories
 
 
 class Sequence(RuleBasedStateMachine):
@@ -67,4 +67,6 @@ class Sequence(RuleBasedStateMachine):
 
 
 SequenceTest = Sequence.TestCase
-SequenceTest.settings = settings(derandomize=True, max_examples=120, stateful_step_count=30, deadline=None)
+SequenceTest.settings = settings(
+    derandomize=True, max_examples=80, stateful_step_count=25, deadline=None, phases=PHASES
+)

@@ -46,7 +46,13 @@ def serving(redis_url: str, folder: Path) -> Iterator[Web]:
     with log.open("wb") as stream:
         process = subprocess.Popen(
             [sys.executable, "-m", "ingress"],
-            env=environment(DEEDBOX_REDIS_URL=redis_url, PORT=str(port), DEEDBOX_BODY_MAX_BYTES="65536"),
+            env=environment(
+                DEEDBOX_REDIS_URL=redis_url,
+                PORT=str(port),
+                DEEDBOX_BODY_MAX_BYTES="65536",
+                DEEDBOX_DATA_DIR=str(folder / "var"),
+                DEEDBOX_SPOOL="off",
+            ),
             stderr=stream,
         )
     try:
@@ -142,7 +148,7 @@ def test_an_announced_large_body_is_refused_unread(web: Web) -> None:
         assert read_answer(link)[0] == 413
 
 
-def test_a_frozen_broker_means_503_in_time(web: Web, redis_broker: Server) -> None:
+def test_a_frozen_broker_means_503_in_time_without_a_spool(web: Web, redis_broker: Server) -> None:
     body = multipart(callback())
     with connect(web.port) as link:
         link.sendall(head(len(body)) + body)

@@ -24,7 +24,7 @@ from shared.core.attempts import (
 from shared.core.errors import Undecodable
 from shared.core.reasons import DeathReason
 
-LAW = settings(derandomize=True, max_examples=150, deadline=None)
+LAW = settings(derandomize=True, max_examples=80, deadline=None)
 NOW = 1_700_000_000.0
 FINGERPRINT = "0123456789abcdef" * 2
 ENTRY = Entry(FINGERPRINT, enqueued_at=NOW)

@@ -12,7 +12,7 @@ from shared.core.callback import EVENT_TIME_MAX, TYPE_MAX_CHARS, Callback, parse
 from shared.core.errors import BadCallback
 from tests.unit.core.wire import document, parsed
 
-LAW = settings(derandomize=True, max_examples=200, deadline=None)
+LAW = settings(derandomize=True, max_examples=120, deadline=None)
 
 
 def text(event: str, more: str = "") -> bytes:

@@ -26,7 +26,7 @@ from shared.core.envelope import (
 from shared.core.errors import Undecodable
 from shared.core.signature import BodySignature
 
-LAW = settings(derandomize=True, max_examples=150, deadline=None)
+LAW = settings(derandomize=True, max_examples=80, deadline=None)
 
 BODIES = st.binary(max_size=80)
 TEXTS = st.text(st.characters(), min_size=1, max_size=12)

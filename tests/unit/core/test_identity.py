@@ -23,7 +23,7 @@ from shared.core.identity import (
 )
 from tests.unit.core.wire import REQUEST_ID, Document, document, fact, parsed, signer
 
-LAW = settings(derandomize=True, max_examples=150, deadline=None)
+LAW = settings(derandomize=True, max_examples=80, deadline=None)
 
 FAX: Document = {
     "event": {"event_type": "fax_received", "event_time": "1738001529", "event_hash": "0" * 64},

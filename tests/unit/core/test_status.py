@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shared.core.status import STATES, advance, state_of
 from tests.unit.core.wire import document, signer
 
-LAW = settings(derandomize=True, max_examples=150, deadline=None)
+LAW = settings(derandomize=True, max_examples=80, deadline=None)
 P = "signature_request_"
 T = 1_700_000_000
 

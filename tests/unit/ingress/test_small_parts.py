@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingress.handover import Handover
 from ingress.health import FRESH_S, Readiness
 from ingress.publisher import cause
 from ingress.server import options
 from ingress.tracing import trace_id_of
 from shared import topology
 from shared.core.errors import SettingsError
+from shared.core.reasons import Refusal
 from tests.unit.ingress.wire import RememberingBroker, settings
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -53,12 +55,12 @@ def test_a_trace_id_is_always_32_hexadecimal_characters(header: str) -> None:
 
 def test_readiness_asks_the_broker_once_a_second_however_many_ask() -> None:
     broker, now = RememberingBroker(), [0.0]
-    readiness = Readiness(broker, lambda: now[0])
-    assert readiness.trouble() is None
+    readiness = Readiness(broker, Handover(settings(), broker), lambda: now[0])
+    assert readiness.health().refusal is None
     broker.down = True
-    assert readiness.trouble() is None
+    assert readiness.health().refusal is None
     now[0] += FRESH_S
-    assert readiness.trouble() is not None
+    assert readiness.health().refusal is Refusal.BROKER_UNAVAILABLE
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,9 +46,15 @@ MULTIPART = f"multipart/form-data; boundary={BOUNDARY}"
 
 
 def settings(**env: str) -> Settings:
-    """Return settings as from the environment, with the published test key."""
+    """Return settings as from the environment, with the published test key and without a spool."""
     return Settings.load(
-        {"DEEDBOX_API_KEYS": KEY, "DEEDBOX_REDIS_URL": "redis://:s3cret-word@127.0.0.1:1/0", **env}
+        {
+            "DEEDBOX_API_KEYS": KEY,
+            "DEEDBOX_REDIS_URL": "redis://:s3cret-word@127.0.0.1:1/0",
+            "DEEDBOX_SPOOL": "off",
+            "DEEDBOX_DATA_DIR": "/nonexistent/deedbox",
+            **env,
+        }
     )
 
 
@@ -63,6 +70,11 @@ class RememberingBroker:
         """Remember the envelope."""
         self.ping()
         self.published.append(envelope)
+
+    def publish_many(self, envelopes: Sequence[Envelope]) -> None:
+        """Remember them all."""
+        self.ping()
+        self.published.extend(envelopes)
 
     def ping(self) -> None:
         """Raise if told to."""

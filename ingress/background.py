@@ -1,0 +1,155 @@
+"""What a web process does beside its requests: empties the spool, and tells Redis about it.
+
+Two threads, because Redis may be silent while the broker is well. Any process of a host empties the spool, also of
+what dead processes left behind.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, Protocol
+
+from ingress.circuit import Circuit
+from ingress.drain import Drained, Drainer, Sink
+from ingress.health import Broker
+from ingress.spool import SEGMENT_AGE_S, Spool
+from ingress.spool_dir import SpoolDir
+from ingress.watermark import Reporter
+from shared import logs
+from shared.core.errors import Unavailable
+from shared.settings import Settings
+
+DRAIN_EVERY_S: Final = 0.5
+DRAIN_AGAIN_S: Final = 2.0
+"""After trouble."""
+
+SLICE_S: Final = 5.0
+"""Longest drain in one go; then the thread looks at everything else again."""
+
+REPORT_EVERY_S: Final = 1.0
+REPORT_AGAIN_S: Final = 5.0
+"""After Redis did not answer."""
+
+_log = logs.get("spool")
+
+
+class Link(Broker, Sink, Protocol):
+    """The broker as a web process needs it: publish, ping, and many at once."""
+
+
+class Background:
+    """The threads of one process. They start with ``start``: a thread does not survive a fork."""
+
+    def __init__(
+        self, settings: Settings, broker: Link, circuit: Circuit, folder: SpoolDir, spool: Spool | None
+    ) -> None:
+        """``spool``: where this process writes, if it does."""
+        self._broker = broker
+        self._circuit = circuit
+        self._folder = folder
+        self._spool = spool
+        self._drainer = Drainer(folder, broker)
+        self._reporter = Reporter(settings, folder)
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._threads: dict[str, threading.Thread] = {}
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether ``close`` was called."""
+        return self._stopped.is_set()
+
+    def start(self) -> None:
+        """Start the threads that do not run; costs nothing if all do, or if there was never a spool."""
+        if self._threads and all(thread.is_alive() for thread in self._threads.values()):
+            return
+        if self._spool is None and not self._folder.exists():
+            return
+        loops: dict[str, Callable[[], None]] = {
+            "deedbox-drain": self._drain_for_ever,
+            "deedbox-report": self._report,
+        }
+        with self._lock:
+            for name, loop in loops.items():
+                running = self._threads.get(name)
+                if not self._stopped.is_set() and not (running and running.is_alive()):
+                    self._threads[name] = threading.Thread(target=loop, name=name, daemon=True)
+                    self._threads[name].start()
+
+    def close(self, patience_s: float) -> None:
+        """Stop, and drain what can be drained in so many seconds; the rest is for other processes."""
+        self._stopped.set()
+        until = time.monotonic() + patience_s
+        if self._spool is not None:
+            self._spool.close(patience_s / 2)
+        for thread in self._threads.values():
+            thread.join(max(0.0, until - time.monotonic()))
+        if (
+            self._threads
+            and self._circuit.is_closed
+            and not any(t.is_alive() for t in self._threads.values())
+        ):
+            self._drainer.drain(until)
+            with suppress(Unavailable, OSError):
+                self._reporter.report(at_once=True)
+
+    def drain_once(self) -> float:
+        """Drain, if the broker is well or it is time to see whether it is. Returns how long to wait then (s)."""
+        if self._spool is not None:
+            self._spool.seal(older_than_s=SEGMENT_AGE_S)
+        probing = self._circuit.claim_probe()
+        if not self._circuit.is_closed and not (probing and self._answers()):
+            return DRAIN_EVERY_S
+        if self._spool is not None:
+            self._spool.seal()
+        found = self._drainer.drain(time.monotonic() + SLICE_S, probe=probing)
+        if probing:
+            # A broker that answers and that has nothing to take counts as well.
+            self._circuit.probe_ended(well=found.trouble is None or found.published > 0)
+        with suppress(OSError):
+            self._folder.tidy()
+        return self._told(found)
+
+    def _answers(self) -> bool:
+        """Ask the broker before a probe: a ping that fails costs one wait, a publish that fails costs three."""
+        try:
+            self._broker.ping()
+        except Unavailable:
+            self._circuit.probe_ended(well=False)
+            return False
+        return True
+
+    def _told(self, found: Drained) -> float:
+        if found.published or found.set_aside:
+            facts = {"callbacks": found.published, "set_aside": found.set_aside, "segments": found.segments}
+            _log.info("spool.drained", **facts)
+        if found.trouble or found.unreadable:
+            _log.warning("spool.not_drained", cause=found.trouble, unreadable=found.unreadable)
+            return DRAIN_AGAIN_S
+        return DRAIN_EVERY_S
+
+    def _drain_for_ever(self) -> None:
+        wait_s = DRAIN_EVERY_S
+        while not self._stopped.wait(wait_s):
+            try:
+                wait_s = self.drain_once()
+            except Exception as error:  # noqa: BLE001 - nothing else empties the spool and closes the breaker
+                _failed(error)
+
+    def _report(self) -> None:
+        wait_s = REPORT_EVERY_S
+        while not self._stopped.wait(wait_s):
+            wait_s = REPORT_EVERY_S
+            try:
+                self._reporter.report()
+            except (Unavailable, OSError):
+                wait_s = REPORT_AGAIN_S
+            except Exception as error:  # noqa: BLE001 - the thread must not end
+                _failed(error)
+
+
+def _failed(error: Exception) -> None:
+    _log.error("spool.failed", exception=type(error).__name__, frames=logs.frames(error.__traceback__))

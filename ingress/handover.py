@@ -1,0 +1,178 @@
+"""Where an accepted callback goes: to the broker, or while that is down, into the spool."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+from ingress.background import Background, Link
+from ingress.circuit import Circuit
+from ingress.forks import call_in_children
+from ingress.publisher import RefusedForCause
+from ingress.spool import NotSpooled, Spool
+from ingress.spool_dir import SpoolDir
+from shared.core.envelope import Envelope
+from shared.core.errors import Unavailable
+from shared.core.reasons import Refusal
+from shared.settings import Settings
+
+PATIENCE_S: Final = 1.8
+"""For broker and spool together: 2 s are promised."""
+
+SPOOL_MIN_S: Final = 0.4
+"""The spool gets at least this much, however long the broker took."""
+
+HEDGE_S: Final = 0.1
+"""So long a request waits for the broker. The publish goes on; a repeat from the spool is absorbed downstream."""
+
+BREAKER_OPEN: Final = "the circuit breaker is open"
+NO_ANSWER: Final = "the broker has not answered yet"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A callback that is durable somewhere."""
+
+    spooled: bool
+    cause: str | None = None
+    """Why it went to the spool."""
+
+
+class NotStored(Exception):
+    """A callback that is durable nowhere that we know of."""
+
+    def __init__(self, reason: Refusal, detail: str, cause: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+        self.cause = cause
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """A publish that ended, or is under way."""
+
+    ended: str | None
+    """Why the broker does not have it; None: it has, or that is not known yet."""
+    running: Future[str | None] | None = None
+
+    def cause(self, patience_s: float) -> str | None:
+        """Return why the broker does not have it, None if it has; waits so long for that. Raises publish's bugs."""
+        if self.running is None:
+            return self.ended
+        try:
+            return self.running.result(patience_s)
+        except TimeoutError:
+            # Where it has not begun: its threads are all waiting for the broker, and it need not join them.
+            self.running.cancel()
+            return NO_ANSWER
+        except CancelledError:
+            return NO_ANSWER
+
+
+class Handover:
+    """Publishes or spools; safe for threads.
+
+    With DEEDBOX_SPOOL=off it only publishes, and drains what was spooled before.
+    """
+
+    def __init__(
+        self, settings: Settings, broker: Link, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._settings = settings
+        self._broker = broker
+        self._monotonic = monotonic
+        self._folder = SpoolDir(settings.data_dir)
+        self._spool = Spool(self._folder, settings.spool_max_bytes) if settings.spool == "on" else None
+        self._start_anew()
+        call_in_children(self._start_anew)
+
+    def _start_anew(self) -> None:
+        """Begin, here and in a forked child: locks may have been held at the fork, threads are not inherited."""
+        self._circuit = Circuit(self._monotonic)
+        self._publishers = ThreadPoolExecutor(self._settings.web_threads, "deedbox-publish")
+        self._background = Background(self._settings, self._broker, self._circuit, self._folder, self._spool)
+
+    def start(self) -> None:
+        """Begin to empty the spool, in the process that serves; also of what dead processes left behind."""
+        self._background.start()
+
+    def close(self, patience_s: float = 2.0) -> None:
+        """Drain what can be drained in so many seconds, and let go of the rest; for the end of a process."""
+        self._background.close(patience_s)
+        self._publishers.shutdown(wait=False)
+
+    def store(self, envelope: Envelope) -> Stored:
+        """Make a callback durable. Raises NotStored within 2 s."""
+        self.start()
+        if self._spool is None:
+            return self._publish_only(envelope)
+        until = self._monotonic() + PATIENCE_S
+        attempt = self._attempt(envelope)
+        cause = attempt.cause(HEDGE_S)
+        if cause is None:
+            return Stored(spooled=False)
+        try:
+            self._spool.append(envelope, max(SPOOL_MIN_S, until - self._monotonic()))
+        except NotSpooled as error:
+            # A slow broker is still better than none.
+            cause = attempt.cause(max(0.0, until - self._monotonic()))
+            if cause is None:
+                return Stored(spooled=False)
+            detail = f"neither the broker nor the spool took the callback ({error}); send it again later"
+            raise NotStored(error.reason, detail, cause) from None
+        return Stored(spooled=True, cause=cause)
+
+    @property
+    def has_spool(self) -> bool:
+        """Whether callbacks go to a spool while the broker is down."""
+        return self._spool is not None
+
+    def spool_trouble(self) -> tuple[Refusal, str] | None:
+        """Return why the spool would not take a callback now, or None."""
+        trouble = self._spool.trouble() if self._spool else None
+        return (trouble.reason, str(trouble)) if trouble else None
+
+    def _publish_only(self, envelope: Envelope) -> Stored:
+        try:
+            self._broker.publish(envelope)
+        except Unavailable as error:
+            detail = "the broker did not take the callback; send it again later"
+            raise NotStored(Refusal.BROKER_UNAVAILABLE, detail, str(error)) from None
+        return Stored(spooled=False)
+
+    def _attempt(self, envelope: Envelope) -> _Attempt:
+        """Begin to publish, unless the breaker says not to.
+
+        In a thread of its own, so that the request can leave a silent broker behind and spool; inline if the
+        broker was well a moment ago, because under load the change of threads costs more than it saves.
+        """
+        ticket, fresh = self._circuit.admit()
+        if ticket is None:
+            return _Attempt(BREAKER_OPEN)
+        if fresh or self._background.is_stopped:
+            return _Attempt(self._publish(envelope, ticket))
+        running = self._publishers.submit(self._publish, envelope, ticket)
+        running.add_done_callback(
+            lambda future: self._circuit.abandoned(ticket) if future.cancelled() else None
+        )
+        return _Attempt(None, running)
+
+    def _publish(self, envelope: Envelope, ticket: int) -> str | None:
+        """Publish. Returns None, or why the broker does not have it."""
+        try:
+            self._broker.publish(envelope)
+        except RefusedForCause as error:
+            self._circuit.succeeded(ticket)  # it answered
+            return str(error)
+        except Unavailable as error:
+            self._circuit.failed(ticket, str(error))
+            return str(error)
+        except BaseException:
+            self._circuit.abandoned(ticket)
+            raise
+        self._circuit.succeeded(ticket)
+        return None
