@@ -51,12 +51,26 @@ def _key(envelope: Envelope) -> OrderingKey:
         return OrderingKey("type", "undecodable")
 
 
-def append(scripts: Scripts, load: Load, claimed_list: str = "") -> bool:
+@dataclass(frozen=True, slots=True)
+class RawClaim:
+    """What a bridge read of its claimed list. Only that may be dropped: more may have come since."""
+
+    name: str
+    count: int
+    newest: bytes
+
+    @property
+    def operands(self) -> tuple[str | int | bytes, ...]:
+        """Return what the scripts compare."""
+        return self.name, self.count, self.newest
+
+
+def append(scripts: Scripts, load: Load, claim: RawClaim | None = None) -> bool:
     """Append a batch in one call, dropping the claim with it if broker and state are the same Redis.
 
     Returns whether the sequencer must be rung. Raises Unavailable; then nothing was written, or all of it.
     """
-    args: list[str | bytes | float] = [SERVER_CLOCK, claimed_list, len(load.entries)]
+    args: list[str | bytes | float] = [SERVER_CLOCK, *(claim.operands if claim else [""]), len(load.entries)]
     for shard, entry in load.entries:
         args += [shard, entry]
     args += [len(load.redriven), *load.redriven]

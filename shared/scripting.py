@@ -17,6 +17,7 @@ NAMES: Final = (
     "claim_entries",
     "claim_raw",
     "claim_shard",
+    "drop_raw",
     "finish",
     "leave",
     "move_unit",

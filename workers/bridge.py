@@ -77,10 +77,10 @@ class RedisBridge:
         load = inbox.Load()
         for message in messages:
             load.add_message(message)
-        claimed = keys.claimed(self._id)
-        ring = inbox.append(self._state, load, claimed if self._same_redis else "")
+        claim = inbox.RawClaim(keys.claimed(self._id), len(messages), messages[-1])
+        ring = inbox.append(self._state, load, claim if self._same_redis else None)
         if not self._same_redis:
-            self._drop(claimed)
+            self._broker.call("drop_raw", SERVER_CLOCK, *claim.operands)
         _report(load, self._ring, ring=ring)
         return len(messages)
 
@@ -88,12 +88,6 @@ class RedisBridge:
         """Block until a callback comes; it is claimed by the same move."""
         try:
             self._broker.redis.blmove(keys.RAW_QUEUE, keys.claimed(self._id), WAIT_S, "RIGHT", "LEFT")
-        except RedisError as error:
-            raise translated(error) from error
-
-    def _drop(self, claimed: str) -> None:
-        try:
-            self._broker.redis.delete(claimed)
         except RedisError as error:
             raise translated(error) from error
 

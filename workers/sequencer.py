@@ -70,6 +70,22 @@ class Batch:
     entries: list[bytes]
     due: list[str]
     """Streams whose holds may be over."""
+    more: bool = False
+    """Whether entries stay in the shard behind these."""
+
+    @property
+    def judged_at(self) -> float:
+        """Time at which holds are judged. With a backlog behind this batch: when its last callback was appended.
+
+        What a held event waits for may lie in the backlog; judged by the clock on the wall, an hour's backlog
+        would be released as expired.
+        """
+        if not (self.more and self.entries):
+            return self.now
+        try:
+            return min(self.now, decode_inbox(self.entries[-1])[0])
+        except Undecodable:
+            return self.now
 
 
 @dataclass(slots=True)
@@ -113,12 +129,11 @@ class Sequencer:
         )
         if not reply:
             return False
-        shard, token, ring, now, entries, due = reply
+        shard, token, ring, now, entries, due, behind = reply
         if ring:
             self._ring(keys.SEQUENCER)
-        batch = Batch(
-            shard.decode(), token.decode(), float(now), entries, [stream.decode() for stream in due]
-        )
+        streams = [stream.decode() for stream in due]
+        batch = Batch(shard.decode(), token.decode(), float(now), entries, streams, more=behind > 0)
         for lane in self.commit(batch):
             self._ring(lane)
         return True
@@ -128,7 +143,7 @@ class Sequencer:
         streams, operations = self._identify(batch)
         spooled_since = self._load(streams)
         for stream, work in streams.items():
-            operations.extend(self._decide(stream, work, batch.now, spooled_since))
+            operations.extend(self._decide(stream, work, batch, spooled_since))
         head: Operation = [SERVER_CLOCK, batch.shard, batch.token, len(batch.entries)]
         limits: Operation = [keys.ORDER_TTL_S, keys.EVENT_TTL_S, keys.TIMELINE_KEEP]
         flat = [operand for operation in operations for operand in operation]
@@ -207,13 +222,15 @@ class Sequencer:
             work.known_digests[fingerprint] = digest.decode() if digest else ""
 
     def _decide(
-        self, stream: str, work: StreamWork, now: float, spooled_since: float | None
+        self, stream: str, work: StreamWork, batch: Batch, spooled_since: float | None
     ) -> Iterable[Operation]:
         """Turn one stream's decision into the operations of the commit."""
         fresh, refused = self._split_by_age(work)
         arrivals = [(each.arrival, each.stored.arrived_at) for each in fresh]
         if work.ordered:
-            decision = step(work.state, arrivals, now, self._policy.order, work.known_digests, spooled_since)
+            decision = step(
+                work.state, arrivals, batch.judged_at, self._policy.order, work.known_digests, spooled_since
+            )
             state = json.dumps(decision.state.dump(), separators=(",", ":"))
         else:
             decision = pass_through(arrivals, work.known_digests)
@@ -222,7 +239,7 @@ class Sequencer:
         for each in refused:
             yield from _too_old(each)
         yield from _arrival_operations(work, fresh, decision)
-        yield from self._release_operations(stream, work, decision, now)
+        yield from self._release_operations(stream, work, decision, batch.now)
 
     def _split_by_age(self, work: StreamWork) -> tuple[list[Delivered], list[Delivered]]:
         """Part the arrivals that are too old. Repeats of known facts go on: they end as duplicates."""

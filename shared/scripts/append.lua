@@ -1,11 +1,13 @@
 -- Appends claimed callbacks to the inbox and wakes the sequencer. One call: after it, the claim can be dropped.
--- ARGV: now ('' = server), claimed list to delete in the same call ('' = broker is elsewhere),
---       n, then n times: shard, entry; m, then m times: redriven message, taken off the redrive list;
---       then dead letters, each: count of values, field, value, ...
+-- ARGV: now ('' = server), claimed list to drop in the same call ('' = broker is elsewhere); if one is named, how
+--       many it held and the newest of them; n, then n times: shard, entry; m, then m times: redriven message,
+--       taken off the redrive list; then dead letters, each: count of values, field, value, ...
 -- Returns: 1 if the caller must ring the sequencer, else 0.
 local now = clock(ARGV[1])
-local n = tonumber(ARGV[3])
-local i = 4
+local i = 3
+if ARGV[2] ~= '' then i = 5 end
+local n = tonumber(ARGV[i])
+i = i + 1
 for _ = 1, n do
   redis.call('RPUSH', P .. 'inbox:' .. ARGV[i], string.format('%.6f', now) .. '\n' .. ARGV[i + 1])
   mark_ready('sequencer', ARGV[i], now)
@@ -21,6 +23,7 @@ while ARGV[i] do
   redis.call('HINCRBY', P .. 'counters', 'quarantined', 1)
   i = i + 1 + count
 end
-if ARGV[2] ~= '' then redis.call('DEL', ARGV[2]) end
+-- Last: a write that a full Redis refuses must leave the claim.
+if ARGV[2] ~= '' then drop_claimed(ARGV[2], tonumber(ARGV[3]), ARGV[4]) end
 if n > 0 then return wake('sequencer', now) end
 return 0

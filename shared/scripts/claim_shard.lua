@@ -1,6 +1,7 @@
 -- Leases a shard of the inbox for the sequencer and reads its oldest entries, without removing them.
 -- ARGV: now ('' = server), drainer, lease in s, idle until (s from now), entries at most, bytes at most
--- Returns: {} if nothing is ready; else {unit, token, ring, now, {entries}, {streams whose hold is over}}.
+-- Returns: {} if nothing is ready; else {unit, token, ring, now, {entries}, {streams whose hold is over},
+--          entries that stay in the shard behind these}.
 local now = clock(ARGV[1])
 local unit, token = lease('sequencer', ARGV[2], now, tonumber(ARGV[3]), now + tonumber(ARGV[4]))
 if not unit then return {} end
@@ -17,4 +18,5 @@ return {
   unit, tostring(token), ring, string.format('%.6f', now),
   entries,
   redis.call('ZRANGEBYSCORE', P .. 'wake:' .. unit, '-inf', now, 'LIMIT', 0, limit),
+  redis.call('LLEN', P .. 'inbox:' .. unit) - #entries,
 }

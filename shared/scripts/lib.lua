@@ -74,6 +74,12 @@ local function bound_timeline(stream, keep, ttl)
   redis.call('EXPIRE', P .. 'timeline:' .. stream, ttl)
 end
 
+-- Drops a bridge's claimed list, if it is still what that bridge has read. A command whose connection broke may
+-- take effect late: a late move has added callbacks that nobody has appended, a late append meets another claim.
+local function drop_claimed(list, count, newest)
+  if redis.call('LLEN', list) == count and redis.call('LINDEX', list, 0) == newest then redis.call('DEL', list) end
+end
+
 -- Files a dead letter: ARGV[from..to] are field, value, ... Returns its id. Its event stays as long as the letter
 -- does, because a person may come back to it later than events live.
 local function bury(now, from, to)

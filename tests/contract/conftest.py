@@ -10,6 +10,7 @@ import pytest
 from redis import Redis
 
 from shared import keys
+from shared.inbox import RawClaim
 from shared.scripting import Scripts
 from tests.component.workers.conftest import redis_server, state
 
@@ -47,11 +48,12 @@ class Store:
     def restore_raw(self) -> int:
         return int(self.call("restore_raw", keys.RAW_QUEUE))
 
-    def append(self, *entries: tuple[int, bytes], claimed: str = "", redriven: tuple[bytes, ...] = (),
+    def append(self, *entries: tuple[int, bytes], claim: RawClaim | None = None, redriven: tuple[bytes, ...] = (),
                letters: tuple[tuple[Operand, ...], ...] = ()) -> bool:  # fmt: skip
         flat = [operand for entry in entries for operand in entry]
         tail = [operand for letter in letters for operand in (len(letter), *letter)]
-        return bool(self.call("append", claimed, len(entries), *flat, len(redriven), *redriven, *tail))
+        named = claim.operands if claim else ("",)
+        return bool(self.call("append", *named, len(entries), *flat, len(redriven), *redriven, *tail))
 
     def claim_shard(self, drainer: str, at_most: int = 250) -> Shard | None:
         reply = self.call("claim_shard", drainer, LEASE_S, LINGER_S, at_most, 1 << 20)
@@ -121,10 +123,11 @@ class Shard:
     """What ``claim_shard`` returned."""
 
     def __init__(self, unit: bytes, token: bytes, ring: int, now: bytes, entries: list[bytes],
-                 due: list[bytes]) -> None:  # fmt: skip
+                 due: list[bytes], behind: int) -> None:  # fmt: skip
         self.unit, self.token, self.ring, self.now = unit, token, ring, float(now)
         self.bodies = [entry.partition(b"\n")[2] for entry in entries]
         self.due = due
+        self.behind = behind
 
 
 class Unit:

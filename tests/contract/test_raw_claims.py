@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared import keys
+from shared.inbox import RawClaim
 from tests.component.workers.rig import members
 from tests.contract.conftest import LEASE_S, Store
 
@@ -42,9 +43,36 @@ def test_a_bridge_killed_between_claim_and_append_loses_nothing(store: Store, sa
     assert store.restore_raw() == 2
     claimed = store.claim_raw("b")
     assert claimed == [b"1", b"2", b"3"]
-    store.append(*((0, each) for each in claimed), claimed=keys.claimed("b") if same_redis else "")
+    claim = RawClaim(keys.claimed("b"), 3, b"3")
+    store.append(*((0, each) for each in claimed), claim=claim if same_redis else None)
     assert store.shard("s").bodies == [b"1", b"2", b"3"]
     assert bool(store.redis.exists(keys.claimed("b"))) is not same_redis
+
+
+def test_what_a_late_move_adds_to_a_claim_is_not_dropped_with_it(store: Store) -> None:
+    """The blocking move of a broken connection comes through between the claim and its append."""
+    store.publish(b"1", b"2")
+    assert store.claim_raw("b", at_most=1) == [b"1"]
+    store.redis.lmove(keys.RAW_QUEUE, keys.claimed("b"), "RIGHT", "LEFT")
+    store.append((0, b"1"), claim=RawClaim(keys.claimed("b"), 1, b"1"))
+    assert b"2" in store.claim_raw("b")
+
+
+def test_an_append_that_takes_effect_late_leaves_the_next_claim(store: Store) -> None:
+    store.publish(b"1", b"2")
+    store.claim_raw("b", at_most=1)
+    for _ in range(2):  # sent again, because the connection broke; the first comes through last
+        store.append((0, b"1"), claim=RawClaim(keys.claimed("b"), 1, b"1"))
+        assert store.claim_raw("b") == [b"2"]
+
+
+def test_a_claim_on_another_redis_is_dropped_by_the_same_rule(store: Store) -> None:
+    store.publish(b"1", b"2")
+    store.claim_raw("b")
+    store.call("drop_raw", *RawClaim(keys.claimed("b"), 1, b"1").operands)
+    assert store.claim_raw("b") == [b"1", b"2"]
+    store.call("drop_raw", *RawClaim(keys.claimed("b"), 2, b"2").operands)
+    assert store.claim_raw("b") == []
 
 
 def test_a_living_bridge_keeps_its_claim(store: Store) -> None:

@@ -215,7 +215,7 @@ def test_a_paused_sequencer_whose_shard_was_taken_over_writes_nothing(state: Red
     deployment.sweeper.once()
     deployment.deliver(viewed(1))
     deployment.drain()
-    shard, token, _, now, entries, _ = claimed
+    shard, token, _, now, entries, *_ = claimed
     assert paused.commit(Batch(shard.decode(), token.decode(), float(now), entries, [])) == ()
     deployment.work()
     assert deployment.counters()["released"] == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from typing import cast
 
 import pytest
@@ -81,6 +82,18 @@ def test_an_overtaken_event_is_waited_for(state: Redis, journal: Journal) -> Non
     deployment.run()
     assert (journal.types(), state.zcard(keys.HELD)) == (["sent", "viewed"], 0)
     assert [line["waits_for"] for line in deployment.timeline() if line["kind"] == "held"] == [[P + "sent|"]]
+
+
+def test_a_backlog_of_several_batches_is_not_released_as_expired(
+    state: Redis, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sequencer was away for longer than a hold; what an event waits for lies in the next batch."""
+    monkeypatch.setattr("workers.sequencer.BATCH", 2)
+    deployment = deploy(state, journal, hold_s=0.3)
+    deployment.deliver(viewed(5), viewed(6), sent())
+    time.sleep(0.4)
+    deployment.run_until(lambda: len(journal.types()) == 3, "all were dispatched")
+    assert journal.types() == ["sent", "viewed", "viewed"]
 
 
 def test_a_hold_ends_without_any_arrival(state: Redis, journal: Journal) -> None:

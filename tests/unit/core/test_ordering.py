@@ -171,6 +171,12 @@ def test_a_proof_of_the_same_second_counts_if_its_rank_comes_first() -> None:
     assert out(arrive(SequenceState(), event(REMIND, T, "a", rows=[("a", T, T)]))) == ["remind"]
 
 
+def test_a_proof_at_the_very_place_of_the_event_does_not_count() -> None:
+    stranger = event(P + "of_next_year", T, "a", rows=[("a", T, None)])
+    assert stranger.position[:3] == event(VIEWED, T, "a").position[:3]
+    assert out(arrive(SequenceState(), stranger)) == ["of_next_year"]
+
+
 def test_an_event_is_its_own_proof() -> None:
     view = event(VIEWED, T + 9, "a", rows=[("a", T + 4, None)])
     assert out(arrive(SequenceState(), view)) == ["viewed"]
@@ -208,6 +214,13 @@ def test_an_event_of_an_unknown_signer_satisfies_one_open_proof_of_its_type(
         ]
         decision = arrive(state, event(DOWNLOADABLE, T + 9, rows=rows))
         assert [each.arrival.type for each in decision.release] == released
+
+
+@pytest.mark.parametrize(("strangers", "released"), [(2, ["downloadable"]), (1, [])])
+def test_each_unknown_signer_satisfies_one_proof_more(strangers: int, released: list[str]) -> None:
+    state = after(*(event(VIEWED, T + 1, None, name=str(number)) for number in range(strangers)))
+    rows: list[Row] = [("a", T + 2, None), ("b", T + 3, None)]
+    assert out(arrive(state, event(DOWNLOADABLE, T + 9, rows=rows))) == released
 
 
 def test_an_unknown_viewer_satisfies_no_signed_proof() -> None:
