@@ -1,5 +1,5 @@
 # `make demo` and `make test` set themselves up. No root, no Redis, no API key.
-.PHONY: help setup demo up test lint bench lock clean
+.PHONY: help setup demo up test lint bench bench-quick soak lock clean
 
 # The newest tried Python that is at least 3.11; `make PYTHON=python3.12 ...` overrides it.
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python3.14; do \
@@ -49,6 +49,12 @@ test: .venv/.installed-dev lint ## lint, then every test
 
 bench: .venv/.installed-bench ## measure against Flask + RQ and Flask + Celery, side by side
 	@$(BIN)/python -m tests.bench
+
+bench-quick: .venv/.installed-bench ## the same in about 3 minutes
+	@$(BIN)/python -m tests.bench --quick
+
+soak: .venv/.installed-dev ## 5 minutes of traffic under random kills, then the proof that nothing was lost
+	@$(BIN)/python -m tests.soak --seconds 300
 
 lock: .venv/.installed-dev ## resolve the dependencies again
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --upgrade \

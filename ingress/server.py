@@ -18,6 +18,7 @@ from gunicorn.glogging import Logger
 from ingress.app import EXTENSION, create_app
 from ingress.handover import Handover
 from shared import logs, topology
+from shared.child import end_with
 from shared.connections import broker_url
 from shared.core.errors import SettingsError
 from shared.settings import Settings
@@ -78,6 +79,7 @@ def options(settings: Settings) -> dict[str, Any]:
         # One path per user by default: a second gunicorn would take it over.
         "control_socket_disable": True,
         "when_ready": _when_ready,
+        "post_fork": _end_with_master,
         "post_worker_init": _start_handover,
         "worker_exit": _close_handover,
     }
@@ -89,6 +91,11 @@ def options(settings: Settings) -> dict[str, Any]:
 
 def _when_ready(arbiter: Any) -> None:
     _log.info("server.listening", addresses=[str(listener) for listener in arbiter.LISTENERS])
+
+
+def _end_with_master(arbiter: Any, _worker: Any) -> None:
+    """Let a worker whose master was killed close its port at once: the next master needs it."""
+    end_with(arbiter.pid)
 
 
 def _start_handover(worker: Any) -> None:

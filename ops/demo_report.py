@@ -124,34 +124,49 @@ def judge(sent: Sent, found: Found) -> Report:
     buried = {
         letter.get("event") for letter in found.traces.dead if letter.get("action", RECORDER) == RECORDER
     }
-    lost = sum(fact not in recorded and fingerprint not in buried for fact, fingerprint in sent.acked.items())
-    violations = order_violations(facts)
+    lost = [
+        fact for fact, fingerprint in sent.acked.items() if fact not in recorded and fingerprint not in buried
+    ]
+    violations = out_of_order(facts)
     twice = dispatched_twice(facts)
     keys = [call.idempotency_key for call in found.calls]
     problems = (
         *_of_sending(sent),
         *_of_dispatch(sent, found, facts),
-        *([f"{lost} acknowledged facts never reached an action"] if lost else []),
-        *([f"{violations} calls came out of order"] if violations else []),
+        *(
+            [f"{len(lost)} acknowledged facts never reached an action, such as {_named(lost[0])}"]
+            if lost
+            else []
+        ),
+        *(
+            [f"{len(violations)} calls came out of order, such as {_named(violations[0].fact)}"]
+            if violations
+            else []
+        ),
         *([f"{twice} facts were dispatched under two idempotency keys"] if twice else []),
         *_of_counters(sent, found.traces),
         *_of_documents(sent.documents, found),
         *([f"not finished in time: {found.unfinished}"] if found.unfinished else []),
     )
-    return Report(sent, found, lost, violations, twice, len(keys) - len(set(keys)), problems)
+    return Report(sent, found, len(lost), len(violations), twice, len(keys) - len(set(keys)), problems)
 
 
-def order_violations(calls: Iterable[Call]) -> int:
-    """Count calls below the greatest position before them without the late flag, or with it although not below."""
+def out_of_order(calls: Iterable[Call]) -> list[Call]:
+    """List calls below the greatest position before them without the late flag, or with it although not below."""
     greatest: dict[str, Position] = {}
-    violations = 0
+    found = []
     for call in calls:
         before = greatest.get(call.key)
         below = before is not None and call.position < before
-        violations += below != call.late
+        if below != call.late:
+            found.append(call)
         if not call.late:
             greatest[call.key] = call.position if before is None else max(before, call.position)
-    return violations
+    return found
+
+
+def _named(fact: SimulatedFact) -> str:
+    return f"{fact.event_type} of {fact.signature_request_id} at {fact.event_time}"
 
 
 def dispatched_twice(calls: Iterable[Call]) -> int:

@@ -11,13 +11,17 @@ import hashlib
 import json
 import os
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from shared.core.errors import Unavailable
 from shared.core.identity import is_file_safe
+
+DRAFT_LIFE_S: Final = 3600.0
+"""No writer takes this long (seconds): an older draft belongs to a killed one."""
 
 DocumentType = Literal["pdf", "zip"]
 
@@ -53,6 +57,7 @@ class DocumentStore:
         target = folder / f"{digest}.{kind}"
         try:
             _make_private(folder)
+            _sweep_drafts(folder)
             if not target.exists():
                 _publish(target, data)
             sidecar = {
@@ -102,6 +107,14 @@ def _flush(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _sweep_drafts(folder: Path) -> None:
+    """Remove what killed writers left behind: no reader ever looks at it, but it takes its space."""
+    for draft in folder.glob(".*.tmp"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - draft.stat().st_mtime > DRAFT_LIFE_S:
+                draft.unlink()
 
 
 def _publish(target: Path, data: bytes) -> None:

@@ -31,6 +31,8 @@ class Entry:
     """Attempts that ended in an exception."""
     retries: int = 0
     """Times the action asked to be called later."""
+    backoffs: int = 0
+    """Those of them that named no time: only these make the backoff grow."""
     first_failed_at: float | None = None
     replay: int = 0
     """Number of the replay; 0 for the first life."""
@@ -67,7 +69,7 @@ class Entry:
             raise Undecodable("a queue entry of another version") from None
 
 
-_OPTIONAL: Final = ("late", "failures", "retries", "first_failed_at", "replay")
+_OPTIONAL: Final = ("late", "failures", "retries", "backoffs", "first_failed_at", "replay")
 
 
 class Failure(StrEnum):
@@ -123,7 +125,10 @@ def after_failure(
         if now - (failed.first_failed_at or now) >= policy.give_up_s:
             return Dead(DeathReason.RETRY_EXPIRED)
         failed = replace(failed, retries=entry.retries + 1)
-        return Again(backoff_s(failed.retries, jitter) if after_s is None else after_s, failed)
+        if after_s is not None:
+            return Again(after_s, failed)
+        failed = replace(failed, backoffs=entry.backoffs + 1)
+        return Again(backoff_s(failed.backoffs, jitter), failed)
     failed = replace(failed, failures=entry.failures + 1)
     if failed.failures >= policy.attempts:
         return Dead(DeathReason.ATTEMPTS_EXHAUSTED)

@@ -108,3 +108,16 @@ def test_a_disk_that_refuses_is_unavailable_and_leaves_nothing(tmp_path: Path) -
     with pytest.raises(Unavailable, match="document store"):
         DocumentStore(tmp_path).put("default", "r1", b"data", "pdf", {})
     assert [path.name for path in tmp_path.iterdir()] == ["default"]
+
+
+def test_what_a_killed_writer_left_is_removed_when_it_is_old(tmp_path: Path) -> None:
+    store = DocumentStore(tmp_path)
+    store.put("default", "r1", b"%PDF-one", "pdf", {})
+    old, young = tmp_path / "default/r1/.a.pdf.1234.tmp", tmp_path / "default/r1/.b.pdf.5678.tmp"
+    for draft in (old, young):
+        draft.write_bytes(b"%PDF-half")
+    os.utime(old, (0, 0))
+
+    store.put("default", "r1", b"%PDF-two", "pdf", {})
+
+    assert (old.exists(), young.exists()) == (False, True)

@@ -148,6 +148,18 @@ def test_a_retry_that_asked_for_nothing_backs_off() -> None:
     assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600]
 
 
+def test_retries_that_named_a_time_do_not_make_the_backoff_grow() -> None:
+    """A long wait for a budget must not turn the first "not ready yet" into minutes."""
+    entry = ENTRY
+    for _ in range(20):
+        waited = after_failure(entry, Failure.RETRY, POLICY, NOW, jitter=1.0, after_s=0.3)
+        assert isinstance(waited, Again)
+        entry = waited.entry
+    backed_off = after_failure(entry, Failure.RETRY, POLICY, NOW, jitter=1.0)
+    assert isinstance(backed_off, Again)
+    assert backed_off.after_s == 1
+
+
 def test_retries_end_when_the_first_failure_is_too_long_ago() -> None:
     first = after_failure(ENTRY, Failure.RETRY, POLICY, NOW, jitter=0.5)
     assert isinstance(first, Again)

@@ -1,0 +1,226 @@
+"""Runs an ordinary process that dies by SIGKILL at a named point, once.
+
+``python -m tests.e2e.crash.harness FOLDER POINT[,POINT] -- ingress|workers words...``
+
+Production code has no hooks for this: one function at the point is wrapped, then the ordinary main runs. The
+death leaves ``FOLDER/<point>.json``, which says what the process had in hand; while it is there, the point is
+harmless, so that the workers of one gunicorn master do not die for ever.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import ingress.publisher
+import ingress.spool
+import shared.bells
+import shared.documents
+import shared.inbox
+import workers.actions.fetch_documents
+import workers.lanes
+import workers.recorder
+import workers.sequencer
+from shared.core.callback import parse_callback
+from shared.core.envelope import Envelope, decode_inbox
+from shared.core.identity import Fact, identify
+
+
+class Point(StrEnum):
+    """Where a process dies."""
+
+    WEB_AFTER_PUBLISH = "web_after_publish"
+    """The broker has the callback, the sender has no answer."""
+    WEB_AFTER_SPOOL = "web_after_spool"
+    """The spool has the callback, the sender has no answer."""
+    BRIDGE_AFTER_CLAIM = "bridge_after_claim"
+    BRIDGE_AFTER_APPEND = "bridge_after_append"
+    """The inbox has the callbacks, the broker still shows them as claimed, and nobody was rung."""
+    SEQUENCER_BEFORE_RELEASE = "sequencer_before_release"
+    SEQUENCER_AFTER_RELEASE = "sequencer_after_release"
+    """Committed, but the lane that must be rung is not."""
+    LANE_IN_ACTION = "lane_in_action"
+    """The call began, its effect is not there."""
+    LANE_AFTER_EFFECT = "lane_after_effect"
+    """The effect is there, the commit is not."""
+    DOCUMENT_BEFORE_RENAME = "document_before_rename"
+    DOCUMENT_BEFORE_SIDECAR = "document_before_sidecar"
+    DOCUMENT_AFTER_RECORD = "document_after_record"
+    """Stored and written down, but not committed: the key's other actions are not told."""
+    SWEEPER_BEFORE_RING = "sweeper_before_ring"
+
+
+class Death:
+    """Dies at one point, unless that happened before."""
+
+    def __init__(self, folder: Path, point: Point) -> None:
+        self._note = folder / f"{point}.json"
+
+    def now(self, streams: Iterable[str] = (), fingerprints: Iterable[str] = ()) -> None:
+        """Write down what is in hand and die."""
+        note = {
+            "at": time.time(),
+            "pid": os.getpid(),
+            "streams": sorted(set(streams)),
+            "fingerprints": sorted(set(fingerprints)),
+        }
+        try:
+            descriptor = os.open(self._note, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return
+        os.write(descriptor, json.dumps(note).encode())
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def with_envelopes(self, envelopes: Iterable[Envelope]) -> None:
+        """Die with these callbacks in hand."""
+        facts = [_fact(envelope) for envelope in envelopes]
+        self.now((fact.stream for fact in facts), (fact.fingerprint for fact in facts))
+
+
+def _fact(envelope: Envelope) -> Fact:
+    return identify(envelope.source, parse_callback(envelope.body), envelope.redrive)
+
+
+Act = Callable[..., None]
+
+
+def _around(owner: Any, name: str, *, before: Act | None = None, after: Act | None = None) -> None:
+    """Wrap a function: ``before`` gets its arguments, ``after`` its result and arguments."""
+    original = getattr(owner, name)
+
+    @wraps(original)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        if before is not None:
+            before(*args, **kwargs)
+        result = original(*args, **kwargs)
+        if after is not None:
+            after(result, *args, **kwargs)
+        return result
+
+    setattr(owner, name, wrapped)
+
+
+def _web_after_publish(death: Death) -> None:
+    _around(ingress.publisher.Publisher, "publish", after=lambda _, _self, each: death.with_envelopes([each]))
+
+
+def _web_after_spool(death: Death) -> None:
+    _around(ingress.spool.Spool, "append", after=lambda _, _self, each, *__: death.with_envelopes([each]))
+
+
+def _carried(load: shared.inbox.Load) -> list[Envelope]:
+    return [Envelope.unpack(entry) for _, entry in load.entries]
+
+
+def _bridge_after_claim(death: Death) -> None:
+    _around(shared.inbox, "append", before=lambda _state, load, *_: death.with_envelopes(_carried(load)))
+
+
+def _bridge_after_append(death: Death) -> None:
+    _around(shared.inbox, "append", after=lambda _, _state, load, *__: death.with_envelopes(_carried(load)))
+
+
+def _taken(batch: workers.sequencer.Batch) -> list[Envelope]:
+    return [decode_inbox(entry)[1] for entry in batch.entries]
+
+
+def _sequencer_before_release(death: Death) -> None:
+    def die(_sequencer: object, batch: workers.sequencer.Batch) -> None:
+        if batch.entries:
+            death.with_envelopes(_taken(batch))
+
+    _around(workers.sequencer.Sequencer, "commit", before=die)
+
+
+def _sequencer_after_release(death: Death) -> None:
+    def die(lanes: tuple[str, ...], _sequencer: object, batch: workers.sequencer.Batch) -> None:
+        if set(lanes) - {"sequencer"}:
+            death.with_envelopes(_taken(batch))
+
+    _around(workers.sequencer.Sequencer, "commit", after=die)
+
+
+def _lane_in_action(death: Death) -> None:
+    def die(event: Any, context: Any) -> None:
+        stream = f"{event.source}:{event.ordering_key}"
+        death.now([stream], [context.idempotency_key.partition(":")[0]])
+
+    _around(workers.recorder, "facts", before=die)
+
+
+def _lane_after_effect(death: Death) -> None:
+    def die(failed: object, action: Any, event: Any, context: Any) -> None:
+        if failed is None and action.name == "record":
+            stream = f"{event.source}:{event.ordering_key}"
+            death.now([stream], [context.idempotency_key.partition(":")[0]])
+
+    _around(workers.lanes, "_attempt", after=die)
+
+
+def _stream_of(document: Path) -> str:
+    return f"default:signature_request/{document.parent.name}"
+
+
+def _document_before_rename(death: Death) -> None:
+    def die(_temporary: Path, target: Path) -> None:
+        if Path(target).suffix == ".pdf":
+            death.now([_stream_of(Path(target))])
+
+    _around(Path, "replace", before=die)
+
+
+def _document_before_sidecar(death: Death) -> None:
+    def die(_: object, target: Path, _data: bytes) -> None:
+        if target.suffix == ".pdf":
+            death.now([_stream_of(target)])
+
+    _around(shared.documents, "_publish", after=die)
+
+
+def _document_after_record(death: Death) -> None:
+    fetch = workers.actions.fetch_documents.FetchDocuments
+    _around(fetch, "_remember", after=lambda _, _self, _context, stream, *__: death.now([stream]))
+
+
+def _sweeper_before_ring(death: Death) -> None:
+    _around(shared.bells.Bells, "ring", before=lambda _bells, _lane: death.now())
+
+
+PATCHES: dict[Point, Callable[[Death], None]] = {
+    Point.WEB_AFTER_PUBLISH: _web_after_publish,
+    Point.WEB_AFTER_SPOOL: _web_after_spool,
+    Point.BRIDGE_AFTER_CLAIM: _bridge_after_claim,
+    Point.BRIDGE_AFTER_APPEND: _bridge_after_append,
+    Point.SEQUENCER_BEFORE_RELEASE: _sequencer_before_release,
+    Point.SEQUENCER_AFTER_RELEASE: _sequencer_after_release,
+    Point.LANE_IN_ACTION: _lane_in_action,
+    Point.LANE_AFTER_EFFECT: _lane_after_effect,
+    Point.DOCUMENT_BEFORE_RENAME: _document_before_rename,
+    Point.DOCUMENT_BEFORE_SIDECAR: _document_before_sidecar,
+    Point.DOCUMENT_AFTER_RECORD: _document_after_record,
+    Point.SWEEPER_BEFORE_RING: _sweeper_before_ring,
+}
+
+
+def main(arguments: list[str]) -> None:
+    """Patch, then become the ordinary process."""
+    folder, points, separator, module, *words = arguments
+    if separator != "--" or module not in {"ingress", "workers"}:
+        raise SystemExit(__doc__)
+    for point in points.split(","):
+        PATCHES[Point(point)](Death(Path(folder), Point(point)))
+    sys.argv = [module, *words]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

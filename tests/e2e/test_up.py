@@ -1,0 +1,156 @@
+"""``deedbox up`` from outside: a callback reaches the user's own code; what is set wrong is one sentence."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from shared.embedded import free_port
+from tests.e2e.conftest import Start
+from tests.e2e.running import COMMAND, Running, environment, until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.real_redis]
+
+KEY = "324e3b0840f065eb51f3fd63231d0d33daa35d4ed10d27718839e81737065782"
+"""Published by the vendor for tests."""
+
+ACTIONS = """
+from pathlib import Path
+from workers.actions import action
+
+@action("signature_request_sent", "deedbox.document_stored", lane="crm")
+def write_down(event, context):
+    with Path("seen.txt").open("a") as file:
+        file.write(f"{event.type} {event.signature_request_id}\\n")
+"""
+
+
+@pytest.fixture(scope="module")
+def api_port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory, api_port: int) -> Iterator[Running]:
+    """Run ``up`` with an application of the user; stopped by SIGTERM, it must leave nothing behind."""
+    folder = tmp_path_factory.mktemp("up")
+    (folder / "myapp.py").write_text(ACTIONS, encoding="utf-8")
+    (folder / ".env").write_text(f"DEEDBOX_API_KEYS={KEY}\nDEEDBOX_ACTIONS=overruled\n", encoding="utf-8")
+    up = Running(
+        folder,
+        "up",
+        DEEDBOX_ACTIONS="myapp",
+        DEEDBOX_HOLD_S="1",
+        DEEDBOX_DOWNLOADABLE_GRACE_S="1",
+        DEEDBOX_API_URL=f"http://127.0.0.1:{api_port}/v3",
+    )
+    try:
+        up.says("Deedbox is ready.")
+        yield up
+        children = up.children()
+        up.process.terminate()
+        assert up.wait() == 0
+        assert psutil.wait_procs(children, timeout=1)[1] == []
+        assert not (folder / "var" / "run" / "redis.url").exists()
+    finally:
+        up.close()
+
+
+def _callback_url(up: Running) -> str:
+    found = re.search(r"callbacks +(http://\S+)", up.out)
+    assert found is not None, up.out
+    return found[1]
+
+
+def test_a_simulated_request_reaches_the_users_action_and_its_document_the_store(
+    running: Running, api_port: int
+) -> None:
+    command = (
+        *(str(COMMAND), "simulate", "--url", _callback_url(running), "--json", "--api-port", str(api_port)),
+        *("--requests", "4", "--rate", "40", "--seed", "3", "--delay", "0.3"),
+    )
+    simulated = subprocess.Popen(
+        command,
+        env=environment(DEEDBOX_API_KEYS=KEY),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        assert simulated.stdout is not None
+        report = json.loads(simulated.stdout.readline())
+        seen = running.folder / "seen.txt"
+        until(
+            lambda: seen.exists() and "deedbox.document_stored" in seen.read_text("utf-8"), "a document came"
+        )
+        until(lambda: seen.read_text("utf-8").count("signature_request_sent ") == 4, "every request came")
+    finally:
+        simulated.terminate()
+        simulated.communicate(timeout=10)
+
+    assert report["failed"] + report["unfinished"] + report["forgeries_acked"] == 0
+    assert report["acked"] > 20
+    assert simulated.returncode == 0
+    documents = [path.parent.name for path in (running.folder / "var" / "documents").rglob("*.pdf")]
+    told = re.findall(r"deedbox.document_stored (\w+)", seen.read_text("utf-8"))
+    assert set(told) <= set(documents)
+
+
+def test_what_is_killed_is_told_in_one_line_and_started_again(running: Running) -> None:
+    before = running.child("sweeper")
+    before.kill()
+
+    running.says("deedbox: sweeper ended and is started again.")
+    until(lambda: running.child("sweeper").pid != before.pid, "another sweeper runs")
+
+
+def test_what_up_prints_holds_no_secret(running: Running) -> None:
+    password = (running.folder / "var" / "run" / "redis.url").read_text("utf-8").split(":")[2].split("@")[0]
+    for secret in (KEY, password):
+        assert secret not in running.out + running.err
+
+
+WRONG = {
+    "DEEDBOX_API_KEYS": {"DEEDBOX_API_KEYS": ""},
+    "DEEDBOX_ACTIONS": {"DEEDBOX_ACTIONS": "no_such_module"},
+    "Two actions are named twin": {"DEEDBOX_ACTIONS": "twins"},
+    "DEEDBOX_DATA_DIR": {"DEEDBOX_DATA_DIR": "twins.py/data"},
+    "DEEDBOX_HOLD_S": {"DEEDBOX_HOLD_S": "soon"},
+    "DEEDBOX_REDIS_URL": {"DEEDBOX_REDIS_URL": "redis://127.0.0.1:1"},
+}
+
+TWINS = """
+from workers.actions import action
+
+@action("*", name="twin")
+def one(event, context): ...
+
+@action("*", name="twin")
+def other(event, context): ...
+"""
+
+
+@pytest.mark.parametrize("named", WRONG)
+def test_a_wrong_setting_is_one_sentence_that_names_it(start: Start, tmp_path: Path, named: str) -> None:
+    (tmp_path / "twins.py").write_text(TWINS, encoding="utf-8")
+    up = start("up", **{"DEEDBOX_API_KEYS": KEY, **WRONG[named]})
+
+    assert up.wait() == 2
+    (line,) = up.err.splitlines()
+    assert line.startswith("deedbox: ")
+    assert named in line
+    assert up.out == ""
+
+
+def test_a_taken_port_is_one_sentence_that_names_port(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        up = start("up", DEEDBOX_API_KEYS=KEY, PORT=str(other.getsockname()[1]))
+        assert up.wait() == 1
+    (line,) = up.err.splitlines()
+    assert "PORT" in line

@@ -1,0 +1,90 @@
+"""The actions of a simulated deployment: reliable, failing, slow, unordered, and one for internal events."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Final, NamedTuple
+
+from shared.core.attempts import AttemptPolicy
+from tests.simulation.doubles import Limits
+from tests.simulation.journal import Call, Journal
+from tests.simulation.traffic import P
+from workers.actions.interface import Context, Event, Reject, Retry
+from workers.actions.registry import RegisteredAction, Registry
+
+INTERNAL: Final = "deedbox.noted"
+
+
+class Temper(NamedTuple):
+    """How an action behaves."""
+
+    lane: str
+    patterns: tuple[str, ...]
+    ordered: bool
+    durations_s: tuple[float | None, ...]
+    """None: no other task runs meanwhile."""
+    failing: float
+    """Share of calls that fail in some way."""
+
+
+_SLOW_S: Final = (*[0.0] * 6, *[0.5] * 3, 3.0, 12.0, 20.0)
+TEMPERS: Final = {
+    "steady": Temper("default", ("*",), True, (None,), 0.0),
+    "flaky": Temper("default", (P + "*",), True, (0.0, 0.0, 0.5), 0.4),
+    "slow": Temper(
+        "side", (P + "viewed", P + "signed"), True, (0.0, 0.0, 0.0, 0.2, 0.2, 3.0, 12.0, 20.0), 0.1
+    ),
+    "loose": Temper("side", (P + "signed", "callback_test"), False, (0.0, 0.5), 0.2),
+    "noting": Temper("default", (INTERNAL,), False, (0.0,), 0.0),
+}
+TIMEOUT_S: Final = 15.0
+"""Above the life of a lease: some calls need renewals, some run into this."""
+
+ATTEMPTS: Final = 3
+
+
+class Acts:
+    """Builds the registry. What a call does depends on the seed, the event and the attempt, on nothing else."""
+
+    def __init__(self, seed: int, journal: Journal, limits: Limits) -> None:
+        self._seed = seed
+        self._journal = journal
+        self._limits = limits
+        self.registry = Registry(self._registered(name, temper) for name, temper in TEMPERS.items())
+
+    def _registered(self, name: str, temper: Temper) -> RegisteredAction:
+        def act(event: Event, context: Context) -> None:
+            self._act(name, temper, event, context)
+
+        return RegisteredAction(
+            name, temper.patterns, act, temper.lane, TIMEOUT_S, temper.ordered, AttemptPolicy(ATTEMPTS, 60.0)
+        )
+
+    def _act(self, name: str, temper: Temper, event: Event, context: Context) -> None:
+        call = self._journal.begin(self._call(name, event, context))
+        draw = Random(f"{self._seed}|{context.idempotency_key}|{context.attempt}|{context.retries}")
+        try:
+            took_s = draw.choice(temper.durations_s)
+            if took_s is not None:
+                self._limits.spend(took_s)
+            if draw.random() < temper.failing:
+                raise draw.choice((Retry("later"), Retry("later", 0.5), Reject("no"), ValueError("broken")))
+            self._journal.effects.append((name, call.fingerprint))
+            if took_s is not None:
+                self._limits.spend(0.0)
+        finally:
+            self._journal.end(call)
+        if name == "steady" and event.type == P + "signed":
+            context.emit(INTERNAL, {"of": call.fingerprint})
+
+    def _call(self, name: str, event: Event, context: Context) -> Call:
+        fingerprint = context.idempotency_key.partition(":")[0]
+        action = self.registry.get(name)
+        assert action is not None
+        unit = action.unit(f"{event.source}:{event.ordering_key}", fingerprint)
+        process = self._journal.scheduler.current.process
+        token, disturbances = self._journal.claim_of(process, unit)
+        return Call(
+            name, fingerprint, context.idempotency_key, context.attempt, context.retries, event.late,
+            unit, action.lane, process, token, disturbances,
+        )  # fmt: skip

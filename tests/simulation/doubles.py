@@ -1,0 +1,156 @@
+"""Stand-ins for ``time`` and ``threading`` inside the code under test: the scheduler's clock, tasks and locks."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from math import inf
+from types import SimpleNamespace
+from typing import Any, Final
+from unittest.mock import patch
+
+import structlog
+
+import workers.batch
+import workers.bridge
+import workers.lanes
+import workers.sweeper
+from shared import scripting
+from shared.core import identity
+from tests.simulation.scheduler import Scheduler
+from workers.limits import ActionTimeout
+
+MOMENT_S: Final = 0.4
+"""After which the attendant calls an action slow: the same, only less often looked at."""
+
+SHARDS: Final = 3
+"""Fewer than in production: a sweep costs less, and streams meet in a shard more often."""
+
+BRIDGE_WAIT_S: Final = 4
+"""Longer than in production: an idle bridge that looks around less often costs fewer steps, and breaks no law."""
+
+
+_source_of = cache(scripting.source_of)
+"""Every simulated process loads the scripts; the files are read once."""
+
+
+class Lock:
+    """A lock: tasks that wait for it are not runnable."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._held = False
+
+    def __enter__(self) -> None:
+        while self._held:
+            self._scheduler.pause(inf, lambda: not self._held)
+        self._held = True
+
+    def __exit__(self, *_: object) -> None:
+        self._held = False
+
+
+class Condition(Lock):
+    """A condition variable without spurious wake-ups."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        super().__init__(scheduler)
+        self._waiting: deque[list[bool]] = deque()
+
+    def wait(self) -> None:
+        notified = [False]
+        self._waiting.append(notified)
+        self._held = False
+        self._scheduler.pause(inf, lambda: notified[0])
+        self.__enter__()
+
+    def notify(self) -> None:
+        if self._waiting:
+            self._waiting.popleft()[0] = True
+
+
+class Thread:
+    """A thread of the process that starts it: it dies with it."""
+
+    def __init__(self, scheduler: Scheduler, target: Callable[[], object], name: str) -> None:
+        self._scheduler = scheduler
+        self._target = target
+        self._name = name
+
+    def start(self) -> None:
+        process = self._scheduler.current.process
+        self._scheduler.spawn(process, f"{process.name}/{self._name}", self._target)
+
+
+class Limits:
+    """Time limits of calls on the simulated clock: a call notices when it lets time pass."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._ends: dict[object, float] = {}
+
+    @contextmanager
+    def limit(self, timeout_s: float) -> Iterator[None]:
+        task = self._scheduler.current
+        self._ends[task] = self._scheduler.now + timeout_s
+        try:
+            yield
+        finally:
+            del self._ends[task]
+
+    def spend(self, seconds: float) -> None:
+        """Let a call take that long. Raises ActionTimeout at its limit, and Crashed."""
+        scheduler = self._scheduler
+        end = self._ends[scheduler.current]
+        until = scheduler.now + seconds
+        scheduler.pause(min(until, end))
+        if scheduler.now >= end:
+            raise ActionTimeout("the call took too long")
+
+
+@contextmanager
+def installed(scheduler: Scheduler, limits: Limits) -> Iterator[None]:
+    """Give the code under test the simulated clock, tasks and locks, and silence its log."""
+    clock = SimpleNamespace(
+        monotonic=lambda: scheduler.now, time=lambda: scheduler.now, sleep=scheduler.sleep
+    )
+    tasks = SimpleNamespace(
+        Lock=lambda: Lock(scheduler),
+        Condition=lambda: Condition(scheduler),
+        Thread=lambda target, name, daemon: Thread(scheduler, target, name) if daemon else None,
+    )
+    real_batch = workers.batch.Batch
+
+    def batch(claims: Any) -> workers.batch.Batch:
+        return real_batch(claims, clock.monotonic)
+
+    with ExitStack() as stack, _silence():
+        for module, name, double in (
+            (workers.bridge, "time", clock),
+            (workers.bridge, "WAIT_S", BRIDGE_WAIT_S),
+            (scripting, "source_of", _source_of),
+            (identity, "SHARDS", SHARDS),
+            (workers.sweeper, "SHARDS", SHARDS),
+            (workers.batch, "MOMENT_S", MOMENT_S),
+            (workers.batch, "time", clock),
+            (workers.batch, "threading", tasks),
+            (workers.lanes, "time", clock),
+            (workers.lanes, "threading", tasks),
+            (workers.lanes, "time_limit", limits.limit),
+            (workers.lanes, "Batch", batch),
+        ):
+            stack.enter_context(patch.object(module, name, double))
+        yield
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)

@@ -1,0 +1,121 @@
+"""What actions did, recorded outside Redis; and the laws that can only be checked while it happens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared import keys
+from tests.simulation.scheduler import Process, Scheduler
+from tests.simulation.server import Server
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One call of an action."""
+
+    action: str
+    fingerprint: str
+    idempotency_key: str
+    attempt: int
+    retries: int
+    late: bool
+    unit: str
+    lane: str
+    process: Process
+    token: str
+    disturbances: int
+    """Of its process, when it claimed the entry."""
+    running: bool = True
+    disturbed: bool | None = None
+    """Whether a fault hit its process between claim and commit; None while that is open."""
+
+    @property
+    def excused(self) -> bool:
+        """A fault may have swallowed its outcome, so that it may be repeated."""
+        if self.disturbed is not None:
+            return self.disturbed
+        return not self.process.alive or self.process.disturbances > self.disturbances
+
+
+@dataclass(slots=True)
+class _Claimed:
+    tokens: dict[str, str]
+    disturbances: int
+
+
+@dataclass
+class Journal:
+    """All calls, in the order in which they began."""
+
+    scheduler: Scheduler
+    server: Server
+    calls: list[Call] = field(default_factory=list)
+    effects: list[tuple[str, str]] = field(default_factory=list)
+    """Action and fingerprint of every effect outside Redis."""
+    broken: list[str] = field(default_factory=list)
+    """Laws that were broken while it happened."""
+    _claimed: dict[str, _Claimed] = field(default_factory=dict)
+    _open: list[Call] = field(default_factory=list)
+
+    def watch(self, process: Process, name: str, reply: Any) -> None:
+        """See every command, before (reply None) and after it ran."""
+        if name not in {"claim_entries", "leave"}:
+            return
+        if reply is None:
+            # A process that claims again has committed, or given up, what it claimed before.
+            for call in [each for each in self._open if each.process is process]:
+                call.disturbed = call.excused
+                self._open.remove(call)
+        elif name == "claim_entries" and reply:
+            tokens = {row[0].decode(): row[1].decode() for row in reply[2:]}
+            self._claimed[process.name] = _Claimed(tokens, process.disturbances)
+
+    def begin(self, call: Call) -> Call:
+        """Record that a call begins."""
+        for other in [each for each in self._open if not each.process.alive]:
+            other.disturbed, other.running = True, False
+            self._open.remove(other)
+        holder = self._holder(call)
+        if call.token != holder:
+            # Nothing pauses between the look at the clock and this call, so that even a stalled process knows.
+            self.broken.append(f"P4 lease: {call.process.name} began {call.unit} after its lease was lost")
+        for other in self._open:
+            if other.running and other.unit == call.unit and other.process is not call.process:
+                self._meet(call, other, holder)
+        for earlier in self.calls:
+            if _same_attempt(earlier, call) and not earlier.excused:
+                self.broken.append(
+                    f"P4 once: {call.action} was called again for {call.fingerprint} without a fault"
+                )
+        self.calls.append(call)
+        self._open.append(call)
+        return call
+
+    def end(self, call: Call) -> None:
+        """Record that a call ended, however."""
+        call.running = False
+
+    def claim_of(self, process: Process, unit: str) -> tuple[str, int]:
+        """Return the token of a process's lease of a unit, and how often it had been disturbed at the claim."""
+        claimed = self._claimed[process.name]
+        return claimed.tokens[unit], claimed.disturbances
+
+    def _holder(self, call: Call) -> str:
+        token = self.server.execute("HGET", keys.lane(call.lane, "tokens"), call.unit)
+        return token.decode() if token else ""
+
+    def _meet(self, call: Call, other: Call, holder: str) -> None:
+        if call.token == holder and other.token == holder:
+            self.broken.append(f"P3 exclusive: {call.unit} runs twice under one lease")
+        elif other.token != holder and not other.excused:
+            self.broken.append(f"P3 exclusive: {call.unit} runs twice, and no lease could have expired")
+
+
+def _same_attempt(one: Call, other: Call) -> bool:
+    return (one.action, one.fingerprint, one.attempt, one.retries) == (
+        other.action,
+        other.fingerprint,
+        other.attempt,
+        other.retries,
+    )

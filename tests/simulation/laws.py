@@ -1,0 +1,153 @@
+"""The promises, checked on what a schedule left behind: every broken one as a sentence."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from shared import keys
+from tests.simulation.acts import INTERNAL
+from tests.simulation.traffic import P
+from tests.simulation.world import World
+
+
+def broken(world: World) -> list[str]:
+    """Return the laws that a finished schedule broke; empty for a good one."""
+    failures = list(world.scheduler.failures)
+    if failures:
+        return failures  # it did not come to an end, so the rest would be noise
+    evidence = _Evidence(world)
+    return [
+        *world.journal.broken,
+        *_at_rest(world),
+        *_nothing_lost(world, evidence),
+        *_in_order(evidence),
+        *_once(world, evidence),
+        *_as_released(world, evidence),
+    ]
+
+
+class _Evidence:
+    """What Redis holds at the end."""
+
+    def __init__(self, world: World) -> None:
+        server = world.server
+        prefix = "timeline:"
+        self.timelines: dict[str, list[dict[str, Any]]] = {
+            name.removeprefix(keys.PREFIX + prefix): [
+                json.loads(line) for line in server.texts("LRANGE", name, 0, -1)
+            ]
+            for name in server.names(prefix + "*")
+        }
+        self.letters: list[dict[bytes, bytes]] = [
+            server.execute("HGETALL", keys.dead(number))
+            for number in server.texts("ZRANGE", keys.DEAD, 0, -1)
+        ]
+        counters: dict[bytes, bytes] = server.execute("HGETALL", keys.COUNTERS)
+        self.counters = Counter({name.decode(): int(count) for name, count in counters.items()})
+
+    def released(self, stream: str) -> list[dict[str, Any]]:
+        """Return the releases of a stream, in order."""
+        return [line for line in self.timelines.get(stream, ()) if line["kind"] in {"released", "late"}]
+
+
+def _at_rest(world: World) -> Iterator[str]:
+    for name, size in world.left().items():
+        yield f"rest: {name} still holds {size}"
+
+
+def _nothing_lost(world: World, evidence: _Evidence) -> Iterator[str]:
+    released = Counter(line["event"] for stream in evidence.timelines for line in evidence.released(stream))
+    facts = {each.fingerprint: each for each, _ in world.deliveries if each.fingerprint}
+    for fingerprint, sent in facts.items():
+        if released[fingerprint] == 0:
+            yield f"P2 lost: {sent.event_type} of {sent.stream} ({fingerprint}) was never released"
+        if released[fingerprint] > 1:
+            yield f"P4 once: {sent.event_type} of {sent.stream} was released {released[fingerprint]} times"
+    raws = {letter.get(b"raw", b"") for letter in evidence.letters}
+    for sent, message in world.deliveries:
+        if not sent.fingerprint and message not in raws:
+            yield f"P2 lost: undecodable {sent.body!r} has no dead letter"
+    counts = evidence.counters
+    good = sum(1 for each, _ in world.deliveries if each.fingerprint)
+    if counts["arrived"] < good or (world.faults.harmless and counts["arrived"] != good):
+        yield f"P2 counted: {good} callbacks were delivered, {counts['arrived']} arrived"
+    if counts["arrived"] != counts["released"] + counts["late"] + counts["duplicate"]:
+        yield f"P2 counted: arrivals are not releases and duplicates: {dict(counts)}"
+
+
+def _in_order(evidence: _Evidence) -> Iterator[str]:
+    for stream in evidence.timelines:
+        if stream.partition(":")[2].startswith("type/"):
+            continue  # events without an id have no order
+        greatest: list[Any] = []
+        for line in evidence.released(stream):
+            behind = bool(greatest) and line["position"] < greatest
+            if behind != (line["kind"] == "late"):
+                yield f"P3 order: {line['type']} of {stream} was released as {line['kind']}, behind: {behind}"
+            if not behind:
+                greatest = line["position"]
+
+
+def _once(world: World, evidence: _Evidence) -> Iterator[str]:
+    """Every (event, action) ends exactly once: done with an effect, or as a dead letter."""
+    done: Counter[tuple[str, str]] = Counter()
+    noted = 0
+    for lines in evidence.timelines.values():
+        for line in lines:
+            if line["kind"] == "action":
+                done[line["action"], line["event"]] += 1
+                noted += (line["action"], line["type"]) == ("steady", P + "signed")
+    dead = Counter(
+        (letter[b"action"].decode(), letter[b"event"].decode())
+        for letter in evidence.letters
+        if b"action" in letter and b"event" in letter
+    )
+    wanted = {
+        (action.name, line["event"])
+        for stream in evidence.timelines
+        for line in evidence.released(stream)
+        for action in world.acts.registry.subscribed(line["type"])
+    }
+    effects = set(world.journal.effects)
+    internal = {pair for pair in done if pair[0] == "noting"}
+    if len(internal) != noted:
+        yield f"P4 once: {noted} internal events {INTERNAL} were emitted, {len(internal)} were acted on"
+    for pair in sorted(wanted | set(done) | set(dead)):
+        if done[pair] + dead[pair] != 1:
+            yield f"P4 once: {pair} was done {done[pair]} times and died {dead[pair]} times"
+        if done[pair] and pair not in effects:
+            yield f"P2 lost: {pair} counts as done without an effect"
+        if pair not in wanted | internal:
+            yield f"P4 once: {pair} was never dispatched, and ended"
+    keyed = {call.idempotency_key for call in world.journal.calls}
+    if keyed - {f"{fingerprint}:{action}" for action, fingerprint in wanted | internal}:
+        yield "P4 key: an action was called with another idempotency key"
+
+
+def _as_released(world: World, evidence: _Evidence) -> Iterator[str]:
+    """Ordered actions see the order of release: first calls always, repeats within each lease."""
+    place = {
+        line["event"]: (number, line["kind"] == "late")
+        for stream in evidence.timelines
+        for number, line in enumerate(evidence.released(stream))
+    }
+    reached: dict[str, int] = {}
+    reached_in: dict[str, int] = {}
+    called: set[tuple[str, int]] = set()
+    for call in world.journal.calls:
+        if call.fingerprint not in place:
+            continue
+        number, late = place[call.fingerprint]
+        if call.late != late:
+            yield f"P3 late: {call.action} saw late={call.late} for {call.fingerprint}"
+        first = (call.unit, number) not in called
+        called.add((call.unit, number))
+        if first and number < reached.get(call.unit, 0):
+            yield f"P3 order: {call.unit} was called for release {number} after {reached[call.unit]}"
+        if number < reached_in.get(call.token, 0):
+            yield f"P3 order: one lease of {call.unit} went back to release {number}"
+        reached[call.unit] = max(number, reached.get(call.unit, 0))
+        reached_in[call.token] = number

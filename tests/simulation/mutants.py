@@ -1,0 +1,71 @@
+"""Three known faults, planted in the code under test only: the simulation must find each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from shared import inbox, keys
+from shared.scripting import SERVER_CLOCK
+from workers.bridge import BATCH, BATCH_BYTES, LEASE_S, RedisBridge
+
+
+class HastyBridge(RedisBridge):
+    """Acks before it appends."""
+
+    def once(self) -> int:
+        self._look_around()
+        messages = self._broker.call(
+            "claim_raw", SERVER_CLOCK, keys.RAW_QUEUE, self._id, LEASE_S, BATCH, BATCH_BYTES
+        )
+        self._broker.redis.delete(keys.claimed(self._id))
+        load = inbox.Load()
+        for message in messages:
+            load.add_message(message)
+        if messages and inbox.append(self._state, load):
+            self._ring(keys.SEQUENCER)
+        return len(messages)
+
+
+def _without(line: str) -> Callable[[str], str]:
+    def edit(source: str) -> str:
+        if line not in source:
+            raise AssertionError(f"the line to leave out is gone: {line}")
+        return source.replace(line, "")
+
+    return edit
+
+
+def _swapped(before: str, after: str) -> Callable[[str], str]:
+    def edit(source: str) -> str:
+        return _without(before)(source) and source.replace(before, after)
+
+    return edit
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A planted fault."""
+
+    bridge: type[RedisBridge] = RedisBridge
+    edits: Mapping[str, Callable[[str], str]] = field(default_factory=dict)
+
+
+SOUND: Final = Mutant()
+MUTANTS: Final[Mapping[str, Mutant]] = {
+    "ack_before_append": Mutant(bridge=HastyBridge),
+    "release_without_fencing": Mutant(
+        edits={"release": _without("if not holds('sequencer', shard, ARGV[3]) then return { 0 } end")}
+    ),
+    "wake_up_lost_after_drain": Mutant(
+        edits={
+            "leave": _without(
+                "if redis.call('ZCARD', lane_key(ARGV[2], 'ready')) > 0 and wake(ARGV[2], now) == 1 then return 2 end"
+            ),
+            "sweep": _swapped(
+                "if redis.call('ZCARD', lane_key(lane, 'ready')) > 0 then", "if #abandoned + #due > 0 then"
+            ),
+        }
+    ),
+}

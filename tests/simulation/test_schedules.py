@@ -1,0 +1,78 @@
+"""The promises hold on every schedule; a schedule replays exactly; known faults are found."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import pytest
+
+from tests.simulation.__main__ import simulate
+from tests.simulation.mutants import MUTANTS
+from tests.simulation.scheduler import Recorder, Trace
+
+SCHEDULES: Final = int(os.environ.get("DEEDBOX_SIM_SCHEDULES", "2000"))
+"""Schedules of one run: about a minute on two cores. More: DEEDBOX_SIM_SCHEDULES=20000."""
+
+FOUND_WITHIN: Final = 400
+"""Seeds within which a planted fault must show: far fewer than a run has."""
+
+JOBS: Final = 2
+
+
+def run(*arguments: str, hash_seed: str = "0") -> subprocess.CompletedProcess[str]:
+    """Run the command as a person would."""
+    return subprocess.run(
+        [sys.executable, "-m", "tests.simulation", *arguments],
+        check=False, capture_output=True, text=True, env=os.environ | {"PYTHONHASHSEED": hash_seed},
+    )  # fmt: skip
+
+
+@contextmanager
+def restless_threads() -> Iterator[None]:
+    """Make the interpreter switch threads as often as it can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
+@pytest.mark.timeout(max(120, SCHEDULES))
+def test_every_schedule_keeps_the_promises() -> None:
+    done = run("--schedules", str(SCHEDULES), "--jobs", str(JOBS))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("seed", range(3, 6))
+def test_a_seed_replays_exactly(seed: int) -> None:
+    """Neither the hash seed, nor other seeds that ran before, nor the switching of threads changes a step."""
+    told = {run("--seed", str(seed), hash_seed=hash_seed).stdout for hash_seed in ("1", "2")}
+    with restless_threads():
+        recorder = Recorder()
+        simulate(seed, None, recorder)
+    assert told == {f"seed {seed} trace {recorder.digest()}\n"}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_planted_fault_is_found(mutant: str) -> None:
+    found = next((seed for seed in range(FOUND_WITHIN) if simulate(seed, mutant, Trace())), None)
+    assert found is not None
+    assert simulate(found, None, Trace()) == [], "without the fault, the same seed keeps the promises"
+
+
+def test_a_failing_seed_says_how_to_replay_it() -> None:
+    """What the command prints runs as it stands, and fails again in the same way."""
+    failed = run("--schedules", "50", "--mutant", "ack_before_append")
+    assert failed.returncode == 1
+    line = next(line for line in failed.stdout.splitlines() if "replay: " in line)
+    words = line.partition("replay: python -m tests.simulation ")[2].split()
+    replayed = run(*words)
+    assert replayed.returncode == 1
+    assert line in replayed.stdout
+    assert "fault: " in replayed.stdout, "the trace shows the faults"

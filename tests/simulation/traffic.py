@@ -1,0 +1,108 @@
+"""Callbacks of a small world: honest stories of one to three requests, repeated, disordered, and some junk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Final
+
+from shared.core.callback import parse_callback
+from shared.core.envelope import Envelope, encode_kombu
+from shared.core.identity import identify
+from shared.core.signature import BodySignature
+from tests.simulation.scheduler import START
+
+P: Final = "signature_request_"
+CREATED_AT: Final = int(START) - 100
+SPREAD_S: Final = 5.0
+"""All first deliveries happen within this long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A callback that the vendor sends at ``at``, and perhaps again."""
+
+    at: float
+    body: bytes = field(repr=False)
+    fingerprint: str = ""
+    """Of the fact; empty for junk."""
+    event_type: str = ""
+    stream: str = ""
+    bare: bool = False
+    """Junk that is no message of ours at all."""
+
+    def message(self, number: int) -> bytes:
+        """Return the raw message of one delivery: like the broker's, no two are the same bytes."""
+        if self.bare:
+            return self.body + str(number).encode()
+        envelope = Envelope("default", round(self.at, 3), BodySignature.VALID, f"{number:032x}", self.body)
+        return encode_kombu(envelope.headers(), self.body)
+
+
+def drawn(rng: Random) -> list[Sent]:
+    """Draw all deliveries, in order of time."""
+    sent: list[Sent] = []
+    for number in range(rng.choice((1, 1, 2, 3))):
+        delay_s = rng.choice((0.0, 0.5, 4.0))
+        begins = START + rng.random() * 2
+        for place, body in enumerate(_story(rng, f"r{number}")):
+            if rng.random() < 0.04:
+                continue  # never sent: a gap
+            at = begins + place * 0.2 + rng.random() * delay_s
+            sent.append(_sent(at, body))
+            while rng.random() < 0.25:
+                sent.append(_sent(at + rng.random() * SPREAD_S, body))
+    sent += [
+        _sent(START + rng.random() * SPREAD_S, _no_key(each)) for each in range(rng.choice((0, 0, 1, 2)))
+    ]
+    if rng.random() < 0.15:
+        sent.append(Sent(START + rng.random() * SPREAD_S, b"junk", bare=True))
+    if rng.random() < 0.15:
+        sent.append(Sent(START + rng.random() * SPREAD_S, b"{broken"))
+    return sorted(sent, key=lambda each: each.at)
+
+
+def _story(rng: Random, request_id: str) -> Iterator[bytes]:
+    """Yield the callbacks of one request; each snapshot shows what has happened up to it."""
+    signers = {f"s{number}": {"signature_id": f"s{number}"} for number in range(rng.choice((1, 1, 2)))}
+    request = {
+        "signature_request_id": request_id,
+        "created_at": CREATED_AT,
+        "is_complete": False,
+        "signatures": signers.values(),
+    }
+    time = CREATED_AT
+    yield _body("sent", time, request)
+    for name, signer in signers.items():
+        for kind, field_name in (("viewed", "last_viewed_at"), ("signed", "signed_at")):
+            time += rng.choice((0, 1, 3))
+            signer[field_name] = time  # type: ignore[assignment]
+            yield _body(kind, time, request, name)
+    if rng.random() < 0.6:
+        request["is_complete"] = True
+        yield _body("all_signed", time, request)
+        yield _body("downloadable", time + rng.choice((0, 2)), request)
+
+
+def _body(kind: str, time: int, request: dict[str, Any], signer: str | None = None) -> bytes:
+    event = {
+        "event_type": P + kind,
+        "event_time": str(time),
+        "event_hash": "0" * 64,
+        "event_metadata": {"related_signature_id": signer},
+    }
+    shown = request | {"signatures": list(request["signatures"])}
+    return json.dumps({"event": event, "signature_request": shown}).encode()
+
+
+def _no_key(number: int) -> bytes:
+    event = {"event_type": "callback_test", "event_time": str(CREATED_AT + number), "event_hash": "0" * 64}
+    return json.dumps({"event": event}).encode()
+
+
+def _sent(at: float, body: bytes) -> Sent:
+    callback = parse_callback(body)
+    fact = identify("default", callback)
+    return Sent(round(at, 6), body, fact.fingerprint, callback.event_type, fact.stream)

@@ -1,0 +1,139 @@
+"""``deedbox up`` as the soak runs it, and the hand that kills its processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from ops import demo_home
+from shared.settings import Settings
+from tests.soak.plan import Kill, Options
+from tests.soak.rabbitmq import RabbitServer
+
+READY_WITHIN_S: Final = 90.0
+_COMMAND: Final = Path(sys.executable).with_name("deedbox")
+_WORDS: Final = {
+    "web": "ingress",
+    "web-worker": "ingress",
+    "bridge": "bridge",
+    "sweeper": "sweeper",
+    "sequencer": "sequencer",
+    "default": "default",
+    "documents": "documents",
+}
+"""Kind of process -> last word of its command line."""
+
+
+class Stage:
+    """The deployment; ``close`` stops it."""
+
+    def __init__(self, options: Options, api_key: str) -> None:
+        self.folder, self.data_dir = options.folder, options.folder / "data"
+        environ = dict(os.environ)
+        self.api_port = demo_home.isolate(environ, self.data_dir, api_key)
+        self.rabbitmq = RabbitServer(options.folder / "rabbitmq") if options.rabbitmq else None
+        if self.rabbitmq is not None:
+            self.rabbitmq.start()
+            environ["DEEDBOX_BROKER_URL"] = self.rabbitmq.url
+        self.settings = Settings.load(environ)
+        self._log = (options.folder / "up.log").open("ab")
+        self._up = subprocess.Popen(
+            [_COMMAND, "up"], env=environ, cwd=options.folder, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
+        )  # fmt: skip
+        self._signalled: set[int] = set()
+
+    def wait_until_ready(self) -> None:
+        """Wait for the line that says so. Raises TimeoutError."""
+        deadline = time.monotonic() + READY_WITHIN_S
+        while "Deedbox is ready." not in (self.folder / "up.log").read_text(errors="replace"):
+            if time.monotonic() > deadline or self._up.poll() is not None:
+                raise TimeoutError(f"deedbox up did not start; {self.folder / 'up.log'} says why")
+            time.sleep(0.2)
+
+    def kill(self, kill: Kill) -> int | None:
+        """Signal one process of that kind, none of them twice; returns its pid, None if there is none right now."""
+        number = signal.SIGKILL if kill.signal == "KILL" else signal.SIGTERM
+        if kill.target == "rabbitmq":
+            assert self.rabbitmq is not None
+            pid = self.rabbitmq.end(number)
+            self.rabbitmq.start()
+            return pid
+        for process in self._processes(kill.target):
+            if process.pid not in self._signalled:
+                with suppress(psutil.NoSuchProcess):
+                    process.send_signal(number)
+                    self._signalled.add(process.pid)
+                    return int(process.pid)
+        return None
+
+    def _processes(self, target: str) -> Iterable[psutil.Process]:
+        for child in psutil.Process(self._up.pid).children():
+            with suppress(psutil.NoSuchProcess, IndexError):
+                command = child.cmdline()
+                if target == "redis":
+                    found = child.name() in {"redis-server", "valkey-server"}
+                else:
+                    found = command[-1] == _WORDS[target] and "--parent" not in command
+                if found:
+                    yield from child.children() if target == "web-worker" else [child]
+
+    def close(self) -> None:
+        """Stop everything; what does not stop in time is killed."""
+        left = [psutil.Process(self._up.pid), *psutil.Process(self._up.pid).children(recursive=True)]
+        self._up.terminate()
+        _gone, alive = psutil.wait_procs(left, timeout=60)
+        for process in alive:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._up.wait()
+        if self.rabbitmq is not None:
+            self.rabbitmq.close()
+        self._log.close()
+
+
+class Killer:
+    """Carries out the kills from a thread of its own and keeps a journal of them."""
+
+    def __init__(self, stage: Stage, kills: Iterable[Kill], stop: threading.Event) -> None:
+        self._stage, self._kills, self._stop = stage, list(kills), stop
+        self._journal = stage.folder / "kills.jsonl"
+        self._thread = threading.Thread(target=self._run, name="killer")
+        self._error: BaseException | None = None
+
+    def start(self) -> None:
+        """Begin: times count from now."""
+        self._journal.touch()
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait for the last kill. Raises what went wrong in the thread."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        started = time.monotonic()
+        try:
+            for kill in self._kills:
+                if self._stop.wait(max(0.0, started + kill.at_s - time.monotonic())):
+                    return
+                at = time.time()  # before: what the kill causes must not look older than its cause
+                pid = self._stage.kill(kill)
+                if pid is not None:
+                    row = {"at": at, "target": kill.target, "signal": kill.signal, "pid": pid}
+                    with self._journal.open("a", encoding="utf-8") as journal:
+                        journal.write(json.dumps(row) + "\n")
+        except BaseException as error:  # noqa: BLE001 - raised by join
+            self._error = error
