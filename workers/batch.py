@@ -49,7 +49,7 @@ Section = list[Operand]
 
 
 class Batch:
-    """Claimed entries, in the order in which they are to run; entries of one unit stand together.
+    """Claimed entries, each of another unit, in the order in which they are to run.
 
     Shared by the runner (takes and finishes) and the attendant (gives back): every method locks.
     """
@@ -71,14 +71,7 @@ class Batch:
         """Record the outcome of the entry that was taken last."""
         with self._lock:
             self._current = None
-            more = bool(self._pending) and self._pending[0].unit == claim.unit
-            verb = outcome.verb
-            if more and verb == "done":
-                verb = "part"
-            elif more:
-                # The head waits, so the unit's other entries must wait behind it.
-                self._pending = deque(each for each in self._pending if each.unit != claim.unit)
-            section: Section = ["U", claim.unit, claim.token, verb, outcome.wait_s, claim.entry_text]
+            section: Section = ["U", claim.unit, claim.token, outcome.verb, outcome.wait_s, claim.entry_text]
             self._sections.append(section + [operand for each in outcome.operations for operand in each])
 
     def running(self) -> tuple[Claim, float] | None:
@@ -91,10 +84,8 @@ class Batch:
     def give_back(self) -> None:
         """Let go of everything that was not started."""
         with self._lock:
-            current = self._current[0].unit if self._current else None
-            tokens = {claim.unit: claim.token for claim in self._pending if claim.unit != current}
+            self._sections += [["U", claim.unit, claim.token, "back", 0, ""] for claim in self._pending]
             self._pending.clear()
-            self._sections += [["U", unit, token, "back", 0, ""] for unit, token in tokens.items()]
 
     def collect(self) -> list[Section]:
         """Take the sections that wait to be committed."""

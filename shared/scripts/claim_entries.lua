@@ -1,6 +1,8 @@
 -- Leases the units of a lane that have been ready for longest and reads the heads of their queues with the events.
 -- ARGV: now ('' = server), lane, drainer, lease in s, idle until (s from now), entries at most, bytes at most
--- Returns: {} if nothing is ready; else {ring, now, {unit, token, entry, {event fields}, entry, ...}, ...}.
+-- Returns: {} if nothing is ready; else {ring, now, {unit, token, entry, {event fields}}, ...}.
+--          One entry of a unit at a time: a crash that loses uncommitted outcomes repeats the last call of a key
+--          only, and never an earlier event after a later one.
 --          A unit whose queue is empty (its entries were discarded) is let go and not returned.
 local now = clock(ARGV[1])
 local lane, room = ARGV[2], tonumber(ARGV[6])
@@ -11,20 +13,14 @@ while room > 0 and bytes < tonumber(ARGV[7]) do
   local unit, token = lease(lane, ARGV[3], now, tonumber(ARGV[4]), now + tonumber(ARGV[5]))
   if not unit then break end
   found = true
-  local entries = redis.call('LRANGE', P .. 'queue:' .. unit, 0, room - 1)
-  if #entries == 0 then
+  local entry = redis.call('LINDEX', P .. 'queue:' .. unit, 0)
+  if not entry then
     drop_lease(lane, unit)
   else
-    local row = { unit, tostring(token) }
-    for _, entry in ipairs(entries) do
-      local event = redis.call('HGETALL', P .. 'event:' .. string.sub(entry, 1, 32))
-      for _, value in ipairs(event) do bytes = bytes + #value end
-      row[#row + 1] = entry
-      row[#row + 1] = event
-      room = room - 1
-      if bytes >= tonumber(ARGV[7]) then break end
-    end
-    units[#units + 1] = row
+    local event = redis.call('HGETALL', P .. 'event:' .. string.sub(entry, 1, 32))
+    for _, value in ipairs(event) do bytes = bytes + #value end
+    units[#units + 1] = { unit, tostring(token), entry, event }
+    room = room - 1
   end
 end
 if not found then return {} end

@@ -1,14 +1,12 @@
 -- Commits outcomes of entries at the heads of their queues, each if and only if its unit's lease still holds.
 -- ARGV: now ('' = server), lane, order TTL in s, event TTL in s, lines kept per timeline, then sections:
 --   U unit, token, verb, wait in s, entry ('' for back), and the operations of this outcome. Verbs:
---     part   the head leaves the queue, the lease stays: more entries of the unit are under way
 --     done   the head leaves the queue, the lease ends
 --     wait   the head stays for `wait` seconds (its new text, if any, is operation E), the lease ends
 --     back   nothing was started: the lease ends, the unit is ready at once
 --   Operations: S stream / T line / C counter increment / E entry / Q lane unit entry /
 --     F fingerprint arrived-at n values (an internal event) / D n values (dead letter)
--- The entry is named because clients send a call again when its answer was lost: a `part` that was run already
--- finds another head and does nothing, where it would otherwise take an entry that was never started.
+-- The entry is named so that nothing but what was run can leave the queue.
 -- Returns: {sections refused because their lease was lost, lane to ring, ...}.
 local now = clock(ARGV[1])
 local lane = ARGV[2]
@@ -25,14 +23,14 @@ while ARGV[i] do
       lost = lost + 1
     else
       local is_head = redis.call('LINDEX', P .. 'queue:' .. unit, 0) == ARGV[i + 5]
-      if verb == 'part' then held = is_head else drop_lease(lane, unit) end
-      if is_head and (verb == 'part' or verb == 'done') then
+      drop_lease(lane, unit)
+      if is_head and verb == 'done' then
         redis.call('LPOP', P .. 'queue:' .. unit)
         redis.call('DECR', lane_key(lane, 'depth'))
       end
       if verb == 'wait' then
         redis.call('ZADD', lane_key(lane, 'waiting'), now + tonumber(ARGV[i + 4]), unit)
-      elseif verb ~= 'part' and redis.call('EXISTS', P .. 'queue:' .. unit) == 1 then
+      elseif redis.call('EXISTS', P .. 'queue:' .. unit) == 1 then
         mark_ready(lane, unit, now)
         lanes[lane] = true
       end

@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from redis.exceptions import RedisError
+
 from shared import inbox, keys
+from shared.connections import translated
 from shared.scripting import SERVER_CLOCK
 from workers.bridge import BATCH, BATCH_BYTES, LEASE_S, RedisBridge
 
@@ -19,7 +22,10 @@ class HastyBridge(RedisBridge):
         messages = self._broker.call(
             "claim_raw", SERVER_CLOCK, keys.RAW_QUEUE, self._id, LEASE_S, BATCH, BATCH_BYTES
         )
-        self._broker.redis.delete(keys.claimed(self._id))
+        try:
+            self._broker.redis.delete(keys.claimed(self._id))
+        except RedisError as error:  # as the bridge itself does: only the order of the steps is wrong here
+            raise translated(error) from error
         load = inbox.Load()
         for message in messages:
             load.add_message(message)

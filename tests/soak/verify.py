@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ops.demo_report import dispatched_twice, order_violations
+from ops.demo_report import dispatched_twice, out_of_order
 from ops.evidence import SOURCE, Call
 from shared.simulator.lifecycle import SimulatedFact
 
@@ -159,7 +159,7 @@ def _of_order(evidence: Evidence, findings: Findings) -> Iterable[str]:
         number = of_key.setdefault(call.idempotency_key, len(of_key))
         gaps += number > now.get(call.key, -1) + 1
         now[call.key] = number
-    below = order_violations(first.values())
+    below = len(out_of_order(first.values()))
     findings.violations = below + gaps
     if below:
         yield f"{below} calls came out of order, or are flagged late although they were not"
