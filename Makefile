@@ -45,7 +45,7 @@ lint: .venv/.installed-dev ## ruff, mypy strict, import contracts
 	@$(BIN)/lint-imports
 
 test: .venv/.installed-dev lint ## lint, then every test
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 bench: .venv/.installed-bench ## measure against Flask + RQ and Flask + Celery, side by side
 	@$(BIN)/python -m tests.bench

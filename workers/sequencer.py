@@ -9,34 +9,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 from redis.exceptions import RedisError
 
 from shared import keys, logs
 from shared.connections import translated
-from shared.core.attempts import Entry
-from shared.core.callback import parse_callback
-from shared.core.envelope import Envelope, decode_inbox, encode_kombu
+from shared.core.envelope import decode_inbox
 from shared.core.errors import BadCallback, Undecodable
-from shared.core.identity import Fact, identify
-from shared.core.ordering import (
-    Arrival,
-    Decision,
-    OrderingPolicy,
-    SequenceState,
-    arrival_of,
-    pass_through,
-    step,
-)
-from shared.core.reasons import Arrival as Outcome
-from shared.core.reasons import DeathReason
-from shared.core.reasons import Entry as Kind
+from shared.core.ordering import OrderingPolicy, SequenceState, pass_through, step
 from shared.scripting import SERVER_CLOCK, Scripts
-from shared.stored import StoredEvent
 from workers.actions.registry import Registry
+from workers.arrivals import Delivered, StreamWork, delivered
 from workers.lease import LEASE_S, LINGER_S
+from workers.releases import Operation, arrival_operations, release_operations, too_old, undecodable
 
 BATCH: Final = 250
 """Callbacks of one commit: large enough that round trips cost little, small enough (about 1 MB) that one
@@ -46,9 +33,6 @@ BATCH_BYTES: Final = 4 * 1024 * 1024
 """A batch ends here, whatever its count: bodies may be as large as DEEDBOX_BODY_MAX_BYTES."""
 
 log = logs.get("sequencer")
-
-Operand = str | bytes | float
-Operation = list[Operand]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,28 +70,6 @@ class Batch:
             return min(self.now, decode_inbox(self.entries[-1])[0])
         except Undecodable:
             return self.now
-
-
-@dataclass(slots=True)
-class Delivered:
-    """One callback of the batch, identified."""
-
-    fact: Fact
-    arrival: Arrival
-    stored: StoredEvent
-    redriven: bool = False
-    """An operator sent it again: it is a fact of its own, and its age does not matter."""
-
-
-@dataclass(slots=True)
-class StreamWork:
-    """Everything that one commit needs to know about one stream."""
-
-    ordered: bool = True
-    delivered: list[Delivered] = field(default_factory=list)
-    state: SequenceState = field(default_factory=SequenceState)
-    known_digests: dict[str, str] = field(default_factory=dict)
-    """Fingerprint -> body digest ('' if the event is gone), for arrivals that were seen before."""
 
 
 class Sequencer:
@@ -164,17 +126,13 @@ class Sequencer:
         for entry in batch.entries:
             try:
                 appended_at, envelope = decode_inbox(entry)
-                delivered = _delivered(envelope, appended_at)
+                each = delivered(envelope, appended_at)
             except (Undecodable, BadCallback, RecursionError) as error:
-                raw = _as_message(entry)
-                operations.append(
-                    _dead([("reason", DeathReason.UNDECODABLE), ("detail", str(error)), ("raw", raw)])
-                )
-                operations.append(["C", "quarantined", 1])
+                operations.extend(undecodable(entry, error))
                 continue
-            work = streams.setdefault(delivered.fact.stream, StreamWork())
-            work.ordered = delivered.fact.key.ordered
-            work.delivered.append(delivered)
+            work = streams.setdefault(each.fact.stream, StreamWork())
+            work.ordered = each.fact.key.ordered
+            work.delivered.append(each)
         return streams, operations
 
     def _load(self, streams: dict[str, StreamWork]) -> float | None:
@@ -237,9 +195,9 @@ class Sequencer:
             state = ""
         yield ["S", stream, state, "" if decision.wake_at is None else f"{decision.wake_at:.6f}"]
         for each in refused:
-            yield from _too_old(each)
-        yield from _arrival_operations(work, fresh, decision)
-        yield from self._release_operations(stream, work, decision, batch.now)
+            yield from too_old(each)
+        yield from arrival_operations(work, fresh, decision)
+        yield from release_operations(self._registry, stream, work, decision, batch.now)
 
     def _split_by_age(self, work: StreamWork) -> tuple[list[Delivered], list[Delivered]]:
         """Part the arrivals that are too old. Repeats of known facts go on: they end as duplicates."""
@@ -256,26 +214,6 @@ class Sequencer:
                 fresh.append(each)
         return fresh, list(old.values())
 
-    def _release_operations(
-        self, stream: str, work: StreamWork, decision: Decision, now: float
-    ) -> Iterable[Operation]:
-        was_held = {held.arrival.fingerprint for held in work.state.held}
-        for released in decision.release:
-            fingerprint = released.arrival.fingerprint
-            if fingerprint in was_held:
-                yield ["R", fingerprint]
-            entry = Entry(fingerprint, enqueued_at=round(now, 6), late=released.late).pack()
-            for action in self._registry.subscribed(released.arrival.type):
-                yield ["Q", action.lane, action.unit(stream, fingerprint), entry]
-            kind = Kind.LATE if released.late else Kind.RELEASED
-            waited_s = max(0.0, now - released.since)
-            yield _line(
-                kind, now, released.arrival, position=list(released.arrival.position), waited_s=waited_s
-            )
-            yield ["C", str(Outcome.LATE if released.late else Outcome.RELEASED), 1]
-        if decision.given_up:
-            yield ["C", "given_up", len(decision.given_up)]
-
 
 def oldest_spooled(watermarks: Iterable[bytes]) -> float | None:
     """Return the time of receipt (unix seconds) of the oldest callback that any ingress host has in its spool.
@@ -284,128 +222,3 @@ def oldest_spooled(watermarks: Iterable[bytes]) -> float | None:
     """
     oldest = [json.loads(mark).get("oldest_received_at") for mark in watermarks]
     return min((at for at in oldest if at is not None), default=None)
-
-
-def _delivered(envelope: Envelope, appended_at: float) -> Delivered:
-    callback = parse_callback(envelope.body)
-    fact = identify(envelope.source, callback, envelope.redrive)
-    arrival = arrival_of(
-        callback.event_type,
-        callback.event_time,
-        callback.related_signature_id,
-        fact.fingerprint,
-        callback.payload,
-    )
-    stored = StoredEvent(
-        fingerprint=fact.fingerprint,
-        source=envelope.source,
-        ordering_key=str(fact.key),
-        event_type=callback.event_type,
-        event_time=callback.event_time,
-        related_signature_id=callback.related_signature_id,
-        received_at=envelope.received_at,
-        arrived_at=appended_at,
-        body_signature=envelope.body_signature,
-        trace_id=envelope.trace_id,
-        body_digest=fact.body_digest,
-        body=envelope.body,
-    )
-    return Delivered(fact, arrival, stored, redriven=bool(envelope.redrive))
-
-
-def _arrival_operations(
-    work: StreamWork, fresh: Sequence[Delivered], decision: Decision
-) -> Iterable[Operation]:
-    """Record each arrival: a new fact with its body, a hold, a duplicate, or a conflicting body."""
-    held_now = {held.arrival.fingerprint: held for held in decision.state.held}
-    first: dict[str, str] = dict(work.known_digests)
-    for each in fresh:
-        fingerprint, stored = each.fact.fingerprint, each.stored
-        yield _arrived(each)
-        yield ["C", "arrived", 1]
-        yield ["C", f"body_signature_{stored.body_signature}", 1]
-        known = first.get(fingerprint)
-        if known is None:
-            first[fingerprint] = each.fact.body_digest
-            fields = stored.fields()
-            yield ["F", fingerprint, stored.arrived_at, len(fields), *fields]
-            if fingerprint in held_now:
-                yield ["H", fingerprint, stored.arrived_at]
-                yield _line(Kind.HELD, stored.arrived_at, each.arrival, waits_for=_waits_for(each, decision))
-                yield ["C", str(Outcome.HELD), 1]
-            continue
-        yield ["C", str(Outcome.DUPLICATE), 1]
-        if known in {"", each.fact.body_digest}:
-            yield _line(Kind.DUPLICATE, stored.arrived_at, each.arrival)
-            continue
-        # Another body of the same fact is kept under an id of its own, for an operator to compare or apply.
-        other = stored.body_digest
-        fields = stored.fields()
-        yield ["B", f"{fingerprint}:{other}", stored.arrived_at, len(fields), *fields]
-        yield _line(Kind.CONFLICT, stored.arrived_at, each.arrival, body=other)
-        yield ["C", str(Outcome.CONFLICT), 1]
-
-
-def _waits_for(each: Delivered, decision: Decision) -> list[str]:
-    satisfied = decision.state.satisfied
-    return [proof.name for proof in each.arrival.proofs if proof.name not in satisfied]
-
-
-def _arrived(each: Delivered) -> Operation:
-    stored = each.stored
-    return _line(
-        Kind.ARRIVED,
-        stored.arrived_at,
-        each.arrival,
-        event_time=stored.event_time,
-        received_at=stored.received_at,
-        body_signature=str(stored.body_signature),
-        trace_id=stored.trace_id,
-    )
-
-
-def _line(kind: Kind, at: float, arrival: Arrival, **details: Any) -> Operation:
-    row = {
-        "at": round(at, 6),
-        "kind": str(kind),
-        "type": arrival.type,
-        "event": arrival.fingerprint,
-        **details,
-    }
-    return ["T", json.dumps(row, separators=(",", ":"))]
-
-
-def _too_old(each: Delivered) -> Iterable[Operation]:
-    stored = each.stored
-    fields = stored.fields()
-    yield _arrived(each)
-    yield ["F", stored.fingerprint, stored.arrived_at, len(fields), *fields]
-    yield ["C", "arrived", 1]
-    yield ["C", f"body_signature_{stored.body_signature}", 1]
-    yield ["C", str(Outcome.TOO_OLD), 1]
-    yield _line(Kind.DEAD, stored.arrived_at, each.arrival, reason=str(DeathReason.TOO_OLD))
-    yield _dead(
-        [
-            ("reason", DeathReason.TOO_OLD),
-            ("detail", "the event was older than DEEDBOX_MAX_EVENT_AGE_S when it was received"),
-            ("source", stored.source),
-            ("key", stored.ordering_key),
-            ("type", stored.event_type),
-            ("event", stored.fingerprint),
-            ("trace_id", stored.trace_id),
-        ]
-    )
-
-
-def _as_message(entry: bytes) -> bytes:
-    """Give an entry the form of a broker message, which is what a redrive hands to the bridge."""
-    try:
-        envelope = decode_inbox(entry)[1]
-    except Undecodable:
-        return encode_kombu({}, entry)
-    return encode_kombu(envelope.headers(), envelope.body)
-
-
-def _dead(fields: Sequence[tuple[str, str | bytes]]) -> Operation:
-    values = [value for pair in fields for value in pair]
-    return ["D", len(values), *values]
