@@ -62,7 +62,10 @@ def learn_lanes(env: Mapping[str, str]) -> list[str]:
             "move what is slow there out of the module's top level."
         ) from None
     if done.returncode != 0:
-        raise SettingsError(_last_line(done.stderr) or f"`{' '.join(command)}` failed without a word.")
+        raise SettingsError(
+            _last_line(done.stderr).removeprefix("deedbox: ")
+            or f"`{' '.join(command)}` failed without a word."
+        )
     # The last line only: the user's modules may print while they are imported.
     return [str(lane) for lane in json.loads(_last_line(done.stdout))["lanes"]]
 

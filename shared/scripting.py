@@ -30,7 +30,7 @@ NAMES: Final = (
 )
 
 SERVER_CLOCK: Final = ""
-"""As ``now``: the script asks the server for the time. Tests and the simulation pass seconds instead."""
+"""As ``now``: the script asks the server for the time, when it runs. Tests may pass seconds instead."""
 
 
 def text(reply: bytes | str) -> str:

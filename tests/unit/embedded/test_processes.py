@@ -71,7 +71,7 @@ def test_lanes_come_from_the_last_line_that_the_workers_print(tmp_path: Path) ->
 
 def test_the_sentence_of_failing_workers_is_passed_on(tmp_path: Path) -> None:
     env = _workers(
-        tmp_path, "import sys; sys.exit('Traceback...\\nDEEDBOX_ACTIONS names myapp, correct it.')"
+        tmp_path, "import sys; sys.exit('Traceback...\\ndeedbox: DEEDBOX_ACTIONS names myapp, correct it.')"
     )
     with pytest.raises(SettingsError, match=r"^DEEDBOX_ACTIONS names myapp, correct it\.$"):
         learn_lanes(env)
