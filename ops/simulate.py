@@ -183,6 +183,12 @@ def _tell(options: SimulateOptions, seed: int, ledger: Ledger, console: Console)
         f"{found['acked']} acknowledged, {found['refused']} forged ones refused, {found['failed']} failed, "
         f"{found['unfinished']} unfinished.",
     )
+    if found["failed"] and not found["acked"]:
+        _say(
+            console,
+            "Nothing was acknowledged: is --url right, and is the signing key (--api-key) one of the receiver's "
+            "DEEDBOX_API_KEYS? Its log line event.received has the reason.",
+        )
     if found["forgeries_acked"]:
         _say(
             console,

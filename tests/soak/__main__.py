@@ -41,8 +41,8 @@ from shared.simulator.ledger import Ledger, Outcome
 from shared.simulator.lifecycle import SimulatedFact
 from shared.simulator.player import Player, PlayerPolicy
 from shared.simulator.story import Ending
+from tests.rabbitmq import RabbitServer
 from tests.soak.plan import Options, draw_kills, draw_scenario, percentile
-from tests.soak.rabbitmq import RabbitServer
 from tests.soak.stage import Killer, Stage
 
 SETTLES_WITHIN_S: Final = 150.0

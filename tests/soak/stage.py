@@ -18,8 +18,8 @@ import psutil
 
 from ops import demo_home
 from shared.settings import Settings
+from tests.rabbitmq import RabbitServer
 from tests.soak.plan import Kill, Options
-from tests.soak.rabbitmq import RabbitServer
 
 READY_WITHIN_S: Final = 90.0
 _COMMAND: Final = Path(sys.executable).with_name("deedbox")

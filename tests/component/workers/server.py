@@ -7,9 +7,10 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from redis import Redis
@@ -19,6 +20,7 @@ from redis.retry import Retry
 
 from shared import embedded
 from shared.core.errors import SettingsError
+from tests.rabbitmq import RabbitServer
 
 PATIENCE_S = 30.0
 
@@ -33,11 +35,24 @@ def until(condition: Callable[[], Any], what: str, patience_s: float = PATIENCE_
     raise AssertionError(f"waited in vain until {what}")
 
 
-def missing(what: str) -> None:
+def missing(what: str) -> NoReturn:
     """Skip on a developer's machine; in CI a missing server is a failure, or nothing would be tested there."""
     if os.environ.get("CI") == "true":
         pytest.fail(what)
     pytest.skip(what)
+
+
+@contextmanager
+def running_rabbitmq(folder: Path) -> Iterator[RabbitServer]:
+    """Run a RabbitMQ of this test's own; skips or fails without one."""
+    if not RabbitServer.installed():
+        missing("No RabbitMQ was found; install Debian's package rabbitmq-server.")
+    server = RabbitServer(folder / "node")
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
 
 
 def server_binary() -> Path:

@@ -91,6 +91,16 @@ def test_a_receiver_that_acknowledges_nothing_fails_after_the_last_retry(
     assert report["attempts"] == 7 * report["sent"]
 
 
+def test_a_page_of_nothing_but_failures_says_what_to_look_at(
+    receiver: Receiver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    receiver.broken = True
+    run(_options(receiver, requests=1, json=False), KEYS)
+    shown = capsys.readouterr().out
+    assert "--api-key" in shown
+    assert "DEEDBOX_API_KEYS" in shown
+
+
 def test_the_same_seed_sends_as_many_callbacks(
     receiver: Receiver, capsys: pytest.CaptureFixture[str]
 ) -> None:

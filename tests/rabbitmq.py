@@ -32,7 +32,7 @@ class RabbitServer:
             "HOME": str(folder),  # the Erlang cookie
             "ERL_EPMD_PORT": str(free_port()),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "RABBITMQ_NODENAME": f"soak{self._port}@localhost",
+            "RABBITMQ_NODENAME": f"deedbox{self._port}@localhost",
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODE_PORT": str(self._port),
             "RABBITMQ_DIST_PORT": str(free_port()),
@@ -64,18 +64,24 @@ class RabbitServer:
 
     def end(self, number: signal.Signals) -> int:
         """Send a signal to the Erlang machine and wait for its end; returns its pid."""
-        assert self._process is not None
-        members = [
-            psutil.Process(self._process.pid),
-            *psutil.Process(self._process.pid).children(recursive=True),
-        ]
-        machine = next((each for each in members if each.name().startswith("beam")), members[0])
+        members, machine = self._members()
         machine.send_signal(number)
         _gone, alive = psutil.wait_procs(members, timeout=20)
         for each in alive:
             each.kill()
-        self._process.wait()
         return int(machine.pid)
+
+    @property
+    def pid(self) -> int:
+        """Pid of the Erlang machine, which is the process that serves."""
+        return int(self._members()[1].pid)
+
+    def _members(self) -> tuple[list[psutil.Process], psutil.Process]:
+        """Return all processes of the node, and the Erlang machine: the start script may have become it or started it."""
+        assert self._process is not None
+        first = psutil.Process(self._process.pid)
+        members = [first, *first.children(recursive=True)]
+        return members, next((each for each in members if each.name().startswith("beam")), first)
 
     def close(self) -> None:
         """End the node and its name server."""
