@@ -74,6 +74,7 @@ def isolate(environ: MutableMapping[str, str], data_dir: Path, api_key: str) -> 
     api_port = embedded.free_port()
     environ.update({
         "PORT": str(embedded.free_port()),
+        "OPS_PORT": str(embedded.free_port()),
         "DEEDBOX_API_KEYS": api_key,
         "DEEDBOX_API_URL": f"http://127.0.0.1:{api_port}/v3",
         "DEEDBOX_DATA_DIR": str(data_dir),

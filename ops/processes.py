@@ -37,6 +37,7 @@ def table(settings: Settings, lanes: Mapping[str, int]) -> list[Program]:
             _python(f"worker-{lane}", "workers", "worker", "--lane", lane, numprocs=numprocs, stop_wait_s=30)
             for lane, numprocs in lanes.items()
         ),
+        _python("ops", "ops.web"),
         _python("web", "ingress", priority=_RECEIVE, stop_wait_s=35),
     ]
 

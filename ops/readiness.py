@@ -31,8 +31,16 @@ def web_host(settings: Settings) -> str:
 
 def callback_url(settings: Settings) -> str:
     """Return the URL of the callbacks of source ``default``, as this machine sees it."""
-    host = web_host(settings)
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}/callbacks"
+    return f"http://{_in_url(web_host(settings))}:{settings.port}/callbacks"
+
+
+def ops_url(settings: Settings) -> str:
+    """Return the URL of the dashboard, as this machine sees it."""
+    return f"http://{_in_url(_ANY_ADDRESS.get(settings.ops_bind, settings.ops_bind))}:{settings.ops_port}/"
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 class Readiness:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
@@ -14,8 +12,8 @@ from typing import Final, NoReturn
 from urllib.parse import urlsplit
 
 from ops import processes, supervision
-from ops.readiness import Readiness, callback_url
-from shared import connections, embedded, topology
+from ops.readiness import Readiness, callback_url, ops_url
+from shared import connections, embedded, ports, topology
 from shared.core.errors import DeedboxError
 from shared.data_dir import lock_data_dir
 from shared.settings import Settings
@@ -42,9 +40,10 @@ def up(environ: MutableMapping[str, str], say: Say) -> int:
 
 
 def checked(environ: MutableMapping[str, str]) -> Settings:
-    """Read and check all settings before anything starts; ``PORT=0`` becomes a free port, in ``environ`` too."""
-    if environ.get("PORT", "").strip() == "0":
-        environ["PORT"] = str(embedded.free_port())
+    """Read and check all settings before anything starts; a port 0 becomes a free port, in ``environ`` too."""
+    for name in ("PORT", "OPS_PORT"):
+        if environ.get(name, "").strip() == "0":
+            environ[name] = str(embedded.free_port())
     settings = Settings.load(environ)
     settings.sources()
     _ = settings.documents_dir
@@ -52,28 +51,17 @@ def checked(environ: MutableMapping[str, str]) -> Settings:
         topology.transport(settings.broker_url.get_secret_value())
     if settings.redis_url is not None:
         connections.demand(connections.brisk_redis(connections.redis_url(settings)))
-    demand_port(settings)
+    demand_ports(settings)
     return settings
 
 
-def demand_port(settings: Settings) -> None:
-    """Check that the web process will be able to listen. Raises DeedboxError that names PORT or DEEDBOX_BIND."""
-    family = socket.AF_INET6 if ":" in settings.bind else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.bind, settings.port))
-            probe.listen(1)
-        except OSError as error:
-            raise DeedboxError(_no_port(settings, error)) from None
-
-
-def _no_port(settings: Settings, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"PORT {settings.port} is taken by another process; stop it or set PORT to a free one."
-    if error.errno == errno.EACCES:
-        return f"PORT {settings.port} needs more rights than this user has; set PORT to one above 1023."
-    return f"DEEDBOX_BIND: nothing can listen on {settings.bind} ({error.strerror}); correct it or unset it."
+def demand_ports(settings: Settings) -> None:
+    """Check that the web and the ops process will be able to listen. Raises DeedboxError that names the setting."""
+    trouble = ports.port_trouble(settings.bind, settings.port) or ports.port_trouble(
+        settings.ops_bind, settings.ops_port, names=("OPS_PORT", "DEEDBOX_OPS_BIND")
+    )
+    if trouble is not None:
+        raise DeedboxError(trouble)
 
 
 def _supervise(settings: Settings, lanes: Mapping[str, int], say: Say) -> int:
@@ -130,6 +118,7 @@ def announcement(settings: Settings, redis_url: str, lanes: Mapping[str, int]) -
     rows = [
         ("callbacks", url),
         *(("", f"{url}/{name}") for name in others),
+        ("dashboard", ops_url(settings)),
         ("redis", without_secrets(redis_url) + embedded_note),
         *([("broker", _broker(settings))] if settings.broker_url is not None else []),
         ("data", str(settings.data_dir.resolve())),

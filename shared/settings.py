@@ -112,6 +112,16 @@ class Settings(BaseModel):
     """gunicorn worker processes."""
     web_threads: Annotated[int, Field(alias="DEEDBOX_WEB_THREADS", ge=1, le=256)] = 8
     """Threads of each gunicorn worker."""
+    ops_port: Annotated[Port, Field(alias="OPS_PORT")] = 8001
+    """Port of the dashboard, the status API and the metrics."""
+    ops_bind: Annotated[str, Field(alias="DEEDBOX_OPS_BIND", min_length=1)] = "127.0.0.1"
+    """Their address; never the public one."""
+    ops_hosts: Annotated[Csv, Field(alias="DEEDBOX_OPS_HOSTS")] = ()
+    """Host names under which ops may be asked for, besides localhost; comma-separated, without ports."""
+    ops_token: Annotated[SecretStr | None, Field(alias="DEEDBOX_OPS_TOKEN")] = None
+    """Token of the name ``admin``, with all scopes."""
+    ops_tokens_text: Annotated[SecretStr | None, Field(alias="DEEDBOX_OPS_TOKENS")] = None
+    """JSON or the path of a JSON file: ``{name: {"token": ..., "scopes": ["read", "documents", "write"]}}``."""
     api_url: Annotated[str, Field(alias="DEEDBOX_API_URL")] = "https://api.hellosign.com/v3"
     """Base URL of the Dropbox Sign API; ends in ``/v3``."""
     files_per_minute: Annotated[PerMinute, Field(alias="DEEDBOX_FILES_PER_MINUTE")] = 15

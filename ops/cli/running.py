@@ -34,6 +34,7 @@ def register(app: typer.Typer) -> None:
     )(worker)
     app.command(rich_help_panel=PANEL)(bridge)
     app.command(rich_help_panel=PANEL)(sweeper)
+    app.command(rich_help_panel=PANEL)(ops)
     spool = typer.Typer(
         no_args_is_help=True,
         help="Callbacks that ingress kept on this host's disk while the broker was away.",
@@ -145,6 +146,14 @@ def bridge() -> None:
 def sweeper() -> None:
     """Run the sweeper: it wakes what is due, such as retries and holds that are over."""
     _become("sweeper")
+
+
+def ops() -> None:
+    """Run the dashboard, the status API and the metrics, on OPS_PORT (8001) of the loopback address.
+
+    Without DEEDBOX_OPS_TOKEN or DEEDBOX_OPS_TOKENS a token is made in ops/token of the data directory.
+    """
+    _become(module="ops.web")
 
 
 def spool_status(

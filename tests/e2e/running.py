@@ -31,7 +31,7 @@ def until(condition: Callable[[], Any], what: str, patience_s: float = PATIENCE_
 def environment(**settings: str) -> dict[str, str]:
     """Return this process's environment without anybody's settings, and with these."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DEEDBOX_")}
-    return {**kept, "PORT": "0", **settings}
+    return {**kept, "PORT": "0", "OPS_PORT": "0", **settings}
 
 
 class Running:

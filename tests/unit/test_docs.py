@@ -38,7 +38,8 @@ def test_the_environment_example_names_no_setting_that_does_not_exist() -> None:
 def test_the_environment_example_as_it_stands_gives_the_defaults() -> None:
     lines = re.findall(r"^# ([A-Z_]+)=(.*)$", _text("deploy/env.example"), re.MULTILINE)
     # What names a place or a secret is an example there; all else shows its default.
-    examples = {"DEEDBOX_SOURCES", "DEEDBOX_REDIS_URL", "DEEDBOX_DOCUMENTS_URL", "DEEDBOX_ACTIONS"}
+    examples = {"DEEDBOX_SOURCES", "DEEDBOX_REDIS_URL", "DEEDBOX_DOCUMENTS_URL", "DEEDBOX_ACTIONS",
+                "DEEDBOX_OPS_HOSTS", "DEEDBOX_OPS_TOKENS"}  # fmt: skip
     shown = Settings.load({name: value for name, value in lines if name not in examples})
     assert shown == Settings.load({})
 
@@ -66,7 +67,7 @@ def test_the_procfile_runs_what_up_runs() -> None:
         name.removeprefix("worker-") for name in (program.name for program in table) if "worker-" in name
     }
     assert lanes == workers
-    assert {"web", "bridge", "sweeper"} <= set(lines)
+    assert {"web", "bridge", "sweeper", "ops"} <= set(lines)
 
 
 def test_every_key_constant_and_function_stands_in_the_table_of_the_keyspace() -> None:

@@ -1,0 +1,67 @@
+"""Composition root of ops: reads settings, opens clients, puts the parts together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from flask import Blueprint, Flask, jsonify
+from werkzeug.wrappers import Response
+
+from ops.installation import Installation
+from ops.web import errors, guard, tokens
+from ops.web.access import LOCAL_HOSTS, AccessPolicy, host_name, is_loopback
+from ops.web.pages import create_pages
+from ops.web.session import create_session
+from shared.settings import Settings
+
+FORM_MAX_BYTES = 256 * 1024
+
+
+@dataclass
+class Context:
+    """What every part of ops works with."""
+
+    installation: Installation
+    clock: Callable[[], float] = field(default=time.time)
+    """Unix seconds."""
+
+    @property
+    def settings(self) -> Settings:
+        """The settings."""
+        return self.installation.settings
+
+
+def access_policy(settings: Settings) -> AccessPolicy:
+    """Return what the settings say about access."""
+    return AccessPolicy(
+        hosts=LOCAL_HOSTS | {host_name(name) for name in settings.ops_hosts},
+        loopback=is_loopback(settings.ops_bind),
+    )
+
+
+def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Flask:
+    """Return the application. Opens no connection. Raises SettingsError."""
+    context = Context(Installation(settings), clock)
+    app = Flask("ops.web", template_folder="templates", static_folder="static")
+    app.config.update(MAX_CONTENT_LENGTH=FORM_MAX_BYTES, SEND_FILE_MAX_AGE_DEFAULT=3600)
+    errors.install(app)
+    watch = guard.Guard(app, tokens.load(settings), access_policy(settings), clock)
+    hint = str(tokens.token_path(settings)) if tokens.is_generated(settings) else None
+    app.register_blueprint(_health())
+    app.register_blueprint(create_session(watch, hint))
+    app.register_blueprint(create_pages(context.installation))
+    app.after_request(guard.secured)
+    return app
+
+
+def _health() -> Blueprint:
+    blueprint = Blueprint("health", __name__)
+
+    @blueprint.get("/healthz")
+    @guard.public
+    def healthz() -> Response:
+        return jsonify(status="ok")
+
+    return blueprint

@@ -1,0 +1,42 @@
+"""Runs ops under gunicorn: one process, many threads, because waiting clients wait in threads."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ops.web.app import create_app
+from shared import logs, ports, serving
+from shared.core.errors import SettingsError
+from shared.settings import Settings
+
+THREADS: Final = 96
+"""Idle threads cost some kilobytes. Long polls and event streams are bounded well below this number."""
+
+
+def options(settings: Settings) -> dict[str, Any]:
+    """Return gunicorn's settings."""
+    return {
+        **serving.options(settings.ops_bind, settings.ops_port, "deedbox-ops"),
+        "workers": 1,
+        "threads": THREADS,
+        "graceful_timeout": 5,
+    }
+
+
+def main(environ: Mapping[str, str]) -> int:
+    """Serve until stopped. Returns an exit code: 0 stopped, 1 cannot listen, 2 settings."""
+    try:
+        settings = Settings.load(environ)
+        logs.configure(settings.log_format, "ops")
+        create_app(settings)  # settings that do not fit are one sentence here, not a restart loop of workers
+    except SettingsError as error:
+        sys.stderr.write(f"deedbox: {error}\n")
+        return 2
+    trouble = ports.port_trouble(settings.ops_bind, settings.ops_port, names=("OPS_PORT", "DEEDBOX_OPS_BIND"))
+    if trouble is not None:
+        sys.stderr.write(f"deedbox: {trouble}\n")
+        return 1
+    serving.Server(options(settings), lambda: create_app(settings)).run()
+    return 0

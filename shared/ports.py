@@ -1,0 +1,31 @@
+"""Whether a port can be had, asked before a server tries."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+
+def port_trouble(bind: str, port: int, *, names: tuple[str, str] = ("PORT", "DEEDBOX_BIND")) -> str | None:
+    """Return why nothing can listen there, in one sentence, or None; ``names`` are the settings to change.
+
+    gunicorn itself would try for 5 s and fill the terminal. After USR2 or under systemd the socket is inherited.
+    """
+    if "GUNICORN_FD" in os.environ or "LISTEN_FDS" in os.environ:
+        return None
+    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((bind, port))
+            probe.listen(1)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return (
+                    f"{names[0]} {port} is taken by another process; stop it or set {names[0]} to a free one."
+                )
+            if error.errno == errno.EACCES:
+                return f"{names[0]} {port} needs more rights than this user has; set {names[0]} to one above 1023."
+            return f"{names[1]}: nothing can listen on {bind} ({error.strerror}); correct it or unset it."
+    return None

@@ -1,0 +1,84 @@
+"""The ops process as it runs in production: gunicorn on a port of its own, over a real Redis."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import urllib3
+from redis import Redis
+
+from tests.component.workers.conftest import redis_server, state
+from tests.component.workers.server import RedisServer, free_port, until
+
+__all__ = ["redis_server", "state"]
+
+TOKEN = "component-test-token-0123"
+
+
+@dataclass(frozen=True)
+class Ops:
+    """A running ops process."""
+
+    url: str
+    process: subprocess.Popen[str]
+
+    def request(
+        self, method: str, path: str, *, token: str | None = None, headers: dict[str, str] | None = None
+    ) -> urllib3.BaseHTTPResponse:
+        """Ask it something."""
+        sent = dict(headers or {})
+        if token is not None:
+            sent["Authorization"] = f"Bearer {token}"
+        return urllib3.request(
+            method, self.url + path, headers=sent, timeout=10, retries=False, redirect=False
+        )
+
+
+StartOps = Callable[..., Ops]
+
+
+@contextmanager
+def running_ops(redis_url: str, data_dir: Path, **environ: str) -> Iterator[Ops]:
+    """Run ``python -m ops.web`` until the block ends."""
+    port = free_port()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DEEDBOX_")}
+    env = {
+        **kept,
+        "OPS_PORT": str(port),
+        "DEEDBOX_REDIS_URL": redis_url,
+        "DEEDBOX_DATA_DIR": str(data_dir),
+        "DEEDBOX_API_KEYS": "k" * 64,
+        "DEEDBOX_OPS_TOKEN": TOKEN,
+        **environ,
+    }
+    process = subprocess.Popen([sys.executable, "-m", "ops.web"], env=env, text=True, stderr=subprocess.PIPE)
+    ops = Ops(f"http://127.0.0.1:{port}", process)
+    try:
+        until(lambda: _answers(ops), "ops answers")
+        yield ops
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+def _answers(ops: Ops) -> bool:
+    assert ops.process.poll() is None, ops.process.communicate()[1]
+    try:
+        return ops.request("GET", "/healthz").status == 200
+    except urllib3.exceptions.HTTPError:
+        return False
+
+
+@pytest.fixture
+def start_ops(redis_server: RedisServer, state: Redis, tmp_path: Path) -> Iterator[StartOps]:
+    """Return a function that starts an ops process with these variables."""
+    del state  # emptied
+    with ExitStack() as stack:
+        yield lambda **environ: stack.enter_context(running_ops(redis_server.url, tmp_path, **environ))
