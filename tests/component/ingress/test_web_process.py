@@ -182,7 +182,7 @@ def test_a_second_server_on_the_port_says_so_in_one_sentence(web: Web, redis_bro
         timeout=30,
     )
     assert found.returncode == 1
-    assert found.stderr.startswith(f"deedbox: port {web.port} is taken")
+    assert found.stderr.startswith(f"deedbox: PORT {web.port} is taken")
     assert "PORT" in found.stderr
     assert found.stderr.count("\n") == 1
 
