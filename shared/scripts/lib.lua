@@ -35,7 +35,8 @@ local function mark_ready(lane, unit, now)
 end
 
 -- Leases the unit that has been ready for longest. Returns unit and token; or nothing, and then the drainer
--- counts as idle until idle_until. The token fences: a holder whose lease was swept cannot commit any more.
+-- counts as idle until idle_until. The token fences: a holder whose lease was swept cannot commit any more. It
+-- names the drainer, because a failover can set the counter back: the same number would then be given twice.
 local function lease(lane, drainer, now, lease_s, idle_until)
   local first = redis.call('ZRANGE', lane_key(lane, 'ready'), 0, 0)
   if not first[1] then
@@ -43,7 +44,7 @@ local function lease(lane, drainer, now, lease_s, idle_until)
     return nil
   end
   local unit = first[1]
-  local token = redis.call('INCR', P .. 'fence')
+  local token = redis.call('INCR', P .. 'fence') .. ':' .. drainer
   redis.call('ZREM', lane_key(lane, 'ready'), unit)
   redis.call('ZREM', lane_key(lane, 'idle'), drainer)
   redis.call('ZADD', lane_key(lane, 'leased'), now + lease_s, unit)

@@ -41,6 +41,18 @@ def test_a_stale_token_writes_nothing(store: Store) -> None:
     assert store.release(taken_over, 1)[0] == 1
 
 
+def test_a_token_of_before_a_failover_is_no_use_after_it(store: Store) -> None:
+    store.append((0, b"1"), (0, b"2"))
+    replicated = store.dump()
+    lost = store.shard("a")
+    store.redis.flushall()
+    for key, value in replicated.items():
+        store.redis.restore(key, 0, value)
+    store.shard("b", at_most=1)
+    assert store.release(lost, 2) == [0]
+    assert store.redis.llen(keys.inbox(0)) == 2
+
+
 def test_a_token_is_no_use_after_its_own_commit(store: Store) -> None:
     store.append((0, b"1"))
     shard = store.shard("a")
