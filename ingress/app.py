@@ -104,7 +104,9 @@ def create_app(settings: Settings, publisher: Link | None = None) -> Flask:
     """
     sources = settings.sources()
     # Draining the spool publishes beside the requests.
-    broker = publisher or Publisher(broker_url(settings), limit=settings.web_threads + SPREAD)
+    broker = publisher or Publisher(
+        broker_url(settings), settings.web_threads + SPREAD, settings.redis_wait_replicas
+    )
     app = Flask("ingress", static_folder=None)
     app.register_blueprint(create_blueprint(settings, broker, sources))
     app.register_error_handler(HTTPException, _http_error)

@@ -46,7 +46,7 @@ def main(environ: Mapping[str, str], arguments: Sequence[str]) -> int:
 
 def _drain(settings: Settings, *, as_json: bool) -> int:
     folder = SpoolDir(settings.data_dir)
-    publisher = Publisher(broker_url(settings))
+    publisher = Publisher(broker_url(settings), wait_replicas=settings.redis_wait_replicas)
     try:
         found = Drainer(folder, publisher).drain()
     finally:

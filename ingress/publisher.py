@@ -18,7 +18,7 @@ from typing import Any, Final
 import kombu
 from kombu.pools import ProducerPool
 
-from shared import keys, topology
+from shared import keys, replicas, topology
 from shared.core.envelope import Envelope, encode_kombu
 from shared.core.errors import Unavailable
 
@@ -58,11 +58,15 @@ class Publisher:
     limit is a setting of the application that we may be mounted in.
     """
 
-    def __init__(self, url: str, limit: int = DEFAULT_LIMIT) -> None:
-        """``url``: kombu's broker URL(s). ``limit``: producers per process, at least the number of threads."""
+    def __init__(self, url: str, limit: int = DEFAULT_LIMIT, wait_replicas: int = 0) -> None:
+        """``url``: kombu's broker URL(s). ``limit``: producers per process, at least the number of threads.
+
+        ``wait_replicas``: DEEDBOX_REDIS_WAIT_REPLICAS; other brokers than Redis replicate by themselves.
+        """
         self._url = url
         self._limit = limit
         self._amqp = topology.is_amqp(url)
+        self._wait_replicas = wait_replicas if topology.is_redis(url) else 0
         self._policy = topology.retry_policy(url)
         self._confirm_timeout_s = topology.confirm_timeout_s(url)
         self._lock = threading.Lock()
@@ -77,7 +81,11 @@ class Publisher:
         Raises RefusedForCause if the broker is well and this envelope is the trouble.
         """
         with self._producer() as producer:
-            self._send(producer, envelope)
+            if self._wait_replicas:
+                # kombu would publish and let go of the connection, and only this one can tell of the replicas.
+                self._push(producer, [envelope], replicas.PUBLISH_WAIT_S)
+            else:
+                self._send(producer, envelope)
 
     def publish_many(self, envelopes: Sequence[Envelope]) -> None:
         """Publish several envelopes, in order where the transport allows; on return the broker has confirmed all.
@@ -91,10 +99,17 @@ class Publisher:
             return
         if not envelopes:
             return
+        with self._producer() as producer:
+            self._push(producer, envelopes, replicas.BATCH_WAIT_S)
+
+    def _push(self, producer: Any, envelopes: Sequence[Envelope], wait_s: float) -> None:
+        """Put envelopes on Redis's list in one command, and wait until the replicas have it."""
         messages = [encode_kombu(envelope.headers(), envelope.body) for envelope in envelopes]
         # Not kombu's own batch: Redis reads a pipeline in pieces of 16 KiB and fsyncs after each of them.
-        with self._producer() as producer, producer.channel.conn_or_acquire() as client:
-            client.lpush(keys.RAW_QUEUE, *messages)
+        with producer.channel.conn_or_acquire() as client:
+            pipe = client.pipeline(transaction=False)
+            pipe.lpush(keys.RAW_QUEUE, *messages)
+            replicas.execute(pipe, self._wait_replicas, wait_s)
 
     def _send(self, producer: Any, envelope: Envelope) -> None:
         self._declare_once(producer.__connection__)
@@ -123,7 +138,10 @@ class Publisher:
         connection = topology.connect(self._url)
         try:
             topology.declare(connection)
-            _ = connection.default_channel
+            channel = connection.default_channel
+            if self._wait_replicas:
+                with channel.conn_or_acquire() as client:
+                    replicas.demand(client, self._wait_replicas)
         except Exception as error:  # noqa: BLE001 - transports raise whatever their client library raises
             raise Unavailable(f"the broker cannot be reached ({cause(error)})") from None
         finally:

@@ -21,6 +21,7 @@ from ingress.spool_dir import DONE, SpoolDir
 from shared import keys, logs
 from shared.connections import brisk_redis, redis_url
 from shared.core.errors import SettingsError, Unavailable
+from shared.replicas import ReplicatedScripts
 from shared.scripting import Scripts
 from shared.settings import Settings
 
@@ -140,7 +141,9 @@ class Reporter:
         """Return a connection; the address is read anew until there is one: the embedded server starts later."""
         if self._scripts is None:
             try:
-                self._scripts = Scripts(brisk_redis(redis_url(self._settings)))
+                redis = brisk_redis(redis_url(self._settings))
+                # Once Redis has a quarantined callback as a dead letter, the file does not wait for anybody any more.
+                self._scripts = ReplicatedScripts(redis, self._settings.redis_wait_replicas)
             except (SettingsError, RedisError) as error:
                 raise Unavailable(str(error)) from None
         return self._scripts

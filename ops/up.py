@@ -48,7 +48,7 @@ def checked(environ: MutableMapping[str, str]) -> Settings:
     settings.sources()
     _ = settings.documents_dir
     if settings.broker_url is not None:
-        topology.transport(settings.broker_url.get_secret_value())
+        topology.transport(connections.broker_url(settings))
     if settings.redis_url is not None:
         connections.demand(connections.brisk_redis(connections.redis_url(settings)))
     demand_ports(settings)

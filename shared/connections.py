@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from redis import Redis
 from redis.backoff import ExponentialBackoff
@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from shared import embedded
+from shared import embedded, sentinel
 from shared.core.errors import SettingsError, Unavailable
 from shared.settings import Settings
 
@@ -40,16 +40,28 @@ def redis_url(settings: Settings) -> str:
     if settings.redis_url is None:
         return embedded.attach_url(settings)
     url = settings.redis_url.get_secret_value()
-    if not url.startswith(("redis://", "rediss://", "unix://")):
-        raise SettingsError("DEEDBOX_REDIS_URL is not a redis:// or rediss:// URL; correct it or unset it.")
+    if sentinel.is_sentinel(url):
+        sentinel.parse(url, "DEEDBOX_REDIS_URL")
+    elif not url.startswith(("redis://", "rediss://", "unix://")):
+        raise SettingsError(
+            "DEEDBOX_REDIS_URL is not a redis://, rediss:// or redis+sentinel:// URL; correct it or unset it."
+        )
     return url
 
 
 def broker_url(settings: Settings) -> str:
-    """Return the broker's kombu URL: explicit, or the Redis URL."""
+    """Return the broker's kombu URL, or Sentinel URL: explicit, or the Redis URL. Raises SettingsError."""
     if settings.broker_url is None:
         return redis_url(settings)
-    return settings.broker_url.get_secret_value()
+    url = settings.broker_url.get_secret_value()
+    if sentinel.is_sentinel(url):
+        sentinel.parse(url, "DEEDBOX_BROKER_URL")
+    elif url.startswith("sentinel://"):
+        # kombu's own form would make the bridge use kombu's consumer, which loses callbacks when it is killed.
+        raise SettingsError(
+            "DEEDBOX_BROKER_URL: write redis+sentinel://host:26379,host:26379/mymaster/0 for Redis behind Sentinel."
+        )
+    return url
 
 
 class _StoppableBackoff(ExponentialBackoff):
@@ -68,9 +80,16 @@ class _StoppableBackoff(ExponentialBackoff):
         return super().compute(failures)
 
 
+def _client(url: str, **options: Any) -> Redis:
+    return sentinel.client(url, **options) if sentinel.is_sentinel(url) else Redis.from_url(url, **options)
+
+
 def patient_redis(url: str, stopping: Callable[[], bool] = lambda: False) -> Redis:
-    """Return a client for workers: it waits through restarts of Redis (``PATIENT_RETRIES``) unless ``stopping``."""
-    return Redis.from_url(
+    """Return a client for workers: it waits through restarts and failovers of Redis (``PATIENT_RETRIES``).
+
+    ``stopping`` ends the waiting.
+    """
+    return _client(
         url,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_timeout=SOCKET_TIMEOUT_S,
@@ -83,7 +102,7 @@ def patient_redis(url: str, stopping: Callable[[], bool] = lambda: False) -> Red
 
 def brisk_redis(url: str) -> Redis:
     """Return a client for commands and pages: it fails within seconds, so that a person gets an answer."""
-    return Redis.from_url(
+    return _client(
         url,
         socket_connect_timeout=SHORT_TIMEOUT_S,
         socket_timeout=SHORT_TIMEOUT_S,

@@ -70,6 +70,8 @@ class Settings(BaseModel):
     """State and RQ; unset: the embedded Redis of the data directory."""
     broker_url: Annotated[SecretStr | None, Field(alias="DEEDBOX_BROKER_URL")] = None
     """Any kombu URL; unset: the Redis URL. Several, separated by ``;``, for failover."""
+    redis_wait_replicas: Annotated[int, Field(alias="DEEDBOX_REDIS_WAIT_REPLICAS", ge=0, le=9)] = 0
+    """Replicas of Redis that must have a callback before it is acknowledged; 0: the master alone."""
     data_dir: Annotated[Path, Field(alias="DEEDBOX_DATA_DIR")] = Path("var")
     """Embedded Redis, spool, documents and run files."""
     documents_url: Annotated[str | None, Field(alias="DEEDBOX_DOCUMENTS_URL")] = None

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import kombu
 
-from shared import keys
+from shared import keys, sentinel
 from shared.core.errors import SettingsError
 
 DEAD_QUEUE: Final = keys.RAW_QUEUE + ".dead"
@@ -104,6 +104,17 @@ def confirm_timeout_s(url: str) -> float | None:
     return AMQP_TIMEOUT_S / len(_urls(url)) if is_amqp(url) else None
 
 
+def _sentinels(address: sentinel.Address) -> kombu.Connection:
+    """Return a connection that asks the sentinels for the master; every wait is bounded as with one server."""
+    return kombu.Connection(
+        address.kombu_url(),
+        connect_timeout=CONNECT_TIMEOUT_S,
+        ssl=address.tls or False,
+        # kombu would take the sentinels for brokers of which each may be tried; they are asked in one try.
+        transport_options={**transport_options("redis://"), **address.kombu_options()},
+    )
+
+
 def _tls(url: str) -> dict[str, Any] | bool:
     """Verify the broker's certificate: kombu's own default does not, for either transport.
 
@@ -129,6 +140,8 @@ def _kombu_url(url: str) -> str:
 
 def connect(url: str) -> kombu.Connection:
     """Return a connection to the broker, not yet opened. Several URLs, ``;``-separated, are tried in turn."""
+    if sentinel.is_sentinel(url):
+        return _sentinels(sentinel.parse(url, "DEEDBOX_BROKER_URL"))
     return kombu.Connection(
         ";".join(_kombu_url(part) for part in _urls(url)),
         connect_timeout=CONNECT_TIMEOUT_S / max(1, len(_urls(url))),

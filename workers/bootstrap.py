@@ -19,6 +19,7 @@ from shared import connections, keys, topology
 from shared.bells import Bells
 from shared.core.errors import SettingsError
 from shared.documents import DocumentStore
+from shared.replicas import ReplicatedScripts
 from shared.scripting import Scripts
 from shared.settings import Settings
 from workers import announcement
@@ -126,12 +127,16 @@ class Process:
         """Return the bridge that fits the broker."""
         url = connections.broker_url(self.settings)
         if not topology.is_redis(url):
-            return KombuBridge(lambda: topology.connect(url), self.scripts, self.bells.ring)
+            return KombuBridge(lambda: topology.connect(url), self._replicated(), self.bells.ring)
         same = url == self.redis_url
         broker = self.scripts if same else Scripts(connections.patient_redis(url, self.stop.is_set))
         if not same:
             connections.demand(connections.brisk_redis(url), "DEEDBOX_BROKER_URL")
-        return RedisBridge(self.name, broker, self.scripts, self.bells.ring, same_redis=same)
+        state = self.scripts if same else self._replicated()
+        return RedisBridge(self.name, broker, state, self.bells.ring, same_redis=same)
+
+    def _replicated(self) -> ReplicatedScripts:
+        return ReplicatedScripts(self.redis, self.settings.redis_wait_replicas)
 
     def sweeper(self) -> Sweeper:
         """Return the sweeper."""

@@ -1,6 +1,7 @@
 """The bridge: moves raw callbacks from the broker into the inbox, in batches, and decides nothing.
 
-It acks the broker last. A crash before that repeats the batch, and the fingerprint absorbs the repeats. What
+It acks the broker last; where the broker is not the state's Redis, its scripts wait for replicas (shared/replicas.py),
+because then no replication stream holds both the callback and what becomes of it. A crash before the ack repeats the batch, and the fingerprint absorbs the repeats. What
 cannot be decoded is set aside as a dead letter in the same call: never dropped, never a crash loop.
 """
 
@@ -128,8 +129,8 @@ class KombuBridge:
 
     def _consume(self, connection: Connection, stopping: Callable[[], bool]) -> None:
         # Before anything is delivered: a delivery that cannot be handed over counts against the delivery limit,
-        # and an outage of Redis would send callbacks to the broker's dead-letter queue one by one.
-        ping(self._state)
+        # and an outage of Redis (or of its replicas, if they are waited for) would send callbacks to the broker's dead-letter queue one by one.
+        self._state.probe()
         topology.declare(connection)
         driver = str(connection.transport.driver_type)
         queue = topology.raw_queue(driver)
@@ -190,14 +191,6 @@ def _add(load: inbox.Load, message: Any) -> None:
         load.quarantined.append((encode_kombu(known, raw), "a compression that cannot be undone"))
         return
     load.add_parts(headers, raw)
-
-
-def ping(state: Scripts) -> None:
-    """Check that the state answers. Raises Unavailable."""
-    try:
-        state.redis.ping()
-    except RedisError as error:
-        raise translated(error) from error
 
 
 def redrive(state: Scripts, ring: Callable[[str], None]) -> None:

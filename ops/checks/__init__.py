@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from ops.checks import account, broker, environment, redis_server, traffic
+from ops.checks import account, broker, environment, redis_server, replication, traffic
 from ops.checks.finding import Finding, Verdict, failed
 from ops.installation import Installation
 from shared.core.errors import DeedboxError
@@ -37,6 +37,9 @@ def _redis(installation: Installation) -> Iterator[Finding]:
     for finding in redis_server.check(redis, "redis", "DEEDBOX_REDIS_URL"):
         reachable = reachable or finding.verdict is not Verdict.FAILED
         yield finding
+    if reachable:
+        wait = installation.settings.redis_wait_replicas
+        yield from replication.check(redis, installation.redis_url, "redis", "DEEDBOX_REDIS_URL", wait)
     yield from broker.check(installation)
     if reachable:
         yield from traffic.check(installation)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ops.checks import redis_server
+from ops.checks import redis_server, replication
 from ops.checks.finding import Finding, brief, failed, ok
 from ops.installation import Installation
 from shared import topology
@@ -35,3 +35,5 @@ def check(installation: Installation) -> Iterator[Finding]:
     yield ok("broker", f"{kind}: reachable" + (", the same Redis" if shared else ""))
     if redis is not None and not shared:
         yield from redis_server.check(redis, "broker redis", "DEEDBOX_BROKER_URL")
+        wait = installation.settings.redis_wait_replicas
+        yield from replication.check(redis, url, "broker redis", "DEEDBOX_BROKER_URL", wait)

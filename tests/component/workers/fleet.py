@@ -8,9 +8,9 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from tests.component.workers.server import RedisServer, until
+from tests.component.workers.server import until
 
 ROOT = Path(__file__).parents[3]
 
@@ -50,10 +50,19 @@ class Note(NamedTuple):
         return int(self.process)
 
 
+class Addressed(Protocol):
+    """A Redis, or several behind one address."""
+
+    @property
+    def url(self) -> str:
+        """DEEDBOX_REDIS_URL."""
+
+
 class Fleet:
     """Worker processes on one Redis; every one is ended by its pid."""
 
-    def __init__(self, server: RedisServer, folder: Path) -> None:
+    def __init__(self, server: Addressed, folder: Path, **environment: str) -> None:
+        """``environment``: further variables of every process."""
         self._folder = folder
         self._log = (folder / "log").open("ab")
         (folder / "fleet_actions.py").write_text(_MODULE, encoding="utf-8")
@@ -66,6 +75,7 @@ class Fleet:
             "DEEDBOX_API_KEYS": "key",
             "FLEET_FOLDER": str(folder),
             "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}",
+            **environment,
         }
         self._processes: list[subprocess.Popen[bytes]] = []
 
