@@ -7,23 +7,31 @@ Content-addressed, so that storing the same bytes twice is one file: repeats aft
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, BinaryIO, Final, Literal
 
-from shared.core.errors import Unavailable
+from shared.core.errors import DeedboxError, Unavailable
 from shared.core.identity import is_file_safe
 
 DRAFT_LIFE_S: Final = 3600.0
 """No writer takes this long (seconds): an older draft belongs to a killed one."""
 
 DocumentType = Literal["pdf", "zip"]
+
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+class Altered(DeedboxError):
+    """A stored file is not what was stored: somebody changed it, or the disk did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +83,33 @@ class DocumentStore:
                 f"the document store refused: {error.strerror or type(error).__name__}"
             ) from error
         return StoredDocument(digest, len(data), target.resolve().as_uri())
+
+    def open(self, source: str, request_id: str, sha256: str, kind: str) -> BinaryIO:
+        """Open a stored version for reading. What is opened has been read: its digest is that one.
+
+        Raises FileNotFoundError if there is none, Altered if the file is another one, Unavailable if the disk refuses.
+        """
+        if not is_file_safe(source) or not is_file_safe(request_id) or _DIGEST.fullmatch(sha256) is None:
+            raise FileNotFoundError("the id cannot be a file name")
+        path = self._root / source / request_id / f"{sha256}.{kind}"
+        with contextlib.ExitStack() as stack:
+            try:
+                # A link could lead out of the store.
+                file = stack.enter_context(os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb"))
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                file.seek(0)
+            except FileNotFoundError:
+                raise
+            except OSError as error:
+                if error.errno in {errno.ELOOP, errno.ENOTDIR, errno.EISDIR}:
+                    raise FileNotFoundError("this is no file of the store") from None
+                raise Unavailable(
+                    f"the document store refused: {error.strerror or type(error).__name__}"
+                ) from error
+            if digest != sha256:
+                raise Altered("the stored file is not the document that was stored")
+            stack.pop_all()
+        return file
 
     def _supersede(self, folder: Path, current: str) -> None:
         for path in folder.glob("*.json"):

@@ -36,6 +36,11 @@ spools                          hash    web        until drained          host i
                                                                           oldest_received_at, seen_at}: what a
                                                                           host's spool holds; times in unix s
 fence                           string  worker     for good               source of fencing tokens
+events                          stream  all        DEEDBOX_EVENTS_KEEP    the clean stream: one entry per released
+                                                                          event, references only, in the order
+                                                                          of release
+events:seq                      string  all        for good               entries ever added to ``events``: shows
+                                                                          a reader that it missed some
 request:<stream>                hash    worker     ORDER_TTL_S            read model of one signature request
 document:<stream>               hash    worker     ORDER_TTL_S            what was fetched and stored, JSON
 fetching:<stream>               string  worker     minutes                one fetch of a request at a time
@@ -78,6 +83,8 @@ DEAD: Final = PREFIX + "dead"
 COUNTERS: Final = PREFIX + "counters"
 REDRIVE: Final = PREFIX + "redrive"
 SPOOLS: Final = PREFIX + "spools"
+EVENTS: Final = PREFIX + "events"
+EVENTS_SEQ: Final = PREFIX + "events:seq"
 
 
 def claimed(bridge: str) -> str:

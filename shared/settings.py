@@ -92,6 +92,8 @@ class Settings(BaseModel):
     """Longest wait (seconds) while a spool still holds older callbacks."""
     downloadable_grace_s: Annotated[Seconds, Field(alias="DEEDBOX_DOWNLOADABLE_GRACE_S")] = 60.0
     """Seconds after ``all_signed`` after which the document is fetched without a ``downloadable``."""
+    events_keep: Annotated[int, Field(alias="DEEDBOX_EVENTS_KEEP", ge=0, le=100_000_000)] = 100_000
+    """Released events (about so many, the newest) that ``/api/events`` reaches back to; 0: there is no such list."""
     body_max_bytes: Annotated[int, Field(alias="DEEDBOX_BODY_MAX_BYTES", ge=1024, le=512 * 1024 * 1024)] = (
         10 * 1024 * 1024
     )

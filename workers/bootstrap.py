@@ -155,7 +155,7 @@ def describe_builtin(name: str) -> RegisteredAction:
 
 def build_registry(settings: Settings, builtin: Callable[[str], RegisteredAction]) -> Registry:
     """Collect the actions of a deployment. ``builtin`` makes a built-in action from its name."""
-    registry = Registry()
+    registry = Registry(events_keep=settings.events_keep)
     for name in settings.enabled_builtins:
         registry.add(builtin(name))
     known: set[tuple[int, str]] = set()

@@ -18,6 +18,7 @@ from shared.stored import StoredEvent
 from workers.actions.interface import Context
 from workers.actions.registry import RegisteredAction, Registry
 from workers.batch import Claim, Operand, Outcome
+from workers.clean_stream import clean_stream_entry
 
 DETAIL_MAX_CHARS: Final = 300
 RETRIES_TOLD: Final = 8
@@ -174,5 +175,6 @@ def internal_event(
     fields = stored.fields()
     entry = Entry(digest, enqueued_at=round(now, 6)).pack()
     operations: list[list[Operand]] = [["F", digest, now, len(fields), *fields]]
+    operations += clean_stream_entry(registry, digest, event_type, stored.event_time, None, late=False)
     operations += [["Q", each.lane, each.unit(stored.stream, digest), entry] for each in subscribed]
     return operations

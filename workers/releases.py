@@ -15,6 +15,7 @@ from shared.core.reasons import DeathReason
 from shared.core.reasons import Entry as Kind
 from workers.actions.registry import Registry
 from workers.arrivals import Delivered, StreamWork
+from workers.clean_stream import clean_stream_entry
 
 Operand = str | bytes | float
 Operation = list[Operand]
@@ -32,6 +33,15 @@ def release_operations(
         entry = Entry(fingerprint, enqueued_at=round(now, 6), late=released.late).pack()
         for action in registry.subscribed(released.arrival.type):
             yield ["Q", action.lane, action.unit(stream, fingerprint), entry]
+        position = released.arrival.position
+        yield from clean_stream_entry(
+            registry,
+            fingerprint,
+            released.arrival.type,
+            position.time,
+            position.signature,
+            late=released.late,
+        )
         kind = Kind.LATE if released.late else Kind.RELEASED
         waited_s = max(0.0, now - released.since)
         yield _line(kind, now, released.arrival, position=list(released.arrival.position), waited_s=waited_s)

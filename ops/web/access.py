@@ -35,6 +35,8 @@ class Refused(StrEnum):
     BAD_REQUEST = "bad_request"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
+    GONE = "gone"
+    RANGE_NOT_SATISFIABLE = "range_not_satisfiable"
     UNAVAILABLE = "unavailable"
     INTERNAL_ERROR = "internal_error"
 

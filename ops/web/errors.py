@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from ops.web.access import Refused
 from shared import logs
-from shared.core.errors import DeedboxError, Unavailable
+from shared.core.errors import DeedboxError, SettingsError, Unavailable
 
 _log = logs.get("ops")
 
@@ -26,6 +26,8 @@ STATUS: Final[Mapping[Refused, HTTPStatus]] = {
     Refused.BAD_REQUEST: HTTPStatus.BAD_REQUEST,
     Refused.NOT_FOUND: HTTPStatus.NOT_FOUND,
     Refused.METHOD_NOT_ALLOWED: HTTPStatus.METHOD_NOT_ALLOWED,
+    Refused.GONE: HTTPStatus.GONE,
+    Refused.RANGE_NOT_SATISFIABLE: HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
     Refused.UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
     Refused.INTERNAL_ERROR: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
@@ -35,12 +37,13 @@ API_PREFIXES: Final = ("/api/", "/metrics", "/healthz")
 
 
 class OpsError(Exception):
-    """An answer that is an error: a reason of the closed list, and one sentence."""
+    """An answer that is an error: a reason of the closed list, one sentence, and what a program may go on with."""
 
-    def __init__(self, reason: Refused, detail: str) -> None:
+    def __init__(self, reason: Refused, detail: str, **more: str) -> None:
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
+        self.more = more
 
 
 def install(app: Flask) -> None:
@@ -48,6 +51,8 @@ def install(app: Flask) -> None:
     app.register_error_handler(OpsError, _answer)
     app.register_error_handler(HTTPException, _of_flask)
     app.register_error_handler(Unavailable, _unavailable)
+    # Settings are checked at the start: what is missing later is the embedded Redis, which is not running.
+    app.register_error_handler(SettingsError, _unavailable)
     app.register_error_handler(DeedboxError, _of_deedbox)
     app.register_error_handler(Exception, _bug)
 
@@ -62,7 +67,7 @@ def _answer(error: OpsError) -> BaseResponse:
         return redirect(url_for("session.login", next=request.full_path.rstrip("?")))
     status = STATUS[error.reason]
     if wants_json():
-        response: Response = jsonify(error=str(error.reason), detail=error.detail)
+        response: Response = jsonify(error=str(error.reason), detail=error.detail, **error.more)
     else:
         response = Response(
             render_template("error.html", status=int(status), title=status.phrase, detail=error.detail)
@@ -84,6 +89,10 @@ def _of_flask(error: HTTPException) -> BaseResponse:
         answer = _answer(OpsError(Refused.METHOD_NOT_ALLOWED, "this address does not take this method"))
         answer.headers["Allow"] = dict(error.get_headers()).get("Allow", "GET")
         return answer
+    if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        answer = _answer(OpsError(Refused.RANGE_NOT_SATISFIABLE, "the Range lies outside of the document"))
+        answer.headers["Content-Range"] = dict(error.get_headers()).get("Content-Range", "bytes */*")
+        return answer
     if error.code is not None and error.code < HTTPStatus.INTERNAL_SERVER_ERROR:
         return _answer(
             OpsError(Refused.BAD_REQUEST, "the request is not of the form that this address expects")
@@ -91,8 +100,8 @@ def _of_flask(error: HTTPException) -> BaseResponse:
     return _bug(error)
 
 
-def _unavailable(error: Unavailable) -> BaseResponse:
-    return _answer(OpsError(Refused.UNAVAILABLE, f"{error}; `deedbox check` says more"))
+def _unavailable(error: Unavailable | SettingsError) -> BaseResponse:
+    return _answer(OpsError(Refused.UNAVAILABLE, f"{str(error).rstrip('.')}; `deedbox check` says more"))
 
 
 def _of_deedbox(error: DeedboxError) -> BaseResponse:

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
+from ops.web.api.waiting import LIFETIME
+from ops.web.api.watcher import Lifetime
 from ops.web.app import create_app
 from shared import logs, ports, serving
 from shared.core.errors import SettingsError
@@ -22,7 +24,14 @@ def options(settings: Settings) -> dict[str, Any]:
         "workers": 1,
         "threads": THREADS,
         "graceful_timeout": 5,
+        "post_worker_init": _tell_when_it_ends,
     }
+
+
+def _tell_when_it_ends(worker: Any) -> None:
+    """Let clients that wait be answered when the worker is told to stop, within the graceful timeout."""
+    lifetime: Lifetime = worker.wsgi.extensions[LIFETIME]
+    lifetime.over = lambda: not worker.alive
 
 
 def main(environ: Mapping[str, str]) -> int:

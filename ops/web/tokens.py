@@ -30,9 +30,9 @@ class Scope(StrEnum):
     """What a token may do."""
 
     READ = "read"
-    """See state: queues, timelines, metrics. It includes titles of requests, not documents."""
+    """See state: queues, timelines, metrics, the list of events. It includes titles of requests, not documents."""
     DOCUMENTS = "documents"
-    """Fetch stored documents."""
+    """Fetch stored documents and payloads of events: both name signers."""
     WRITE = "write"
     """Redrive, discard, and whatever else changes something."""
 

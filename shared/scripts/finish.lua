@@ -5,7 +5,8 @@
 --     wait   the head stays for `wait` seconds (its new text, if any, is operation E), the lease ends
 --     back   nothing was started: the lease ends, the unit is ready at once
 --   Operations: S stream / T line / C counter increment / E entry / Q lane unit entry /
---     F fingerprint arrived-at n values (an internal event) / D n values (dead letter)
+--     F fingerprint arrived-at n values (an internal event) / D n values (dead letter) /
+--     X keep fingerprint type event-time related-signature-id late (the internal event into the clean stream)
 -- The entry is named so that nothing but what was run can leave the queue.
 -- Returns: {sections refused because their lease was lost, lane to ring, ...}.
 local now = clock(ARGV[1])
@@ -68,7 +69,10 @@ while ARGV[i] do
       redis.call('EXPIRE', P .. 'event:' .. ARGV[i + 1], event_ttl)
     end
     i = i + 4 + n
-    while fresh == 0 and ARGV[i] == 'Q' do i = i + 4 end
+    while fresh == 0 and (ARGV[i] == 'Q' or ARGV[i] == 'X') do i = i + (ARGV[i] == 'Q' and 4 or 7) end
+  elseif op == 'X' then
+    if held then publish(stream, i + 1) end
+    i = i + 7
   elseif op == 'D' then
     local n = tonumber(ARGV[i + 1])
     if held then bury(now, i + 2, i + 1 + n) end

@@ -68,6 +68,14 @@ local function drop_lease(lane, unit)
   redis.call('HDEL', lane_key(lane, 'tokens'), unit)
 end
 
+-- Adds an event to the clean stream and cuts it to about `keep` entries. ARGV[from..]: keep, fingerprint, type,
+-- event time, related signature id, late (0 or 1). n counts without gaps: a reader sees what was cut before it came.
+local function publish(stream, from)
+  local n = redis.call('INCR', P .. 'events:seq')
+  redis.call('XADD', P .. 'events', 'MAXLEN', '~', ARGV[from], '*', 'n', n, 'stream', stream, 'event', ARGV[from + 1],
+    'type', ARGV[from + 2], 'time', ARGV[from + 3], 'signature', ARGV[from + 4], 'late', ARGV[from + 5])
+end
+
 -- Bounds a stream's timeline in length and life, after lines were added.
 local function bound_timeline(stream, keep, ttl)
   if stream == '' then return end

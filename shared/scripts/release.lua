@@ -6,6 +6,7 @@
 --   B fingerprint, arrived at, n, n values                 another body of a known fact, kept for an operator
 --   H fingerprint, since / R fingerprint                   held / no longer held
 --   Q lane, unit, entry                                    one (event, action) into its queue
+--   X keep, fingerprint, type, event time, related signature id, late      into the clean stream
 --   T line                                                 timeline
 --   C counter, increment
 --   D n, n values (field, value, ...)                      dead letter
@@ -25,6 +26,9 @@ while ARGV[i] do
     enqueue(ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], now)
     lanes[ARGV[i + 1]] = true
     i = i + 4
+  elseif op == 'X' then
+    publish(stream, i + 1)
+    i = i + 7
   elseif op == 'F' then
     local n = tonumber(ARGV[i + 3])
     redis.call('ZADD', P .. 'seen:' .. stream, ARGV[i + 2], ARGV[i + 1])

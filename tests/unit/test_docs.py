@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ops import processes
+from ops.web.api.blueprint import OPERATIONS
 from shared import keys
 from shared.core.reasons import DeathReason, Refusal
 from shared.settings import Settings
@@ -54,6 +55,11 @@ def test_the_runbook_has_no_heading_for_a_reason_that_does_not_exist() -> None:
     assert headings == {str(reason) for reason in (*Refusal, *DeathReason)}
 
 
+@pytest.mark.parametrize("path", [operation.path for operation in OPERATIONS])
+def test_every_address_of_the_api_stands_in_the_readme(path: str) -> None:
+    assert f"| `{path}` |" in _text("README.md")
+
+
 def test_the_procfile_runs_what_up_runs() -> None:
     lines = dict(line.split(": ", 1) for line in _text("Procfile").splitlines() if line and line[0] != "#")
     lanes = {
@@ -74,6 +80,14 @@ def test_every_key_constant_and_function_stands_in_the_table_of_the_keyspace() -
     table = keys.__doc__ or ""
     for name in ("inbox", "queue", "order", "seen", "timeline", "event", "request", "document", "fetching"):
         assert f"{name}:<" in table
-    constants = (keys.HELD, keys.DEAD, keys.COUNTERS, keys.REDRIVE, keys.LANES, keys.BRIDGE_LEASES)
+    constants = (
+        keys.HELD,
+        keys.DEAD,
+        keys.COUNTERS,
+        keys.REDRIVE,
+        keys.LANES,
+        keys.BRIDGE_LEASES,
+        keys.EVENTS,
+    )
     for constant in constants:
         assert constant.removeprefix(keys.PREFIX) in table

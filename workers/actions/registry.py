@@ -16,6 +16,8 @@ from shared.keys import RESERVED_LANES, SEQUENCER
 from workers.actions.interface import DECLARED, DEFAULT_LANE, ActionFunction, Declared
 
 INTERNAL_PREFIX: Final = "deedbox."
+CLEAN_STREAM_KEEP: Final = 100_000
+"""Entries that the clean stream is cut to; 0: there is none."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}", re.ASCII)
 _PATTERN: Final = re.compile(r"\*|[A-Za-z0-9_.-]+\*?", re.ASCII)
 
@@ -50,9 +52,12 @@ def _matches(pattern: str, event_type: str) -> bool:
 
 
 class Registry:
-    """All actions of one deployment; the same in every process."""
+    """Where events go in one deployment, the same in every process: its actions, and the clean stream."""
 
-    def __init__(self, actions: Iterable[RegisteredAction] = ()) -> None:
+    def __init__(
+        self, actions: Iterable[RegisteredAction] = (), events_keep: int = CLEAN_STREAM_KEEP
+    ) -> None:
+        self.events_keep = events_keep
         self._by_name: dict[str, RegisteredAction] = {}
         self._routes: dict[str, tuple[RegisteredAction, ...]] = {}
         for registered in actions:

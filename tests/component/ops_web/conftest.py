@@ -20,6 +20,8 @@ from tests.component.workers.server import RedisServer, free_port, until
 __all__ = ["redis_server", "state"]
 
 TOKEN = "component-test-token-0123"
+READER = "reader-token-0123456789"
+"""A token of the scope read only, of the process that tests share."""
 
 
 @dataclass(frozen=True)
@@ -82,3 +84,17 @@ def start_ops(redis_server: RedisServer, state: Redis, tmp_path: Path) -> Iterat
     del state  # emptied
     with ExitStack() as stack:
         yield lambda **environ: stack.enter_context(running_ops(redis_server.url, tmp_path, **environ))
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the data directory of the process that the tests of a module share."""
+    return tmp_path_factory.mktemp("ops")
+
+
+@pytest.fixture(scope="module")
+def ops(redis_server: RedisServer, data_dir: Path) -> Iterator[Ops]:
+    """Lend an ops process to a module's tests: starting one takes seconds."""
+    tokens = f'{{"reader": {{"token": "{READER}", "scopes": ["read"]}}}}'
+    with running_ops(redis_server.url, data_dir, DEEDBOX_OPS_TOKENS=tokens) as ops:
+        yield ops

@@ -1,0 +1,188 @@
+"""The clean stream, read from a cursor on: pages of released events, in the order of their release.
+
+A cursor names an entry by its place in Redis's stream and by its number. The number has no gaps, so that a reader
+whose next entries were cut off meanwhile, or whose Redis lost some, is told instead of left with a hole.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Self, cast
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from shared import keys
+from shared.connections import translated
+from shared.core.errors import DeedboxError
+
+SCAN_MAX: Final = 5000
+"""Entries that one page looks at, however few of them a filter lets through."""
+
+_CURSOR: Final = re.compile(r"(\d{1,20})-(\d{1,20})-(\d{1,19})", re.ASCII)
+_PLACE_MAX: Final = 2**64 - 1
+
+Fields = Mapping[bytes, bytes]
+
+
+class CursorExpired(DeedboxError):
+    """Entries after the cursor were cut off. ``oldest`` is the cursor before the oldest entry that is still there."""
+
+    def __init__(self, oldest: str) -> None:
+        super().__init__("the events after this cursor are kept no longer")
+        self.oldest = oldest
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A place in the stream: after this entry."""
+
+    milliseconds: int
+    sequence: int
+    number: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a cursor. Raises ValueError."""
+        match = _CURSOR.fullmatch(text)
+        # Redis has no place after its very last one.
+        if match is None or int(match[1]) >= _PLACE_MAX or int(match[2]) > _PLACE_MAX:
+            raise ValueError("is no cursor of this API")
+        return cls(int(match[1]), int(match[2]), int(match[3]))
+
+    @classmethod
+    def of(cls, entry_id: bytes, fields: Fields) -> Self:
+        """Return the cursor after an entry."""
+        milliseconds, _, sequence = entry_id.partition(b"-")
+        return cls(int(milliseconds), int(sequence), int(fields[b"n"]))
+
+    @property
+    def entry_id(self) -> str:
+        """Place in Redis's stream."""
+        return f"{self.milliseconds}-{self.sequence}"
+
+    def __str__(self) -> str:
+        return f"{self.entry_id}-{self.number}"
+
+
+START: Final = Cursor(0, 0, 0)
+"""Before the first event ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which events a reader wants."""
+
+    limit: int = 100
+    types: tuple[str, ...] = ()
+    """Exact, or a prefix that ends in ``*``; empty: every type."""
+    sources: tuple[str, ...] = ()
+
+    def wants(self, event: Mapping[str, Any]) -> bool:
+        """Tell whether an event passes the filters."""
+        return (not self.sources or event["source"] in self.sources) and (
+            not self.types or any(_matches(pattern, event["type"]) for pattern in self.types)
+        )
+
+
+def _matches(pattern: str, event_type: str) -> bool:
+    return event_type.startswith(pattern[:-1]) if pattern.endswith("*") else event_type == pattern
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some events, and where to go on."""
+
+    events: list[dict[str, Any]]
+    cursor: Cursor
+    """After everything that was looked at; not only after the last event that passed the filters."""
+    more: bool
+    """There is more behind the cursor already."""
+
+
+def newest(redis: Redis) -> Cursor:
+    """Return the cursor after the newest event. Raises Unavailable."""
+    return _end(_ask(lambda: redis.xrevrange(keys.EVENTS, count=1)))
+
+
+def oldest(redis: Redis) -> Cursor:
+    """Return the cursor before the oldest event that is still there. Raises Unavailable."""
+    return _before(_ask(lambda: redis.xrange(keys.EVENTS, count=1)))
+
+
+def read(redis: Redis, after: Cursor, wanted: Wanted) -> Page:
+    """Return the events after a cursor. Raises CursorExpired, Unavailable."""
+    events: list[dict[str, Any]] = []
+    cursor, scanned = after, 0
+    while True:
+        count = max(wanted.limit, 100)
+        rows = _ask(lambda: redis.xrange(keys.EVENTS, f"({cursor.entry_id}", "+", count=count))  # noqa: B023
+        for entry_id, fields in rows:
+            following = Cursor.of(entry_id, fields)
+            if following.number != cursor.number + 1:
+                raise CursorExpired(str(oldest(redis)))
+            if len(events) == wanted.limit:
+                return Page(events, cursor, more=True)
+            cursor = following
+            event = _event(cursor, fields)
+            if wanted.wants(event):
+                events.append(event)
+        scanned += len(rows)
+        if len(rows) < count or scanned >= SCAN_MAX:
+            return Page(events, cursor, more=len(rows) == count)
+
+
+def add_payloads(redis: Redis, events: Sequence[dict[str, Any]]) -> None:
+    """Add each event's payload; None if it is kept no longer, or was erased. Raises Unavailable."""
+    pipe = redis.pipeline(transaction=False)
+    for event in events:
+        pipe.hget(keys.event(event["event"]), "body")
+    for event, body in zip(events, _ask(pipe.execute), strict=True):
+        event["payload"] = _object(body)
+
+
+def _object(body: bytes | None) -> dict[str, Any] | None:
+    try:
+        document = json.loads(body or b"null")
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _event(cursor: Cursor, fields: Fields) -> dict[str, Any]:
+    source, _, ordering_key = fields[b"stream"].decode().partition(":")
+    return {
+        "cursor": str(cursor),
+        "event": fields[b"event"].decode(),
+        "type": fields[b"type"].decode(),
+        "source": source,
+        "ordering_key": ordering_key,
+        "event_time": int(fields[b"time"]),
+        "related_signature_id": fields[b"signature"].decode() or None,
+        "late": fields[b"late"] == b"1",
+        "released_at": cursor.milliseconds / 1000,
+    }
+
+
+def _end(rows: Iterable[tuple[bytes, Fields]]) -> Cursor:
+    return next((Cursor.of(entry_id, fields) for entry_id, fields in rows), START)
+
+
+def _before(rows: Iterable[tuple[bytes, Fields]]) -> Cursor:
+    first = _end(rows)
+    if first is START:
+        return START
+    # The entry just before it is gone, but places between two entries are places too.
+    if first.sequence:
+        return Cursor(first.milliseconds, first.sequence - 1, first.number - 1)
+    return Cursor(first.milliseconds - 1, _PLACE_MAX, first.number - 1)
+
+
+def _ask(call: Callable[[], Any]) -> Any:
+    try:
+        return cast("Any", call())
+    except RedisError as error:
+        raise translated(error) from error

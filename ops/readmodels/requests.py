@@ -1,0 +1,135 @@
+"""Where one signature request stands: what ``track_status`` and ``fetch_documents`` keep about it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from shared import keys
+from shared.connections import translated
+from shared.core.identity import is_file_safe
+
+Replies = tuple[bytes | None, bytes | None]
+
+_FILE: Final = re.compile(r"([0-9a-f]{64})\.(pdf|zip)", re.ASCII)
+_SIGNED: Final = frozenset({"all_signed", "downloadable"})
+_CLOSED: Final = frozenset({"declined", "canceled", "expired", "invalid", "error", "destroyed"})
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One stored version of the final document."""
+
+    n: int
+    """1 for the oldest."""
+    sha256: str
+    type: str
+    """``pdf`` or ``zip``."""
+    size_bytes: int
+    stored_at: float
+    """Unix seconds."""
+    current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """One signer, without name and address."""
+
+    signature_id: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureRequest:
+    """One signature request of one source."""
+
+    source: str
+    signature_request_id: str
+    state: str
+    ready_to_sign: bool
+    signers: list[Signer]
+    documents: list[Document]
+    title: str | None
+    test_mode: bool | None
+    updated_at: int | None
+    """Unix seconds, event time."""
+
+    @property
+    def complete(self) -> bool:
+        """Everybody has signed. Only complete requests have documents."""
+        return self.state in _SIGNED or bool(self.documents)
+
+    @property
+    def closed(self) -> bool:
+        """It ended otherwise: it will never be further than it is."""
+        return self.state in _CLOSED
+
+    @classmethod
+    def of(cls, source: str, request_id: str, replies: Replies) -> Self | None:
+        """Build it from what Redis holds under ``request_keys``; None if nothing is known."""
+        model, record = (_object(reply) for reply in replies)
+        if not model and not record:
+            return None
+        signers, title, test_mode = model.get("signers"), model.get("title"), model.get("test_mode")
+        known = signers.items() if isinstance(signers, dict) else ()
+        return cls(
+            source=source,
+            signature_request_id=request_id,
+            state=str(model.get("state", "unknown")),
+            ready_to_sign=model.get("ready_to_sign") is True,
+            signers=[Signer(signature, str(state)) for signature, state in known],
+            documents=list(_documents(record)),
+            title=title if isinstance(title, str) else None,
+            test_mode=test_mode if isinstance(test_mode, bool) else None,
+            updated_at=model.get("updated_at"),
+        )
+
+
+def request_keys(source: str, request_id: str) -> tuple[str, str] | None:
+    """Return the keys that hold a request; None for what is no id, and then no key is looked at."""
+    if not is_file_safe(source) or not is_file_safe(request_id):
+        return None
+    stream = f"{source}:signature_request/{request_id}"
+    return keys.request(stream), keys.document(stream)
+
+
+def read(redis: Redis, source: str, request_id: str) -> SignatureRequest | None:
+    """Read a request; None if nothing is known about it. Raises Unavailable."""
+    names = request_keys(source, request_id)
+    if names is None:
+        return None
+    ask: Callable[[tuple[str, str]], Any] = redis.mget
+    try:
+        model, record = ask(names)
+    except RedisError as error:
+        raise translated(error) from error
+    return SignatureRequest.of(source, request_id, (model, record))
+
+
+def _documents(record: Mapping[str, Any]) -> list[Document]:
+    versions = record.get("versions")
+    rows = versions if isinstance(versions, list) else []
+    found = []
+    for n, row in enumerate(rows, 1):
+        name = _FILE.fullmatch(str(row.get("url", "")).rpartition("/")[2])
+        if name is not None and name[1] == row.get("sha256"):
+            found.append(
+                Document(
+                    n, name[1], name[2], int(row["size"]), float(row["fetched_at"]), current=n == len(rows)
+                )
+            )
+    return found
+
+
+def _object(text: bytes | None) -> dict[str, Any]:
+    try:
+        document = json.loads(text or b"{}")
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -1,0 +1,48 @@
+"""Puts the API together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from flask import Blueprint, jsonify
+from werkzeug.wrappers import Response
+
+from ops.installation import Installation
+from ops.web.api import documents, events, openapi, queues, requests
+from ops.web.api.operations import Operation, register
+from ops.web.api.waiting import LIFETIME, WaitingRoom
+from ops.web.api.watcher import Lifetime
+from shared.documents import DocumentStore
+
+OPERATIONS: Final[tuple[Operation, ...]] = (
+    openapi.OPERATION,
+    queues.OPERATION,
+    requests.OPERATION,
+    documents.OPERATION,
+    events.OPERATION,
+)
+
+
+def create_api(installation: Installation) -> Blueprint:
+    """Return the routes. Opens no connection and starts no thread before somebody waits."""
+    room = WaitingRoom(installation)
+    description = openapi.describe(OPERATIONS)
+
+    def described() -> Response:
+        return jsonify(description)
+
+    views: dict[str, Callable[..., Any]] = {
+        openapi.OPERATION.name: described,
+        queues.OPERATION.name: queues.queues(installation),
+        requests.OPERATION.name: requests.request_view(room),
+        documents.OPERATION.name: documents.document_view(
+            room, lambda: DocumentStore(installation.settings.documents_dir)
+        ),
+        events.OPERATION.name: events.events_view(room),
+    }
+    blueprint = Blueprint("api", __name__)
+    for operation in OPERATIONS:
+        register(blueprint, operation, views[operation.name])
+    blueprint.record(lambda state: state.app.extensions.setdefault(LIFETIME, Lifetime()))
+    return blueprint

@@ -1,0 +1,94 @@
+"""``GET /api/requests/<id>/documents/<n>``: a stored document, byte for byte what was stored."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from flask import request, send_file
+from werkzeug.wrappers import Response
+
+from ops.readmodels.requests import read
+from ops.web.access import Refused
+from ops.web.api.operations import REQUEST_ID, Operation, Query, query
+from ops.web.api.requests import Source, unknown
+from ops.web.api.waiting import WaitingRoom
+from ops.web.errors import OpsError
+from ops.web.tokens import Scope
+from shared.documents import Altered, DocumentStore
+
+MEDIA: Final = {"pdf": "application/pdf", "zip": "application/zip"}
+_NUMBER: Final = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
+
+
+class DocumentQuery(Query):
+    """Parameters."""
+
+    source: Source = "default"
+    """The tenant that received the callbacks: the name in /callbacks/<source>."""
+
+
+OPERATION = Operation(
+    name="document",
+    path="/api/requests/{request_id}/documents/{n}",
+    summary="A stored document",
+    description=(
+        "The bytes whose SHA-256 stands in the request's `documents`; ETag is that digest. Answers Range and "
+        "If-None-Match. 410: the file is not in the store any more, or is not what was stored."
+    ),
+    answer=None,
+    query=DocumentQuery,
+    path_parameters={
+        "request_id": REQUEST_ID,
+        "n": {"type": "integer", "minimum": 1, "maximum": 999_999, "description": "Number of the version."},
+    },
+    headers={
+        "Range": {"type": "string", "description": "Part of the document, such as bytes=0-1023."},
+        "If-None-Match": {"type": "string", "description": "A known ETag: 304 if it is still that."},
+    },
+    scope=Scope.DOCUMENTS,
+    media=dict.fromkeys(MEDIA.values(), "The document."),
+    statuses={206: "The part that Range asked for.", 304: "It is the one that the client has."},
+    refusals=(
+        Refused.BAD_REQUEST, Refused.NOT_FOUND, Refused.GONE, Refused.RANGE_NOT_SATISFIABLE, Refused.UNAVAILABLE,
+    ),
+)  # fmt: skip
+
+
+def document_view(room: WaitingRoom, store: Callable[[], DocumentStore]) -> Callable[[str, str], Response]:
+    """Return the view."""
+
+    def view(request_id: str, n: str) -> Response:
+        source = query(DocumentQuery).source
+        found = read(room.redis, source, request_id)
+        if found is None:
+            raise unknown(source)
+        number = int(n) if _NUMBER.fullmatch(n) else 0
+        document = next((each for each in found.documents if each.n == number), None)
+        if document is None:
+            raise OpsError(
+                Refused.NOT_FOUND,
+                f"the request has no document of this number; it has {len(found.documents)}",
+            )
+        try:
+            file = store().open(source, request_id, document.sha256, document.type)
+        except FileNotFoundError:
+            raise OpsError(Refused.GONE, "the document is not in the store any more") from None
+        except Altered:
+            detail = "the stored file is not the document that was stored: its SHA-256 differs"
+            raise OpsError(Refused.GONE, detail) from None
+        response = send_file(
+            file,
+            MEDIA[document.type],
+            as_attachment=True,
+            download_name=f"{request_id}-{document.sha256[:8]}.{document.type}",
+            conditional=False,
+            etag=document.sha256,
+            last_modified=document.stored_at,
+        )
+        response.content_length = document.size_bytes
+        response.make_conditional(request.environ, accept_ranges=True, complete_length=document.size_bytes)
+        return response
+
+    return view

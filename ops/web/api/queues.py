@@ -1,0 +1,57 @@
+"""``GET /api/queues``: depth and oldest age of every stage, for dashboards and autoscalers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flask import jsonify
+from pydantic import JsonValue
+from werkzeug.wrappers import Response
+
+from ops.installation import Installation
+from ops.readmodels import status
+from ops.web.access import Refused
+from ops.web.api.operations import Answer, Operation
+
+
+class StageAnswer(Answer):
+    """One stage."""
+
+    depth: int
+    """How many callbacks, events or entries lie there."""
+    oldest_age_s: float | None
+    """Since when the oldest of them does, in seconds; null if none does, or if nobody knows."""
+
+
+class QueuesAnswer(Answer):
+    """What ``deedbox status --json`` prints. ``stages`` is a contract; the rest may grow."""
+
+    stages: dict[str, StageAnswer]
+    """broker, claimed, inbox, held, one lane:<name> per lane, retrying, dead, spool."""
+    workers: list[JsonValue]
+    """Living workers, and what each is doing."""
+    counters: dict[str, int]
+    """Totals since the installation began."""
+    waiting: list[JsonValue]
+    """What waits for a retry, the next first."""
+    warnings: list[str]
+    """What needs a person, in plain words."""
+
+
+OPERATION = Operation(
+    name="queues",
+    path="/api/queues",
+    summary="Depth and oldest age of every stage",
+    description="The same document as `deedbox status --json`.",
+    answer=QueuesAnswer,
+    refusals=(Refused.UNAVAILABLE,),
+)
+
+
+def queues(installation: Installation) -> Callable[[], Response]:
+    """Return the view."""
+
+    def view() -> Response:
+        return jsonify(status.look(installation).document())
+
+    return view

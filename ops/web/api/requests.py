@@ -1,0 +1,158 @@
+"""``GET /api/requests/<id>``: where a signature request stands, at once or when it has got there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Literal
+
+from flask import jsonify
+from pydantic import Field
+from werkzeug.wrappers import Response
+
+from ops.readmodels.requests import SignatureRequest, request_keys
+from ops.web.access import Refused
+from ops.web.api.operations import REQUEST_ID, SOURCE_PATTERN, Answer, Operation, Query, query
+from ops.web.api.waiting import RETRY_AFTER_S, WAIT_MAX_S, WaitingRoom
+from ops.web.errors import OpsError
+
+Source = Annotated[str, Field(pattern=SOURCE_PATTERN)]
+
+_MET: Final[dict[str, Callable[[SignatureRequest], bool]]] = {
+    "ready_to_sign": lambda found: found.ready_to_sign,
+    "complete": lambda found: found.complete,
+    "documents": lambda found: bool(found.documents),
+}
+
+
+class RequestQuery(Query):
+    """Parameters."""
+
+    source: Source = "default"
+    """The tenant that received the callbacks: the name in /callbacks/<source>."""
+    wait: Literal["ready_to_sign", "complete", "documents"] | None = None
+    """Answer when this is so, or when the request has ended otherwise, or when the timeout is over."""
+    timeout: Annotated[float, Field(ge=0, le=WAIT_MAX_S, allow_inf_nan=False)] = WAIT_MAX_S
+    """How long to wait, in seconds. Without wait it means nothing."""
+
+
+class SignerAnswer(Answer):
+    """One signer, by signature id: no name, no address."""
+
+    signature_id: str
+    state: Literal["awaiting_signature", "viewed", "signed", "declined", "removed"]
+    """How far this signer got."""
+
+
+class DocumentAnswer(Answer):
+    """One stored version of the final document."""
+
+    n: int
+    """Its number, for /documents/{n}; 1 is the oldest."""
+    sha256: str
+    """Of its bytes, in hexadecimal; also its ETag."""
+    size_bytes: int
+    type: Literal["pdf", "zip"]
+    stored_at: float
+    """Unix seconds."""
+    current: bool
+    """The version that counts."""
+
+
+class RequestAnswer(Answer):
+    """A signature request."""
+
+    signature_request_id: str
+    source: str
+    state: str
+    """unknown, prepared, sent, viewed, partly_signed, all_signed, downloadable, declined, canceled, expired, invalid,
+    error or destroyed; it never goes back to an earlier one."""
+    ready_to_sign: bool
+    """signature_request_sent has come: signers can sign now."""
+    complete: bool
+    """Everybody has signed."""
+    closed: bool
+    """It ended in another way (declined, canceled, expired, invalid, error, destroyed): waiting for more is in vain."""
+    signers: list[SignerAnswer]
+    documents: list[DocumentAnswer]
+    title: str | None
+    test_mode: bool | None
+    updated_at: int | None
+    """Event time of the latest event, unix seconds."""
+    waited: bool = False
+    """Whether this answer was waited for."""
+    met: bool | None = None
+    """With wait: whether what was waited for is so. Null without it."""
+    busy: bool = False
+    """With wait: as many clients wait as ops serves at a time, so this answer came at once. Ask again after
+    Retry-After seconds."""
+
+
+OPERATION = Operation(
+    name="request",
+    path="/api/requests/{request_id}",
+    summary="Where a signature request stands",
+    description=(
+        "404 until the first callback about the request has come and was worked off; with `wait`, that is waited for "
+        "too. Kept for 14 days after its last event by default."
+    ),
+    answer=RequestAnswer,
+    query=RequestQuery,
+    path_parameters={"request_id": REQUEST_ID},
+    refusals=(Refused.BAD_REQUEST, Refused.NOT_FOUND, Refused.UNAVAILABLE),
+)
+
+
+def request_view(room: WaitingRoom) -> Callable[[str], Response]:
+    """Return the view."""
+
+    def view(request_id: str) -> Response:
+        asked = query(RequestQuery)
+        names = request_keys(asked.source, request_id)
+        if names is None:
+            raise unknown(asked.source)
+        probe = ("MGET", *names)
+
+        def found(replies: Any) -> SignatureRequest | None:
+            return SignatureRequest.of(asked.source, request_id, (replies[0], replies[1]))
+
+        replies = room.look(probe)
+        if asked.wait is None:
+            return _answer(found(replies), asked)
+        met = _MET[asked.wait]
+
+        def settled(replies: Any) -> bool:
+            now = found(replies)
+            return now is not None and (met(now) or now.closed)
+
+        if settled(replies) or asked.timeout == 0:
+            return _answer(found(replies), asked, met)
+        waited = room.wait(probe, replies, settled, asked.timeout)
+        return _answer(found(room.look(probe)), asked, met, waited=waited, busy=not waited)
+
+    return view
+
+
+def unknown(source: str) -> OpsError:
+    """Return the answer about a request that nothing is known about."""
+    return OpsError(
+        Refused.NOT_FOUND,
+        f"nothing is known about such a signature request of the source {source}; another source is named by ?source=",
+    )
+
+
+def _answer(
+    found: SignatureRequest | None,
+    asked: RequestQuery,
+    met: Callable[[SignatureRequest], bool] | None = None,
+    *,
+    waited: bool = False,
+    busy: bool = False,
+) -> Response:
+    if found is None:
+        raise unknown(asked.source)
+    body = RequestAnswer.model_validate(found).model_dump()
+    body |= {"waited": waited, "met": None if met is None else met(found), "busy": busy}
+    response = jsonify(body)
+    if busy:
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return response

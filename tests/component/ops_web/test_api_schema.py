@@ -1,0 +1,102 @@
+"""The API is what its OpenAPI description says, for whatever a client may send."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from redis import Redis
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from ops.web.api.blueprint import OPERATIONS
+from ops.web.app import create_app
+from shared.documents import DocumentStore
+from shared.settings import Settings
+from tests.component.ops_web.asking import PDF, arrive, get, remember, tracking
+from tests.component.ops_web.conftest import TOKEN, Ops
+from tests.component.workers.rig import sent, viewed
+
+pytestmark = pytest.mark.real_redis
+
+
+@pytest.fixture
+def api(ops: Ops, state: Redis, data_dir: Path) -> Any:
+    """Return the description as the running process serves it; there is a request with a document."""
+    arrive(tracking(state), sent(0, title="Lease"), viewed(5))
+    remember(state, DocumentStore(data_dir / "documents"), "r1", PDF)
+    return schemathesis.openapi.from_url(f"{ops.url}/api/openapi.json")
+
+
+def _hurry(case: schemathesis.Case[Any]) -> None:
+    """Shorten allowed waits, and let some of the questions be about the request that there is."""
+    for name in ("timeout", "wait"):
+        value = case.query.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 25:
+            case.query[name] = 0.01
+    if case.query.get("wait") and "timeout" not in case.query and case.path.endswith("{request_id}"):
+        case.query["timeout"] = 0.01
+    identifier = str(case.path_parameters.get("request_id", ""))
+    if identifier and len(identifier) % 2:
+        case.path_parameters["request_id"] = "r1"
+
+
+QUESTIONS = [
+    (operation.path, mode)
+    for operation in OPERATIONS
+    for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
+    if mode is GenerationMode.POSITIVE or operation.query is not None  # else there is nothing to get wrong
+]
+
+
+@pytest.mark.parametrize(("path", "mode"), QUESTIONS)
+def test_every_answer_is_one_that_the_description_knows(api: Any, path: str, mode: GenerationMode) -> None:
+    @given(case=api[path]["GET"].as_strategy(generation_mode=mode))
+    @settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    def ask(case: schemathesis.Case[Any]) -> None:
+        _hurry(case)
+        response = case.call(timeout=10)
+        # A well-formed cursor may be from before what is kept: right, though nothing is wrong with the question.
+        gone = response.status_code == HTTPStatus.GONE
+        case.validate_response(response, excluded_checks=[positive_data_acceptance] if gone else [])
+
+    ask()
+
+
+def test_the_description_names_every_route_and_no_other(api: Any, ops: Ops) -> None:
+    del api
+    rules = {
+        re.sub(r"<(\w+)>", r"{\1}", rule.rule)
+        for rule in create_app(Settings.load({"DEEDBOX_OPS_TOKEN": TOKEN})).url_map.iter_rules()
+        if rule.endpoint.startswith("api.")
+    }
+    assert set(get(ops, "/api/openapi.json")["paths"]) == rules
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("events?limit=x", "limit"),
+        ("events?limit=0", "limit"),
+        ("events?limt=1", "limt"),
+        ("events?limit=1&limit=2", "limit"),
+        ("events?after=yesterday", "after"),
+        ("events?after=18446744073709551615-18446744073709551615-1", "after"),
+        ("events?type=*", "type"),
+        ("events?payload=yes", "payload"),
+        ("events?wait=nan", "wait"),
+        ("requests/r1?wait=coffee", "wait"),
+        ("requests/r1?wait=complete&timeout=26", "timeout"),
+        ("requests/r1?source=a:b", "source"),
+        ("requests/r1/documents/1?page=2", "page"),
+    ],
+)
+def test_a_bad_parameter_is_one_sentence_that_names_it(ops: Ops, query: str, names: str) -> None:
+    answer = ops.request("GET", f"/api/{query}")
+    assert (answer.status, answer.json()["error"]) == (400, "bad_request")
+    assert answer.json()["detail"].startswith(names)
