@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self, cast
 
@@ -21,6 +21,9 @@ from shared.core.errors import DeedboxError
 
 SCAN_MAX: Final = 5000
 """Entries that one page looks at, however few of them a filter lets through."""
+
+PAYLOADS_MAX_BYTES: Final = 8 * 1024 * 1024
+"""Payloads of one page; a single one may be larger."""
 
 _CURSOR: Final = re.compile(r"(\d{1,20})-(\d{1,20})-(\d{1,19})", re.ASCII)
 _PLACE_MAX: Final = 2**64 - 1
@@ -135,13 +138,30 @@ def read(redis: Redis, after: Cursor, wanted: Wanted) -> Page:
             return Page(events, cursor, more=len(rows) == count)
 
 
-def add_payloads(redis: Redis, events: Sequence[dict[str, Any]]) -> None:
-    """Add each event's payload; None if it is kept no longer, or was erased. Raises Unavailable."""
+def with_payloads(redis: Redis, page: Page) -> Page:
+    """Add each event's payload; None if it is kept no longer, or was erased. Raises Unavailable.
+
+    A page whose payloads are large ends early: a body may have megabytes.
+    """
+    names = [keys.event(event["event"]) for event in page.events]
     pipe = redis.pipeline(transaction=False)
-    for event in events:
-        pipe.hget(keys.event(event["event"]), "body")
-    for event, body in zip(events, _ask(pipe.execute), strict=True):
-        event["payload"] = _object(body)
+    for name in names:
+        pipe.hstrlen(name, "body")
+    count, total_bytes = 0, 0
+    for size_bytes in _ask(pipe.execute):
+        total_bytes += size_bytes
+        if count and total_bytes > PAYLOADS_MAX_BYTES:
+            break
+        count += 1
+    for name in names[:count]:
+        pipe.hget(name, "body")
+    bodies = _ask(pipe.execute)
+    events = [
+        {**event, "payload": _object(body)} for event, body in zip(page.events[:count], bodies, strict=True)
+    ]
+    if count == len(page.events):
+        return Page(events, page.cursor, page.more)
+    return Page(events, Cursor.parse(events[-1]["cursor"]), more=True)
 
 
 def _object(body: bytes | None) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from flask import Blueprint, Flask, jsonify
+from flask.json.provider import DefaultJSONProvider
 from werkzeug.wrappers import Response
 
 from ops.installation import Installation
@@ -18,6 +19,12 @@ from ops.web.session import create_session
 from shared.settings import Settings
 
 FORM_MAX_BYTES = 256 * 1024
+
+
+class InOrder(DefaultJSONProvider):
+    """JSON whose fields stand in their own order: stages in that of the flow, as `deedbox status --json` prints them."""
+
+    sort_keys = False
 
 
 @dataclass
@@ -47,6 +54,7 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fl
     context = Context(Installation(settings), clock)
     app = Flask("ops.web", template_folder="templates", static_folder="static")
     app.config.update(MAX_CONTENT_LENGTH=FORM_MAX_BYTES, SEND_FILE_MAX_AGE_DEFAULT=3600)
+    app.json = InOrder(app)
     errors.install(app)
     watch = guard.Guard(app, tokens.load(settings), access_policy(settings), clock)
     hint = str(tokens.token_path(settings)) if tokens.is_generated(settings) else None

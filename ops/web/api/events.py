@@ -168,9 +168,7 @@ class Reader:
         except CursorExpired as error:
             detail = f"{error}; go on with after={error.oldest}, and read the state of your requests anew"
             raise OpsError(Refused.GONE, detail, oldest=error.oldest) from None
-        if self._with_payload:
-            clean.add_payloads(self._room.redis, page.events)
-        return page
+        return clean.with_payloads(self._room.redis, page) if self._with_payload else page
 
 
 def _page(room: WaitingRoom, reader: Reader, after: Cursor, seen: Any, wait_s: float) -> Response:

@@ -15,10 +15,8 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from shared import logs
-from shared.core.errors import DeedboxError
 
 INTERVAL_S: Final = 0.25
 """An answer comes this much later at most than what it waits for; Redis is asked four times a second."""
@@ -111,15 +109,19 @@ class Watcher:
             return len(self._watches)
 
     def _run(self) -> None:
+        trouble: str | None = None
         while True:
             with self._some:
                 self._some.wait_for(lambda: self._watches)
                 watches = tuple(self._watches)
             try:
                 self._look(watches)
-            except (RedisError, DeedboxError) as error:
+                trouble = None
+            except Exception as error:  # noqa: BLE001 - without this thread nobody's wait would end before its time
                 # Clients wait on: their own time decides, and their last look says what is the matter.
-                _log.warning("watcher.waiting", error=type(error).__name__)
+                if trouble != type(error).__name__:
+                    trouble = type(error).__name__
+                    _log.warning("watcher.waiting", error=trouble)
             now = time.monotonic()
             for watch in watches:
                 watch.cut_if_stalled(now)

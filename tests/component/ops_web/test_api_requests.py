@@ -11,12 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from redis import Redis
 
+from ops.installation import Installation
+from ops.readmodels import status
 from ops.web.api.watcher import SEATS
 from shared import keys
 from tests.component.ops_web.asking import arrive, get, meanwhile, tracking
 from tests.component.ops_web.conftest import Ops, StartOps
 from tests.component.workers.rig import CREATED_AT, P, callback, sent, viewed
-from tests.component.workers.server import until
+from tests.component.workers.server import RedisServer, until
 
 pytestmark = pytest.mark.real_redis
 
@@ -149,10 +151,14 @@ def test_waiting_lives_through_an_outage_of_redis(ops: Ops, state: Redis) -> Non
     assert [each["met"] for each in answers] == [True]
 
 
-def test_queues_are_what_the_status_command_prints(ops: Ops, state: Redis) -> None:
+def test_queues_are_what_the_status_command_prints(ops: Ops, redis_server: RedisServer, state: Redis) -> None:
     deployment = tracking(state)
     deployment.deliver(sent(0))
-    stages = get(ops, "/api/queues")["stages"]
+    environ = {"DEEDBOX_REDIS_URL": redis_server.url, "DEEDBOX_API_KEYS": "k" * 64}
+    printed = status.look(Installation.load(environ)).document()
+    found = get(ops, "/api/queues")
+    stages = found["stages"]
+    assert {**found, "stages": list(stages)} == {**printed, "stages": list(printed["stages"])}
     assert {name: stage["depth"] for name, stage in stages.items() if stage["depth"]} == {
         "inbox": 1, "lane:sequencer": 1,
     }  # fmt: skip
