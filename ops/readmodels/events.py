@@ -25,8 +25,11 @@ SCAN_MAX: Final = 5000
 PAYLOADS_MAX_BYTES: Final = 8 * 1024 * 1024
 """Payloads of one page; a single one may be larger."""
 
-_CURSOR: Final = re.compile(r"(\d{1,20})-(\d{1,20})-(\d{1,19})", re.ASCII)
-_PLACE_MAX: Final = 2**64 - 1
+CURSOR_PATTERN: Final = r"[0-9]{1,19}-[0-9]{1,19}-[0-9]{1,19}"
+"""19 digits always fit into the 64 bits of a place in Redis's stream."""
+
+_LAST_SEQUENCE: Final = 10**19 - 1
+"""Beyond any that a millisecond ever has."""
 
 Fields = Mapping[bytes, bytes]
 
@@ -50,11 +53,9 @@ class Cursor:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read a cursor. Raises ValueError."""
-        match = _CURSOR.fullmatch(text)
-        # Redis has no place after its very last one.
-        if match is None or int(match[1]) >= _PLACE_MAX or int(match[2]) > _PLACE_MAX:
+        if re.fullmatch(CURSOR_PATTERN, text) is None:
             raise ValueError("is no cursor of this API")
-        return cls(int(match[1]), int(match[2]), int(match[3]))
+        return cls(*map(int, text.split("-")))
 
     @classmethod
     def of(cls, entry_id: bytes, fields: Fields) -> Self:
@@ -198,7 +199,7 @@ def _before(rows: Iterable[tuple[bytes, Fields]]) -> Cursor:
     # The entry just before it is gone, but places between two entries are places too.
     if first.sequence:
         return Cursor(first.milliseconds, first.sequence - 1, first.number - 1)
-    return Cursor(first.milliseconds - 1, _PLACE_MAX, first.number - 1)
+    return Cursor(first.milliseconds - 1, _LAST_SEQUENCE, first.number - 1)
 
 
 def _ask(call: Callable[[], Any]) -> Any:

@@ -21,7 +21,7 @@ from ops.web.guard import caller
 from ops.web.tokens import Scope
 from shared import keys
 
-CURSOR_PATTERN: Final = r"^[0-9]{1,19}-[0-9]{1,19}-[0-9]{1,19}$"
+CURSOR_PATTERN: Final = f"^{clean.CURSOR_PATTERN}$"
 LAST_EVENT_ID: Final = "Last-Event-ID"
 PROBE: Final = ("GET", keys.EVENTS_SEQ)
 """Grows with every event."""

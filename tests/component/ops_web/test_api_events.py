@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 import urllib.parse
@@ -123,6 +124,7 @@ def test_a_cursor_from_before_what_is_kept_is_gone_and_names_the_oldest(ops: Ops
     answer = ops.request("GET", f"/api/events?after={first['cursor']}")
 
     assert (answer.status, answer.json()["error"]) == (410, "gone")
+    assert re.fullmatch(events.CURSOR_PATTERN, answer.json()["oldest"])
     assert len(get(ops, f"/api/events?after={answer.json()['oldest']}")["events"]) == 2
     assert len(get(ops, "/api/events")["events"]) == 2
 
