@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from ingress.breaker import State
 from ingress.intake import ACK_BOUNDS_S, NO_SOURCE, Tally, Totals
 from ingress.watermark import Usage
+from shared.core.reasons import Refusal
 
 PREFIX: Final = "deedbox_ingress_"
 
@@ -66,9 +67,11 @@ class Exposition:
         )
         info.labels(version("deedbox")).set(1)
         for source in sources:
+            # From zero on: an increase cannot see the first burst of a series that begins with it.
             for outcome in ("accepted", "spooled"):
-                # From zero on: a rate cannot see the first increase of a series that begins with it.
                 self._requests.labels(source, outcome, "")
+            for reason in Refusal:
+                self._requests.labels(source, "refused", str(reason))
 
     def update(self, totals: Totals, usage: Usage | None, state: State) -> None:
         """Write what changed since the last call."""

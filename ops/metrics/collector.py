@@ -15,10 +15,12 @@ from ops.metrics.catalogue import Family, Figure
 from ops.metrics.reading import Calls, Reading
 from shared.core.errors import DeedboxError
 from shared.core.measures import CALL_BOUNDS_S
-from shared.core.reasons import DeathReason
+from shared.core.reasons import DeathReason, Refusal
 from shared.core.signature import BodySignature
 
 _BOUNDS: Final = (*(str(float(bound)) for bound in CALL_BOUNDS_S), "+Inf")
+
+_OUTCOMES: Final = ("done", "retry", "error", "timeout", "dead")
 
 Sample = tuple[tuple[str, ...], float]
 
@@ -91,11 +93,7 @@ def _actions(reading: Reading) -> Iterator[Family]:
     rows = sorted(reading.calls.items())
     yield _filled(
         names.CALLS,
-        [
-            ((*name, outcome), count)
-            for name, calls in rows
-            for outcome, count in sorted(calls.outcomes.items())
-        ],
+        [((*name, outcome), calls.outcomes.get(outcome, 0)) for name, calls in rows for outcome in _OUTCOMES],
     )
     family = names.DURATION.family()
     if isinstance(family, HistogramMetricFamily):
@@ -129,7 +127,8 @@ def _sources(reading: Reading) -> Iterator[Family]:
     )
     yield _filled(
         names.REFUSED,
-        [((name, reason), count) for name, each in rows for reason, count in sorted(each.refused.items())],
+        # Zeros too: an increase cannot see the first burst of a series that begins with it.
+        [((name, str(reason)), each.refused.get(reason, 0)) for name, each in rows for reason in Refusal],
     )
     yield _filled(names.FAILURES_LEFT, [((name,), each.failures_left) for name, each in rows])
     for figure, attribute in (
