@@ -119,7 +119,7 @@ class Background:
         if not any(thread.is_alive() for thread in self._threads.values()):
             with suppress(OSError):
                 self._show()
-        if time.monotonic() < until:
+        if self._intake_reporter.is_well and time.monotonic() < until:
             with suppress(Unavailable):
                 self._intake_reporter.report(ends=True)
 

@@ -37,6 +37,8 @@ class IntakeReporter:
         self._process = f"{socket.gethostname()}:{os.getpid()}"
         self._answered = False
         self._reported_at = float("-inf")
+        self.is_well = True
+        """Whether the last report was answered: the end of a process is no time to wait for a silent Redis."""
 
     def report(self, *, ends: bool = False) -> None:
         """Report, if it is time to. ``ends``: the process does; its totals stay, its live view goes.
@@ -48,8 +50,9 @@ class IntakeReporter:
             return
         document = self._intake.totals().document(self._clock())
         text = json.dumps(document, separators=(",", ":"))
+        self.is_well = False
         self._redis.scripts().call(
             "report_intake", SERVER_CLOCK, self._process, text, int(self._answered), int(ends), SILENT_LIFE_S
         )
-        self._answered = True
+        self._answered = self.is_well = True
         self._reported_at = now

@@ -8,8 +8,14 @@ local process, text = ARGV[2], ARGV[3]
 local report = cjson.decode(text)
 local live, totals = P .. 'intake', P .. 'sources'
 local known, counts = {}, true
-local before = redis.call('HGET', live, process)
-local stored = before and cjson.decode(before)
+
+-- Reads a stored report; nil for what is none: another version may have written it.
+local function read(packed)
+  local ok, found = pcall(cjson.decode, packed or '')
+  if ok and type(found) == 'table' then return found end
+end
+
+local stored = read(redis.call('HGET', live, process))
 if stored and stored.started_at == report.started_at then
   known = stored
 elseif ARGV[4] == '1' then
@@ -73,7 +79,8 @@ if ARGV[4] == '0' then
   -- Processes that were killed; each new one looks.
   local all = redis.call('HGETALL', live)
   for i = 1, #all, 2 do
-    if cjson.decode(all[i + 1]).at < now - tonumber(ARGV[6]) then redis.call('HDEL', live, all[i]) end
+    local at = tonumber((read(all[i + 1]) or {}).at)
+    if not at or at < now - tonumber(ARGV[6]) then redis.call('HDEL', live, all[i]) end
   end
 end
 if ARGV[5] == '1' then

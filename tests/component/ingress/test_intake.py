@@ -179,6 +179,16 @@ def test_what_killed_processes_left_goes_after_a_day(start_web: StartWeb, state:
     assert set(_numbers(state, keys.INTAKE)) == {"silent:1", "new:1"}
 
 
+def test_what_is_no_report_is_in_nobodys_way(start_web: StartWeb, state: Redis) -> None:
+    for process, text_of_another_version in (("host:1", "[]"), ("host:2", "{}"), ("host:3", "x")):
+        state.hset(keys.INTAKE, process, text_of_another_version)
+    web = start_web("host:1")
+    web.accept()
+    web.report()
+    assert list(_numbers(state, keys.INTAKE)) == ["host:1"]
+    assert _numbers(state, keys.COUNTERS) == {"intake_accepted": "1"}
+
+
 def test_without_redis_nothing_is_lost_and_nothing_is_said(start_web: StartWeb, state: Redis) -> None:
     web = start_web()
     lost = Web(Settings.load(environment(DEEDBOX_REDIS_URL="redis://127.0.0.1:1/0")), "host:9")
