@@ -18,6 +18,7 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntity
 from ingress.background import Link
 from ingress.handover import Handover, NotStored
 from ingress.health import Readiness
+from ingress.intake import Intake
 from ingress.publisher import SPREAD, Publisher
 from ingress.tracing import trace_id_of
 from ingress.webhook import ACK, STATUS, Accepted, LadderPolicy, Received, Refused, judge
@@ -69,9 +70,10 @@ def create_blueprint(
     ``app.extensions["deedbox"].start()``; ``.close()`` ends that. ``clock`` returns unix seconds.
     """
     blueprint = Blueprint("deedbox", __name__)
-    handover = Handover(settings, publisher)
+    intake = Intake(sources, clock)
+    handover = Handover(settings, publisher, intake=intake)
     blueprint.record_once(lambda state: state.app.extensions.setdefault(EXTENSION, handover))
-    receiver = _Receiver(policy_of(settings, sources), handover, clock)
+    receiver = _Receiver(policy_of(settings, sources), handover, intake, clock)
     readiness = Readiness(publisher, handover)
 
     def callbacks(source: str = "default") -> Response:
@@ -125,9 +127,12 @@ class _Spooled:
 class _Receiver:
     """Reads a request, asks the ladder, hands over, answers, and writes one line about it."""
 
-    def __init__(self, policy: LadderPolicy, handover: Handover, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, policy: LadderPolicy, handover: Handover, intake: Intake, clock: Callable[[], float]
+    ) -> None:
         self._policy = policy
         self._handover = handover
+        self._intake = intake
         self._clock = clock
 
     def answer(self, source: str) -> Response:
@@ -142,9 +147,13 @@ class _Receiver:
             verdict = Refused(
                 Refusal.INTERNAL_ERROR, "the callback could not be handled; see the log of Deedbox"
             )
-        self._report(source, verdict, trace_id, started)
+        took_s = time.monotonic() - started
+        self._report(source, verdict, trace_id, took_s)
         if isinstance(verdict, Refused):
+            self._intake.refused(source, verdict.reason, received_at)
+            self._handover.start()  # that nothing is accepted is worth a report
             return _error(verdict.reason, verdict.detail)
+        self._count(source, verdict, received_at, took_s)
         return Response(ACK, mimetype="text/plain")
 
     def _decide(self, source: str, received_at: float, trace_id: str) -> Accepted | _Spooled | Refused:
@@ -176,6 +185,11 @@ class _Receiver:
             )
         return _Spooled(verdict, stored.cause) if stored.spooled else verdict
 
+    def _count(self, source: str, found: Accepted | _Spooled, at: float, took_s: float) -> None:
+        spooled = isinstance(found, _Spooled)
+        accepted = found.accepted if isinstance(found, _Spooled) else found
+        self._intake.acknowledged(source, accepted.event_type, at, took_s, spooled=spooled)
+
     def _body(self) -> bytes | None:
         """Read the body, chunked or not, up to the limit; None for a larger one.
 
@@ -189,7 +203,7 @@ class _Receiver:
             return None
 
     def _report(
-        self, source: str, found: Accepted | _Spooled | Refused, trace_id: str, started: float
+        self, source: str, found: Accepted | _Spooled | Refused, trace_id: str, took_s: float
     ) -> None:
         verdict = found.accepted if isinstance(found, _Spooled) else found
         facts: dict[str, object] = {
@@ -198,7 +212,7 @@ class _Receiver:
             "event_type": verdict.event_type,
             "body_signature": verdict.body_signature and str(verdict.body_signature),
             "trace_id": trace_id,
-            "took_ms": round((time.monotonic() - started) * 1000, 2),
+            "took_ms": round(took_s * 1000, 2),
         }
         if isinstance(found, _Spooled):
             facts["cause"] = found.cause

@@ -1,6 +1,6 @@
-"""What a web process does beside its requests: empties the spool, and tells Redis about it.
+"""What a web process does beside its requests: empties the spool, and tells others about it and about the intake.
 
-Two threads, because Redis may be silent while the broker is well. Any process of a host empties the spool, also of
+A thread for each, because Redis may be silent while the broker is well. Any process of a host empties the spool, also of
 what dead processes left behind.
 """
 
@@ -12,12 +12,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Protocol
 
+from ingress.breaker import State
 from ingress.circuit import Circuit
 from ingress.drain import Drained, Drainer, Sink
 from ingress.health import Broker
+from ingress.intake import Intake, Totals
+from ingress.intake_report import IntakeReporter
 from ingress.spool import SEGMENT_AGE_S, Spool
 from ingress.spool_dir import SpoolDir
-from ingress.watermark import Reporter
+from ingress.state_redis import StateRedis
+from ingress.watermark import Gauge, Reporter, Usage
 from shared import logs
 from shared.core.errors import Unavailable
 from shared.settings import Settings
@@ -28,6 +32,9 @@ DRAIN_AGAIN_S: Final = 2.0
 
 SLICE_S: Final = 5.0
 """Longest drain in one go; then the thread looks at everything else again."""
+
+SHOW_EVERY_S: Final = 1.0
+"""A killed worker takes what it counted since then with it."""
 
 REPORT_EVERY_S: Final = 1.0
 REPORT_AGAIN_S: Final = 5.0
@@ -40,11 +47,21 @@ class Link(Broker, Sink, Protocol):
     """The broker as a web process needs it: publish, ping, and many at once."""
 
 
+Expose = Callable[[Totals, Usage | None, State], None]
+"""Shows the metrics port what is so now."""
+
+
 class Background:
     """The threads of one process. They start with ``start``: a thread does not survive a fork."""
 
     def __init__(
-        self, settings: Settings, broker: Link, circuit: Circuit, folder: SpoolDir, spool: Spool | None
+        self,
+        settings: Settings,
+        broker: Link,
+        circuit: Circuit,
+        folder: SpoolDir,
+        spool: Spool | None,
+        intake: Intake,
     ) -> None:
         """``spool``: where this process writes, if it does."""
         self._broker = broker
@@ -52,7 +69,12 @@ class Background:
         self._folder = folder
         self._spool = spool
         self._drainer = Drainer(folder, broker)
-        self._reporter = Reporter(settings, folder)
+        redis = StateRedis(settings)
+        self._reporter = Reporter(settings, folder, redis=redis)
+        self._intake = intake
+        self._intake_reporter = IntakeReporter(intake, redis)
+        self._gauge = Gauge(folder)
+        self.expose: Expose | None = None
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._threads: dict[str, threading.Thread] = {}
@@ -63,15 +85,14 @@ class Background:
         return self._stopped.is_set()
 
     def start(self) -> None:
-        """Start the threads that do not run; costs nothing if all do, or if there was never a spool."""
+        """Start the threads that do not run; costs nothing if all do."""
         if self._threads and all(thread.is_alive() for thread in self._threads.values()):
             return
-        if self._spool is None and not self._folder.exists():
-            return
-        loops: dict[str, Callable[[], None]] = {
-            "deedbox-drain": self._drain_for_ever,
-            "deedbox-report": self._report,
-        }
+        loops: dict[str, Callable[[], None]] = {"deedbox-report": self._report}
+        if self._spool is not None or self._folder.exists():
+            loops["deedbox-drain"] = self._drain_for_ever
+        if self.expose is not None:
+            loops["deedbox-show"] = self._show_for_ever
         with self._lock:
             for name, loop in loops.items():
                 running = self._threads.get(name)
@@ -95,6 +116,12 @@ class Background:
             self._drainer.drain(until)
             with suppress(Unavailable, OSError):
                 self._reporter.report(at_once=True)
+        if not any(thread.is_alive() for thread in self._threads.values()):
+            with suppress(OSError):
+                self._show()
+        if self._intake_reporter.is_well and time.monotonic() < until:
+            with suppress(Unavailable):
+                self._intake_reporter.report(ends=True)
 
     def drain_once(self) -> float:
         """Drain, if the broker is well or it is time to see whether it is. Returns how long to wait then (s)."""
@@ -144,11 +171,25 @@ class Background:
         while not self._stopped.wait(wait_s):
             wait_s = REPORT_EVERY_S
             try:
+                self._intake_reporter.report()
                 self._reporter.report()
             except (Unavailable, OSError):
                 wait_s = REPORT_AGAIN_S
             except Exception as error:  # noqa: BLE001 - the thread must not end
                 _failed(error)
+
+    def _show_for_ever(self) -> None:
+        while not self._stopped.wait(SHOW_EVERY_S):
+            try:
+                self._show()
+            except Exception as error:  # noqa: BLE001 - the thread must not end
+                _failed(error)
+
+    def _show(self) -> None:
+        """Bring the metrics port up to date. Raises OSError."""
+        if self.expose is not None:
+            usage = self._gauge.usage() if self._folder.exists() else None
+            self.expose(self._intake.totals(), usage, self._circuit.state)
 
 
 def _failed(error: Exception) -> None:

@@ -21,6 +21,11 @@ class Circuit:
         self._monotonic = monotonic
 
     @property
+    def state(self) -> State:
+        """Whether callbacks are published."""
+        return self._breaker.state
+
+    @property
     def is_closed(self) -> bool:
         """Whether callbacks are published."""
         return self._breaker.state is State.CLOSED

@@ -8,9 +8,10 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from ingress.background import Background, Link
+from ingress.background import Background, Expose, Link
 from ingress.circuit import Circuit
 from ingress.forks import call_in_children
+from ingress.intake import Intake
 from ingress.publisher import RefusedForCause
 from ingress.spool import NotSpooled, Spool
 from ingress.spool_dir import SpoolDir
@@ -80,8 +81,14 @@ class Handover:
     """
 
     def __init__(
-        self, settings: Settings, broker: Link, monotonic: Callable[[], float] = time.monotonic
+        self,
+        settings: Settings,
+        broker: Link,
+        monotonic: Callable[[], float] = time.monotonic,
+        intake: Intake | None = None,
     ) -> None:
+        """``intake``: what the reports tell of."""
+        self._intake = intake or Intake()
         self._settings = settings
         self._broker = broker
         self._monotonic = monotonic
@@ -94,10 +101,16 @@ class Handover:
         """Begin, here and in a forked child: locks may have been held at the fork, threads are not inherited."""
         self._circuit = Circuit(self._monotonic)
         self._publishers = ThreadPoolExecutor(self._settings.web_threads, "deedbox-publish")
-        self._background = Background(self._settings, self._broker, self._circuit, self._folder, self._spool)
+        self._background = Background(
+            self._settings, self._broker, self._circuit, self._folder, self._spool, self._intake
+        )
+
+    def expose(self, expose: Expose) -> None:
+        """Keep a metrics port up to date, from ``start`` on. For the process that serves, after the fork."""
+        self._background.expose = expose
 
     def start(self) -> None:
-        """Begin to empty the spool, in the process that serves; also of what dead processes left behind."""
+        """Begin to report and to empty the spool, in the process that serves; also of what dead ones left behind."""
         self._background.start()
 
     def close(self, patience_s: float = 2.0) -> None:
@@ -140,6 +153,7 @@ class Handover:
         try:
             self._broker.publish(envelope)
         except Unavailable as error:
+            self._intake.publish_failed()
             detail = "the broker did not take the callback; send it again later"
             raise NotStored(Refusal.BROKER_UNAVAILABLE, detail, str(error)) from None
         return Stored(spooled=False)
@@ -170,6 +184,7 @@ class Handover:
             return str(error)
         except Unavailable as error:
             self._circuit.failed(ticket, str(error))
+            self._intake.publish_failed()
             return str(error)
         except BaseException:
             self._circuit.abandoned(ticket)

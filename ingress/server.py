@@ -6,8 +6,10 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from ingress import metrics_port
 from ingress.app import EXTENSION, create_app
 from ingress.handover import Handover
+from ingress.metrics_port import MetricsPort
 from shared import logs, ports, serving, topology
 from shared.connections import broker_url
 from shared.core.errors import SettingsError
@@ -16,6 +18,7 @@ from shared.settings import Settings
 
 def options(settings: Settings) -> dict[str, Any]:
     """Return gunicorn's settings; ``deploy/gunicorn.conf.py`` uses the same."""
+    metrics = metrics_port.of(settings)
     return {
         **serving.options(settings.bind, settings.port, "deedbox-web"),
         "workers": settings.web_workers,
@@ -24,16 +27,28 @@ def options(settings: Settings) -> dict[str, Any]:
         "graceful_timeout": 10,
         "max_requests": 50_000,
         "max_requests_jitter": 5_000,
-        "post_worker_init": _start_handover,
+        "post_worker_init": lambda worker: _start_handover(worker, metrics, settings),
         "worker_exit": _close_handover,
+        **(_metrics_hooks(metrics) if metrics is not None else {}),
     }
 
 
-def _start_handover(worker: Any) -> None:
+def _metrics_hooks(metrics: MetricsPort) -> dict[str, Any]:
+    return {
+        "on_starting": lambda _arbiter: metrics.open(),
+        "child_exit": lambda _arbiter, worker: metrics.worker_ended(worker.pid),
+    }
+
+
+def _start_handover(worker: Any, metrics: MetricsPort | None, settings: Settings) -> None:
     """Empty the spool from the start: what was left behind must not wait for the first callback."""
     handover = _handover(worker)
-    if handover is not None:
-        handover.start()
+    if handover is None:
+        return
+    expose = metrics.serve(settings.sources()) if metrics is not None else None
+    if expose is not None:
+        handover.expose(expose)
+    handover.start()
 
 
 def _close_handover(_server: Any, worker: Any) -> None:
@@ -46,6 +61,14 @@ def _handover(worker: Any) -> Handover | None:
     """Return the worker's; None if it failed to boot, or serves an application that only contains ours."""
     found = getattr(getattr(worker, "wsgi", None), "extensions", {}).get(EXTENSION)
     return found if isinstance(found, Handover) else None
+
+
+def metrics_trouble(settings: Settings) -> str | None:
+    """Return why the metrics port cannot be had, in one sentence, or None."""
+    if settings.metrics_port is None:
+        return None
+    names = ("DEEDBOX_METRICS_PORT", "DEEDBOX_METRICS_BIND")
+    return ports.port_trouble(settings.metrics_bind, settings.metrics_port, names=names)
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
@@ -75,7 +98,7 @@ def main(environ: Mapping[str, str]) -> int:
         sys.stderr.write(f"deedbox: {error}\n")
         return 2
     logs.configure(settings.log_format, "web")
-    trouble = ports.port_trouble(settings.bind, settings.port)
+    trouble = ports.port_trouble(settings.bind, settings.port) or metrics_trouble(settings)
     if trouble is not None:
         sys.stderr.write(f"deedbox: {trouble}\n")
         return 1

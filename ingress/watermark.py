@@ -18,17 +18,13 @@ from redis.exceptions import RedisError
 from ingress import quarantine
 from ingress.leftover import Rest, look
 from ingress.spool_dir import DONE, SpoolDir
-from shared import keys, logs
-from shared.connections import brisk_redis, redis_url
-from shared.core.errors import SettingsError, Unavailable
-from shared.replicas import ReplicatedScripts
-from shared.scripting import Scripts
+from ingress.state_redis import StateRedis
+from shared import keys
+from shared.core.errors import Unavailable
 from shared.settings import Settings
 
 LINGER_S: Final = 3.0
 """After the last callback left the spool, it is still on its way through the broker: so long the mark stays."""
-
-_log = logs.get("spool")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +78,12 @@ class Reporter:
         settings: Settings,
         folder: SpoolDir,
         clock: Callable[[], float] = time.time,
+        redis: StateRedis | None = None,
     ) -> None:
-        self._settings = settings
         self._folder = folder
         self._clock = clock
         self._gauge = Gauge(folder)
-        self._scripts: Scripts | None = None
+        self._redis = redis or StateRedis(settings)
         self._entry: dict[str, Any] | None = None
         """What Redis has of us, as far as we know."""
         self._stale = True
@@ -103,7 +99,8 @@ class Reporter:
             return
         found = self._gauge.usage()
         for path in quarantine.waiting(self._folder):
-            quarantine.hand_over(path, self._connected())
+            # Once Redis has it as a dead letter, the file does not wait for anybody any more.
+            quarantine.hand_over(path, self._redis.durable())
         if found.frames:
             self._emptied_at = None
             self._write(found)
@@ -133,17 +130,6 @@ class Reporter:
 
     def _do(self, command: str, *args: str) -> None:
         try:
-            getattr(self._connected().redis, command)(*args)
+            getattr(self._redis.client(), command)(*args)
         except RedisError as error:
             raise Unavailable(f"Redis did not take the spool's state ({type(error).__name__})") from None
-
-    def _connected(self) -> Scripts:
-        """Return a connection; the address is read anew until there is one: the embedded server starts later."""
-        if self._scripts is None:
-            try:
-                redis = brisk_redis(redis_url(self._settings))
-                # Once Redis has a quarantined callback as a dead letter, the file does not wait for anybody any more.
-                self._scripts = ReplicatedScripts(redis, self._settings.redis_wait_replicas)
-            except (SettingsError, RedisError) as error:
-                raise Unavailable(str(error)) from None
-        return self._scripts

@@ -39,6 +39,12 @@ def ops_url(settings: Settings) -> str:
     return f"http://{_in_url(_ANY_ADDRESS.get(settings.ops_bind, settings.ops_bind))}:{settings.ops_port}/"
 
 
+def metrics_url(settings: Settings) -> str:
+    """Return the URL of ingress's own metrics, as this machine sees it."""
+    host = _ANY_ADDRESS.get(settings.metrics_bind, settings.metrics_bind)
+    return f"http://{_in_url(host)}:{settings.metrics_port}/metrics"
+
+
 def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 

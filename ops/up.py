@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 from urllib.parse import urlsplit
 
 from ops import processes, supervision
-from ops.readiness import Readiness, callback_url, ops_url
+from ops.readiness import Readiness, callback_url, metrics_url, ops_url
 from shared import connections, embedded, ports, topology
 from shared.core.errors import DeedboxError
 from shared.data_dir import lock_data_dir
@@ -41,7 +41,7 @@ def up(environ: MutableMapping[str, str], say: Say) -> int:
 
 def checked(environ: MutableMapping[str, str]) -> Settings:
     """Read and check all settings before anything starts; a port 0 becomes a free port, in ``environ`` too."""
-    for name in ("PORT", "OPS_PORT"):
+    for name in ("PORT", "OPS_PORT", "DEEDBOX_METRICS_PORT"):
         if environ.get(name, "").strip() == "0":
             environ[name] = str(embedded.free_port())
     settings = Settings.load(environ)
@@ -56,10 +56,13 @@ def checked(environ: MutableMapping[str, str]) -> Settings:
 
 
 def demand_ports(settings: Settings) -> None:
-    """Check that the web and the ops process will be able to listen. Raises DeedboxError that names the setting."""
+    """Check that the web process, its metrics and the ops process will be able to listen. Raises DeedboxError that names the setting."""
     trouble = ports.port_trouble(settings.bind, settings.port) or ports.port_trouble(
         settings.ops_bind, settings.ops_port, names=("OPS_PORT", "DEEDBOX_OPS_BIND")
     )
+    if trouble is None and settings.metrics_port is not None:
+        names = ("DEEDBOX_METRICS_PORT", "DEEDBOX_METRICS_BIND")
+        trouble = ports.port_trouble(settings.metrics_bind, settings.metrics_port, names=names)
     if trouble is not None:
         raise DeedboxError(trouble)
 
@@ -119,6 +122,8 @@ def announcement(settings: Settings, redis_url: str, lanes: Mapping[str, int]) -
         ("callbacks", url),
         *(("", f"{url}/{name}") for name in others),
         ("dashboard", ops_url(settings)),
+        ("metrics", f"{ops_url(settings)}metrics"),
+        *([("", metrics_url(settings))] if settings.metrics_port is not None else []),
         ("redis", without_secrets(redis_url) + embedded_note),
         *([("broker", _broker(settings))] if settings.broker_url is not None else []),
         ("data", str(settings.data_dir.resolve())),

@@ -32,9 +32,19 @@ dead, dead:<id>, dead:seq       zset,   all        until a person acts    dead l
                                 hash
 redrive                         list    ops        until the bridge read  raw messages to decode once more
 counters                        hash    all        for good               name -> count, for ``status``
+calls                           hash    worker     for good               ``lane|action|<outcome>``, ``|le|<bucket>``
+                                                                          -> count of calls, ``|us`` -> time
 spools                          hash    web        until drained          host id -> JSON {bytes, frames,
                                                                           oldest_received_at, seen_at}: what a
                                                                           host's spool holds; times in unix s
+intake                          hash    web        until the end,         ``host:pid`` -> JSON: what a web process
+                                                   a day if killed        received so far (``ingress.intake``);
+                                                                          silent for 60 s: not live any more
+sources                         hash    web        for good               ``source|accepted``, ``|spooled``,
+                                                                          ``|refused|<reason>`` -> count, and
+                                                                          ``|last_accepted_at``, ``|last_test_at``,
+                                                                          ``|failures`` -> unix s: the latest up to
+                                                                          10 refusals in a row, by commas
 fence                           string  worker     for good               source of fencing tokens
 events                          stream  all        DEEDBOX_EVENTS_KEEP    the clean stream: one entry per released
                                                                           event, references only, in the order
@@ -44,7 +54,8 @@ events:seq                      string  all        for good               entrie
 request:<stream>                hash    worker     ORDER_TTL_S            read model of one signature request
 document:<stream>               hash    worker     ORDER_TTL_S            what was fetched and stored, JSON
 fetching:<stream>               string  worker     minutes                one fetch of a request at a time
-api:pause:<source>              string  worker     until reset            the API told us to wait until
+api:pause:<account>             string  worker     until reset            the API told us to wait until
+budget:LIMITER/<kind>/...       list    worker     a minute               the library ``limits``: calls of an account
 rq:queue:deedbox.<lane>         list    RQ         until taken            doorbells: RQ jobs, no events in them
 ==============================  ======  =========  =====================  ====================================
 """
@@ -85,6 +96,9 @@ REDRIVE: Final = PREFIX + "redrive"
 SPOOLS: Final = PREFIX + "spools"
 EVENTS: Final = PREFIX + "events"
 EVENTS_SEQ: Final = PREFIX + "events:seq"
+CALLS: Final = PREFIX + "calls"
+INTAKE: Final = PREFIX + "intake"
+SOURCES: Final = PREFIX + "sources"
 
 
 def claimed(bridge: str) -> str:

@@ -14,6 +14,7 @@ from shared.core.errors import Unavailable
 
 NAMES: Final = (
     "append",
+    "budget_used",
     "claim_entries",
     "claim_raw",
     "claim_shard",
@@ -25,6 +26,7 @@ NAMES: Final = (
     "redrive_raw",
     "release",
     "renew",
+    "report_intake",
     "restore_raw",
     "sweep",
 )

@@ -116,6 +116,10 @@ class Settings(BaseModel):
     """gunicorn worker processes."""
     web_threads: Annotated[int, Field(alias="DEEDBOX_WEB_THREADS", ge=1, le=256)] = 8
     """Threads of each gunicorn worker."""
+    metrics_port: Annotated[Port | None, Field(alias="DEEDBOX_METRICS_PORT")] = None
+    """Port of ingress's own metrics; unset: off."""
+    metrics_bind: Annotated[str, Field(alias="DEEDBOX_METRICS_BIND", min_length=1)] = "127.0.0.1"
+    """Their address; never the public one."""
     ops_port: Annotated[Port, Field(alias="OPS_PORT")] = 8001
     """Port of the dashboard, the status API and the metrics."""
     ops_bind: Annotated[str, Field(alias="DEEDBOX_OPS_BIND", min_length=1)] = "127.0.0.1"

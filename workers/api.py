@@ -12,12 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from limits import RateLimitItemPerMinute
 from limits.storage import RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 from redis import Redis
 
-from shared import keys
+from shared import budgets, keys
 
 TIMEOUT_S: Final = (5.0, 40.0)
 """Connect and read. The read bound stays below the action's timeout, so that a slow API is a plain retry."""
@@ -137,10 +136,10 @@ class Budget:
     ) -> None:
         self._redis = redis
         storage = RedisStorage(
-            "redis://", connection_pool=redis.connection_pool, key_prefix=keys.PREFIX + "budget"
+            "redis://", connection_pool=redis.connection_pool, key_prefix=budgets.STORAGE_PREFIX
         )
         self._limiter = MovingWindowRateLimiter(storage)
-        self._items = {kind: RateLimitItemPerMinute(rate) for kind, rate in per_minute.items()}
+        self._items = {kind: budgets.item(rate) for kind, rate in per_minute.items()}
         self._clock = clock
 
     def wait_s(self, kind: str, account: str, *, take: bool = True) -> float:

@@ -15,7 +15,7 @@ from typing import Final
 from redis import Redis
 from redis.exceptions import RedisError
 
-from shared import connections, keys, topology
+from shared import budgets, connections, keys, topology
 from shared.bells import Bells
 from shared.core.errors import SettingsError
 from shared.documents import DocumentStore
@@ -80,15 +80,10 @@ class Process:
             source.name: SignApi(settings.api_url, source.api_keys[0])
             for source in settings.sources().values()
         }
-        rates = {
-            "files": settings.files_per_minute,
-            "test_files": settings.test_files_per_minute,
-            "api": settings.api_per_minute,
-        }
         action = fetch_documents.FetchDocuments(
             self.redis,
             apis,
-            Budget(self.redis, rates),
+            Budget(self.redis, budgets.per_minute(settings)),
             DocumentStore(settings.documents_dir),
             settings.document_type,
             settings.downloadable_grace_s,

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from shared import logs
 from shared.core.attempts import Again, Dead, Entry, Failure
+from shared.core.measures import bucket_of
 from shared.core.reasons import DeathReason
 from shared.core.reasons import Entry as Kind
 from shared.core.signature import BodySignature
@@ -73,7 +74,10 @@ class Report:
         operations += [self._line_raw(note) for note in context._notes]  # noqa: SLF001 - of the same package
         for event_type, payload in context._emitted:  # noqa: SLF001 - of the same package
             operations += internal_event(event_type, payload, self.stored, self.at, self.registry)
-        operations.append(["C", "action_done", 1])
+        operations += [["C", "action_done", 1], self._measured("done")]
+        stored = sum(note["kind"] == Kind.DOCUMENT for note in context._notes)  # noqa: SLF001 - of the same package
+        if stored:
+            operations.append(["C", "documents_stored", stored])
         self._log("info", "done")
         return Outcome("done", 0, operations)
 
@@ -95,6 +99,7 @@ class Report:
                 self._stream(),
                 *told,
                 ["C", "action_retry", 1],
+                self._measured(str(failure)),
             ])  # fmt: skip
         self._log("error", "dead", error=_where(error), reason=str(verdict.reason))
         letter: dict[str, str | bytes] = {
@@ -108,7 +113,11 @@ class Report:
             self._line(Kind.DEAD, reason=str(verdict.reason), detail=detail),
             dead_letter(letter),
             ["C", "action_dead", 1],
+            self._measured("dead"),
         ])  # fmt: skip
+
+    def _measured(self, outcome: str) -> list[Operand]:
+        return ["M", self.action.name, outcome, bucket_of(self.took_s), round(self.took_s * 1_000_000)]
 
     def _stream(self) -> list[Operand]:
         return ["S", self.stored.stream]

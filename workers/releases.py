@@ -26,10 +26,13 @@ def release_operations(
 ) -> Iterable[Operation]:
     """Dispatch what a decision released, to the queues of every action that wants it."""
     was_held = {held.arrival.fingerprint for held in work.state.held}
+    in_vain = {proof.name for proof in decision.given_up}
     for released in decision.release:
         fingerprint = released.arrival.fingerprint
         if fingerprint in was_held:
             yield ["R", fingerprint]
+            expired = any(proof.name in in_vain for proof in released.arrival.proofs)
+            yield ["C", "hold_expired" if expired else "hold_satisfied", 1]
         entry = Entry(fingerprint, enqueued_at=round(now, 6), late=released.late).pack()
         for action in registry.subscribed(released.arrival.type):
             yield ["Q", action.lane, action.unit(stream, fingerprint), entry]

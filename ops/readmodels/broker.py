@@ -30,6 +30,8 @@ class BrokerView:
     """None: this broker does not tell."""
     trouble: str = ""
     """Why the broker did not answer."""
+    bridges: int | None = None
+    """How many live; None: this broker does not tell."""
 
 
 def look_at_redis(redis: Redis) -> BrokerView:
@@ -57,6 +59,7 @@ def _look_at_redis(redis: Redis) -> BrokerView:
         Stage(depth, _age_s(oldest, now)),
         Stage(sum(replies[::2]), max(ages, default=None)),
         bridge_alive=any(until > now for _, until in leases),
+        bridges=sum(until > now for _, until in leases),
     )
 
 

@@ -15,6 +15,7 @@ from ops.web import errors, guard, tokens
 from ops.web.access import LOCAL_HOSTS, AccessPolicy, host_name, is_loopback
 from ops.web.api.blueprint import create_api
 from ops.web.pages import create_pages
+from ops.web.scrape import create_scrape
 from ops.web.session import create_session
 from shared.settings import Settings
 
@@ -62,6 +63,7 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fl
     app.register_blueprint(create_session(watch, hint))
     app.register_blueprint(create_pages(context.installation))
     app.register_blueprint(create_api(context.installation))
+    app.register_blueprint(create_scrape(context.installation))
     app.after_request(guard.secured)
     return app
 

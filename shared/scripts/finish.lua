@@ -5,6 +5,7 @@
 --     wait   the head stays for `wait` seconds (its new text, if any, is operation E), the lease ends
 --     back   nothing was started: the lease ends, the unit is ready at once
 --   Operations: S stream / T line / C counter increment / E entry / Q lane unit entry /
+--     M action outcome bucket us (one call: how it ended, how long it took) /
 --     F fingerprint arrived-at n values (an internal event) / D n values (dead letter) /
 --     X keep fingerprint type event-time related-signature-id late (the internal event into the clean stream)
 -- The entry is named so that nothing but what was run can leave the queue.
@@ -13,6 +14,9 @@ local now = clock(ARGV[1])
 local lane = ARGV[2]
 local order_ttl, event_ttl, keep = ARGV[3], ARGV[4], tonumber(ARGV[5])
 local stream, unit, lanes, lost, held = '', '', {}, 0, false
+-- Counted here and written once: a batch has many outcomes and few names.
+local counters, calls = {}, {}
+local function count(tally, name, by) tally[name] = (tally[name] or 0) + by end
 local i = 6
 -- Every operation is parsed; those of a section whose lease was lost are skipped.
 while ARGV[i] do
@@ -47,8 +51,16 @@ while ARGV[i] do
     end
     i = i + 2
   elseif op == 'C' then
-    if held then redis.call('HINCRBY', P .. 'counters', ARGV[i + 1], ARGV[i + 2]) end
+    if held then count(counters, ARGV[i + 1], tonumber(ARGV[i + 2])) end
     i = i + 3
+  elseif op == 'M' then
+    if held then
+      local name = lane .. '|' .. ARGV[i + 1]
+      count(calls, name .. '|' .. ARGV[i + 2], 1)
+      count(calls, name .. '|le|' .. ARGV[i + 3], 1)
+      count(calls, name .. '|us', tonumber(ARGV[i + 4]))
+    end
+    i = i + 5
   elseif op == 'E' then
     if held then redis.call('LSET', P .. 'queue:' .. unit, 0, ARGV[i + 1]) end
     i = i + 2
@@ -82,6 +94,8 @@ while ARGV[i] do
   end
 end
 bound_timeline(stream, keep, order_ttl)
+for name, by in pairs(counters) do redis.call('HINCRBY', P .. 'counters', name, by) end
+for name, by in pairs(calls) do redis.call('HINCRBY', P .. 'calls', name, by) end
 local reply = { lost }
 for name, _ in pairs(lanes) do
   if wake(name, now) == 1 then reply[#reply + 1] = name end

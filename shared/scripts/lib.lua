@@ -97,6 +97,7 @@ local function bury(now, from, to)
   redis.call('ZADD', P .. 'dead', now, id)
   for i = from, to, 2 do
     if ARGV[i] == 'event' then redis.call('PERSIST', P .. 'event:' .. ARGV[i + 1]) end
+    if ARGV[i] == 'reason' then redis.call('HINCRBY', P .. 'counters', 'dead_' .. ARGV[i + 1], 1) end
   end
   return id
 end

@@ -8,7 +8,6 @@ section 6 of the wire's reference sheet.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ from redis.exceptions import RedisError
 from urllib3.exceptions import HTTPError
 
 from shared import keys
+from shared.budgets import account_of
 from shared.core.attempts import AttemptPolicy
 from shared.core.errors import Unavailable
 from shared.core.identity import is_file_safe
@@ -176,7 +176,7 @@ class FetchDocuments:
         api = self._afford(source, kind)
         answer = call(api)
         if answer.reset_at is not None:
-            self._budget.pause_until(account_of(api), answer.reset_at)
+            self._budget.pause_until(account_of(api.api_key), answer.reset_at)
         return answer
 
     def _afford(self, source: str, kind: str, *, take: bool = True) -> SignApi:
@@ -184,7 +184,7 @@ class FetchDocuments:
         api = self._apis.get(source)
         if api is None:
             raise Reject(f"the source {source} is not defined here any more; see DEEDBOX_SOURCES")
-        wait_s = self._budget.wait_s(kind, account_of(api), take=take)
+        wait_s = self._budget.wait_s(kind, account_of(api.api_key), take=take)
         if wait_s > 0:
             raise Retry(f"the account's budget of {kind} calls is used up", after=wait_s)
         return api
@@ -257,11 +257,6 @@ def _announce(context: Context, request_id: str, version: Mapping[str, Any]) -> 
     context.note(Entry.DOCUMENT, sha256=version["sha256"], size=version["size"], url=version["url"])
     payload = {name: version[name] for name in ("url", "sha256", "size")}
     context.emit(STORED, {**payload, "signature_request_id": request_id})
-
-
-def account_of(api: SignApi) -> str:
-    """Name the account whose budget a call uses, without its key: sources with one key share one budget."""
-    return hashlib.blake2b(api.api_key.encode(), digest_size=8).hexdigest()
 
 
 def _refuse(answer: Answer, context: Context, now: float) -> NoReturn:

@@ -17,6 +17,7 @@ from flask import Flask, Response, jsonify, request
 from redis import Redis
 
 from shared import keys
+from shared.budgets import account_of
 from shared.core.attempts import Entry
 from shared.settings import Settings
 from shared.simulator.api_state import Endpoint, FilesApiPolicy
@@ -26,7 +27,7 @@ from shared.simulator.loopback import LoopbackServer
 from shared.simulator.paper import render_pdf, render_zip
 from tests.component.workers.rig import CREATED_AT, Deployment, Journal, P, action, callback, expire, members
 from tests.component.workers.server import RedisServer
-from workers.actions.fetch_documents import FetchDocuments, account_of
+from workers.actions.fetch_documents import FetchDocuments
 from workers.actions.registry import RegisteredAction
 from workers.api import Budget, SignApi
 from workers.bootstrap import Process
@@ -290,7 +291,7 @@ def test_processes_share_the_budget(redis_server: RedisServer, state: Redis) -> 
 
 
 def test_an_account_is_named_without_its_key() -> None:
-    assert API_KEY not in account_of(SignApi("http://127.0.0.1/v3", API_KEY))
+    assert API_KEY not in account_of(API_KEY)
 
 
 def test_a_partly_signed_copy_is_never_stored(desk: Desk) -> None:

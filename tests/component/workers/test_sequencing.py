@@ -107,7 +107,7 @@ def test_a_hold_ends_without_any_arrival(state: Redis, journal: Journal) -> None
     assert journal.types() == ["viewed", "sent!"]
     assert deployment.counters() == {
         "arrived": 4, "body_signature_valid": 4, "held": 1, "given_up": 1, "released": 1, "late": 1, "duplicate": 2,
-        "action_done": 2,
+        "action_done": 2, "hold_expired": 1,
     }  # fmt: skip
     assert deployment.left() == 0
 
@@ -150,6 +150,7 @@ def test_an_event_older_than_the_limit_is_a_dead_letter_and_its_repeats_are_dupl
     assert deployment.reasons() == ["too_old"]
     assert deployment.counters() == {
         "arrived": 4, "body_signature_valid": 4, "too_old": 1, "duplicate": 2, "released": 1, "action_done": 1,
+        "dead_too_old": 1,
     }  # fmt: skip
 
 

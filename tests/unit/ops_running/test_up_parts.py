@@ -38,6 +38,23 @@ def test_port_0_becomes_a_free_port_that_the_processes_inherit() -> None:
     assert environ["PORT"] == str(settings.port)
 
 
+def test_the_metrics_of_ingress_are_off_unless_they_have_a_port() -> None:
+    without = "\n".join(up.announcement(_settings(), "redis://127.0.0.1:7000/0", {}))
+    assert without.count("/metrics\n") == 1
+    environ = {"DEEDBOX_API_KEYS": "k", "PORT": "0", "OPS_PORT": "0", "DEEDBOX_METRICS_PORT": "0"}
+    settings = up.checked(environ)
+    text = "\n".join(up.announcement(settings, "redis://127.0.0.1:7000/0", {}))
+    assert f"http://127.0.0.1:{environ['DEEDBOX_METRICS_PORT']}/metrics" in text
+    assert f"http://127.0.0.1:{environ['OPS_PORT']}/metrics" in text
+
+
+def test_a_taken_port_of_the_metrics_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        with pytest.raises(DeedboxError, match=f"DEEDBOX_METRICS_PORT {port} is taken"):
+            up.checked({"DEEDBOX_API_KEYS": "k", "PORT": "0", "OPS_PORT": "0", "DEEDBOX_METRICS_PORT": port})
+
+
 def test_a_taken_port_is_named_and_no_matter_of_settings() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
