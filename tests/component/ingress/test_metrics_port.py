@@ -144,7 +144,7 @@ def test_an_outage_of_the_broker_shows_in_spool_breaker_and_errors(web: Web, red
         wait_until(lambda: web.value("deedbox_ingress_publish_errors_total") >= 1)
         assert web.value("deedbox_ingress_spool_bytes") > 0
         wait_until(lambda: web.value("deedbox_ingress_spool_oldest_age_seconds") > 0)
-        assert web.value(REQUESTS, outcome="spooled") >= 3
+        wait_until(lambda: web.value(REQUESTS, outcome="spooled") >= 3)
     web.settle("deedbox_ingress_spool_callbacks", 0)
     web.settle("deedbox_ingress_breaker_processes", 2, state="closed")
 
