@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from http import HTTPStatus
 from typing import Final
 
@@ -16,36 +14,32 @@ from flask import Blueprint, Flask, Response, jsonify, request
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
 from ingress.background import Link
-from ingress.handover import Handover, NotStored
+from ingress.handover import Handover
 from ingress.health import Readiness
 from ingress.intake import Intake
 from ingress.publisher import SPREAD, Publisher
-from ingress.tracing import trace_id_of
-from ingress.webhook import ACK, STATUS, Accepted, LadderPolicy, Received, Refused, judge
-from shared import logs
+from ingress.receiver import (
+    CUT_SHORT,
+    Answer,
+    Receiver,
+    Verdict,
+    Visit,
+    answer_of,
+    report_failure,
+)
+from ingress.webhook import LadderPolicy, Received, Refused
 from shared.connections import broker_url
 from shared.core.reasons import Refusal
 from shared.settings import Settings, Source
 
-RETRY_AFTER_S: Final = 30
-"""Told to a sender whom we could not serve. Dropbox Sign has its own schedule (first retry after 5 min)."""
-
 EXTENSION: Final = "deedbox"
 """Where ``app.extensions`` has the Handover of an application."""
 
+RECEIVER: Final = "deedbox.receiver"
+"""Where it has the Receiver, for a server that has a way of its own to read requests (``ingress.asgi``)."""
+
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 """All of them reach the view: a 405 of Flask's own would be answered by the host application's handlers."""
-
-_log = logs.get("ingress")
-
-
-class Outcome(StrEnum):
-    """What ``event.received`` reports."""
-
-    ACCEPTED = "accepted"
-    SPOOLED = "spooled"
-    """Acknowledged from the spool; the broker gets it later."""
-    REFUSED = "refused"
 
 
 def policy_of(settings: Settings, sources: Mapping[str, Source]) -> LadderPolicy:
@@ -73,11 +67,13 @@ def create_blueprint(
     intake = Intake(sources, clock)
     handover = Handover(settings, publisher, intake=intake)
     blueprint.record_once(lambda state: state.app.extensions.setdefault(EXTENSION, handover))
-    receiver = _Receiver(policy_of(settings, sources), handover, intake, clock)
+    receiver = Receiver(policy_of(settings, sources), handover, intake, clock)
+    blueprint.record_once(lambda state: state.app.extensions.setdefault(RECEIVER, receiver))
     readiness = Readiness(publisher, handover)
 
     def callbacks(source: str = "default") -> Response:
-        return receiver.answer(source)
+        visit = receiver.begin(source, request.headers.get("traceparent"))
+        return _response(receiver.finish(visit, _decide(receiver, visit)))
 
     def healthz() -> Response:
         return jsonify(status="ok")
@@ -116,134 +112,48 @@ def create_app(settings: Settings, publisher: Link | None = None) -> Flask:
     return app
 
 
-@dataclass(frozen=True, slots=True)
-class _Spooled:
-    """An accepted callback that the broker does not have yet, and why."""
-
-    accepted: Accepted
-    cause: str | None
-
-
-class _Receiver:
-    """Reads a request, asks the ladder, hands over, answers, and writes one line about it."""
-
-    def __init__(
-        self, policy: LadderPolicy, handover: Handover, intake: Intake, clock: Callable[[], float]
-    ) -> None:
-        self._policy = policy
-        self._handover = handover
-        self._intake = intake
-        self._clock = clock
-
-    def answer(self, source: str) -> Response:
-        started = time.monotonic()
-        trace_id = trace_id_of(request.headers.get("traceparent"))
-        received_at = self._clock()
-        verdict: Accepted | _Spooled | Refused
+def _decide(receiver: Receiver, visit: Visit) -> Verdict:
+    """Read the request, ask the ladder, hand over. Every error is caught: a host application has handlers of its own."""
+    try:
         try:
-            verdict = self._decide(source, received_at, trace_id)
-        except Exception as error:  # noqa: BLE001 - not left to a handler: a host application may have its own
-            _report_failure(error, trace_id)
-            verdict = Refused(
-                Refusal.INTERNAL_ERROR, "the callback could not be handled; see the log of Deedbox"
-            )
-        took_s = time.monotonic() - started
-        self._report(source, verdict, trace_id, took_s)
-        if isinstance(verdict, Refused):
-            self._intake.refused(source, verdict.reason, received_at)
-            self._handover.start()  # that nothing is accepted is worth a report
-            return _error(verdict.reason, verdict.detail)
-        self._count(source, verdict, received_at, took_s)
-        return Response(ACK, mimetype="text/plain")
-
-    def _decide(self, source: str, received_at: float, trace_id: str) -> Accepted | _Spooled | Refused:
-        try:
-            body = self._body()
+            body = _body(receiver.policy.body_max_bytes)
         except ClientDisconnected:
-            return Refused(Refusal.BAD_MULTIPART, "the body ended before its announced length")
-        verdict = judge(
+            return Refused(Refusal.BAD_MULTIPART, CUT_SHORT)
+        verdict = receiver.judge(
             Received(
-                source=source,
+                source=visit.source,
                 method=request.method,
                 content_type=request.headers.get("Content-Type"),
                 content_sha256=request.headers.get("Content-Sha256"),
                 body=body,
-            ),
-            self._policy,
-        )
-        if isinstance(verdict, Refused):
-            return verdict
-        try:
-            stored = self._handover.store(verdict.envelope(received_at, trace_id))
-        except NotStored as error:
-            return Refused(
-                error.reason,
-                error.detail,
-                cause=error.cause,
-                event_type=verdict.event_type,
-                body_signature=verdict.body_signature,
             )
-        return _Spooled(verdict, stored.cause) if stored.spooled else verdict
-
-    def _count(self, source: str, found: Accepted | _Spooled, at: float, took_s: float) -> None:
-        spooled = isinstance(found, _Spooled)
-        accepted = found.accepted if isinstance(found, _Spooled) else found
-        self._intake.acknowledged(source, accepted.event_type, at, took_s, spooled=spooled)
-
-    def _body(self) -> bytes | None:
-        """Read the body, chunked or not, up to the limit; None for a larger one.
-
-        The limit is this request's own: the application's setting belongs to the application.
-        """
-        # One byte more: a chunked body is cut at the limit without a word, and a cut body must not pass for a whole.
-        request.max_content_length = self._policy.body_max_bytes + 1
-        try:
-            return request.get_data(cache=False)
-        except RequestEntityTooLarge:
-            return None
-
-    def _report(
-        self, source: str, found: Accepted | _Spooled | Refused, trace_id: str, took_s: float
-    ) -> None:
-        verdict = found.accepted if isinstance(found, _Spooled) else found
-        facts: dict[str, object] = {
-            # A name that is not ours is the sender's text: it stays out of the log.
-            "source": source if source in self._policy.key_rings else None,
-            "event_type": verdict.event_type,
-            "body_signature": verdict.body_signature and str(verdict.body_signature),
-            "trace_id": trace_id,
-            "took_ms": round(took_s * 1000, 2),
-        }
-        if isinstance(found, _Spooled):
-            facts["cause"] = found.cause
-        if isinstance(verdict, Accepted):
-            outcome = Outcome.SPOOLED if isinstance(found, _Spooled) else Outcome.ACCEPTED
-            _log.info("event.received", outcome=str(outcome), status=int(HTTPStatus.OK), **facts)
-            return
-        if verdict.cause is not None:
-            facts["cause"] = verdict.cause
-        facts |= {"reason": str(verdict.reason), "status": int(verdict.status)}
-        _log.warning("event.received", outcome=str(Outcome.REFUSED), **facts)
+        )
+        return verdict if isinstance(verdict, Refused) else receiver.store(visit, verdict)
+    except Exception as error:  # noqa: BLE001 - see above
+        return receiver.failed(visit, error)
 
 
-def _report_failure(error: Exception, trace_id: str | None = None) -> None:
-    """Log a bug by type and place. Not by ``exc_info``: a host application's logging might print variables."""
-    _log.error(
-        "request.failed",
-        exception=type(error).__name__,
-        frames=logs.frames(error.__traceback__),
-        trace_id=trace_id,
-    )
+def _body(body_max_bytes: int) -> bytes | None:
+    """Read the body, chunked or not, up to the limit; None for a larger one.
+
+    The limit is this request's own: the application's setting belongs to the application.
+    """
+    # One byte more: a chunked body is cut at the limit without a word, and a cut body must not pass for a whole.
+    request.max_content_length = body_max_bytes + 1
+    try:
+        return request.get_data(cache=False)
+    except RequestEntityTooLarge:
+        return None
+
+
+def _response(answer: Answer) -> Response:
+    response = Response(answer.body, answer.status, content_type=answer.content_type)
+    response.headers.extend(answer.headers)
+    return response
 
 
 def _error(reason: Refusal, detail: str) -> Response:
-    response = jsonify(error=str(reason), detail=detail)
-    response.status_code = STATUS[reason]
-    if reason is Refusal.METHOD_NOT_ALLOWED:
-        response.headers["Allow"] = "POST"
-    if response.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
-        response.headers["Retry-After"] = str(RETRY_AFTER_S)
-    return response
+    return _response(answer_of(Refused(reason, detail)))
 
 
 def _http_error(error: HTTPException) -> Response:
@@ -258,5 +168,5 @@ def _http_error(error: HTTPException) -> Response:
 
 
 def _internal_error(error: Exception) -> Response:
-    _report_failure(error)
+    report_failure(error)
     return _error(Refusal.INTERNAL_ERROR, "the request could not be handled; see the log of Deedbox")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -31,6 +31,7 @@ HEDGE_S: Final = 0.1
 
 BREAKER_OPEN: Final = "the circuit breaker is open"
 NO_ANSWER: Final = "the broker has not answered yet"
+_NOT_TAKEN: Final = "the broker did not take the callback; send it again later"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +129,41 @@ class Handover:
         cause = attempt.cause(HEDGE_S)
         if cause is None:
             return Stored(spooled=False)
+        return self._keep(self._spool, envelope, attempt, cause, until)
+
+    def publish_many(self, envelopes: Sequence[Envelope]) -> str | None:
+        """Publish a batch together, if the breaker allows it. Returns None, or why the broker does not have it all."""
+        self.start()
+        ticket, _ = self._circuit.admit()
+        if ticket is None:
+            return BREAKER_OPEN
+        return self._publish(lambda: self._broker.publish_many(envelopes), ticket)
+
+    def settle(self, envelope: Envelope, cause: str, running: Future[str | None] | None) -> Stored:
+        """Make durable what a batch left behind: ``cause`` says why. Raises NotStored within 2 s.
+
+        ``running``: the batch's publish, which may end yet; None: the callback was in no batch.
+        """
+        attempt = _Attempt(cause) if running is None else _Attempt(None, running)
+        if self._spool is None:
+            ended = attempt.cause(PATIENCE_S)
+            if ended is not None:
+                raise NotStored(Refusal.BROKER_UNAVAILABLE, _NOT_TAKEN, ended)
+            return Stored(spooled=False)
+        until = self._monotonic() + PATIENCE_S - HEDGE_S
+        return self._keep(self._spool, envelope, attempt, cause, until)
+
+    def _keep(self, spool: Spool, envelope: Envelope, attempt: _Attempt, cause: str, until: float) -> Stored:
+        """Spool what the broker has not taken so far. Raises NotStored."""
         try:
-            self._spool.append(envelope, max(SPOOL_MIN_S, until - self._monotonic()))
+            spool.append(envelope, max(SPOOL_MIN_S, until - self._monotonic()))
         except NotSpooled as error:
             # A slow broker is still better than none.
-            cause = attempt.cause(max(0.0, until - self._monotonic()))
-            if cause is None:
+            ended = attempt.cause(max(0.0, until - self._monotonic()))
+            if ended is None:
                 return Stored(spooled=False)
             detail = f"neither the broker nor the spool took the callback ({error}); send it again later"
-            raise NotStored(error.reason, detail, cause) from None
+            raise NotStored(error.reason, detail, ended) from None
         return Stored(spooled=True, cause=cause)
 
     @property
@@ -154,8 +181,7 @@ class Handover:
             self._broker.publish(envelope)
         except Unavailable as error:
             self._intake.publish_failed()
-            detail = "the broker did not take the callback; send it again later"
-            raise NotStored(Refusal.BROKER_UNAVAILABLE, detail, str(error)) from None
+            raise NotStored(Refusal.BROKER_UNAVAILABLE, _NOT_TAKEN, str(error)) from None
         return Stored(spooled=False)
 
     def _attempt(self, envelope: Envelope) -> _Attempt:
@@ -168,17 +194,17 @@ class Handover:
         if ticket is None:
             return _Attempt(BREAKER_OPEN)
         if fresh or self._background.is_stopped:
-            return _Attempt(self._publish(envelope, ticket))
-        running = self._publishers.submit(self._publish, envelope, ticket)
+            return _Attempt(self._publish(lambda: self._broker.publish(envelope), ticket))
+        running = self._publishers.submit(self._publish, lambda: self._broker.publish(envelope), ticket)
         running.add_done_callback(
             lambda future: self._circuit.abandoned(ticket) if future.cancelled() else None
         )
         return _Attempt(None, running)
 
-    def _publish(self, envelope: Envelope, ticket: int) -> str | None:
+    def _publish(self, publish: Callable[[], None], ticket: int) -> str | None:
         """Publish. Returns None, or why the broker does not have it."""
         try:
-            self._broker.publish(envelope)
+            publish()
         except RefusedForCause as error:
             self._circuit.succeeded(ticket)  # it answered
             return str(error)

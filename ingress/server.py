@@ -1,9 +1,13 @@
-"""Runs ingress under gunicorn: threads, because a thread may wait a second for the broker and others go on."""
+"""Runs ingress under gunicorn: threads, because a thread may wait a second for the broker and others go on.
+
+With ``DEEDBOX_INGRESS=asgi`` it is an event loop that waits, and callbacks share one publish (``ingress.asgi``).
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from ingress import metrics_port
@@ -19,6 +23,12 @@ from shared.settings import Settings
 def options(settings: Settings) -> dict[str, Any]:
     """Return gunicorn's settings; ``deploy/gunicorn.conf.py`` uses the same."""
     metrics = metrics_port.of(settings)
+    fast = (
+        # Connections are cheap in an event loop; gunicorn closes what is beyond this number at once.
+        {"worker_class": "asgi", "worker_connections": 1000, "asgi_lifespan": "on"}
+        if settings.ingress == "asgi"
+        else {}
+    )
     return {
         **serving.options(settings.bind, settings.port, "deedbox-web"),
         "workers": settings.web_workers,
@@ -29,6 +39,7 @@ def options(settings: Settings) -> dict[str, Any]:
         "max_requests_jitter": 5_000,
         "post_worker_init": lambda worker: _start_handover(worker, metrics, settings),
         "worker_exit": _close_handover,
+        **fast,
         **(_metrics_hooks(metrics) if metrics is not None else {}),
     }
 
@@ -59,7 +70,8 @@ def _close_handover(_server: Any, worker: Any) -> None:
 
 def _handover(worker: Any) -> Handover | None:
     """Return the worker's; None if it failed to boot, or serves an application that only contains ours."""
-    found = getattr(getattr(worker, "wsgi", None), "extensions", {}).get(EXTENSION)
+    application = getattr(worker, "wsgi", None) or getattr(worker, "asgi", None)
+    found = getattr(application, "extensions", {}).get(EXTENSION)
     return found if isinstance(found, Handover) else None
 
 
@@ -76,6 +88,10 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     settings = Settings.load(environ)
     settings.sources()
     topology.transport(broker_url(settings))
+    if settings.ingress == "asgi" and find_spec("a2wsgi") is None:
+        raise SettingsError(
+            "DEEDBOX_INGRESS=asgi needs the extra asgi: pip install 'deedbox[asgi]', or unset it to use Flask."
+        )
     return settings
 
 
@@ -102,5 +118,15 @@ def main(environ: Mapping[str, str]) -> int:
     if trouble is not None:
         sys.stderr.write(f"deedbox: {trouble}\n")
         return 1
-    serving.Server(options(settings), lambda: create_app(settings)).run()
+    serving.Server(options(settings), lambda: application(settings)).run()
     return 0
+
+
+def application(settings: Settings) -> Any:
+    """Return what gunicorn serves: the Flask application, or the ASGI one in front of it. Raises SettingsError."""
+    app = create_app(settings)
+    if settings.ingress == "flask":
+        return app
+    from ingress.asgi import in_front_of
+
+    return in_front_of(app, settings)

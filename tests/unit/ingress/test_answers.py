@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from io import BytesIO
+from typing import Any
 
 import pytest
-from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
+from a2wsgi import ASGIMiddleware
+from werkzeug.test import Client, TestResponse
 
 from ingress.app import create_app
+from ingress.asgi import in_front_of
 from shared import codec
 from shared.core.envelope import Envelope
 from shared.core.errors import SettingsError
@@ -32,12 +34,19 @@ def broker() -> RememberingBroker:
     return RememberingBroker()
 
 
-@pytest.fixture
-def client(broker: RememberingBroker) -> FlaskClient:
-    return create_app(settings(DEEDBOX_SOURCES=SOURCES, DEEDBOX_BODY_MAX_BYTES="2048"), broker).test_client()
+@pytest.fixture(params=["flask", "asgi"])
+def client(broker: RememberingBroker, request: pytest.FixtureRequest) -> Client:
+    """Ask the Flask application, and the faster path in front of it: one contract for both."""
+    found = settings(DEEDBOX_SOURCES=SOURCES, DEEDBOX_BODY_MAX_BYTES="2048")
+    app = create_app(found, broker)
+    if request.param == "flask":
+        return app.test_client()
+    fast: Any = in_front_of(app, found)
+    wsgi: Any = ASGIMiddleware(fast)
+    return Client(wsgi)
 
 
-def post(client: FlaskClient, text: bytes, path: str = "/callbacks", **headers: str) -> TestResponse:
+def post(client: Client, text: bytes, path: str = "/callbacks", **headers: str) -> TestResponse:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return client.post(path, data=multipart(text), content_type=MULTIPART, headers=named)
 
@@ -49,7 +58,7 @@ def assert_refused(answer: TestResponse, status: int, reason: str) -> None:
     assert set(answer.json) == {"error", "detail"}
 
 
-def test_the_ack_is_the_exact_text(client: FlaskClient) -> None:
+def test_the_ack_is_the_exact_text(client: Client) -> None:
     answer = post(client, callback())
     assert answer.status_code == 200
     assert answer.data == b"Hello API Event Received"
@@ -58,21 +67,19 @@ def test_the_ack_is_the_exact_text(client: FlaskClient) -> None:
 
 @pytest.mark.parametrize("path", ["/callbacks", "/callbacks/", "/callbacks/default", "/callbacks/default/"])
 def test_the_default_source_has_two_equal_addresses(
-    client: FlaskClient, broker: RememberingBroker, path: str
+    client: Client, broker: RememberingBroker, path: str
 ) -> None:
     assert post(client, callback(), path).status_code == 200
     assert broker.published[0].source == "default"
 
 
-def test_each_source_has_its_address_and_its_keys(client: FlaskClient, broker: RememberingBroker) -> None:
+def test_each_source_has_its_address_and_its_keys(client: Client, broker: RememberingBroker) -> None:
     assert post(client, callback(key=OTHER_KEY), "/callbacks/tenant").status_code == 200
     assert broker.published[0].source == "tenant"
     assert_refused(post(client, callback(), "/callbacks/tenant"), 401, "bad_event_hash")
 
 
-def test_an_ack_means_that_the_broker_has_the_exact_bytes(
-    client: FlaskClient, broker: RememberingBroker
-) -> None:
+def test_an_ack_means_that_the_broker_has_the_exact_bytes(client: Client, broker: RememberingBroker) -> None:
     text = callback(note="ü / \\")
     post(client, text, Content_Sha256=content_sha256(KEY, text))
     envelope = broker.published[0]
@@ -81,7 +88,7 @@ def test_an_ack_means_that_the_broker_has_the_exact_bytes(
     assert Envelope.from_headers(envelope.headers(), envelope.body) == envelope
 
 
-def test_a_refused_callback_never_reaches_the_broker(client: FlaskClient, broker: RememberingBroker) -> None:
+def test_a_refused_callback_never_reaches_the_broker(client: Client, broker: RememberingBroker) -> None:
     for text in (b"{}", b"{", callback(key="stolen")):
         post(client, text)
     post(client, callback(), "/callbacks/nobody")
@@ -90,7 +97,7 @@ def test_a_refused_callback_never_reaches_the_broker(client: FlaskClient, broker
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"])
 @pytest.mark.parametrize("path", ["/callbacks", "/callbacks/tenant"])
-def test_only_post_is_allowed(client: FlaskClient, method: str, path: str) -> None:
+def test_only_post_is_allowed(client: Client, method: str, path: str) -> None:
     answer = client.open(path, method=method)
     assert answer.status_code == 405
     assert "POST" in answer.headers["Allow"]
@@ -99,20 +106,20 @@ def test_only_post_is_allowed(client: FlaskClient, method: str, path: str) -> No
 
 
 @pytest.mark.parametrize("path", ["/", "/callback", "/callbacks/a/b", "/metrics"])
-def test_a_wrong_path_is_not_found(client: FlaskClient, path: str) -> None:
+def test_a_wrong_path_is_not_found(client: Client, path: str) -> None:
     assert_refused(post(client, callback(), path), 404, "not_found")
 
 
-def test_an_unknown_source_is_not_found(client: FlaskClient) -> None:
+def test_an_unknown_source_is_not_found(client: Client) -> None:
     assert_refused(post(client, callback(), "/callbacks/nobody"), 404, "unknown_source")
 
 
-def test_a_body_over_the_limit_is_too_large(client: FlaskClient) -> None:
+def test_a_body_over_the_limit_is_too_large(client: Client) -> None:
     assert_refused(post(client, callback(filler="x" * 2048)), 413, "body_too_large")
 
 
 @pytest.mark.parametrize("surplus", [1, 5000])
-def test_an_unannounced_body_over_the_limit_is_too_large(client: FlaskClient, surplus: int) -> None:
+def test_an_unannounced_body_over_the_limit_is_too_large(client: Client, surplus: int) -> None:
     text = callback()
     body = multipart(text + b" " * (2048 + surplus - len(multipart(text))))
     answer = client.post(
@@ -124,7 +131,7 @@ def test_an_unannounced_body_over_the_limit_is_too_large(client: FlaskClient, su
     assert_refused(answer, 413, "body_too_large")
 
 
-def test_a_body_shorter_than_announced_is_refused(client: FlaskClient) -> None:
+def test_a_body_shorter_than_announced_is_refused(client: Client) -> None:
     body = multipart(callback())
     answer = client.post(
         "/callbacks",
@@ -139,11 +146,11 @@ def test_a_body_shorter_than_announced_is_refused(client: FlaskClient) -> None:
     ("text", "reason"),
     [(b"{", "bad_json"), (b"\xff", "bad_json"), (b"{}", "bad_field"), (b'{"event":{}}', "bad_field")],
 )
-def test_what_is_no_callback_is_a_bad_request(client: FlaskClient, text: bytes, reason: str) -> None:
+def test_what_is_no_callback_is_a_bad_request(client: Client, text: bytes, reason: str) -> None:
     assert_refused(post(client, text), 400, reason)
 
 
-def test_a_request_without_the_field_is_told_what_to_send(client: FlaskClient) -> None:
+def test_a_request_without_the_field_is_told_what_to_send(client: Client) -> None:
     answer = client.post("/callbacks", data={"payload": "1"})
     assert_refused(answer, 400, "missing_json_field")
     assert answer.json is not None
@@ -156,7 +163,7 @@ def test_a_wrong_body_signature_is_refused_when_asked_for(broker: RememberingBro
 
 
 def test_a_broker_that_is_down_asks_the_sender_to_come_back(
-    client: FlaskClient, broker: RememberingBroker
+    client: Client, broker: RememberingBroker
 ) -> None:
     broker.down = True
     answer = post(client, callback())
@@ -164,7 +171,7 @@ def test_a_broker_that_is_down_asks_the_sender_to_come_back(
     assert int(answer.headers["Retry-After"]) > 0
 
 
-def test_a_bug_answers_500_and_says_nothing_of_itself(client: FlaskClient, broker: RememberingBroker) -> None:
+def test_a_bug_answers_500_and_says_nothing_of_itself(client: Client, broker: RememberingBroker) -> None:
     broker.broken = KeyError("jack@example.com")
     answer = post(client, callback())
     assert_refused(answer, 500, "internal_error")
@@ -172,9 +179,7 @@ def test_a_bug_answers_500_and_says_nothing_of_itself(client: FlaskClient, broke
     assert b"Traceback" not in answer.data
 
 
-def test_the_process_is_alive_whatever_the_broker_does(
-    client: FlaskClient, broker: RememberingBroker
-) -> None:
+def test_the_process_is_alive_whatever_the_broker_does(client: Client, broker: RememberingBroker) -> None:
     broker.down = True
     answer = client.get("/healthz")
     assert (answer.status_code, answer.json) == (200, {"status": "ok"})
@@ -188,7 +193,7 @@ def test_readiness_follows_the_broker(broker: RememberingBroker) -> None:
     assert "Retry-After" in answer.headers
 
 
-def test_a_trace_id_of_the_sender_is_kept(client: FlaskClient, broker: RememberingBroker) -> None:
+def test_a_trace_id_of_the_sender_is_kept(client: Client, broker: RememberingBroker) -> None:
     post(client, callback(), traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
     assert broker.published[0].trace_id == "4bf92f3577b34da6a3ce929d0e0e4736"
 

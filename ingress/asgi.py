@@ -1,0 +1,160 @@
+"""The fast path: callbacks without Flask, under gunicorn's own ASGI worker; every other route is the Flask application.
+
+Opt-in (``DEEDBOX_INGRESS=asgi``). The same ladder decides, the same hand-over stores, the same lines are logged; only
+reading the request and waiting for the broker are done by an event loop instead of threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+from flask import Flask
+
+from ingress.app import RECEIVER
+from ingress.group_commit import GroupCommit
+from ingress.handover import NotStored
+from ingress.receiver import CUT_SHORT, LARGE_BYTES, Answer, Receiver, Verdict, Visit, not_stored, stored
+from ingress.webhook import Received, Refused
+from shared.core.reasons import Refusal
+from shared.patience import RECEIVE_S
+from shared.settings import Settings
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+PATH: Final = "/callbacks"
+_WANTED: Final = frozenset({b"content-type", b"content-sha256", b"traceparent", b"expect", b"content-length"})
+
+
+def in_front_of(app: Flask, settings: Settings) -> Application:
+    """Return the application that serves callbacks itself and hands everything else to the Flask application."""
+    from a2wsgi import WSGIMiddleware
+
+    receiver = app.extensions[RECEIVER]
+    wsgi: Any = app.wsgi_app  # two libraries, two names for one type
+    others: Any = WSGIMiddleware(wsgi, workers=settings.web_threads)
+    return Application(receiver, others, settings.web_threads, app.extensions)
+
+
+class _HungUp(Exception):
+    """The sender went away, or took too long, before its request was whole."""
+
+
+class Application:
+    """An ASGI application: ``POST /callbacks[/<source>]`` here, everything else in ``others``."""
+
+    def __init__(self, receiver: Receiver, others: App, threads: int, extensions: Mapping[str, Any]) -> None:
+        """``threads``: for callbacks that the broker does not take. ``extensions``: as an application of Flask has."""
+        self.extensions = extensions
+        self._receiver = receiver
+        self._others = others
+        self._threads = threads
+        self._body_max_bytes = receiver.policy.body_max_bytes
+        self._commit: GroupCommit | None = None
+        # One thread: large bodies are judged one at a time, and never in the loop, where all others would wait.
+        self._large = ThreadPoolExecutor(1, "deedbox-large")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or follow the life of the worker."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http" and (source := _source(scope["path"])) is not None:
+            await self._callback(source, scope, receive, send)
+        else:
+            await self._others(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        self._receiver.handover.start()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        if self._commit is not None:
+            self._commit.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _callback(self, source: str, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"] if name in _WANTED}
+        visit = self._receiver.begin(source, headers.get(b"traceparent"))
+        found: Verdict
+        try:
+            found = await self._decide(visit, str(scope["method"]), headers, receive, send)
+        except Exception as error:  # noqa: BLE001 - a bug must not become a broken connection
+            found = self._receiver.failed(visit, error)
+        await _send(send, self._receiver.finish(visit, found))
+
+    async def _decide(
+        self, visit: Visit, method: str, headers: dict[bytes, str], receive: Receive, send: Send
+    ) -> Verdict:
+        try:
+            async with asyncio.timeout(RECEIVE_S):
+                body = await self._body(headers, receive, send)
+        except (_HungUp, TimeoutError):
+            return Refused(Refusal.BAD_MULTIPART, CUT_SHORT)
+        received = Received(
+            source=visit.source,
+            method=method,
+            content_type=headers.get(b"content-type"),
+            content_sha256=headers.get(b"content-sha256"),
+            body=body,
+        )
+        if len(body or b"") > LARGE_BYTES:
+            loop = asyncio.get_running_loop()
+            verdict = await loop.run_in_executor(self._large, self._receiver.judge, received)
+        else:
+            verdict = self._receiver.judge(received)
+        if isinstance(verdict, Refused):
+            return verdict
+        if self._commit is None:  # here, in the process and the loop that serve
+            self._commit = GroupCommit(self._receiver.handover, self._threads)
+        try:
+            where = await self._commit.store(verdict.envelope(visit.received_at, visit.trace_id))
+        except NotStored as error:
+            return not_stored(verdict, error)
+        return stored(verdict, where)
+
+    async def _body(self, headers: dict[bytes, str], receive: Receive, send: Send) -> bytes | None:
+        """Read the body up to the limit; None for a larger one."""
+        announced = headers.get(b"content-length", "")
+        if announced.isdigit() and int(announced) > self._body_max_bytes:
+            return None
+        if headers.get(b"expect", "").lower() == "100-continue":
+            # The vendor's client waits for this; the server leaves it to the application.
+            await send({"type": "http.response.informational", "status": 100, "headers": []})
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _HungUp
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > self._body_max_bytes:
+                return None
+            if not message.get("more_body", False):
+                return b"".join(parts) if len(parts) > 1 else parts[0]
+
+
+def _source(path: str) -> str | None:
+    """Return the source that a path names; None for a path of somebody else."""
+    if path in {PATH, PATH + "/"}:
+        return "default"
+    if not path.startswith(PATH + "/"):
+        return None
+    name = path[len(PATH) + 1 :].removesuffix("/")
+    return name if name and "/" not in name else None
+
+
+async def _send(send: Send, answer: Answer) -> None:
+    headers = [
+        (b"content-type", answer.content_type.encode()),
+        (b"content-length", str(len(answer.body)).encode()),
+        *((name.lower().encode(), value.encode()) for name, value in answer.headers),
+    ]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})
