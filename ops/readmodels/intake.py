@@ -1,0 +1,62 @@
+"""What ingress received, over all its processes, by source; and how near Dropbox Sign is to dropping a callback URL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from shared.scripting import text
+
+LIVE_S: Final = 60.0
+"""A web process that was silent for longer is not there any more; it reports every 2 s."""
+
+FAILURES_MAX: Final = 10
+"""Failures in a row after which Dropbox Sign drops the callback URL."""
+
+
+@dataclass(slots=True)
+class SourceIntake:
+    """One source's totals. Times are unix seconds."""
+
+    accepted: int = 0
+    spooled: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+    last_accepted_at: float | None = None
+    last_test_at: float | None = None
+    failures: tuple[float, ...] = ()
+    """The latest refusals in a row, oldest first, at most ``FAILURES_MAX``."""
+
+    @property
+    def failures_left(self) -> int:
+        """How many more in a row until Dropbox Sign drops the URL."""
+        return max(0, FAILURES_MAX - len(self.failures))
+
+
+def sources_of(reply: Mapping[bytes, bytes], configured: Iterable[str] = ()) -> dict[str, SourceIntake]:
+    """Read the hash ``sources``: the configured ones, and those that any web process knew."""
+    found = {name: SourceIntake() for name in configured}
+    for key, packed in reply.items():
+        name, _, what = text(key).partition("|")
+        mine, value = found.setdefault(name, SourceIntake()), text(packed)
+        if what.startswith("refused|"):
+            mine.refused[what.removeprefix("refused|")] = int(value)
+        elif what == "failures":
+            mine.failures = tuple(float(at) for at in value.split(",") if at)
+        elif what in {"last_accepted_at", "last_test_at"}:
+            setattr(mine, what, float(value))
+        elif what in {"accepted", "spooled"}:
+            setattr(mine, what, int(value))
+    return found
+
+
+def live_processes(reports: Iterable[bytes], now: float) -> int:
+    """Count the web processes that reported lately; a report of another version counts for nothing."""
+    count = 0
+    for report in reports:
+        try:
+            count += now - float(json.loads(report)["at"]) < LIVE_S
+        except (ValueError, KeyError, TypeError):
+            continue
+    return count
