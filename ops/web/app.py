@@ -10,9 +10,12 @@ from flask import Blueprint, Flask, jsonify
 from werkzeug.wrappers import Response
 
 from ops.installation import Installation
-from ops.web import errors, guard, tokens
+from ops.web import errors, guard, tokens, words
 from ops.web.access import LOCAL_HOSTS, AccessPolicy, host_name, is_loopback
+from ops.web.dead_pages import create_dead_pages
 from ops.web.pages import create_pages
+from ops.web.request_pages import create_request_pages
+from ops.web.runbook import create_runbook
 from ops.web.session import create_session
 from shared.settings import Settings
 
@@ -47,11 +50,15 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fl
     app = Flask("ops.web", template_folder="templates", static_folder="static")
     app.config.update(MAX_CONTENT_LENGTH=FORM_MAX_BYTES, SEND_FILE_MAX_AGE_DEFAULT=3600)
     errors.install(app)
+    words.install(app)
     watch = guard.Guard(app, tokens.load(settings), access_policy(settings), clock)
     hint = str(tokens.token_path(settings)) if tokens.is_generated(settings) else None
     app.register_blueprint(_health())
     app.register_blueprint(create_session(watch, hint))
     app.register_blueprint(create_pages(context.installation))
+    app.register_blueprint(create_request_pages(context.installation))
+    app.register_blueprint(create_dead_pages(context.installation))
+    app.register_blueprint(create_runbook())
     app.after_request(guard.secured)
     return app
 
