@@ -53,9 +53,16 @@ events:seq                      string  all        for good               entrie
                                                                           a reader that it missed some
 request:<stream>                hash    worker     ORDER_TTL_S            read model of one signature request
 document:<stream>               hash    worker     ORDER_TTL_S            what was fetched and stored, JSON
+requests                        zset    worker     REQUESTS_KEEP newest   stream -> event time of its latest
+                                                                          event: the index of the search
 fetching:<stream>               string  worker     minutes                one fetch of a request at a time
 api:pause:<account>             string  worker     until reset            the API told us to wait until
 budget:LIMITER/<kind>/...       list    worker     a minute               the library ``limits``: calls of an account
+samples                         stream  ops        SAMPLES_KEEP newest    one JSON sample of every stage per 10 s
+samples:totals                  string  ops        a day                  counters at the last sample, JSON: the
+                                                                          next one is the difference
+samples:turn:<slot>             string  ops        a minute               one ops process takes the sample of a
+                                                                          slot
 rq:queue:deedbox.<lane>         list    RQ         until taken            doorbells: RQ jobs, no events in them
 ==============================  ======  =========  =====================  ====================================
 """
@@ -87,6 +94,12 @@ EVENT_TTL_S: Final = 14 * DAY_S
 TIMELINE_KEEP: Final = 500
 """Lines per timeline: a request of 20 signers makes about 200; the cap is against a poisonous loop."""
 
+REQUESTS_KEEP: Final = 10_000
+"""Signature requests that can be found by title: the latest ones. About 1 MB, and one search reads them all."""
+
+SAMPLES_KEEP: Final = 8_640
+"""Samples of a day, one per 10 s."""
+
 BRIDGE_LEASES: Final = PREFIX + "bridge:leases"
 LANES: Final = PREFIX + "lanes"
 HELD: Final = PREFIX + "held"
@@ -99,6 +112,9 @@ EVENTS_SEQ: Final = PREFIX + "events:seq"
 CALLS: Final = PREFIX + "calls"
 INTAKE: Final = PREFIX + "intake"
 SOURCES: Final = PREFIX + "sources"
+REQUESTS: Final = PREFIX + "requests"
+SAMPLES: Final = PREFIX + "samples"
+SAMPLES_TOTALS: Final = PREFIX + "samples:totals"
 
 
 def claimed(bridge: str) -> str:
@@ -149,6 +165,11 @@ def dead(letter_id: str) -> str:
 def request(stream: str) -> str:
     """Read model of a signature request."""
     return f"{PREFIX}request:{stream}"
+
+
+def samples_turn(slot: int) -> str:
+    """Exclusive right to take the sample of one slot (number of the interval since 1970)."""
+    return f"{PREFIX}samples:turn:{slot}"
 
 
 def document(stream: str) -> str:

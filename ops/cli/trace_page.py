@@ -22,10 +22,10 @@ def lines(timeline: Timeline) -> Iterator[str]:
     yield f"{timeline.ordering_key}  (source {timeline.source})"
     yield f"{counted(len(entries), 'entry', 'entries')} from {_clock(first_at)} on, over {duration(last_at - first_at)}"
     yield ""
-    width = max(len(_subject(row)) for row in entries)
+    width = max(len(subject(row)) for row in entries)
     for row in entries:
         offset = f"+{duration(float(row['at']) - first_at)}"
-        yield f"{offset:>14}  {row['kind']:<9}  {_subject(row):<{width}}  {_told(row)}".rstrip()
+        yield f"{offset:>14}  {row['kind']:<9}  {subject(row):<{width}}  {told(row)}".rstrip()
     if timeline.model:
         yield ""
         yield _standing(timeline.model)
@@ -44,12 +44,14 @@ def _clock(at: float) -> str:
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _subject(row: Row) -> str:
+def subject(row: Row) -> str:
+    """Name what an entry is about: the event's type, and the action."""
     event_type = str(row.get("type", "")).removeprefix("signature_request_")
     return f"{event_type} -> {row['action']}" if "action" in row else event_type
 
 
-def _told(row: Row) -> str:
+def told(row: Row) -> str:
+    """Say what happened, without e-mail addresses; an entry of another version is shown as it is."""
     tell = _TELL.get(row["kind"], _other)
     try:
         return masked(tell(row))

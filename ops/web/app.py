@@ -11,10 +11,13 @@ from flask.json.provider import DefaultJSONProvider
 from werkzeug.wrappers import Response
 
 from ops.installation import Installation
-from ops.web import errors, guard, tokens
+from ops.web import errors, guard, tokens, words
 from ops.web.access import LOCAL_HOSTS, AccessPolicy, host_name, is_loopback
 from ops.web.api.blueprint import create_api
+from ops.web.dead_pages import create_dead_pages
 from ops.web.pages import create_pages
+from ops.web.request_pages import create_request_pages
+from ops.web.runbook import create_runbook
 from ops.web.scrape import create_scrape
 from ops.web.session import create_session
 from shared.settings import Settings
@@ -57,6 +60,7 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fl
     app.config.update(MAX_CONTENT_LENGTH=FORM_MAX_BYTES, SEND_FILE_MAX_AGE_DEFAULT=3600)
     app.json = InOrder(app)
     errors.install(app)
+    words.install(app)
     watch = guard.Guard(app, tokens.load(settings), access_policy(settings), clock)
     hint = str(tokens.token_path(settings)) if tokens.is_generated(settings) else None
     app.register_blueprint(_health())
@@ -64,6 +68,9 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fl
     app.register_blueprint(create_pages(context.installation))
     app.register_blueprint(create_api(context.installation))
     app.register_blueprint(create_scrape(context.installation))
+    app.register_blueprint(create_request_pages(context.installation))
+    app.register_blueprint(create_dead_pages(context.installation))
+    app.register_blueprint(create_runbook())
     app.after_request(guard.secured)
     return app
 

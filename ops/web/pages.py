@@ -1,19 +1,84 @@
-"""The pages of the dashboard."""
+"""The overview of the dashboard, and what it asks for while it is open."""
 
 from __future__ import annotations
 
-from flask import Blueprint, render_template
+import time
+from functools import partial
+from http import HTTPStatus
+from typing import Any, Final
+
+from flask import Blueprint, jsonify, render_template, request
+from werkzeug.wrappers import Response
 
 from ops.installation import Installation
-from ops.readmodels import status
+from ops.readmodels import charts, overview, samples
+from ops.readmodels.fresh import Fresh
+from ops.web import cards
+from shared.core.errors import DeedboxError
+
+KEEP_S: Final = 0.9
+"""Pages poll every 2 s: each sees something new, and ten of them cost what one does."""
+
+CHARTS_KEEP_S: Final = 5.0
+ROWS: Final = 12
+"""Rows of the table that stands beside a chart."""
+
+HOURS: Final = 6
+"""What the charts show unless told otherwise."""
+
+Answer = tuple[str, int]
 
 
 def create_pages(installation: Installation) -> Blueprint:
     """Return the routes."""
     blueprint = Blueprint("pages", __name__)
+    looks = Fresh(partial(overview.look, installation), KEEP_S)
+    drawn = {hours: Fresh(partial(_charts, installation, hours), CHARTS_KEEP_S) for hours in charts.HOURS}
 
     @blueprint.get("/")
-    def overview() -> str:
-        return render_template("overview.html", status=status.look(installation))
+    def overview_page() -> Answer:
+        hours = _hours()
+        seen, code = _overview(looks)
+        try:
+            page = drawn[hours].get()
+        except DeedboxError:
+            page = charts.page([], hours, time.time())  # the outage is told by the overview
+        return render_template("overview.html", **seen, page=page, rows=_rows(page), spans=charts.HOURS), code
+
+    @blueprint.get("/live/overview")
+    def live() -> Answer:
+        seen, code = _overview(looks)
+        return render_template("_live.html", **seen), code
+
+    @blueprint.get("/live/charts")
+    def live_charts() -> Response:
+        return jsonify(drawn[_hours()].get().document())
 
     return blueprint
+
+
+def _overview(looks: Fresh[overview.Overview]) -> tuple[dict[str, Any], int]:
+    """Look; an outage of the state's Redis is something to show here, because an operator comes to see it."""
+    try:
+        seen = looks.get()
+    except DeedboxError as error:
+        return {"seen": None, "outage": str(error)}, int(HTTPStatus.SERVICE_UNAVAILABLE)
+    parts = {"flow": cards.flow(seen), "lanes": cards.lanes(seen), "aside": cards.aside(seen)}
+    return {"seen": seen, **parts}, int(HTTPStatus.OK)
+
+
+def _charts(installation: Installation, hours: int) -> charts.Page:
+    now = time.time()
+    return charts.page(samples.read(installation.redis, now - hours * 3600), hours, now)
+
+
+def _hours() -> int:
+    asked = request.args.get("hours", "")
+    return int(asked) if asked in map(str, charts.HOURS) else HOURS
+
+
+def _rows(page: charts.Page) -> list[int]:
+    """Return the steps that a chart's table shows, the newest first."""
+    count = len(page.times)
+    every = max(1, count // ROWS)
+    return list(range(count - 1, -1, -every))[:ROWS]

@@ -6,6 +6,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
+from flask import Flask
+
+from ops.web import sampler
 from ops.web.api.waiting import LIFETIME
 from ops.web.api.watcher import Lifetime
 from ops.web.app import create_app
@@ -47,5 +50,12 @@ def main(environ: Mapping[str, str]) -> int:
     if trouble is not None:
         sys.stderr.write(f"deedbox: {trouble}\n")
         return 1
-    serving.Server(options(settings), lambda: create_app(settings)).run()
+    serving.Server(options(settings), lambda: _served(settings)).run()
     return 0
+
+
+def _served(settings: Settings) -> Flask:
+    """Build the application of a gunicorn worker, with what runs beside it: threads do not survive a fork."""
+    app = create_app(settings)
+    sampler.start(settings)
+    return app

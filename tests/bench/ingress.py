@@ -23,6 +23,7 @@ from tests.bench.room import CONNECTIONS, SETTLE_S, Meter, Room, Sample, percent
 KEPT: Final = "ingress, keep-alive"
 CLOSED: Final = "ingress, connection per callback"
 WARM_UP_S: Final = 0.6
+SPOOL_PATIENCE_S: Final = 10.0
 
 
 def measure(room: Room, subject: str) -> list[Sample]:
@@ -39,7 +40,7 @@ def measure(room: Room, subject: str) -> list[Sample]:
                 sample = Sample(section, subject, _loop(room, redis, server, plan))
                 accepted += int(sample.values["accepted"])
                 samples.append(sample)
-            _check(redis, subject, accepted)
+            _check(room, redis, subject, accepted)
             return samples
         finally:
             room.crew.stop(server)
@@ -88,9 +89,20 @@ def _warm_up(room: Room, port: int) -> int:
     return accepted
 
 
-def _check(redis: Server, subject: str, accepted: int) -> None:
+def _check(room: Room, redis: Server, subject: str, accepted: int) -> None:
+    """Look whether what was acknowledged is there.
+
+    Deedbox may have acknowledged some from its spool, if Redis took long to answer; they arrive a moment later, and
+    may arrive twice, which dedupe absorbs.
+    """
     queue = subjects.QUEUES[subject]
-    if queue is not None and redis.client.llen(queue) != accepted:
+    if queue is None:
+        return
+    if subject in {subjects.DEEDBOX, subjects.DEEDBOX_ASGI}:
+        room.crew.wait_for(
+            f"{subject}: the spool", lambda: redis.client.llen(queue) >= accepted, SPOOL_PATIENCE_S
+        )
+    elif redis.client.llen(queue) != accepted:
         raise BenchError(
             f"{subject} acknowledged {accepted} callbacks, its queue holds {redis.client.llen(queue)}"
         )

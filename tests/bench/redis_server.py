@@ -28,6 +28,8 @@ class Server:
     url: str
     client: Redis
     process: subprocess.Popen[bytes]
+    directory: Path
+    """For whatever else belongs to this Redis; gone with it."""
 
     def number(self, section: str, name: str) -> int:
         """Return a number of ``INFO``."""
@@ -60,7 +62,7 @@ def redis_server(crew: Crew, directory: Path) -> Iterator[Server]:
         client = Redis.from_url(url, socket_timeout=20)
         try:
             crew.wait_for("redis-server", lambda: _answers(client))
-            yield Server(url, client, process)
+            yield Server(url, client, process, Path(home))
         finally:
             client.close()
             crew.stop(process)

@@ -13,6 +13,7 @@ from tests.bench.processes import HOST, Crew, python
 from tests.bench.redis_server import Server
 
 DEEDBOX: Final = "Deedbox"
+DEEDBOX_ASGI: Final = "Deedbox, asgi"
 FLASK_RQ: Final = "Flask + RQ"
 FLASK_CELERY: Final = "Flask + Celery"
 FLASK_ACK: Final = "Flask, ack only"
@@ -22,6 +23,7 @@ CELERY_QUEUE: Final = "celery"
 
 QUEUES: Final = {
     DEEDBOX: keys.RAW_QUEUE,
+    DEEDBOX_ASGI: keys.RAW_QUEUE,
     FLASK_RQ: RQ_QUEUE,
     FLASK_CELERY: CELERY_QUEUE,
     FLASK_ACK: None,
@@ -42,6 +44,7 @@ def deedbox_environment(redis: Server) -> dict[str, str]:
     return {
         "DEEDBOX_API_KEYS": API_KEY,
         "DEEDBOX_REDIS_URL": redis.url,
+        "DEEDBOX_DATA_DIR": str(redis.directory / "data"),
         "DEEDBOX_BUILTINS": "none",
         "DEEDBOX_ACTIONS": "tests.bench.actions",
     }
@@ -54,8 +57,9 @@ def peer_environment(redis: Server) -> dict[str, str]:
 
 def ingress(crew: Crew, subject: str, redis: Server, port: int) -> Process:
     """Start the web process of a subject; it need not listen yet."""
-    if subject == DEEDBOX:
-        return crew.spawn(python("-m", "ingress"), deedbox_environment(redis) | {"PORT": str(port)})
+    if subject in {DEEDBOX, DEEDBOX_ASGI}:
+        kind = {"PORT": str(port), "DEEDBOX_INGRESS": "asgi" if subject == DEEDBOX_ASGI else "flask"}
+        return crew.spawn(python("-m", "ingress"), deedbox_environment(redis) | kind)
     shipped = Settings.load({})
     command = python(
         "-m", "gunicorn", "--worker-class", "gthread", "--workers", str(shipped.web_workers),

@@ -81,6 +81,7 @@ def test_every_key_constant_and_function_stands_in_the_table_of_the_keyspace() -
     for name in ("inbox", "queue", "order", "seen", "timeline", "event", "request", "document", "fetching"):
         assert f"{name}:<" in table
     constants = (keys.HELD, keys.DEAD, keys.COUNTERS, keys.REDRIVE, keys.LANES, keys.BRIDGE_LEASES,
-                 keys.SPOOLS, keys.INTAKE, keys.SOURCES, keys.CALLS, keys.EVENTS)  # fmt: skip
+                 keys.SPOOLS, keys.INTAKE, keys.SOURCES, keys.CALLS, keys.EVENTS,
+                 keys.REQUESTS, keys.SAMPLES, keys.SAMPLES_TOTALS)  # fmt: skip
     for constant in constants:
         assert constant.removeprefix(keys.PREFIX) in table

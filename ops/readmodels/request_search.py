@@ -1,0 +1,116 @@
+"""Signature requests as people look for them: by id or by a part of the title, among the latest ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from ops.readmodels import timeline
+from shared import keys
+from shared.connections import translated
+from shared.scripting import text
+
+CHUNK: Final = 500
+HITS_MAX: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One signature request."""
+
+    source: str
+    ordering_key: str
+    state: str = ""
+    title: str = ""
+    signed: int = 0
+    signers: int = 0
+    updated_at: float | None = None
+    """Unix seconds of its latest event."""
+    test_mode: bool = False
+
+    @property
+    def identifier(self) -> str:
+        """The id, without its kind."""
+        return self.ordering_key.partition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found."""
+
+    hits: list[Hit]
+    more: bool
+    """There are more hits than are listed."""
+    searched: int
+    """How many of the latest requests were looked at for titles."""
+
+
+def search(redis: Redis, sources: Sequence[str], query: str) -> Found:
+    """Find requests whose id is ``query``, or whose id or title contains it; all of them for an empty query.
+
+    Ids are found among everything that has a timeline, titles among the ``REQUESTS_KEEP`` latest requests. Raises
+    Unavailable.
+    """
+    query = query.strip()
+    try:
+        exact = [_hit(redis, *place) for place in _exact(redis, sources, query)]
+        hits, searched = dict.fromkeys(exact), 0
+        for hit in _latest(redis):
+            searched += 1
+            if _fits(hit, query.casefold()):
+                hits.setdefault(hit)
+            if len(hits) > HITS_MAX:
+                break
+    except RedisError as error:
+        raise translated(error) from error
+    return Found(list(hits)[:HITS_MAX], len(hits) > HITS_MAX, searched)
+
+
+def _exact(redis: Redis, sources: Sequence[str], query: str) -> list[tuple[str, str]]:
+    return timeline.elsewhere(redis, sources, query) if query else []
+
+
+def _fits(hit: Hit, needle: str) -> bool:
+    return not needle or needle in hit.title.casefold() or needle in hit.ordering_key.casefold()
+
+
+def _hit(redis: Redis, source: str, ordering_key: str) -> Hit:
+    return _described(source, ordering_key, redis.get(keys.request(f"{source}:{ordering_key}")))
+
+
+def _latest(redis: Redis) -> Iterator[Hit]:
+    """Read the index chunk by chunk, newest first. An entry whose request has expired is left out."""
+    for start in range(0, keys.REQUESTS_KEEP, CHUNK):
+        rows: list[Any] = redis.zrange(keys.REQUESTS, start, start + CHUNK - 1, desc=True)
+        streams = [text(each) for each in rows]
+        if not streams:
+            return
+        models = redis.mget([keys.request(stream) for stream in streams])
+        for stream, model in zip(streams, models, strict=True):
+            if model is not None:
+                source, _, ordering_key = stream.partition(":")
+                yield _described(source, ordering_key, model)
+
+
+def _described(source: str, ordering_key: str, model: Any) -> Hit:
+    try:
+        row = json.loads(model or b"{}")
+        states = list(row.get("signers", {}).values())
+        updated_at = row.get("updated_at")
+    except (ValueError, AttributeError):
+        return Hit(source, ordering_key)
+    return Hit(
+        source,
+        ordering_key,
+        str(row.get("state", "")),
+        str(row.get("title") or ""),
+        states.count("signed"),
+        len(states),
+        float(updated_at) if isinstance(updated_at, int | float) else None,
+        test_mode=bool(row.get("test_mode")),
+    )

@@ -1,0 +1,157 @@
+"""The dead letters: list, one of them, and the two ways out, each shown before it is done."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from ops.cli import letters_page
+from ops.cli.output import counted
+from ops.deadletters import DeadLetters, Letter
+from ops.installation import Installation
+from ops.redrive import Plan, Redriver, Route
+from ops.web import letters as chosen
+from ops.web.access import Refused
+from ops.web.errors import OpsError
+from ops.web.guard import audit, needs
+from ops.web.letters import Wanted
+from ops.web.tokens import Scope
+
+BODY_MAX_CHARS: Final = 100_000
+START_MAX: Final = 1_000_000
+
+
+class Act(StrEnum):
+    """The two ways out."""
+
+    REDRIVE = "redrive"
+    DISCARD = "discard"
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """The views, over one installation."""
+
+    installation: Installation
+
+    @property
+    def letters(self) -> DeadLetters:
+        """The dead letters."""
+        return DeadLetters(self.installation.redis)
+
+    @property
+    def redriver(self) -> Redriver:
+        """What sends them back."""
+        return Redriver(self.installation.scripts, self.installation.bells.ring)
+
+    def listing(self) -> str:
+        """List the letters that fit."""
+        wanted = Wanted.of(request.args)
+        start = min(START_MAX, max(0, request.args.get("from", 0, type=int)))
+        found = chosen.listing(self.letters, wanted, start)
+        return render_template(
+            "dead.html",
+            wanted=wanted,
+            found=found,
+            facets=chosen.facets(self.letters) if found.total else {},
+            per_page=chosen.PER_PAGE,
+        )
+
+    def one(self, letter_id: str) -> str:
+        """Show one letter, without what names people."""
+        letter = self._letter(letter_id)
+        details = letters_page.details(letter, self.letters.traceback(letter), masking=True)
+        plan = self.redriver.plan([letter])
+        return render_template("letter.html", letter=letter, details=details, plan=plan)
+
+    def payload(self, letter_id: str) -> str:
+        """Show a letter's callback, because a person who may write asked for it."""
+        letter = self._letter(letter_id)
+        body = self.letters.body(letter)
+        audit("payload_shown", 1, letter=letter.id)
+        return render_template("payload.html", letter=letter, body=None if body is None else _readable(body))
+
+    def plan(self) -> str:
+        """Say what an act would do; nothing is changed."""
+        act = _act(request.args.get("do", ""))
+        meant = chosen.meant(self.letters, Wanted.of(request.args))
+        plan = self.redriver.plan(meant.letters) if act is Act.REDRIVE else Plan()
+        going = [step.letter for step in plan.steps] if act is Act.REDRIVE else meant.letters
+        return render_template(
+            "dead_plan.html",
+            act=act,
+            meant=meant,
+            going=going,
+            kinds=chosen.kinds(going),
+            late=sum(step.late for step in plan.steps),
+            to_bridge=sum(step.route is Route.BRIDGE for step in plan.steps),
+            refused=Counter(each.why for each in plan.refused).most_common(),
+            here=request.full_path,
+        )
+
+    def act(self) -> Response:
+        """Do what was confirmed, and come back to the list."""
+        act = _act(request.form.get("do", ""))
+        meant = chosen.meant(self.letters, Wanted.of(request.form))
+        if act is Act.DISCARD:
+            count = self.letters.discard(meant.letters)
+            said = f"Discarded {counted(count, 'dead letter')}."
+        else:
+            tally = self.redriver.carry_out(self.redriver.plan(meant.letters))
+            count, said = tally.redriven, f"Redriven: {counted(tally.redriven, 'dead letter')}."
+            if tally.refused:
+                said += f" {len(tally.refused)} could not be redriven and are still here."
+        audit(str(act), count, **meant.wanted.filters, ids=list(meant.wanted.ids[: letters_page.IDS_SHOWN]))
+        if meant.left:
+            said += f" {meant.left} more fit; do it again for them."
+        flash(said)
+        return redirect(url_for("dead.listing", **meant.wanted.filters), code=303)
+
+    def _letter(self, letter_id: str) -> Letter:
+        letter = chosen.one(self.letters, letter_id)
+        if letter is None:
+            raise OpsError(
+                Refused.NOT_FOUND, f"there is no dead letter {letter_id}; it was redriven or discarded"
+            )
+        return letter
+
+
+def create_dead_pages(installation: Installation) -> Blueprint:
+    """Return the routes."""
+    blueprint, pages = Blueprint("dead", __name__), Pages(installation)
+    blueprint.get("/dead")(pages.listing)
+    blueprint.get("/dead/plan")(pages.plan)
+    blueprint.get("/dead/<letter_id>")(pages.one)
+
+    @blueprint.get("/dead/<letter_id>/payload")
+    @needs(Scope.WRITE)
+    def payload(letter_id: str) -> str:
+        return pages.payload(letter_id)
+
+    @blueprint.post("/dead")
+    @needs(Scope.WRITE)
+    def act() -> Response:
+        return pages.act()
+
+    return blueprint
+
+
+def _act(text: str) -> Act:
+    try:
+        return Act(text)
+    except ValueError:
+        raise OpsError(Refused.BAD_REQUEST, "what to do is missing: redrive or discard") from None
+
+
+def _readable(body: bytes) -> str:
+    try:
+        text = json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        text = body.decode("utf-8", "backslashreplace")
+    return text if len(text) <= BODY_MAX_CHARS else text[:BODY_MAX_CHARS] + "\n…"

@@ -1,0 +1,141 @@
+"""Which dead letters a person means on the pages, and how many of which kind there are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, Final, Self
+
+from werkzeug.datastructures import MultiDict
+
+from ops.deadletters import DeadLetters, Letter, Selection
+from ops.web.access import Refused
+from ops.web.errors import OpsError
+from shared.core.errors import DeedboxError, Unavailable
+
+PER_PAGE: Final = 50
+FACETS_FROM: Final = 2_000
+"""Letters, the newest, whose kinds are counted for the filters: four round trips."""
+
+IDS_MAX: Final = 500
+"""Ids that one form may name: pages show 50."""
+
+ACT_MAX: Final = 2_000
+"""Letters that one confirmation moves: some seconds' work, well within a browser's patience."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """These ids, or all that fit the filters; empty texts fit everything."""
+
+    ids: tuple[str, ...] = ()
+    reason: str = ""
+    action: str = ""
+    type: str = ""
+    upto: float | None = None
+    """Unix seconds: letters that were filed later are not meant. What a person confirms is what was shown."""
+
+    @classmethod
+    def of(cls, values: MultiDict[str, str]) -> Self:
+        """Read what a form or an address says. Raises OpsError."""
+        upto = values.get("upto", "")
+        try:
+            ids = tuple(dict.fromkeys(values.getlist("id")))
+            return cls(
+                ids, values.get("reason", ""), values.get("action", ""), values.get("type", ""),
+                float(upto) if upto else None,
+            )  # fmt: skip
+        except ValueError:
+            raise OpsError(Refused.BAD_REQUEST, "upto is no time; open the page again") from None
+
+    @property
+    def filters(self) -> dict[str, Any]:
+        """Return the filters that are set, as an address has them."""
+        named = {"reason": self.reason, "action": self.action, "type": self.type}
+        return {name: value for name, value in named.items() if value}
+
+    def fields(self) -> list[tuple[str, str]]:
+        """Return what a form must send to mean the same."""
+        rows = [("id", each) for each in self.ids] or list(self.filters.items())
+        return [*rows, ("upto", repr(self.upto))] if self.upto is not None else rows
+
+    def fits(self, letter: Letter) -> bool:
+        """Tell whether a letter is meant, as far as ``Selection`` does not know."""
+        return self.type in {"", letter.type} and (self.upto is None or letter.at <= self.upto)
+
+    @property
+    def selection(self) -> Selection:
+        """The part that the commands know too."""
+        return Selection(self.ids) if self.ids else Selection(reason=self.reason, action=self.action)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One page of letters."""
+
+    letters: list[Letter]
+    total: int
+    """All dead letters there are."""
+    start: int
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """The letters of one confirmation, oldest first."""
+
+    wanted: Wanted
+    letters: list[Letter]
+    left: int
+    """Letters that fit too and are for a next time."""
+
+
+def listing(letters: DeadLetters, wanted: Wanted, start: int) -> Listing:
+    """Read one page, newest first. Raises Unavailable."""
+    found = list(islice(_fitting(letters, wanted), start, start + PER_PAGE + 1))
+    return Listing(found[:PER_PAGE], letters.count(), start, len(found) > PER_PAGE)
+
+
+def facets(letters: DeadLetters) -> dict[str, list[tuple[str, int]]]:
+    """Count the newest letters by reason, action and type, the most frequent first. Raises Unavailable."""
+    newest = list(islice(letters.newest_first(), FACETS_FROM))
+    return {
+        name: Counter(value for letter in newest if (value := str(getattr(letter, name)))).most_common()
+        for name in ("reason", "action", "type")
+    }
+
+
+def meant(letters: DeadLetters, wanted: Wanted) -> Meant:
+    """Return what a confirmation would act on; ids that are gone are left out. Raises Unavailable."""
+    fitting = _named(letters, wanted.ids) if wanted.ids else list(_fitting(letters, wanted))[::-1]
+    upto = wanted.upto if wanted.upto is not None else max((letter.at for letter in fitting), default=None)
+    return Meant(replace(wanted, upto=upto), fitting[:ACT_MAX], max(0, len(fitting) - ACT_MAX))
+
+
+def kinds(letters: Sequence[Letter]) -> list[tuple[str, str, int]]:
+    """Count letters by reason and action, the most frequent first."""
+    counted = Counter((letter.reason, letter.action) for letter in letters)
+    return [(reason, action, count) for (reason, action), count in counted.most_common()]
+
+
+def one(letters: DeadLetters, letter_id: str) -> Letter | None:
+    """Return a letter; None if it is gone. Raises Unavailable."""
+    try:
+        [letter] = letters.select(Selection((letter_id,)))
+    except Unavailable:
+        raise
+    except DeedboxError:
+        return None
+    return letter
+
+
+def _fitting(letters: DeadLetters, wanted: Wanted) -> Iterator[Letter]:
+    return (letter for letter in letters.newest_first(wanted.selection) if wanted.fits(letter))
+
+
+def _named(letters: DeadLetters, ids: Sequence[str]) -> list[Letter]:
+    # One by one, because another operator may have removed some since the page was shown.
+    found = [letter for each in ids[:IDS_MAX] if (letter := one(letters, each)) is not None]
+    return sorted(found, key=lambda letter: letter.at)

@@ -1,0 +1,123 @@
+"""Signature requests: the search, and the page of one of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from flask import Blueprint, redirect, render_template, request, url_for
+from werkzeug.routing import BuildError
+from werkzeug.wrappers import Response
+
+from ops.cli import trace_page
+from ops.installation import Installation
+from ops.readmodels import request_search, timeline
+from ops.readmodels.timeline import Timeline
+from ops.web.access import Refused
+from ops.web.errors import OpsError
+from shared import keys
+from shared.core.reasons import Entry
+
+QUERY_MAX_CHARS: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One entry of a timeline, told."""
+
+    at: float
+    after_s: float
+    """Since the first entry."""
+    kind: str
+    subject: str
+    told: str
+    next_at: float | None = None
+    """When the next attempt is due, unix seconds."""
+
+
+def create_request_pages(installation: Installation) -> Blueprint:
+    """Return the routes."""
+    blueprint = Blueprint("requests", __name__)
+
+    @blueprint.get("/requests")
+    def search() -> str | Response:
+        query = request.args.get("q", "").strip()[:QUERY_MAX_CHARS]
+        found = request_search.search(installation.redis, installation.source_names(), query)
+        exact = [hit for hit in found.hits if query and query in {hit.identifier, hit.ordering_key}]
+        if len(exact) == 1:
+            [hit] = exact
+            return redirect(url_for("requests.one", source=hit.source, ordering_key=hit.ordering_key))
+        return render_template("requests.html", query=query, found=found, keep=keys.REQUESTS_KEEP)
+
+    @blueprint.get("/requests/<source>/<path:ordering_key>")
+    def one(source: str, ordering_key: str) -> str:
+        return _page(installation, source, ordering_key)
+
+    @blueprint.get("/live/requests/<source>/<path:ordering_key>")
+    def live(source: str, ordering_key: str) -> str:
+        return _page(installation, source, ordering_key, template="_request.html")
+
+    return blueprint
+
+
+def _page(installation: Installation, source: str, ordering_key: str, template: str = "request.html") -> str:
+    redis = installation.redis
+    found = timeline.read(redis, source, ordering_key)
+    if found is None:
+        raise OpsError(
+            Refused.NOT_FOUND,
+            f"nothing is known about {ordering_key} of source {source}; search for its id: timelines live for some "
+            "days after the last event",
+        )
+    names = list(dict.fromkeys([*installation.source_names(), source]))
+    others = [place for place in timeline.elsewhere(redis, names, ordering_key)
+              if place != (source, ordering_key)]  # fmt: skip
+    signers = found.model.get("signers")
+    return render_template(
+        template,
+        timeline=found,
+        lines=lines_of(found),
+        signers=signers if isinstance(signers, dict) else {},
+        documents=_documents(redis.get(keys.document(f"{source}:{ordering_key}"))),
+        download=partial(_download, source, ordering_key.partition("/")[2]),
+        others=others,
+    )
+
+
+def lines_of(found: Timeline) -> list[Line]:
+    """Tell every entry."""
+    first_at = float(found.entries[0]["at"])
+    return [_line(entry, first_at) for entry in found.entries]
+
+
+def _line(entry: Mapping[str, Any], first_at: float) -> Line:
+    at = float(entry["at"])
+    next_at = entry.get("next_at") if entry["kind"] == Entry.RETRY else None
+    return Line(
+        at,
+        at - first_at,
+        str(entry["kind"]),
+        trace_page.subject(entry),
+        trace_page.told(entry),
+        float(next_at) if isinstance(next_at, int | float) else None,
+    )
+
+
+def _download(source: str, request_id: str, number: int) -> str:
+    """Return where the status API serves a version; empty where it does not run."""
+    try:
+        return url_for("api.document", request_id=request_id, n=number, source=source)
+    except BuildError:
+        return ""
+
+
+def _documents(record: Any) -> list[Mapping[str, Any]]:
+    """Return the stored versions, the current one last."""
+    try:
+        versions = json.loads(record or b"{}").get("versions", [])
+    except (ValueError, AttributeError):
+        return []
+    return [each for each in versions if isinstance(each, dict) and each.keys() >= {"sha256", "size", "url"}]

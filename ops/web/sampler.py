@@ -1,0 +1,73 @@
+"""Takes the samples behind the charts, from a thread of the ops process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from ops.installation import Installation
+from ops.readmodels import samples
+from shared import logs
+from shared.core.errors import DeedboxError
+from shared.settings import Settings
+
+EVERY_S: Final = samples.INTERVAL_S / 4
+"""Looks per interval: several, so that none is missed while another ops process ends."""
+
+_log = logs.get("ops")
+
+
+class Sampler:
+    """A thread that lives as long as its process. An outage leaves a gap in the charts and one log line."""
+
+    def __init__(self, take: Callable[[], object], every_s: float = EVERY_S) -> None:
+        self._take = take
+        self._every_s = every_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
+        self._failing = False
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; returns when the thread has."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._once()
+            self._stop.wait(self._every_s)
+
+    def _once(self) -> None:
+        try:
+            self._take()
+        except Exception as error:  # noqa: BLE001 - without this thread the charts would end silently
+            if not self._failing:
+                detail = str(error) if isinstance(error, DeedboxError) else ""
+                _log.warning("sampler.waiting", error=type(error).__name__, detail=detail)
+            self._failing = True
+        else:
+            self._failing = False
+
+
+def start(settings: Settings) -> Sampler:
+    """Start the sampler of a process."""
+    installation: list[Installation] = []
+
+    def take() -> bool:
+        # Anew after a failure: the embedded Redis of the data directory may come back on another port.
+        if not installation:
+            installation.append(Installation(settings))
+        try:
+            return samples.take(installation[0])
+        except Exception:
+            installation.clear()
+            raise
+
+    sampler = Sampler(take)
+    sampler.start()
+    return sampler

@@ -1,0 +1,61 @@
+"""How pages say things: durations, times, and sentences with commands in them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Final
+
+from flask import Flask, g
+from markupsafe import Markup, escape
+
+from ops.cli.output import counted, duration, masked, printable
+from ops.web.access import NOBODY, Caller
+from ops.web.tokens import Scope
+
+_COMMAND: Final = re.compile(r"`([^`]+)`")
+
+
+def install(app: Flask) -> None:
+    """Make the words known to an application's templates."""
+    app.jinja_env.filters.update(
+        duration=duration, clock=clock, iso=iso, prose=prose, number=number, harmless=harmless
+    )
+    app.jinja_env.globals.update(counted=counted)
+    app.context_processor(_caller)
+
+
+def clock(at: float | None) -> str:
+    """Write a time (unix seconds) in UTC; a dash for None."""
+    return "-" if at is None else f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def iso(at: float) -> str:
+    """Write a time (unix seconds) for programs."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def number(value: float | None) -> str:
+    """Write a count with its thousands apart; a question mark for None."""
+    return "?" if value is None else f"{value:,.0f}"
+
+
+def harmless(text: object) -> str:
+    """Show control and direction characters instead of obeying them, and mask e-mail addresses."""
+    return masked(printable(str(text)))
+
+
+def prose(text: str) -> Markup:
+    """Set what stands between backticks as code. Everything is escaped."""
+    parts = _COMMAND.split(harmless(text))
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if index % 2 else escape(part)
+        for index, part in enumerate(parts)
+    )
+
+
+def _caller() -> dict[str, object]:
+    caller: Caller | None = g.get("caller")
+    scopes = caller.scopes if caller is not None else frozenset[Scope]()
+    named = caller is not None and caller is not NOBODY  # a token may have the same name
+    return {"signed_in_as": caller.name if caller and named else "", "may_write": Scope.WRITE in scopes}

@@ -1,0 +1,186 @@
+"""The dashboard as people meet it: reading, following, repairing, and what hostile payloads must not do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+from redis import Redis
+
+from shared import keys
+from tests.browser import world
+from tests.browser.conftest import READER, Visit, Watch, sign_in
+from tests.component.ops_web.conftest import Ops
+from tests.component.workers.rig import members, sent, viewed
+from tests.component.workers.server import RedisServer, until
+
+pytestmark = [pytest.mark.real_redis, pytest.mark.e2e]
+
+AXE = Path(__file__).parent / "vendor" / "axe.min.js"
+PAGES = ("/", "/requests", "/requests/default/signature_request/r0", "/dead", "/dead/1", "/dead/plan?do=redrive",
+         "/dead/plan?do=discard&id=1", "/runbook", "/login", "/nowhere")  # fmt: skip
+EVIL = """<img src=x onerror=alert(1)><script>alert(2)</script>"'{{7*7}}`</title>"""
+
+
+def card(page: Page, stage: str) -> Any:
+    return page.locator(f"[data-stage='{stage}'] .depth")
+
+
+def test_everything_can_be_read_without_javascript(visit: Visit, state: Redis, ops: Ops) -> None:
+    world.letters(state, 2)
+    world.history(state)
+    until(lambda: b"at most" in ops.request("GET", "/?hours=24").data, "the history is on the page")
+    page = visit("/?hours=24", java_script_enabled=False)
+    expect(card(page, "dead")).to_have_text("2")
+    expect(page.get_by_text("2 dead letters wait for a person")).to_be_visible()
+    expect(page.locator("[data-chart='ack'] .summary")).to_contain_text("p99")
+    page.get_by_text("Look at them").click()
+    expect(page.get_by_role("heading", name="2 letters")).to_be_visible()
+    page.get_by_role("link", name="rejected").first.click()
+    expect(page.locator("#rejected")).to_be_visible()
+    page.goto("/requests?q=lease 1")
+    page.get_by_role("link", name="Lease 1").click()
+    expect(page.get_by_role("heading", name="Lease 1")).to_be_visible()
+    expect(page.get_by_role("row", name="viewed -> crm")).to_contain_text("set aside, rejected")
+
+
+def test_the_overview_follows_what_happens(visit: Visit, state: Redis) -> None:
+    page = visit("/")
+    expect(page.get_by_role("heading", name="All is well")).to_be_visible()
+    expect(card(page, "dead")).to_have_text("0")
+    world.letters(state, 2)
+    expect(card(page, "dead")).to_have_text("2")
+    expect(page.get_by_role("heading", name="1 thing to look at")).to_be_visible()
+    expect(page.locator("#pulse")).to_have_text("live")
+
+
+def test_an_outage_is_told_and_so_is_its_end(visit: Visit, redis_server: RedisServer, watch: Watch) -> None:
+    watch.expected = ("503",)
+    page = visit("/")
+    redis_server.kill()
+    try:
+        expect(page.get_by_role("heading", name="The state cannot be read")).to_be_visible()
+        expect(page.locator("#pulse")).to_contain_text("state unavailable")
+    finally:
+        redis_server.start()
+    expect(page.get_by_role("heading", name="All is well")).to_be_visible()
+    expect(page.locator("#pulse")).to_have_text("live")
+
+
+def test_charts_are_drawn_and_told(visit: Visit, state: Redis, ops: Ops) -> None:
+    world.history(state)
+    until(lambda: b"bad_field" in ops.request("GET", "/live/charts?hours=6").data, "the history is there")
+    page = visit("/?hours=6")
+    expect(page.locator(".plot canvas")).to_have_count(6)
+    expect(page.locator("[data-chart='refused'] .summary")).to_contain_text("bad_event_hash")
+    expect(page.get_by_role("img", name="at most 2,")).to_have_count(1)
+
+
+def test_a_redrive_shows_asks_and_then_does(visit: Visit, state: Redis) -> None:
+    deployment = world.letters(state, 3)
+    page = visit("/dead?action=crm")
+    page.get_by_role("link", name="Redrive all that fit").click()
+    expect(page.get_by_role("heading", name="Redrive 3 dead letters?")).to_be_visible()
+    expect(page.get_by_text("Nothing has been changed")).to_be_visible()
+    assert len(members(state, keys.DEAD)) == 3
+    page.get_by_role("main").get_by_role("link", name="Sign in to redrive").click()
+    sign_in(page)
+    page.get_by_role("button", name="Redrive 3 dead letters").click()
+    expect(page.get_by_role("status").first).to_have_text("Redriven: 3 dead letters.")
+    assert members(state, keys.DEAD) == []
+    assert len(members(state, keys.lane("crm", "ready"))) == 3
+    deployment.run()
+    page.reload()
+    expect(page.get_by_role("heading", name="Those that fit, of 3")).to_be_visible()
+
+
+def test_selected_letters_are_discarded_without_javascript(visit: Visit, state: Redis) -> None:
+    world.letters(state, 3)
+    page = visit("/login?next=/dead", java_script_enabled=False)
+    sign_in(page)
+    page.get_by_label("Select letter 1").check()
+    page.get_by_label("Select letter 3").check()
+    page.get_by_role("button", name="Discard selected").click()
+    expect(page.get_by_text("there is no way back")).to_be_visible()
+    page.get_by_role("button", name="Discard 2 dead letters for good").click()
+    expect(page.get_by_role("status").first).to_have_text("Discarded 2 dead letters.")
+    assert members(state, keys.DEAD) == [b"2"]
+
+
+def test_what_came_after_the_question_is_not_part_of_the_answer(visit: Visit, state: Redis) -> None:
+    deployment = world.letters(state, 1)
+    page = visit("/login?next=/dead/plan?do%3Ddiscard")
+    sign_in(page)
+    expect(page.get_by_role("heading", name="Discard 1 dead letter?")).to_be_visible()
+    deployment.deliver(viewed(9, "r0"))
+    deployment.run()
+    assert len(members(state, keys.DEAD)) == 2
+    page.get_by_role("button", name="Discard 1 dead letter for good").click()
+    expect(page.get_by_role("status").first).to_have_text("Discarded 1 dead letter.")
+    assert members(state, keys.DEAD) == [b"2"]
+
+
+def test_the_callback_is_shown_to_a_token_that_may_write_and_to_nobody_else(
+    visit: Visit, state: Redis, watch: Watch
+) -> None:
+    watch.expected = ("403",)
+    world.letters(state, 1)
+    page = visit("/dead/1")
+    assert "related_signature_id" not in page.content()
+    page.get_by_role("link", name="Show the callback").click()
+    sign_in(page, READER)
+    expect(page.get_by_text("the token reader has no scope write")).to_be_visible()
+    page.goto("/login?next=/dead/1/payload")
+    sign_in(page)
+    expect(page.get_by_label("The callback")).to_contain_text("related_signature_id")
+
+
+def test_hostile_texts_stay_texts(visit: Visit, state: Redis) -> None:
+    world.letters(state, 1, title=EVIL, why=EVIL)
+    state.hset(keys.dead("1"), mapping={"action": EVIL, "type": EVIL, "reason": EVIL, "traceback": EVIL})
+    evil_id = "r<script>alert(3)</script>"
+    line = json.dumps({"at": 1.0, "kind": EVIL, "type": EVIL, "detail": EVIL})
+    state.rpush(keys.timeline(f"default:signature_request/{evil_id}"), line)
+    world.report(state, EVIL, failures=3, refused={EVIL: 3})
+    world.worker(state, EVIL, "crm")
+    page = visit("/")
+    expect(page.locator("[data-part='workers']")).to_contain_text("<script>alert(2)")
+    for path in (*PAGES[1:7], f"/requests?q={evil_id}", f"/requests?q={EVIL}", f"/dead?action={EVIL}"):
+        page.goto(path)
+        assert page.locator("script:not([src]), img").count() == 0, path
+        assert "alert(" in page.content() or path.startswith("/dead/plan?do=discard"), path
+    assert page.evaluate("document.title").startswith("Dead letters")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "width"), [("light", 1280), ("dark", 390)], ids=["light-wide", "dark-phone"]
+)
+def test_every_page_fits_its_screen_and_is_accessible(
+    visit: Visit, state: Redis, watch: Watch, scheme: str, width: int
+) -> None:
+    watch.expected = ("404",)
+    world.letters(state, 2)
+    world.report(state, failures=6)
+    world.worker(state, "w1", "crm", "busy")
+    page = visit("/", color_scheme=scheme, viewport={"width": width, "height": 800})
+    broken = []
+    for path in PAGES:
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+        page.evaluate(AXE.read_text("utf-8"))  # by the debugger, which the page's policy does not bind
+        found = page.evaluate("axe.run({resultTypes: ['violations']})")
+        broken += [(path, each["id"], each["nodes"][0]["html"][:200]) for each in found["violations"]]
+    assert not broken, "\n".join(map(str, broken))
+
+
+def test_the_same_id_of_another_source_is_one_step_away(visit: Visit, state: Redis) -> None:
+    deployment = world.letters(state, 1)
+    deployment.deliver(sent(request_id="r0", title="Theirs"), source="sales")
+    deployment.run()
+    page = visit("/requests/sales/signature_request/r0")
+    expect(page.get_by_role("heading", name="Theirs")).to_be_visible()
+    page.get_by_role("link", name="signature_request/r0 of source default").click()
+    expect(page.get_by_role("heading", name="Lease 0")).to_be_visible()
