@@ -36,8 +36,10 @@ spools                          hash    web        until drained          host i
                                                                           oldest_received_at, seen_at}: what a
                                                                           host's spool holds; times in unix s
 fence                           string  worker     for good               source of fencing tokens
-request:<stream>                hash    worker     ORDER_TTL_S            read model of one signature request
-document:<stream>               hash    worker     ORDER_TTL_S            what was fetched and stored, JSON
+gaps:due                        zset    sequencer  until looked at        stream of which something may be
+                                                                          missing -> when the sweeper looks
+request:<stream>                string  worker     ORDER_TTL_S            read model of one signature request
+document:<stream>               string  worker     ORDER_TTL_S            what was fetched and stored, JSON
 fetching:<stream>               string  worker     minutes                one fetch of a request at a time
 api:pause:<source>              string  worker     until reset            the API told us to wait until
 rq:queue:deedbox.<lane>         list    RQ         until taken            doorbells: RQ jobs, no events in them
@@ -78,6 +80,7 @@ DEAD: Final = PREFIX + "dead"
 COUNTERS: Final = PREFIX + "counters"
 REDRIVE: Final = PREFIX + "redrive"
 SPOOLS: Final = PREFIX + "spools"
+GAPS_DUE: Final = PREFIX + "gaps:due"
 
 
 def claimed(bridge: str) -> str:

@@ -26,6 +26,7 @@ NAMES: Final = (
     "release",
     "renew",
     "restore_raw",
+    "suspect",
     "sweep",
 )
 

@@ -26,7 +26,7 @@ from pydantic import (
 from shared.core.errors import SettingsError
 from shared.core.ordering import OrderingPolicy
 
-BUILTINS: Final = ("fetch_documents", "track_status")
+BUILTINS: Final = ("fetch_documents", "track_status", "reconcile")
 """Names of the built-in actions, in the order in which they are registered."""
 
 _SOURCE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
@@ -90,6 +90,8 @@ class Settings(BaseModel):
     """Longest wait (seconds) while a spool still holds older callbacks."""
     downloadable_grace_s: Annotated[Seconds, Field(alias="DEEDBOX_DOWNLOADABLE_GRACE_S")] = 60.0
     """Seconds after ``all_signed`` after which the document is fetched without a ``downloadable``."""
+    gap_after_s: Annotated[Seconds, Field(alias="DEEDBOX_GAP_AFTER_S")] = 900.0
+    """Seconds after ``all_signed``, ``downloadable`` or a predecessor given up until gaps are looked for; 0: off."""
     body_max_bytes: Annotated[int, Field(alias="DEEDBOX_BODY_MAX_BYTES", ge=1024, le=512 * 1024 * 1024)] = (
         10 * 1024 * 1024
     )
@@ -169,6 +171,11 @@ class Settings(BaseModel):
         if "all" in self.builtins:
             return BUILTINS
         return tuple(name for name in BUILTINS if name in self.builtins)
+
+    @property
+    def gap_look_after_s(self) -> float:
+        """``gap_after_s``, or 0 if nothing here could reconcile what was found."""
+        return self.gap_after_s if "reconcile" in self.enabled_builtins else 0.0
 
     @property
     def documents_dir(self) -> Path:

@@ -22,11 +22,13 @@ from shared.documents import DocumentStore
 from shared.scripting import Scripts
 from shared.settings import Settings
 from workers import announcement
-from workers.actions import fetch_documents, track_status
+from workers.account import Accounts
+from workers.actions import fetch_documents, reconcile, track_status
 from workers.actions.interface import Context, Event
 from workers.actions.registry import RegisteredAction, Registry, load_module
 from workers.api import Budget, SignApi
 from workers.bridge import KombuBridge, RedisBridge
+from workers.gaps import GapDesk, GapDetector
 from workers.lanes import LaneRunner
 from workers.lease import Lease
 from workers.sequencer import Sequencer, SequencerPolicy
@@ -72,27 +74,40 @@ class Process:
         return build_registry(self.settings, self._builtin)
 
     def _builtin(self, name: str) -> RegisteredAction:
-        if name == "track_status":
+        if name == track_status.NAME:
             return track_status.registered(track_status.TrackStatus(self.redis))
-        settings = self.settings
-        apis = {
-            source.name: SignApi(settings.api_url, source.api_keys[0])
-            for source in settings.sources().values()
-        }
-        rates = {
-            "files": settings.files_per_minute,
-            "test_files": settings.test_files_per_minute,
-            "api": settings.api_per_minute,
-        }
-        action = fetch_documents.FetchDocuments(
+        if name == fetch_documents.NAME:
+            return fetch_documents.registered(self._fetch)
+        fetch = self._fetch if fetch_documents.NAME in self.settings.enabled_builtins else None
+        accounts = Accounts(self.apis, self.budget)
+        return reconcile.registered(reconcile.Reconcile(self.redis, accounts, fetch))
+
+    @cached_property
+    def _fetch(self) -> fetch_documents.FetchDocuments:
+        return fetch_documents.FetchDocuments(
             self.redis,
-            apis,
-            Budget(self.redis, rates),
-            DocumentStore(settings.documents_dir),
-            settings.document_type,
-            settings.downloadable_grace_s,
+            self.apis,
+            self.budget,
+            DocumentStore(self.settings.documents_dir),
+            self.settings.document_type,
+            self.settings.downloadable_grace_s,
         )
-        return fetch_documents.registered(action)
+
+    @cached_property
+    def apis(self) -> Mapping[str, SignApi]:
+        """The API of every source."""
+        sources = self.settings.sources().values()
+        return {source.name: SignApi(self.settings.api_url, source.api_keys[0]) for source in sources}
+
+    @cached_property
+    def budget(self) -> Budget:
+        """The accounts' budgets."""
+        rates = {
+            "files": self.settings.files_per_minute,
+            "test_files": self.settings.test_files_per_minute,
+            "api": self.settings.api_per_minute,
+        }
+        return Budget(self.redis, rates)
 
     def lease(self, lane: str) -> int:
         """Drain a lane for about two seconds. Returns the units of work done."""
@@ -107,7 +122,10 @@ class Process:
         return lanes
 
     def _sequencer(self) -> Sequencer:
-        policy = SequencerPolicy(self.settings.order_policy, self.settings.max_event_age_s)
+        settings = self.settings
+        policy = SequencerPolicy(
+            settings.order_policy, settings.max_event_age_s, gap_after_s=settings.gap_look_after_s
+        )
         return Sequencer(self.scripts, self.registry, policy, self.bells.ring)
 
     def _runner(self, lane: str) -> LaneRunner:
@@ -135,7 +153,15 @@ class Process:
 
     def sweeper(self) -> Sweeper:
         """Return the sweeper."""
-        return Sweeper(self.scripts, self.bells.ring)
+        if not self.settings.gap_look_after_s:
+            return Sweeper(self.scripts, self.bells.ring)
+        return Sweeper(self.scripts, self.bells.ring, GapDetector(self.desk).once)
+
+    @property
+    def desk(self) -> GapDesk:
+        """Where gaps are looked up and handed to ``reconcile``."""
+        fetches = fetch_documents.NAME in self.settings.enabled_builtins
+        return GapDesk(self.scripts, self.bells.ring, fetches=fetches)
 
 
 def describe_builtin(name: str) -> RegisteredAction:
@@ -144,8 +170,12 @@ def describe_builtin(name: str) -> RegisteredAction:
     def unusable(_event: Event, _context: Context) -> None:
         raise RuntimeError("this registry was built for listing")
 
-    spec = track_status.registered if name == track_status.NAME else fetch_documents.registered
-    return spec(unusable)
+    specs = {
+        track_status.NAME: track_status.registered,
+        fetch_documents.NAME: fetch_documents.registered,
+        reconcile.NAME: reconcile.registered,
+    }
+    return specs[name](unusable)
 
 
 def build_registry(settings: Settings, builtin: Callable[[str], RegisteredAction]) -> Registry:

@@ -23,7 +23,14 @@ from shared.scripting import SERVER_CLOCK, Scripts
 from workers.actions.registry import Registry
 from workers.arrivals import Delivered, StreamWork, delivered
 from workers.lease import LEASE_S, LINGER_S
-from workers.releases import Operation, arrival_operations, release_operations, too_old, undecodable
+from workers.releases import (
+    Operation,
+    arrival_operations,
+    gap_operations,
+    release_operations,
+    too_old,
+    undecodable,
+)
 
 BATCH: Final = 250
 """Callbacks of one commit: large enough that round trips cost little, small enough (about 1 MB) that one
@@ -42,6 +49,8 @@ class SequencerPolicy:
     order: OrderingPolicy = OrderingPolicy()
     max_event_age_s: float = 0.0
     """An event older than this at receipt is dead-lettered; 0: never."""
+    gap_after_s: float = 0.0
+    """When to look for gaps in a request that is complete or whose predecessor was given up; 0: never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +207,8 @@ class Sequencer:
             yield from too_old(each)
         yield from arrival_operations(work, fresh, decision)
         yield from release_operations(self._registry, stream, work, decision, batch.now)
+        if self._policy.gap_after_s:
+            yield from gap_operations(stream, decision, self._policy.gap_after_s)
 
     def _split_by_age(self, work: StreamWork) -> tuple[list[Delivered], list[Delivered]]:
         """Part the arrivals that are too old. Repeats of known facts go on: they end as duplicates."""

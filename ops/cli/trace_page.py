@@ -25,7 +25,7 @@ def lines(timeline: Timeline) -> Iterator[str]:
     width = max(len(_subject(row)) for row in entries)
     for row in entries:
         offset = f"+{duration(float(row['at']) - first_at)}"
-        yield f"{offset:>14}  {row['kind']:<9}  {_subject(row):<{width}}  {_told(row)}".rstrip()
+        yield f"{offset:>14}  {row['kind']:<10}  {_subject(row):<{width}}  {_told(row)}".rstrip()
     if timeline.model:
         yield ""
         yield _standing(timeline.model)
@@ -114,6 +114,17 @@ def _document(row: Row) -> str:
     return f"sha256 {row['sha256'][:SHORT_CHARS]}, {row['size']} bytes, {row['url']}"
 
 
+def _reconciled(row: Row) -> str:
+    gaps = ", ".join(row["gaps"]).replace("_", " ")
+    missed = ", ".join(_proof(name) for name in row["missed"])
+    repaired = " and ".join(row["repaired"]) or "nothing"
+    told = f"{gaps}; repaired from the API: {repaired}; now {row['state']}"
+    return "".join((
+        f"{told}; never came: {missed}" if missed else told,
+        f"; {row['reason']}" if row["reason"] else "",
+    ))  # fmt: skip
+
+
 def _attempt(row: Row) -> str:
     late = ", late" if row.get("late") else ""
     return f", attempt {row['attempt']}{late}" if "attempt" in row else late
@@ -134,6 +145,7 @@ _TELL: Final[Mapping[str, Callable[[Row], str]]] = {
     "retry": _retry,
     "dead": _dead,
     "document": _document,
+    "reconciled": _reconciled,
 }
 
 

@@ -9,6 +9,7 @@
 --   T line                                                 timeline
 --   C counter, increment
 --   D n, n values (field, value, ...)                      dead letter
+--   G seconds                                              look for gaps in this stream after so long
 -- Returns: {1, lane to ring, ...}; {0} if the lease was lost, and then nothing was written.
 local now = clock(ARGV[1])
 local shard = ARGV[2]
@@ -61,6 +62,9 @@ while ARGV[i] do
   elseif op == 'C' then
     redis.call('HINCRBY', P .. 'counters', ARGV[i + 1], ARGV[i + 2])
     i = i + 3
+  elseif op == 'G' then
+    redis.call('ZADD', P .. 'gaps:due', now + tonumber(ARGV[i + 1]), stream)
+    i = i + 2
   elseif op == 'D' then
     local n = tonumber(ARGV[i + 1])
     bury(now, i + 2, i + 1 + n)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
+from typing import Any
 
 from redis import Redis
 from redis.exceptions import RedisError
 
-from shared import keys
 from shared.core.status import advance
+from workers import readmodel
 from workers.actions.interface import ActionFunction, Context, Event, Retry
 from workers.actions.registry import RegisteredAction
 
@@ -26,12 +27,14 @@ class TrackStatus:
         """Advance the request's read model by one event."""
         if event.signature_request_id is None:
             return
-        key = keys.request(f"{event.source}:{event.ordering_key}")
+        request_id = event.signature_request_id
+
+        def one_event_on(model: Mapping[str, Any]) -> dict[str, Any]:
+            advanced = advance(model, event.type, event.time, event.payload)
+            return {**advanced, "signature_request_id": request_id}
+
         try:
-            before = self._redis.get(key)
-            model = advance(json.loads(before) if before else {}, event.type, event.time, event.payload)
-            model["signature_request_id"] = event.signature_request_id
-            self._redis.set(key, json.dumps(model, separators=(",", ":")), ex=keys.ORDER_TTL_S)
+            readmodel.change(self._redis, f"{event.source}:{event.ordering_key}", one_event_on)
         except RedisError as error:
             raise Retry(f"Redis did not answer ({type(error).__name__})") from error
 

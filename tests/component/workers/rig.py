@@ -20,6 +20,7 @@ from tests.component.workers.server import until
 from workers.actions.interface import ActionFunction, Context, Event
 from workers.actions.registry import RegisteredAction, Registry
 from workers.announcement import announce
+from workers.gaps import GapDesk, GapDetector
 from workers.lanes import LaneRunner
 from workers.sequencer import Sequencer, SequencerPolicy
 from workers.sweeper import Sweeper
@@ -129,21 +130,30 @@ class Deployment:
         order: OrderingPolicy = OrderingPolicy(),  # noqa: B008 - frozen
         max_event_age_s: float = 0,
         jitter: Callable[[], float] = lambda: 0.0,
+        gap_after_s: float = 0,
     ) -> None:
         self.redis = redis
         self.scripts = Scripts(redis)
         self.registry = Registry(actions)
         self.rung: list[str] = []
         self.sequencer = Sequencer(
-            self.scripts, self.registry, SequencerPolicy(order, max_event_age_s), self.rung.append
+            self.scripts,
+            self.registry,
+            SequencerPolicy(order, max_event_age_s, gap_after_s),
+            self.rung.append,
         )
         self.lanes = {
             lane: LaneRunner(lane, self.scripts, self.registry, self.rung.append, jitter)
             for lane in self.registry.lanes
             if lane != keys.SEQUENCER
         }
-        self.sweeper = Sweeper(self.scripts, self.rung.append)
+        self.sweeper = self.another_sweeper()
         announce(redis, self.registry, time.time())
+
+    def another_sweeper(self) -> Sweeper:
+        """Return a sweeper as the process builds it."""
+        desk = GapDesk(self.scripts, self.rung.append, fetches=True)
+        return Sweeper(self.scripts, self.rung.append, GapDetector(desk).once)
 
     def deliver(self, *bodies: bytes, **more: Any) -> None:
         """Put callbacks into the inbox, as the bridge does."""

@@ -1,0 +1,137 @@
+"""The gap detector: looks at requests of which something may be missing, and hands them to the action ``reconcile``.
+
+The sequencer notes when to look (``gaps:due``). By then the callbacks themselves have usually made up for it, and
+the look costs one round trip for a hundred requests, and no call of the API.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from redis.exceptions import RedisError
+
+from shared import keys, logs
+from shared.connections import translated
+from shared.core.attempts import Entry
+from shared.core.gaps import SUSPECTED, Findings, Known, suspected
+from shared.core.identity import is_file_safe
+from shared.scripting import SERVER_CLOCK, Scripts, text
+from shared.stored import StoredEvent
+from workers.actions.reconcile import registered
+from workers.known import KIND, known
+from workers.outcomes import internal
+
+LOOK_AT_MOST: Final = 100
+"""Requests of one look: a backlog is worked off at the sweeper's pace, in small scripts."""
+
+log = logs.get("gaps")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The end of one look at one request."""
+
+    stream: str
+    due: float | None
+    """Its score in ``gaps:due``; None if an operator asked."""
+    findings: Findings
+    test_mode: bool = False
+    asked_by: Mapping[str, Any] = field(default_factory=dict)
+    """What makes this look another than an earlier one with the same findings."""
+
+
+class GapDesk:
+    """Reads what is known of requests and files what looks missing."""
+
+    def __init__(self, scripts: Scripts, ring: Callable[[str], None], *, fetches: bool) -> None:
+        self.redis = scripts.redis
+        self.fetches = fetches
+        self._scripts = scripts
+        self._ring = ring
+
+    def file(self, looks: Sequence[Look], now: float) -> int:
+        """End looks: each leaves the index; those with findings become events. Returns how many. Raises Unavailable."""
+        if not looks:
+            return 0
+        action = registered(lambda _event, _context: None)
+        head = (SERVER_CLOCK, keys.ORDER_TTL_S, keys.EVENT_TTL_S, action.lane)
+        operands: list[str | bytes | float] = []
+        for look in looks:
+            operands += [look.stream, "" if look.due is None else repr(look.due)]
+            if not look.findings:
+                operands.append(0)
+                continue
+            stored = _event(look, now)
+            fields = stored.fields()
+            entry = Entry(stored.fingerprint, enqueued_at=round(now, 6)).pack()
+            unit = action.unit(look.stream, stored.fingerprint)
+            operands += [len(fields), unit, entry, stored.fingerprint, *fields]
+        filed, ring = self._scripts.call("suspect", *head, *operands)
+        if ring:
+            self._ring(action.lane)
+        return int(filed)
+
+    def known(self, streams: Sequence[str]) -> dict[str, Known]:
+        """Read what is known of requests, in one round trip. Raises Unavailable."""
+        try:
+            return known(self.redis, streams, fetches=self.fetches)
+        except RedisError as error:
+            raise translated(error) from error
+
+
+class GapDetector:
+    """The sweeper's part. Any number may run: a look is ended by one of them only."""
+
+    def __init__(self, desk: GapDesk) -> None:
+        self._desk = desk
+
+    def once(self) -> None:
+        """Look at what is due. Raises Unavailable."""
+        pipe = self._desk.redis.pipeline(transaction=False)
+        pipe.time()
+        pipe.zrange(keys.GAPS_DUE, 0, LOOK_AT_MOST - 1, withscores=True)
+        try:
+            (seconds, micros), rows = pipe.execute()
+        except RedisError as error:
+            raise translated(error) from error
+        now = seconds + micros / 1e6
+        due = {text(stream): float(score) for stream, score in rows if score <= now}
+        if not due:
+            return
+        found = self._desk.known(list(due))
+        looks = [
+            Look(stream, score, _worth(stream, found[stream]), _test_mode(found[stream]), {"due": score})
+            for stream, score in due.items()
+        ]
+        if filed := self._desk.file(looks, now):
+            log.warning("gaps.suspected", requests=filed)
+
+
+def operators_mark() -> dict[str, str]:
+    """Return what tells the looks of one run of a command from those of another."""
+    return {"run": uuid.uuid4().hex}
+
+
+def _worth(stream: str, what: Known) -> Findings:
+    """Suspect only what can be asked for: an id that is none would end as a dead letter."""
+    kind, _, identifier = stream.partition(":")[2].partition("/")
+    return suspected(what) if kind == KIND and is_file_safe(identifier) else Findings()
+
+
+def _test_mode(what: Known) -> bool:
+    return what.model.get("test_mode") in (True, 1, "1")
+
+
+def _event(look: Look, now: float) -> StoredEvent:
+    source, _, ordering_key = look.stream.partition(":")
+    request_id = ordering_key.partition("/")[2]
+    payload = {
+        **look.findings.dump(),
+        **look.asked_by,
+        # In a callback's place, so that actions find id and mode where they always are.
+        "signature_request": {"signature_request_id": request_id, "test_mode": look.test_mode},
+    }
+    return internal(SUSPECTED, payload, source, ordering_key, uuid.uuid4().hex, now)
