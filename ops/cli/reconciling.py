@@ -22,10 +22,17 @@ def register(app: typer.Typer) -> None:
 def reconcile(
     *,
     since: Annotated[
-        str, typer.Option(help="Since when callbacks may be missing: 90min, 24h, 7d, or a time in UTC.")
+        str,
+        typer.Option(
+            metavar="WHEN", help="Since when callbacks may be missing: 90min, 24h, 7d, or a time in UTC."
+        ),
     ] = "24h",
     reach: Annotated[
-        str, typer.Option(help="How much older than that a request may be: it is listed by its creation.")
+        str,
+        typer.Option(
+            metavar="DURATION",
+            help="How much older than that a request may be: it is listed by its creation.",
+        ),
     ] = "30d",
     source: Annotated[str, typer.Option(help="The tenant, as in /callbacks/<source>.")] = "default",
     dry_run: DryRun = False,

@@ -11,12 +11,14 @@ from redis import Redis
 
 from shared import keys
 from shared.core.attempts import Entry
+from shared.core.gaps import Findings, Gap
 from shared.simulator.api_state import Endpoint, FilesApiPolicy
 from tests.component.workers.gaps_desk import (
     GENEROUS,
     LANE,
     SIGNED,
     GapsDesk,
+    T,
     open_desk,
     settings_for,
     shown,
@@ -27,12 +29,14 @@ from tests.component.workers.rig import expire, members
 from tests.component.workers.server import RedisServer
 from workers.actions.interface import Context, Event
 from workers.actions.registry import Registry
+from workers.gaps import GapDesk, Look
 from workers.lanes import LaneRunner
 
 pytestmark = pytest.mark.real_redis
 
 Open = Callable[..., GapsDesk]
 LOST = "signature_request_signed|s1"
+STREAM = "default:signature_request/r1"
 
 
 @pytest.fixture
@@ -139,25 +143,33 @@ def test_a_lost_signature_is_found_when_it_is_too_old_to_be_waited_for(desk: Gap
 
 
 def test_two_sweepers_that_look_at_once_ask_once(desk: GapsDesk) -> None:
+    """Both have read what is due before either ends its look."""
     complete_but_for_the_document(desk)
     expire(desk.state, keys.GAPS_DUE)
-    first, second = desk.deployment.another_sweeper(), desk.deployment.another_sweeper()
-    first.once()
-    desk.state.zadd(keys.GAPS_DUE, {"default:signature_request/r1": 0})  # as if the second had read before
-    second.once()
-    assert desk.deployment.counters()["gap_suspected"] == 1
+    gaps = Findings((Gap.NO_DOCUMENT,))
+    desks = [GapDesk(desk.deployment.scripts, lambda _lane: None, fetches=True) for _ in range(2)]
+    looks = [Look(STREAM, 0.0, gaps, asked_by={"due": 0.0, "sweeper": number}) for number in range(2)]
+    assert [each.file([look], T) for each, look in zip(desks, looks, strict=True)] == [1, 0]
+    assert members(desk.state, keys.GAPS_DUE) == []
     desk.deployment.run()
     assert len(desk.told.calls) == 1
+
+
+def test_a_look_whose_answer_was_lost_is_ended_once(desk: GapsDesk) -> None:
+    """The client sends the script again, which has taken effect; another stream's look is beside it."""
+    complete_but_for_the_document(desk)
+    look = Look(STREAM, None, Findings((Gap.NO_DOCUMENT,)), asked_by={"run": "r"})
+    twice = GapDesk(desk.deployment.scripts, lambda _lane: None, fetches=True)
+    assert [twice.file([look], T), twice.file([look], T)] == [1, 0]
 
 
 def test_a_look_that_was_put_off_meanwhile_stays(desk: GapsDesk) -> None:
     """The sequencer releases something more while a sweeper looks: its score tells."""
     complete_but_for_the_document(desk)
-    stream = "default:signature_request/r1"
-    desk.state.zadd(keys.GAPS_DUE, {stream: 4_000_000_000})
-    scripts = desk.deployment.scripts
-    assert scripts.call("suspect", "", 100, 100, LANE, stream, "5.0", 0) == [0, 0]
-    assert members(desk.state, keys.GAPS_DUE) == [stream.encode()]
+    desk.state.zadd(keys.GAPS_DUE, {STREAM: 4_000_000_000})
+    late = GapDesk(desk.deployment.scripts, lambda _lane: None, fetches=True)
+    assert late.file([Look(STREAM, 5.0, Findings()), Look(STREAM, 5.0, Findings((Gap.BEHIND,)))], T) == 0
+    assert members(desk.state, keys.GAPS_DUE) == [STREAM.encode()]
 
 
 def test_a_request_that_the_api_shows_as_incomplete_is_looked_at_some_times_only(desk: GapsDesk) -> None:
