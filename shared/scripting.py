@@ -19,6 +19,7 @@ NAMES: Final = (
     "claim_shard",
     "drop_raw",
     "finish",
+    "gaps_due",
     "leave",
     "move_unit",
     "redrive",

@@ -52,6 +52,11 @@ class GapDesk:
         self._scripts = scripts
         self._ring = ring
 
+    def due(self) -> tuple[float, dict[str, float]]:
+        """Return Redis's time and the streams whose look is due, with their scores. Raises Unavailable."""
+        now, *rows = self._scripts.call("gaps_due", SERVER_CLOCK, LOOK_AT_MOST)
+        return float(now), {text(s): float(score) for s, score in zip(rows[::2], rows[1::2], strict=True)}
+
     def file(self, looks: Sequence[Look], now: float) -> int:
         """End looks: each leaves the index; those with findings become events. Returns how many. Raises Unavailable."""
         if not looks:
@@ -90,15 +95,7 @@ class GapDetector:
 
     def once(self) -> None:
         """Look at what is due. Raises Unavailable."""
-        pipe = self._desk.redis.pipeline(transaction=False)
-        pipe.time()
-        pipe.zrange(keys.GAPS_DUE, 0, LOOK_AT_MOST - 1, withscores=True)
-        try:
-            (seconds, micros), rows = pipe.execute()
-        except RedisError as error:
-            raise translated(error) from error
-        now = seconds + micros / 1e6
-        due = {text(stream): float(score) for stream, score in rows if score <= now}
+        now, due = self._desk.due()
         if not due:
             return
         found = self._desk.known(list(due))
@@ -134,4 +131,5 @@ def _event(look: Look, now: float) -> StoredEvent:
         # In a callback's place, so that actions find id and mode where they always are.
         "signature_request": {"signature_request_id": request_id, "test_mode": look.test_mode},
     }
-    return internal(SUSPECTED, payload, source, ordering_key, uuid.uuid4().hex, now)
+    # One trace id for everything that one run of the command asked for.
+    return internal(SUSPECTED, payload, source, ordering_key, str(look.asked_by.get("run", "")), now)

@@ -11,6 +11,7 @@ from shared import keys
 from tests.simulation.acts import INTERNAL
 from tests.simulation.traffic import P
 from tests.simulation.world import World
+from workers.actions.reconcile import NAME as RECONCILE
 
 
 def broken(world: World) -> list[str]:
@@ -25,6 +26,7 @@ def broken(world: World) -> list[str]:
         *_nothing_lost(world, evidence),
         *_in_order(evidence),
         *_once(world, evidence),
+        *_looked_for_gaps(evidence),
         *_as_released(world, evidence),
     ]
 
@@ -113,6 +115,7 @@ def _once(world: World, evidence: _Evidence) -> Iterator[str]:
     }
     effects = set(world.journal.effects)
     internal = {pair for pair in done if pair[0] == "noting"}
+    looks = {pair for pair in {*done, *dead} if pair[0] == RECONCILE}
     if len(internal) != noted:
         yield f"P4 once: {noted} internal events {INTERNAL} were emitted, {len(internal)} were acted on"
     for pair in sorted(wanted | set(done) | set(dead)):
@@ -120,11 +123,34 @@ def _once(world: World, evidence: _Evidence) -> Iterator[str]:
             yield f"P4 once: {pair} was done {done[pair]} times and died {dead[pair]} times"
         if done[pair] and pair not in effects:
             yield f"P2 lost: {pair} counts as done without an effect"
-        if pair not in wanted | internal:
+        if pair not in wanted | internal | looks:
             yield f"P4 once: {pair} was never dispatched, and ended"
     keyed = {call.idempotency_key for call in world.journal.calls}
-    if keyed - {f"{fingerprint}:{action}" for action, fingerprint in wanted | internal}:
+    if keyed - {f"{fingerprint}:{action}" for action, fingerprint in wanted | internal | looks}:
         yield "P4 key: an action was called with another idempotency key"
+
+
+def _looked_for_gaps(evidence: _Evidence) -> Iterator[str]:
+    """Check that looks that were asked for happen, and that each asks once, however many sweepers there are."""
+    ended = {
+        (stream, line["event"])
+        for stream, lines in evidence.timelines.items()
+        for line in lines
+        if line["kind"] in {"action", "dead"} and line.get("action") == RECONCILE
+    }
+    filed = evidence.counters["gap_suspected"]
+    if len(ended) != filed:
+        yield f"gaps: {filed} looks found something, {len(ended)} were reconciled"
+    for stream in evidence.timelines:
+        asking = [line for line in evidence.released(stream) if line["type"] in _COMPLETE]
+        looks = sum(1 for each, _ in ended if each == stream)
+        if asking and not looks:
+            yield f"gaps: {stream} is complete, and nobody looked for its document"
+        if not asking and looks > len(evidence.released(stream)):
+            yield f"gaps: {stream} was looked at {looks} times"
+
+
+_COMPLETE = frozenset({P + "all_signed", P + "downloadable"})
 
 
 def _as_released(world: World, evidence: _Evidence) -> Iterator[str]:

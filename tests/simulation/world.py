@@ -23,6 +23,7 @@ from tests.simulation.journal import Journal
 from tests.simulation.mutants import Mutant
 from tests.simulation.scheduler import START, Process, Scheduler, Trace
 from tests.simulation.server import Server
+from workers.gaps import GapDesk, GapDetector
 from workers.lanes import LaneRunner
 from workers.lease import Drain, Lease
 from workers.sequencer import Sequencer, SequencerPolicy
@@ -36,6 +37,11 @@ REST_S: Final = 240.0
 """Simulated seconds after the faults within which everything must have come to rest."""
 
 BELL_POLL_S: Final = 20.0
+
+GAP_AFTER_S: Final = 3.0
+"""Soon enough that looks for gaps meet faults."""
+
+LANES: Final = (keys.SEQUENCER, "default", "side", keys.DOCUMENTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +101,18 @@ class World:
             "sweeper": self._sweeper,
             "default": partial(self._worker, "default"),
             "side": partial(self._worker, "side"),
+            keys.DOCUMENTS: partial(self._worker, keys.DOCUMENTS),
         }
 
     def run(self) -> None:
         """Let it all happen; laws are checked by ``laws``."""
         self.scheduler.before_step = self._step
         self.scheduler.on_idle = self._at_rest
-        for lane in (keys.SEQUENCER, "default", "side"):
+        for lane in LANES:
             self.server.execute("HSET", keys.LANES, lane, "{}")
         size = self.size
         counts = {"bridge": size.bridges, "sequencer": size.sequencers, "sweeper": size.sweepers,
-                  "default": size.workers, "side": 1}  # fmt: skip
+                  "default": size.workers, "side": 1, keys.DOCUMENTS: 1}  # fmt: skip
         with installed(self.scheduler, self.limits):
             ingress = Process("ingress", "ingress")
             self.scheduler.spawn(ingress, "ingress", self._publish)
@@ -155,7 +162,9 @@ class World:
 
     def _sweeper(self, process: Process) -> None:
         redis = self._client(process)
-        sweeper = Sweeper(Scripts(redis), self._ringer(redis))
+        scripts, ring = Scripts(redis), self._ringer(redis)
+        # No document is ever stored here, so that every request that is complete gets its look.
+        sweeper = Sweeper(scripts, ring, GapDetector(GapDesk(scripts, ring, fetches=True)).once)
         sweeper.run(
             lambda: process.stopping, lambda wait_s: self.scheduler.sleep(wait_s * self.size.sweep_pace)
         )
@@ -163,7 +172,7 @@ class World:
     def _sequencer(self, process: Process) -> None:
         redis = self._client(process)
         scripts, ring = Scripts(redis), self._ringer(redis)
-        policy = SequencerPolicy(OrderingPolicy(hold_s=self.size.hold_s))
+        policy = SequencerPolicy(OrderingPolicy(hold_s=self.size.hold_s), gap_after_s=GAP_AFTER_S)
         sequencer = Sequencer(scripts, self.acts.registry, policy, ring)
         self._answer_bells(process, redis, keys.SEQUENCER, scripts, sequencer.drain_one, ring)
 
@@ -260,7 +269,7 @@ class World:
     def left(self) -> dict[str, int]:
         """Return what is not worked off: sizes of lists and sets that must be empty at the end."""
         sizes = {name: self.server.size(name) for name in self._must_be_empty()}
-        for lane in ("default", "side"):
+        for lane in LANES[1:]:
             depth = self.server.execute("GET", keys.lane(lane, "depth"))
             sizes[keys.lane(lane, "depth")] = int(depth or 0)
         return {name: size for name, size in sizes.items() if size}
@@ -277,12 +286,9 @@ _OF_NOBODY: Final = {Blow.JUMP, Blow.REDELIVER}
 _MUST_BE_EMPTY: Final = (
     keys.RAW_QUEUE,
     keys.HELD,
+    keys.GAPS_DUE,
     *(f"{keys.PREFIX}wake:{shard}" for shard in range(SHARDS)),
     *(keys.inbox(shard) for shard in range(SHARDS)),
-    *(
-        keys.lane(lane, part)
-        for lane in (keys.SEQUENCER, "default", "side")
-        for part in ("ready", "leased", "tokens", "waiting")
-    ),
+    *(keys.lane(lane, part) for lane in LANES for part in ("ready", "leased", "tokens", "waiting")),
 )
 _AS_BYTES: Final = frozenset(name.encode() for name in _MUST_BE_EMPTY)
