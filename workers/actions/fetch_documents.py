@@ -26,7 +26,7 @@ from shared.core.gaps import SUSPECTED
 from shared.core.identity import is_file_safe
 from shared.core.reasons import Entry
 from shared.documents import DocumentStore, DocumentType, StoredDocument
-from workers.account import OK, UNPROCESSABLE, Accounts, files_budget, request_in
+from workers.account import OK, UNPROCESSABLE, Accounts, files_budget, refuse, request_in
 from workers.actions.interface import ActionFunction, Context, Event, Reject, Retry
 from workers.actions.registry import RegisteredAction
 from workers.api import Answer, Budget, SignApi
@@ -184,7 +184,7 @@ class FetchDocuments:
         if answer.status == UNPROCESSABLE:
             self._unprocessable(event, context, request_id)
         if answer.status != OK:
-            self._accounts.refuse(answer, context)
+            refuse(answer, context, self._clock())
         self._check(answer)
         stored = self._store.put(
             event.source, request_id, answer.body, self._kind, self._facts(request, request_id)
@@ -194,7 +194,7 @@ class FetchDocuments:
     def _read_request(self, event: Event, context: Context, request_id: str) -> dict[str, Any]:
         answer = self._accounts.signature_request(event.source, request_id)
         if answer.status != OK:
-            self._accounts.refuse(answer, context)
+            refuse(answer, context, self._clock())
         return request_in(answer, request_id)
 
     def _not_complete(self, event: Event) -> None:
