@@ -19,10 +19,13 @@ from shared import connections, keys, topology
 from shared.bells import Bells
 from shared.core.errors import SettingsError
 from shared.documents import DocumentStore
+from shared.erasure import Eraser
+from shared.holdings import Holdings
+from shared.retention import DAY_S
 from shared.scripting import Scripts
 from shared.settings import Settings
 from workers import announcement
-from workers.actions import fetch_documents, track_status
+from workers.actions import erase_destroyed, fetch_documents, track_status
 from workers.actions.interface import Context, Event
 from workers.actions.registry import RegisteredAction, Registry, load_module
 from workers.api import Budget, SignApi
@@ -72,27 +75,38 @@ class Process:
         return build_registry(self.settings, self._builtin)
 
     def _builtin(self, name: str) -> RegisteredAction:
-        if name == "track_status":
-            return track_status.registered(track_status.TrackStatus(self.redis))
         settings = self.settings
+        if name == "track_status":
+            return track_status.registered(track_status.TrackStatus(self.scripts, settings.retention))
+        store, budget = DocumentStore(settings.documents_dir), Budget(self.redis, self._rates())
         apis = {
             source.name: SignApi(settings.api_url, source.api_keys[0])
             for source in settings.sources().values()
         }
-        rates = {
-            "files": settings.files_per_minute,
-            "test_files": settings.test_files_per_minute,
-            "api": settings.api_per_minute,
-        }
+        if name == erase_destroyed.NAME:
+            eraser = Eraser(self.scripts, store, settings.retention)
+            return erase_destroyed.registered(
+                erase_destroyed.EraseDestroyed(
+                    eraser, Holdings(self.redis), apis, budget, documents=settings.erase_documents == "on"
+                )
+            )
         action = fetch_documents.FetchDocuments(
-            self.redis,
+            self.scripts,
             apis,
-            Budget(self.redis, rates),
-            DocumentStore(settings.documents_dir),
-            settings.document_type,
-            settings.downloadable_grace_s,
+            budget,
+            store,
+            fetch_documents.FetchPolicy(
+                settings.document_type, settings.downloadable_grace_s, settings.retention
+            ),
         )
         return fetch_documents.registered(action)
+
+    def _rates(self) -> dict[str, int]:
+        return {
+            "files": self.settings.files_per_minute,
+            "test_files": self.settings.test_files_per_minute,
+            "api": self.settings.api_per_minute,
+        }
 
     def lease(self, lane: str) -> int:
         """Drain a lane for about two seconds. Returns the units of work done."""
@@ -107,11 +121,15 @@ class Process:
         return lanes
 
     def _sequencer(self) -> Sequencer:
-        policy = SequencerPolicy(self.settings.order_policy, self.settings.max_event_age_s)
+        policy = SequencerPolicy(
+            self.settings.order_policy, self.settings.max_event_age_s, self.settings.retention
+        )
         return Sequencer(self.scripts, self.registry, policy, self.bells.ring)
 
     def _runner(self, lane: str) -> LaneRunner:
-        return LaneRunner(lane, self.scripts, self.registry, self.bells.ring)
+        return LaneRunner(
+            lane, self.scripts, self.registry, self.bells.ring, retention=self.settings.retention
+        )
 
     def announce(self) -> None:
         """Tell sweepers and pages which lanes there are. Raises SettingsError if Redis refuses."""
@@ -144,8 +162,12 @@ def describe_builtin(name: str) -> RegisteredAction:
     def unusable(_event: Event, _context: Context) -> None:
         raise RuntimeError("this registry was built for listing")
 
-    spec = track_status.registered if name == track_status.NAME else fetch_documents.registered
-    return spec(unusable)
+    specs = {
+        track_status.NAME: track_status.registered,
+        erase_destroyed.NAME: erase_destroyed.registered,
+        fetch_documents.NAME: fetch_documents.registered,
+    }
+    return specs[name](unusable)
 
 
 def build_registry(settings: Settings, builtin: Callable[[str], RegisteredAction]) -> Registry:
@@ -160,8 +182,18 @@ def build_registry(settings: Settings, builtin: Callable[[str], RegisteredAction
             identity = (id(registered.function), registered.name)
             if identity not in known:
                 known.add(identity)
+                _demand_kept_events(registered, settings)
                 registry.add(registered)
     return registry
+
+
+def _demand_kept_events(action: RegisteredAction, settings: Settings) -> None:
+    """Refuse an action that may ask to be called later for longer than its event is kept."""
+    if action.policy.give_up_s > settings.retention.events_s:
+        raise SettingsError(
+            f"The action {action.name} has a give_up_s of {action.policy.give_up_s / DAY_S:.1f} days, and events are kept "
+            f"for {settings.event_retention_days}; raise DEEDBOX_EVENT_RETENTION_DAYS or lower give_up_s."
+        )
 
 
 _current: list[Process] = []

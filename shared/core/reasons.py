@@ -65,3 +65,4 @@ class Entry(StrEnum):
     RETRY = "retry"
     DEAD = "dead"
     DOCUMENT = "document"
+    NOTE = "note"

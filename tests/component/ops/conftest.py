@@ -14,7 +14,7 @@ import typer
 from redis import Redis
 from typer.testing import CliRunner
 
-from ops.cli import inspection, repair
+from ops.cli import erasing, inspection, repair
 from shared.core.errors import DeedboxError, SettingsError
 from tests.component.workers.conftest import redis_server, state
 from tests.component.workers.server import RedisServer
@@ -49,6 +49,7 @@ def operate(
     app = typer.Typer()
     inspection.register(app)
     repair.register(app)
+    erasing.register(app)
     for name in [name for name in os.environ if name.startswith("DEEDBOX_")]:
         monkeypatch.delenv(name)
     usual = {
