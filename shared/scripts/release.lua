@@ -61,7 +61,8 @@ while ARGV[i] do
     if not gone then redis.call('ZADD', P .. 'held', ARGV[i + 2], ARGV[i + 1]) end
     i = i + 3
   elseif op == 'R' then
-    redis.call('ZREM', P .. 'held', ARGV[i + 1])
+    -- What was not released because of the tombstone stays held: the erasure counts it.
+    if not gone then redis.call('ZREM', P .. 'held', ARGV[i + 1]) end
     i = i + 2
   elseif op == 'C' then
     local name = ARGV[i + 1]

@@ -150,10 +150,14 @@ def test_depths_count_what_is_left_wherever_a_unit_waits(store: Store, lane: str
     assert store.depth("side" if lane == LANE else LANE) == 0
 
 
-def test_held_events_are_counted_as_erased(store: Store) -> None:
-    """Every arrival stays accounted for: released, a duplicate, or erased before it was released."""
+@pytest.mark.parametrize("begun", [False, True])
+def test_held_events_are_counted_as_erased(store: Store, begun: bool) -> None:  # noqa: FBT001
+    """Every arrival is accounted for: released, a duplicate, or erased, also if it was due after the tombstone."""
     held = (("F", FACT, 1, 2, "a", "b"), ("H", FACT, 1))
     store.release(_shard(store), 1, ("S", STREAM, "s", "2000"), ("C", "arrived", 1), *held)
+    if begun:
+        _erase(store, final=0)
+        store.release(_shard(store), 1, ("S", STREAM, "s", ""), ("R", FACT), ("C", "released", 1))
     assert _erase(store)[3] == 1
     assert store.redis.hget(keys.COUNTERS, "erased") == b"1"
     assert store.redis.zcard(keys.HELD) == store.redis.zcard(f"{keys.PREFIX}wake:{SHARD}") == 0

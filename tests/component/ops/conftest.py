@@ -30,6 +30,8 @@ class Answer:
     code: int
     sentence: str
     """What ``main`` writes to stderr."""
+    logged: str = ""
+    """What the command itself wrote to stderr."""
 
     @property
     def document(self) -> Any:
@@ -62,9 +64,9 @@ def operate(
         done = CliRunner().invoke(app, arguments, env=usual | env)
         error = done.exception
         if isinstance(error, DeedboxError):
-            return Answer(done.output, 2 if isinstance(error, SettingsError) else 1, str(error))
+            return Answer(done.stdout, 2 if isinstance(error, SettingsError) else 1, str(error), done.stderr)
         if error is not None and not isinstance(error, SystemExit):
             raise error
-        return Answer(done.output, done.exit_code, "")
+        return Answer(done.stdout, done.exit_code, "", done.stderr)
 
     return run
