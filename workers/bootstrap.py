@@ -19,11 +19,14 @@ from shared import connections, keys, topology
 from shared.bells import Bells
 from shared.core.errors import SettingsError
 from shared.documents import DocumentStore
+from shared.erasure import Eraser
+from shared.holdings import Holdings
+from shared.retention import DAY_S
 from shared.scripting import Scripts
 from shared.settings import Settings
 from workers import announcement
 from workers.account import Accounts
-from workers.actions import fetch_documents, reconcile, track_status
+from workers.actions import erase_destroyed, fetch_documents, reconcile, track_status
 from workers.actions.interface import Context, Event
 from workers.actions.registry import RegisteredAction, Registry, load_module
 from workers.api import Budget, SignApi
@@ -74,23 +77,30 @@ class Process:
         return build_registry(self.settings, self._builtin)
 
     def _builtin(self, name: str) -> RegisteredAction:
+        settings = self.settings
         if name == track_status.NAME:
-            return track_status.registered(track_status.TrackStatus(self.redis))
+            return track_status.registered(track_status.TrackStatus(self.scripts, settings.retention))
         if name == fetch_documents.NAME:
             return fetch_documents.registered(self._fetch)
-        fetch = self._fetch if fetch_documents.NAME in self.settings.enabled_builtins else None
+        if name == erase_destroyed.NAME:
+            eraser = Eraser(self.scripts, DocumentStore(settings.documents_dir), settings.retention)
+            documents = settings.erase_documents == "on"
+            holdings = Holdings(self.redis)
+            return erase_destroyed.registered(
+                erase_destroyed.EraseDestroyed(eraser, holdings, self.apis, self.budget, documents=documents)
+            )
+        fetch = self._fetch if fetch_documents.NAME in settings.enabled_builtins else None
         accounts = Accounts(self.apis, self.budget)
-        return reconcile.registered(reconcile.Reconcile(self.redis, accounts, fetch))
+        return reconcile.registered(reconcile.Reconcile(self.scripts, accounts, fetch, settings.retention))
 
     @cached_property
     def _fetch(self) -> fetch_documents.FetchDocuments:
+        settings = self.settings
+        policy = fetch_documents.FetchPolicy(
+            settings.document_type, settings.downloadable_grace_s, settings.retention
+        )
         return fetch_documents.FetchDocuments(
-            self.redis,
-            self.apis,
-            self.budget,
-            DocumentStore(self.settings.documents_dir),
-            self.settings.document_type,
-            self.settings.downloadable_grace_s,
+            self.scripts, self.apis, self.budget, DocumentStore(settings.documents_dir), policy
         )
 
     @cached_property
@@ -124,12 +134,14 @@ class Process:
     def _sequencer(self) -> Sequencer:
         settings = self.settings
         policy = SequencerPolicy(
-            settings.order_policy, settings.max_event_age_s, gap_after_s=settings.gap_look_after_s
+            settings.order_policy, settings.max_event_age_s, settings.retention, settings.gap_look_after_s
         )
         return Sequencer(self.scripts, self.registry, policy, self.bells.ring)
 
     def _runner(self, lane: str) -> LaneRunner:
-        return LaneRunner(lane, self.scripts, self.registry, self.bells.ring)
+        return LaneRunner(
+            lane, self.scripts, self.registry, self.bells.ring, retention=self.settings.retention
+        )
 
     def announce(self) -> None:
         """Tell sweepers and pages which lanes there are. Raises SettingsError if Redis refuses."""
@@ -161,7 +173,7 @@ class Process:
     def desk(self) -> GapDesk:
         """Where gaps are looked up and handed to ``reconcile``."""
         fetches = fetch_documents.NAME in self.settings.enabled_builtins
-        return GapDesk(self.scripts, self.bells.ring, fetches=fetches)
+        return GapDesk(self.scripts, self.bells.ring, self.settings.retention, fetches=fetches)
 
 
 def describe_builtin(name: str) -> RegisteredAction:
@@ -172,6 +184,7 @@ def describe_builtin(name: str) -> RegisteredAction:
 
     specs = {
         track_status.NAME: track_status.registered,
+        erase_destroyed.NAME: erase_destroyed.registered,
         fetch_documents.NAME: fetch_documents.registered,
         reconcile.NAME: reconcile.registered,
     }
@@ -190,8 +203,18 @@ def build_registry(settings: Settings, builtin: Callable[[str], RegisteredAction
             identity = (id(registered.function), registered.name)
             if identity not in known:
                 known.add(identity)
+                _demand_kept_events(registered, settings)
                 registry.add(registered)
     return registry
+
+
+def _demand_kept_events(action: RegisteredAction, settings: Settings) -> None:
+    """Refuse an action that may ask to be called later for longer than its event is kept."""
+    if action.policy.give_up_s > settings.retention.events_s:
+        raise SettingsError(
+            f"The action {action.name} has a give_up_s of {action.policy.give_up_s / DAY_S:.1f} days, and events are kept "
+            f"for {settings.event_retention_days}; raise DEEDBOX_EVENT_RETENTION_DAYS or lower give_up_s."
+        )
 
 
 _current: list[Process] = []

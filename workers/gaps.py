@@ -13,11 +13,12 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError
 
-from shared import keys, logs
+from shared import logs
 from shared.connections import translated
 from shared.core.attempts import Entry
 from shared.core.gaps import SUSPECTED, Findings, Known, suspected
 from shared.core.identity import is_file_safe
+from shared.retention import Retention
 from shared.scripting import SERVER_CLOCK, Scripts, text
 from shared.stored import StoredEvent
 from workers.actions.reconcile import registered
@@ -46,7 +47,15 @@ class Look:
 class GapDesk:
     """Reads what is known of requests and files what looks missing."""
 
-    def __init__(self, scripts: Scripts, ring: Callable[[str], None], *, fetches: bool) -> None:
+    def __init__(
+        self,
+        scripts: Scripts,
+        ring: Callable[[str], None],
+        retention: Retention = Retention(),  # noqa: B008 - frozen
+        *,
+        fetches: bool,
+    ) -> None:
+        self._retention = retention
         self.redis = scripts.redis
         self.fetches = fetches
         self._scripts = scripts
@@ -62,7 +71,7 @@ class GapDesk:
         if not looks:
             return 0
         action = registered(lambda _event, _context: None)
-        head = (SERVER_CLOCK, keys.ORDER_TTL_S, keys.EVENT_TTL_S, action.lane)
+        head = (SERVER_CLOCK, self._retention.state_s, self._retention.events_s, action.lane)
         operands: list[str | bytes | float] = []
         for look in looks:
             operands += [look.stream, "" if look.due is None else repr(look.due)]
@@ -100,8 +109,9 @@ class GapDetector:
             return
         found = self._desk.known(list(due))
         looks = [
-            Look(stream, score, _worth(stream, found[stream]), _test_mode(found[stream]), {"due": score})
+            Look(stream, score, _worth(stream, here), _test_mode(here), {"due": score})
             for stream, score in due.items()
+            for here in (found.get(stream, Known()),)  # an erased one has no gap
         ]
         if filed := self._desk.file(looks, now):
             log.warning("gaps.suspected", requests=filed)

@@ -16,10 +16,10 @@ KIND = "signature_request"
 
 
 def known(redis: Redis, streams: Sequence[str], *, fetches: bool) -> dict[str, Known]:
-    """Read what is known of these streams, in one round trip. Raises RedisError."""
+    """Read what is known of these streams, in one round trip; erased ones are left out. Raises RedisError."""
     pipe = redis.pipeline(transaction=False)
     for stream in streams:
-        for key in (keys.request(stream), keys.order(stream), keys.document(stream)):
+        for key in (keys.request(stream), keys.order(stream), keys.document(stream), keys.erased(stream)):
             pipe.get(key)
     replies = pipe.execute()
     return {
@@ -29,9 +29,10 @@ def known(redis: Redis, streams: Sequence[str], *, fetches: bool) -> dict[str, K
             has_document=bool(Record.load(record).versions),
             fetches=fetches,
         )
-        for stream, model, order, record in zip(
-            streams, replies[::3], replies[1::3], replies[2::3], strict=True
+        for stream, model, order, record, tombstone in zip(
+            streams, replies[::4], replies[1::4], replies[2::4], replies[3::4], strict=True
         )
+        if tombstone is None
     }
 
 

@@ -174,7 +174,9 @@ def compare(desk: GapDesk, source: str, page: Page, tally: Tally, since: float, 
             requests[request_id] = request
     tally.listed += len(requests)
     known = desk.known(streams_of(source, requests))
-    for stream, (request_id, request) in zip(known, requests.items(), strict=True):
+    for stream, (request_id, request) in zip(streams_of(source, requests), requests.items(), strict=True):
+        if stream not in known:
+            continue  # erased: what was removed here must not come back from there
         findings = found(known[stream], request)
         if not findings or not concerns(known[stream], request, since):
             continue

@@ -19,6 +19,7 @@ from shared.connections import translated
 from shared.core.envelope import decode_inbox
 from shared.core.errors import BadCallback, Undecodable
 from shared.core.ordering import OrderingPolicy, SequenceState, pass_through, step
+from shared.retention import Retention
 from shared.scripting import SERVER_CLOCK, Scripts
 from workers.actions.registry import Registry
 from workers.arrivals import Delivered, StreamWork, delivered
@@ -49,6 +50,7 @@ class SequencerPolicy:
     order: OrderingPolicy = OrderingPolicy()
     max_event_age_s: float = 0.0
     """An event older than this at receipt is dead-lettered; 0: never."""
+    retention: Retention = Retention()
     gap_after_s: float = 0.0
     """When to look for gaps in a request that is complete or whose predecessor was given up; 0: never."""
 
@@ -116,7 +118,8 @@ class Sequencer:
         for stream, work in streams.items():
             operations.extend(self._decide(stream, work, batch, spooled_since))
         head: Operation = [SERVER_CLOCK, batch.shard, batch.token, len(batch.entries)]
-        limits: Operation = [keys.ORDER_TTL_S, keys.EVENT_TTL_S, keys.TIMELINE_KEEP]
+        life = self._policy.retention
+        limits: Operation = [life.state_s, life.events_s, keys.TIMELINE_KEEP]
         flat = [operand for operation in operations for operand in operation]
         reply = self._scripts.call("release", *head, *limits, *flat)
         if not reply[0]:

@@ -31,11 +31,16 @@ def lines(timeline: Timeline) -> Iterator[str]:
         yield _standing(timeline.model)
 
 
-def unknown(source: str, key: str, places: Sequence[tuple[str, str]]) -> str:
+def erased(source: str, key: str, at: float) -> str:
+    """Say that a key was erased (``at``: unix seconds)."""
+    return f"{key} of source {source} was erased at {_clock(at)}; what came for it since was a duplicate."
+
+
+def unknown(source: str, key: str, places: Sequence[tuple[str, str]], kept_days: int) -> str:
     """Say that a key is not known, and where its id is: ``places`` are pairs of source and key."""
     sentence = f"Nothing is known about {key} of source {source}"
     if not places:
-        return f"{sentence}; check the id and --source. Timelines live for 14 days after the last event."
+        return f"{sentence}; check the id and --source. Timelines live for {kept_days} days after the last event."
     hints = " or ".join(f"`deedbox trace {other} --source {name}`" for name, other in places[:3])
     return f"{sentence}; try {hints}."
 
@@ -125,6 +130,10 @@ def _reconciled(row: Row) -> str:
     ))  # fmt: skip
 
 
+def _note(row: Row) -> str:
+    return str(row["detail"])
+
+
 def _attempt(row: Row) -> str:
     late = ", late" if row.get("late") else ""
     return f", attempt {row['attempt']}{late}" if "attempt" in row else late
@@ -146,6 +155,7 @@ _TELL: Final[Mapping[str, Callable[[Row], str]]] = {
     "dead": _dead,
     "document": _document,
     "reconciled": _reconciled,
+    "note": _note,
 }
 
 

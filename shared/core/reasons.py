@@ -66,3 +66,4 @@ class Entry(StrEnum):
     DEAD = "dead"
     DOCUMENT = "document"
     RECONCILED = "reconciled"
+    NOTE = "note"

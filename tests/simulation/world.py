@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from math import inf
+from pathlib import Path
 from random import Random
 from typing import Final
 
@@ -13,9 +16,13 @@ from redis.exceptions import RedisError
 from shared import keys
 from shared.core.errors import Unavailable
 from shared.core.ordering import OrderingPolicy
+from shared.documents import DocumentStore
+from shared.erasure import Asker, Eraser
+from shared.holdings import Subject
+from shared.retention import Retention
 from shared.scripting import Scripts
 from tests.simulation import traffic
-from tests.simulation.acts import Acts
+from tests.simulation.acts import TEMPERS, Acts
 from tests.simulation.client import Loss, SimulatedRedis, Wire
 from tests.simulation.doubles import SHARDS, Limits, installed
 from tests.simulation.faults import Blow, FaultPolicy
@@ -42,6 +49,9 @@ GAP_AFTER_S: Final = 3.0
 """Soon enough that looks for gaps meet faults."""
 
 LANES: Final = (keys.SEQUENCER, "default", "side", keys.DOCUMENTS)
+
+ERASING: Final = 0.3
+"""Share of schedules in which an operator erases the first request, at any time and however often interrupted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +101,12 @@ class World:
         self.acts = Acts(seed, self.journal, self.limits)
         self.calm_since: float | None = None
         """When the faults ended."""
+        drawn = Random(f"{seed}|erasure")
+        erases = drawn.random() < ERASING
+        self.erased = Subject("default", "signature_request/r0") if erases else None
+        """What an operator erases in this schedule."""
+        self._erase_at = START + drawn.random() * 12
+        self._erasures = 0
         self._mutant = mutant
         self._calm_at = max((each.at for each in self.sent), default=START) + rng.random() * 6
         self._born = 0
@@ -99,6 +115,7 @@ class World:
             "bridge": self._bridge,
             "sequencer": self._sequencer,
             "sweeper": self._sweeper,
+            "eraser": self._eraser,
             "default": partial(self._worker, "default"),
             "side": partial(self._worker, "side"),
             keys.DOCUMENTS: partial(self._worker, keys.DOCUMENTS),
@@ -109,10 +126,12 @@ class World:
         self.scheduler.before_step = self._step
         self.scheduler.on_idle = self._at_rest
         for lane in LANES:
-            self.server.execute("HSET", keys.LANES, lane, "{}")
+            names = [name for name, temper in TEMPERS.items() if temper.lane == lane]
+            self.server.execute("HSET", keys.LANES, lane, json.dumps({"actions": names}))
         size = self.size
         counts = {"bridge": size.bridges, "sequencer": size.sequencers, "sweeper": size.sweepers,
-                  "default": size.workers, "side": 1, keys.DOCUMENTS: 1}  # fmt: skip
+                  "default": size.workers, "side": 1, keys.DOCUMENTS: 1,
+                  "eraser": int(self.erased is not None)}  # fmt: skip
         with installed(self.scheduler, self.limits):
             ingress = Process("ingress", "ingress")
             self.scheduler.spawn(ingress, "ingress", self._publish)
@@ -168,6 +187,19 @@ class World:
         sweeper.run(
             lambda: process.stopping, lambda wait_s: self.scheduler.sleep(wait_s * self.size.sweep_pace)
         )
+
+    def _eraser(self, process: Process) -> None:
+        assert self.erased is not None
+        self.scheduler.pause(self._erase_at)
+        eraser = Eraser(Scripts(self._client(process)), DocumentStore(Path("nowhere")), Retention())
+        while True:
+            try:
+                eraser.erase(self.erased, documents=False, by=Asker.OPERATOR)
+                break
+            except (Unavailable, RedisError):
+                self.scheduler.sleep(1)
+        self._erasures += 1
+        self.scheduler.pause(inf, lambda: process.stopping)
 
     def _sequencer(self, process: Process) -> None:
         redis = self._client(process)
@@ -264,6 +296,8 @@ class World:
         """Tell whether the schedule is over: calm, and either nothing is left or too long ago."""
         if self.calm_since is None or self._published < len(self.sent):
             return False
+        if self.erased is not None and not self._erasures:
+            return self.scheduler.now - self.calm_since > REST_S
         return self.scheduler.now - self.calm_since > REST_S or self._nothing_left()
 
     def left(self) -> dict[str, int]:

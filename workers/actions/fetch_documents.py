@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
-from redis import Redis
 from redis.exceptions import RedisError
 from urllib3.exceptions import HTTPError
 
@@ -25,7 +24,9 @@ from shared.core.errors import Unavailable
 from shared.core.gaps import SUSPECTED
 from shared.core.identity import is_file_safe
 from shared.core.reasons import Entry
-from shared.documents import DocumentStore, DocumentType, StoredDocument
+from shared.documents import DocumentStore, DocumentType, StoredDocument, Unwanted
+from shared.retention import Retention
+from shared.scripting import SERVER_CLOCK, Scripts
 from workers.account import OK, UNPROCESSABLE, Accounts, files_budget, refuse, request_in
 from workers.actions.interface import ActionFunction, Context, Event, Reject, Retry
 from workers.actions.registry import RegisteredAction
@@ -47,6 +48,16 @@ _MAGIC: Final[Mapping[str, bytes]] = {"pdf": b"%PDF-", "zip": b"PK\x03\x04"}
 _END: Final[Mapping[str, bytes]] = {"pdf": b"%%EOF", "zip": b"PK\x05\x06"}
 _TAIL_BYTES: Final = 66_000
 """Where the end mark must be: a zip may carry a comment of 64 KiB behind its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchPolicy:
+    """What is fetched, and when."""
+
+    kind: DocumentType = "pdf"
+    grace_s: float = 60.0
+    """After ``all_signed``, fetch without a ``downloadable``."""
+    retention: Retention = Retention()
 
 
 @dataclass(slots=True)
@@ -75,19 +86,20 @@ class FetchDocuments:
 
     def __init__(
         self,
-        redis: Redis,
+        scripts: Scripts,
         apis: Mapping[str, SignApi],
         budget: Budget,
         store: DocumentStore,
-        kind: DocumentType,
-        grace_s: float,
+        policy: FetchPolicy,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._redis = redis
+        self._scripts = scripts
+        self._redis = scripts.redis
+        self._retention = policy.retention
         self._accounts = Accounts(apis, budget, clock)
         self._store = store
-        self._kind = kind
-        self._grace_s = grace_s
+        self._kind = policy.kind
+        self._grace_s = policy.grace_s
         self._clock = clock
 
     def __call__(self, event: Event, context: Context) -> None:
@@ -156,6 +168,9 @@ class FetchDocuments:
         finally:
             self._take_away(stream, mark)
 
+    def _erased(self, stream: str) -> bool:
+        return bool(self._redis.exists(keys.erased(stream)))
+
     def _take_away(self, stream: str, mark: bytes) -> None:
         # Compare and delete need not be one step: the mark lives longer than a call may.
         if self._redis.get(keys.fetching(stream)) == mark:
@@ -186,9 +201,13 @@ class FetchDocuments:
         if answer.status != OK:
             refuse(answer, context, self._clock())
         self._check(answer)
-        stored = self._store.put(
-            event.source, request_id, answer.body, self._kind, self._facts(request, request_id)
-        )
+        facts = self._facts(request, request_id)
+        try:
+            stored = self._store.put(
+                event.source, request_id, answer.body, self._kind, facts, lambda: not self._erased(stream)
+            )
+        except Unwanted:
+            return  # erased while this call ran; the commit of this call finds the tombstone too
         self._remember(context, stream, stored, event.type, request_id)
 
     def _read_request(self, event: Event, context: Context, request_id: str) -> dict[str, Any]:
@@ -239,7 +258,9 @@ class FetchDocuments:
         version = {"sha256": stored.sha256, "size": stored.size, "url": stored.url, "trigger": trigger,
                    "fetched_at": round(self._clock(), 3)}  # fmt: skip
         record.versions.append(version)
-        self._redis.set(keys.document(stream), record.dump(), ex=keys.ORDER_TTL_S)
+        self._scripts.call(
+            "remember", SERVER_CLOCK, stream, "document", record.dump(), self._retention.state_s
+        )
         _announce(context, request_id, version)
 
 

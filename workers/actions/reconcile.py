@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from redis import Redis
 from redis.exceptions import RedisError
 from urllib3.exceptions import HTTPError
 
@@ -22,6 +21,8 @@ from shared.core.gaps import COMPLETE, RECONCILED, SUSPECTED, Findings, Gap, Kno
 from shared.core.identity import is_file_safe
 from shared.core.reasons import Entry
 from shared.core.status import catch_up, state_shown
+from shared.retention import Retention
+from shared.scripting import Scripts
 from workers import readmodel
 from workers.account import NOT_FOUND, OK, Accounts, files_budget, request_in
 from workers.actions.fetch_documents import TIMEOUT_S, FetchDocuments
@@ -54,8 +55,15 @@ class _Case:
 class Reconcile:
     """The action; one per process. ``fetch`` is None where documents are not stored."""
 
-    def __init__(self, redis: Redis, accounts: Accounts, fetch: FetchDocuments | None) -> None:
-        self._redis = redis
+    def __init__(
+        self,
+        scripts: Scripts,
+        accounts: Accounts,
+        fetch: FetchDocuments | None,
+        retention: Retention = Retention(),  # noqa: B008 - frozen
+    ) -> None:
+        self._scripts = scripts
+        self._retention = retention
         self._accounts = accounts
         self._fetch = fetch
 
@@ -75,6 +83,8 @@ class Reconcile:
 
     def _look(self, case: _Case) -> None:
         here = self._known(case)
+        if here is None:
+            return  # erased meanwhile
         begun = _mark_of(here.model, case.context)
         if not begun and "run" not in case.event.payload and not suspected(here):
             return  # while this call waited, callbacks closed the gap
@@ -116,8 +126,9 @@ class Reconcile:
         reason = "the API does not show the request as complete" if contradicted else ""
         self._tell(case, findings, mark, repaired, reason)
 
-    def _known(self, case: _Case) -> Known:
-        return known(self._redis, [case.stream], fetches=self._fetch is not None)[case.stream]
+    def _known(self, case: _Case) -> Known | None:
+        found = known(self._scripts.redis, [case.stream], fetches=self._fetch is not None)
+        return found.get(case.stream)
 
     def _look_again(self, context: Context) -> None:
         now = self._accounts.clock()
@@ -134,7 +145,7 @@ class Reconcile:
 
         A call that a crash repeats finds its own mark, and so tells the same again.
         """
-        here = self._known(case)
+        here = self._known(case) or Known()
         mark: dict[str, Any] = {}
 
         def change(model: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -148,7 +159,7 @@ class Reconcile:
             marked = {"reconciled": mark} if mark else {}
             return {**after, **marked, "signature_request_id": case.request_id}
 
-        readmodel.change(self._redis, case.stream, change)
+        readmodel.change(self._scripts, case.stream, change, self._retention)
         return mark
 
     def _mark(
@@ -169,7 +180,7 @@ class Reconcile:
     ) -> None:
         if not findings:
             return
-        state = self._known(case).model.get("state", "unknown")
+        state = (self._known(case) or Known()).model.get("state", "unknown")
         told = {**findings.dump(), "repaired": list(repaired), "state": state, "reason": reason}
         case.context.note(Entry.RECONCILED, **told)
         # The time of the mark sets this apart from an earlier gap of the same kind, and not from a repeat.

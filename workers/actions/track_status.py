@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from redis import Redis
 from redis.exceptions import RedisError
 
+from shared.core.errors import Unavailable
 from shared.core.status import advance
+from shared.retention import Retention
+from shared.scripting import Scripts
 from workers import readmodel
 from workers.actions.interface import ActionFunction, Context, Event, Retry
 from workers.actions.registry import RegisteredAction
@@ -20,8 +22,10 @@ PATTERNS = ("signature_request_*", "file_error", "unknown_error", "sign_url_inva
 class TrackStatus:
     """Merges each event into ``request:<stream>``. The merge is monotone: late and repeated events are safe."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+    def __init__(self, scripts: Scripts, retention: Retention = Retention()) -> None:  # noqa: B008 - frozen
+        self._scripts = scripts
+        self._redis = scripts.redis
+        self._retention = retention
 
     def __call__(self, event: Event, _context: Context) -> None:
         """Advance the request's read model by one event."""
@@ -34,8 +38,9 @@ class TrackStatus:
             return {**advanced, "signature_request_id": request_id}
 
         try:
-            readmodel.change(self._redis, f"{event.source}:{event.ordering_key}", one_event_on)
-        except RedisError as error:
+            stream = f"{event.source}:{event.ordering_key}"
+            readmodel.change(self._scripts, stream, one_event_on, self._retention)
+        except (RedisError, Unavailable) as error:
             raise Retry(f"Redis did not answer ({type(error).__name__})") from error
 
 

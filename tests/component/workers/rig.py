@@ -15,6 +15,7 @@ from shared.core.attempts import AttemptPolicy
 from shared.core.envelope import Envelope, encode_kombu
 from shared.core.ordering import OrderingPolicy
 from shared.core.signature import BodySignature
+from shared.retention import Retention
 from shared.scripting import Scripts
 from tests.component.workers.server import until
 from workers.actions.interface import ActionFunction, Context, Event
@@ -131,6 +132,7 @@ class Deployment:
         max_event_age_s: float = 0,
         jitter: Callable[[], float] = lambda: 0.0,
         gap_after_s: float = 0,
+        retention: Retention = Retention(),  # noqa: B008 - frozen
     ) -> None:
         self.redis = redis
         self.scripts = Scripts(redis)
@@ -139,11 +141,11 @@ class Deployment:
         self.sequencer = Sequencer(
             self.scripts,
             self.registry,
-            SequencerPolicy(order, max_event_age_s, gap_after_s),
+            SequencerPolicy(order, max_event_age_s, retention, gap_after_s),
             self.rung.append,
         )
         self.lanes = {
-            lane: LaneRunner(lane, self.scripts, self.registry, self.rung.append, jitter)
+            lane: LaneRunner(lane, self.scripts, self.registry, self.rung.append, jitter, retention)
             for lane in self.registry.lanes
             if lane != keys.SEQUENCER
         }

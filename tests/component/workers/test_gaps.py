@@ -12,6 +12,10 @@ from redis import Redis
 from shared import keys
 from shared.core.attempts import Entry
 from shared.core.gaps import Findings, Gap
+from shared.documents import DocumentStore
+from shared.erasure import Asker, Eraser
+from shared.holdings import Subject
+from shared.retention import Retention
 from shared.simulator.api_state import Endpoint, FilesApiPolicy
 from tests.component.workers.gaps_desk import (
     GENEROUS,
@@ -31,6 +35,7 @@ from workers.actions.interface import Context, Event
 from workers.actions.registry import Registry
 from workers.gaps import GapDesk, Look
 from workers.lanes import LaneRunner
+from workers.listing import Page, Tally, compare
 
 pytestmark = pytest.mark.real_redis
 
@@ -269,3 +274,44 @@ def test_gaps_are_not_looked_for_where_that_is_switched_off(begin: Open) -> None
         desk = begin(**setting)
         desk.happen("all_signed", 20, shown())
         assert members(desk.state, keys.GAPS_DUE) == []
+
+
+def erase(desk: GapsDesk) -> None:
+    store = DocumentStore(desk.settings.documents_dir)
+    eraser = Eraser(desk.deployment.scripts, store, Retention())
+    eraser.erase(Subject("default", "signature_request/r1"), documents=True, by=Asker.OPERATOR)
+
+
+def test_an_erased_request_is_not_looked_for_and_never_comes_back(desk: GapsDesk) -> None:
+    complete_but_for_the_document(desk)
+    erase(desk)
+    assert members(desk.state, keys.GAPS_DUE) == []
+    asked = GapDesk(desk.deployment.scripts, lambda _lane: None, fetches=True)
+    assert asked.known([STREAM]) == {}
+    assert asked.file([Look(STREAM, None, Findings((Gap.NEVER_SEEN,)), asked_by={"run": "r"})], T) == 0
+    tally = Tally()
+    compare(asked, "default", Page([shown()], 1, 1), tally, since=0, now=T + 10_000)
+    assert (tally.listed, tally.missing) == (1, [])
+
+
+def test_a_repair_that_meets_an_erasure_leaves_nothing_behind(desk: GapsDesk) -> None:
+    complete_but_for_the_document(desk)
+    expire(desk.state, keys.GAPS_DUE)
+    desk.deployment.sweeper.once()
+    whole = desk.deployment.registry.get("reconcile")
+    assert whole is not None
+
+    def erased_meanwhile(event: Event, context: Context) -> None:
+        whole.function(event, context)
+        erase(desk)
+
+    runner = LaneRunner(
+        LANE,
+        desk.deployment.scripts,
+        Registry([replace(whole, function=erased_meanwhile)]),
+        lambda _lane: None,
+    )
+    assert runner.drain_one("late")
+    desk.deployment.run()
+    assert (desk.documents(), desk.model(), desk.told.calls) == (0, {}, [])
+    assert desk.deployment.timeline() == []
