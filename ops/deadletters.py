@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from shared import keys
 from shared.connections import translated
 from shared.core.errors import DeedboxError
+from shared.retention import Retention
 from shared.scripting import text
 
 CHUNK: Final = 500
@@ -80,8 +81,9 @@ EVERYTHING: Final = Selection()
 class DeadLetters:
     """The dead letters of one installation. Every method raises Unavailable if Redis does not answer."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, retention: Retention = Retention()) -> None:  # noqa: B008 - frozen
         self._redis = redis
+        self._retention = retention
 
     def count(self) -> int:
         """Return how many there are."""
@@ -133,7 +135,8 @@ class DeadLetters:
             pipe.zrem(keys.DEAD, letter.id)
             pipe.delete(keys.dead(letter.id))
             if letter.event:
-                pipe.expire(keys.event(letter.event), keys.EVENT_TTL_S)  # kept for the letter's sake only
+                # Kept for the letter's sake only.
+                pipe.expire(keys.event(letter.event), self._retention.events_s)
             removed += int(_execute(pipe)[0])
         return removed
 

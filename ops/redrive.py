@@ -28,6 +28,7 @@ from shared.core.envelope import Envelope, encode_kombu
 from shared.core.errors import Undecodable
 from shared.core.ordering import Position, SequenceState, arrival_of
 from shared.core.reasons import DeathReason
+from shared.retention import Retention
 from shared.scripting import SERVER_CLOCK, Scripts
 from shared.stored import StoredEvent
 
@@ -86,11 +87,17 @@ class Tally:
 class Redriver:
     """Plans and carries out redrives. Every method raises Unavailable if Redis does not answer."""
 
-    def __init__(self, scripts: Scripts, ring: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        scripts: Scripts,
+        ring: Callable[[str], None],
+        retention: Retention = Retention(),  # noqa: B008 - frozen
+    ) -> None:
         self._scripts = scripts
         self._redis = scripts.redis
         self._ring = ring
         self._letters = DeadLetters(scripts.redis)
+        self._retention = retention
 
     def plan(self, letters: Sequence[Letter]) -> Plan:
         """Find out how each letter could go back."""
@@ -126,8 +133,7 @@ class Redriver:
 
     def _requeue(self, step: Step) -> bool | None:
         letter = step.letter
-        # The event expires some time after its arrival, the letter does not: from here on it is needed again.
-        if not self._command(lambda: self._redis.expire(keys.event(letter.event), keys.EVENT_TTL_S)):
+        if not self._keep_event(step):
             return None
         seconds, microseconds = self._command(self._redis.time)
         old = Entry.unpack(letter.entry)
@@ -138,6 +144,19 @@ class Redriver:
         if reply[0] and reply[1]:
             self._ring(letter.lane)
         return bool(reply[0])
+
+    def _keep_event(self, step: Step) -> bool:
+        """Let a letter's event live as long as a new one. Returns whether it was still there."""
+        fingerprint = step.letter.event
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.expire(keys.event(fingerprint), self._retention.events_s)
+        if step.event is not None:
+            # The stream's memory may have expired long before the letter was redriven: without it, an erasure
+            # would not find the event.
+            seen = keys.seen(step.event.stream)
+            pipe.zadd(seen, {fingerprint: step.event.arrived_at}, nx=True)
+            pipe.expire(seen, self._retention.state_s)
+        return bool(self._command(pipe.execute)[0])
 
     def _resend(self, step: Step) -> bool | None:
         body = self._letters.body(step.letter)
@@ -192,7 +211,7 @@ class Redriver:
             raise translated(error) from error
 
 
-_GONE: Final = "its event is gone: it was kept for 14 days after its arrival"
+_GONE: Final = "its event is gone: it was erased, or DEEDBOX_EVENT_RETENTION_DAYS were over"
 
 
 def _step(

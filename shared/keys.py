@@ -2,7 +2,8 @@
 
 Owner: the process that creates it. Lives: how it ends. ``<stream>`` is ``source:ordering key``, ``<unit>`` is
 ``action|stream`` (ordered) or ``action|stream|fingerprint`` (unordered), or a shard number in lane
-``sequencer``. All names start with ``deedbox:`` except the broker's list and RQ's own keys.
+``sequencer``. All names start with ``deedbox:`` except the broker's list and RQ's own keys. The two retentions are
+settings (``shared.retention``).
 
 ==============================  ======  =========  =====================  ====================================
 key                             type    owner      lives                  meaning
@@ -21,11 +22,16 @@ lane:<lane>:idle                zset    worker     seconds                draine
 lane:<lane>:bell                list    all        until heard            wakes idle drainers (BLPOP)
 lanes                           hash    worker     for good               lane -> JSON {actions, seen_at}
 queue:<unit>                    list    sequencer  until done             entries: fingerprint + JSON
-order:<stream>                  string  sequencer  ORDER_TTL_S            the ordering rule's state, JSON
-seen:<stream>                   zset    sequencer  ORDER_TTL_S            fingerprint -> arrival: dedupe memory
-timeline:<stream>               list    sequencer  ORDER_TTL_S            JSON lines for ``trace``
-event:<fingerprint>             hash    sequencer  EVENT_TTL_S, longer    one stored event: body and facts
-                                                   for a dead letter
+order:<stream>                  string  sequencer  state retention        the ordering rule's state, JSON
+seen:<stream>                   zset    sequencer  state retention        fingerprint -> arrival: dedupe memory;
+                                                                          also <fingerprint>:<digest> of other
+                                                                          bodies, so that erasure finds them
+timeline:<stream>               list    sequencer  state retention        JSON lines for ``trace``
+event:<fingerprint>             hash    sequencer  event retention,       one stored event: body and facts;
+                                                   longer for a dead      <fingerprint>:<digest>: another body
+                                                   letter                 of the same fact (a conflict)
+erased:<stream>                 string  all        state retention after  tombstone: JSON {at, by}; what comes for
+                                                   the last repeat        the stream is a duplicate, kept nowhere
 wake:<shard>                    zset    sequencer  until looked at        stream with held events -> when
 held                            zset    sequencer  until released         fingerprint -> held since
 dead, dead:<id>, dead:seq       zset,   all        until a person acts    dead letters by time, each as a hash
@@ -36,10 +42,13 @@ spools                          hash    web        until drained          host i
                                                                           oldest_received_at, seen_at}: what a
                                                                           host's spool holds; times in unix s
 fence                           string  worker     for good               source of fencing tokens
-request:<stream>                hash    worker     ORDER_TTL_S            read model of one signature request
-document:<stream>               hash    worker     ORDER_TTL_S            what was fetched and stored, JSON
+gaps:due                        zset    sequencer  until looked at        stream of which something may be
+                                                                          missing -> when the sweeper looks
+request:<stream>                string  worker     state retention        read model of one signature request
+document:<stream>               string  worker     state retention        what was fetched and stored, JSON
 fetching:<stream>               string  worker     minutes                one fetch of a request at a time
 api:pause:<source>              string  worker     until reset            the API told us to wait until
+budget:...                      list    worker     a minute               calls of an account in the last minute
 rq:queue:deedbox.<lane>         list    RQ         until taken            doorbells: RQ jobs, no events in them
 ==============================  ======  =========  =====================  ====================================
 """
@@ -59,15 +68,6 @@ SEQUENCER: Final = "sequencer"
 DOCUMENTS: Final = "documents"
 RESERVED_LANES: Final = frozenset({SEQUENCER, DOCUMENTS})
 
-DAY_S: Final = 86_400
-
-ORDER_TTL_S: Final = 14 * DAY_S
-"""Life of order state and dedupe memory after a stream's last event. The vendor retries for 30 h or 3 days
-(its pages disagree); the promise is 7 days; twice that costs about 100 bytes a fact."""
-
-EVENT_TTL_S: Final = 14 * DAY_S
-"""Life of a stored event, so that replay reaches back as far as order and dedupe do."""
-
 TIMELINE_KEEP: Final = 500
 """Lines per timeline: a request of 20 signers makes about 200; the cap is against a poisonous loop."""
 
@@ -78,6 +78,7 @@ DEAD: Final = PREFIX + "dead"
 COUNTERS: Final = PREFIX + "counters"
 REDRIVE: Final = PREFIX + "redrive"
 SPOOLS: Final = PREFIX + "spools"
+GAPS_DUE: Final = PREFIX + "gaps:due"
 
 
 def claimed(bridge: str) -> str:
@@ -123,6 +124,11 @@ def event(fingerprint: str) -> str:
 def dead(letter_id: str) -> str:
     """One dead letter."""
     return f"{PREFIX}dead:{letter_id}"
+
+
+def erased(stream: str) -> str:
+    """Tombstone of an erased stream."""
+    return f"{PREFIX}erased:{stream}"
 
 
 def request(stream: str) -> str:

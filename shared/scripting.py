@@ -18,14 +18,18 @@ NAMES: Final = (
     "claim_raw",
     "claim_shard",
     "drop_raw",
+    "erase",
     "finish",
+    "gaps_due",
     "leave",
     "move_unit",
     "redrive",
     "redrive_raw",
     "release",
+    "remember",
     "renew",
     "restore_raw",
+    "suspect",
     "sweep",
 )
 

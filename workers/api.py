@@ -1,4 +1,4 @@
-"""The Dropbox Sign API, through the vendor's SDK: two calls, their answers as values, the account's budgets.
+"""The Dropbox Sign API, through the vendor's SDK: three calls, their answers as values, the account's budgets.
 
 The SDK's transport is used without its models: they refuse fields and types that they do not know, which
 would turn a change at the vendor into an outage here.
@@ -24,6 +24,9 @@ TIMEOUT_S: Final = (5.0, 40.0)
 
 DOCUMENT_MAX_BYTES: Final = 200 * 1024 * 1024
 """Largest document that is read: a bound for memory, far above what the vendor accepts for upload."""
+
+PAGE_SIZE: Final = 100
+"""Signature requests of one page: the most that the vendor gives."""
 
 RATE_WINDOW_S: Final = 60.0
 _CHUNK_BYTES: Final = 1024 * 1024
@@ -71,6 +74,14 @@ class SignApi:
         return self._answer(
             self._client().signature_request_files_without_preload_content(
                 request_id, file_type=kind, _request_timeout=TIMEOUT_S
+            )
+        )
+
+    def signature_requests(self, page: int, query: str) -> Answer:
+        """Read one page of the list of signature requests, ``PAGE_SIZE`` of them; pages count from 1."""
+        return self._answer(
+            self._client().signature_request_list_without_preload_content(
+                page=page, page_size=PAGE_SIZE, query=query, _request_timeout=TIMEOUT_S
             )
         )
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 from shared import keys, logs
 from shared.core.attempts import Entry, Failure, after_failure
 from shared.core.errors import Unavailable, Undecodable
+from shared.retention import Retention
 from shared.scripting import SERVER_CLOCK, Scripts
 from shared.stored import StoredEvent
 from workers.actions.interface import Context, Event, Reject, Retry
@@ -55,12 +56,14 @@ class LaneRunner:
         registry: Registry,
         ring: Callable[[str], None],
         jitter: Callable[[], float] = random.random,
+        retention: Retention = Retention(),  # noqa: B008 - frozen
     ) -> None:
         self._lane = lane
         self._scripts = scripts
         self._registry = registry
         self._ring = ring
         self._jitter = jitter
+        self._limits = (retention.state_s, retention.events_s, keys.TIMELINE_KEEP)
         self._attendant = Attendant(self._commit, self._renew)
         self._commits = threading.Lock()
         self._size = 1
@@ -106,9 +109,8 @@ class LaneRunner:
             if not sections:
                 return
             flat = [operand for section in sections for operand in section]
-            limits = (keys.ORDER_TTL_S, keys.EVENT_TTL_S, keys.TIMELINE_KEEP)
             try:
-                refused, *lanes = self._scripts.call("finish", SERVER_CLOCK, self._lane, *limits, *flat)
+                refused, *lanes = self._scripts.call("finish", SERVER_CLOCK, self._lane, *self._limits, *flat)
             except Unavailable:
                 batch.put_back(sections)
                 raise

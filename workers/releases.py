@@ -40,6 +40,20 @@ def release_operations(
         yield ["C", "given_up", len(decision.given_up)]
 
 
+def gap_operations(stream: str, decision: Decision, after_s: float) -> Iterable[Operation]:
+    """Ask for a look for gaps where something may be missing later: the document, or what was given up.
+
+    Rare events only, because each asks for one more write.
+    """
+    if not stream.partition(":")[2].startswith("signature_request/"):
+        return
+    if decision.given_up or any(released.arrival.type in _FINAL for released in decision.release):
+        yield ["G", after_s]
+
+
+_FINAL = frozenset({"signature_request_all_signed", "signature_request_downloadable"})
+
+
 def undecodable(entry: bytes, error: Exception) -> Iterable[Operation]:
     """Set an entry of the inbox aside that this version cannot read."""
     raw = _as_message(entry)

@@ -19,11 +19,19 @@ from shared.connections import translated
 from shared.core.envelope import decode_inbox
 from shared.core.errors import BadCallback, Undecodable
 from shared.core.ordering import OrderingPolicy, SequenceState, pass_through, step
+from shared.retention import Retention
 from shared.scripting import SERVER_CLOCK, Scripts
 from workers.actions.registry import Registry
 from workers.arrivals import Delivered, StreamWork, delivered
 from workers.lease import LEASE_S, LINGER_S
-from workers.releases import Operation, arrival_operations, release_operations, too_old, undecodable
+from workers.releases import (
+    Operation,
+    arrival_operations,
+    gap_operations,
+    release_operations,
+    too_old,
+    undecodable,
+)
 
 BATCH: Final = 250
 """Callbacks of one commit: large enough that round trips cost little, small enough (about 1 MB) that one
@@ -42,6 +50,9 @@ class SequencerPolicy:
     order: OrderingPolicy = OrderingPolicy()
     max_event_age_s: float = 0.0
     """An event older than this at receipt is dead-lettered; 0: never."""
+    retention: Retention = Retention()
+    gap_after_s: float = 0.0
+    """When to look for gaps in a request that is complete or whose predecessor was given up; 0: never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +118,8 @@ class Sequencer:
         for stream, work in streams.items():
             operations.extend(self._decide(stream, work, batch, spooled_since))
         head: Operation = [SERVER_CLOCK, batch.shard, batch.token, len(batch.entries)]
-        limits: Operation = [keys.ORDER_TTL_S, keys.EVENT_TTL_S, keys.TIMELINE_KEEP]
+        life = self._policy.retention
+        limits: Operation = [life.state_s, life.events_s, keys.TIMELINE_KEEP]
         flat = [operand for operation in operations for operand in operation]
         reply = self._scripts.call("release", *head, *limits, *flat)
         if not reply[0]:
@@ -198,6 +210,8 @@ class Sequencer:
             yield from too_old(each)
         yield from arrival_operations(work, fresh, decision)
         yield from release_operations(self._registry, stream, work, decision, batch.now)
+        if self._policy.gap_after_s:
+            yield from gap_operations(stream, decision, self._policy.gap_after_s)
 
     def _split_by_age(self, work: StreamWork) -> tuple[list[Delivered], list[Delivered]]:
         """Part the arrivals that are too old. Repeats of known facts go on: they end as duplicates."""

@@ -115,7 +115,7 @@ def redrive(
 
     chosen = selection(ids or (), reason, action, every=every)
     installation = Installation.load(os.environ)
-    redriver = Redriver(installation.scripts, installation.bells.ring)
+    redriver = Redriver(installation.scripts, installation.bells.ring, installation.settings.retention)
     plan = redriver.plan(DeadLetters(installation.redis).select(chosen))
     letters_page.write_plan(plan)
     if dry_run or not (plan.steps and confirm(f"Redrive {len(plan.steps)}?", yes=yes)):
@@ -143,7 +143,8 @@ def discard(
     from ops.installation import Installation
 
     chosen = selection(ids or (), reason, action, every=every)
-    letters = DeadLetters(Installation.load(os.environ).redis)
+    installation = Installation.load(os.environ)
+    letters = DeadLetters(installation.redis, installation.settings.retention)
     found = letters.select(chosen)
     letters_page.write_summary(found, "to discard")
     if dry_run or not found or not confirm(f"Discard {len(found)} for good?", yes=yes):

@@ -65,3 +65,5 @@ class Entry(StrEnum):
     RETRY = "retry"
     DEAD = "dead"
     DOCUMENT = "document"
+    RECONCILED = "reconciled"
+    NOTE = "note"

@@ -7,11 +7,13 @@
 --   Operations: S stream / T line / C counter increment / E entry / Q lane unit entry /
 --     F fingerprint arrived-at n values (an internal event) / D n values (dead letter)
 -- The entry is named so that nothing but what was run can leave the queue.
+-- A stream that was erased while its action ran: the lease ends, and nothing is written or counted.
 -- Returns: {sections refused because their lease was lost, lane to ring, ...}.
 local now = clock(ARGV[1])
 local lane = ARGV[2]
 local order_ttl, event_ttl, keep = ARGV[3], ARGV[4], tonumber(ARGV[5])
-local stream, unit, lanes, lost, held = '', '', {}, 0, false
+local stream, unit, lanes, lost, held, is_head = '', '', {}, 0, false, false
+local gone = false
 local i = 6
 -- Every operation is parsed; those of a section whose lease was lost are skipped.
 while ARGV[i] do
@@ -22,37 +24,38 @@ while ARGV[i] do
     if not held then
       lost = lost + 1
     else
-      local is_head = redis.call('LINDEX', P .. 'queue:' .. unit, 0) == ARGV[i + 5]
+      is_head = redis.call('LINDEX', P .. 'queue:' .. unit, 0) == ARGV[i + 5]
       drop_lease(lane, unit)
       if is_head and verb == 'done' then
         redis.call('LPOP', P .. 'queue:' .. unit)
         redis.call('DECR', lane_key(lane, 'depth'))
       end
-      if verb == 'wait' then
+      if verb == 'wait' and is_head then
         redis.call('ZADD', lane_key(lane, 'waiting'), now + tonumber(ARGV[i + 4]), unit)
       elseif redis.call('EXISTS', P .. 'queue:' .. unit) == 1 then
         mark_ready(lane, unit, now)
         lanes[lane] = true
       end
+      gone = is_erased_unit(unit)
     end
     i = i + 6
   elseif op == 'T' then
-    if held then redis.call('RPUSH', P .. 'timeline:' .. stream, ARGV[i + 1]) end
+    if held and not gone then redis.call('RPUSH', P .. 'timeline:' .. stream, ARGV[i + 1]) end
     i = i + 2
   elseif op == 'S' then
-    if held then
+    if held and not gone then
       bound_timeline(stream, keep, order_ttl)
       stream = ARGV[i + 1]
     end
     i = i + 2
   elseif op == 'C' then
-    if held then redis.call('HINCRBY', P .. 'counters', ARGV[i + 1], ARGV[i + 2]) end
+    if held and not gone then redis.call('HINCRBY', P .. 'counters', ARGV[i + 1], ARGV[i + 2]) end
     i = i + 3
   elseif op == 'E' then
-    if held then redis.call('LSET', P .. 'queue:' .. unit, 0, ARGV[i + 1]) end
+    if held and is_head then redis.call('LSET', P .. 'queue:' .. unit, 0, ARGV[i + 1]) end
     i = i + 2
   elseif op == 'Q' then
-    if held then
+    if held and not gone then
       enqueue(ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], now)
       lanes[ARGV[i + 1]] = true
     end
@@ -61,7 +64,7 @@ while ARGV[i] do
     -- An internal event happens once: a repeat after a crash finds its fingerprint and adds nothing.
     local n = tonumber(ARGV[i + 3])
     local fresh = 0
-    if held then
+    if held and not gone then
       fresh = redis.call('ZADD', P .. 'seen:' .. stream, 'NX', ARGV[i + 2], ARGV[i + 1])
       redis.call('EXPIRE', P .. 'seen:' .. stream, order_ttl)
       redis.call('HSET', P .. 'event:' .. ARGV[i + 1], unpack(ARGV, i + 4, i + 3 + n))
@@ -71,7 +74,9 @@ while ARGV[i] do
     while fresh == 0 and ARGV[i] == 'Q' do i = i + 4 end
   elseif op == 'D' then
     local n = tonumber(ARGV[i + 1])
-    if held then bury(now, i + 2, i + 1 + n) end
+    -- The action that erases may give up between its tombstone and its end: a person must learn that.
+    local erases = is_head and string.sub(unit, 1, 16) == 'erase_destroyed|'
+    if held and (erases or not gone) then bury(now, i + 2, i + 1 + n) end
     i = i + 2 + n
   else
     return redis.error_reply('ERR unknown opcode in finish')

@@ -68,6 +68,15 @@ local function drop_lease(lane, unit)
   redis.call('HDEL', lane_key(lane, 'tokens'), unit)
 end
 
+-- Tells whether a stream was erased: a tombstone stands for it. Every script that writes about a stream asks this in
+-- the same call, so that an erasure in between its caller's look and its commit is not undone.
+local function is_erased(stream) return redis.call('EXISTS', P .. 'erased:' .. stream) == 1 end
+
+-- The same for the stream of an action's unit: action|stream or action|stream|fingerprint. No other part holds a |.
+local function is_erased_unit(unit)
+  return is_erased(string.match(unit, '^[^|]*|([^|]*)') or '')
+end
+
 -- Bounds a stream's timeline in length and life, after lines were added.
 local function bound_timeline(stream, keep, ttl)
   if stream == '' then return end

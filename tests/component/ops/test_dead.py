@@ -11,6 +11,7 @@ import pytest
 from redis import Redis
 
 from shared import inbox, keys
+from shared.retention import Retention
 from shared.scripting import Scripts
 from tests.component.ops.conftest import Operate
 from tests.component.workers.rig import Deployment, Journal, action, message, sent, viewed
@@ -184,7 +185,7 @@ def test_a_redrive_keeps_the_event_as_long_as_a_new_one(operate: Operate, state:
 
     operate("dead", "redrive", "--all", "--yes")
 
-    assert int(state.ttl(key)) > keys.EVENT_TTL_S - 60
+    assert int(state.ttl(key)) > Retention().events_s - 60
 
 
 @pytest.mark.parametrize("command", ["redrive", "discard"])
@@ -232,7 +233,7 @@ def test_an_event_lives_as_long_as_a_dead_letter_needs_it(operate: Operate, stat
 
     operate("dead", "discard", letter["id"].decode(), "--yes")
 
-    assert 0 < int(state.ttl(event)) <= keys.EVENT_TTL_S
+    assert 0 < int(state.ttl(event)) <= Retention().events_s
 
 
 def test_two_operators_redrive_a_letter_once(

@@ -26,7 +26,8 @@ from shared.simulator.loopback import LoopbackServer
 from shared.simulator.paper import render_pdf, render_zip
 from tests.component.workers.rig import CREATED_AT, Deployment, Journal, P, action, callback, expire, members
 from tests.component.workers.server import RedisServer
-from workers.actions.fetch_documents import FetchDocuments, account_of
+from workers.account import account_of
+from workers.actions.fetch_documents import FetchDocuments
 from workers.actions.registry import RegisteredAction
 from workers.api import Budget, SignApi
 from workers.bootstrap import Process
