@@ -14,6 +14,7 @@ from shared.core.errors import Unavailable
 
 NAMES: Final = (
     "append",
+    "beat",
     "claim_entries",
     "claim_raw",
     "claim_shard",

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from ops.installation import Installation
@@ -59,8 +59,10 @@ def look(installation: Installation) -> Status:
     """Read the status. Raises SettingsError if nothing runs here, Unavailable if the state's Redis does not answer."""
     redis = installation.broker_redis
     found = survey(installation.redis)
-    view = broker.look_at_kombu(installation.broker_url) if redis is None else broker.look_at_redis(redis)
-    return Status(found, view)
+    if redis is not None:
+        return Status(found, broker.look_at_redis(redis))
+    alive = broker.bridge_alive(installation.redis)
+    return Status(found, replace(broker.look_at_kombu(installation.broker_url), bridge_alive=alive))
 
 
 def warnings(status: Status) -> list[str]:
@@ -75,6 +77,11 @@ def warnings(status: Status) -> list[str]:
     elif view.bridge_alive and waiting_s > BRIDGE_SLACK_S:
         said.append(
             f"Callbacks have waited in the broker for {waiting_s:.0f} s: the bridge does not keep up."
+        )
+    if view.dead_letters:
+        said.append(
+            f"The broker gave up delivering {view.dead_letters} of its messages: `deedbox dead collect` makes "
+            "dead letters of them."
         )
     staffed = {worker.lane for worker in found.workers}
     said += [
