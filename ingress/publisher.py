@@ -22,6 +22,7 @@ from ingress.confirms import publish_all
 from shared import keys, topology
 from shared.core.envelope import Envelope, encode_kombu
 from shared.core.errors import Unavailable
+from shared.core.room import fullness
 
 ACQUIRE_TIMEOUT_S: Final = 0.3
 """Longest wait for a producer. With as many producers as threads nobody waits."""
@@ -144,6 +145,16 @@ class Publisher:
             raise Unavailable(f"the broker cannot be reached ({cause(error)})") from None
         finally:
             connection.collect()
+
+    def fullness(self) -> float | None:
+        """Return the share of maxmemory that the broker's Redis uses; None without a limit, or for another broker.
+
+        Raises Unavailable within 2 s.
+        """
+        if not topology.is_redis(self._url):
+            return None
+        with self._producer() as producer, producer.channel.conn_or_acquire() as client:
+            return fullness(client.info("memory"))
 
     def close(self) -> None:
         """Close this process's connections; a later publish opens new ones."""
