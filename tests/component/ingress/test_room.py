@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ingress.drain import Drainer
+from ingress.handover import Handover
 from ingress.publisher import Publisher
 from ingress.room import Room
+from ingress.spool import Spool
 from ingress.spool_dir import SpoolDir
 from ingress.watermark import Gauge
-from tests.component.ingress.conftest import redis_binary, stop, wait_until
-from tests.component.ingress.spooling import MortalRedis, numbered, spooled
-from tests.component.ingress.test_outage import Web
+from shared.core.envelope import Envelope
+from shared.settings import Settings
+from tests.component.ingress.conftest import redis_binary, wait_until
+from tests.component.ingress.spooling import MortalRedis, number_of, numbered, spooled
+from tests.component.ingress.test_outage import Web, drain
 from tests.component.workers.server import missing
 
 pytestmark = pytest.mark.real_redis
@@ -114,21 +117,55 @@ def counting() -> Any:
 
 
 def spooled_large(folder: SpoolDir, numbers: range) -> None:
-    from ingress.spool import Spool
-
     spool = Spool(folder, 1 << 30)
     for number in numbers:
         spool.append(numbered(number, 3000), 5)
     spool.close()
 
 
-def ready(web: Web) -> dict[str, Any]:
-    connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=10)
-    connection.request("GET", "/readyz")
-    answer = connection.getresponse()
-    document: dict[str, Any] = json.loads(answer.read()) | {"code": answer.status}
-    connection.close()
-    return document
+class AlmostFull:
+    """A broker that is well, and almost full."""
+
+    def __init__(self) -> None:
+        self.taken: list[int] = []
+
+    def fullness(self) -> float:
+        return 0.9
+
+    def ping(self) -> None:
+        """Answer."""
+
+    def publish(self, envelope: Envelope) -> None:
+        self.taken.append(number_of(envelope))
+
+    def publish_many(self, envelopes: Sequence[Envelope]) -> None:  # noqa: ARG002 - the protocol names it
+        raise AssertionError("nothing is drained into a broker that is almost full")
+
+
+def test_an_almost_full_broker_is_better_than_none_when_the_spool_is_full_too(tmp_path: Path) -> None:
+    broker = AlmostFull()
+    settings = Settings.load({"DEEDBOX_DATA_DIR": str(tmp_path), "DEEDBOX_SPOOL_MAX_BYTES": "65536"})
+    handover = Handover(settings, broker)
+    handover.start()
+    assert handover.store(numbered(0)).spooled or broker.taken == [0]  # a first look may not have ended yet
+    wait_until(lambda: handover.broker_warning() is not None)
+    assert handover.store(numbered(1, 50_000)).spooled
+    assert not handover.store(numbered(2, 50_000)).spooled
+    assert broker.taken[-1] == 2
+    handover.close()
+
+
+def test_the_drain_command_says_why_it_stops_at_an_almost_full_redis(
+    tmp_path: Path, broker: MortalRedis
+) -> None:
+    spooled(tmp_path / "var", range(5))
+    fill(broker, 0.85)
+    web = Web(tmp_path, broker)
+    done = drain(web)
+    assert done.returncode == 1
+    document = json.loads(done.stdout)
+    assert "almost full" in document["drained"]["trouble"]
+    assert (document["left"]["frames"], broker.numbers()) == (5, [])
 
 
 def test_callbacks_are_acknowledged_from_the_spool_while_redis_is_almost_full_and_drained_when_it_is_not(
@@ -138,8 +175,8 @@ def test_callbacks_are_acknowledged_from_the_spool_while_redis_is_almost_full_an
     web = Web(tmp_path, broker)
     web.start()
     try:
-        wait_until(lambda: "almost full" in ready(web).get("warning", ""))
-        assert ready(web)["code"] == 200
+        wait_until(lambda: "almost full" in web.ready()[1].get("warning", ""))
+        assert web.ready()[0] == 200
         wait_until(lambda: web.log.read_text(encoding="utf-8").count("room.full") == 2)  # both workers
         before = len(broker.numbers())
         for number in range(40):
@@ -150,11 +187,8 @@ def test_callbacks_are_acknowledged_from_the_spool_while_redis_is_almost_full_an
 
         empty(broker)
         wait_until(lambda: Gauge(SpoolDir(web.data_dir)).usage().frames == 0)
-        wait_until(lambda: "warning" not in ready(web))
+        wait_until(lambda: "warning" not in web.ready()[1])
         web.post(40)
         assert set(Counter(broker.numbers())) == web.acknowledged == set(range(41))
     finally:
         web.kill()
-
-
-__all__ = ["stop"]

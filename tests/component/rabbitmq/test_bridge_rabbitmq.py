@@ -162,6 +162,23 @@ def test_nothing_is_delivered_while_the_state_is_down(
         deployment.run_until(lambda: journal.calls, "it arrived")
 
 
+def test_nothing_is_delivered_while_the_state_is_full(
+    amqp_url: str, publish: Publish, queue: Any, fragile: RedisServer, journal: Journal
+) -> None:
+    """A full Redis answers a ping: only a write tells."""
+    publish(envelope(sent()))
+    with fragile.client() as state:
+        state.config_set("maxmemory", 1)
+        with bridging(amqp_url, state) as opened:
+            until(lambda: len(opened) >= 3, "the bridge tried again and again")
+            message = queue.get()
+            assert message.headers.get("x-delivery-count", 0) == 0
+            message.requeue()
+            state.config_set("maxmemory", 0)
+            deployment = Deployment(state, action(journal))
+            deployment.run_until(lambda: journal.calls, "it arrived")
+
+
 def test_a_stopped_bridge_leaves_nothing_unacknowledged(
     amqp_url: str,
     publish: Publish,
