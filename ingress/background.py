@@ -1,6 +1,6 @@
-"""What a web process does beside its requests: empties the spool, and tells Redis about it.
+"""What a web process does beside its requests: empties the spool, tells Redis about it, watches the broker's room.
 
-Two threads, because Redis may be silent while the broker is well. Any process of a host empties the spool, also of
+Threads of their own for each, because one server may be silent while the others are well. Any process of a host empties the spool, also of
 what dead processes left behind.
 """
 
@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from ingress.circuit import Circuit
 from ingress.drain import Drained, Drainer, Sink
 from ingress.health import Broker
+from ingress.room import LOOK_EVERY_S, Room
 from ingress.spool import SEGMENT_AGE_S, Spool
 from ingress.spool_dir import SpoolDir
 from ingress.watermark import Reporter
@@ -44,14 +45,21 @@ class Background:
     """The threads of one process. They start with ``start``: a thread does not survive a fork."""
 
     def __init__(
-        self, settings: Settings, broker: Link, circuit: Circuit, folder: SpoolDir, spool: Spool | None
+        self,
+        settings: Settings,
+        broker: Link,
+        circuit: Circuit,
+        room: Room,
+        folder: SpoolDir,
+        spool: Spool | None,
     ) -> None:
         """``spool``: where this process writes, if it does."""
+        self._room = room
         self._broker = broker
         self._circuit = circuit
         self._folder = folder
         self._spool = spool
-        self._drainer = Drainer(folder, broker)
+        self._drainer = Drainer(folder, broker, paused=room.look)
         self._reporter = Reporter(settings, folder)
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -71,6 +79,7 @@ class Background:
         loops: dict[str, Callable[[], None]] = {
             "deedbox-drain": self._drain_for_ever,
             "deedbox-report": self._report,
+            "deedbox-room": self._watch_room,
         }
         with self._lock:
             for name, loop in loops.items():
@@ -100,6 +109,8 @@ class Background:
         """Drain, if the broker is well or it is time to see whether it is. Returns how long to wait then (s)."""
         if self._spool is not None:
             self._spool.seal(older_than_s=SEGMENT_AGE_S)
+        if self._room.look():
+            return DRAIN_EVERY_S
         probing = self._circuit.claim_probe()
         if not self._circuit.is_closed and not (probing and self._answers()):
             return DRAIN_EVERY_S
@@ -137,6 +148,15 @@ class Background:
             try:
                 wait_s = self.drain_once()
             except Exception as error:  # noqa: BLE001 - nothing else empties the spool and closes the breaker
+                _failed(error)
+
+    def _watch_room(self) -> None:
+        wait_s = 0.0  # at once: a process that starts beside a full broker must not add to it
+        while not self._stopped.wait(wait_s):
+            wait_s = LOOK_EVERY_S
+            try:
+                self._room.look()
+            except Exception as error:  # noqa: BLE001 - the thread must not end
                 _failed(error)
 
     def _report(self) -> None:

@@ -12,6 +12,7 @@ from ingress.background import Background, Link
 from ingress.circuit import Circuit
 from ingress.forks import call_in_children
 from ingress.publisher import RefusedForCause
+from ingress.room import NO_ROOM, Room
 from ingress.spool import NotSpooled, Spool
 from ingress.spool_dir import SpoolDir
 from shared.core.envelope import Envelope
@@ -93,8 +94,11 @@ class Handover:
     def _start_anew(self) -> None:
         """Begin, here and in a forked child: locks may have been held at the fork, threads are not inherited."""
         self._circuit = Circuit(self._monotonic)
+        self._room = Room(self._broker)
         self._publishers = ThreadPoolExecutor(self._settings.web_threads, "deedbox-publish")
-        self._background = Background(self._settings, self._broker, self._circuit, self._folder, self._spool)
+        self._background = Background(
+            self._settings, self._broker, self._circuit, self._room, self._folder, self._spool
+        )
 
     def start(self) -> None:
         """Begin to empty the spool, in the process that serves; also of what dead processes left behind."""
@@ -111,14 +115,16 @@ class Handover:
         if self._spool is None:
             return self._publish_only(envelope)
         until = self._monotonic() + PATIENCE_S
-        attempt = self._attempt(envelope)
+        attempt = _Attempt(NO_ROOM) if self._room.is_full else self._attempt(envelope)
         cause = attempt.cause(HEDGE_S)
         if cause is None:
             return Stored(spooled=False)
         try:
             self._spool.append(envelope, max(SPOOL_MIN_S, until - self._monotonic()))
         except NotSpooled as error:
-            # A slow broker is still better than none.
+            # A slow broker is still better than none, and so is an almost full one.
+            if attempt.ended == NO_ROOM:
+                attempt = self._attempt(envelope)
             cause = attempt.cause(max(0.0, until - self._monotonic()))
             if cause is None:
                 return Stored(spooled=False)
@@ -130,6 +136,10 @@ class Handover:
     def has_spool(self) -> bool:
         """Whether callbacks go to a spool while the broker is down."""
         return self._spool is not None
+
+    def broker_warning(self) -> str | None:
+        """Return why callbacks go to the spool although the broker is well, or None."""
+        return self._room.warning if self._spool else None
 
     def spool_trouble(self) -> tuple[Refusal, str] | None:
         """Return why the spool would not take a callback now, or None."""

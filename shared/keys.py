@@ -10,7 +10,8 @@ key                             type    owner      lives                  meanin
 ==============================  ======  =========  =====================  ====================================
 deedbox.raw                     list    ingress    until claimed          kombu's queue of raw callbacks, on
                                                                           the broker's Redis, newest left
-bridge:leases                   zset    bridge     a day                  bridge id -> end of its lease
+bridge:leases                   zset    bridge     a day                  bridge id -> end of its lease; on the
+                                                                          broker's Redis, else on the state's
 bridge:claimed:<id>             list    bridge     until appended         callbacks claimed, not yet appended
 inbox:<shard>                   list    bridge     until drained          callbacks: arrival time, envelope
 lane:<lane>:ready               zset    all        until leased           unit -> since when it is ready

@@ -14,6 +14,7 @@ from shared.core.errors import Unavailable
 
 NAMES: Final = (
     "append",
+    "beat",
     "claim_entries",
     "claim_raw",
     "claim_shard",
@@ -62,10 +63,3 @@ class Scripts:
             return self._scripts[name](args=args)
         except RedisError as error:
             raise Unavailable(f"Redis did not run {name}: {type(error).__name__}: {error}") from error
-
-    def probe(self) -> None:
-        """Check that Redis could run one now. Raises Unavailable."""
-        try:
-            self.redis.ping()
-        except RedisError as error:
-            raise Unavailable(f"Redis does not answer: {type(error).__name__}: {error}") from error

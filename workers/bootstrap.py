@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Final
 
 from redis import Redis
@@ -31,7 +31,8 @@ from workers.actions import erase_destroyed, fetch_documents, reconcile, track_s
 from workers.actions.interface import Context, Event
 from workers.actions.registry import RegisteredAction, Registry, load_module
 from workers.api import Budget, SignApi
-from workers.bridge import KombuBridge, RedisBridge
+from workers.bridge import RedisBridge
+from workers.bridge_kombu import KombuBridge
 from workers.gaps import GapDesk, GapDetector
 from workers.lanes import LaneRunner
 from workers.lease import Lease
@@ -157,7 +158,9 @@ class Process:
         """Return the bridge that fits the broker."""
         url = connections.broker_url(self.settings)
         if not topology.is_redis(url):
-            return KombuBridge(lambda: topology.connect(url), self._replicated(), self.bells.ring)
+            topology.connect(url)  # opens nothing; a URL that cannot be one is said at the start
+            connect = partial(topology.connect, url, consuming=True)
+            return KombuBridge(self.name, connect, self._replicated(), self.bells.ring)
         same = url == self.redis_url
         broker = self.scripts if same else Scripts(connections.patient_redis(url, self.stop.is_set))
         if not same:

@@ -1,4 +1,4 @@
-"""Commands that repair: ``dead list``, ``dead show``, ``dead redrive``, ``dead discard``."""
+"""Commands that repair: ``dead list``, ``show``, ``redrive``, ``discard`` and ``collect``."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ def register(app: typer.Typer) -> None:
         epilog="Examples: [bold]deedbox dead discard 17[/bold], "
         "[bold]deedbox dead discard --reason event_missing --yes[/bold].",
     )(discard)
+    dead.command("collect", epilog="Example: [bold]deedbox dead collect --dry-run[/bold].")(collect)
     app.add_typer(dead, name="dead", rich_help_panel=PANEL)
 
 
@@ -150,3 +151,28 @@ def discard(
     if dry_run or not found or not confirm(f"Discard {len(found)} for good?", yes=yes):
         return
     write_line(f"Discarded {counted(letters.discard(found), 'dead letter')}.")
+
+
+def collect(*, dry_run: DryRun = False, yes: Yes = False, as_json: Json = False) -> None:
+    """Make dead letters of what RabbitMQ or SQS gave up delivering; `dead redrive` then sends them back.
+
+    The broker puts a message that no bridge acknowledged in 20 deliveries into a dead-letter queue of its own.
+    """
+    from ops.brokerqueues import open_queues
+    from ops.cli.asking import confirm
+    from ops.cli.output import counted, write_json, write_line
+    from ops.collecting import collect as run
+    from ops.installation import Installation
+
+    installation = Installation.load(os.environ)
+    with open_queues(installation) as queues:
+        depth = queues.dead_depth()
+        if not as_json:
+            write_line(f"{counted(depth, 'message')} in the broker's dead-letter queue.")
+        moved = 0
+        if depth and not dry_run and confirm(f"Make dead letters of {depth}?", yes=yes):
+            moved = run(queues, installation.scripts)
+    if as_json:
+        write_json({"found": depth, "collected": moved})
+    elif moved:
+        write_line(f"{counted(moved, 'dead letter')} filed; `deedbox dead list` shows them.")

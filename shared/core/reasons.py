@@ -39,6 +39,7 @@ class DeathReason(StrEnum):
     EVENT_MISSING = "event_missing"
     BROKER_REFUSED = "broker_refused"
     SPOOL_DAMAGED = "spool_damaged"
+    UNDELIVERABLE = "undeliverable"
 
 
 class Arrival(StrEnum):
