@@ -21,7 +21,9 @@ from typing import Any, Final
 from redis.exceptions import RedisError
 
 from ops.deadletters import DeadLetters, Letter
+from ops.progress import Tell, nobody
 from shared import keys
+from shared.announced import announced, lanes_of_actions
 from shared.connections import translated
 from shared.core.attempts import Entry
 from shared.core.envelope import Envelope, encode_kombu
@@ -72,6 +74,14 @@ class Plan:
     """In position order: that is the order in which the queues get them."""
     refused: list[Refused] = field(default_factory=list)
 
+    def document(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            "letters": [step.letter.id for step in self.steps],
+            "late": sum(step.late for step in self.steps),
+            "refused": _refusals(self.refused),
+        }
+
 
 @dataclass(slots=True)
 class Tally:
@@ -82,6 +92,10 @@ class Tally:
     """Letters that somebody else had removed in between."""
     refused: list[Refused] = field(default_factory=list)
 
+    def document(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {"redriven": self.redriven, "gone": self.gone, "refused": _refusals(self.refused)}
+
 
 class Redriver:
     """Plans and carries out redrives. Every method raises Unavailable if Redis does not answer."""
@@ -90,7 +104,7 @@ class Redriver:
         self._scripts = scripts
         self._redis = scripts.redis
         self._ring = ring
-        self._letters = DeadLetters(scripts.redis)
+        self._letters = DeadLetters(scripts)
 
     def plan(self, letters: Sequence[Letter]) -> Plan:
         """Find out how each letter could go back."""
@@ -111,11 +125,13 @@ class Redriver:
         plan.steps.sort(key=lambda step: (step.position, step.letter.at))
         return plan
 
-    def carry_out(self, plan: Plan) -> Tally:
+    def carry_out(self, plan: Plan, tell: Tell = nobody) -> Tally:
         """Send the letters back, one by one, and ring the lanes that need it."""
         tally = Tally(refused=list(plan.refused))
-        for step in plan.steps:
-            done = self._requeue(step) if step.route is Route.QUEUE else self._resend(step)
+        lanes = lanes_of_actions(announced(self._redis))
+        for number, step in enumerate(plan.steps):
+            tell("redriving", number, len(plan.steps))
+            done = self._requeue(step, lanes) if step.route is Route.QUEUE else self._resend(step)
             if done is None:
                 tally.refused.append(Refused(step.letter, _GONE))
             elif done:
@@ -124,19 +140,22 @@ class Redriver:
                 tally.gone += 1
         return tally
 
-    def _requeue(self, step: Step) -> bool | None:
+    def _requeue(self, step: Step, lanes: Mapping[str, str]) -> bool | None:
         letter = step.letter
-        # The event expires some time after its arrival, the letter does not: from here on it is needed again.
-        if not self._command(lambda: self._redis.expire(keys.event(letter.event), keys.EVENT_TTL_S)):
+        if not self._command(lambda: self._redis.exists(keys.event(letter.event))):
             return None
         seconds, microseconds = self._command(self._redis.time)
         old = Entry.unpack(letter.entry)
         entry = Entry(
             old.fingerprint, seconds + microseconds / 1_000_000, late=old.late or step.late, replay=old.replay
         )
-        reply = self._scripts.call("redrive", SERVER_CLOCK, letter.id, letter.lane, letter.unit, entry.pack())
+        # Not the lane of its death, if the action has moved: two lanes might run one queue side by side.
+        lane = lanes.get(letter.action, letter.lane)
+        reply = self._scripts.call(
+            "redrive", SERVER_CLOCK, letter.id, keys.EVENT_TTL_S, lane, letter.unit, entry.pack()
+        )
         if reply[0] and reply[1]:
-            self._ring(letter.lane)
+            self._ring(lane)
         return bool(reply[0])
 
     def _resend(self, step: Step) -> bool | None:
@@ -144,7 +163,9 @@ class Redriver:
         if body is None:
             return None
         message = body if step.event is None else _envelope(step.letter, step.event, body)
-        return bool(self._scripts.call("redrive_raw", SERVER_CLOCK, step.letter.id, message))
+        return bool(
+            self._scripts.call("redrive_raw", SERVER_CLOCK, step.letter.id, keys.EVENT_TTL_S, message)
+        )
 
     def _events(self, letters: Iterable[Letter]) -> dict[str, StoredEvent]:
         """Read the facts of the letters' events; those that are gone are missing."""
@@ -190,6 +211,10 @@ class Redriver:
             return run()
         except RedisError as error:
             raise translated(error) from error
+
+
+def _refusals(refused: Iterable[Refused]) -> list[dict[str, str]]:
+    return [{"id": each.letter.id, "why": each.why} for each in refused]
 
 
 _GONE: Final = "its event is gone: it was kept for 14 days after its arrival"

@@ -31,6 +31,9 @@ held                            zset    sequencer  until released         finger
 dead, dead:<id>, dead:seq       zset,   all        until a person acts    dead letters by time, each as a hash
                                 hash
 redrive                         list    ops        until the bridge read  raw messages to decode once more
+replay:seq, replay:<n>          string  ops        for good; REPLAY_TTL_S number of replays; one replay's order,
+                                                   or until it is whole   JSON: what, which actions
+replay:<n>:done                 hash    ops        as long                stream -> position appended last
 counters                        hash    all        for good               name -> count, for ``status``
 spools                          hash    web        until drained          host id -> JSON {bytes, frames,
                                                                           oldest_received_at, seen_at}: what a
@@ -68,6 +71,9 @@ ORDER_TTL_S: Final = 14 * DAY_S
 EVENT_TTL_S: Final = 14 * DAY_S
 """Life of a stored event, so that replay reaches back as far as order and dedupe do."""
 
+REPLAY_TTL_S: Final = EVENT_TTL_S
+"""Life of an interrupted replay's progress: after that, the events that it has not reached are gone too."""
+
 TIMELINE_KEEP: Final = 500
 """Lines per timeline: a request of 20 signers makes about 200; the cap is against a poisonous loop."""
 
@@ -78,6 +84,7 @@ DEAD: Final = PREFIX + "dead"
 COUNTERS: Final = PREFIX + "counters"
 REDRIVE: Final = PREFIX + "redrive"
 SPOOLS: Final = PREFIX + "spools"
+REPLAY_SEQ: Final = PREFIX + "replay:seq"
 
 
 def claimed(bridge: str) -> str:
@@ -123,6 +130,16 @@ def event(fingerprint: str) -> str:
 def dead(letter_id: str) -> str:
     """One dead letter."""
     return f"{PREFIX}dead:{letter_id}"
+
+
+def replay(number: int) -> str:
+    """Order of one replay."""
+    return f"{PREFIX}replay:{number}"
+
+
+def replay_done(number: int) -> str:
+    """How far a replay came in each stream."""
+    return f"{PREFIX}replay:{number}:done"
 
 
 def request(stream: str) -> str:

@@ -17,6 +17,7 @@ NAMES: Final = (
     "claim_entries",
     "claim_raw",
     "claim_shard",
+    "discard",
     "drop_raw",
     "finish",
     "leave",
@@ -25,6 +26,7 @@ NAMES: Final = (
     "redrive_raw",
     "release",
     "renew",
+    "replay",
     "restore_raw",
     "sweep",
 )

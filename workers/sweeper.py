@@ -10,10 +10,11 @@ from collections.abc import Callable
 from typing import Final
 
 from shared import keys, logs
+from shared.announced import announced
 from shared.core.errors import Unavailable
 from shared.core.identity import SHARDS
 from shared.scripting import SERVER_CLOCK, Scripts
-from workers.announcement import announced, follow_moves
+from workers.announcement import follow_moves
 
 TICK_S: Final = 0.25
 """The resolution of holds and retries: a person does not notice it, Redis does not either."""

@@ -64,8 +64,10 @@ while ARGV[i] do
     if held then
       fresh = redis.call('ZADD', P .. 'seen:' .. stream, 'NX', ARGV[i + 2], ARGV[i + 1])
       redis.call('EXPIRE', P .. 'seen:' .. stream, order_ttl)
-      redis.call('HSET', P .. 'event:' .. ARGV[i + 1], unpack(ARGV, i + 4, i + 3 + n))
-      redis.call('EXPIRE', P .. 'event:' .. ARGV[i + 1], event_ttl)
+      if fresh == 1 then  -- a known one may be a dead letter's, and then it has no end
+        redis.call('HSET', P .. 'event:' .. ARGV[i + 1], unpack(ARGV, i + 4, i + 3 + n))
+        redis.call('EXPIRE', P .. 'event:' .. ARGV[i + 1], event_ttl)
+      end
     end
     i = i + 4 + n
     while fresh == 0 and ARGV[i] == 'Q' do i = i + 4 end
