@@ -48,10 +48,7 @@ class Conflict:
         """Name the fields in which the two bodies differ, never their values, which may name people."""
         if self.first is None:
             return []
-        try:
-            return list(islice(_differences(self.first.payload(), self.other.payload()), PATHS_MAX))
-        except RecursionError:
-            return ["nested too deeply to compare"]
+        return list(islice(_differences(self.first.payload(), self.other.payload()), PATHS_MAX))
 
     def envelope(self) -> Envelope:
         """Return the callback as a fact of its own: the same mark each time, so that applying it twice is one fact."""

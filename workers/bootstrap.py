@@ -77,7 +77,9 @@ class Process:
             return track_status.registered(track_status.TrackStatus(self.redis))
         settings = self.settings
         apis = {
-            source.name: SignApi(settings.api_url, source.api_keys[0])
+            source.name: SignApi(
+                settings.api_url, source.api_keys[0], document_max_bytes=settings.document_max_bytes
+            )
             for source in settings.sources().values()
         }
         rates = {
