@@ -13,6 +13,7 @@ from shared import keys, logs
 from shared.announced import announced
 from shared.core.errors import Unavailable
 from shared.core.identity import SHARDS
+from shared.core.reasons import DeathReason
 from shared.scripting import SERVER_CLOCK, Scripts
 from workers.announcement import follow_moves
 
@@ -20,6 +21,11 @@ TICK_S: Final = 0.25
 """The resolution of holds and retries: a person does not notice it, Redis does not either."""
 
 AT_MOST: Final = 500
+
+LOSSES_MAX: Final = 8
+"""Processes that one (event, action) may take down, one after the other, before it is set aside: as many as a failing
+action has attempts. Each costs its lane a worker for up to a lease."""
+
 OUTAGE_WAIT_S: Final = 1.0
 
 log = logs.get("sweeper")
@@ -52,9 +58,18 @@ class Sweeper:
 
     def _sweep(self, lane: str) -> None:
         shards = SHARDS if lane == keys.SEQUENCER else 0
-        abandoned, due, ring = self._scripts.call("sweep", SERVER_CLOCK, lane, shards, AT_MOST)
+        limits = (LOSSES_MAX, keys.DAY_S, keys.TIMELINE_KEEP, keys.ORDER_TTL_S)
+        abandoned, due, ring, dead = self._scripts.call("sweep", SERVER_CLOCK, lane, shards, AT_MOST, *limits)
         if abandoned:
             log.warning("sweeper.lease_abandoned", lane=lane, units=abandoned)
+        if dead:
+            log.error(
+                "action.finished",
+                outcome="dead",
+                reason=str(DeathReason.WORKER_LOST),
+                lane=lane,
+                entries=dead,
+            )
         if due:
             log.debug("sweeper.retry_due", lane=lane, units=due)
         if ring:

@@ -58,13 +58,11 @@ def replay(  # noqa: PLR0913 - one parameter per option
 ) -> None:
     """Run chosen actions again on the stored events of one signature request, or of a span of time.
 
-    Events are kept for 14 days. They go to the ends of the actions' queues in event order, behind what waits there,
-    and only to actions that subscribe to their type. Actions see context.replay, event.late where later events have
-    been released, and an idempotency key of their own that ends in :replay-N; N numbers the replays. An action that
-    obeys its idempotency key therefore does its work once more per replay, and once only.
+    Events are kept for 14 days. They go to the ends of the actions' queues in event order, behind what waits there, and only to actions that subscribe to their type.
 
-    If it is interrupted, --resume N goes on and queues nothing twice. A span of time walks over all keys of the
-    Redis, about a second per million, without holding others up.
+    Actions see context.replay, event.late where later events have been released, and an idempotency key of their own that ends in :replay-N; N numbers the replays. An action that obeys its key does its work once per replay.
+
+    If it is interrupted, --resume N goes on and queues nothing twice; started anew, it is another replay. A span of time walks over all keys of the Redis, about a second per million, without holding others up.
     """
     from ops.catalog import Catalog
     from ops.cli import progress, replay_page

@@ -81,14 +81,14 @@ local function drop_claimed(list, count, newest)
   if redis.call('LLEN', list) == count and redis.call('LINDEX', list, 0) == newest then redis.call('DEL', list) end
 end
 
--- Files a dead letter: ARGV[from..to] are field, value, ... Returns its id. Its event stays as long as a letter about
+-- Files a dead letter from field, value, ... Returns its id. Its event stays as long as a letter about
 -- it does, because a person may come back to it later than events live; the event counts its letters for that.
-local function bury(now, from, to)
+local function file_letter(now, values)
   local id = tostring(redis.call('INCR', P .. 'dead:seq'))
-  redis.call('HSET', P .. 'dead:' .. id, 'id', id, 'at', string.format('%.6f', now), unpack(ARGV, from, to))
+  redis.call('HSET', P .. 'dead:' .. id, 'id', id, 'at', string.format('%.6f', now), unpack(values))
   redis.call('ZADD', P .. 'dead', now, id)
-  for i = from, to, 2 do
-    local event = ARGV[i] == 'event' and P .. 'event:' .. ARGV[i + 1]
+  for i = 1, #values, 2 do
+    local event = values[i] == 'event' and P .. 'event:' .. values[i + 1]
     if event and redis.call('EXISTS', event) == 1 then
       redis.call('PERSIST', event)
       redis.call('HINCRBY', event, 'letters', 1)
@@ -96,6 +96,9 @@ local function bury(now, from, to)
   end
   return id
 end
+
+-- The same for what the caller passed: ARGV[from..to] are field, value, ...
+local function bury(now, from, to) return file_letter(now, { unpack(ARGV, from, to) }) end
 
 -- Removes a dead letter. Returns false if it is gone (another operator was faster). With its last letter an event
 -- gets the life of a new one.
