@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
@@ -31,6 +33,10 @@ RETRY_AFTER_S: Final = 30
 
 EXTENSION: Final = "deedbox"
 """Where ``app.extensions`` has the Handover of an application."""
+
+LARGE_BYTES: Final = 1024 * 1024
+"""Bodies above this are judged one at a time: parsed, each may be ten times its length, and genuine ones are some
+hundred kilobytes at most."""
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 """All of them reach the view: a 405 of Flask's own would be answered by the host application's handlers."""
@@ -129,6 +135,7 @@ class _Receiver:
         self._policy = policy
         self._handover = handover
         self._clock = clock
+        self._large = threading.Lock()
 
     def answer(self, source: str) -> Response:
         started = time.monotonic()
@@ -152,16 +159,15 @@ class _Receiver:
             body = self._body()
         except ClientDisconnected:
             return Refused(Refusal.BAD_MULTIPART, "the body ended before its announced length")
-        verdict = judge(
-            Received(
-                source=source,
-                method=request.method,
-                content_type=request.headers.get("Content-Type"),
-                content_sha256=request.headers.get("Content-Sha256"),
-                body=body,
-            ),
-            self._policy,
+        received = Received(
+            source=source,
+            method=request.method,
+            content_type=request.headers.get("Content-Type"),
+            content_sha256=request.headers.get("Content-Sha256"),
+            body=body,
         )
+        with self._large if len(body or b"") > LARGE_BYTES else nullcontext():
+            verdict = judge(received, self._policy)
         if isinstance(verdict, Refused):
             return verdict
         try:

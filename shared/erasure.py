@@ -2,8 +2,8 @@
 
 Its order makes it restartable, and safe beside every running process:
 
-1. the tombstone: from here on no script writes about the stream any more (``release.lua``, ``finish.lua`` and
-   ``remember.lua`` look in their own call), and no document of it is stored (``shared.documents``);
+1. the tombstone: from here on no script writes about the stream any more (``release.lua``, ``finish.lua``,
+   ``remember.lua``, ``replay.lua`` and others look in their own call), and no document of it is stored (``shared.documents``);
 2. the documents, if asked;
 3. everything else in Redis, in one call (``erase.lua``).
 
@@ -50,7 +50,7 @@ class Found:
     letters: tuple[str, ...]
     """Ids of dead letters."""
     state: bool
-    """Whether order state, dedupe memory, timeline, read model or document record is there."""
+    """Whether order state, dedupe memory, timeline, read model, document record or an interrupted replay is there."""
     documents: tuple[Path, ...]
     """Files in the document store, as this host sees it."""
     erased_at: float | None
@@ -111,7 +111,7 @@ class Eraser:
             events=holdings.stored(sorted(names)),
             queued=holdings.queued(stream),
             letters=tuple(letters),
-            state=holdings.state(stream),
+            state=holdings.state(stream) or bool(holdings.replays(subject)),
             documents=tuple(self._store.paths(subject.source, subject.request_id)),
             erased_at=holdings.erased_at(stream),
         )
@@ -127,8 +127,11 @@ class Eraser:
         files = self._store.erase(subject.source, subject.request_id) if documents else []
         # Looked for after the tombstone, which ends what files letters.
         letters = list(self._holdings.letters(subject))
+        replays = [int(value) for pair in self._holdings.replays(subject).items() for value in pair]
         lanes, actions = self._holdings.lanes_and_actions(stream)
-        operands: list[str | int] = [len(letters), *letters, len(lanes), *lanes, *actions]
+        operands: list[str | int] = [
+            len(letters), *letters, len(replays) // 2, *replays, len(lanes), *lanes, *actions
+        ]  # fmt: skip
         events, queued, dead, held = self._call(stream, by, operands)
         removed = Removed(events, queued, dead, held, tuple(files))
         log.warning(

@@ -21,6 +21,9 @@ from shared.scripting import text
 CHUNK: Final = 500
 """Letters read in one round trip; members of a lane's set looked at in one."""
 
+REPLAYS: Final = 1000
+"""How many replays back interrupted ones are looked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
@@ -98,6 +101,27 @@ class Holdings:
             for part in ("ready", "waiting", "leased"):
                 names |= {unit.partition("|")[0] for unit in self._scan(keys.lane(lane, part), pattern)}
         return lanes, sorted(names)
+
+    def replays(self, subject: Subject) -> dict[int, bool]:
+        """Find the interrupted replays that know the stream: number -> whether they are of this stream alone."""
+        found = {}
+        for number, order in self.unfinished_replays().items():
+            alone = (order["source"], order["key"]) == (subject.source, subject.ordering_key)
+            [begun] = self._read([("hexists", keys.replay_done(number), subject.stream)])
+            if alone or begun:
+                found[number] = alone
+        return found
+
+    def unfinished_replays(self) -> dict[int, dict[str, Any]]:
+        """Return the orders of the replays that were interrupted, newest first, by number."""
+        [newest] = self._read([("get", keys.REPLAY_SEQ)])
+        numbers = range(int(newest or 0), max(0, int(newest or 0) - REPLAYS), -1)
+        orders = self._read([("get", keys.replay(number)) for number in numbers])
+        return {
+            number: json.loads(order)
+            for number, order in zip(numbers, orders, strict=True)
+            if order is not None
+        }
 
     def letters(self, subject: Subject) -> dict[str, str]:
         """Find the dead letters: id -> fingerprint of the event, which may be empty."""

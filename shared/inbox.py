@@ -51,6 +51,15 @@ def _key(envelope: Envelope) -> OrderingKey:
         return OrderingKey("type", "undecodable")
 
 
+def stream_of(message: bytes) -> str:
+    """Return the stream of a message in kombu's form, as far as it can be read; else an empty text."""
+    try:
+        envelope = Envelope.from_headers(*decode_kombu(message))
+        return f"{envelope.source}:{ordering_key(parse_callback(envelope.body))}"
+    except (Undecodable, BadCallback, RecursionError):
+        return ""
+
+
 @dataclass(frozen=True, slots=True)
 class RawClaim:
     """What a bridge read of its claimed list. Only that may be dropped: more may have come since."""

@@ -17,6 +17,8 @@ inbox:<shard>                   list    bridge     until drained          callba
 lane:<lane>:ready               zset    all        until leased           unit -> since when it is ready
 lane:<lane>:leased              zset    worker     until finished         unit -> end of its lease
 lane:<lane>:tokens              hash    worker     until finished         unit -> fencing token of its lease
+lane:<lane>:losses              hash    sweeper    a day                  unit -> event at its head, and how often
+                                                                          a process ended with it
 lane:<lane>:waiting             zset    worker     until due              unit whose head waits -> when due
 lane:<lane>:depth               string  all        for good               entries in the lane's queues
 lane:<lane>:idle                zset    worker     seconds                drainer that blocks on the bell -> until
@@ -38,6 +40,9 @@ held                            zset    sequencer  until released         finger
 dead, dead:<id>, dead:seq       zset,   all        until a person acts    dead letters by time, each as a hash
                                 hash
 redrive                         list    ops        until the bridge read  raw messages to decode once more
+replay:seq, replay:<n>          string  ops        for good; event        number of replays; one replay's order,
+                                                   or until it is whole   JSON: what, which actions
+replay:<n>:done                 hash    ops        as long                stream -> position appended last
 counters                        hash    all        for good               name -> count, for ``status``
 spools                          hash    web        until drained          host id -> JSON {bytes, frames,
                                                                           oldest_received_at, seen_at}: what a
@@ -80,6 +85,7 @@ COUNTERS: Final = PREFIX + "counters"
 REDRIVE: Final = PREFIX + "redrive"
 SPOOLS: Final = PREFIX + "spools"
 GAPS_DUE: Final = PREFIX + "gaps:due"
+REPLAY_SEQ: Final = PREFIX + "replay:seq"
 
 
 def claimed(bridge: str) -> str:
@@ -93,7 +99,7 @@ def inbox(shard: int) -> str:
 
 
 def lane(name: str, part: str) -> str:
-    """One of a lane's keys: ready, leased, tokens, waiting, depth, idle or bell."""
+    """One of a lane's keys: ready, leased, tokens, losses, waiting, depth, idle or bell."""
     return f"{PREFIX}lane:{name}:{part}"
 
 
@@ -130,6 +136,16 @@ def dead(letter_id: str) -> str:
 def erased(stream: str) -> str:
     """Tombstone of an erased stream."""
     return f"{PREFIX}erased:{stream}"
+
+
+def replay(number: int) -> str:
+    """Order of one replay."""
+    return f"{PREFIX}replay:{number}"
+
+
+def replay_done(number: int) -> str:
+    """How far a replay came in each stream."""
+    return f"{PREFIX}replay:{number}:done"
 
 
 def request(stream: str) -> str:

@@ -82,6 +82,10 @@ class Settings(BaseModel):
         Literal["pdf", "zip"], BeforeValidator(_lower), Field(alias="DEEDBOX_DOCUMENT_TYPE")
     ] = "pdf"
     """``pdf``: one merged file; ``zip``: the separate files."""
+    document_max_bytes: Annotated[
+        int, Field(alias="DEEDBOX_DOCUMENT_MAX_BYTES", ge=1024, le=2 * 1024 * 1024 * 1024)
+    ] = 200 * 1024 * 1024
+    """Largest document (bytes) that is fetched; a larger one is a dead letter. A worker holds one in memory."""
     actions: Annotated[Csv, Field(alias="DEEDBOX_ACTIONS")] = ()
     """Modules with ``@action`` functions, comma-separated."""
     builtins: Annotated[Csv, Field(alias="DEEDBOX_BUILTINS")] = ("all",)

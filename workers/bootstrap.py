@@ -108,8 +108,9 @@ class Process:
     @cached_property
     def apis(self) -> Mapping[str, SignApi]:
         """The API of every source."""
+        url, limit = self.settings.api_url, self.settings.document_max_bytes
         sources = self.settings.sources().values()
-        return {source.name: SignApi(self.settings.api_url, source.api_keys[0]) for source in sources}
+        return {each.name: SignApi(url, each.api_keys[0], document_max_bytes=limit) for each in sources}
 
     @cached_property
     def budget(self) -> Budget:
@@ -174,8 +175,9 @@ class Process:
     def sweeper(self) -> Sweeper:
         """Return the sweeper."""
         if not self.settings.gap_look_after_s:
-            return Sweeper(self.scripts, self.bells.ring)
-        return Sweeper(self.scripts, self.bells.ring, GapDetector(self.desk).once)
+            return Sweeper(self.scripts, self.bells.ring, retention=self.settings.retention)
+        look = GapDetector(self.desk).once
+        return Sweeper(self.scripts, self.bells.ring, look, retention=self.settings.retention)
 
     @property
     def desk(self) -> GapDesk:

@@ -116,6 +116,8 @@ class Report:
         row = {"kind": str(kind), "attempt": self.entry.attempt, "took_s": round(self.took_s, 6), **details}
         if self.entry.late:
             row["late"] = True
+        if self.entry.replay:
+            row["replay"] = self.entry.replay
         return self._line_raw(row)
 
     def _line_raw(self, row: dict[str, Any]) -> list[Operand]:

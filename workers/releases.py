@@ -13,6 +13,7 @@ from shared.core.ordering import Arrival, Decision
 from shared.core.reasons import Arrival as Outcome
 from shared.core.reasons import DeathReason
 from shared.core.reasons import Entry as Kind
+from shared.stored import ASIDE
 from workers.actions.registry import Registry
 from workers.arrivals import Delivered, StreamWork
 
@@ -126,7 +127,8 @@ def _line(kind: Kind, at: float, arrival: Arrival, **details: Any) -> Operation:
 def too_old(each: Delivered) -> Iterable[Operation]:
     """Set an event aside that was too old when it was received."""
     stored = each.stored
-    fields = stored.fields()
+    # Marked, because a replay must leave alone what was never dispatched: a redrive makes it a fact of its own.
+    fields = [*stored.fields(), ASIDE, str(DeathReason.TOO_OLD)]
     yield _arrived(each)
     yield ["F", stored.fingerprint, stored.arrived_at, len(fields), *fields]
     yield ["C", "arrived", 1]

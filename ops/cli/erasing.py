@@ -41,7 +41,7 @@ def erase(
     duplicate, and kept nowhere.
     """
     from ops.cli import erase_page
-    from ops.cli.asking import confirm
+    from ops.cli.asking import confirm, demand_decision
     from ops.cli.output import write_json
     from ops.installation import Installation
     from ops.readmodels import timeline
@@ -50,6 +50,7 @@ def erase(
     from shared.erasure import Asker, Eraser, demand_erasable
     from shared.holdings import Subject
 
+    demand_decision(as_json=as_json, dry_run=dry_run, yes=yes)
     installation = Installation.load(os.environ)
     settings = installation.settings
     logs.configure(settings.log_format, "erase")  # the audit line goes to stderr

@@ -95,7 +95,7 @@ def _duplicate(_row: Row) -> str:
 
 
 def _conflict(row: Row) -> str:
-    return f"the same fact with another body ({row['body'][:SHORT_CHARS]}), kept aside"
+    return f"the same fact with another body ({row['body'][:SHORT_CHARS]}), kept aside; see `deedbox conflict list`"
 
 
 def _action(row: Row) -> str:
@@ -136,7 +136,8 @@ def _note(row: Row) -> str:
 
 def _attempt(row: Row) -> str:
     late = ", late" if row.get("late") else ""
-    return f", attempt {row['attempt']}{late}" if "attempt" in row else late
+    replay = f", replay {row['replay']}" if row.get("replay") else ""
+    return (f", attempt {row['attempt']}" if "attempt" in row else "") + late + replay
 
 
 def _other(row: Row) -> str:

@@ -37,6 +37,7 @@ class DeathReason(StrEnum):
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
     RETRY_EXPIRED = "retry_expired"
     EVENT_MISSING = "event_missing"
+    WORKER_LOST = "worker_lost"
     BROKER_REFUSED = "broker_refused"
     SPOOL_DAMAGED = "spool_damaged"
     UNDELIVERABLE = "undeliverable"

@@ -1,6 +1,7 @@
 -- Erases one stream. From the first call on a tombstone stands, and no script writes about the stream any more.
 -- ARGV: now ('' = server), stream, shard, life of the tombstone in s, who (kept in it), 1 to remove everything (0: only
---       the tombstone is set), n, n ids of dead letters of this stream, m, m lanes, then names of actions
+--       the tombstone is set), n, n ids of dead letters of this stream, k, k times: number of an interrupted replay, 1 if
+--       it is of this stream alone; m, m lanes, then names of actions
 -- Returns: {stored events, entries of queues, dead letters, held events} that were removed. A repeat finds nothing left.
 -- A unit that is leased stays so: its holder's commit finds no entry and the tombstone, and ends the lease.
 local now = clock(ARGV[1])
@@ -21,8 +22,18 @@ for j = 8, i - 1 do
   letters = letters + redis.call('ZREM', P .. 'dead', ARGV[j])
 end
 
+-- Interrupted replays remember streams by name, to go on where they stopped.
+local replays = tonumber(ARGV[i])
+for j = i + 1, i + 2 * replays, 2 do
+  local replay = P .. 'replay:' .. ARGV[j]
+  redis.call('HDEL', replay .. ':done', stream)
+  if ARGV[j + 1] == '1' then redis.call('DEL', replay, replay .. ':done') end
+end
+i = i + 1 + 2 * replays
+
 local first_lane, first_action = i + 1, i + 1 + tonumber(ARGV[i])
 local function drop_queue(unit)
+  for l = first_lane, first_action - 1 do redis.call('HDEL', lane_key(ARGV[l], 'losses'), unit) end
   local length = redis.call('LLEN', P .. 'queue:' .. unit)
   if length == 0 then return end
   redis.call('DEL', P .. 'queue:' .. unit)

@@ -67,16 +67,16 @@ while ARGV[i] do
     if held and not gone then
       fresh = redis.call('ZADD', P .. 'seen:' .. stream, 'NX', ARGV[i + 2], ARGV[i + 1])
       redis.call('EXPIRE', P .. 'seen:' .. stream, order_ttl)
-      redis.call('HSET', P .. 'event:' .. ARGV[i + 1], unpack(ARGV, i + 4, i + 3 + n))
-      redis.call('EXPIRE', P .. 'event:' .. ARGV[i + 1], event_ttl)
+      if fresh == 1 then  -- a known one may be a dead letter's, and then it has no end
+        redis.call('HSET', P .. 'event:' .. ARGV[i + 1], unpack(ARGV, i + 4, i + 3 + n))
+        redis.call('EXPIRE', P .. 'event:' .. ARGV[i + 1], event_ttl)
+      end
     end
     i = i + 4 + n
     while fresh == 0 and ARGV[i] == 'Q' do i = i + 4 end
   elseif op == 'D' then
     local n = tonumber(ARGV[i + 1])
-    -- The action that erases may give up between its tombstone and its end: a person must learn that.
-    local erases = is_head and string.sub(unit, 1, 16) == 'erase_destroyed|'
-    if held and (erases or not gone) then bury(now, i + 2, i + 1 + n) end
+    if held and (not gone or (is_head and erases(unit))) then bury(now, i + 2, i + 1 + n) end
     i = i + 2 + n
   else
     return redis.error_reply('ERR unknown opcode in finish')

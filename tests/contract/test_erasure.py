@@ -31,7 +31,7 @@ def _release(store: Store, shard: Shard, *units: str, stream: str = STREAM, fact
 
 
 def _erase(store: Store, *letters: str, lanes: tuple[str, ...] = (LANE,), final: int = 1) -> list[int]:
-    operands: list[Operand] = [len(letters), *letters, len(lanes), *lanes, "act", "loose"]
+    operands: list[Operand] = [len(letters), *letters, 0, len(lanes), *lanes, "act", "loose"]
     reply: list[int] = store.call("erase", STREAM, SHARD, 1000, "operator", final, *operands)
     return reply
 

@@ -230,7 +230,7 @@ class FetchDocuments:
 
     def _check(self, answer: Answer) -> None:
         if answer.too_large:
-            raise Reject("the document is larger than the bound of 200 MiB")
+            raise Reject("the document is larger than DEEDBOX_DOCUMENT_MAX_BYTES; raise it, then redrive")
         if not answer.body.startswith(_MAGIC[self._kind]):
             raise Reject(f"the API sent something that is no {self._kind}")
         # A connection that broke off would otherwise be stored as the document of record.
