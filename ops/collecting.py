@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from ops.brokerqueues import BrokerQueues
-from shared.core.errors import Unavailable
+from shared.core.callback import parse_callback
+from shared.core.errors import BadCallback, Unavailable
 from shared.core.reasons import DeathReason
+from shared.inbox import callback_in, stream_of
 from shared.scripting import SERVER_CLOCK, Scripts
 
 DETAIL: Final = "the broker delivered it again and again, and no bridge acknowledged it"
@@ -27,6 +30,7 @@ def collect(queues: BrokerQueues, scripts: Scripts) -> int:
                 DETAIL,
                 "raw",
                 message,
+                *_about(message),
             ]
             # No callbacks, nothing redriven, one dead letter.
             scripts.call("append", SERVER_CLOCK, "", 0, 0, len(values), *values)
@@ -39,3 +43,14 @@ def collect(queues: BrokerQueues, scripts: Scripts) -> int:
             f"The broker stopped answering ({type(error).__name__}) after {moved}; run the command again."
         ) from None
     return moved
+
+
+def _about(message: bytes) -> Iterator[str]:
+    """Yield fields and values by which the letter is found again, as far as the message can be read."""
+    source, _, key = stream_of(message).partition(":")
+    if key:
+        yield from ("source", source, "key", key)
+    try:
+        yield from ("type", parse_callback(callback_in(message)).event_type)
+    except BadCallback:
+        return

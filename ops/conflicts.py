@@ -15,7 +15,7 @@ from typing import Any, Final
 from redis.exceptions import RedisError
 
 from ops.readmodels import timeline
-from shared import keys
+from shared import codec, keys
 from shared.connections import translated
 from shared.core.callback import parse_callback
 from shared.core.envelope import Envelope, encode_kombu
@@ -58,6 +58,7 @@ class Conflict:
             body_signature=self.other.body_signature,
             trace_id=self.other.trace_id,
             body=self.other.body,
+            codec=self.other.codec,
             redrive=f"conflict-{self.body_digest}",
         )
 
@@ -108,8 +109,8 @@ class Conflicts:
     def _applied(self, conflict: Conflict) -> bool:
         envelope = conflict.envelope()
         try:
-            fact = identify(envelope.source, parse_callback(envelope.body), envelope.redrive)
-        except BadCallback:
+            fact = identify(envelope.source, parse_callback(codec.body_of(envelope)), envelope.redrive)
+        except (BadCallback, Undecodable):
             return False
         return self._command("zscore", keys.seen(fact.stream), fact.fingerprint) is not None
 

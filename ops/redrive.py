@@ -22,7 +22,7 @@ from redis.exceptions import RedisError
 
 from ops.deadletters import DeadLetters, Letter
 from ops.progress import Tell, nobody
-from shared import keys
+from shared import codec, keys
 from shared.announced import announced, lanes_of_actions
 from shared.connections import translated
 from shared.core.attempts import Entry
@@ -293,4 +293,5 @@ def _envelope(letter: Letter, event: StoredEvent, body: bytes) -> bytes:
         body=body,
         redrive=f"letter-{letter.id}",
     )
-    return encode_kombu(envelope.headers(), envelope.body)
+    small = codec.packed(envelope)
+    return encode_kombu(small.headers(), small.body)

@@ -12,10 +12,7 @@ from redis.exceptions import RedisError
 
 from shared import keys
 from shared.connections import translated
-from shared.core.callback import parse_callback
-from shared.core.envelope import Envelope, decode_kombu
-from shared.core.errors import BadCallback, Undecodable
-from shared.core.identity import ordering_key
+from shared.inbox import callback_in, stream_of
 from shared.scripting import text
 
 CHUNK: Final = 500
@@ -172,14 +169,9 @@ def _is_about(
 
 def _message_is_about(subject: Subject, raw: bytes) -> bool:
     """Look into a message that was set aside undecoded: at its key if it can be read, else into its text."""
-    body = raw
-    try:
-        headers, body = decode_kombu(raw)
-        envelope = Envelope.from_headers(headers, body)
-        key = str(ordering_key(parse_callback(body)))
-    except (Undecodable, BadCallback, RecursionError):
-        return subject.request_id.encode() in body
-    return (envelope.source, key) == (subject.source, subject.ordering_key)
+    if stream := stream_of(raw):
+        return stream == subject.stream
+    return subject.request_id.encode() in callback_in(raw)
 
 
 def _literally(name: str) -> str:

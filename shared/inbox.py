@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from shared import codec
 from shared.core.callback import parse_callback
 from shared.core.envelope import Envelope, decode_kombu, encode_kombu
 from shared.core.errors import BadCallback, Undecodable
@@ -40,14 +41,15 @@ class Load:
 
     def add(self, envelope: Envelope) -> None:
         """Add a callback to the shard of its stream."""
-        self.entries.append((shard_of(f"{envelope.source}:{_key(envelope)}"), envelope.pack()))
+        key = envelope.key or str(_key(envelope))
+        self.entries.append((shard_of(f"{envelope.source}:{key}"), envelope.pack()))
 
 
 def _key(envelope: Envelope) -> OrderingKey:
     """Derive the ordering key, only to choose the shard; what the sequencer cannot parse may lie anywhere."""
     try:
-        return ordering_key(parse_callback(envelope.body))
-    except BadCallback:
+        return ordering_key(parse_callback(codec.body_of(envelope)))
+    except (BadCallback, Undecodable):
         return OrderingKey("type", "undecodable")
 
 
@@ -55,9 +57,19 @@ def stream_of(message: bytes) -> str:
     """Return the stream of a message in kombu's form, as far as it can be read; else an empty text."""
     try:
         envelope = Envelope.from_headers(*decode_kombu(message))
-        return f"{envelope.source}:{ordering_key(parse_callback(envelope.body))}"
+        key = envelope.key or str(ordering_key(parse_callback(codec.body_of(envelope))))
     except (Undecodable, BadCallback, RecursionError):
         return ""
+    return f"{envelope.source}:{key}"
+
+
+def callback_in(message: bytes) -> bytes:
+    """Return the callback's text in a message in kombu's form, uncompressed; the message as it is if it has none."""
+    try:
+        headers, body = decode_kombu(message)
+        return codec.decode(str(headers.get("codec", "")), body)
+    except (Undecodable, RecursionError):
+        return message
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from shared import codec
 from shared.core.callback import parse_callback
 from shared.core.envelope import Envelope
 from shared.core.identity import Fact, identify
@@ -18,6 +19,8 @@ class Delivered:
     fact: Fact
     arrival: Arrival
     stored: StoredEvent
+    text_bytes: int
+    """Length of the callback's text, uncompressed."""
     redriven: bool = False
     """An operator sent it again: it is a fact of its own, and its age does not matter."""
 
@@ -34,8 +37,9 @@ class StreamWork:
 
 
 def delivered(envelope: Envelope, appended_at: float) -> Delivered:
-    """Identify a callback. Raises BadCallback, RecursionError."""
-    callback = parse_callback(envelope.body)
+    """Identify a callback. Raises BadCallback, Undecodable, RecursionError."""
+    text = codec.body_of(envelope)
+    callback = parse_callback(text)
     fact = identify(envelope.source, callback, envelope.redrive)
     arrival = arrival_of(
         callback.event_type,
@@ -57,5 +61,6 @@ def delivered(envelope: Envelope, appended_at: float) -> Delivered:
         trace_id=envelope.trace_id,
         body_digest=fact.body_digest,
         body=envelope.body,
+        codec=envelope.codec,
     )
-    return Delivered(fact, arrival, stored, redriven=bool(envelope.redrive))
+    return Delivered(fact, arrival, stored, len(text), redriven=bool(envelope.redrive))

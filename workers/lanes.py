@@ -30,6 +30,8 @@ UNKNOWN_ACTION_WAIT_S: Final = 30.0
 
 BATCH_MAX: Final = 64
 BATCH_BYTES: Final = 4 * 1024 * 1024
+"""Of events as they are stored, compressed; each is decompressed for its own call only."""
+
 FAST_CALL_S: Final = 0.001
 """Calls that take no longer than this on average are claimed in growing batches, others one by one."""
 

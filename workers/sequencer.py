@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from redis.exceptions import RedisError
@@ -39,6 +39,10 @@ script call does not stall Redis for longer than some ms."""
 
 BATCH_BYTES: Final = 4 * 1024 * 1024
 """A batch ends here, whatever its count: bodies may be as large as DEEDBOX_BODY_MAX_BYTES."""
+
+TEXT_BYTES: Final = 4 * BATCH_BYTES
+"""The same for what the bodies are uncompressed, which Redis cannot measure: bodies that compress a thousandfold would
+else be gigabytes to parse under one lease."""
 
 log = logs.get("sequencer")
 
@@ -113,7 +117,9 @@ class Sequencer:
 
     def commit(self, batch: Batch) -> tuple[str, ...]:
         """Decide about a batch and write the decision. Returns the lanes to ring."""
-        streams, operations = self._identify(batch)
+        streams, operations, taken = self._identify(batch)
+        if taken < len(batch.entries):
+            batch = replace(batch, entries=batch.entries[:taken], more=True)
         spooled_since = self._load(streams)
         for stream, work in streams.items():
             operations.extend(self._decide(stream, work, batch, spooled_since))
@@ -129,23 +135,31 @@ class Sequencer:
         log.debug("sequencer.released", shard=batch.shard, callbacks=len(batch.entries), streams=len(streams))
         return tuple(lane.decode() for lane in reply[1:])
 
-    def _identify(self, batch: Batch) -> tuple[dict[str, StreamWork], list[Operation]]:
-        """Group the batch by stream. What cannot be decoded becomes a dead letter: it never wedges the shard."""
+    def _identify(self, batch: Batch) -> tuple[dict[str, StreamWork], list[Operation], int]:
+        """Group the batch by stream. What cannot be decoded becomes a dead letter: it never wedges the shard.
+
+        Returns also how many entries were taken: to parse all of them may take longer than the lease.
+        """
         streams: dict[str, StreamWork] = {}
         operations: list[Operation] = []
         for stream in batch.due:
             streams[stream] = StreamWork()
-        for entry in batch.entries:
+        room = TEXT_BYTES
+        for number, entry in enumerate(batch.entries):
+            if room <= 0:
+                return streams, operations, number
             try:
                 appended_at, envelope = decode_inbox(entry)
                 each = delivered(envelope, appended_at)
             except (Undecodable, BadCallback, RecursionError) as error:
+                room -= len(entry)
                 operations.extend(undecodable(entry, error))
                 continue
+            room -= each.text_bytes
             work = streams.setdefault(each.fact.stream, StreamWork())
             work.ordered = each.fact.key.ordered
             work.delivered.append(each)
-        return streams, operations
+        return streams, operations, len(batch.entries)
 
     def _load(self, streams: dict[str, StreamWork]) -> float | None:
         """Read every stream's state and dedupe memory in one round trip, and digests of repeats in another.

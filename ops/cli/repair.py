@@ -114,12 +114,13 @@ def show(
     from ops.cli.output import write_json
     from ops.deadletters import DeadLetters, Selection
     from ops.installation import Installation
+    from shared.inbox import callback_in
 
     letters = DeadLetters(Installation.load(os.environ).scripts)
     [letter] = letters.select(Selection(ids=(letter_id,)))
     document = letters_page.details(letter, letters.traceback(letter), masking=not raw)
     if raw:
-        document["raw"] = (letters.body(letter) or b"").decode("utf-8", "backslashreplace")
+        document["raw"] = callback_in(letters.body(letter) or b"").decode("utf-8", "backslashreplace")
     if as_json:
         write_json(document)
     else:

@@ -19,7 +19,7 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from shared import keys, topology
+from shared import codec, keys, topology
 from shared.scripting import Scripts
 from tests.component.workers.rig import Deployment, Journal, P, action, envelope, sent, silent, viewed
 from tests.component.workers.server import RedisServer, until
@@ -76,7 +76,7 @@ def test_what_was_confirmed_reaches_the_action_byte_for_byte(
         deployment.run_until(lambda: len(journal.calls) == 2, "both arrived")
         assert opened[0].get_heartbeat_interval() == 10
     assert [event.type for event, _ in journal.calls] == [P + "sent", P + "viewed"]
-    assert journal.calls[0][0].payload == json.loads(first.body)
+    assert journal.calls[0][0].payload == json.loads(codec.body_of(first))
     assert queue.queue_declare(passive=True).message_count == 0
 
 

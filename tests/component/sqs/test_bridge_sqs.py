@@ -17,7 +17,7 @@ import pytest
 from redis import Redis
 
 from ingress.publisher import Publisher
-from shared import topology
+from shared import codec, topology
 from shared.scripting import Scripts
 from tests.component.ops.conftest import Operate, operate
 from tests.component.workers.rig import Deployment, Journal, P, action, envelope, sent, silent, viewed
@@ -75,7 +75,7 @@ def test_what_was_published_reaches_the_action_byte_for_byte(
         deployment.run_until(lambda: len(journal.calls) == 2, "both arrived")
         until(lambda: left(sqs) == 0, "both were acknowledged")
     assert [event.type for event, _ in journal.calls] == [P + "sent", P + "viewed"]
-    assert journal.calls[0][0].payload == json.loads(first.body)
+    assert journal.calls[0][0].payload == json.loads(codec.body_of(first))
     fingerprint = deployment.timeline()[0]["event"]
     assert deployment.redis.hget(f"deedbox:event:{fingerprint}", "body") == first.body
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from redis import Redis
 
-from shared import inbox, keys
+from shared import codec, inbox, keys
 from shared.core.attempts import AttemptPolicy
 from shared.core.envelope import Envelope, encode_kombu
 from shared.core.ordering import OrderingPolicy
@@ -67,9 +67,9 @@ def viewed(at_s: int, request_id: str = "r1", **more: Any) -> bytes:
 def envelope(
     body: bytes, source: str = "default", received_at: float | None = None, redrive: str = ""
 ) -> Envelope:
-    """Wrap a body as ingress does."""
+    """Wrap a body as ingress does, compressed."""
     at = time.time() if received_at is None else received_at
-    return Envelope(source, at, BodySignature.VALID, TRACE, body, redrive)
+    return codec.packed(Envelope(source, at, BodySignature.VALID, TRACE, body, redrive))
 
 
 def message(body: bytes, **more: Any) -> bytes:

@@ -12,7 +12,7 @@ import kombu
 import pytest
 from redis import Redis
 
-from shared import keys
+from shared import codec, keys
 from shared.core.envelope import encode_kombu
 from shared.scripting import Scripts
 from tests.component.workers.rig import (
@@ -64,7 +64,7 @@ def test_what_kombu_publishes_reaches_the_action_byte_for_byte(
     assert bridge(state).once() == 1
     deployment.run()
     [(event, _)] = journal(deployment).calls
-    assert event.payload == json.loads(wrapped.body)
+    assert event.payload == json.loads(codec.body_of(wrapped))
     assert state.hget(keys.event(deployment.timeline()[0]["event"]), "body") == wrapped.body
 
 
