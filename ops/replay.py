@@ -135,6 +135,8 @@ class Replayer:
         greatest = self._greatest(stream)
         mark = self._mark(tally.number, stream)
         left = list(wanted(plan, events, _position(mark)))
+        if not left and self._is_erased(stream):
+            tally.erased += 1
         while left:
             piece, last = left[:PIECE], json.dumps(left[:PIECE][-1][0].position)
             limits = (self._retention.state_s, self._retention.events_s)

@@ -57,7 +57,8 @@ local abandoned = redis.call('ZRANGEBYSCORE', lane_key(lane, 'leased'), '-inf', 
 for _, unit in ipairs(abandoned) do
   drop_lease(lane, unit)
   if lane ~= 'sequencer' then dead = dead + count_loss(unit) end
-  mark_ready(lane, unit, now)
+  -- A unit whose queue is gone would stay there by name until somebody claims it, also one of an erased stream.
+  if lane == 'sequencer' or redis.call('EXISTS', P .. 'queue:' .. unit) == 1 then mark_ready(lane, unit, now) end
 end
 local due = redis.call('ZRANGEBYSCORE', lane_key(lane, 'waiting'), '-inf', now, 'LIMIT', 0, limit)
 for _, unit in ipairs(due) do

@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from ops.catalog import KnownAction
+from ops.history import Span
+from ops.replay import Replayer
+from ops.replay_plan import Order
 from shared import keys
 from shared.core.attempts import Entry
 from shared.core.gaps import Findings, Gap
@@ -315,3 +319,19 @@ def test_a_repair_that_meets_an_erasure_leaves_nothing_behind(desk: GapsDesk) ->
     desk.deployment.run()
     assert (desk.documents(), desk.model(), desk.told.calls) == (0, {}, [])
     assert desk.deployment.timeline() == []
+
+
+def test_what_was_told_can_be_replayed_for_an_action_that_missed_it(desk: GapsDesk) -> None:
+    complete_but_for_the_document(desk)
+    desk.later()
+    before = desk.report()
+    replayer = Replayer(desk.deployment.scripts, desk.deployment.rung.append)
+    order = Order(("told",), Span(), "default", "signature_request/r1")
+    plan = replayer.plan(order, [KnownAction("told", ("deedbox.reconciled",), "hooks")])
+
+    assert (replayer.carry_out(plan).appended, plan.late) == (1, 0)
+    desk.deployment.run()
+
+    assert len(desk.told.calls) == 2
+    assert desk.report() == before
+    assert desk.told.calls[-1][1].replay
