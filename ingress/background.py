@@ -1,6 +1,6 @@
-"""What a web process does beside its requests: empties the spool, and tells others about it and about the intake.
+"""What a web process does beside its requests: empties the spool, reports on it and on the intake, watches the room.
 
-A thread for each, because Redis may be silent while the broker is well. Any process of a host empties the spool, also of
+A thread for each, because one server may be silent while the others are well. Any process of a host empties the spool, also of
 what dead processes left behind.
 """
 
@@ -18,6 +18,7 @@ from ingress.drain import Drained, Drainer, Sink
 from ingress.health import Broker
 from ingress.intake import Intake, Totals
 from ingress.intake_report import IntakeReporter
+from ingress.room import LOOK_EVERY_S, Room
 from ingress.spool import SEGMENT_AGE_S, Spool
 from ingress.spool_dir import SpoolDir
 from ingress.state_redis import StateRedis
@@ -59,16 +60,18 @@ class Background:
         settings: Settings,
         broker: Link,
         circuit: Circuit,
+        room: Room,
         folder: SpoolDir,
         spool: Spool | None,
         intake: Intake,
     ) -> None:
         """``spool``: where this process writes, if it does."""
+        self._room = room
         self._broker = broker
         self._circuit = circuit
         self._folder = folder
         self._spool = spool
-        self._drainer = Drainer(folder, broker)
+        self._drainer = Drainer(folder, broker, paused=room.look)
         redis = StateRedis(settings)
         self._reporter = Reporter(settings, folder, redis=redis)
         self._intake = intake
@@ -91,6 +94,7 @@ class Background:
         loops: dict[str, Callable[[], None]] = {"deedbox-report": self._report}
         if self._spool is not None or self._folder.exists():
             loops["deedbox-drain"] = self._drain_for_ever
+            loops["deedbox-room"] = self._watch_room
         if self.expose is not None:
             loops["deedbox-show"] = self._show_for_ever
         with self._lock:
@@ -127,6 +131,8 @@ class Background:
         """Drain, if the broker is well or it is time to see whether it is. Returns how long to wait then (s)."""
         if self._spool is not None:
             self._spool.seal(older_than_s=SEGMENT_AGE_S)
+        if self._room.look():
+            return DRAIN_EVERY_S
         probing = self._circuit.claim_probe()
         if not self._circuit.is_closed and not (probing and self._answers()):
             return DRAIN_EVERY_S
@@ -164,6 +170,15 @@ class Background:
             try:
                 wait_s = self.drain_once()
             except Exception as error:  # noqa: BLE001 - nothing else empties the spool and closes the breaker
+                _failed(error)
+
+    def _watch_room(self) -> None:
+        wait_s = 0.0  # at once: a process that starts beside a full broker must not add to it
+        while not self._stopped.wait(wait_s):
+            wait_s = LOOK_EVERY_S
+            try:
+                self._room.look()
+            except Exception as error:  # noqa: BLE001 - the thread must not end
                 _failed(error)
 
     def _report(self) -> None:

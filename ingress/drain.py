@@ -91,7 +91,10 @@ class Drainer:
         sink: Sink,
         monotonic: Callable[[], float] = time.monotonic,
         batch: int = BATCH,
+        paused: Callable[[], bool] = lambda: False,
     ) -> None:
+        """``paused``: asked before each batch; as long as it says so, nothing is published."""
+        self._paused = paused
         self._folder = folder
         self._sink = sink
         self._monotonic = monotonic
@@ -107,7 +110,7 @@ class Drainer:
         found = Drained()
         stuck: _Stuck | None = None
         for path in self._segments(found):
-            if self._monotonic() >= until:
+            if self._monotonic() >= until or self._paused():
                 break
             before = found.published
             try:
@@ -146,7 +149,8 @@ class Drainer:
                     self._set_aside(leftover, step.item, step.aside, found)
                 else:
                     self._publish(leftover, step, found)
-                if self._monotonic() >= until and leftover.done < leftover.size_bytes:
+                over = self._monotonic() >= until or self._paused()
+                if over and leftover.done < leftover.size_bytes:
                     return
             leftover.remove()
             found.segments += 1

@@ -14,6 +14,7 @@ from typing import Final
 
 from ingress.drain import Drained, Drainer
 from ingress.publisher import Publisher
+from ingress.room import Room
 from ingress.spool_dir import SpoolDir
 from ingress.watermark import Gauge, Reporter, Usage
 from shared import logs
@@ -47,8 +48,10 @@ def main(environ: Mapping[str, str], arguments: Sequence[str]) -> int:
 def _drain(settings: Settings, *, as_json: bool) -> int:
     folder = SpoolDir(settings.data_dir)
     publisher = Publisher(broker_url(settings), wait_replicas=settings.redis_wait_replicas)
+    room = Room(publisher)
     try:
-        found = Drainer(folder, publisher).drain()
+        found = Drainer(folder, publisher, paused=room.look).drain()
+        found.trouble = found.trouble or room.warning
     finally:
         publisher.close()
     folder.tidy()

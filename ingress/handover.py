@@ -13,6 +13,7 @@ from ingress.circuit import Circuit
 from ingress.forks import call_in_children
 from ingress.intake import Intake
 from ingress.publisher import RefusedForCause
+from ingress.room import NO_ROOM, Room
 from ingress.spool import NotSpooled, Spool
 from ingress.spool_dir import SpoolDir
 from shared.core.envelope import Envelope
@@ -101,9 +102,10 @@ class Handover:
     def _start_anew(self) -> None:
         """Begin, here and in a forked child: locks may have been held at the fork, threads are not inherited."""
         self._circuit = Circuit(self._monotonic)
+        self._room = Room(self._broker)
         self._publishers = ThreadPoolExecutor(self._settings.web_threads, "deedbox-publish")
         self._background = Background(
-            self._settings, self._broker, self._circuit, self._folder, self._spool, self._intake
+            self._settings, self._broker, self._circuit, self._room, self._folder, self._spool, self._intake
         )
 
     def expose(self, expose: Expose) -> None:
@@ -125,7 +127,7 @@ class Handover:
         if self._spool is None:
             return self._publish_only(envelope)
         until = self._monotonic() + PATIENCE_S
-        attempt = self._attempt(envelope)
+        attempt = _Attempt(NO_ROOM) if self._room.is_full else self._attempt(envelope)
         cause = attempt.cause(HEDGE_S)
         if cause is None:
             return Stored(spooled=False)
@@ -134,6 +136,8 @@ class Handover:
     def publish_many(self, envelopes: Sequence[Envelope]) -> str | None:
         """Publish a batch together, if the breaker allows it. Returns None, or why the broker does not have it all."""
         self.start()
+        if self._room.is_full and self._spool is not None:
+            return NO_ROOM
         ticket, _ = self._circuit.admit()
         if ticket is None:
             return BREAKER_OPEN
@@ -144,7 +148,7 @@ class Handover:
 
         ``running``: the batch's publish, which may end yet; None: the callback was in no batch.
         """
-        attempt = _Attempt(cause) if running is None else _Attempt(None, running)
+        attempt = _Attempt(cause) if running is None or running.done() else _Attempt(None, running)
         if self._spool is None:
             ended = attempt.cause(PATIENCE_S)
             if ended is not None:
@@ -158,7 +162,9 @@ class Handover:
         try:
             spool.append(envelope, max(SPOOL_MIN_S, until - self._monotonic()))
         except NotSpooled as error:
-            # A slow broker is still better than none.
+            # A slow broker is still better than none, and so is an almost full one.
+            if attempt.ended == NO_ROOM:
+                attempt = self._attempt(envelope)
             ended = attempt.cause(max(0.0, until - self._monotonic()))
             if ended is None:
                 return Stored(spooled=False)
@@ -170,6 +176,10 @@ class Handover:
     def has_spool(self) -> bool:
         """Whether callbacks go to a spool while the broker is down."""
         return self._spool is not None
+
+    def broker_warning(self) -> str | None:
+        """Return why callbacks go to the spool although the broker is well, or None."""
+        return self._room.warning if self._spool else None
 
     def spool_trouble(self) -> tuple[Refusal, str] | None:
         """Return why the spool would not take a callback now, or None."""

@@ -33,6 +33,9 @@ class Spooling(Protocol):
     def has_spool(self) -> bool:
         """Whether callbacks go to a spool while the broker is down."""
 
+    def broker_warning(self) -> str | None:
+        """Return why callbacks go to the spool although the broker is well, or None."""
+
     def spool_trouble(self) -> tuple[Refusal, str] | None:
         """Return why the spool would not take a callback, or None."""
 
@@ -77,7 +80,11 @@ class Readiness:
             return Health(spool[0], f"{broker}; {spool[1]}")
         if broker:
             return Health(text=f"{broker}; callbacks go to the spool")
-        return Health(text=f"{spool[1]}; only the broker takes callbacks") if spool else Health()
+        warnings = [
+            self._spool.broker_warning(),
+            f"{spool[1]}; only the broker takes callbacks" if spool else None,
+        ]
+        return Health(text="; ".join(filter(None, warnings)) or None)
 
     def _broker_trouble(self) -> str | None:
         try:

@@ -11,7 +11,7 @@ from typing import Final
 
 from ingress.intake import Intake
 from ingress.state_redis import StateRedis
-from shared.keys import DAY_S
+from shared.retention import DAY_S
 from shared.scripting import SERVER_CLOCK
 
 REPORT_EVERY_S: Final = 2.0

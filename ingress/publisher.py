@@ -18,9 +18,11 @@ from typing import Any, Final
 import kombu
 from kombu.pools import ProducerPool
 
+from ingress.confirms import publish_all
 from shared import keys, replicas, topology
 from shared.core.envelope import Envelope, encode_kombu
 from shared.core.errors import Unavailable
+from shared.core.room import fullness
 
 ACQUIRE_TIMEOUT_S: Final = 0.3
 """Longest wait for a producer. With as many producers as threads nobody waits."""
@@ -29,16 +31,21 @@ DEFAULT_LIMIT: Final = 64
 """Producers per process when the number of threads is not known; they are made when first needed."""
 
 SPREAD: Final = 16
-"""Publishers side by side for many envelopes where each is confirmed alone: RabbitMQ confirms several with one fsync."""
+"""Publishers side by side for many envelopes where each is answered alone (SQS)."""
 
 _CODE: Final = re.compile(r"[A-Z]{2,20}\b", re.ASCII)
 """How Redis begins an error: OOM, NOAUTH, READONLY."""
 
+_AWS_CODE: Final = re.compile(r"[A-Za-z.]{2,80}", re.ASCII)
+"""How SQS names an error: AccessDenied, AWS.SimpleQueueService.NonExistentQueue."""
+
 _DECLARED: Final = "deedbox.topology"
 """Mark in a connection's set of declared entities, which kombu empties whenever it connects anew."""
 
-_TOO_LARGE: Final = ("message size", "maximum allowed size", "invalid bulk length", "content too large")
-"""How RabbitMQ and Redis say that a message is larger than they are configured to take."""
+_TOO_LARGE: Final = (
+    "message size", "maximum allowed size", "invalid bulk length", "content too large", "message must be shorter than",
+)  # fmt: skip
+"""How RabbitMQ, Redis and SQS say that a message is larger than they are configured to take."""
 
 _TOO_LARGE_CODES: Final = frozenset(
     {"InvalidMessageContents", "BatchRequestTooLong", "RequestEntityTooLarge"}
@@ -61,8 +68,10 @@ class Publisher:
     def __init__(self, url: str, limit: int = DEFAULT_LIMIT, wait_replicas: int = 0) -> None:
         """``url``: kombu's broker URL(s). ``limit``: producers per process, at least the number of threads.
 
-        ``wait_replicas``: DEEDBOX_REDIS_WAIT_REPLICAS; other brokers than Redis replicate by themselves.
+        ``wait_replicas``: DEEDBOX_REDIS_WAIT_REPLICAS; other brokers than Redis replicate by themselves. Raises
+        SettingsError for a URL that cannot be one.
         """
+        topology.connect(url)  # opens nothing yet
         self._url = url
         self._limit = limit
         self._amqp = topology.is_amqp(url)
@@ -90,10 +99,18 @@ class Publisher:
     def publish_many(self, envelopes: Sequence[Envelope]) -> None:
         """Publish several envelopes, in order where the transport allows; on return the broker has confirmed all.
 
-        Raises Unavailable; any of them may then have arrived. Redis takes all in one command, with one fsync.
+        Raises Unavailable; any of them may then have arrived. Redis takes all in one command, with one fsync;
+        RabbitMQ gets all and confirms them together.
         """
+        if not envelopes:
+            return
+        if self._amqp:
+            with self._producer() as producer:
+                self._declare_once(producer.__connection__)
+                publish_all(producer.__connection__, envelopes, self._confirm_timeout_s or 0.0)
+            return
         if not topology.is_redis(self._url):
-            with ThreadPoolExecutor(SPREAD) as pool:
+            with ThreadPoolExecutor(min(SPREAD, self._limit)) as pool:
                 for _ in pool.map(self.publish, envelopes):
                     pass
             return
@@ -147,6 +164,16 @@ class Publisher:
         finally:
             connection.collect()
 
+    def fullness(self) -> float | None:
+        """Return the share of maxmemory that the broker's Redis uses; None without a limit, or for another broker.
+
+        Raises Unavailable within 2 s.
+        """
+        if not topology.is_redis(self._url):
+            return None
+        with self._producer() as producer, producer.channel.conn_or_acquire() as client:
+            return fullness(client.info("memory"))
+
     def close(self) -> None:
         """Close this process's connections; a later publish opens new ones."""
         with self._lock:
@@ -193,8 +220,11 @@ class Publisher:
         return self._pool, self._slots
 
     def _declare_once(self, connection: kombu.Connection) -> None:
-        """Declare the queues on a connection's first publish: AMQP loses what it cannot route."""
-        if not self._amqp or _DECLARED in connection.declared_entities:
+        """Declare the queues on a connection's first publish: AMQP loses what it cannot route.
+
+        And kombu would make a queue on SQS without a dead-letter queue.
+        """
+        if topology.is_redis(self._url) or _DECLARED in connection.declared_entities:
             return
         topology.declare(connection)
         connection.declared_entities.add(_DECLARED)
@@ -204,13 +234,18 @@ def _refuses_for_cause(error: BaseException) -> bool:
     """Tell whether an error is about the message and not about the broker's state."""
     link: BaseException | None = error
     while link is not None:
-        response = getattr(link, "response", None)
-        if isinstance(response, dict) and response.get("Error", {}).get("Code") in _TOO_LARGE_CODES:
+        if _aws_code(link) in _TOO_LARGE_CODES:
             return True
         if any(words in str(link).lower() for words in _TOO_LARGE):
             return True
         link = link.__cause__ or link.__context__
     return False
+
+
+def _aws_code(error: BaseException) -> str | None:
+    response = getattr(error, "response", None)
+    code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
+    return code if isinstance(code, str) and _AWS_CODE.fullmatch(code) else None
 
 
 def cause(error: BaseException) -> str:
@@ -225,5 +260,7 @@ def cause(error: BaseException) -> str:
     while meant.__cause__ is not None:  # unlike a context, which is only what was being handled
         meant = meant.__cause__
     named = next((link for link in chain if isinstance(link, OSError)), meant)
-    code = _CODE.match(str(named))
-    return type(named).__name__ + (f" {code.group()}" if code else "")
+    code = _aws_code(named)
+    if code is None and (found := _CODE.match(str(named))):
+        code = found.group()
+    return type(named).__name__ + (f" {code}" if code else "")

@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from ingress.form import FORM_TYPES, BadForm, json_texts, media_type
 from shared import codec
-from shared.core.callback import Callback, parse_callback
+from shared.core.callback import DEPTH_MAX, Callback, is_too_deep, parse_callback
 from shared.core.envelope import Envelope
 from shared.core.errors import BadCallback
 from shared.core.identity import ordering_key
@@ -166,6 +166,14 @@ def _verified(
         return Refused(
             Refusal.BAD_EVENT_HASH,
             "event.event_hash fits none of this source's API keys",
+            event_type=event_type,
+        )
+    if is_too_deep(
+        callback.payload
+    ):  # only now: it visits everything, which nobody without a key may ask for
+        return Refused(
+            Refusal.BAD_JSON,
+            f"the json text is nested more deeply than {DEPTH_MAX} levels",
             event_type=event_type,
         )
     verdict = verify_body(key_ring, json_text, request.content_sha256)

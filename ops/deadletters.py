@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final, Self, cast
 
-from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import RedisError
 
+from ops.progress import Tell, nobody
 from shared import codec, keys
 from shared.connections import translated
 from shared.core.errors import DeedboxError
-from shared.scripting import text
+from shared.core.routing import matches
+from shared.retention import Retention
+from shared.scripting import SERVER_CLOCK, Scripts, text
 
 CHUNK: Final = 500
 """Letters read in one round trip."""
@@ -68,10 +71,30 @@ class Selection:
     ids: tuple[str, ...] = ()
     reason: str = ""
     action: str = ""
+    pattern: str = ""
+    """Of event types: exact, a prefix with ``*``, or ``*``."""
+    source: str = ""
+    key: str = ""
+    """Ordering key, such as ``signature_request/fa5c8a0b``."""
+    since: float = 0.0
+    """Unix seconds; letters that died before are left out."""
+    until: float = math.inf
+
+    @property
+    def narrow(self) -> bool:
+        """Whether any filter is set."""
+        return replace(self, ids=()) != EVERYTHING
 
     def fits(self, letter: Letter) -> bool:
         """Tell whether a letter fits."""
-        return self.reason in {"", letter.reason} and self.action in {"", letter.action}
+        return (
+            self.reason in {"", letter.reason}
+            and self.action in {"", letter.action}
+            and self.source in {"", letter.source}
+            and self.key in {"", letter.key}
+            and (not self.pattern or matches(self.pattern, letter.type))
+            and self.since <= letter.at <= self.until
+        )
 
 
 EVERYTHING: Final = Selection()
@@ -80,8 +103,10 @@ EVERYTHING: Final = Selection()
 class DeadLetters:
     """The dead letters of one installation. Every method raises Unavailable if Redis does not answer."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+    def __init__(self, scripts: Scripts, retention: Retention = Retention()) -> None:  # noqa: B008 - frozen
+        self._scripts = scripts
+        self._redis = scripts.redis
+        self._retention = retention
 
     def count(self) -> int:
         """Return how many there are."""
@@ -92,7 +117,7 @@ class DeadLetters:
     def newest_first(self, selection: Selection = EVERYTHING) -> Iterator[Letter]:
         """Read the letters that fit, chunk by chunk; those that are filed meanwhile are left out."""
         pipe = self._pipeline()
-        pipe.zrange(keys.DEAD, 0, -1, desc=True)
+        pipe.zrange(keys.DEAD, selection.until, selection.since, desc=True, byscore=True)
         ids = [text(each) for each in _execute(pipe)[0]]
         for start in range(0, len(ids), CHUNK):
             found = self._read(ids[start : start + CHUNK])
@@ -126,16 +151,13 @@ class DeadLetters:
         pipe.hget(keys.dead(letter.id), "traceback")
         return (_execute(pipe)[0] or b"").decode("utf-8", "replace")
 
-    def discard(self, letters: Iterable[Letter]) -> int:
+    def discard(self, letters: Sequence[Letter], tell: Tell = nobody) -> int:
         """Remove letters for good. Returns how many were still there."""
         removed = 0
-        for letter in letters:
-            pipe = self._redis.pipeline(transaction=True)
-            pipe.zrem(keys.DEAD, letter.id)
-            pipe.delete(keys.dead(letter.id))
-            if letter.event:
-                pipe.expire(keys.event(letter.event), keys.EVENT_TTL_S)  # kept for the letter's sake only
-            removed += int(_execute(pipe)[0])
+        for start in range(0, len(letters), CHUNK):
+            tell("discarding", start, len(letters))
+            ids = [letter.id for letter in letters[start : start + CHUNK]]
+            removed += int(self._scripts.call("discard", SERVER_CLOCK, self._retention.events_s, *ids))
         return removed
 
     def _read(self, ids: Iterable[str]) -> Iterator[Letter]:

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from ops.programs import Program
 from shared import embedded, keys
@@ -48,7 +48,12 @@ def processes_per_lane(lanes: Iterable[str]) -> dict[str, int]:
 
 
 def learn_lanes(env: Mapping[str, str]) -> list[str]:
-    """Ask the workers which lanes the registered actions name; their modules are imported in another process.
+    """Ask the workers which lanes the registered actions name. Raises SettingsError with their sentence."""
+    return [str(lane) for lane in described(env)["lanes"]]
+
+
+def described(env: Mapping[str, str]) -> dict[str, Any]:
+    """Ask the workers for their ``lanes`` and ``actions``; the user's modules are imported in another process.
 
     Raises SettingsError with the sentence of that process.
     """
@@ -68,7 +73,7 @@ def learn_lanes(env: Mapping[str, str]) -> list[str]:
             or f"`{' '.join(command)}` failed without a word."
         )
     # The last line only: the user's modules may print while they are imported.
-    return [str(lane) for lane in json.loads(_last_line(done.stdout))["lanes"]]
+    return dict(json.loads(_last_line(done.stdout)))
 
 
 def _redis(settings: Settings) -> Program:

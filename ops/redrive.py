@@ -15,25 +15,41 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any, Final
 
 from redis.exceptions import RedisError
 
 from ops.deadletters import DeadLetters, Letter
-from shared import keys
+from ops.progress import Tell, nobody
+from shared import codec, keys
+from shared.announced import announced, lanes_of_actions
 from shared.connections import translated
 from shared.core.attempts import Entry
 from shared.core.envelope import Envelope, encode_kombu
 from shared.core.errors import Undecodable
 from shared.core.ordering import Position, SequenceState, arrival_of
 from shared.core.reasons import DeathReason
+from shared.inbox import stream_of
+from shared.retention import Retention
 from shared.scripting import SERVER_CLOCK, Scripts
 from shared.stored import StoredEvent
 
 CHUNK: Final = 500
 
+ERASING: Final = "erase_destroyed"
+"""The built-in action whose work on an erased stream goes on."""
+
 _NOWHERE: Final = Position(0, 0, "", "")
+
+
+class Reply(IntEnum):
+    """What ``redrive.lua`` and ``redrive_raw.lua`` answer."""
+
+    DONE = 1
+    LETTER_GONE = 0
+    EVENT_GONE = -1
+    ERASED = -2
 
 
 class Route(StrEnum):
@@ -72,6 +88,14 @@ class Plan:
     """In position order: that is the order in which the queues get them."""
     refused: list[Refused] = field(default_factory=list)
 
+    def document(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            "letters": [step.letter.id for step in self.steps],
+            "late": sum(step.late for step in self.steps),
+            "refused": _refusals(self.refused),
+        }
+
 
 @dataclass(slots=True)
 class Tally:
@@ -81,16 +105,28 @@ class Tally:
     gone: int = 0
     """Letters that somebody else had removed in between."""
     refused: list[Refused] = field(default_factory=list)
+    refused_before: int = 0
+    """How many of these the plan had refused already."""
+
+    def document(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {"redriven": self.redriven, "gone": self.gone, "refused": _refusals(self.refused)}
 
 
 class Redriver:
     """Plans and carries out redrives. Every method raises Unavailable if Redis does not answer."""
 
-    def __init__(self, scripts: Scripts, ring: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        scripts: Scripts,
+        ring: Callable[[str], None],
+        retention: Retention = Retention(),  # noqa: B008 - frozen
+    ) -> None:
         self._scripts = scripts
         self._redis = scripts.redis
         self._ring = ring
-        self._letters = DeadLetters(scripts.redis)
+        self._letters = DeadLetters(scripts, retention)
+        self._retention = retention
 
     def plan(self, letters: Sequence[Letter]) -> Plan:
         """Find out how each letter could go back."""
@@ -99,52 +135,69 @@ class Redriver:
             chunk = letters[start : start + CHUNK]
             events = self._events(chunk)
             with_message = self._with_message(chunk)
+            erased = self._erased(chunk)
             greatest = self._greatest({event.stream for event in events.values()})
             for letter in chunk:
                 step = _step(
                     letter, events.get(letter.event), greatest, has_message=letter.id in with_message
                 )
-                if isinstance(step, Step):
+                if letter.id in erased:
+                    plan.refused.append(Refused(letter, _ERASED))
+                elif isinstance(step, Step):
                     plan.steps.append(step)
                 else:
                     plan.refused.append(step)
         plan.steps.sort(key=lambda step: (step.position, step.letter.at))
         return plan
 
-    def carry_out(self, plan: Plan) -> Tally:
+    def carry_out(self, plan: Plan, tell: Tell = nobody) -> Tally:
         """Send the letters back, one by one, and ring the lanes that need it."""
-        tally = Tally(refused=list(plan.refused))
-        for step in plan.steps:
-            done = self._requeue(step) if step.route is Route.QUEUE else self._resend(step)
-            if done is None:
-                tally.refused.append(Refused(step.letter, _GONE))
-            elif done:
+        tally = Tally(refused=list(plan.refused), refused_before=len(plan.refused))
+        lanes = lanes_of_actions(announced(self._redis))
+        for number, step in enumerate(plan.steps):
+            tell("redriving", number, len(plan.steps))
+            done = self._requeue(step, lanes) if step.route is Route.QUEUE else self._resend(step)
+            if done in _WHY:
+                tally.refused.append(Refused(step.letter, _WHY[done]))
+            elif done == Reply.DONE:
                 tally.redriven += 1
             else:
                 tally.gone += 1
         return tally
 
-    def _requeue(self, step: Step) -> bool | None:
-        letter = step.letter
-        # The event expires some time after its arrival, the letter does not: from here on it is needed again.
-        if not self._command(lambda: self._redis.expire(keys.event(letter.event), keys.EVENT_TTL_S)):
-            return None
+    def _requeue(self, step: Step, lanes: Mapping[str, str]) -> int:
+        letter, event, life = step.letter, step.event, self._retention
+        if event is None:
+            return Reply.EVENT_GONE
         seconds, microseconds = self._command(self._redis.time)
         old = Entry.unpack(letter.entry)
         entry = Entry(
             old.fingerprint, seconds + microseconds / 1_000_000, late=old.late or step.late, replay=old.replay
         )
-        reply = self._scripts.call("redrive", SERVER_CLOCK, letter.id, letter.lane, letter.unit, entry.pack())
-        if reply[0] and reply[1]:
-            self._ring(letter.lane)
-        return bool(reply[0])
+        # Not the lane of its death, if the action has moved: two lanes might run one queue side by side.
+        lane = lanes.get(letter.action, letter.lane)
+        code, *ring = self._scripts.call(
+            "redrive", SERVER_CLOCK, letter.id, life.events_s, lane, letter.unit, entry.pack(), event.stream,
+            event.arrived_at, life.state_s,
+        )  # fmt: skip
+        if ring and ring[0]:
+            self._ring(lane)
+        return int(code)
 
-    def _resend(self, step: Step) -> bool | None:
+    def _resend(self, step: Step) -> int:
+        event = step.event
         body = self._letters.body(step.letter)
         if body is None:
-            return None
-        message = body if step.event is None else _envelope(step.letter, step.event, body)
-        return bool(self._scripts.call("redrive_raw", SERVER_CLOCK, step.letter.id, message))
+            return Reply.EVENT_GONE
+        if event is None:
+            message, stream = body, stream_of(body)
+        else:
+            message, stream = _envelope(step.letter, event, body), event.stream
+        return int(
+            self._scripts.call(
+                "redrive_raw", SERVER_CLOCK, step.letter.id, self._retention.events_s, message, stream
+            )
+        )
 
     def _events(self, letters: Iterable[Letter]) -> dict[str, StoredEvent]:
         """Read the facts of the letters' events; those that are gone are missing."""
@@ -171,6 +224,14 @@ class Redriver:
             pipe.hexists(keys.dead(each), "raw")
         return {each for each, held in zip(ids, self._command(pipe.execute), strict=True) if held}
 
+    def _erased(self, letters: Iterable[Letter]) -> set[str]:
+        """Return the ids of the letters whose stream was erased. The erasure's own may go back: it has an end to reach."""
+        named = [letter for letter in letters if letter.key and letter.action != ERASING]
+        pipe = self._redis.pipeline(transaction=False)
+        for letter in named:
+            pipe.exists(keys.erased(f"{letter.source}:{letter.key}"))
+        return {letter.id for letter, found in zip(named, self._command(pipe.execute), strict=True) if found}
+
     def _greatest(self, streams: Iterable[str]) -> dict[str, Position]:
         """Read the greatest released position of each stream that has one."""
         names = list(streams)
@@ -192,7 +253,13 @@ class Redriver:
             raise translated(error) from error
 
 
-_GONE: Final = "its event is gone: it was kept for 14 days after its arrival"
+_GONE: Final = "its event is gone: DEEDBOX_EVENT_RETENTION_DAYS were over"
+_ERASED: Final = "its request was erased"
+_WHY: Final[Mapping[int, str]] = {Reply.EVENT_GONE: _GONE, Reply.ERASED: _ERASED}
+
+
+def _refusals(refused: Iterable[Refused]) -> list[dict[str, str]]:
+    return [{"id": each.letter.id, "why": each.why} for each in refused]
 
 
 def _step(
@@ -226,4 +293,5 @@ def _envelope(letter: Letter, event: StoredEvent, body: bytes) -> bytes:
         body=body,
         redrive=f"letter-{letter.id}",
     )
-    return encode_kombu(envelope.headers(), envelope.body)
+    small = codec.packed(envelope)
+    return encode_kombu(small.headers(), small.body)

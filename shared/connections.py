@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 from redis import Redis
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
@@ -96,7 +96,8 @@ def patient_redis(url: str, stopping: Callable[[], bool] = lambda: False) -> Red
         socket_keepalive=True,
         health_check_interval=30,
         retry=Retry(_StoppableBackoff(stopping), PATIENT_RETRIES),
-        retry_on_error=[RedisConnectionError, RedisTimeoutError],
+        # A full Redis refuses a command, or a script before its first write: nothing was done, and room may come back.
+        retry_on_error=[RedisConnectionError, RedisTimeoutError, OutOfMemoryError],
     )
 
 

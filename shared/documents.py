@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal
@@ -44,44 +45,48 @@ class StoredDocument:
     url: str
 
 
+class Unwanted(DeedboxError):
+    """The request was erased while its document was on the way; nothing was stored."""
+
+
 class DocumentStore:
-    """Stores documents below one directory."""
+    """Stores documents below one directory.
+
+    A source's folder is locked (flock): shared while something is stored in it, exclusively while a request is
+    erased. A writer looks under its lock whether the request is still wanted, so that it stores either before an
+    erasure, which then removes it, or not at all. The lock of a killed process is free at once.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def put(
-        self, source: str, request_id: str, data: bytes, kind: DocumentType, facts: Mapping[str, Any]
-    ) -> StoredDocument:
+        self, source: str, request_id: str, data: bytes, kind: DocumentType, facts: Mapping[str, Any],
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> StoredDocument:  # fmt: skip
         """Store a version and make it the current one; older versions stay, marked superseded.
 
-        ``facts`` go into the sidecar. Raises ValueError for ids that are no safe file names, Unavailable if the
-        disk refuses.
+        ``facts`` go into the sidecar. ``wanted`` says whether the request was not erased meanwhile. Raises
+        ValueError for ids that are no safe file names, Unavailable if the disk refuses, Unwanted.
         """
-        if not is_file_safe(source) or not is_file_safe(request_id):
-            raise ValueError("the id cannot become a file name")
-        folder = self._root / source / request_id
+        folder = self._folder(source, request_id)
         digest = hashlib.sha256(data).hexdigest()
         target = folder / f"{digest}.{kind}"
-        try:
-            _make_private(folder)
-            _sweep_drafts(folder)
-            if not target.exists():
-                _publish(target, data)
-            sidecar = {
-                **facts,
-                "sha256": digest,
-                "size": len(data),
-                "file": target.name,
-                "version": "current",
-            }
-            # The new version becomes current before the old ones stop being it: there is always one.
-            _publish(folder / f"{digest}.json", _json(sidecar))
-            self._supersede(folder, digest)
-        except OSError as error:
-            raise Unavailable(
-                f"the document store refused: {error.strerror or type(error).__name__}"
-            ) from error
+        sidecar = {
+            **facts, "sha256": digest, "size": len(data), "file": target.name, "version": "current",
+        }  # fmt: skip
+        with _disk_errors():
+            _make_private(folder.parent)
+            with _locked(folder.parent, fcntl.LOCK_SH):
+                if not wanted():
+                    raise Unwanted(f"{request_id} was erased while its document was fetched")
+                _make_private(folder)
+                _sweep_drafts(folder)
+                if not target.exists():
+                    _publish(target, data)
+                # The new version becomes current before the old ones stop being it: there is always one.
+                _publish(folder / f"{digest}.json", _json(sidecar))
+                self._supersede(folder, digest)
         return StoredDocument(digest, len(data), target.resolve().as_uri())
 
     def open(self, source: str, request_id: str, sha256: str, kind: str) -> BinaryIO:
@@ -111,6 +116,39 @@ class DocumentStore:
             stack.pop_all()
         return file
 
+    def paths(self, source: str, request_id: str) -> list[Path]:
+        """Return what is stored for a request: every version, its sidecar, and drafts. Raises Unavailable."""
+        if not is_file_safe(source) or not is_file_safe(request_id):
+            return []  # an id under which nothing can have been stored
+        folder = self._folder(source, request_id)
+        with _disk_errors():
+            if folder.is_symlink() or not folder.is_dir():
+                return []  # a link leads out of the store: not ours
+            return sorted(path for path in folder.iterdir() if path.is_symlink() or not path.is_dir())
+
+    def erase(self, source: str, request_id: str) -> list[Path]:
+        """Remove everything that is stored for a request, and its folder. Returns the files that were removed.
+
+        Whoever might still store something must have learnt before that it is not wanted. Raises Unavailable.
+        """
+        with _disk_errors():
+            if not (is_file_safe(source) and is_file_safe(request_id) and (self._root / source).is_dir()):
+                return []
+            folder = self._folder(source, request_id)
+            with _locked(folder.parent, fcntl.LOCK_EX):
+                removed = self.paths(source, request_id)
+                for path in removed:
+                    path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # a folder in it is not ours, and stays
+                    folder.rmdir()
+                _flush(folder.parent)
+        return removed
+
+    def _folder(self, source: str, request_id: str) -> Path:
+        if not is_file_safe(source) or not is_file_safe(request_id):
+            raise ValueError("the id cannot become a file name")
+        return self._root / source / request_id
+
     def _supersede(self, folder: Path, current: str) -> None:
         for path in folder.glob("*.json"):
             if path.stem == current or path.name.startswith("."):
@@ -119,6 +157,24 @@ class DocumentStore:
                 sidecar = json.loads(path.read_bytes())
                 if sidecar.get("version") == "current":
                     _publish(path, _json({**sidecar, "version": "superseded"}))
+
+
+@contextlib.contextmanager
+def _disk_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(f"the document store refused: {error.strerror or type(error).__name__}") from error
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, how: int) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, how)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _json(document: Mapping[str, Any]) -> bytes:

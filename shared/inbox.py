@@ -53,6 +53,25 @@ def _key(envelope: Envelope) -> OrderingKey:
         return OrderingKey("type", "undecodable")
 
 
+def stream_of(message: bytes) -> str:
+    """Return the stream of a message in kombu's form, as far as it can be read; else an empty text."""
+    try:
+        envelope = Envelope.from_headers(*decode_kombu(message))
+        key = envelope.key or str(ordering_key(parse_callback(codec.body_of(envelope))))
+    except (Undecodable, BadCallback, RecursionError):
+        return ""
+    return f"{envelope.source}:{key}"
+
+
+def callback_in(message: bytes) -> bytes:
+    """Return the callback's text in a message in kombu's form, uncompressed; the message as it is if it has none."""
+    try:
+        headers, body = decode_kombu(message)
+        return codec.decode(str(headers.get("codec", "")), body)
+    except (Undecodable, RecursionError):
+        return message
+
+
 @dataclass(frozen=True, slots=True)
 class RawClaim:
     """What a bridge read of its claimed list. Only that may be dropped: more may have come since."""

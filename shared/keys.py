@@ -2,35 +2,47 @@
 
 Owner: the process that creates it. Lives: how it ends. ``<stream>`` is ``source:ordering key``, ``<unit>`` is
 ``action|stream`` (ordered) or ``action|stream|fingerprint`` (unordered), or a shard number in lane
-``sequencer``. All names start with ``deedbox:`` except the broker's list and RQ's own keys.
+``sequencer``. All names start with ``deedbox:`` except the broker's list and RQ's own keys. The two retentions are
+settings (``shared.retention``).
 
 ==============================  ======  =========  =====================  ====================================
 key                             type    owner      lives                  meaning
 ==============================  ======  =========  =====================  ====================================
 deedbox.raw                     list    ingress    until claimed          kombu's queue of raw callbacks, on
                                                                           the broker's Redis, newest left
-bridge:leases                   zset    bridge     a day                  bridge id -> end of its lease
+bridge:leases                   zset    bridge     a day                  bridge id -> end of its lease; on the
+                                                                          broker's Redis, else on the state's
 bridge:claimed:<id>             list    bridge     until appended         callbacks claimed, not yet appended
 inbox:<shard>                   list    bridge     until drained          callbacks: arrival time, envelope
 lane:<lane>:ready               zset    all        until leased           unit -> since when it is ready
 lane:<lane>:leased              zset    worker     until finished         unit -> end of its lease
 lane:<lane>:tokens              hash    worker     until finished         unit -> fencing token of its lease
+lane:<lane>:losses              hash    sweeper    a day                  unit -> event at its head, and how often
+                                                                          a process ended with it
 lane:<lane>:waiting             zset    worker     until due              unit whose head waits -> when due
 lane:<lane>:depth               string  all        for good               entries in the lane's queues
 lane:<lane>:idle                zset    worker     seconds                drainer that blocks on the bell -> until
 lane:<lane>:bell                list    all        until heard            wakes idle drainers (BLPOP)
 lanes                           hash    worker     for good               lane -> JSON {actions, seen_at}
 queue:<unit>                    list    sequencer  until done             entries: fingerprint + JSON
-order:<stream>                  string  sequencer  ORDER_TTL_S            the ordering rule's state, JSON
-seen:<stream>                   zset    sequencer  ORDER_TTL_S            fingerprint -> arrival: dedupe memory
-timeline:<stream>               list    sequencer  ORDER_TTL_S            JSON lines for ``trace``
-event:<fingerprint>             hash    sequencer  EVENT_TTL_S, longer    one stored event: body and facts
-                                                   for a dead letter
+order:<stream>                  string  sequencer  state retention        the ordering rule's state, JSON
+seen:<stream>                   zset    sequencer  state retention        fingerprint -> arrival: dedupe memory;
+                                                                          also <fingerprint>:<digest> of other
+                                                                          bodies, so that erasure finds them
+timeline:<stream>               list    sequencer  state retention        JSON lines for ``trace``
+event:<fingerprint>             hash    sequencer  event retention,       one stored event: body and facts;
+                                                   longer for a dead      <fingerprint>:<digest>: another body
+                                                   letter                 of the same fact (a conflict)
+erased:<stream>                 string  all        state retention after  tombstone: JSON {at, by}; what comes for
+                                                   the last repeat        the stream is a duplicate, kept nowhere
 wake:<shard>                    zset    sequencer  until looked at        stream with held events -> when
 held                            zset    sequencer  until released         fingerprint -> held since
 dead, dead:<id>, dead:seq       zset,   all        until a person acts    dead letters by time, each as a hash
                                 hash
 redrive                         list    ops        until the bridge read  raw messages to decode once more
+replay:seq, replay:<n>          string  ops        for good; event        number of replays; one replay's order,
+                                                   or until it is whole   JSON: what, which actions
+replay:<n>:done                 hash    ops        as long                stream -> position appended last
 counters                        hash    all        for good               name -> count, for ``status``
 calls                           hash    worker     for good               ``lane|action|<outcome>``, ``|le|<bucket>``
                                                                           -> count of calls, ``|us`` -> time
@@ -51,8 +63,10 @@ events                          stream  all        DEEDBOX_EVENTS_KEEP    the cl
                                                                           of release
 events:seq                      string  all        for good               entries ever added to ``events``: shows
                                                                           a reader that it missed some
-request:<stream>                hash    worker     ORDER_TTL_S            read model of one signature request
-document:<stream>               hash    worker     ORDER_TTL_S            what was fetched and stored, JSON
+gaps:due                        zset    sequencer  until looked at        stream of which something may be
+                                                                          missing -> when the sweeper looks
+request:<stream>                string  worker     state retention        read model of one signature request
+document:<stream>               string  worker     state retention        what was fetched and stored, JSON
 requests                        zset    worker     REQUESTS_KEEP newest   stream -> event time of its latest
                                                                           event: the index of the search
 fetching:<stream>               string  worker     minutes                one fetch of a request at a time
@@ -82,15 +96,6 @@ SEQUENCER: Final = "sequencer"
 DOCUMENTS: Final = "documents"
 RESERVED_LANES: Final = frozenset({SEQUENCER, DOCUMENTS})
 
-DAY_S: Final = 86_400
-
-ORDER_TTL_S: Final = 14 * DAY_S
-"""Life of order state and dedupe memory after a stream's last event. The vendor retries for 30 h or 3 days
-(its pages disagree); the promise is 7 days; twice that costs about 100 bytes a fact."""
-
-EVENT_TTL_S: Final = 14 * DAY_S
-"""Life of a stored event, so that replay reaches back as far as order and dedupe do."""
-
 TIMELINE_KEEP: Final = 500
 """Lines per timeline: a request of 20 signers makes about 200; the cap is against a poisonous loop."""
 
@@ -115,6 +120,8 @@ SOURCES: Final = PREFIX + "sources"
 REQUESTS: Final = PREFIX + "requests"
 SAMPLES: Final = PREFIX + "samples"
 SAMPLES_TOTALS: Final = PREFIX + "samples:totals"
+GAPS_DUE: Final = PREFIX + "gaps:due"
+REPLAY_SEQ: Final = PREFIX + "replay:seq"
 
 
 def claimed(bridge: str) -> str:
@@ -128,7 +135,7 @@ def inbox(shard: int) -> str:
 
 
 def lane(name: str, part: str) -> str:
-    """One of a lane's keys: ready, leased, tokens, waiting, depth, idle or bell."""
+    """One of a lane's keys: ready, leased, tokens, losses, waiting, depth, idle or bell."""
     return f"{PREFIX}lane:{name}:{part}"
 
 
@@ -160,6 +167,21 @@ def event(fingerprint: str) -> str:
 def dead(letter_id: str) -> str:
     """One dead letter."""
     return f"{PREFIX}dead:{letter_id}"
+
+
+def erased(stream: str) -> str:
+    """Tombstone of an erased stream."""
+    return f"{PREFIX}erased:{stream}"
+
+
+def replay(number: int) -> str:
+    """Order of one replay."""
+    return f"{PREFIX}replay:{number}"
+
+
+def replay_done(number: int) -> str:
+    """How far a replay came in each stream."""
+    return f"{PREFIX}replay:{number}:done"
 
 
 def request(stream: str) -> str:

@@ -20,7 +20,6 @@ from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import RedisError
 
-from shared.connections import translated
 from shared.core.errors import Unavailable
 from shared.scripting import Scripts
 
@@ -76,9 +75,3 @@ class ReplicatedScripts(Scripts):
             return execute(pipe, self._replicas, BATCH_WAIT_S)[0]
         except RedisError as error:
             raise Unavailable(f"Redis did not run {name}: {type(error).__name__}: {error}") from error
-
-    def probe(self) -> None:
-        try:
-            demand(self.redis, self._replicas)
-        except RedisError as error:
-            raise translated(error) from error

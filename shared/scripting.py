@@ -14,20 +14,27 @@ from shared.core.errors import Unavailable
 
 NAMES: Final = (
     "append",
+    "beat",
     "budget_used",
     "claim_entries",
     "claim_raw",
     "claim_shard",
+    "discard",
     "drop_raw",
+    "erase",
     "finish",
+    "gaps_due",
     "leave",
     "move_unit",
     "redrive",
     "redrive_raw",
     "release",
+    "remember",
     "renew",
+    "replay",
     "report_intake",
     "restore_raw",
+    "suspect",
     "sweep",
 )
 
@@ -60,10 +67,3 @@ class Scripts:
             return self._scripts[name](args=args)
         except RedisError as error:
             raise Unavailable(f"Redis did not run {name}: {type(error).__name__}: {error}") from error
-
-    def probe(self) -> None:
-        """Check that Redis could run one now. Raises Unavailable."""
-        try:
-            self.redis.ping()
-        except RedisError as error:
-            raise Unavailable(f"Redis does not answer: {type(error).__name__}: {error}") from error

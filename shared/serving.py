@@ -48,7 +48,7 @@ def options(bind: str, port: int, name: str) -> dict[str, Any]:
     host = f"[{bind}]" if ":" in bind else bind
     found: dict[str, Any] = {
         "bind": [f"{host}:{port}"],
-        "worker_class": "gthread",
+        "worker_class": "shared.patience.PatientWorker",
         "backlog": 2048,
         "timeout": 30,
         # Longer than a proxy keeps its connections, or the proxy reuses one that we are closing.

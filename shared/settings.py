@@ -25,8 +25,9 @@ from pydantic import (
 
 from shared.core.errors import SettingsError
 from shared.core.ordering import OrderingPolicy
+from shared.retention import DAY_S, DEFAULT_DAYS, SHORTEST_DAYS, Retention
 
-BUILTINS: Final = ("fetch_documents", "track_status")
+BUILTINS: Final = ("fetch_documents", "track_status", "reconcile", "erase_destroyed")
 """Names of the built-in actions, in the order in which they are registered."""
 
 _SOURCE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
@@ -55,6 +56,7 @@ Csv = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 PerMinute = Annotated[int, Field(ge=1, le=1_000_000)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
+Days = Annotated[int, Field(ge=SHORTEST_DAYS, le=3650)]
 
 
 class Settings(BaseModel):
@@ -80,6 +82,10 @@ class Settings(BaseModel):
         Literal["pdf", "zip"], BeforeValidator(_lower), Field(alias="DEEDBOX_DOCUMENT_TYPE")
     ] = "pdf"
     """``pdf``: one merged file; ``zip``: the separate files."""
+    document_max_bytes: Annotated[
+        int, Field(alias="DEEDBOX_DOCUMENT_MAX_BYTES", ge=1024, le=2 * 1024 * 1024 * 1024)
+    ] = 200 * 1024 * 1024
+    """Largest document (bytes) that is fetched; a larger one is a dead letter. A worker holds one in memory."""
     actions: Annotated[Csv, Field(alias="DEEDBOX_ACTIONS")] = ()
     """Modules with ``@action`` functions, comma-separated."""
     builtins: Annotated[Csv, Field(alias="DEEDBOX_BUILTINS")] = ("all",)
@@ -94,12 +100,22 @@ class Settings(BaseModel):
     """Seconds after ``all_signed`` after which the document is fetched without a ``downloadable``."""
     events_keep: Annotated[int, Field(alias="DEEDBOX_EVENTS_KEEP", ge=0, le=100_000_000)] = 100_000
     """Released events (about so many, the newest) that ``/api/events`` reaches back to; 0: there is no such list."""
+    gap_after_s: Annotated[Seconds, Field(alias="DEEDBOX_GAP_AFTER_S")] = 900.0
+    """Seconds after ``all_signed``, ``downloadable`` or a predecessor given up until gaps are looked for; 0: off."""
     body_max_bytes: Annotated[int, Field(alias="DEEDBOX_BODY_MAX_BYTES", ge=1024, le=512 * 1024 * 1024)] = (
         10 * 1024 * 1024
     )
     """Largest request body (bytes) that ingress reads."""
     max_event_age_s: Annotated[float, Field(alias="DEEDBOX_MAX_EVENT_AGE_S", ge=0, allow_inf_nan=False)] = 0.0
     """An event older than this (seconds) at receipt is acknowledged and dead-lettered; 0: off."""
+    event_retention_days: Annotated[Days, Field(alias="DEEDBOX_EVENT_RETENTION_DAYS")] = DEFAULT_DAYS
+    """Days for which a callback's body is kept after its arrival; at least 7, at most the state's."""
+    state_retention_days: Annotated[Days, Field(alias="DEEDBOX_STATE_RETENTION_DAYS")] = DEFAULT_DAYS
+    """Days for which order state, dedupe memory, timeline and read model live after a request's last event; at least 7."""
+    erase_documents: Annotated[
+        Literal["on", "off"], BeforeValidator(_lower), Field(alias="DEEDBOX_ERASE_DOCUMENTS")
+    ] = "off"
+    """``on``: ``erase_destroyed`` removes the stored documents of a destroyed request too."""
     spool: Annotated[Literal["on", "off"], BeforeValidator(_lower), Field(alias="DEEDBOX_SPOOL")] = "on"
     """``on``: acknowledge from a local spool while the broker is down; ``off``: refuse with 503."""
     spool_max_bytes: Annotated[int, Field(alias="DEEDBOX_SPOOL_MAX_BYTES", ge=65_536)] = 1024 * 1024 * 1024
@@ -168,7 +184,18 @@ class Settings(BaseModel):
             )
         if not re.fullmatch(r"https?://[^/\s]+(/\S*)?/v3", self.api_url):
             raise ValueError("DEEDBOX_API_URL is not a URL that ends in /v3; the vendor's is the default.")
+        if self.event_retention_days > self.state_retention_days:
+            raise ValueError(
+                f"DEEDBOX_EVENT_RETENTION_DAYS ({self.event_retention_days}) is more than DEEDBOX_STATE_RETENTION_DAYS "
+                f"({self.state_retention_days}), and a body that outlives its request's state cannot be found to be "
+                "erased; lower the first or raise the second."
+            )
         return self
+
+    @property
+    def retention(self) -> Retention:
+        """How long things are kept."""
+        return Retention(self.state_retention_days * DAY_S, self.event_retention_days * DAY_S)
 
     @property
     def order_policy(self) -> OrderingPolicy:
@@ -181,6 +208,11 @@ class Settings(BaseModel):
         if "all" in self.builtins:
             return BUILTINS
         return tuple(name for name in BUILTINS if name in self.builtins)
+
+    @property
+    def gap_look_after_s(self) -> float:
+        """``gap_after_s``, or 0 if nothing here could reconcile what was found."""
+        return self.gap_after_s if "reconcile" in self.enabled_builtins else 0.0
 
     @property
     def documents_dir(self) -> Path:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from shared import codec
 from shared.core import jsontext
 from shared.core.errors import Undecodable
 from shared.core.signature import BodySignature
+
+ASIDE: Final = "aside"
+"""Field of an event that was set aside instead of released: why."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import kombu
 
-from shared import keys, sentinel
+from shared import keys, sentinel, sqs
 from shared.core.errors import SettingsError
 
 DEAD_QUEUE: Final = keys.RAW_QUEUE + ".dead"
@@ -30,6 +30,7 @@ AMQP_TIMEOUT_S: Final = 0.6
 
 _REDIS_TRANSPORTS: Final = frozenset({"redis", "rediss"})
 _AMQP_TRANSPORTS: Final = frozenset({"amqp", "amqps", "pyamqp"})
+_SQS_TRANSPORT: Final = "sqs"
 
 
 def _urls(url: str) -> list[str]:
@@ -61,6 +62,11 @@ def is_amqp(url: str) -> bool:
     return transport(url) in _AMQP_TRANSPORTS
 
 
+def is_sqs(url: str) -> bool:
+    """Tell whether the broker is Amazon SQS."""
+    return transport(url) == _SQS_TRANSPORT
+
+
 CONNECT_RETRIES_TIMEOUT_S: Final = 1.2
 """After this long no further URL of a list is tried; without it kombu gives up after the first silent one."""
 
@@ -76,8 +82,11 @@ def retry_policy(url: str) -> dict[str, float]:
     return {"max_retries": retries, "interval_start": 0, "interval_step": 0.05, "interval_max": 0.1}
 
 
-def transport_options(url: str) -> dict[str, Any]:
-    """Return the transport options that bound every wait; several URLs share the time of one."""
+def transport_options(url: str, *, consuming: bool = False) -> dict[str, Any]:
+    """Return the transport options that bound every wait; several URLs share the time of one.
+
+    ``consuming``: SQS is asked to wait for messages, and must be given the time. Raises SettingsError.
+    """
     share = len(_urls(url))
     policy = retry_policy(url)
     if share > 1:
@@ -96,6 +105,8 @@ def transport_options(url: str) -> dict[str, Any]:
             # One list for all priorities: the depth of the queue is one LLEN.
             "priority_steps": [0],
         }
+    if is_sqs(url):
+        return {**policy, **sqs.transport_options(_urls(url)[0], consuming=consuming)}
     return dict(policy)
 
 
@@ -130,7 +141,9 @@ def _tls(url: str) -> dict[str, Any] | bool:
 
 
 def _kombu_url(url: str) -> str:
-    """Translate redis-py's ``unix://`` URL, which kombu spells differently."""
+    """Translate what kombu spells differently: redis-py's ``unix://``, and the options of a ``sqs://`` URL."""
+    if is_sqs(url):
+        return sqs.split(url)[0]
     if not url.startswith("unix://"):
         return url
     parts = urlsplit(url)
@@ -138,15 +151,20 @@ def _kombu_url(url: str) -> str:
     return f"redis+socket://{parts.netloc}{parts.path}?virtual_host={database}"
 
 
-def connect(url: str) -> kombu.Connection:
-    """Return a connection to the broker, not yet opened. Several URLs, ``;``-separated, are tried in turn."""
+def connect(url: str, *, consuming: bool = False) -> kombu.Connection:
+    """Return a connection to the broker, not yet opened. Several URLs, ``;``-separated, are tried in turn.
+
+    ``consuming``: for a bridge. Raises SettingsError for a URL that cannot be one.
+    """
     if sentinel.is_sentinel(url):
         return _sentinels(sentinel.parse(url, "DEEDBOX_BROKER_URL"))
+    if is_sqs(url):
+        sqs.demand()
     return kombu.Connection(
         ";".join(_kombu_url(part) for part in _urls(url)),
         connect_timeout=CONNECT_TIMEOUT_S / max(1, len(_urls(url))),
         ssl=_tls(url),
-        transport_options=transport_options(url),
+        transport_options=transport_options(url, consuming=consuming),
     )
 
 
@@ -190,6 +208,9 @@ def declare(connection: kombu.Connection) -> None:
     """
     name = str(connection.transport.driver_type)
     if name == "redis":
+        return
+    if name == _SQS_TRANSPORT:
+        sqs.declare(connection, DEAD_QUEUE)
         return
     channel = connection.default_channel
     if name == "amqp":

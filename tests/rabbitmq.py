@@ -69,6 +69,8 @@ class RabbitServer:
         _gone, alive = psutil.wait_procs(members, timeout=20)
         for each in alive:
             each.kill()
+        assert self._process is not None
+        self._process.wait()  # psutil has reaped it; this tells the object
         return int(machine.pid)
 
     @property

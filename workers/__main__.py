@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from shared import logs
 from shared.core.errors import DeedboxError, SettingsError
 from shared.settings import Settings
-from workers import bootstrap, rqworker
+from workers import bootstrap, reconcile_command, rqworker
 
 log = logs.get("worker")
 
@@ -33,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DeedboxError as error:
         sys.stderr.write(f"deedbox: {error}\n")
         return 1
+    except KeyboardInterrupt:  # of the command that a person runs; the others have handlers
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -45,6 +47,9 @@ def _parser() -> argparse.ArgumentParser:
         run=_bridge
     )
     commands.add_parser("sweeper", help="wake what is due").set_defaults(run=_sweeper)
+    reconciling = commands.add_parser("reconcile", help="ask the API what callbacks missed, and repair it")
+    reconcile_command.add_arguments(reconciling)
+    reconciling.set_defaults(run=reconcile_command.run)
     lanes = commands.add_parser("lanes", help="list lanes and actions")
     lanes.add_argument("--json", action="store_true")
     lanes.set_defaults(run=_lanes)

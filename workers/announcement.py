@@ -1,35 +1,22 @@
-"""What workers announce in Redis: the lanes, which actions each has, and since when.
-
-Sweepers and pages know lanes from here. An action that a deployment moved to another lane is found here too:
-the newest announcement counts, and what waits for the action in its old lane follows it.
-"""
+"""Workers announce their lanes in Redis, and what waits for an action in an old lane follows it to its new one."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from redis import Redis
 from redis.exceptions import RedisError
 
 from shared import keys
+from shared.announced import Lane, lanes_of_actions
 from shared.connections import translated
-from shared.scripting import SERVER_CLOCK, Scripts, text
+from shared.scripting import SERVER_CLOCK, Scripts
 from workers.actions.registry import Registry
 
 LOOK_AT_MOST: Final = 1000
 """Units of an old lane that one look moves: the rest follows at the next one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """One announced lane."""
-
-    actions: tuple[str, ...]
-    seen_at: float
-    """Unix seconds of the last announcement."""
 
 
 def announce(redis: Redis, registry: Registry, now: float) -> None:
@@ -40,24 +27,9 @@ def announce(redis: Redis, registry: Registry, now: float) -> None:
         redis.hset(keys.LANES, lane, json.dumps({"actions": actions, "seen_at": round(now, 3)}))
 
 
-def announced(redis: Redis) -> dict[str, Lane]:
-    """Return the announced lanes by name. Raises Unavailable."""
-    try:
-        rows: Mapping[Any, Any] = redis.hgetall(keys.LANES)
-    except RedisError as error:
-        raise translated(error) from error
-    lanes = {}
-    for name, value in rows.items():
-        row = json.loads(value)
-        lanes[text(name)] = Lane(tuple(row.get("actions", ())), float(row.get("seen_at", 0)))
-    return lanes
-
-
 def moves(lanes: Mapping[str, Lane]) -> Iterator[tuple[str, str, str]]:
     """Yield (action, old lane, new lane) for actions that an older announcement has elsewhere. Pure."""
-    newest: dict[str, str] = {}
-    for name, lane in sorted(lanes.items(), key=lambda item: item[1].seen_at):
-        newest |= dict.fromkeys(lane.actions, name)
+    newest = lanes_of_actions(lanes)
     for name, lane in lanes.items():
         for action in lane.actions:
             if newest[action] != name and lane.seen_at < lanes[newest[action]].seen_at:

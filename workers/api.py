@@ -1,4 +1,4 @@
-"""The Dropbox Sign API, through the vendor's SDK: two calls, their answers as values, the account's budgets.
+"""The Dropbox Sign API, through the vendor's SDK: three calls, their answers as values, the account's budgets.
 
 The SDK's transport is used without its models: they refuse fields and types that they do not know, which
 would turn a change at the vendor into an outage here.
@@ -21,11 +21,16 @@ from shared import budgets, keys
 TIMEOUT_S: Final = (5.0, 40.0)
 """Connect and read. The read bound stays below the action's timeout, so that a slow API is a plain retry."""
 
-DOCUMENT_MAX_BYTES: Final = 200 * 1024 * 1024
-"""Largest document that is read: a bound for memory, far above what the vendor accepts for upload."""
+PAGE_SIZE: Final = 100
+"""Signature requests of one page: the most that the vendor gives."""
 
 RATE_WINDOW_S: Final = 60.0
 _CHUNK_BYTES: Final = 1024 * 1024
+_ANSWER_MAX_BYTES: Final = 8 * 1024 * 1024
+"""Largest answer that is no document: a signature request has some hundred kilobytes."""
+
+_LIST_MAX_BYTES: Final = 64 * 1024 * 1024
+"""Largest page of the list: it holds up to ``PAGE_SIZE`` signature requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +56,17 @@ class Answer:
 class SignApi:
     """One account's API."""
 
-    def __init__(self, base_url: str, api_key: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        clock: Callable[[], float] = time.time,
+        *,
+        document_max_bytes: int = 200 * 1024 * 1024,
+    ) -> None:
         self._base_url = base_url
         self.api_key = api_key
+        self._document_max_bytes = document_max_bytes
         self._clock = clock
         self._requests: Any = None
 
@@ -62,7 +75,8 @@ class SignApi:
         return self._answer(
             self._client().signature_request_get_without_preload_content(
                 request_id, _request_timeout=TIMEOUT_S
-            )
+            ),
+            _ANSWER_MAX_BYTES,
         )
 
     def files(self, request_id: str, kind: str) -> Answer:
@@ -70,7 +84,17 @@ class SignApi:
         return self._answer(
             self._client().signature_request_files_without_preload_content(
                 request_id, file_type=kind, _request_timeout=TIMEOUT_S
-            )
+            ),
+            self._document_max_bytes,
+        )
+
+    def signature_requests(self, page: int, query: str) -> Answer:
+        """Read one page of the list of signature requests, ``PAGE_SIZE`` of them; pages count from 1."""
+        return self._answer(
+            self._client().signature_request_list_without_preload_content(
+                page=page, page_size=PAGE_SIZE, query=query, _request_timeout=TIMEOUT_S
+            ),
+            _LIST_MAX_BYTES,
         )
 
     def _client(self) -> Any:
@@ -87,8 +111,8 @@ class SignApi:
             self._requests = SignatureRequestApi(ApiClient(configuration))
         return self._requests
 
-    def _answer(self, response: Any) -> Answer:
-        body, too_large = _read(response)
+    def _answer(self, response: Any, max_bytes: int) -> Answer:
+        body, too_large = _read(response, max_bytes)
         status = int(response.status)
         error_name = ""
         if status >= 400:  # noqa: PLR2004 - HTTP
@@ -97,12 +121,18 @@ class SignApi:
         return Answer(status, error_name, body, reset_at(response.headers, status, self._clock()), too_large)
 
 
-def _read(response: Any) -> tuple[bytes, bool]:
+def _read(response: Any, max_bytes: int) -> tuple[bytes, bool]:
+    """Read a body. Returns it, or nothing and that it is larger than allowed; the rest then stays unread."""
     try:
+        announced = response.headers.get("Content-Length", "")
+        if announced.isdigit() and int(announced) > max_bytes:
+            response.close()
+            return b"", True
         chunks, size = [], 0
         while chunk := response.read(_CHUNK_BYTES, decode_content=True):
             size += len(chunk)
-            if size > DOCUMENT_MAX_BYTES:
+            if size > max_bytes:
+                response.close()  # else the connection is given back with the rest of the body in it
                 return b"", True
             chunks.append(chunk)
         return b"".join(chunks), False

@@ -19,6 +19,8 @@ class Delivered:
     fact: Fact
     arrival: Arrival
     stored: StoredEvent
+    text_bytes: int
+    """Length of the callback's text, uncompressed."""
     redriven: bool = False
     """An operator sent it again: it is a fact of its own, and its age does not matter."""
 
@@ -36,7 +38,8 @@ class StreamWork:
 
 def delivered(envelope: Envelope, appended_at: float) -> Delivered:
     """Identify a callback. Raises BadCallback, Undecodable, RecursionError."""
-    callback = parse_callback(codec.body_of(envelope))
+    text = codec.body_of(envelope)
+    callback = parse_callback(text)
     fact = identify(envelope.source, callback, envelope.redrive)
     arrival = arrival_of(
         callback.event_type,
@@ -60,4 +63,4 @@ def delivered(envelope: Envelope, appended_at: float) -> Delivered:
         body=envelope.body,
         codec=envelope.codec,
     )
-    return Delivered(fact, arrival, stored, redriven=bool(envelope.redrive))
+    return Delivered(fact, arrival, stored, len(text), redriven=bool(envelope.redrive))

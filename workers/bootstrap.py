@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Final
 
 from redis import Redis
@@ -19,15 +19,21 @@ from shared import budgets, connections, keys, topology
 from shared.bells import Bells
 from shared.core.errors import SettingsError
 from shared.documents import DocumentStore
+from shared.erasure import Eraser
+from shared.holdings import Holdings
 from shared.replicas import ReplicatedScripts
+from shared.retention import DAY_S
 from shared.scripting import Scripts
 from shared.settings import Settings
 from workers import announcement
-from workers.actions import fetch_documents, track_status
+from workers.account import Accounts
+from workers.actions import erase_destroyed, fetch_documents, reconcile, track_status
 from workers.actions.interface import Context, Event
 from workers.actions.registry import RegisteredAction, Registry, load_module
 from workers.api import Budget, SignApi
-from workers.bridge import KombuBridge, RedisBridge
+from workers.bridge import RedisBridge
+from workers.bridge_kombu import KombuBridge
+from workers.gaps import GapDesk, GapDetector
 from workers.lanes import LaneRunner
 from workers.lease import Lease
 from workers.sequencer import Sequencer, SequencerPolicy
@@ -73,22 +79,43 @@ class Process:
         return build_registry(self.settings, self._builtin)
 
     def _builtin(self, name: str) -> RegisteredAction:
-        if name == "track_status":
-            return track_status.registered(track_status.TrackStatus(self.redis))
         settings = self.settings
-        apis = {
-            source.name: SignApi(settings.api_url, source.api_keys[0])
-            for source in settings.sources().values()
-        }
-        action = fetch_documents.FetchDocuments(
-            self.redis,
-            apis,
-            Budget(self.redis, budgets.per_minute(settings)),
-            DocumentStore(settings.documents_dir),
-            settings.document_type,
-            settings.downloadable_grace_s,
+        if name == track_status.NAME:
+            return track_status.registered(track_status.TrackStatus(self.scripts, settings.retention))
+        if name == fetch_documents.NAME:
+            return fetch_documents.registered(self._fetch)
+        if name == erase_destroyed.NAME:
+            eraser = Eraser(self.scripts, DocumentStore(settings.documents_dir), settings.retention)
+            documents = settings.erase_documents == "on"
+            holdings = Holdings(self.redis)
+            return erase_destroyed.registered(
+                erase_destroyed.EraseDestroyed(eraser, holdings, self.apis, self.budget, documents=documents)
+            )
+        fetch = self._fetch if fetch_documents.NAME in settings.enabled_builtins else None
+        accounts = Accounts(self.apis, self.budget)
+        return reconcile.registered(reconcile.Reconcile(self.scripts, accounts, fetch, settings.retention))
+
+    @cached_property
+    def _fetch(self) -> fetch_documents.FetchDocuments:
+        settings = self.settings
+        policy = fetch_documents.FetchPolicy(
+            settings.document_type, settings.downloadable_grace_s, settings.retention
         )
-        return fetch_documents.registered(action)
+        return fetch_documents.FetchDocuments(
+            self.scripts, self.apis, self.budget, DocumentStore(settings.documents_dir), policy
+        )
+
+    @cached_property
+    def apis(self) -> Mapping[str, SignApi]:
+        """The API of every source."""
+        url, limit = self.settings.api_url, self.settings.document_max_bytes
+        sources = self.settings.sources().values()
+        return {each.name: SignApi(url, each.api_keys[0], document_max_bytes=limit) for each in sources}
+
+    @cached_property
+    def budget(self) -> Budget:
+        """The accounts' budgets."""
+        return Budget(self.redis, budgets.per_minute(self.settings))
 
     def lease(self, lane: str) -> int:
         """Drain a lane for about two seconds. Returns the units of work done."""
@@ -103,11 +130,16 @@ class Process:
         return lanes
 
     def _sequencer(self) -> Sequencer:
-        policy = SequencerPolicy(self.settings.order_policy, self.settings.max_event_age_s)
+        settings = self.settings
+        policy = SequencerPolicy(
+            settings.order_policy, settings.max_event_age_s, settings.retention, settings.gap_look_after_s
+        )
         return Sequencer(self.scripts, self.registry, policy, self.bells.ring)
 
     def _runner(self, lane: str) -> LaneRunner:
-        return LaneRunner(lane, self.scripts, self.registry, self.bells.ring)
+        return LaneRunner(
+            lane, self.scripts, self.registry, self.bells.ring, retention=self.settings.retention
+        )
 
     def announce(self) -> None:
         """Tell sweepers and pages which lanes there are. Raises SettingsError if Redis refuses."""
@@ -122,7 +154,9 @@ class Process:
         """Return the bridge that fits the broker."""
         url = connections.broker_url(self.settings)
         if not topology.is_redis(url):
-            return KombuBridge(lambda: topology.connect(url), self._replicated(), self.bells.ring)
+            topology.connect(url)  # opens nothing; a URL that cannot be one is said at the start
+            connect = partial(topology.connect, url, consuming=True)
+            return KombuBridge(self.name, connect, self._replicated(), self.bells.ring)
         same = url == self.redis_url
         broker = self.scripts if same else Scripts(connections.patient_redis(url, self.stop.is_set))
         if not same:
@@ -135,7 +169,16 @@ class Process:
 
     def sweeper(self) -> Sweeper:
         """Return the sweeper."""
-        return Sweeper(self.scripts, self.bells.ring)
+        if not self.settings.gap_look_after_s:
+            return Sweeper(self.scripts, self.bells.ring, retention=self.settings.retention)
+        look = GapDetector(self.desk).once
+        return Sweeper(self.scripts, self.bells.ring, look, retention=self.settings.retention)
+
+    @property
+    def desk(self) -> GapDesk:
+        """Where gaps are looked up and handed to ``reconcile``."""
+        fetches = fetch_documents.NAME in self.settings.enabled_builtins
+        return GapDesk(self.scripts, self.bells.ring, self.settings.retention, fetches=fetches)
 
 
 def describe_builtin(name: str) -> RegisteredAction:
@@ -144,8 +187,13 @@ def describe_builtin(name: str) -> RegisteredAction:
     def unusable(_event: Event, _context: Context) -> None:
         raise RuntimeError("this registry was built for listing")
 
-    spec = track_status.registered if name == track_status.NAME else fetch_documents.registered
-    return spec(unusable)
+    specs = {
+        track_status.NAME: track_status.registered,
+        erase_destroyed.NAME: erase_destroyed.registered,
+        fetch_documents.NAME: fetch_documents.registered,
+        reconcile.NAME: reconcile.registered,
+    }
+    return specs[name](unusable)
 
 
 def build_registry(settings: Settings, builtin: Callable[[str], RegisteredAction]) -> Registry:
@@ -160,8 +208,18 @@ def build_registry(settings: Settings, builtin: Callable[[str], RegisteredAction
             identity = (id(registered.function), registered.name)
             if identity not in known:
                 known.add(identity)
+                _demand_kept_events(registered, settings)
                 registry.add(registered)
     return registry
+
+
+def _demand_kept_events(action: RegisteredAction, settings: Settings) -> None:
+    """Refuse an action that may ask to be called later for longer than its event is kept."""
+    if action.policy.give_up_s > settings.retention.events_s:
+        raise SettingsError(
+            f"The action {action.name} has a give_up_s of {action.policy.give_up_s / DAY_S:.1f} days, and events are kept "
+            f"for {settings.event_retention_days}; raise DEEDBOX_EVENT_RETENTION_DAYS or lower give_up_s."
+        )
 
 
 _current: list[Process] = []

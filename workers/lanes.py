@@ -15,6 +15,7 @@ from typing import Any, Final
 from shared import keys, logs
 from shared.core.attempts import Entry, Failure, after_failure
 from shared.core.errors import Unavailable, Undecodable
+from shared.retention import Retention
 from shared.scripting import SERVER_CLOCK, Scripts
 from shared.stored import StoredEvent
 from workers.actions.interface import Context, Event, Reject, Retry
@@ -29,6 +30,8 @@ UNKNOWN_ACTION_WAIT_S: Final = 30.0
 
 BATCH_MAX: Final = 64
 BATCH_BYTES: Final = 4 * 1024 * 1024
+"""Of events as they are stored, compressed; each is decompressed for its own call only."""
+
 FAST_CALL_S: Final = 0.001
 """Calls that take no longer than this on average are claimed in growing batches, others one by one."""
 
@@ -55,12 +58,14 @@ class LaneRunner:
         registry: Registry,
         ring: Callable[[str], None],
         jitter: Callable[[], float] = random.random,
+        retention: Retention = Retention(),  # noqa: B008 - frozen
     ) -> None:
         self._lane = lane
         self._scripts = scripts
         self._registry = registry
         self._ring = ring
         self._jitter = jitter
+        self._limits = (retention.state_s, retention.events_s, keys.TIMELINE_KEEP)
         self._attendant = Attendant(self._commit, self._renew)
         self._commits = threading.Lock()
         self._size = 1
@@ -106,9 +111,8 @@ class LaneRunner:
             if not sections:
                 return
             flat = [operand for section in sections for operand in section]
-            limits = (keys.ORDER_TTL_S, keys.EVENT_TTL_S, keys.TIMELINE_KEEP)
             try:
-                refused, *lanes = self._scripts.call("finish", SERVER_CLOCK, self._lane, *limits, *flat)
+                refused, *lanes = self._scripts.call("finish", SERVER_CLOCK, self._lane, *self._limits, *flat)
             except Unavailable:
                 batch.put_back(sections)
                 raise

@@ -126,6 +126,8 @@ class Report:
         row = {"kind": str(kind), "attempt": self.entry.attempt, "took_s": round(self.took_s, 6), **details}
         if self.entry.late:
             row["late"] = True
+        if self.entry.replay:
+            row["replay"] = self.entry.replay
         return self._line_raw(row)
 
     def _line_raw(self, row: dict[str, Any]) -> list[Operand]:
@@ -173,17 +175,24 @@ def internal_event(
 ) -> list[list[Operand]]:
     """Make the operations that add an internal event and dispatch it to the same key's actions."""
     subscribed = registry.subscribed(event_type)
-    body = json.dumps(payload, separators=(",", ":"), sort_keys=True).encode()
-    name = f"internal\0{event_type}\0{cause.stream}\0".encode()
-    digest = hashlib.blake2b(name + body, digest_size=16).hexdigest()
-    stored = StoredEvent(
-        fingerprint=digest, source=cause.source, ordering_key=cause.ordering_key, event_type=event_type,
-        event_time=int(now), related_signature_id=None, received_at=now, arrived_at=now,
-        body_signature=BodySignature.ABSENT, trace_id=cause.trace_id, body_digest=digest, body=body,
-    )  # fmt: skip
-    fields = stored.fields()
+    stored = internal(event_type, payload, cause.source, cause.ordering_key, cause.trace_id, now)
+    digest, fields = stored.fingerprint, stored.fields()
     entry = Entry(digest, enqueued_at=round(now, 6)).pack()
     operations: list[list[Operand]] = [["F", digest, now, len(fields), *fields]]
     operations += clean_stream_entry(registry, digest, event_type, stored.event_time, None, late=False)
     operations += [["Q", each.lane, each.unit(stored.stream, digest), entry] for each in subscribed]
     return operations
+
+
+def internal(
+    event_type: str, payload: dict[str, Any], source: str, ordering_key: str, trace_id: str, now: float
+) -> StoredEvent:
+    """Make an internal event of a key. Its identity is its stream, type and payload."""
+    body = json.dumps(payload, separators=(",", ":"), sort_keys=True).encode()
+    name = f"internal\0{event_type}\0{source}:{ordering_key}\0".encode()
+    digest = hashlib.blake2b(name + body, digest_size=16).hexdigest()
+    return StoredEvent(
+        fingerprint=digest, source=source, ordering_key=ordering_key, event_type=event_type,
+        event_time=int(now), related_signature_id=None, received_at=now, arrived_at=now,
+        body_signature=BodySignature.ABSENT, trace_id=trace_id, body_digest=digest, body=body,
+    )  # fmt: skip

@@ -13,6 +13,7 @@ from shared.core.ordering import Arrival, Decision
 from shared.core.reasons import Arrival as Outcome
 from shared.core.reasons import DeathReason
 from shared.core.reasons import Entry as Kind
+from shared.stored import ASIDE
 from workers.actions.registry import Registry
 from workers.arrivals import Delivered, StreamWork
 from workers.clean_stream import clean_stream_entry
@@ -51,6 +52,20 @@ def release_operations(
         yield ["C", str(Outcome.LATE if released.late else Outcome.RELEASED), 1]
     if decision.given_up:
         yield ["C", "given_up", len(decision.given_up)]
+
+
+def gap_operations(stream: str, decision: Decision, after_s: float) -> Iterable[Operation]:
+    """Ask for a look for gaps where something may be missing later: the document, or what was given up.
+
+    Rare events only, because each asks for one more write.
+    """
+    if not stream.partition(":")[2].startswith("signature_request/"):
+        return
+    if decision.given_up or any(released.arrival.type in _FINAL for released in decision.release):
+        yield ["G", after_s]
+
+
+_FINAL = frozenset({"signature_request_all_signed", "signature_request_downloadable"})
 
 
 def undecodable(entry: bytes, error: Exception) -> Iterable[Operation]:
@@ -125,7 +140,8 @@ def _line(kind: Kind, at: float, arrival: Arrival, **details: Any) -> Operation:
 def too_old(each: Delivered) -> Iterable[Operation]:
     """Set an event aside that was too old when it was received."""
     stored = each.stored
-    fields = stored.fields()
+    # Marked, because a replay must leave alone what was never dispatched: a redrive makes it a fact of its own.
+    fields = [*stored.fields(), ASIDE, str(DeathReason.TOO_OLD)]
     yield _arrived(each)
     yield ["F", stored.fingerprint, stored.arrived_at, len(fields), *fields]
     yield ["C", "arrived", 1]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from redis.exceptions import RedisError
@@ -19,11 +19,19 @@ from shared.connections import translated
 from shared.core.envelope import decode_inbox
 from shared.core.errors import BadCallback, Undecodable
 from shared.core.ordering import OrderingPolicy, SequenceState, pass_through, step
+from shared.retention import Retention
 from shared.scripting import SERVER_CLOCK, Scripts
 from workers.actions.registry import Registry
 from workers.arrivals import Delivered, StreamWork, delivered
 from workers.lease import LEASE_S, LINGER_S
-from workers.releases import Operation, arrival_operations, release_operations, too_old, undecodable
+from workers.releases import (
+    Operation,
+    arrival_operations,
+    gap_operations,
+    release_operations,
+    too_old,
+    undecodable,
+)
 
 BATCH: Final = 250
 """Callbacks of one commit: large enough that round trips cost little, small enough (about 1 MB) that one
@@ -31,6 +39,10 @@ script call does not stall Redis for longer than some ms."""
 
 BATCH_BYTES: Final = 4 * 1024 * 1024
 """A batch ends here, whatever its count: bodies may be as large as DEEDBOX_BODY_MAX_BYTES."""
+
+TEXT_BYTES: Final = 4 * BATCH_BYTES
+"""The same for what the bodies are uncompressed, which Redis cannot measure: bodies that compress a thousandfold would
+else be gigabytes to parse under one lease."""
 
 log = logs.get("sequencer")
 
@@ -42,6 +54,9 @@ class SequencerPolicy:
     order: OrderingPolicy = OrderingPolicy()
     max_event_age_s: float = 0.0
     """An event older than this at receipt is dead-lettered; 0: never."""
+    retention: Retention = Retention()
+    gap_after_s: float = 0.0
+    """When to look for gaps in a request that is complete or whose predecessor was given up; 0: never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +117,15 @@ class Sequencer:
 
     def commit(self, batch: Batch) -> tuple[str, ...]:
         """Decide about a batch and write the decision. Returns the lanes to ring."""
-        streams, operations = self._identify(batch)
+        streams, operations, taken = self._identify(batch)
+        if taken < len(batch.entries):
+            batch = replace(batch, entries=batch.entries[:taken], more=True)
         spooled_since = self._load(streams)
         for stream, work in streams.items():
             operations.extend(self._decide(stream, work, batch, spooled_since))
         head: Operation = [SERVER_CLOCK, batch.shard, batch.token, len(batch.entries)]
-        limits: Operation = [keys.ORDER_TTL_S, keys.EVENT_TTL_S, keys.TIMELINE_KEEP]
+        life = self._policy.retention
+        limits: Operation = [life.state_s, life.events_s, keys.TIMELINE_KEEP]
         flat = [operand for operation in operations for operand in operation]
         reply = self._scripts.call("release", *head, *limits, *flat)
         if not reply[0]:
@@ -117,23 +135,31 @@ class Sequencer:
         log.debug("sequencer.released", shard=batch.shard, callbacks=len(batch.entries), streams=len(streams))
         return tuple(lane.decode() for lane in reply[1:])
 
-    def _identify(self, batch: Batch) -> tuple[dict[str, StreamWork], list[Operation]]:
-        """Group the batch by stream. What cannot be decoded becomes a dead letter: it never wedges the shard."""
+    def _identify(self, batch: Batch) -> tuple[dict[str, StreamWork], list[Operation], int]:
+        """Group the batch by stream. What cannot be decoded becomes a dead letter: it never wedges the shard.
+
+        Returns also how many entries were taken: to parse all of them may take longer than the lease.
+        """
         streams: dict[str, StreamWork] = {}
         operations: list[Operation] = []
         for stream in batch.due:
             streams[stream] = StreamWork()
-        for entry in batch.entries:
+        room = TEXT_BYTES
+        for number, entry in enumerate(batch.entries):
+            if room <= 0:
+                return streams, operations, number
             try:
                 appended_at, envelope = decode_inbox(entry)
                 each = delivered(envelope, appended_at)
             except (Undecodable, BadCallback, RecursionError) as error:
+                room -= len(entry)
                 operations.extend(undecodable(entry, error))
                 continue
+            room -= each.text_bytes
             work = streams.setdefault(each.fact.stream, StreamWork())
             work.ordered = each.fact.key.ordered
             work.delivered.append(each)
-        return streams, operations
+        return streams, operations, len(batch.entries)
 
     def _load(self, streams: dict[str, StreamWork]) -> float | None:
         """Read every stream's state and dedupe memory in one round trip, and digests of repeats in another.
@@ -198,6 +224,8 @@ class Sequencer:
             yield from too_old(each)
         yield from arrival_operations(work, fresh, decision)
         yield from release_operations(self._registry, stream, work, decision, batch.now)
+        if self._policy.gap_after_s:
+            yield from gap_operations(stream, decision, self._policy.gap_after_s)
 
     def _split_by_age(self, work: StreamWork) -> tuple[list[Delivered], list[Delivered]]:
         """Part the arrivals that are too old. Repeats of known facts go on: they end as duplicates."""

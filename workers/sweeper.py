@@ -10,15 +10,23 @@ from collections.abc import Callable
 from typing import Final
 
 from shared import keys, logs
+from shared.announced import announced
 from shared.core.errors import Unavailable
 from shared.core.identity import SHARDS
+from shared.core.reasons import DeathReason
+from shared.retention import DAY_S, Retention
 from shared.scripting import SERVER_CLOCK, Scripts
-from workers.announcement import announced, follow_moves
+from workers.announcement import follow_moves
 
 TICK_S: Final = 0.25
 """The resolution of holds and retries: a person does not notice it, Redis does not either."""
 
 AT_MOST: Final = 500
+
+LOSSES_MAX: Final = 8
+"""Processes that one (event, action) may take down, one after the other, before it is set aside: as many as a failing
+action has attempts. Each costs its lane a worker for up to a lease."""
+
 OUTAGE_WAIT_S: Final = 1.0
 
 log = logs.get("sweeper")
@@ -27,9 +35,19 @@ log = logs.get("sweeper")
 class Sweeper:
     """Sweeps the lanes that workers have announced."""
 
-    def __init__(self, scripts: Scripts, ring: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        scripts: Scripts,
+        ring: Callable[[str], None],
+        also: Callable[[], object] = lambda: None,
+        *,
+        retention: Retention = Retention(),  # noqa: B008 - frozen
+    ) -> None:
+        """``also`` is done at the end of every round: the look for gaps."""
+        self._also = also
         self._scripts = scripts
         self._ring = ring
+        self._limits = (LOSSES_MAX, DAY_S, keys.TIMELINE_KEEP, retention.state_s)
 
     def run(self, stopping: Callable[[], bool], sleep: Callable[[float], None] = time.sleep) -> None:
         """Sweep until asked to stop; outages of Redis are waited for."""
@@ -48,12 +66,23 @@ class Sweeper:
             self._sweep(lane)
         for lane in follow_moves(self._scripts, lanes):
             self._ring(lane)
+        self._also()
 
     def _sweep(self, lane: str) -> None:
         shards = SHARDS if lane == keys.SEQUENCER else 0
-        abandoned, due, ring = self._scripts.call("sweep", SERVER_CLOCK, lane, shards, AT_MOST)
+        abandoned, due, ring, dead = self._scripts.call(
+            "sweep", SERVER_CLOCK, lane, shards, AT_MOST, *self._limits
+        )
         if abandoned:
             log.warning("sweeper.lease_abandoned", lane=lane, units=abandoned)
+        if dead:
+            log.error(
+                "action.finished",
+                outcome="dead",
+                reason=str(DeathReason.WORKER_LOST),
+                lane=lane,
+                entries=dead,
+            )
         if due:
             log.debug("sweeper.retry_due", lane=lane, units=due)
         if ring:

@@ -18,11 +18,11 @@ def check(installation: Installation) -> Iterator[Finding]:
         url = installation.broker_url
         kind = topology.transport(url)
         redis = installation.broker_redis
+        connection: Any = topology.connect(url)
     except DeedboxError as error:
         yield failed("broker", str(error))
         return
     shared = redis is not None and redis is installation.redis
-    connection: Any = topology.connect(url)
     try:
         _ = connection.default_channel
     except Exception as error:  # noqa: BLE001 - transports raise whatever their client library raises

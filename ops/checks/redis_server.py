@@ -11,6 +11,7 @@ from redis import Redis
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from ops.checks.finding import Finding, brief, failed, ok, warning
+from shared.core.room import FULL_FROM, fullness
 from shared.embedded import MINIMUM
 from shared.keys import PREFIX, RAW_QUEUE
 from shared.scripting import text
@@ -41,6 +42,7 @@ def check(redis: Redis, name: str, setting: str) -> Iterator[Finding]:
     yield from _version(name, info)
     yield from _durability(name, info, config)
     yield from _eviction(name, info, config)
+    yield _room(f"{name} room", info)
     if neighbours:
         found = ", ".join(f"{prefix}… ({count})" for prefix, count in neighbours.most_common(3))
         fix = (
@@ -109,6 +111,22 @@ def _eviction(name: str, info: Mapping[str, Any], config: Mapping[str, str] | No
     else:
         detail = f"maxmemory-policy {policy} drops keys when memory is full: callbacks would be lost"
         yield failed(name, detail, "set maxmemory-policy noeviction")
+
+
+def _room(name: str, info: Mapping[str, Any]) -> Finding:
+    used_mib = int(info.get("used_memory", 0)) / (1 << 20)
+    share = fullness(info)
+    if share is None:
+        return ok(
+            name, f"{used_mib:.0f} MiB in use; maxmemory is 0, so only the machine's memory is the limit"
+        )
+    said = f"{share:.0%} of maxmemory in use ({used_mib:.0f} MiB)"
+    if share < FULL_FROM:
+        return ok(name, said)
+    fix = "raise maxmemory, or see the runbook, 'Redis is full'"
+    if share < 1:
+        return warning(name, f"{said}: as broker, ingress spools from {FULL_FROM:.0%} on", fix)
+    return failed(name, f"{said}: it refuses writes, and nothing is processed", fix)
 
 
 def _neighbours(redis: Redis) -> Counter[str]:

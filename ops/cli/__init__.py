@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from ops.cli import inspection, repair, running
+from ops.cli import erasing, inspection, reconciling, repair, running
 from shared.core.errors import DeedboxError, SettingsError
 
 FAILED = 1
@@ -52,6 +52,8 @@ def _options(
 running.register(app)
 inspection.register(app)
 repair.register(app)
+reconciling.register(app)
+erasing.register(app)
 
 
 def main() -> None:

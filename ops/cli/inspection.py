@@ -67,15 +67,19 @@ def trace(
     from ops.cli.output import without_addresses, write_json, write_line
     from ops.installation import Installation
     from ops.readmodels import timeline
+    from shared.holdings import Holdings
 
     installation = Installation.load(os.environ)
     key = timeline.key_of(identifier)
     found = timeline.read(installation.redis, source, key)
     if found is None:
+        at = Holdings(installation.redis).erased_at(f"{source}:{key}")
+        if at is not None:
+            raise DeedboxError(trace_page.erased(source, key, at))
         names = tuple(dict.fromkeys((source, *installation.source_names())))
-        raise DeedboxError(
-            trace_page.unknown(source, key, timeline.elsewhere(installation.redis, names, key))
-        )
+        places = timeline.elsewhere(installation.redis, names, key)
+        days = installation.settings.state_retention_days
+        raise DeedboxError(trace_page.unknown(source, key, places, days))
     if as_json:
         write_json(without_addresses(found.document()))
         return

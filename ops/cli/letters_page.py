@@ -84,6 +84,7 @@ def write_tally(tally: Tally) -> None:
     write_line(f"Redriven: {counted(tally.redriven, 'dead letter')}.")
     if tally.gone:
         write_line(f"Gone meanwhile (another operator was faster): {tally.gone}.")
+    _write_refused(tally.refused[tally.refused_before :])
 
 
 def _write_refused(refused: Sequence[Refused]) -> None:

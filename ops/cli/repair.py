@@ -1,20 +1,41 @@
-"""Commands that repair: ``dead list``, ``dead show``, ``dead redrive``, ``dead discard``."""
+"""Commands that repair: ``dead list``, ``show``, ``redrive``, ``discard`` and ``collect``."""
 
 from __future__ import annotations
 
 import os
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from ops.cli import conflicting, replaying
+from ops.cli.times import SYNTAX
 from shared.core.errors import DeedboxError
 from shared.core.reasons import DeathReason
+
+if TYPE_CHECKING:
+    from ops.deadletters import Selection
+    from ops.installation import Installation
 
 PANEL: Final = "Repair"
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Reason = Annotated[DeathReason | None, typer.Option(help="Only letters with this reason.")]
 Action = Annotated[str, typer.Option(metavar="NAME", help="Only letters of this action.")]
+Type = Annotated[
+    str,
+    typer.Option("--type", metavar="TYPE", help="Only letters about this event type, or a prefix with *."),
+]
+Source = Annotated[str, typer.Option(metavar="NAME", help="Only letters of this tenant.")]
+Key = Annotated[
+    str,
+    typer.Option(metavar="ID", help="Only letters of this signature request, or of a key such as template/…"),
+]
+Since = Annotated[
+    str, typer.Option(metavar="TIME", help=f"Only letters that were set aside since then: {SYNTAX}.")
+]
+Until = Annotated[
+    str, typer.Option(metavar="TIME", help="Only letters that were set aside before then; written the same.")
+]
 Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Ids, as `dead list` shows them.")]
 Every = Annotated[bool, typer.Option("--all", help="Every dead letter.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")]
@@ -26,40 +47,51 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     dead = typer.Typer(no_args_is_help=True, help="List, show, redrive or discard what was set aside.")
-    dead.command("list", epilog="Example: [bold]deedbox dead list --reason attempts_exhausted[/bold].")(
-        listing
-    )
+    dead.command(
+        "list",
+        epilog="Examples: [bold]deedbox dead list --reason attempts_exhausted[/bold], "
+        "[bold]deedbox dead list --action crm --since 2h[/bold].",
+    )(listing)
     dead.command("show", epilog="Example: [bold]deedbox dead show 17[/bold].")(show)
     dead.command(
         "redrive",
         epilog="Examples: [bold]deedbox dead redrive 17 18[/bold], "
-        "[bold]deedbox dead redrive --action crm --dry-run[/bold].",
+        "[bold]deedbox dead redrive --action crm --since 3h --dry-run[/bold].",
     )(redrive)
     dead.command(
         "discard",
         epilog="Examples: [bold]deedbox dead discard 17[/bold], "
         "[bold]deedbox dead discard --reason event_missing --yes[/bold].",
     )(discard)
+    dead.command("collect", epilog="Example: [bold]deedbox dead collect --dry-run[/bold].")(collect)
     app.add_typer(dead, name="dead", rich_help_panel=PANEL)
+    replaying.register(app, PANEL)
+    conflicting.register(app, PANEL)
 
 
-def listing(
+def listing(  # noqa: PLR0913 - one parameter per option
     *,
-    as_json: Json = False,
     reason: Reason = None,
     action: Action = "",
+    event_type: Type = "",
+    source: Source = "",
+    key: Key = "",
+    since: Since = "",
+    until: Until = "",
     limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 50,
+    as_json: Json = False,
 ) -> None:
     """List the dead letters, newest first."""
     from itertools import islice
 
     from ops.cli import letters_page
     from ops.cli.output import without_addresses, write_json
-    from ops.deadletters import DeadLetters, Selection
+    from ops.deadletters import DeadLetters
     from ops.installation import Installation
 
-    letters = DeadLetters(Installation.load(os.environ).redis)
-    selection = Selection(reason=reason or "", action=action)
+    installation = Installation.load(os.environ)
+    letters = DeadLetters(installation.scripts)
+    selection = _filters(installation, reason, action, event_type, source, key, (since, until))
     found = list(islice(letters.newest_first(selection), limit))
     total = letters.count()
     if as_json:
@@ -82,70 +114,165 @@ def show(
     from ops.cli.output import write_json
     from ops.deadletters import DeadLetters, Selection
     from ops.installation import Installation
+    from shared.inbox import callback_in
 
-    letters = DeadLetters(Installation.load(os.environ).redis)
+    letters = DeadLetters(Installation.load(os.environ).scripts)
     [letter] = letters.select(Selection(ids=(letter_id,)))
     document = letters_page.details(letter, letters.traceback(letter), masking=not raw)
     if raw:
-        document["raw"] = (letters.body(letter) or b"").decode("utf-8", "backslashreplace")
+        document["raw"] = callback_in(letters.body(letter) or b"").decode("utf-8", "backslashreplace")
     if as_json:
         write_json(document)
     else:
         letters_page.write_details(document)
 
 
-def redrive(
+def redrive(  # noqa: PLR0913 - one parameter per option
     ids: Ids = None,
     *,
     every: Every = False,
     reason: Reason = None,
     action: Action = "",
+    event_type: Type = "",
+    source: Source = "",
+    key: Key = "",
+    since: Since = "",
+    until: Until = "",
     dry_run: DryRun = False,
     yes: Yes = False,
+    as_json: Json = False,
 ) -> None:
     """Send dead letters back: failed (event, action) pairs to the end of their queue, messages to the bridge.
 
     Only the failed action runs again, with the same idempotency key. Several go in the order of their events.
     """
-    from ops.cli import letters_page
-    from ops.cli.asking import confirm, selection
+    from ops.cli import letters_page, progress
+    from ops.cli.asking import confirm, demand_decision, selection
+    from ops.cli.output import write_json
     from ops.deadletters import DeadLetters
     from ops.installation import Installation
     from ops.redrive import Redriver
 
-    chosen = selection(ids or (), reason, action, every=every)
+    demand_decision(as_json=as_json, dry_run=dry_run, yes=yes)
     installation = Installation.load(os.environ)
-    redriver = Redriver(installation.scripts, installation.bells.ring)
-    plan = redriver.plan(DeadLetters(installation.redis).select(chosen))
-    letters_page.write_plan(plan)
+    filters = _filters(installation, reason, action, event_type, source, key, (since, until))
+    chosen = selection(ids or (), filters, every=every)
+    retention = installation.settings.retention
+    redriver = Redriver(installation.scripts, installation.bells.ring, retention)
+    plan = redriver.plan(DeadLetters(installation.scripts, retention).select(chosen))
+    if not as_json:
+        letters_page.write_plan(plan)
+    elif dry_run or not plan.steps:
+        write_json({"plan": plan.document(), "done": None})
     if dry_run or not (plan.steps and confirm(f"Redrive {len(plan.steps)}?", yes=yes)):
         raise typer.Exit(1 if plan.refused and not plan.steps else 0)
-    tally = redriver.carry_out(plan)
-    letters_page.write_tally(tally)
+    with progress.shown() as tell:
+        tally = redriver.carry_out(plan, tell)
+    if as_json:
+        write_json({"plan": plan.document(), "done": tally.document()})
+    else:
+        letters_page.write_tally(tally)
     if tally.refused and chosen.ids:
         raise DeedboxError("Not every letter that was named could be redriven.")
 
 
-def discard(
+def discard(  # noqa: PLR0913 - one parameter per option
     ids: Ids = None,
     *,
     every: Every = False,
     reason: Reason = None,
     action: Action = "",
+    event_type: Type = "",
+    source: Source = "",
+    key: Key = "",
+    since: Since = "",
+    until: Until = "",
     dry_run: DryRun = False,
     yes: Yes = False,
+    as_json: Json = False,
 ) -> None:
     """Remove dead letters for good; what they are about is never processed."""
-    from ops.cli import letters_page
-    from ops.cli.asking import confirm, selection
-    from ops.cli.output import counted, write_line
+    from ops.cli import letters_page, progress
+    from ops.cli.asking import confirm, demand_decision, selection
+    from ops.cli.output import counted, write_json, write_line
     from ops.deadletters import DeadLetters
     from ops.installation import Installation
 
-    chosen = selection(ids or (), reason, action, every=every)
-    letters = DeadLetters(Installation.load(os.environ).redis)
+    demand_decision(as_json=as_json, dry_run=dry_run, yes=yes)
+    installation = Installation.load(os.environ)
+    filters = _filters(installation, reason, action, event_type, source, key, (since, until))
+    chosen = selection(ids or (), filters, every=every)
+    letters = DeadLetters(installation.scripts, installation.settings.retention)
     found = letters.select(chosen)
-    letters_page.write_summary(found, "to discard")
+    plan = {"letters": [letter.id for letter in found]}
+    if not as_json:
+        letters_page.write_summary(found, "to discard")
+    elif dry_run or not found:
+        write_json({"plan": plan, "done": None})
     if dry_run or not found or not confirm(f"Discard {len(found)} for good?", yes=yes):
         return
-    write_line(f"Discarded {counted(letters.discard(found), 'dead letter')}.")
+    with progress.shown() as tell:
+        removed = letters.discard(found, tell)
+    if as_json:
+        write_json({"plan": plan, "done": {"discarded": removed}})
+    else:
+        write_line(f"Discarded {counted(removed, 'dead letter')}.")
+
+
+def collect(*, dry_run: DryRun = False, yes: Yes = False, as_json: Json = False) -> None:
+    """Make dead letters of what RabbitMQ or SQS gave up delivering; `dead redrive` then sends them back.
+
+    The broker puts a message that no bridge acknowledged in 20 deliveries into a dead-letter queue of its own.
+    """
+    from ops.brokerqueues import open_queues
+    from ops.cli.asking import confirm, demand_decision
+    from ops.cli.output import counted, write_json, write_line
+    from ops.collecting import collect as run
+    from ops.installation import Installation
+
+    demand_decision(as_json=as_json, dry_run=dry_run, yes=yes)
+    installation = Installation.load(os.environ)
+    with open_queues(installation) as queues:
+        depth = queues.dead_depth()
+        if not as_json:
+            write_line(f"{counted(depth, 'message')} in the broker's dead-letter queue.")
+        moved = 0
+        if depth and not dry_run and confirm(f"Make dead letters of {depth}?", yes=yes):
+            moved = run(queues, installation.scripts)
+    if as_json:
+        write_json({"found": depth, "collected": moved})
+    elif moved:
+        write_line(f"{counted(moved, 'dead letter')} filed; `deedbox dead list` shows them.")
+
+
+def _filters(
+    installation: Installation,
+    reason: DeathReason | None,
+    action: str,
+    event_type: str,
+    source: str,
+    key: str,
+    times: tuple[str, str],
+) -> Selection:
+    """Build what the filters mean, without ids. Raises SettingsError for one that means nothing."""
+    import math
+
+    from ops.cli.asking import checked_pattern
+    from ops.cli.times import span
+    from ops.deadletters import Selection
+    from ops.history import History
+    from ops.readmodels.timeline import key_of
+
+    since, until = 0.0, math.inf
+    if any(times):
+        since, end = span(*times, History(installation.redis).now())
+        until = end if times[1] else math.inf
+    return Selection(
+        reason=reason or "",
+        action=action,
+        pattern=checked_pattern(event_type),
+        source=source,
+        key=key_of(key) if key else "",
+        since=since,
+        until=until,
+    )

@@ -26,7 +26,7 @@ MEANING: Final = {
 }
 
 COUNTERS: Final[tuple[str, ...]] = (
-    "arrived", "released", "late", "duplicate", "conflict", "held", "given_up", "quarantined", "too_old",
+    "arrived", "released", "late", "duplicate", "conflict", "held", "given_up", "quarantined", "too_old", "erased",
     "action_done", "action_retry", "action_dead",
     "body_signature_valid", "body_signature_wrong", "body_signature_absent",
 )  # fmt: skip

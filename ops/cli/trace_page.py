@@ -25,17 +25,22 @@ def lines(timeline: Timeline) -> Iterator[str]:
     width = max(len(subject(row)) for row in entries)
     for row in entries:
         offset = f"+{duration(float(row['at']) - first_at)}"
-        yield f"{offset:>14}  {row['kind']:<9}  {subject(row):<{width}}  {told(row)}".rstrip()
+        yield f"{offset:>14}  {row['kind']:<10}  {subject(row):<{width}}  {told(row)}".rstrip()
     if timeline.model:
         yield ""
         yield _standing(timeline.model)
 
 
-def unknown(source: str, key: str, places: Sequence[tuple[str, str]]) -> str:
+def erased(source: str, key: str, at: float) -> str:
+    """Say that a key was erased (``at``: unix seconds)."""
+    return f"{key} of source {source} was erased at {_clock(at)}; what came for it since was a duplicate."
+
+
+def unknown(source: str, key: str, places: Sequence[tuple[str, str]], kept_days: int) -> str:
     """Say that a key is not known, and where its id is: ``places`` are pairs of source and key."""
     sentence = f"Nothing is known about {key} of source {source}"
     if not places:
-        return f"{sentence}; check the id and --source. Timelines live for 14 days after the last event."
+        return f"{sentence}; check the id and --source. Timelines live for {kept_days} days after the last event."
     hints = " or ".join(f"`deedbox trace {other} --source {name}`" for name, other in places[:3])
     return f"{sentence}; try {hints}."
 
@@ -92,7 +97,7 @@ def _duplicate(_row: Row) -> str:
 
 
 def _conflict(row: Row) -> str:
-    return f"the same fact with another body ({row['body'][:SHORT_CHARS]}), kept aside"
+    return f"the same fact with another body ({row['body'][:SHORT_CHARS]}), kept aside; see `deedbox conflict list`"
 
 
 def _action(row: Row) -> str:
@@ -116,9 +121,25 @@ def _document(row: Row) -> str:
     return f"sha256 {row['sha256'][:SHORT_CHARS]}, {row['size']} bytes, {row['url']}"
 
 
+def _reconciled(row: Row) -> str:
+    gaps = ", ".join(row["gaps"]).replace("_", " ")
+    missed = ", ".join(_proof(name) for name in row["missed"])
+    repaired = " and ".join(row["repaired"]) or "nothing"
+    told = f"{gaps}; repaired from the API: {repaired}; now {row['state']}"
+    return "".join((
+        f"{told}; never came: {missed}" if missed else told,
+        f"; {row['reason']}" if row["reason"] else "",
+    ))  # fmt: skip
+
+
+def _note(row: Row) -> str:
+    return str(row["detail"])
+
+
 def _attempt(row: Row) -> str:
     late = ", late" if row.get("late") else ""
-    return f", attempt {row['attempt']}{late}" if "attempt" in row else late
+    replay = f", replay {row['replay']}" if row.get("replay") else ""
+    return (f", attempt {row['attempt']}" if "attempt" in row else "") + late + replay
 
 
 def _other(row: Row) -> str:
@@ -136,6 +157,8 @@ _TELL: Final[Mapping[str, Callable[[Row], str]]] = {
     "retry": _retry,
     "dead": _dead,
     "document": _document,
+    "reconciled": _reconciled,
+    "note": _note,
 }
 
 

@@ -8,13 +8,13 @@ from typing import Any, Final
 from redis import Redis
 from redis.exceptions import RedisError
 
+from ops.brokerqueues import BrokerQueues
 from ops.readmodels.stages import Stage
 from shared import keys, topology
+from shared.connections import translated
 from shared.core.envelope import decode_kombu
 from shared.core.errors import Undecodable
 from shared.scripting import text
-
-_NOT_FOUND: Final = "404"
 
 BRIDGES_MAX: Final = 200
 """Bridge ids that are looked at. An id stays known for a day, so restarts add up; the newest come first."""
@@ -32,6 +32,8 @@ class BrokerView:
     """Why the broker did not answer."""
     bridges: int | None = None
     """How many live; None: this broker does not tell."""
+    dead_letters: int = 0
+    """What the broker itself gave up delivering: in RabbitMQ's or SQS's dead-letter queue."""
 
 
 def look_at_redis(redis: Redis) -> BrokerView:
@@ -64,20 +66,28 @@ def _look_at_redis(redis: Redis) -> BrokerView:
 
 
 def look_at_kombu(url: str) -> BrokerView:
-    """Look at any other broker: it counts its messages but does not tell their age."""
+    """Look at any other broker: it counts its messages but does not tell their age, nor who takes them."""
     connection: Any = topology.connect(url)
     try:
-        declared = connection.default_channel.queue_declare(queue=keys.RAW_QUEUE, passive=True)
-        stage = Stage(int(declared.message_count))
-        trouble = ""
+        queues = BrokerQueues(connection)
+        stage, dead, trouble = Stage(queues.raw_depth()), queues.dead_depth(), ""
     except Exception as error:  # noqa: BLE001 - transports raise whatever their client library raises
-        # A queue that nobody has declared yet is an empty one.
-        missing = str(getattr(error, "reply_code", "")) == _NOT_FOUND
-        stage = Stage(0 if missing else None)
-        trouble = "" if missing else type(error).__name__
+        stage, dead, trouble = Stage(None), 0, type(error).__name__
     finally:
         connection.collect()
-    return BrokerView(stage, Stage(0), bridge_alive=None, trouble=trouble)
+    return BrokerView(stage, Stage(0), bridge_alive=None, trouble=trouble, dead_letters=dead)
+
+
+def bridge_alive(state: Redis) -> bool:
+    """Tell whether a bridge of another broker than Redis lives: it says so in the state's Redis. Raises Unavailable."""
+    pipe = state.pipeline(transaction=False)
+    pipe.time()
+    pipe.zrange(keys.BRIDGE_LEASES, 0, 0, desc=True, withscores=True)
+    try:
+        (seconds, microseconds), last = pipe.execute()
+    except RedisError as error:
+        raise translated(error) from error
+    return bool(last) and last[0][1] > seconds + microseconds / 1_000_000
 
 
 def _age_s(message: bytes | None, now: float) -> float | None:

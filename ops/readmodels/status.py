@@ -5,13 +5,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
+
+from redis.exceptions import RedisError
 
 from ops.installation import Installation
 from ops.readmodels import broker, workforce
 from ops.readmodels.broker import BrokerView
 from ops.readmodels.stages import Stage, Survey, survey
+from shared.core.room import FULL_FROM
+from shared.core.room import fullness as fullness_of
 
 OVERDUE_MAX_S: Final = 15.0
 """A sweeper looks four times a second; after this long there is none."""
@@ -28,6 +34,8 @@ class Status:
 
     survey: Survey
     view: BrokerView
+    fullness: Mapping[str, float] = field(default_factory=dict)
+    """Each Redis that has a maxmemory (``state``, or ``broker`` if that is another one) -> the share in use."""
 
     @property
     def stages(self) -> dict[str, Stage]:
@@ -51,6 +59,7 @@ class Status:
             "workers": workforce.as_json(self.survey.workers),
             "counters": dict(sorted(self.survey.counters.items())),
             "waiting": [asdict(head) for head in self.survey.waiting[:HEADS_SHOWN]],
+            "redis_fullness": dict(self.fullness),
             "warnings": warnings(self),
         }
 
@@ -59,8 +68,25 @@ def look(installation: Installation) -> Status:
     """Read the status. Raises SettingsError if nothing runs here, Unavailable if the state's Redis does not answer."""
     redis = installation.broker_redis
     found = survey(installation.redis)
-    view = broker.look_at_kombu(installation.broker_url) if redis is None else broker.look_at_redis(redis)
-    return Status(found, view)
+    fullness = _fullness(installation)
+    if redis is not None:
+        return Status(found, broker.look_at_redis(redis), fullness)
+    alive = broker.bridge_alive(installation.redis)
+    return Status(found, replace(broker.look_at_kombu(installation.broker_url), bridge_alive=alive), fullness)
+
+
+def _fullness(installation: Installation) -> dict[str, float]:
+    servers = {"state": installation.redis}
+    other = installation.broker_redis
+    if other is not None and other is not installation.redis:
+        servers["broker"] = other
+    found = {}
+    for name, redis in servers.items():
+        with suppress(RedisError):  # a broker that does not answer is told as such
+            share = fullness_of(redis.info("memory"))
+            if share is not None:
+                found[name] = round(share, 3)
+    return found
 
 
 def warnings(status: Status) -> list[str]:
@@ -75,6 +101,16 @@ def warnings(status: Status) -> list[str]:
     elif view.bridge_alive and waiting_s > BRIDGE_SLACK_S:
         said.append(
             f"Callbacks have waited in the broker for {waiting_s:.0f} s: the bridge does not keep up."
+        )
+    said += [
+        f"The Redis of the {name} is {share:.0%} full: `deedbox check`, and the runbook, 'Redis is full'."
+        for name, share in status.fullness.items()
+        if share >= FULL_FROM
+    ]
+    if view.dead_letters:
+        said.append(
+            f"The broker gave up delivering {view.dead_letters} of its messages: `deedbox dead collect` makes "
+            "dead letters of them."
         )
     staffed = {worker.lane for worker in found.workers}
     said += [

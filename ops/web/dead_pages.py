@@ -43,12 +43,14 @@ class Pages:
     @property
     def letters(self) -> DeadLetters:
         """The dead letters."""
-        return DeadLetters(self.installation.redis)
+        return DeadLetters(self.installation.scripts, self.installation.settings.retention)
 
     @property
     def redriver(self) -> Redriver:
         """What sends them back."""
-        return Redriver(self.installation.scripts, self.installation.bells.ring)
+        return Redriver(
+            self.installation.scripts, self.installation.bells.ring, self.installation.settings.retention
+        )
 
     def listing(self) -> str:
         """List the letters that fit."""

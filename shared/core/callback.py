@@ -24,6 +24,19 @@ EVENT_TIME_MAX: Final = 2**53
 TYPE_MAX_CHARS: Final = 128
 """Longest event type: the longest published one has 34 characters; it becomes part of keys and labels."""
 
+DEPTH_MAX: Final = 100
+"""Deepest nesting that is taken: genuine callbacks have six levels, and every reader behind (another language, a
+database column, Python's own writer) has a bound of its own somewhere above."""
+
+CONTAINERS_FREE: Final = 10_000
+CONTAINER_BYTES: Final = 64
+"""A text may hold so many objects and lists, or one per so many bytes. Genuine ones have hundreds of bytes each; ten
+MiB of empty lists would become 220 MiB of objects, and seconds of garbage collection, before any key is asked for."""
+
+VALUES_FREE: Final = 100_000
+VALUE_BYTES: Final = 8
+"""The same for values, counted by their commas: a text of nothing but short strings grows thirteenfold."""
+
 LEVELS_MAX: Final = 800
 """Brackets of a text that cannot be nested too deeply, whatever their order."""
 
@@ -61,6 +74,8 @@ def parse_json(text: bytes) -> dict[str, Any]:
 
     Raises BadCallback with a one-line detail; the detail never quotes the text.
     """
+    if _is_too_dense(text):
+        raise BadCallback("the json text holds more values than a callback of its length")
     # The fast parser takes more levels than what writes JSON later on can write: what may be that deep goes the slow
     # way, whose limit is the same in both directions.
     if text.count(b"[") + text.count(b"{") > LEVELS_MAX:
@@ -89,6 +104,14 @@ def _parse_slowly(text: bytes) -> Any:
         raise BadCallback("the json text holds a number that is too long") from None
 
 
+def _is_too_dense(text: bytes) -> bool:
+    """Tell whether a text would grow out of proportion when it is parsed."""
+    containers, values = text.count(b"{") + text.count(b"["), text.count(b",")
+    return containers > max(CONTAINERS_FREE, len(text) // CONTAINER_BYTES) or values > max(
+        VALUES_FREE, len(text) // VALUE_BYTES
+    )
+
+
 def parse_callback(text: bytes) -> Callback:
     """Parse the ``json`` text of a callback, leniently except for what identity and verification need.
 
@@ -115,6 +138,21 @@ def parse_callback(text: bytes) -> Callback:
         related_signature_id=_related_signature_id(event),
         payload=payload,
     )
+
+
+def is_too_deep(payload: Mapping[str, Any]) -> bool:
+    """Tell whether a parsed text is nested more deeply than ``DEPTH_MAX``. Visits every container once."""
+    level: list[Any] = [payload]
+    for _ in range(DEPTH_MAX):
+        level = [
+            child
+            for node in level
+            for child in (node.values() if isinstance(node, dict) else node)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _text(event: Mapping[str, Any], name: str) -> str:

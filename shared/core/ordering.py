@@ -143,6 +143,8 @@ class SequenceState:
     """Names of proofs that an arrival satisfied or that were given up."""
     wildcards: Mapping[str, int] = field(default_factory=dict)
     """Arrivals of a type whose signer is unknown: each satisfies one open proof of that type."""
+    given_up: frozenset[str] = frozenset()
+    """Names of proofs that were given up and whose events have not come since: callbacks that may be lost."""
 
     def dump(self) -> list[Any]:
         """Return the state as JSON values; ``load`` is the inverse."""
@@ -152,12 +154,13 @@ class SequenceState:
             list(self.greatest) if self.greatest else None,
             sorted(self.satisfied),
             dict(self.wildcards),
+            sorted(self.given_up),
         ]  # fmt: skip
 
     @classmethod
     def load(cls, document: Sequence[Any]) -> Self:
         """Rebuild the state from what ``dump`` returned."""
-        held, greatest, satisfied, wildcards = document
+        held, greatest, satisfied, wildcards, *rest = document
         return cls(
             held=tuple(
                 Held(
@@ -171,6 +174,7 @@ class SequenceState:
             greatest=Position(*greatest) if greatest else None,
             satisfied=frozenset(satisfied),
             wildcards=wildcards,
+            given_up=frozenset(rest[0] if rest else ()),  # absent in what earlier versions wrote
         )
 
 
@@ -224,12 +228,14 @@ def step(
     held = list(state.held)
     satisfied = set(state.satisfied)
     wildcards = dict(state.wildcards)
+    lost = set(state.given_up)
     for arrival, since in arrivals:
         if arrival.fingerprint in known:
             duplicates.append(arrival)
             continue
         known.add(arrival.fingerprint)
         _satisfy(arrival, satisfied, wildcards)
+        _found_again(arrival, lost)
         if state.greatest is not None and arrival.position < state.greatest:
             release.append(Released(arrival, late=True, since=since))
         else:
@@ -245,6 +251,7 @@ def step(
         if missing:
             given_up.extend(missing)
             satisfied.update(proof.name for proof in missing)
+            lost.update(proof.name for proof in missing)
         release.append(Released(first.arrival, late=False, since=first.since))
         greatest = first.arrival.position
         del held[0]
@@ -256,7 +263,12 @@ def step(
             # The spool may be drained before that: look again when the hold would have ended without it.
             wake_at = min(wake_at, max(_ready_at(held, missing, policy, None), now + SPOOL_LOOK_S))
     after = replace(
-        state, held=tuple(held), greatest=greatest, satisfied=frozenset(satisfied), wildcards=wildcards
+        state,
+        held=tuple(held),
+        greatest=greatest,
+        satisfied=frozenset(satisfied),
+        wildcards=wildcards,
+        given_up=frozenset(lost),
     )
     return Decision(after, tuple(release), tuple(duplicates), tuple(given_up), wake_at)
 
@@ -283,6 +295,14 @@ def _satisfy(arrival: Arrival, satisfied: set[str], wildcards: dict[str, int]) -
         wildcards[arrival.type] = wildcards.get(arrival.type, 0) + 1
     else:
         satisfied.add(name)
+
+
+def _found_again(arrival: Arrival, lost: set[str]) -> None:
+    """Take what came late off the list of what was given up; an unknown signer's event stands for any one."""
+    name = arrival.satisfies
+    if name is None:
+        name = min((each for each in lost if each.startswith(f"{arrival.type}|")), default="")
+    lost.discard(name)
 
 
 def _missing(arrival: Arrival, satisfied: Collection[str], wildcards: Mapping[str, int]) -> list[Proof]:

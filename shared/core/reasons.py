@@ -37,8 +37,10 @@ class DeathReason(StrEnum):
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
     RETRY_EXPIRED = "retry_expired"
     EVENT_MISSING = "event_missing"
+    WORKER_LOST = "worker_lost"
     BROKER_REFUSED = "broker_refused"
     SPOOL_DAMAGED = "spool_damaged"
+    UNDELIVERABLE = "undeliverable"
 
 
 class Arrival(StrEnum):
@@ -65,3 +67,5 @@ class Entry(StrEnum):
     RETRY = "retry"
     DEAD = "dead"
     DOCUMENT = "document"
+    RECONCILED = "reconciled"
+    NOTE = "note"

@@ -76,6 +76,19 @@ local function publish(stream, from)
     'type', ARGV[from + 2], 'time', ARGV[from + 3], 'signature', ARGV[from + 4], 'late', ARGV[from + 5])
 end
 
+-- Tells whether a stream was erased: a tombstone stands for it. Every script that writes about a stream asks this in
+-- the same call, so that an erasure in between its caller's look and its commit is not undone.
+local function is_erased(stream) return redis.call('EXISTS', P .. 'erased:' .. stream) == 1 end
+
+-- The same for the stream of an action's unit: action|stream or action|stream|fingerprint. No other part holds a |.
+local function is_erased_unit(unit)
+  return is_erased(string.match(unit, '^[^|]*|([^|]*)') or '')
+end
+
+-- Tells whether a unit is one of the action that erases. It may give up between its tombstone and its end: a person
+-- must learn that, and be able to send it back.
+local function erases(unit) return string.sub(unit, 1, 16) == 'erase_destroyed|' end
+
 -- Bounds a stream's timeline in length and life, after lines were added.
 local function bound_timeline(stream, keep, ttl)
   if stream == '' then return end
@@ -89,15 +102,37 @@ local function drop_claimed(list, count, newest)
   if redis.call('LLEN', list) == count and redis.call('LINDEX', list, 0) == newest then redis.call('DEL', list) end
 end
 
--- Files a dead letter: ARGV[from..to] are field, value, ... Returns its id. Its event stays as long as the letter
--- does, because a person may come back to it later than events live.
-local function bury(now, from, to)
+-- Files a dead letter from field, value, ... Returns its id. Its event stays as long as a letter about
+-- it does, because a person may come back to it later than events live; the event counts its letters for that.
+local function file_letter(now, values)
   local id = tostring(redis.call('INCR', P .. 'dead:seq'))
-  redis.call('HSET', P .. 'dead:' .. id, 'id', id, 'at', string.format('%.6f', now), unpack(ARGV, from, to))
+  redis.call('HSET', P .. 'dead:' .. id, 'id', id, 'at', string.format('%.6f', now), unpack(values))
   redis.call('ZADD', P .. 'dead', now, id)
-  for i = from, to, 2 do
-    if ARGV[i] == 'event' then redis.call('PERSIST', P .. 'event:' .. ARGV[i + 1]) end
-    if ARGV[i] == 'reason' then redis.call('HINCRBY', P .. 'counters', 'dead_' .. ARGV[i + 1], 1) end
+  for i = 1, #values, 2 do
+    local event = values[i] == 'event' and P .. 'event:' .. values[i + 1]
+    if event and redis.call('EXISTS', event) == 1 then
+      redis.call('PERSIST', event)
+      redis.call('HINCRBY', event, 'letters', 1)
+    end
+    if values[i] == 'reason' then redis.call('HINCRBY', P .. 'counters', 'dead_' .. values[i + 1], 1) end
   end
   return id
+end
+
+-- The same for what the caller passed: ARGV[from..to] are field, value, ...
+local function bury(now, from, to) return file_letter(now, { unpack(ARGV, from, to) }) end
+
+-- Removes a dead letter. Returns false if it is gone (another operator was faster). With its last letter an event
+-- gets the life of a new one.
+local function unbury(id, event_ttl)
+  if redis.call('ZREM', P .. 'dead', id) == 0 then return false end
+  local event = redis.call('HGET', P .. 'dead:' .. id, 'event')
+  redis.call('DEL', P .. 'dead:' .. id)
+  if event and redis.call('EXISTS', P .. 'event:' .. event) == 1 then
+    if redis.call('HINCRBY', P .. 'event:' .. event, 'letters', -1) <= 0 then
+      redis.call('HDEL', P .. 'event:' .. event, 'letters')
+      redis.call('EXPIRE', P .. 'event:' .. event, event_ttl)
+    end
+  end
+  return true
 end

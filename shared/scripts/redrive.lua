@@ -1,8 +1,22 @@
 -- Puts a dead (event, action) back at the end of its queue and removes the dead letter, in one call.
--- ARGV: now ('' = server), dead letter id, lane, unit, entry
--- Returns: {1, 1 if the lane must be rung}; {0} if the letter is gone (another operator was faster).
+-- ARGV: now ('' = server), dead letter id, event TTL in s, lane, unit, entry, stream, when the event arrived, order TTL
+--       in s
+-- Returns: {1, 1 if the lane must be rung}; {0} if the letter is gone (another operator was faster), {-1} if its event
+--          is, {-2} if the stream was erased: then nothing was written.
 local now = clock(ARGV[1])
-if redis.call('ZREM', P .. 'dead', ARGV[2]) == 0 then return { 0 } end
-redis.call('DEL', P .. 'dead:' .. ARGV[2])
-enqueue(ARGV[3], ARGV[4], ARGV[5], now)
-return { 1, wake(ARGV[3], now) }
+local unit, entry, seen = ARGV[5], ARGV[6], P .. 'seen:' .. ARGV[7]
+local event = string.sub(entry, 1, 32)
+if not redis.call('ZSCORE', P .. 'dead', ARGV[2]) then return { 0 } end
+local erased = is_erased(ARGV[7])
+if erased and not erases(unit) then return { -2 } end
+if redis.call('EXISTS', P .. 'event:' .. event) == 0 then return { -1 } end
+unbury(ARGV[2], ARGV[3])
+-- It is needed again from now on. One without an end is another dead letter's.
+if redis.call('TTL', P .. 'event:' .. event) >= 0 then redis.call('EXPIRE', P .. 'event:' .. event, ARGV[3]) end
+if not erased then
+  -- The stream's memory may have expired long before: without it, an erasure would not find the event.
+  redis.call('ZADD', seen, 'NX', ARGV[8], event)
+  redis.call('EXPIRE', seen, ARGV[9])
+end
+enqueue(ARGV[4], unit, entry, now)
+return { 1, wake(ARGV[4], now) }

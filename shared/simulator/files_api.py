@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hmac
+import re
 import time
+from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from flask import Flask, Response, jsonify, make_response, request
@@ -37,6 +40,7 @@ _ERRORS: Final[Mapping[int, tuple[str, str]]] = {
 _UNAUTHORIZED: Final = 401
 _PAGE_SIZE_DEFAULT: Final = 20
 _PAGE_SIZE_MAX: Final = 100
+_CREATED: Final = re.compile(r"created:\[(\d{4}-\d\d-\d\d) TO (\d{4}-\d\d-\d\d)\]", re.ASCII)
 
 
 class FilesApi:
@@ -173,7 +177,11 @@ def _files(api: FilesApi, signature_request_id: str) -> Response:
 def _page(api: FilesApi) -> Response:
     page = max(request.args.get("page", 1, type=int), 1)
     size = min(max(request.args.get("page_size", _PAGE_SIZE_DEFAULT, type=int), 1), _PAGE_SIZE_MAX)
-    every = api.state.snapshots()
+    try:
+        begin, end = _created(request.args.get("query"))
+    except ValueError:
+        return _error(400)
+    every = [shown for shown in api.state.snapshots() if begin <= shown["created_at"] < end]
     return jsonify(
         list_info={
             "page": page,
@@ -183,6 +191,20 @@ def _page(api: FilesApi) -> Response:
         },
         signature_requests=every[(page - 1) * size : page * size],
     )
+
+
+def _created(query: str | None) -> tuple[float, float]:
+    """Read the one search that is played: ``created:[2026-01-01 TO 2026-01-31]``, both days included.
+
+    Returns unix seconds, the end excluded. Raises ValueError.
+    """
+    if query is None:
+        return 0.0, inf
+    match = _CREATED.fullmatch(query)
+    if match is None:
+        raise ValueError(query)
+    first, last = (datetime.fromisoformat(day).replace(tzinfo=UTC) for day in match.groups())
+    return first.timestamp(), (last + timedelta(days=1)).timestamp()
 
 
 def _error(status: int) -> Response:

@@ -13,6 +13,7 @@ from redis import Redis
 from ops.readmodels.samples import FIELD, INTERVAL_S
 from ops.readmodels.sampling import Sample
 from shared import keys
+from shared.scripting import Scripts
 from tests.component.workers.rig import Deployment, Journal, action, sent, viewed
 from workers.actions import track_status
 from workers.actions.interface import Context, Event, Reject
@@ -30,7 +31,7 @@ def deployment(
 
     return Deployment(
         state,
-        track_status.registered(track_status.TrackStatus(state)),
+        track_status.registered(track_status.TrackStatus(Scripts(state))),
         action(reject, "signature_request_viewed", name=name, lane="crm"),
         action(Journal(), "signature_request_sent", name="publish"),
     )

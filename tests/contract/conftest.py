@@ -104,8 +104,10 @@ class Store:
         return reply
 
     def sweep(self, lane: str = LANE) -> list[int]:
-        reply: list[int] = self.call("sweep", lane, 16 if lane == keys.SEQUENCER else 0, 500)
-        return reply
+        """Sweep a lane: leases taken back, retries due, whether to ring."""
+        shards = 16 if lane == keys.SEQUENCER else 0
+        reply: list[int] = self.call("sweep", lane, shards, 500, 8, 1000, 50, 1000)
+        return reply[:3]
 
     def depth(self, lane: str = LANE) -> int:
         return int(self.redis.get(keys.lane(lane, "depth")) or 0)

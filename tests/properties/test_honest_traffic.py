@@ -123,3 +123,25 @@ def test_settling_delays_but_never_disorders_honest_traffic(
     player = Player(OrderingPolicy(hold_s=HOLD_S, settle_s=settle_s))
     assert player.play(data.draw(batches(sent)), prompt=True) == prints(story)
     assert player.given_up == []
+
+
+@LAW
+@given(TOLD, seconds(2 * HOLD_S), st.data())
+def test_what_was_given_up_and_came_late_is_missing_no_more(
+    told: tuple[list[Event], list[Delivery]], hold_s: float, data: st.DataObject
+) -> None:
+    player = Player(OrderingPolicy(hold_s=hold_s), restarts=True)
+    player.play(data.draw(batches(told[1])), prompt=True)
+    assert player.state.given_up == frozenset()
+
+
+@LAW
+@given(stories(), st.data())
+def test_what_was_given_up_and_never_came_stays_known_as_missing(
+    story: list[Event], data: st.DataObject
+) -> None:
+    lost = data.draw(st.sampled_from(story))
+    player = Player(POLICY, restarts=True)
+    player.play([[Delivery(event, float(event.time))] for event in story if event is not lost], prompt=True)
+    assert player.state.given_up == frozenset(player.given_up)
+    assert {name.partition("|")[0] for name in player.state.given_up} <= {lost.type}

@@ -5,11 +5,14 @@ from __future__ import annotations
 from random import Random
 from typing import Final, NamedTuple
 
+from shared import keys
 from shared.core.attempts import AttemptPolicy
+from shared.core.gaps import SUSPECTED
 from tests.simulation.doubles import Limits
 from tests.simulation.journal import Call, Journal
 from tests.simulation.traffic import P
 from workers.actions.interface import Context, Event, Reject, Retry
+from workers.actions.reconcile import NAME as RECONCILE
 from workers.actions.registry import RegisteredAction, Registry
 
 INTERNAL: Final = "deedbox.noted"
@@ -36,6 +39,7 @@ TEMPERS: Final = {
     ),
     "loose": Temper("side", (P + "signed", "callback_test"), False, (0.0, 0.5), 0.2),
     "noting": Temper("default", (INTERNAL,), False, (0.0,), 0.0),
+    RECONCILE: Temper(keys.DOCUMENTS, (SUSPECTED,), False, (0.0, 0.5), 0.2),
 }
 TIMEOUT_S: Final = 15.0
 """Above the life of a lease: some calls need renewals, some run into this."""

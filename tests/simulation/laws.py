@@ -11,6 +11,7 @@ from shared import keys
 from tests.simulation.acts import INTERNAL
 from tests.simulation.traffic import P
 from tests.simulation.world import World
+from workers.actions.reconcile import NAME as RECONCILE
 
 
 def broken(world: World) -> list[str]:
@@ -25,7 +26,9 @@ def broken(world: World) -> list[str]:
         *_nothing_lost(world, evidence),
         *_in_order(evidence),
         *_once(world, evidence),
+        *_looked_for_gaps(world, evidence),
         *_as_released(world, evidence),
+        *_erased(world, evidence),
     ]
 
 
@@ -60,7 +63,10 @@ def _at_rest(world: World) -> Iterator[str]:
 
 def _nothing_lost(world: World, evidence: _Evidence) -> Iterator[str]:
     released = Counter(line["event"] for stream in evidence.timelines for line in evidence.released(stream))
-    facts = {each.fingerprint: each for each, _ in world.deliveries if each.fingerprint}
+    erased = world.erased.stream if world.erased else ""
+    facts = {
+        each.fingerprint: each for each, _ in world.deliveries if each.fingerprint and each.stream != erased
+    }
     for fingerprint, sent in facts.items():
         if released[fingerprint] == 0:
             yield f"P2 lost: {sent.event_type} of {sent.stream} ({fingerprint}) was never released"
@@ -74,7 +80,7 @@ def _nothing_lost(world: World, evidence: _Evidence) -> Iterator[str]:
     good = sum(1 for each, _ in world.deliveries if each.fingerprint)
     if counts["arrived"] < good or (world.faults.harmless and counts["arrived"] != good):
         yield f"P2 counted: {good} callbacks were delivered, {counts['arrived']} arrived"
-    if counts["arrived"] != counts["released"] + counts["late"] + counts["duplicate"]:
+    if counts["arrived"] != counts["released"] + counts["late"] + counts["duplicate"] + counts["erased"]:
         yield f"P2 counted: arrivals are not releases and duplicates: {dict(counts)}"
 
 
@@ -113,6 +119,7 @@ def _once(world: World, evidence: _Evidence) -> Iterator[str]:
     }
     effects = set(world.journal.effects)
     internal = {pair for pair in done if pair[0] == "noting"}
+    looks = {pair for pair in {*done, *dead} if pair[0] == RECONCILE}
     if len(internal) != noted:
         yield f"P4 once: {noted} internal events {INTERNAL} were emitted, {len(internal)} were acted on"
     for pair in sorted(wanted | set(done) | set(dead)):
@@ -120,11 +127,59 @@ def _once(world: World, evidence: _Evidence) -> Iterator[str]:
             yield f"P4 once: {pair} was done {done[pair]} times and died {dead[pair]} times"
         if done[pair] and pair not in effects:
             yield f"P2 lost: {pair} counts as done without an effect"
-        if pair not in wanted | internal:
+        if pair not in wanted | internal | looks:
             yield f"P4 once: {pair} was never dispatched, and ended"
-    keyed = {call.idempotency_key for call in world.journal.calls}
-    if keyed - {f"{fingerprint}:{action}" for action, fingerprint in wanted | internal}:
+    keyed = {call.idempotency_key for call in world.journal.calls if not _is_of_erased(world, call.unit)}
+    if keyed - {f"{fingerprint}:{action}" for action, fingerprint in wanted | internal | looks}:
         yield "P4 key: an action was called with another idempotency key"
+
+
+def _is_of_erased(world: World, unit: str) -> bool:
+    return world.erased is not None and unit.split("|")[1:2] == [world.erased.stream]
+
+
+def _erased(world: World, evidence: _Evidence) -> Iterator[str]:
+    """Nothing of an erased request is left, whatever was under way; a tombstone stands."""
+    if world.erased is None:
+        return
+    subject, server = world.erased, world.server
+    if not server.has(keys.erased(subject.stream)):
+        yield "erasure: there is no tombstone"
+    for name in server.names(f"*{subject.stream}*"):
+        if name != keys.erased(subject.stream):
+            yield f"erasure: {name} is left"
+    for name in server.names("event:*"):
+        head = json.loads(server.execute("HGET", name, "head"))
+        if (head["source"], head["key"]) == (subject.source, subject.ordering_key):
+            yield f"erasure: {name} is left"
+    for letter in evidence.letters:
+        unit = letter.get(b"unit", b"").decode()
+        if letter.get(b"key") == subject.ordering_key.encode() or _is_of_erased(world, unit):
+            yield f"erasure: dead letter {letter[b'id'].decode()} is left"
+
+
+def _looked_for_gaps(world: World, evidence: _Evidence) -> Iterator[str]:
+    """Check that looks that were asked for happen, and that each asks once, however many sweepers there are."""
+    ended = {
+        (stream, line["event"])
+        for stream, lines in evidence.timelines.items()
+        for line in lines
+        if line["kind"] in {"action", "dead"} and line.get("action") == RECONCILE
+    }
+    filed = evidence.counters["gap_suspected"]
+    # Of an erased request no timeline tells what became of its looks.
+    if len(ended) != filed and world.erased is None:
+        yield f"gaps: {filed} looks found something, {len(ended)} were reconciled"
+    for stream in evidence.timelines:
+        asking = [line for line in evidence.released(stream) if line["type"] in _COMPLETE]
+        looks = sum(1 for each, _ in ended if each == stream)
+        if asking and not looks:
+            yield f"gaps: {stream} is complete, and nobody looked for its document"
+        if not asking and looks > len(evidence.released(stream)):
+            yield f"gaps: {stream} was looked at {looks} times"
+
+
+_COMPLETE = frozenset({P + "all_signed", P + "downloadable"})
 
 
 def _as_released(world: World, evidence: _Evidence) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Three known faults, planted in the code under test only: the simulation must find each of them."""
+"""Known faults, planted in the code under test only: the simulation must find each of them."""
 
 from __future__ import annotations
 
@@ -63,6 +63,12 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
     "ack_before_append": Mutant(bridge=HastyBridge),
     "release_without_fencing": Mutant(
         edits={"release": _without("if not holds('sequencer', shard, ARGV[3]) then return { 0 } end")}
+    ),
+    "erasure_undone_by_a_release": Mutant(
+        edits={"release": _swapped("gone = is_erased(stream)", "gone = false")}
+    ),
+    "erasure_undone_by_a_call": Mutant(
+        edits={"finish": _swapped("gone = is_erased_unit(unit)", "gone = false")}
     ),
     "wake_up_lost_after_drain": Mutant(
         edits={

@@ -68,7 +68,7 @@ def test_a_planted_fault_is_found(mutant: str) -> None:
 
 def test_a_failing_seed_says_how_to_replay_it() -> None:
     """What the command prints runs as it stands, and fails again in the same way."""
-    failed = run("--schedules", "50", "--mutant", "ack_before_append")
+    failed = run("--schedules", str(FOUND_WITHIN), "--mutant", "ack_before_append")
     assert failed.returncode == 1
     line = next(line for line in failed.stdout.splitlines() if "replay: " in line)
     words = line.partition("replay: python -m tests.simulation ")[2].split()

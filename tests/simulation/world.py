@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from math import inf
+from pathlib import Path
 from random import Random
 from typing import Final
 
@@ -13,9 +16,13 @@ from redis.exceptions import RedisError
 from shared import keys
 from shared.core.errors import Unavailable
 from shared.core.ordering import OrderingPolicy
+from shared.documents import DocumentStore
+from shared.erasure import Asker, Eraser
+from shared.holdings import Subject
+from shared.retention import Retention
 from shared.scripting import Scripts
 from tests.simulation import traffic
-from tests.simulation.acts import Acts
+from tests.simulation.acts import TEMPERS, Acts
 from tests.simulation.client import Loss, SimulatedRedis, Wire
 from tests.simulation.doubles import SHARDS, Limits, installed
 from tests.simulation.faults import Blow, FaultPolicy
@@ -23,6 +30,7 @@ from tests.simulation.journal import Journal
 from tests.simulation.mutants import Mutant
 from tests.simulation.scheduler import START, Process, Scheduler, Trace
 from tests.simulation.server import Server
+from workers.gaps import GapDesk, GapDetector
 from workers.lanes import LaneRunner
 from workers.lease import Drain, Lease
 from workers.sequencer import Sequencer, SequencerPolicy
@@ -36,6 +44,14 @@ REST_S: Final = 240.0
 """Simulated seconds after the faults within which everything must have come to rest."""
 
 BELL_POLL_S: Final = 20.0
+
+GAP_AFTER_S: Final = 3.0
+"""Soon enough that looks for gaps meet faults."""
+
+LANES: Final = (keys.SEQUENCER, "default", "side", keys.DOCUMENTS)
+
+ERASING: Final = 0.3
+"""Share of schedules in which an operator erases the first request, at any time and however often interrupted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +101,12 @@ class World:
         self.acts = Acts(seed, self.journal, self.limits)
         self.calm_since: float | None = None
         """When the faults ended."""
+        drawn = Random(f"{seed}|erasure")
+        erases = drawn.random() < ERASING
+        self.erased = Subject("default", "signature_request/r0") if erases else None
+        """What an operator erases in this schedule."""
+        self._erase_at = START + drawn.random() * 12
+        self._erasures = 0
         self._mutant = mutant
         self._calm_at = max((each.at for each in self.sent), default=START) + rng.random() * 6
         self._born = 0
@@ -93,19 +115,23 @@ class World:
             "bridge": self._bridge,
             "sequencer": self._sequencer,
             "sweeper": self._sweeper,
+            "eraser": self._eraser,
             "default": partial(self._worker, "default"),
             "side": partial(self._worker, "side"),
+            keys.DOCUMENTS: partial(self._worker, keys.DOCUMENTS),
         }
 
     def run(self) -> None:
         """Let it all happen; laws are checked by ``laws``."""
         self.scheduler.before_step = self._step
         self.scheduler.on_idle = self._at_rest
-        for lane in (keys.SEQUENCER, "default", "side"):
-            self.server.execute("HSET", keys.LANES, lane, "{}")
+        for lane in LANES:
+            names = [name for name, temper in TEMPERS.items() if temper.lane == lane]
+            self.server.execute("HSET", keys.LANES, lane, json.dumps({"actions": names}))
         size = self.size
         counts = {"bridge": size.bridges, "sequencer": size.sequencers, "sweeper": size.sweepers,
-                  "default": size.workers, "side": 1}  # fmt: skip
+                  "default": size.workers, "side": 1, keys.DOCUMENTS: 1,
+                  "eraser": int(self.erased is not None)}  # fmt: skip
         with installed(self.scheduler, self.limits):
             ingress = Process("ingress", "ingress")
             self.scheduler.spawn(ingress, "ingress", self._publish)
@@ -155,15 +181,30 @@ class World:
 
     def _sweeper(self, process: Process) -> None:
         redis = self._client(process)
-        sweeper = Sweeper(Scripts(redis), self._ringer(redis))
+        scripts, ring = Scripts(redis), self._ringer(redis)
+        # No document is ever stored here, so that every request that is complete gets its look.
+        sweeper = Sweeper(scripts, ring, GapDetector(GapDesk(scripts, ring, fetches=True)).once)
         sweeper.run(
             lambda: process.stopping, lambda wait_s: self.scheduler.sleep(wait_s * self.size.sweep_pace)
         )
 
+    def _eraser(self, process: Process) -> None:
+        assert self.erased is not None
+        self.scheduler.pause(self._erase_at)
+        eraser = Eraser(Scripts(self._client(process)), DocumentStore(Path("nowhere")), Retention())
+        while True:
+            try:
+                eraser.erase(self.erased, documents=False, by=Asker.OPERATOR)
+                break
+            except (Unavailable, RedisError):
+                self.scheduler.sleep(1)
+        self._erasures += 1
+        self.scheduler.pause(inf, lambda: process.stopping)
+
     def _sequencer(self, process: Process) -> None:
         redis = self._client(process)
         scripts, ring = Scripts(redis), self._ringer(redis)
-        policy = SequencerPolicy(OrderingPolicy(hold_s=self.size.hold_s))
+        policy = SequencerPolicy(OrderingPolicy(hold_s=self.size.hold_s), gap_after_s=GAP_AFTER_S)
         sequencer = Sequencer(scripts, self.acts.registry, policy, ring)
         self._answer_bells(process, redis, keys.SEQUENCER, scripts, sequencer.drain_one, ring)
 
@@ -255,12 +296,14 @@ class World:
         """Tell whether the schedule is over: calm, and either nothing is left or too long ago."""
         if self.calm_since is None or self._published < len(self.sent):
             return False
+        if self.erased is not None and not self._erasures:
+            return self.scheduler.now - self.calm_since > REST_S
         return self.scheduler.now - self.calm_since > REST_S or self._nothing_left()
 
     def left(self) -> dict[str, int]:
         """Return what is not worked off: sizes of lists and sets that must be empty at the end."""
         sizes = {name: self.server.size(name) for name in self._must_be_empty()}
-        for lane in ("default", "side"):
+        for lane in LANES[1:]:
             depth = self.server.execute("GET", keys.lane(lane, "depth"))
             sizes[keys.lane(lane, "depth")] = int(depth or 0)
         return {name: size for name, size in sizes.items() if size}
@@ -277,12 +320,9 @@ _OF_NOBODY: Final = {Blow.JUMP, Blow.REDELIVER}
 _MUST_BE_EMPTY: Final = (
     keys.RAW_QUEUE,
     keys.HELD,
+    keys.GAPS_DUE,
     *(f"{keys.PREFIX}wake:{shard}" for shard in range(SHARDS)),
     *(keys.inbox(shard) for shard in range(SHARDS)),
-    *(
-        keys.lane(lane, part)
-        for lane in (keys.SEQUENCER, "default", "side")
-        for part in ("ready", "leased", "tokens", "waiting")
-    ),
+    *(keys.lane(lane, part) for lane in LANES for part in ("ready", "leased", "tokens", "waiting")),
 )
 _AS_BYTES: Final = frozenset(name.encode() for name in _MUST_BE_EMPTY)

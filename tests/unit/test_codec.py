@@ -56,12 +56,15 @@ def test_a_codec_of_another_version_is_undecodable(name: str) -> None:
 
 @given(st.data())
 @settings(max_examples=100, deadline=None)
-def test_damage_is_found(data: st.DataObject) -> None:
+def test_damage_is_found_or_without_effect(data: st.DataObject) -> None:
     name, packed = codec.encode(ENVELOPE.body)
     at = data.draw(st.integers(0, len(packed) - 1))
     damaged = packed[:at] + bytes([packed[at] ^ data.draw(st.integers(1, 255))]) + packed[at + 1 :]
-    with pytest.raises(Undecodable):
-        codec.decode(name, damaged)
+    try:
+        found = codec.decode(name, damaged)
+    except Undecodable:
+        return
+    assert found == ENVELOPE.body  # a frame has a few bits that mean nothing
 
 
 def test_a_body_that_says_it_is_enormous_is_not_unpacked() -> None:

@@ -10,21 +10,24 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
-from redis import Redis
 from redis.exceptions import RedisError
 from urllib3.exceptions import HTTPError
 
 from shared import keys
-from shared.budgets import account_of
 from shared.core.attempts import AttemptPolicy
 from shared.core.errors import Unavailable
+from shared.core.gaps import SUSPECTED
 from shared.core.identity import is_file_safe
 from shared.core.reasons import Entry
-from shared.documents import DocumentStore, DocumentType, StoredDocument
+from shared.documents import DocumentStore, DocumentType, StoredDocument, Unwanted
+from shared.retention import Retention
+from shared.scripting import SERVER_CLOCK, Scripts
+from workers.account import OK, UNPROCESSABLE, Accounts, files_budget, refuse, request_in
 from workers.actions.interface import ActionFunction, Context, Event, Reject, Retry
 from workers.actions.registry import RegisteredAction
 from workers.api import Answer, Budget, SignApi
@@ -38,15 +41,23 @@ TIMEOUT_S: Final = 120.0
 FETCHING_S: Final = 130
 """Life of the mark that one fetch of a request is under way: longer than the action's timeout."""
 
-NOT_FOUND_GRACE_S: Final = 60.0
-"""How long a 404 is waited for: the account may see a new request a little later."""
+CLOCK_SLACK_S: Final = 60.0
+"""How far (seconds) the vendor's clock may be off ours."""
 
 _MAGIC: Final[Mapping[str, bytes]] = {"pdf": b"%PDF-", "zip": b"PK\x03\x04"}
 _END: Final[Mapping[str, bytes]] = {"pdf": b"%%EOF", "zip": b"PK\x05\x06"}
 _TAIL_BYTES: Final = 66_000
 """Where the end mark must be: a zip may carry a comment of 64 KiB behind its own."""
 
-_OK: Final = 200
+
+@dataclass(frozen=True, slots=True)
+class FetchPolicy:
+    """What is fetched, and when."""
+
+    kind: DocumentType = "pdf"
+    grace_s: float = 60.0
+    """After ``all_signed``, fetch without a ``downloadable``."""
+    retention: Retention = Retention()
 
 
 @dataclass(slots=True)
@@ -75,20 +86,20 @@ class FetchDocuments:
 
     def __init__(
         self,
-        redis: Redis,
+        scripts: Scripts,
         apis: Mapping[str, SignApi],
         budget: Budget,
         store: DocumentStore,
-        kind: DocumentType,
-        grace_s: float,
+        policy: FetchPolicy,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._redis = redis
-        self._apis = apis
-        self._budget = budget
+        self._scripts = scripts
+        self._redis = scripts.redis
+        self._retention = policy.retention
+        self._accounts = Accounts(apis, budget, clock)
         self._store = store
-        self._kind = kind
-        self._grace_s = grace_s
+        self._kind = policy.kind
+        self._grace_s = policy.grace_s
         self._clock = clock
 
     def __call__(self, event: Event, context: Context) -> None:
@@ -115,20 +126,50 @@ class FetchDocuments:
             _announce(context, request_id, record.versions[-1])
             return
         if record.versions and not context.replay:
-            if event.type == ALL_SIGNED or record.refetched:
+            if event.type == ALL_SIGNED or record.refetched or _fetched_since(record, event):
                 return
         elif event.type == ALL_SIGNED and not context.replay:
             self._wait_for_downloadable(context)
-        # The mark names this (event, action): repeated after a crash it finds its own mark and need not wait for
-        # its end. That the killed call is not still running is the lease's business.
+        with self._marked(stream, mark):
+            self._fetch(event, context, request_id, stream)
+
+    def fetch_missing(
+        self, event: Event, context: Context, request_id: str, stream: str, request: Mapping[str, Any]
+    ) -> bool:
+        """Fetch for another action a document that nobody fetched, given that the API shows the request as complete.
+
+        Returns whether this call or an earlier try of it fetched. Raises what a call of this action does.
+        """
+        mark = context.idempotency_key.encode()
+        # Under the mark: whoever fetches has it, and whoever fetched has recorded it before letting go.
+        with self._marked(stream, mark):
+            record = Record.load(self._redis.get(keys.document(stream)))
+            if context.idempotency_key in record.fetched_by:
+                _announce(context, request_id, record.versions[-1])
+                return True
+            if record.versions:
+                return False
+            self._store_final(event, context, request_id, stream, request)
+            return True
+
+    @contextmanager
+    def _marked(self, stream: str, mark: bytes) -> Iterator[None]:
+        """Be the only one who fetches for this request. Raises Retry.
+
+        The mark names this (event, action): repeated after a crash it finds its own mark and need not wait for its
+        end. That the killed call is not still running is the lease's business.
+        """
         if not self._redis.set(keys.fetching(stream), mark, nx=True, ex=FETCHING_S):
             if self._redis.get(keys.fetching(stream)) != mark:
                 raise Retry("another fetch of this request is under way", after=1.0)
             self._redis.expire(keys.fetching(stream), FETCHING_S)
         try:
-            self._fetch(event, context, request_id, stream)
+            yield
         finally:
             self._take_away(stream, mark)
+
+    def _erased(self, stream: str) -> bool:
+        return bool(self._redis.exists(keys.erased(stream)))
 
     def _take_away(self, stream: str, mark: bytes) -> None:
         # Compare and delete need not be one step: the mark lives longer than a call may.
@@ -143,51 +184,37 @@ class FetchDocuments:
     def _fetch(self, event: Event, context: Context, request_id: str, stream: str) -> None:
         # A look at the scarcer budget first: else every try of every waiting document would spend a call on
         # reading the request again. The payload's test_mode is hint enough for a look.
-        self._afford(event.source, _files_budget(test_mode=event.test_mode), take=False)
+        self._accounts.afford(event.source, files_budget(test_mode=event.test_mode), take=False)
         request = self._read_request(event, context, request_id)
         if request.get("is_complete") is not True:
             self._not_complete(event)
             return
-        kind = _files_budget(test_mode=bool(request.get("test_mode")))
-        answer = self._call(event.source, kind, lambda api: api.files(request_id, self._kind))
-        if answer.status == 422:  # noqa: PLR2004 - HTTP
+        self._store_final(event, context, request_id, stream, request)
+
+    def _store_final(
+        self, event: Event, context: Context, request_id: str, stream: str, request: Mapping[str, Any]
+    ) -> None:
+        kind = files_budget(test_mode=bool(request.get("test_mode")))
+        answer = self._accounts.call(event.source, kind, lambda api: api.files(request_id, self._kind))
+        if answer.status == UNPROCESSABLE:
             self._unprocessable(event, context, request_id)
-        if answer.status != _OK:
-            _refuse(answer, context, self._clock())
+        if answer.status != OK:
+            refuse(answer, context, self._clock())
         self._check(answer)
-        stored = self._store.put(
-            event.source, request_id, answer.body, self._kind, self._facts(request, request_id)
-        )
+        facts = self._facts(request, request_id)
+        try:
+            stored = self._store.put(
+                event.source, request_id, answer.body, self._kind, facts, lambda: not self._erased(stream)
+            )
+        except Unwanted:
+            return  # erased while this call ran; the commit of this call finds the tombstone too
         self._remember(context, stream, stored, event.type, request_id)
 
     def _read_request(self, event: Event, context: Context, request_id: str) -> dict[str, Any]:
-        answer = self._call(event.source, "api", lambda api: api.signature_request(request_id))
-        if answer.status != _OK:
-            _refuse(answer, context, self._clock())
-        request = answer.document().get("signature_request")
-        if not isinstance(request, dict):
-            raise Retry("the API answered without a signature_request")
-        if request.get("signature_request_id") not in (None, request_id):
-            raise Reject("the API answered about another signature request")
-        return request
-
-    def _call(self, source: str, kind: str, call: Callable[[SignApi], Answer]) -> Answer:
-        """Make one call within the account's budget; a call that must wait occupies no process."""
-        api = self._afford(source, kind)
-        answer = call(api)
-        if answer.reset_at is not None:
-            self._budget.pause_until(account_of(api.api_key), answer.reset_at)
-        return answer
-
-    def _afford(self, source: str, kind: str, *, take: bool = True) -> SignApi:
-        """Take a call of the account's budget, or only look whether there is one. Raises Retry if there is none."""
-        api = self._apis.get(source)
-        if api is None:
-            raise Reject(f"the source {source} is not defined here any more; see DEEDBOX_SOURCES")
-        wait_s = self._budget.wait_s(kind, account_of(api.api_key), take=take)
-        if wait_s > 0:
-            raise Retry(f"the account's budget of {kind} calls is used up", after=wait_s)
-        return api
+        answer = self._accounts.signature_request(event.source, request_id)
+        if answer.status != OK:
+            refuse(answer, context, self._clock())
+        return request_in(answer, request_id)
 
     def _not_complete(self, event: Event) -> None:
         request = event.payload.get("signature_request")
@@ -203,7 +230,7 @@ class FetchDocuments:
 
     def _check(self, answer: Answer) -> None:
         if answer.too_large:
-            raise Reject("the document is larger than the bound of 200 MiB")
+            raise Reject("the document is larger than DEEDBOX_DOCUMENT_MAX_BYTES; raise it, then redrive")
         if not answer.body.startswith(_MAGIC[self._kind]):
             raise Reject(f"the API sent something that is no {self._kind}")
         # A connection that broke off would otherwise be stored as the document of record.
@@ -231,7 +258,9 @@ class FetchDocuments:
         version = {"sha256": stored.sha256, "size": stored.size, "url": stored.url, "trigger": trigger,
                    "fetched_at": round(self._clock(), 3)}  # fmt: skip
         record.versions.append(version)
-        self._redis.set(keys.document(stream), record.dump(), ex=keys.ORDER_TTL_S)
+        self._scripts.call(
+            "remember", SERVER_CLOCK, stream, "document", record.dump(), self._retention.state_s
+        )
         _announce(context, request_id, version)
 
 
@@ -248,8 +277,11 @@ def registered(function: ActionFunction) -> RegisteredAction:
     )
 
 
-def _files_budget(*, test_mode: bool) -> str:
-    return "test_files" if test_mode else "files"
+def _fetched_since(record: Record, event: Event) -> bool:
+    """Tell whether a late ``downloadable`` speaks of what was fetched after it, when gaps were closed."""
+    newest = record.versions[-1]
+    before: float = newest["fetched_at"] - CLOCK_SLACK_S
+    return newest["trigger"] == SUSPECTED and event.time < before
 
 
 def _announce(context: Context, request_id: str, version: Mapping[str, Any]) -> None:
@@ -257,23 +289,3 @@ def _announce(context: Context, request_id: str, version: Mapping[str, Any]) -> 
     context.note(Entry.DOCUMENT, sha256=version["sha256"], size=version["size"], url=version["url"])
     payload = {name: version[name] for name in ("url", "sha256", "size")}
     context.emit(STORED, {**payload, "signature_request_id": request_id})
-
-
-def _refuse(answer: Answer, context: Context, now: float) -> NoReturn:
-    """Turn a status that is not 200 into Retry or Reject (reference sheet of the wire, section 6)."""
-    status, name = answer.status, f"{answer.status} {answer.error_name}".strip()
-    if status == 429:  # noqa: PLR2004 - HTTP
-        raise Retry(
-            f"the API's rate limit is reached ({name})", after=max(0.25, (answer.reset_at or now + 60) - now)
-        )
-    if status in {401, 402}:
-        raise Reject(
-            f"the API refuses this account ({name}): check the key, the plan and its quota, then redrive"
-        )
-    if status == 404:  # noqa: PLR2004 - HTTP
-        if context.waiting_since is None or now - context.waiting_since < NOT_FOUND_GRACE_S:
-            raise Retry(f"the API does not know the request yet ({name})", after=10.0)
-        raise Reject(f"the API does not know the request ({name})")
-    if status in {409, 422} or status >= 500:  # noqa: PLR2004 - HTTP
-        raise Retry(f"the files are not ready or the API is down ({name})")
-    raise Reject(f"the API will not give the files ({name})")

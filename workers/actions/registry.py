@@ -12,14 +12,14 @@ from typing import Any, Final
 
 from shared.core.attempts import AttemptPolicy
 from shared.core.errors import SettingsError
+from shared.core.routing import is_pattern, matches, unit_of
 from shared.keys import RESERVED_LANES, SEQUENCER
 from workers.actions.interface import DECLARED, DEFAULT_LANE, ActionFunction, Declared
 
-INTERNAL_PREFIX: Final = "deedbox."
 CLEAN_STREAM_KEEP: Final = 100_000
 """Entries that the clean stream is cut to; 0: there is none."""
+
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}", re.ASCII)
-_PATTERN: Final = re.compile(r"\*|[A-Za-z0-9_.-]+\*?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +36,11 @@ class RegisteredAction:
 
     def wants(self, event_type: str) -> bool:
         """Tell whether an event type matches one of the patterns. ``*`` leaves internal events out."""
-        return any(_matches(pattern, event_type) for pattern in self.patterns)
+        return any(matches(pattern, event_type) for pattern in self.patterns)
 
     def unit(self, stream: str, fingerprint: str) -> str:
         """Return the unit of work, whose entries run one after the other: per key, or per event if unordered."""
-        return f"{self.name}|{stream}" if self.ordered else f"{self.name}|{stream}|{fingerprint}"
-
-
-def _matches(pattern: str, event_type: str) -> bool:
-    if pattern == "*":
-        return not event_type.startswith(INTERNAL_PREFIX)
-    if pattern.endswith("*"):
-        return event_type.startswith(pattern[:-1])
-    return event_type == pattern
+        return unit_of(self.name, stream, fingerprint, ordered=self.ordered)
 
 
 class Registry:
@@ -113,7 +105,7 @@ def _check(registered: RegisteredAction) -> None:
         raise SettingsError(
             f"The action name {name!r} is not usable; use 1 to 100 letters, digits, _, - or ."
         )
-    if not registered.patterns or not all(_PATTERN.fullmatch(pattern) for pattern in registered.patterns):
+    if not registered.patterns or not all(is_pattern(pattern) for pattern in registered.patterns):
         raise SettingsError(
             f"The action {name} names no usable event types; use exact types, a prefix such as "
             "signature_request_*, or *."

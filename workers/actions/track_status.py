@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
+from typing import Any
 
-from redis import Redis
 from redis.exceptions import RedisError
 
-from shared import keys
+from shared.core.errors import Unavailable
 from shared.core.status import advance
+from shared.retention import Retention
+from shared.scripting import Scripts
+from workers import readmodel
 from workers.actions.interface import ActionFunction, Context, Event, Retry
 from workers.actions.registry import RegisteredAction
 
@@ -22,25 +25,25 @@ class TrackStatus:
     The merge is monotone: late and repeated events are safe.
     """
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+    def __init__(self, scripts: Scripts, retention: Retention = Retention()) -> None:  # noqa: B008 - frozen
+        self._scripts = scripts
+        self._redis = scripts.redis
+        self._retention = retention
 
     def __call__(self, event: Event, _context: Context) -> None:
         """Advance the request's read model by one event."""
         if event.signature_request_id is None:
             return
-        stream = f"{event.source}:{event.ordering_key}"
-        key = keys.request(stream)
+        request_id = event.signature_request_id
+
+        def one_event_on(model: Mapping[str, Any]) -> dict[str, Any]:
+            advanced = advance(model, event.type, event.time, event.payload)
+            return {**advanced, "signature_request_id": request_id}
+
         try:
-            before = self._redis.get(key)
-            model = advance(json.loads(before) if before else {}, event.type, event.time, event.payload)
-            model["signature_request_id"] = event.signature_request_id
-            pipe = self._redis.pipeline(transaction=True)
-            pipe.set(key, json.dumps(model, separators=(",", ":")), ex=keys.ORDER_TTL_S)
-            pipe.zadd(keys.REQUESTS, {stream: model["updated_at"]})
-            pipe.zremrangebyrank(keys.REQUESTS, 0, -keys.REQUESTS_KEEP - 1)
-            pipe.execute()
-        except RedisError as error:
+            stream = f"{event.source}:{event.ordering_key}"
+            readmodel.change(self._scripts, stream, one_event_on, self._retention)
+        except (RedisError, Unavailable) as error:
             raise Retry(f"Redis did not answer ({type(error).__name__})") from error
 
 

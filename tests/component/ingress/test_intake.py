@@ -15,6 +15,7 @@ from ingress.state_redis import StateRedis
 from shared import keys
 from shared.core.errors import Unavailable
 from shared.core.reasons import Refusal
+from shared.retention import DAY_S
 from shared.scripting import text
 from shared.settings import Settings
 from tests.component.ingress.test_web_process import environment
@@ -173,8 +174,8 @@ def test_a_request_that_is_no_post_is_no_failure_of_dropbox_sign(start_web: Star
 
 def test_what_killed_processes_left_goes_after_a_day(start_web: StartWeb, state: Redis) -> None:
     seconds = float(state.time()[0])
-    start_web("killed:1", seconds - 2 * keys.DAY_S).report()
-    start_web("silent:1", seconds - keys.DAY_S / 2).report()
+    start_web("killed:1", seconds - 2 * DAY_S).report()
+    start_web("silent:1", seconds - DAY_S / 2).report()
     start_web("new:1", seconds).report()
     assert set(_numbers(state, keys.INTAKE)) == {"silent:1", "new:1"}
 

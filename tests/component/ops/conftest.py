@@ -14,7 +14,7 @@ import typer
 from redis import Redis
 from typer.testing import CliRunner
 
-from ops.cli import inspection, repair
+from ops.cli import erasing, inspection, repair
 from shared.core.errors import DeedboxError, SettingsError
 from tests.component.workers.conftest import redis_server, state
 from tests.component.workers.server import RedisServer
@@ -30,6 +30,8 @@ class Answer:
     code: int
     sentence: str
     """What ``main`` writes to stderr."""
+    logged: str = ""
+    """What the command itself wrote to stderr."""
 
     @property
     def document(self) -> Any:
@@ -49,6 +51,7 @@ def operate(
     app = typer.Typer()
     inspection.register(app)
     repair.register(app)
+    erasing.register(app)
     for name in [name for name in os.environ if name.startswith("DEEDBOX_")]:
         monkeypatch.delenv(name)
     usual = {
@@ -61,9 +64,9 @@ def operate(
         done = CliRunner().invoke(app, arguments, env=usual | env)
         error = done.exception
         if isinstance(error, DeedboxError):
-            return Answer(done.output, 2 if isinstance(error, SettingsError) else 1, str(error))
+            return Answer(done.stdout, 2 if isinstance(error, SettingsError) else 1, str(error), done.stderr)
         if error is not None and not isinstance(error, SystemExit):
             raise error
-        return Answer(done.output, done.exit_code, "")
+        return Answer(done.stdout, done.exit_code, "", done.stderr)
 
     return run

@@ -11,6 +11,7 @@ import pytest
 from redis import Redis
 
 from shared import inbox, keys
+from shared.retention import Retention
 from shared.scripting import Scripts
 from tests.component.ops.conftest import Operate
 from tests.component.workers.rig import Deployment, Journal, action, message, sent, viewed
@@ -63,6 +64,77 @@ def test_a_list_shows_the_newest_first_and_obeys_its_filters(operate: Operate, s
     page = operate("dead", "list").out
     assert "in a bad mood" in page
     assert "default:signature_request/r1" in page
+
+
+def test_filters_narrow_by_what_an_operator_knows(operate: Operate, state: Redis) -> None:
+    deployment, _ = _dead_actions(state, sent(0, "r1"), viewed(1, "r1"))
+    deployment.deliver(sent(0, "r2"), source="emea")
+    deployment.run()
+    state.zadd(keys.DEAD, {"1": time.time() - 7200})
+    state.hset(keys.dead("1"), "at", f"{time.time() - 7200:.6f}")
+
+    def ids(*arguments: str) -> list[str]:
+        return [row["id"] for row in operate("dead", "list", "--json", *arguments).document["letters"]]
+
+    assert ids("--key", "r1") == ["2", "1"]
+    assert ids("--key", "signature_request/r2") == ["3"]
+    assert ids("--source", "emea") == ["3"]
+    assert ids("--type", "signature_request_sent") == ["3", "1"]
+    assert ids("--type", "signature_request_v*", "--action", "crm") == ["2"]
+    assert ids("--since", "1h") == ["3", "2"]
+    assert ids("--until", "1h") == ["1"]
+    assert ids("--since", "3h", "--until", "90m", "--source", "default") == ["1"]
+    assert operate("dead", "list", "--since", "soon").code == 2
+    done = operate("dead", "discard", "--key", "r1", "--since", "1h", "--yes", "--json").document
+    assert done == {"plan": {"letters": ["2"]}, "done": {"discarded": 1}}
+    plan = operate("dead", "redrive", "--until", "1h", "--dry-run", "--json").document["plan"]
+    assert (plan["letters"], plan["late"], plan["refused"]) == (["1"], 1, [])
+    assert operate("dead", "redrive", "--until", "1h", "--yes", "--json").document["done"]["redriven"] == 1
+    assert [row["id"] for row in deployment.letters()] == [b"3"]
+
+
+def test_a_letter_of_an_action_that_moved_goes_to_its_lane_of_now(operate: Operate, state: Redis) -> None:
+    """In its old lane a process would run the same queue beside one of the new lane."""
+    _dead_actions(state, sent())
+    state.hset(keys.LANES, "crm", json.dumps({"actions": ["crm"], "seen_at": time.time() + 60}))
+
+    operate("dead", "redrive", "--all", "--yes")
+
+    assert int(state.get(keys.lane("crm", "depth")) or 0) == 1
+    assert not state.zcard(keys.lane("default", "ready"))
+
+
+@pytest.mark.parametrize("command", ["redrive", "discard"])
+def test_an_event_of_two_letters_lives_until_both_are_gone(
+    operate: Operate, state: Redis, command: str
+) -> None:
+    """P2: two actions died of one event, and only one of them has been looked after."""
+    deployment = Deployment(state, action(Moody(), name="crm"), action(Moody(), name="erp"))
+    deployment.deliver(sent())
+    deployment.run()
+    first, second = deployment.letters()
+    event = keys.event(first["event"].decode())
+
+    operate("dead", command, first["id"].decode(), "--yes")
+    assert state.ttl(event) == -1
+    operate("dead", command, second["id"].decode(), "--yes")
+    assert 0 < int(state.ttl(event)) <= Retention().events_s
+
+
+def test_an_event_that_is_emitted_again_keeps_the_life_that_its_letter_needs(
+    operate: Operate, state: Redis
+) -> None:
+    def emitting(_event: Event, context: Context) -> None:
+        context.emit("deedbox.thing", {"n": 1})
+
+    del operate
+    deployment = Deployment(state, action(emitting, name="emitting"), action(Moody(), "deedbox.thing"))
+    deployment.deliver(sent())
+    deployment.run()
+    deployment.deliver(viewed(1))
+    deployment.run()
+    (letter,) = deployment.letters()
+    assert state.ttl(keys.event(letter["event"].decode())) == -1
 
 
 def test_a_redriven_action_runs_again_alone_with_the_same_idempotency_key(
@@ -184,7 +256,7 @@ def test_a_redrive_keeps_the_event_as_long_as_a_new_one(operate: Operate, state:
 
     operate("dead", "redrive", "--all", "--yes")
 
-    assert int(state.ttl(key)) > keys.EVENT_TTL_S - 60
+    assert int(state.ttl(key)) > Retention().events_s - 60
 
 
 @pytest.mark.parametrize("command", ["redrive", "discard"])
@@ -232,7 +304,7 @@ def test_an_event_lives_as_long_as_a_dead_letter_needs_it(operate: Operate, stat
 
     operate("dead", "discard", letter["id"].decode(), "--yes")
 
-    assert 0 < int(state.ttl(event)) <= keys.EVENT_TTL_S
+    assert 0 < int(state.ttl(event)) <= Retention().events_s
 
 
 def test_two_operators_redrive_a_letter_once(

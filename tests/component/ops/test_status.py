@@ -107,6 +107,23 @@ def test_the_page_names_what_waits_and_what_is_wrong(operate: Operate, state: Re
     assert "no bridge runs" in page
 
 
+def test_a_head_of_line_that_waits_shows_its_next_attempt_and_what_it_holds_up(
+    operate: Operate, state: Redis
+) -> None:
+    deployment = Deployment(state, action(_later, name="crm"))
+    deployment.deliver(sent(), viewed(3), sent(0, "r2"))
+    deployment.run()
+
+    page, document = operate("status").out, operate("status", "--json").document
+
+    assert "crm of default:signature_request/r1: put off 1 time" in page
+    assert "next in 1 min" in page or "next in 60 s" in page or "next in 59 s" in page
+    assert {head["stream"][-2:] for head in document["waiting"]} == {"r1", "r2"}
+    assert all(0 < head["due_in_s"] <= 60 for head in document["waiting"])
+    assert document["stages"]["retrying"]["depth"] == 2
+    assert document["stages"]["lane:default"]["depth"] == 3  # r1's `viewed` waits behind its `sent`
+
+
 def test_a_registered_worker_is_shown_and_a_killed_one_is_not(operate: Operate, state: Redis) -> None:
     worker = rqworker.build("crm", state, "worker-1", lambda: None)
     worker.register_birth()  # type: ignore[no-untyped-call]

@@ -12,6 +12,7 @@ from ops.readmodels.timeline import read
 from shared import keys
 from shared.core.ordering import OrderingPolicy
 from shared.core.reasons import Entry
+from shared.scripting import Scripts
 from tests.component.ops.conftest import Operate
 from tests.component.workers.rig import Deployment, Journal, action, sent, viewed
 from workers.actions import track_status
@@ -50,7 +51,7 @@ def test_the_page_says_what_was_waited_for_and_where_the_request_stands(
 
     deployment = Deployment(
         state,
-        track_status.registered(track_status.TrackStatus(state)),
+        track_status.registered(track_status.TrackStatus(Scripts(state))),
         action(store, "signature_request_sent", name="store"),
         order=OrderingPolicy(hold_s=60),
     )

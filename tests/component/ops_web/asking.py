@@ -14,6 +14,7 @@ from redis import Redis
 
 from shared.documents import DocumentStore, StoredDocument
 from shared.keys import document
+from shared.scripting import Scripts
 from tests.component.ops_web.conftest import Ops
 from tests.component.workers.rig import Deployment, action
 from workers.actions import track_status
@@ -27,7 +28,7 @@ def tracking(state: Redis) -> Deployment:
     """Return a deployment that tracks requests and emits one internal event per completed one."""
     return Deployment(
         state,
-        track_status.registered(track_status.TrackStatus(state)),
+        track_status.registered(track_status.TrackStatus(Scripts(state))),
         action(_announce, "signature_request_all_signed", name="announce"),
     )
 

@@ -13,6 +13,7 @@ from ops.installation import Installation
 from ops.readmodels import request_search, samples
 from ops.web.sampler import Sampler
 from shared import keys
+from shared.scripting import Scripts
 from shared.settings import Settings
 from tests.component.ops_web.conftest import StartOps
 from tests.component.workers.rig import Deployment, members, sent
@@ -32,7 +33,7 @@ def install(redis_server: RedisServer, state: Redis, tmp_path: Path) -> Install:
 
 
 def tracking(state: Redis) -> Deployment:
-    return Deployment(state, track_status.registered(track_status.TrackStatus(state)))
+    return Deployment(state, track_status.registered(track_status.TrackStatus(Scripts(state))))
 
 
 def test_many_ops_processes_take_one_sample_of_an_interval(install: Install, state: Redis) -> None:

@@ -19,11 +19,11 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from shared import keys, topology
+from shared import codec, keys, topology
 from shared.scripting import Scripts
 from tests.component.workers.rig import Deployment, Journal, P, action, envelope, sent, silent, viewed
 from tests.component.workers.server import RedisServer, until
-from workers.bridge import KombuBridge
+from workers.bridge_kombu import KombuBridge
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.real_redis]
 
@@ -41,7 +41,7 @@ def bridging(url: str, state: Redis) -> Iterator[list[kombu.Connection]]:
         opened.append(topology.connect(url))
         return opened[-1]
 
-    bridge = KombuBridge(connect, Scripts(state), silent)
+    bridge = KombuBridge("bridge-1", connect, Scripts(state), silent)
     thread = threading.Thread(target=bridge.run, args=(stop.is_set,))
     thread.start()
     try:
@@ -76,7 +76,7 @@ def test_what_was_confirmed_reaches_the_action_byte_for_byte(
         deployment.run_until(lambda: len(journal.calls) == 2, "both arrived")
         assert opened[0].get_heartbeat_interval() == 10
     assert [event.type for event, _ in journal.calls] == [P + "sent", P + "viewed"]
-    assert journal.calls[0][0].payload == json.loads(first.body)
+    assert journal.calls[0][0].payload == json.loads(codec.body_of(first))
     assert queue.queue_declare(passive=True).message_count == 0
 
 
@@ -109,7 +109,7 @@ import os, signal, sys
 from redis import Redis
 from shared import inbox, topology
 from shared.scripting import Scripts
-from workers.bridge import KombuBridge
+from workers.bridge_kombu import KombuBridge
 
 append, when = inbox.append, sys.argv[3]
 
@@ -119,7 +119,7 @@ def die(*arguments, **more):
     os.kill(os.getpid(), signal.SIGKILL)
 
 inbox.append = die
-KombuBridge(lambda: topology.connect(sys.argv[1]), Scripts(Redis.from_url(sys.argv[2])), print).run(lambda: False)
+KombuBridge("killed", lambda: topology.connect(sys.argv[1]), Scripts(Redis.from_url(sys.argv[2])), print).run(lambda: False)
 """
 
 
@@ -160,6 +160,23 @@ def test_nothing_is_delivered_while_the_state_is_down(
     with fragile.client() as state, bridging(amqp_url, state):
         deployment = Deployment(state, action(journal))
         deployment.run_until(lambda: journal.calls, "it arrived")
+
+
+def test_nothing_is_delivered_while_the_state_is_full(
+    amqp_url: str, publish: Publish, queue: Any, fragile: RedisServer, journal: Journal
+) -> None:
+    """A full Redis answers a ping: only a write tells."""
+    publish(envelope(sent()))
+    with fragile.client() as state:
+        state.config_set("maxmemory", 1)
+        with bridging(amqp_url, state) as opened:
+            until(lambda: len(opened) >= 3, "the bridge tried again and again")
+            message = queue.get()
+            assert message.headers.get("x-delivery-count", 0) == 0
+            message.requeue()
+            state.config_set("maxmemory", 0)
+            deployment = Deployment(state, action(journal))
+            deployment.run_until(lambda: journal.calls, "it arrived")
 
 
 def test_a_stopped_bridge_leaves_nothing_unacknowledged(

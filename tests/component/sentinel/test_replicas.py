@@ -26,7 +26,8 @@ from tests.component.sentinel.cluster import PASSWORD, SENTINEL_PASSWORD, Cluste
 from tests.component.workers.fleet import Fleet
 from tests.component.workers.rig import envelope, message, sent, silent
 from tests.component.workers.server import RedisServer, server_binary, until
-from workers.bridge import KombuBridge, RedisBridge
+from workers.bridge import RedisBridge
+from workers.bridge_kombu import KombuBridge
 
 pytestmark = pytest.mark.real_redis
 
@@ -168,7 +169,9 @@ def test_a_bridge_takes_nothing_from_another_broker_while_replicas_are_behind(
     cluster: Cluster, state: Redis
 ) -> None:
     with connections.patient_redis(cluster.url) as waiting:
-        bridge = KombuBridge(lambda: topology.connect("memory://"), ReplicatedScripts(waiting, 1), silent)
+        bridge = KombuBridge(
+            "b", lambda: topology.connect("memory://"), ReplicatedScripts(waiting, 1), silent
+        )
         with cluster.replica().frozen():
             state.set("written", "while the replica is frozen")
             with topology.connect("memory://") as connection, pytest.raises(Unavailable):

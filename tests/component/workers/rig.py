@@ -10,16 +10,18 @@ from typing import Any, cast
 
 from redis import Redis
 
-from shared import inbox, keys
+from shared import codec, inbox, keys
 from shared.core.attempts import AttemptPolicy
 from shared.core.envelope import Envelope, encode_kombu
 from shared.core.ordering import OrderingPolicy
 from shared.core.signature import BodySignature
+from shared.retention import Retention
 from shared.scripting import Scripts
 from tests.component.workers.server import until
 from workers.actions.interface import ActionFunction, Context, Event
 from workers.actions.registry import RegisteredAction, Registry
 from workers.announcement import announce
+from workers.gaps import GapDesk, GapDetector
 from workers.lanes import LaneRunner
 from workers.sequencer import Sequencer, SequencerPolicy
 from workers.sweeper import Sweeper
@@ -65,9 +67,9 @@ def viewed(at_s: int, request_id: str = "r1", **more: Any) -> bytes:
 def envelope(
     body: bytes, source: str = "default", received_at: float | None = None, redrive: str = ""
 ) -> Envelope:
-    """Wrap a body as ingress does."""
+    """Wrap a body as ingress does, compressed."""
     at = time.time() if received_at is None else received_at
-    return Envelope(source, at, BodySignature.VALID, TRACE, body, redrive)
+    return codec.packed(Envelope(source, at, BodySignature.VALID, TRACE, body, redrive))
 
 
 def message(body: bytes, **more: Any) -> bytes:
@@ -129,21 +131,31 @@ class Deployment:
         order: OrderingPolicy = OrderingPolicy(),  # noqa: B008 - frozen
         max_event_age_s: float = 0,
         jitter: Callable[[], float] = lambda: 0.0,
+        gap_after_s: float = 0,
+        retention: Retention = Retention(),  # noqa: B008 - frozen
     ) -> None:
         self.redis = redis
         self.scripts = Scripts(redis)
         self.registry = Registry(actions)
         self.rung: list[str] = []
         self.sequencer = Sequencer(
-            self.scripts, self.registry, SequencerPolicy(order, max_event_age_s), self.rung.append
+            self.scripts,
+            self.registry,
+            SequencerPolicy(order, max_event_age_s, retention, gap_after_s),
+            self.rung.append,
         )
         self.lanes = {
-            lane: LaneRunner(lane, self.scripts, self.registry, self.rung.append, jitter)
+            lane: LaneRunner(lane, self.scripts, self.registry, self.rung.append, jitter, retention)
             for lane in self.registry.lanes
             if lane != keys.SEQUENCER
         }
-        self.sweeper = Sweeper(self.scripts, self.rung.append)
+        self.sweeper = self.another_sweeper()
         announce(redis, self.registry, time.time())
+
+    def another_sweeper(self) -> Sweeper:
+        """Return a sweeper as the process builds it."""
+        desk = GapDesk(self.scripts, self.rung.append, fetches=True)
+        return Sweeper(self.scripts, self.rung.append, GapDetector(desk).once)
 
     def deliver(self, *bodies: bytes, **more: Any) -> None:
         """Put callbacks into the inbox, as the bridge does."""

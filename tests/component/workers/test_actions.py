@@ -26,6 +26,7 @@ from tests.component.workers.rig import (
     viewed,
 )
 from workers.actions.interface import Context, Event, Reject, Retry
+from workers.sweeper import LOSSES_MAX
 
 pytestmark = pytest.mark.real_redis
 
@@ -283,6 +284,56 @@ def test_what_waits_for_an_action_that_moved_to_another_lane_is_worked_off_there
     new.sweeper.once()
     new.work()
     assert journal.types() == ["sent"]
+
+
+def test_an_event_that_takes_its_process_down_is_set_aside_and_blocks_no_other_key(state: Redis) -> None:
+    """No outcome is ever committed for it, so no attempt is counted by anybody else."""
+    journal = Journal()
+    deployment = Deployment(state, action(journal))
+
+    def killed() -> None:
+        """Claim the poison as a worker does, which then is gone; its lease runs out."""
+        deployment.scripts.call("claim_entries", "", "default", "dying", 10, 2, 1, 1 << 20)
+        expire(state, keys.lane("default", "leased"))
+        deployment.sweeper.once()
+
+    deployment.deliver(sent(0, "poison"), viewed(1, "poison"))
+    deployment.drain()
+    for crash in range(LOSSES_MAX):
+        assert deployment.letters() == []
+        killed()
+        if crash == 2:
+            deployment.deliver(sent(0, "other"))
+            deployment.drain()
+            state.zadd(keys.lane("default", "ready"), {"journal|default:signature_request/other": 0})
+            assert deployment.lanes["default"].drain_one("worker")  # between two crashes
+            assert journal.types("other") == ["sent"]
+    deployment.run()
+
+    [letter] = deployment.letters()
+    assert (letter["reason"], letter["type"], letter["key"]) == (
+        b"worker_lost",
+        b"signature_request_sent",
+        b"signature_request/poison",
+    )
+    assert deployment.kinds("poison")[-2:] == ["dead", "action"]
+    assert journal.types("poison") == ["viewed"]
+    assert state.ttl(keys.event(letter["event"].decode())) == -1
+    assert int(state.get(keys.lane("default", "depth")) or 0) == 0
+
+
+def test_a_process_that_dies_now_and_then_costs_no_event_its_life(state: Redis) -> None:
+    """Only losses in a row of the same event count."""
+    journal = Journal()
+    deployment = Deployment(state, action(journal))
+    deployment.deliver(*(sent(at) for at in range(LOSSES_MAX + 2)))
+    deployment.drain()
+    for _ in range(LOSSES_MAX + 2):
+        deployment.scripts.call("claim_entries", "", "default", "dying", 10, 2, 1, 1 << 20)
+        expire(state, keys.lane("default", "leased"))
+        deployment.sweeper.once()
+        assert deployment.lanes["default"].drain_one("worker")
+    assert (len(journal.calls), deployment.letters()) == (LOSSES_MAX + 2, [])
 
 
 @pytest.mark.parametrize("damage", ["gone", "unreadable"])

@@ -12,7 +12,7 @@ import kombu
 import pytest
 from redis import Redis
 
-from shared import keys
+from shared import codec, keys
 from shared.core.envelope import encode_kombu
 from shared.scripting import Scripts
 from tests.component.workers.rig import (
@@ -28,7 +28,8 @@ from tests.component.workers.rig import (
     viewed,
 )
 from tests.component.workers.server import RedisServer, until
-from workers.bridge import BATCH, KombuBridge, RedisBridge, redrive
+from workers.bridge import BATCH, RedisBridge, redrive
+from workers.bridge_kombu import KombuBridge
 
 pytestmark = pytest.mark.real_redis
 
@@ -63,7 +64,7 @@ def test_what_kombu_publishes_reaches_the_action_byte_for_byte(
     assert bridge(state).once() == 1
     deployment.run()
     [(event, _)] = journal(deployment).calls
-    assert event.payload == json.loads(wrapped.body)
+    assert event.payload == json.loads(codec.body_of(wrapped))
     assert state.hget(keys.event(deployment.timeline()[0]["event"]), "body") == wrapped.body
 
 
@@ -186,7 +187,7 @@ class Endless:
     def __init__(self, state: Redis, ring: Callable[[str], None] = silent) -> None:
         self._stop = threading.Event()
         self.url = "memory://"
-        self._bridge = KombuBridge(lambda: kombu.Connection(self.url), Scripts(state), ring)
+        self._bridge = KombuBridge("b1", lambda: kombu.Connection(self.url), Scripts(state), ring)
         self._thread = threading.Thread(target=self._bridge.run, args=(self._stop.is_set,))
 
     def __enter__(self) -> None:
@@ -233,7 +234,7 @@ def test_a_batch_from_another_transport_is_bounded_in_bytes(
     redis_server: RedisServer, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Callbacks may have 10 MiB each; 250 of them in one call are more than Redis takes."""
-    monkeypatch.setattr("workers.bridge.BATCH_BYTES", 1)
+    monkeypatch.setattr("workers.bridge_kombu.BATCH_BYTES", 1)
     rung: list[str] = []
     wrapped = [envelope(sent(request_id=f"r{number}")) for number in range(5)]
     _publish(*((each.headers(), each.body) for each in wrapped))

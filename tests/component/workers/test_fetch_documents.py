@@ -493,6 +493,30 @@ def test_what_is_no_whole_document_is_never_stored(
     )
 
 
+@pytest.mark.parametrize("announced", [True, False], ids=["announced", "endless"])
+def test_a_document_over_the_cap_is_a_dead_letter_that_names_the_setting_and_is_not_read_on(
+    open_desk: Open, *, announced: bool
+) -> None:
+    sent_bytes = [0]
+
+    def pieces() -> Iterator[bytes]:
+        for _ in range(64 if announced else 10_000):
+            sent_bytes[0] += 1024 * 1024
+            yield PDF.ljust(1024 * 1024)
+
+    headers = {"Content-Length": str(64 * 1024 * 1024)} if announced else {}
+    server = _serve(lambda: Response(pieces(), headers=headers, mimetype="application/pdf"))
+    try:
+        desk = open_desk(DEEDBOX_DOCUMENT_MAX_BYTES="2097152", DEEDBOX_API_URL=server.url + "/v3")
+        desk.happen(DOWNLOADABLE)
+    finally:
+        server.stop()
+    [letter] = desk.deployment.letters()
+    assert (letter["reason"], desk.files()) == (b"rejected", {})
+    assert b"DEEDBOX_DOCUMENT_MAX_BYTES" in letter["detail"]
+    assert sent_bytes[0] < 32 * 1024 * 1024  # what sockets buffer, and no more
+
+
 def test_a_tls_failure_is_waited_for(open_desk: Open) -> None:
     """The SDK reports it with an exception of its own."""
     server = _serve(lambda: Response(PDF))

@@ -381,3 +381,18 @@ def test_a_stream_without_an_order_passes_everything_new_through_as_it_came() ->
     assert [each.arrival.position.time for each in decision.release] == [9, 3]
     assert [each.fingerprint for each in decision.duplicates] == ["9", "5"]
     assert (decision.late, decision.wake_at, decision.state) == ((), None, SequenceState())
+
+
+def test_an_event_of_an_unknown_signer_stands_for_any_that_was_given_up() -> None:
+    rows = [("a", None, T + 1), ("b", None, T + 2)]
+    state = after(event(ALL_SIGNED, T + 9, rows=rows, complete=True))
+    assert state.given_up == {f"{SIGNED}|a", f"{SIGNED}|b"}
+    state = arrive(state, event(SIGNED, T + 1)).state
+    assert state.given_up == {f"{SIGNED}|b"}
+    assert arrive(state, event(VIEWED, T + 1)).state.given_up == {f"{SIGNED}|b"}
+
+
+def test_a_state_that_an_earlier_version_stored_is_read() -> None:
+    state = after(event(ALL_SIGNED, T + 9, rows=[("a", None, T + 1)], complete=True))
+    earlier = SequenceState.load(state.dump()[:4])
+    assert (earlier.satisfied, earlier.given_up) == (state.satisfied, frozenset())

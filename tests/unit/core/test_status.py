@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.core.status import STATES, advance, state_of
+from shared.core.status import STATES, advance, catch_up, last_change, state_of, state_shown
 from tests.unit.core.wire import document, signer
 
 LAW = settings(derandomize=True, max_examples=80, deadline=None)
@@ -163,3 +163,66 @@ def test_the_title_is_the_one_of_the_newest_event() -> None:
     model = advance({}, P + "sent", T + 5, document(request={"title": "new"}))
     assert advance(model, P + "viewed", T, document(request={"title": "old"}))["title"] == "new"
     assert advance(model, P + "viewed", T + 9, document(request={"title": "newer"}))["title"] == "newer"
+
+
+REQUESTS = st.builds(
+    lambda complete, declined, failed, rows: {
+        "is_complete": complete, "is_declined": declined, "has_error": failed, "signatures": rows,
+    },
+    st.booleans(), st.booleans(), st.booleans(), ROWS,
+)  # fmt: skip
+
+
+@LAW
+@given(EVENTS, REQUESTS)
+def test_catching_up_never_takes_a_state_back(events: list[Told], request: dict[str, Any]) -> None:
+    before = told(*events)
+    after = catch_up(before, request)
+    assert STATES.index(after["state"]) >= STATES.index(before.get("state", "unknown"))
+    assert STATES.index(after["state"]) >= STATES.index(state_shown(request))
+    assert after["updated_at"] >= before.get("updated_at", 0)
+
+
+@LAW
+@given(EVENTS, REQUESTS, EVENTS)
+def test_late_callbacks_after_catching_up_change_no_state_that_the_api_showed(
+    events: list[Told], request: dict[str, Any], late: list[Told]
+) -> None:
+    caught_up = model = catch_up(told(*events), request)
+    for event_type, time, complete, rows in late:
+        body = document(event_type, str(time), request={"is_complete": complete, "signatures": rows})
+        model = advance(model, event_type, time, body)
+    assert STATES.index(model["state"]) >= STATES.index(caught_up["state"])
+    assert catch_up(caught_up, request) == caught_up
+
+
+def test_a_signer_whom_the_api_shows_no_more_was_removed() -> None:
+    """Another e-mail address makes another signature id: the old one is waited for by nobody."""
+    model = told((P + "sent", T, False, [signer("old"), signer("other")]))
+    signed = [signer("new", signed_at=T + 1), signer("other", signed_at=T + 2)]
+    caught_up = catch_up(model, {"is_complete": True, "signatures": signed})
+    assert caught_up["signers"] == {"old": "removed", "other": "signed", "new": "signed"}
+
+
+@pytest.mark.parametrize(
+    ("request_shown", "expected"),
+    [
+        ({"is_complete": True}, "all_signed"),
+        ({"is_declined": True}, "declined"),
+        ({"is_complete": True, "has_error": True}, "error"),
+        ({"signatures": [signer("a"), signer("b", last_viewed_at=T)]}, "viewed"),
+        ({"signatures": [signer("a", signed_at=T), signer("b", last_viewed_at=T)]}, "partly_signed"),
+        ({"signatures": [signer("a")]}, "sent"),
+        ({"signatures": [signer("a", status_code="on_hold")]}, "unknown"),
+        ({"signatures": "none"}, "unknown"),
+        ({"is_complete": "true"}, "unknown"),
+    ],
+)
+def test_the_api_shows_a_state(request_shown: dict[str, Any], expected: str) -> None:
+    assert state_shown(request_shown) == expected
+
+
+def test_the_last_change_is_the_latest_time_of_anything() -> None:
+    rows = [signer("a", signed_at=T + 5), signer("b", last_reminded_at=T + 7, last_viewed_at=True)]
+    assert last_change({"created_at": T, "signatures": rows}) == T + 7
+    assert last_change({}) == 0

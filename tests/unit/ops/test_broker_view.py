@@ -16,7 +16,7 @@ from shared import keys, topology
 def connection() -> Iterator[kombu.Connection]:
     with kombu.Connection("memory://") as opened:
         yield opened
-        topology.raw_queue("memory")(opened.default_channel).delete()
+        topology.raw_queue("memory")(opened.default_channel).purge()
 
 
 def test_a_queue_that_nobody_declared_is_empty() -> None:

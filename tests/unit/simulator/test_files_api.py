@@ -69,6 +69,13 @@ class Sdk:
             return error.status, error.data.error.error_name if error.data else ""
         return 200, ""
 
+    def list_status(self, query: str) -> int:
+        try:
+            self.requests.signature_request_list(query=query)
+        except ApiException as error:
+            return int(error.status)
+        return 200
+
 
 def _advance(api: FilesApi, request: SimulatedRequest, upto: int | None = None) -> None:
     for callback in request.callbacks[:upto]:
@@ -246,6 +253,23 @@ def test_the_list_pages_through_all_requests(start: Any, make: Make) -> None:
     listed = [shown.signature_request_id for page in pages for shown in page.signature_requests]
     assert sorted(listed) == sorted(request.signature_request_id for request in requests)
     assert (pages[0].list_info.num_pages, pages[0].list_info.num_results) == (3, 25)
+
+
+def test_the_list_is_searched_by_days_of_creation(start: Any, make: Make) -> None:
+    """As the vendor's page on searching writes it: square brackets include both days."""
+    api = start()
+    first_and_last_second_of_a_day = (1_769_904_000, 1_769_990_399)  # 2026-02-01
+    for request, created_at in zip(make(2), first_and_last_second_of_a_day, strict=True):
+        api.state.put({**request.callbacks[0].snapshot, "created_at": created_at})
+    sdk = Sdk(api.url)
+    for days, count in (
+        ("2026-02-01 TO 2026-02-01", 2),
+        ("2026-01-01 TO 2026-01-31", 0),
+        ("2026-02-02 TO 2026-03-01", 0),
+    ):
+        listed = sdk.requests.signature_request_list(query=f"created:[{days}]")
+        assert listed.list_info.num_results == count
+    assert sdk.list_status("is this a query?") == 400
 
 
 def test_the_account_tells_its_callback_url(start: Any) -> None:

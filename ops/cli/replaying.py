@@ -1,0 +1,131 @@
+"""The command ``replay``."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ops.cli.times import SYNTAX
+from shared.core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from ops.history import History
+    from ops.replay_plan import Order
+
+
+def register(app: typer.Typer, panel: str) -> None:
+    """Add the command."""
+    app.command(
+        rich_help_panel=panel,
+        epilog="Examples: [bold]deedbox replay fa5c8a0b0f492d768749333ad6fcc214c111e967 --action crm[/bold], "
+        "[bold]deedbox replay --since 2h --action crm --type 'signature_request_*' --dry-run[/bold].",
+    )(replay)
+
+
+def replay(  # noqa: PLR0913 - one parameter per option
+    request: Annotated[
+        str,
+        typer.Argument(metavar="[ID]", help="A signature_request_id, or a key such as template/c26b8a16."),
+    ] = "",
+    *,
+    action: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Action to run again; may be repeated.")
+    ] = None,
+    since: Annotated[
+        str, typer.Option(metavar="TIME", help=f"Events that arrived since then: {SYNTAX}.")
+    ] = "",
+    until: Annotated[
+        str, typer.Option(metavar="TIME", help="Events that arrived before then; default: now.")
+    ] = "",
+    event_type: Annotated[
+        str,
+        typer.Option("--type", metavar="TYPE", help="Only this event type, or a prefix such as 'deedbox.*'."),
+    ] = "",
+    source: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="The tenant. Default: `default` for an ID, every one for a time."),
+    ] = "",
+    resume: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Go on with replay N, which was interrupted.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Run chosen actions again on the stored events of one signature request, or of a span of time.
+
+    Events are kept for DEEDBOX_EVENT_RETENTION_DAYS. They go to the ends of the actions' queues in event order, behind what waits there, and only to actions that subscribe to their type.
+
+    Actions see context.replay, event.late where later events have been released, and an idempotency key of their own that ends in :replay-N; N numbers the replays. An action that obeys its key does its work once per replay.
+
+    If it is interrupted, --resume N goes on and queues nothing twice; started anew, it is another replay. A span of time walks over all keys of the Redis, about a second per million, without holding others up.
+    """
+    from ops.catalog import Catalog
+    from ops.cli import progress, replay_page
+    from ops.cli.asking import confirm, demand_decision
+    from ops.cli.output import write_json
+    from ops.installation import Installation
+    from ops.replay import Replayer
+
+    demand_decision(as_json=as_json, dry_run=dry_run, yes=yes)
+    installation = Installation.load(os.environ)
+    replayer = Replayer(installation.scripts, installation.bells.ring, installation.settings.retention)
+    if resume is None:
+        order = _order(replayer.history, action or [], request, source, event_type, (since, until))
+    elif any((request, action, since, until, event_type, source)):
+        raise SettingsError("--resume goes on with what was asked for then; give it alone.")
+    else:
+        order = replayer.unfinished(resume)
+    actions = Catalog.learn(os.environ).choose(order.actions)
+    with progress.shown() as tell:
+        plan = replayer.plan(order, actions, tell, number=resume or 0)
+    runs = sum(plan.runs.values())
+    if not as_json:
+        replay_page.write_plan(plan)
+    elif dry_run or not (runs or resume):
+        write_json({"plan": plan.document(), "done": None})
+    # What is left of an interrupted replay may be nothing: carried out all the same, it is over.
+    question = f"Queue {runs}?" if runs else "Nothing is left of it. Forget it?"
+    if dry_run or not ((runs or resume) and confirm(question, yes=yes)):
+        return
+    started = (lambda _number: None) if as_json else replay_page.write_started
+    with progress.shown() as tell:
+        tally = replayer.carry_out(plan, tell, started)
+    if as_json:
+        write_json({"plan": plan.document(), "done": tally.document()})
+    else:
+        replay_page.write_tally(tally)
+
+
+def _order(
+    history: History,
+    actions: list[str],
+    request: str,
+    source: str,
+    event_type: str,
+    times: tuple[str, str],
+) -> Order:
+    """Build what a person asked for. Raises SettingsError for too little."""
+    from ops.cli.asking import checked_pattern
+    from ops.cli.times import span
+    from ops.history import Span
+    from ops.readmodels.timeline import key_of
+    from ops.replay_plan import Order
+
+    if not request and not times[0]:
+        raise SettingsError("Say which events: the ID of a signature request, or a time with --since.")
+    if not actions:
+        raise SettingsError("Say which actions run again: --action NAME, which may be repeated.")
+    # Fixed from here on, so that what arrives meanwhile stays out, after an interruption too.
+    start, end = span(*times, history.now())
+    return Order(
+        actions=tuple(dict.fromkeys(actions)),
+        span=Span(start, end),
+        source=source or ("default" if request else ""),
+        key=key_of(request) if request else "",
+        pattern=checked_pattern(event_type),
+    )

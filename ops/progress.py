@@ -1,0 +1,13 @@
+"""How long work tells how far it is, without knowing who listens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+Tell: TypeAlias = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is, about."""
+
+
+def nobody(_what: str, _done: int, _total: int) -> None:
+    """Listen to nothing."""

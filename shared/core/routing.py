@@ -1,0 +1,30 @@
+"""Which events a pattern of types means, and which unit of work an (event, action) belongs to. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+INTERNAL_PREFIX: Final = "deedbox."
+"""Types that begin so are emitted by Deedbox itself, such as ``deedbox.document_stored``."""
+
+_PATTERN: Final = re.compile(r"\*|[A-Za-z0-9_.-]+\*?", re.ASCII)
+
+
+def is_pattern(text: str) -> bool:
+    """Tell whether a text is an exact type, a prefix such as ``signature_request_*``, or ``*``."""
+    return _PATTERN.fullmatch(text) is not None
+
+
+def matches(pattern: str, event_type: str) -> bool:
+    """Tell whether a type fits a pattern. ``*`` means every Dropbox Sign event and leaves internal ones out."""
+    if pattern == "*":
+        return not event_type.startswith(INTERNAL_PREFIX)
+    if pattern.endswith("*"):
+        return event_type.startswith(pattern[:-1])
+    return event_type == pattern
+
+
+def unit_of(action: str, stream: str, fingerprint: str, *, ordered: bool) -> str:
+    """Name the unit of work, whose entries run one after the other: per key, or per event if unordered."""
+    return f"{action}|{stream}" if ordered else f"{action}|{stream}|{fingerprint}"

@@ -1,0 +1,7 @@
+-- Removes dead letters for good. ARGV: now ('' = server; unused), event TTL in s, then dead letter ids
+-- Returns: how many were still there.
+local removed = 0
+for i = 3, #ARGV do
+  if unbury(ARGV[i], ARGV[2]) then removed = removed + 1 end
+end
+return removed

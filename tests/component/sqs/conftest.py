@@ -1,0 +1,37 @@
+"""A real SQS API on a private port."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from ingress.publisher import Publisher
+from tests.component.workers.conftest import fragile, quiet, redis_server, state
+from tests.sqs import SqsServer
+
+__all__ = ["fragile", "quiet", "redis_server", "state"]
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqsServer]:
+    found = SqsServer(tmp_path_factory.mktemp("sqs"))
+    try:
+        found.start()
+        yield found
+    finally:
+        found.close()
+
+
+@pytest.fixture
+def sqs(server: SqsServer) -> SqsServer:
+    """Lend the server without queues."""
+    server.empty()
+    return server
+
+
+@pytest.fixture
+def publisher(sqs: SqsServer) -> Iterator[Publisher]:
+    found = Publisher(sqs.url(), limit=4)
+    yield found
+    found.close()

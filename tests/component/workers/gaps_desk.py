@@ -1,0 +1,138 @@
+"""The gap detector and ``reconcile`` as processes build them, against the simulated API over HTTP."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from redis import Redis
+
+from shared import keys
+from shared.core.ordering import OrderingPolicy
+from shared.settings import Settings
+from shared.simulator.api_state import Endpoint, FilesApiPolicy
+from shared.simulator.files_api import FilesApi
+from shared.simulator.lifecycle import Account
+from tests.component.workers.rig import Deployment, Journal, P, action, callback, expire
+from workers.bootstrap import Process
+
+API_KEY = "324e3b0840f065eb51f3fd63231d0d33daa35d4ed10d27718839e81737065782"
+GENEROUS = FilesApiPolicy(not_ready_max=0, calls_per_window=10_000, file_calls_per_window=10_000)
+LANE = "documents"
+BUILTINS = ("fetch_documents", "track_status", "reconcile")
+AGO_S = 7200
+"""How long ago the requests of these tests were created: too old to be in flight."""
+
+T = int(time.time()) - AGO_S
+
+
+def signer(name: str, viewed_s: int | None = None, signed_s: int | None = None) -> dict[str, Any]:
+    """Return a signer's row; times are seconds after the request's creation."""
+    return {
+        "signature_id": name,
+        "status_code": "awaiting_signature" if signed_s is None else "signed",
+        "last_viewed_at": None if viewed_s is None else T + viewed_s,
+        "signed_at": None if signed_s is None else T + signed_s,
+    }
+
+
+SIGNED = signer("s1", 10, 20)
+
+
+def shown(request_id: str = "r1", *signatures: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """Return what the API shows of a request; complete unless told otherwise."""
+    return {
+        "signature_request_id": request_id, "title": "Lease 7/12", "test_mode": False, "is_complete": True,
+        "has_error": False, "is_declined": False, "created_at": T, "signatures": list(signatures) or [SIGNED],
+        **changes,
+    }  # fmt: skip
+
+
+@dataclass
+class GapsDesk:
+    """Everything of one test."""
+
+    api: FilesApi
+    state: Redis
+    settings: Settings
+    deployment: Deployment
+    told: Journal
+    """Calls of a user's action for ``deedbox.reconciled``."""
+    stored: Journal
+    """Calls of a user's action for ``deedbox.document_stored``."""
+
+    def happen(self, event_type: str, at_s: int, request: dict[str, Any], related: str | None = None) -> None:
+        """Deliver a callback with this snapshot, and work off what is ready."""
+        offset_s = T + at_s - 1_800_000_000
+        rest = {name: value for name, value in request.items() if name != "signature_request_id"}
+        body = callback(P + event_type, offset_s, request["signature_request_id"], related=related, **rest)
+        self.deployment.deliver(body)
+        self.deployment.run()
+
+    def later(self) -> None:
+        """Let every wait be over: looks, holds, retries."""
+        expire(self.state, keys.GAPS_DUE)
+        expire(self.state, keys.lane(LANE, "waiting"))
+        self.deployment.sweeper.once()
+        self.deployment.run()
+
+    def calls(self, endpoint: Endpoint) -> int:
+        """Count the calls that reached the API."""
+        return sum(count for (name, _), count in self.api.calls().items() if name is endpoint)
+
+    def documents(self, request_id: str = "r1") -> int:
+        """Count the stored versions of a request's document."""
+        folder: Path = self.settings.documents_dir / "default" / request_id
+        return len(list(folder.glob("*.pdf")))
+
+    def model(self, request_id: str = "r1") -> dict[str, Any]:
+        """Return the read model."""
+        text: Any = self.state.get(keys.request(f"default:signature_request/{request_id}"))
+        return dict(json.loads(text)) if text else {}
+
+    def report(self, number: int = -1) -> dict[str, Any]:
+        """Return what ``deedbox.reconciled`` said, without its time."""
+        event, _ = self.told.calls[number]
+        return {name: value for name, value in event.payload.items() if name != "at"}
+
+    def forget_the_fetch(self) -> None:
+        """Lose what ``fetch_documents`` was about to do, as an operator who discards its dead letter does."""
+        for key in self.state.keys(keys.queue("fetch_documents|*")):
+            self.state.delete(key)
+        self.state.delete(keys.lane(LANE, "waiting"), keys.lane(LANE, "ready"))
+
+
+def settings_for(redis_url: str, api_url: str, folder: Path, **more: str) -> dict[str, str]:
+    """Return the environment of a deployment against the simulated API."""
+    return {
+        "DEEDBOX_API_KEYS": API_KEY, "DEEDBOX_API_URL": api_url, "DEEDBOX_REDIS_URL": redis_url,
+        "DEEDBOX_DATA_DIR": str(folder), "DEEDBOX_FILES_PER_MINUTE": "1000", "DEEDBOX_TEST_FILES_PER_MINUTE": "1000",
+        "DEEDBOX_API_PER_MINUTE": "1000", **more,
+    }  # fmt: skip
+
+
+def open_desk(api: FilesApi, state: Redis, environ: dict[str, str], hold_s: float = 0.0) -> GapsDesk:
+    """Build the deployment."""
+    settings = Settings.load(environ)
+    process = Process(settings)
+    built = [process.registry.get(name) for name in BUILTINS]
+    told, stored = Journal(), Journal()
+    hooks = [
+        action(told, "deedbox.reconciled", name="told", lane="hooks"),
+        action(stored, "deedbox.document_stored", name="stored", lane="hooks"),
+    ]
+    deployment = Deployment(
+        state, *(each for each in built if each), *hooks,
+        order=OrderingPolicy(hold_s=hold_s), gap_after_s=settings.gap_look_after_s,
+    )  # fmt: skip
+    return GapsDesk(api, state, settings, deployment, told, stored)
+
+
+def started_api(policy: FilesApiPolicy = GENEROUS) -> FilesApi:
+    """Start the simulated API; the caller stops it."""
+    api = FilesApi(Account(API_KEY), policy)
+    api.start()
+    return api

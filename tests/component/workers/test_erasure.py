@@ -1,0 +1,333 @@
+"""Erasing a request beside running processes, and what time removes by itself."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from redis import Redis
+
+from shared import inbox, keys
+from shared.core.errors import DeedboxError
+from shared.documents import DocumentStore, Unwanted
+from shared.erasure import Asker, Eraser, Removed
+from shared.holdings import Holdings, Subject
+from shared.retention import DAY_S, Retention
+from shared.scripting import Scripts
+from tests.component.workers.rig import Deployment, Journal, action, message, sent, viewed
+from tests.component.workers.server import until
+from workers.actions.interface import Context, Event, Reject, Retry
+from workers.actions.track_status import TrackStatus, registered
+
+pytestmark = pytest.mark.real_redis
+
+R1, R2 = Subject("default", "signature_request/r1"), Subject("default", "signature_request/r2")
+NAME = "Jane Doe"
+
+
+def everything(redis: Redis) -> dict[str, bytes]:
+    """Return each key with all that it holds, as searchable bytes."""
+    read: dict[bytes, Callable[[bytes], Any]] = {
+        b"string": redis.get, b"hash": redis.hgetall, b"list": lambda key: redis.lrange(key, 0, -1),
+        b"zset": lambda key: redis.zrange(key, 0, -1), b"set": redis.smembers,
+    }  # fmt: skip
+    names = cast("list[bytes]", list(redis.scan_iter()))
+    return {name.decode(): repr(read[cast("bytes", redis.type(name))](name)).encode() for name in names}
+
+
+def traces(redis: Redis, *words: str) -> set[str]:
+    """Return the keys that name or hold one of the words."""
+    found = everything(redis).items()
+    return {name for name, held in found for word in words if word in name or word.encode() in held}
+
+
+def eraser(redis: Redis, tmp_path: Path, retention: Retention = Retention()) -> Eraser:  # noqa: B008 - frozen
+    return Eraser(Scripts(redis), DocumentStore(tmp_path), retention)
+
+
+def erase(redis: Redis, tmp_path: Path, subject: Subject = R1, *, documents: bool = False) -> Removed:
+    return eraser(redis, tmp_path).erase(subject, documents=documents, by=Asker.OPERATOR)
+
+
+def busy(state: Redis) -> tuple[Deployment, Journal]:
+    """Fill every place that can hold something of a request: two requests, of which the first has a bit of all."""
+
+    def fail(_event: Event, _context: Context) -> None:
+        raise Reject(f"{NAME} is unknown")
+
+    def later(_event: Event, _context: Context) -> None:
+        raise Retry("later", after=60)
+
+    journal = Journal()
+    deployment = Deployment(
+        state, action(journal), action(fail, name="crm"), action(later, name="slow", lane="side"),
+        action(later, name="loose", lane="side", ordered=False), registered(TrackStatus(Scripts(state))),
+    )  # fmt: skip
+    for request_id in ("r1", "r2"):
+        deployment.deliver(sent(0, request_id, title=NAME), sent(0, request_id, title=f"another for {NAME}"))
+        deployment.run()
+        proof = {"signature_id": "s2", "signed_at": 1_800_000_005}
+        deployment.deliver(viewed(9, request_id, title=NAME), sent(0, request_id, title=NAME))
+        deployment.run()
+        waiting = json.loads(viewed(20, request_id, title=NAME))
+        waiting["signature_request"]["signatures"].append(proof)
+        deployment.deliver(json.dumps(waiting).encode())
+        deployment.run()
+    return deployment, journal
+
+
+def test_nothing_of_an_erased_request_stays_and_nothing_of_another_goes(state: Redis, tmp_path: Path) -> None:
+    deployment, _ = busy(state)
+    assert {"held", "conflict", "duplicate", "dead", "retry"} <= set(deployment.kinds())
+    other = traces(state, "r2")
+    facts = Holdings(state).facts(R1.stream)
+    rest = {name: held for name, held in everything(state).items() if "r2" in name}
+
+    removed = erase(state, tmp_path)
+
+    assert traces(state, "r1", *facts) == {keys.erased(R1.stream)}
+    assert (removed.events, removed.held, removed.letters) == (4, 1, 2)
+    assert removed.queued == 4
+    assert {name: held for name, held in everything(state).items() if "r2" in name} == rest
+    assert traces(state, "r2") == other
+    depths = sum(int(state.get(keys.lane(lane, "depth")) or 0) for lane in ("default", "side"))
+    assert depths == sum(state.llen(key) for key in state.scan_iter(keys.queue("*")))
+
+
+def test_the_other_request_goes_on(state: Redis, tmp_path: Path) -> None:
+    deployment, journal = busy(state)
+    erase(state, tmp_path)
+    deployment.deliver(viewed(5, "r2"))
+    deployment.run()
+    assert journal.types("r2") == ["sent", "viewed", "viewed!"]
+
+
+def test_late_repeats_and_new_events_are_counted_duplicates_and_kept_nowhere(
+    state: Redis, tmp_path: Path
+) -> None:
+    deployment, journal = busy(state)
+    erase(state, tmp_path)
+    before, called = deployment.counters(), len(journal.calls)
+    deployment.deliver(sent(0, title=NAME), viewed(9, title=NAME), viewed(500, title="Never seen"))
+    deployment.run()
+    assert deployment.counters() - before == {"arrived": 3, "duplicate": 3, "body_signature_valid": 3}
+    assert len(journal.calls) == called
+    assert traces(state, "r1") == {keys.erased(R1.stream)}
+    assert "Never seen" not in str(everything(state))
+
+
+@pytest.mark.parametrize("moment", ["_load", "_decide"])
+def test_an_erasure_between_the_sequencers_look_and_its_commit_is_not_undone(
+    state: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    deployment, journal = busy(state)
+    original = getattr(deployment.sequencer, moment)
+
+    def interrupted(*arguments: Any) -> Any:
+        result = original(*arguments)
+        erase(state, tmp_path)
+        return result
+
+    monkeypatch.setattr(deployment.sequencer, moment, interrupted)
+    deployment.deliver(viewed(7, title=NAME), viewed(8, "r2"))
+    deployment.run()
+    assert traces(state, "r1") == {keys.erased(R1.stream)}
+    assert journal.types("r2")[-1] == "viewed!", "the rest of that commit counts"
+
+
+def test_a_call_that_runs_during_the_erasure_ends_and_leaves_nothing(state: Redis, tmp_path: Path) -> None:
+    calls: list[str] = []
+
+    def act(event: Event, context: Context) -> None:
+        erase(state, tmp_path)
+        calls.append(event.type)
+        context.emit("deedbox.document_stored", {"of": NAME})
+        if event.type.endswith("viewed"):
+            raise ValueError(NAME)
+
+    journal = Journal()
+    deployment = Deployment(state, action(act, attempts=1), action(journal, "deedbox.*", name="hook"))
+    deployment.deliver(sent(title=NAME), viewed(3, title=NAME))
+    deployment.run()
+    assert len(calls) == 1, "the event behind it never begins"
+    assert journal.calls == []
+    assert deployment.letters() == []
+    assert traces(state, "r1", NAME) == {keys.erased(R1.stream)}
+    assert deployment.left() == int(state.get(keys.lane("default", "depth")) or 0) == 0
+
+
+def test_a_status_that_was_read_before_the_erasure_is_not_written_after_it(
+    state: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracked = TrackStatus(Scripts(state))
+    deployment = Deployment(state, registered(tracked))
+    get = tracked._redis.get
+
+    def slow(key: str) -> Any:
+        value = get(key)
+        erase(state, tmp_path)
+        return value
+
+    monkeypatch.setattr(tracked._redis, "get", slow)
+    deployment.deliver(sent(title=NAME))
+    deployment.run()
+    assert traces(state, "r1") == {keys.erased(R1.stream)}
+
+
+def test_messages_set_aside_are_searched_for_the_request(state: Redis, tmp_path: Path) -> None:
+    """Their envelope may be readable by now or not; either way they must not keep a body."""
+    readable, broken = message(sent(0, "r1")), message(sent(0, "r1")).replace(b'"deedbox":1', b'"deedbox":2')
+    load = inbox.Load()
+    load.quarantined = [(raw, "?") for raw in (readable, broken, message(sent(0, "r2")), b"junk")]
+    inbox.append(Scripts(state), load)
+    assert len(eraser(state, tmp_path).find(R1).letters) == 2
+    assert erase(state, tmp_path).letters == 2
+    assert state.zcard(keys.DEAD) == 2
+
+
+def test_entries_of_an_action_that_nobody_announces_any_more_go_too(state: Redis, tmp_path: Path) -> None:
+    deployment, _ = busy(state)
+    state.hset(keys.LANES, "side", json.dumps({"actions": ["newer"], "seen_at": 1}))
+    deployment.sweeper.once()
+    erase(state, tmp_path)
+    assert not list(state.scan_iter(keys.queue("*r1*")))
+
+
+def test_an_interrupted_erasure_is_finished_by_the_next(
+    state: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy(state)
+    store = DocumentStore(tmp_path)
+    stored = store.put("default", "r1", b"%PDF-", "pdf", {})
+
+    def full(*_arguments: object) -> list[Path]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(DocumentStore, "erase", full)
+    with pytest.raises(KeyboardInterrupt):
+        erase(state, tmp_path, documents=True)
+    monkeypatch.undo()
+    removed = erase(state, tmp_path, documents=True)
+    assert [path.stem for path in removed.documents] == [stored.sha256] * 2
+    assert traces(state, "r1") == {keys.erased(R1.stream)}
+
+
+@pytest.mark.parametrize("key", ["template/t1", "account/a1", "type/callback_test"])
+def test_what_goes_on_cannot_be_erased(state: Redis, tmp_path: Path, key: str) -> None:
+    with pytest.raises(DeedboxError, match="later events"):
+        erase(state, tmp_path, Subject("default", key))
+    assert state.dbsize() == 0
+
+
+# --- documents
+
+
+def test_documents_go_with_their_folder_and_nothing_else_does(tmp_path: Path) -> None:
+    store = DocumentStore(tmp_path / "documents")
+    for request_id in ("r1", "r2"):
+        for data in (b"1", b"2"):
+            store.put("default", request_id, data, "pdf", {})
+    (tmp_path / "documents" / "default" / "r1" / ".x.pdf.0.tmp").write_bytes(b"a draft of a killed writer")
+    assert len(store.erase("default", "r1")) == 5
+    assert not (tmp_path / "documents" / "default" / "r1").exists()
+    assert len(store.paths("default", "r2")) == 4
+    assert store.erase("default", "r1") == []
+
+
+def test_erasing_never_leaves_the_folder_of_the_request(tmp_path: Path) -> None:
+    outside, root = tmp_path / "outside", tmp_path / "documents"
+    outside.mkdir()
+    kept = outside / "kept.pdf"
+    kept.write_bytes(b"kept")
+    store = DocumentStore(root)
+    store.put("default", "r2", b"1", "pdf", {})
+    store.put("default", "r1", b"1", "pdf", {})
+    (root / "default" / "r1" / "link.pdf").symlink_to(kept)
+    (root / "default" / "r1" / "deeper").symlink_to(outside)
+    (root / "default" / "linked").symlink_to(outside)
+    for name in ("..", ".", "", "../../outside", "/", str(outside), "linked"):
+        assert store.erase("default", name) == store.erase(name, "r2") == []
+    assert len(store.erase("default", "r1")) == 4, "links are removed, not followed"
+    assert kept.read_bytes() == b"kept"
+    assert len(store.paths("default", "r2")) == 2
+
+
+@pytest.mark.parametrize("when", ["before its look", "after its look"])
+def test_a_document_on_its_way_is_not_put_back(state: Redis, tmp_path: Path, when: str) -> None:
+    """Erased after the download and before the file appears, or while it appears."""
+    store = DocumentStore(tmp_path)
+    store.put("default", "r1", b"old", "pdf", {})
+    began: list[threading.Thread] = []
+
+    def wanted() -> bool:
+        answer = not state.exists(keys.erased(R1.stream))
+        if when == "after its look":
+            began.append(threading.Thread(target=erase, args=(state, tmp_path), kwargs={"documents": True}))
+            began[0].start()  # it waits for the writer's lock
+            began[0].join(0.2)
+        return answer
+
+    if when == "before its look":
+        erase(state, tmp_path, documents=True)
+        with pytest.raises(Unwanted):
+            store.put("default", "r1", b"new", "pdf", {}, wanted)
+    else:
+        store.put("default", "r1", b"new", "pdf", {}, wanted)
+        began[0].join(10)
+    assert list(tmp_path.rglob("*")) == [tmp_path / "default"]
+
+
+# --- time
+
+
+def test_after_the_retention_time_nothing_of_a_finished_request_remains(state: Redis) -> None:
+    """Every key that names a request, or one of its events, ends by itself, and not before the promised 7 days."""
+    journal = Journal()
+    deployment = Deployment(state, action(journal), registered(TrackStatus(Scripts(state))))
+    deployment.deliver(sent(title=NAME), sent(title="another"), viewed(3, title=NAME))
+    deployment.run()
+    facts = Holdings(state).facts(R1.stream)
+    about = traces(state, "r1", NAME, *facts)
+    assert len(about) == len(facts) + 4
+    lives = {name: int(state.ttl(name)) for name in about}
+    assert all(7 * DAY_S < life <= 14 * DAY_S for life in lives.values()), lives
+    for name in about:
+        state.pexpire(name, 1)
+    assert _settled(state, about) == set()
+    assert traces(state, "r1", NAME, *facts) == set()
+
+
+def _settled(state: Redis, names: Iterable[str]) -> set[str]:
+    until(lambda: not any(state.exists(name) for name in names), "they expired")
+    return {name for name in names if state.exists(name)}
+
+
+def test_what_is_left_when_nothing_waits_does_not_grow_with_the_number_of_requests(state: Redis) -> None:
+    def permanent(count: int) -> set[str]:
+        deployment = Deployment(state, action(Journal()), registered(TrackStatus(Scripts(state))))
+        deployment.deliver(*(sent(0, f"{count}-{number}") for number in range(count)))
+        deployment.run()
+        return {name for name in everything(state) if state.ttl(name) == -1}
+
+    permanent(1)
+    assert permanent(2) == permanent(40)
+
+
+def test_the_settings_reach_every_key_and_a_change_at_its_next_touch(state: Redis, tmp_path: Path) -> None:
+    short, long = Retention(9 * DAY_S, 8 * DAY_S), Retention(30 * DAY_S, 20 * DAY_S)
+    for retention in (short, long):
+        deployment = Deployment(
+            state, action(Journal()), registered(TrackStatus(Scripts(state), retention)), retention=retention
+        )
+        deployment.deliver(sent(0 if retention is short else 5, title=NAME))
+        deployment.run()
+        for kind in (keys.order, keys.seen, keys.timeline, keys.request):
+            assert retention.state_s - 60 < int(state.ttl(kind(R1.stream))) <= retention.state_s
+        lives = sorted(int(state.ttl(keys.event(fact))) for fact in Holdings(state).facts(R1.stream))
+        assert retention.events_s - 60 < lives[-1] <= retention.events_s
+    eraser(state, tmp_path, short).erase(R1, documents=False, by=Asker.OPERATOR)
+    assert 0 < int(state.ttl(keys.erased(R1.stream))) <= short.state_s

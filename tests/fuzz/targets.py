@@ -1,0 +1,150 @@
+"""The laws, as functions of what is sent. Each raises for the first thing that is wrong.
+
+``request``: whatever is posted, the real application decides it, with an answer of the closed list.
+``signed``: a text whose ``event_hash`` is right is taken or refused with 400, and what is taken goes through
+everything behind ingress (broker message, inbox, identity, order, commit, action) without an exception.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, Final
+
+from werkzeug.test import TestResponse
+
+from ingress.app import create_app
+from ingress.webhook import ACK
+from shared import codec
+from shared.core.attempts import Entry
+from shared.core.envelope import Envelope, decode_inbox, encode_kombu
+from shared.core.identity import is_file_safe
+from shared.core.ordering import OrderingPolicy, SequenceState, pass_through, step
+from shared.core.reasons import Refusal
+from shared.core.signature import event_hash
+from shared.core.status import advance
+from shared.inbox import Load, stream_of
+from shared.stored import StoredEvent
+from tests.unit.ingress.wire import KEY, MULTIPART, RememberingBroker, multipart, settings
+from workers.actions.registry import RegisteredAction, Registry
+from workers.arrivals import Delivered, StreamWork, delivered
+from workers.lanes import event_of
+from workers.releases import Operation, arrival_operations, release_operations
+
+BROKER: Final = RememberingBroker()
+APP: Final = create_app(settings(DEEDBOX_BODY_MAX_BYTES="1048576"), BROKER)
+REGISTRY: Final = Registry([RegisteredAction("all", ("*",), lambda _event, _context: None)])
+ALLOWED: Final = frozenset({200, 400, 401, 413})
+ARRIVED_AT: Final = 1_800_000_000.5
+
+
+def request(body: bytes, content_type: str | None = MULTIPART, signature: str | None = None) -> TestResponse:
+    """Post anything; check that the answer is a decision."""
+    named = (("Content-Type", content_type), ("Content-Sha256", signature))
+    headers = [(name, value) for name, value in named if value is not None]
+    BROKER.published.clear()
+    answer = APP.test_client().post("/callbacks", data=body, headers=headers)
+    assert answer.status_code in ALLOWED, answer.status_code
+    if answer.status_code == 200:
+        assert answer.data == ACK
+        assert len(BROKER.published) == 1
+        return answer
+    assert not BROKER.published
+    assert answer.json is not None
+    assert answer.json["error"] in set(Refusal) - {Refusal.INTERNAL_ERROR}
+    assert "\n" not in answer.json["detail"]
+    return answer
+
+
+def signed(document: Any) -> bool:
+    """Sign a callback and post it. Returns whether it was taken; if so, everything behind was checked."""
+    return signed_text(json.dumps(sign(document)).encode())
+
+
+def sign(document: Any) -> Any:
+    """Give a document with an event the right hash, as far as it has a type and a time."""
+    event = document.get("event") if isinstance(document, dict) else None
+    if not isinstance(event, dict):
+        return document
+    kind, at = event.get("event_type"), event.get("event_time")
+    if not isinstance(kind, str) or isinstance(at, bool) or not isinstance(at, str | int):
+        return document
+    try:
+        right = event_hash(KEY, str(at), kind)
+    except (UnicodeEncodeError, ValueError):  # half characters; an integer too long to write
+        return document
+    return {**document, "event": {**event, "event_hash": right}}
+
+
+def signed_text(text: bytes) -> bool:
+    """Post a text that may be signed; check whatever is taken."""
+    answer = request(multipart(text))
+    if answer.status_code != 200:
+        return False
+    [envelope] = BROKER.published
+    assert codec.body_of(envelope) == text
+    process(envelope)
+    return True
+
+
+def process(envelope: Envelope) -> None:
+    """Take a callback from the broker to an action, without any server."""
+    load = Load()
+    load.add_message(encode_kombu(envelope.headers(), envelope.body))
+    assert not load.quarantined
+    [(_, packed)] = load.entries
+    appended_at, unpacked = decode_inbox(f"{ARRIVED_AT:.6f}\n".encode() + packed)
+    assert unpacked == replace(envelope, key="")  # who reads the inbox parses the body anyway
+    each = delivered(unpacked, appended_at)
+    assert stream_of(encode_kombu(envelope.headers(), envelope.body)) == each.fact.stream
+    assert each.fact == delivered(unpacked, appended_at + 1).fact
+    _ordered(each)
+    stored = StoredEvent.from_fields(each.fact.fingerprint, _hash(each.stored))
+    assert stored == each.stored
+    event = event_of(stored, late=False)
+    assert is_file_safe(each.stored.source)
+    json.dumps(advance({}, event.type, event.time, event.payload))
+    assert Entry.unpack(Entry(stored.fingerprint, ARRIVED_AT).pack()).fingerprint == stored.fingerprint
+
+
+def _ordered(each: Delivered) -> None:
+    """Step the order with the event, with its repeat, and when every hold is over."""
+    work = StreamWork(ordered=each.fact.key.ordered, delivered=[each])
+    arrivals = [(each.arrival, ARRIVED_AT)] * 2
+    if not work.ordered:
+        decision = pass_through(arrivals, ())
+    else:
+        decision = step(SequenceState(), arrivals, ARRIVED_AT, OrderingPolicy())
+        kept = SequenceState.load(json.loads(json.dumps(decision.state.dump())))
+        assert kept == decision.state
+        later = step(kept, [], ARRIVED_AT + 10_000, OrderingPolicy())
+        assert len(decision.release) + len(later.release) == 1
+        assert later.wake_at is None
+    assert len(decision.duplicates) == 1
+    _check(arrival_operations(work, [each, each], decision))
+    _check(release_operations(REGISTRY, each.fact.stream, work, decision, ARRIVED_AT))
+
+
+def _check(operations: Iterable[Operation]) -> None:
+    """Check that a Redis client can send the operands, and that names stay printable and bounded."""
+    for name, *operands in operations:
+        assert isinstance(name, str)
+        for operand in operands:
+            if isinstance(operand, str):
+                operand.encode()
+            else:
+                assert isinstance(operand, bytes) or math.isfinite(operand)
+        if name == "Q":
+            unit = str(operands[1])
+            assert unit.isascii()
+            assert unit.isprintable()
+            assert len(unit) < 600
+            assert "/" not in unit.partition("/")[2]
+
+
+def _hash(stored: StoredEvent) -> dict[bytes, bytes]:
+    """Write the fields as a Redis hash would give them back."""
+    values = [value.encode() if isinstance(value, str) else value for value in stored.fields()]
+    return dict(zip(values[::2], values[1::2], strict=True))

@@ -1,0 +1,47 @@
+"""The retention settings: what they may be, and what they mean."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.core.attempts import GIVE_UP_S, AttemptPolicy
+from shared.core.errors import SettingsError
+from shared.retention import DAY_S, Retention
+from shared.settings import Settings
+from workers.actions.registry import RegisteredAction
+from workers.bootstrap import build_registry
+
+EVENTS, STATE = "DEEDBOX_EVENT_RETENTION_DAYS", "DEEDBOX_STATE_RETENTION_DAYS"
+
+
+def test_the_defaults_are_longer_than_the_promised_dedupe_window() -> None:
+    assert Settings.load({}).retention == Retention(14 * DAY_S, 14 * DAY_S)
+
+
+def test_both_can_be_set() -> None:
+    assert Settings.load({EVENTS: "8", STATE: "30"}).retention == Retention(30 * DAY_S, 8 * DAY_S)
+
+
+@pytest.mark.parametrize(
+    ("environ", "names"),
+    [
+        ({STATE: "6"}, STATE), ({EVENTS: "6"}, EVENTS), ({STATE: "0"}, STATE), ({STATE: "soon"}, STATE),
+        ({EVENTS: "4000"}, EVENTS), ({EVENTS: "15"}, EVENTS), ({STATE: "13"}, STATE), ({EVENTS: "9", STATE: "8"}, EVENTS),
+    ],
+)  # fmt: skip
+def test_a_bad_retention_is_one_sentence_that_names_the_setting(environ: dict[str, str], names: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.load(environ)
+    assert names in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith(".")
+
+
+def test_an_action_may_not_be_more_patient_than_its_events_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    patient = RegisteredAction("crm", ("*",), print, policy=AttemptPolicy(give_up_s=8 * DAY_S))
+    monkeypatch.setattr("workers.bootstrap.load_module", lambda _name: [patient])
+    kept_shorter = {"DEEDBOX_ACTIONS": "mine", "DEEDBOX_BUILTINS": "none", EVENTS: "7"}
+    with pytest.raises(SettingsError, match=f"crm has a give_up_s of 8.0 days.*{EVENTS}"):
+        build_registry(Settings.load(kept_shorter), lambda _name: patient)
+    assert build_registry(Settings.load(kept_shorter | {EVENTS: "8"}), lambda _name: patient).get("crm")
+    assert Settings.load({EVENTS: "7"}).retention.events_s > GIVE_UP_S
