@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Final, Self, cast
+from typing import Any, Final, Self
 
 from redis.client import Pipeline
 from redis.exceptions import RedisError
@@ -136,14 +136,22 @@ class DeadLetters:
         return sorted(found.values(), key=lambda letter: letter.at)
 
     def body(self, letter: Letter) -> bytes | None:
-        """Return a letter's raw message, else its event's stored body; None if it is gone. It may name people."""
+        """Return a letter's raw message, else its event's body; None if it is gone. It may name people.
+
+        Raises Undecodable for a stored body that is damaged.
+        """
+        kept = self.kept(letter)
+        return None if kept is None else codec.decode(kept[1], kept[0])
+
+    def kept(self, letter: Letter) -> tuple[bytes, str] | None:
+        """Return the same as it is stored, with the codec of an event's body; None if it is gone."""
         pipe = self._pipeline()
         pipe.hget(keys.dead(letter.id), "raw")
         pipe.hmget(keys.event(letter.event), "body", "codec")
         raw, (body, codec_name) = _execute(pipe)
-        if raw is not None or body is None:
-            return cast("bytes | None", raw)
-        return codec.decode(text(codec_name or b""), body)
+        if raw is not None:
+            return raw, ""
+        return None if body is None else (body, text(codec_name or b""))
 
     def traceback(self, letter: Letter) -> str:
         """Return the traceback of the last call; empty if there is none."""

@@ -22,7 +22,7 @@ from redis.exceptions import RedisError
 
 from ops.deadletters import DeadLetters, Letter
 from ops.progress import Tell, nobody
-from shared import codec, keys
+from shared import keys
 from shared.announced import announced, lanes_of_actions
 from shared.connections import translated
 from shared.core.attempts import Entry
@@ -186,13 +186,13 @@ class Redriver:
 
     def _resend(self, step: Step) -> int:
         event = step.event
-        body = self._letters.body(step.letter)
-        if body is None:
+        kept = self._letters.kept(step.letter)
+        if kept is None:
             return Reply.EVENT_GONE
         if event is None:
-            message, stream = body, stream_of(body)
+            message, stream = kept[0], stream_of(kept[0])
         else:
-            message, stream = _envelope(step.letter, event, body), event.stream
+            message, stream = _message(step.letter, event, *kept), event.stream
         return int(
             self._scripts.call(
                 "redrive_raw", SERVER_CLOCK, step.letter.id, self._retention.events_s, message, stream
@@ -284,7 +284,7 @@ def _step(
     return Step(letter, Route.QUEUE, event, place, late=last is not None and last > place)
 
 
-def _envelope(letter: Letter, event: StoredEvent, body: bytes) -> bytes:
+def _message(letter: Letter, event: StoredEvent, body: bytes, codec: str) -> bytes:
     envelope = Envelope(
         source=event.source,
         received_at=event.received_at,
@@ -292,6 +292,7 @@ def _envelope(letter: Letter, event: StoredEvent, body: bytes) -> bytes:
         trace_id=event.trace_id,
         body=body,
         redrive=f"letter-{letter.id}",
+        codec=codec,
+        key=event.ordering_key,
     )
-    small = codec.packed(envelope)
-    return encode_kombu(small.headers(), small.body)
+    return encode_kombu(envelope.headers(), envelope.body)

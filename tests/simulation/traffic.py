@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
 
+from shared import codec
 from shared.core.callback import parse_callback
 from shared.core.envelope import Envelope, encode_kombu
 from shared.core.identity import identify
@@ -38,7 +39,9 @@ class Sent:
         if self.bare:
             return self.body + str(number).encode()
         envelope = Envelope("default", round(self.at, 3), BodySignature.VALID, f"{number:032x}", self.body)
-        return encode_kombu(envelope.headers(), self.body)
+        # Hosts of two versions send side by side: every other one compresses.
+        sent = codec.packed(envelope) if number % 2 else envelope
+        return encode_kombu(sent.headers(), sent.body)
 
 
 def drawn(rng: Random) -> list[Sent]:
