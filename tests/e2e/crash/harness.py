@@ -30,6 +30,7 @@ import workers.actions.fetch_documents
 import workers.lanes
 import workers.recorder
 import workers.sequencer
+from shared import codec
 from shared.core.callback import parse_callback
 from shared.core.envelope import Envelope, decode_inbox
 from shared.core.identity import Fact, identify
@@ -87,7 +88,7 @@ class Death:
 
 
 def _fact(envelope: Envelope) -> Fact:
-    return identify(envelope.source, parse_callback(envelope.body), envelope.redrive)
+    return identify(envelope.source, parse_callback(codec.body_of(envelope)), envelope.redrive)
 
 
 Act = Callable[..., None]
