@@ -67,8 +67,8 @@ gaps:due                        zset    sequencer  until looked at        stream
                                                                           missing -> when the sweeper looks
 request:<stream>                string  worker     state retention        read model of one signature request
 document:<stream>               string  worker     state retention        what was fetched and stored, JSON
-requests                        zset    worker     REQUESTS_KEEP newest   stream -> event time of its latest
-                                                                          event: the index of the search
+requests                        zset    worker     REQUESTS_KEEP newest,  stream -> when its read model changed
+                                                   state retention        last: the index of the search
 fetching:<stream>               string  worker     minutes                one fetch of a request at a time
 api:pause:<account>             string  worker     until reset            the API told us to wait until
 budget:LIMITER/<kind>/...       list    worker     a minute               the library ``limits``: calls of an account

@@ -57,6 +57,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _worker(process: bootstrap.Process, arguments: argparse.Namespace) -> int:
+    # RQ has its own handlers, but only once it has signed on in Redis, which may be away by then.
+    _stop_on_signals(process)
     lane = arguments.lane
     known = process.registry.lanes
     if lane not in known:

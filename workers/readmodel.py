@@ -27,7 +27,5 @@ def change(scripts: Scripts, stream: str, how: Change, retention: Retention) -> 
         before: Any = scripts.redis.get(keys.request(stream)) or b""
         model = how(json.loads(before) if before else {})
         text = json.dumps(model, separators=(",", ":"))
-        index = (model.get("updated_at", 0), keys.REQUESTS_KEEP)
-        reply = scripts.call(
-            "remember", SERVER_CLOCK, stream, "request", text, retention.state_s, before, *index
-        )
+        life_s, keep = retention.state_s, keys.REQUESTS_KEEP
+        reply = scripts.call("remember", SERVER_CLOCK, stream, "request", text, life_s, before, keep)

@@ -15,9 +15,9 @@ from typing import Any, Final, Self, cast
 from redis import Redis
 from redis.exceptions import RedisError
 
-from shared import keys
+from shared import codec, keys
 from shared.connections import translated
-from shared.core.errors import DeedboxError
+from shared.core.errors import DeedboxError, Undecodable
 
 SCAN_MAX: Final = 5000
 """Entries that one page looks at, however few of them a filter lets through."""
@@ -155,17 +155,31 @@ def with_payloads(redis: Redis, page: Page) -> Page:
             break
         count += 1
     for name in names[:count]:
-        pipe.hget(name, "body")
-    bodies = _ask(pipe.execute)
-    events = [
-        {**event, "payload": _object(body)} for event, body in zip(page.events[:count], bodies, strict=True)
-    ]
-    if count == len(page.events):
+        pipe.hmget(name, "body", "codec")
+    # Once more, by what they unpack to: a body may become a hundred times its length.
+    texts: list[bytes] = []
+    room = PAYLOADS_MAX_BYTES
+    for body, name in _ask(pipe.execute):
+        texts.append(_unpacked(body, name))
+        room -= len(texts[-1])
+        if room < 0 and len(texts) > 1:
+            texts.pop()
+            break
+    events = [{**event, "payload": _object(text)} for event, text in zip(page.events, texts, strict=False)]
+    if len(events) == len(page.events):
         return Page(events, page.cursor, page.more)
     return Page(events, Cursor.parse(events[-1]["cursor"]), more=True)
 
 
-def _object(body: bytes | None) -> dict[str, Any] | None:
+def _unpacked(body: bytes | None, codec_name: bytes | None) -> bytes:
+    """Return a body as it was received; nothing if it is gone or damaged."""
+    try:
+        return codec.decode((codec_name or b"").decode(), body or b"")
+    except (Undecodable, UnicodeDecodeError):
+        return b""
+
+
+def _object(body: bytes) -> dict[str, Any] | None:
     try:
         document = json.loads(body or b"null")
     except ValueError:

@@ -60,7 +60,7 @@ class Web:
             DEEDBOX_DATA_DIR=str(self.data_dir),
             DEEDBOX_WEB_WORKERS="2",
             DEEDBOX_LOG_FORMAT="json",
-            DEEDBOX_INGRESS=os.environ["KIND_OF_INGRESS"],
+            DEEDBOX_INGRESS=os.environ.get("KIND_OF_INGRESS", "flask"),
             PORT=str(self.port),
             **more,
         )
