@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from shared import logs
+from shared.core import jsontext
 from shared.core.attempts import Again, Dead, Entry, Failure
 from shared.core.measures import bucket_of
 from shared.core.reasons import DeathReason
@@ -133,7 +134,7 @@ class Report:
     def _line_raw(self, row: dict[str, Any]) -> list[Operand]:
         head = {"at": round(self.at, 6), "type": self.stored.event_type, "event": self.stored.fingerprint,
                 "action": self.action.name}  # fmt: skip
-        return ["T", json.dumps({**head, **row}, separators=(",", ":"))]
+        return ["T", jsontext.dumps({**head, **row})]
 
     def _log(self, level: str, outcome: str, **details: Any) -> None:
         getattr(log, level)(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from shared.core import jsontext
 from shared.core.attempts import Entry
 from shared.core.envelope import decode_inbox, encode_kombu
 from shared.core.errors import Undecodable
@@ -134,7 +134,7 @@ def _line(kind: Kind, at: float, arrival: Arrival, **details: Any) -> Operation:
         "event": arrival.fingerprint,
         **details,
     }
-    return ["T", json.dumps(row, separators=(",", ":"))]
+    return ["T", jsontext.dumps(row)]
 
 
 def too_old(each: Delivered) -> Iterable[Operation]:

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from shared import keys, logs
 from shared.connections import translated
+from shared.core import jsontext
 from shared.core.envelope import decode_inbox
 from shared.core.errors import BadCallback, Undecodable
 from shared.core.ordering import OrderingPolicy, SequenceState, pass_through, step
@@ -182,7 +183,7 @@ class Sequencer:
         for work in streams.values():
             document = next(replies)
             if document:
-                work.state = SequenceState.load(json.loads(document))
+                work.state = SequenceState.load(jsontext.loads(document))
             scores = next(replies) if work.delivered else []
             repeats += [
                 (work, each.fact.fingerprint)
@@ -215,10 +216,10 @@ class Sequencer:
             decision = step(
                 work.state, arrivals, batch.judged_at, self._policy.order, work.known_digests, spooled_since
             )
-            state = json.dumps(decision.state.dump(), separators=(",", ":"))
+            state = jsontext.dumps(decision.state.dump())
         else:
             decision = pass_through(arrivals, work.known_digests)
-            state = ""
+            state = b""
         yield ["S", stream, state, "" if decision.wake_at is None else f"{decision.wake_at:.6f}"]
         for each in refused:
             yield from too_old(each)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, Self
 
+from shared.core import jsontext
 from shared.core.errors import Undecodable
 from shared.core.reasons import DeathReason
 
@@ -51,7 +51,7 @@ class Entry:
         """Return the queue's form: the fingerprint (scripts read it), then JSON."""
         rest: dict[str, Any] = {"at": self.enqueued_at}
         rest |= {name: value for name in _OPTIONAL if (value := getattr(self, name))}
-        return self.fingerprint + json.dumps(rest, separators=(",", ":"))
+        return self.fingerprint + jsontext.dumps(rest).decode()
 
     @classmethod
     def unpack(cls, text: bytes | str) -> Self:
@@ -59,7 +59,7 @@ class Entry:
         decoded = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
         fingerprint, rest = decoded[:FINGERPRINT_CHARS], decoded[FINGERPRINT_CHARS:]
         try:
-            document = json.loads(rest)
+            document = jsontext.loads(rest)
             return cls(
                 fingerprint=fingerprint,
                 enqueued_at=float(document.pop("at")),

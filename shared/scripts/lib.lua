@@ -52,11 +52,25 @@ local function lease(lane, drainer, now, lease_s, idle_until)
   return unit, token
 end
 
--- Adds one entry to the end of a unit's queue. The depth is counted, because a lane may have 100,000 queues.
-local function enqueue(lane, unit, entry, now)
+-- Adds one entry to the end of a unit's queue. The depth is counted, because a lane may have 100,000 queues; whoever
+-- adds many gives a table (lane -> count) and calls deepen with it before it ends.
+local function enqueue(lane, unit, entry, now, deeper)
   redis.call('RPUSH', P .. 'queue:' .. unit, entry)
-  redis.call('INCR', lane_key(lane, 'depth'))
+  if deeper then
+    deeper[lane] = (deeper[lane] or 0) + 1
+  else
+    redis.call('INCR', lane_key(lane, 'depth'))
+  end
   mark_ready(lane, unit, now)
+end
+
+local function deepen(deeper)
+  for lane, count in pairs(deeper) do redis.call('INCRBY', lane_key(lane, 'depth'), count) end
+end
+
+-- Adds counts that were tallied over a batch.
+local function count_all(tally)
+  for name, count in pairs(tally) do redis.call('HINCRBY', P .. 'counters', name, count) end
 end
 
 local function holds(lane, unit, token)

@@ -18,15 +18,26 @@ local shard = ARGV[2]
 if not holds('sequencer', shard, ARGV[3]) then return { 0 } end
 local order_ttl, event_ttl, keep = ARGV[5], ARGV[6], tonumber(ARGV[7])
 local stream, lanes, gone = '', {}, false
+-- A batch has many operations and few counters, lanes and streams: what they share is written once.
+local tally, deeper, lines, remembers = {}, {}, {}, false
+local function count(name, by) tally[name] = (tally[name] or 0) + by end
+local function end_of_stream()
+  if #lines > 0 then
+    redis.call('RPUSH', P .. 'timeline:' .. stream, unpack(lines))
+    lines = {}
+    bound_timeline(stream, keep, order_ttl)
+  end
+  if remembers then redis.call('EXPIRE', P .. 'seen:' .. stream, order_ttl) end
+end
 local i = 8
 while ARGV[i] do
   local op = ARGV[i]
   if op == 'T' then
-    if not gone then redis.call('RPUSH', P .. 'timeline:' .. stream, ARGV[i + 1]) end
+    if not gone then lines[#lines + 1] = ARGV[i + 1] end
     i = i + 2
   elseif op == 'Q' then
     if not gone then
-      enqueue(ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], now)
+      enqueue(ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], now, deeper)
       lanes[ARGV[i + 1]] = true
     end
     i = i + 4
@@ -37,21 +48,19 @@ while ARGV[i] do
     local n = tonumber(ARGV[i + 3])
     if not gone then
       redis.call('ZADD', P .. 'seen:' .. stream, ARGV[i + 2], ARGV[i + 1])
-      redis.call('EXPIRE', P .. 'seen:' .. stream, order_ttl)
       redis.call('HSET', P .. 'event:' .. ARGV[i + 1], unpack(ARGV, i + 4, i + 3 + n))
       redis.call('EXPIRE', P .. 'event:' .. ARGV[i + 1], event_ttl)
     end
     i = i + 4 + n
   elseif op == 'S' then
-    bound_timeline(stream, keep, order_ttl)
-    stream = ARGV[i + 1]
+    end_of_stream()
+    stream, remembers = ARGV[i + 1], true
     gone = is_erased(stream)
     if gone then
       redis.call('EXPIRE', P .. 'erased:' .. stream, order_ttl)
     elseif ARGV[i + 2] ~= '' then
       redis.call('SET', P .. 'order:' .. stream, ARGV[i + 2], 'EX', order_ttl)
     end
-    redis.call('EXPIRE', P .. 'seen:' .. stream, order_ttl)
     if ARGV[i + 2] == '' then
       -- A stream without an order has no end: its dedupe memory is bounded by age instead.
       redis.call('ZREMRANGEBYSCORE', P .. 'seen:' .. stream, '-inf', now - tonumber(order_ttl))
@@ -72,9 +81,9 @@ while ARGV[i] do
   elseif op == 'C' then
     local name = ARGV[i + 1]
     if not gone or name == 'arrived' or string.sub(name, 1, 14) == 'body_signature' then
-      redis.call('HINCRBY', P .. 'counters', name, ARGV[i + 2])
+      count(name, tonumber(ARGV[i + 2]))
     end
-    if gone and name == 'arrived' then redis.call('HINCRBY', P .. 'counters', 'duplicate', ARGV[i + 2]) end
+    if gone and name == 'arrived' then count('duplicate', tonumber(ARGV[i + 2])) end
     i = i + 3
   elseif op == 'G' then
     if not gone then redis.call('ZADD', P .. 'gaps:due', now + tonumber(ARGV[i + 1]), stream) end
@@ -87,7 +96,9 @@ while ARGV[i] do
     return redis.error_reply('ERR unknown opcode in release')
   end
 end
-bound_timeline(stream, keep, order_ttl)
+end_of_stream()
+count_all(tally)
+deepen(deeper)
 redis.call('LTRIM', P .. 'inbox:' .. shard, ARGV[4], -1)
 drop_lease('sequencer', shard)
 if redis.call('EXISTS', P .. 'inbox:' .. shard) == 1
