@@ -24,7 +24,8 @@ from ingress.webhook import ACK, STATUS, Accepted, LadderPolicy, Received, Refus
 from shared import logs
 from shared.connections import broker_url
 from shared.core.reasons import Refusal
-from shared.settings import Settings, Source
+from shared.settings import Settings
+from shared.sources import Source
 
 RETRY_AFTER_S: Final = 30
 """Told to a sender whom we could not serve. Dropbox Sign has its own schedule (first retry after 5 min)."""

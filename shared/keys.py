@@ -39,6 +39,11 @@ dead, dead:<id>, dead:seq       zset,   all        until a person acts    dead l
                                 hash
 redrive                         list    ops        until the bridge read  raw messages to decode once more
 counters                        hash    all        for good               name -> count, for ``status``
+sources                         hash    web        for good               ``source|accepted``, ``|spooled``,
+                                                                          ``|refused|<reason>`` -> count, and
+                                                                          ``|last_accepted_at``, ``|last_test_at``,
+                                                                          ``|failures`` -> unix s: the latest up to
+                                                                          10 refusals in a row, by commas
 spools                          hash    web        until drained          host id -> JSON {bytes, frames,
                                                                           oldest_received_at, seen_at}: what a
                                                                           host's spool holds; times in unix s
@@ -50,6 +55,9 @@ document:<stream>               string  worker     state retention        what w
 fetching:<stream>               string  worker     minutes                one fetch of a request at a time
 api:pause:<source>              string  worker     until reset            the API told us to wait until
 budget:...                      list    worker     a minute               calls of an account in the last minute
+alerts                          string  all        for good               what was told and what is gathered for the
+                                                                          next message, JSON (``workers.alerts``)
+callback_url:watched            string  sweeper    15 min                 the callback URLs were just looked after
 rq:queue:deedbox.<lane>         list    RQ         until taken            doorbells: RQ jobs, no events in them
 ==============================  ======  =========  =====================  ====================================
 """
@@ -67,7 +75,8 @@ RQ_QUEUE_PREFIX: Final = "deedbox."
 
 SEQUENCER: Final = "sequencer"
 DOCUMENTS: Final = "documents"
-RESERVED_LANES: Final = frozenset({SEQUENCER, DOCUMENTS})
+ALERTS_LANE: Final = "alerts"
+RESERVED_LANES: Final = frozenset({SEQUENCER, DOCUMENTS, ALERTS_LANE})
 
 TIMELINE_KEEP: Final = 500
 """Lines per timeline: a request of 20 signers makes about 200; the cap is against a poisonous loop."""
@@ -80,6 +89,9 @@ COUNTERS: Final = PREFIX + "counters"
 REDRIVE: Final = PREFIX + "redrive"
 SPOOLS: Final = PREFIX + "spools"
 GAPS_DUE: Final = PREFIX + "gaps:due"
+ALERTS: Final = PREFIX + "alerts"
+CALLBACK_URL_WATCHED: Final = PREFIX + "callback_url:watched"
+SOURCES: Final = PREFIX + "sources"
 
 
 def claimed(bridge: str) -> str:

@@ -20,6 +20,7 @@ NAMES: Final = (
     "claim_shard",
     "drop_raw",
     "erase",
+    "file_events",
     "finish",
     "gaps_due",
     "leave",
