@@ -63,6 +63,10 @@ def _parser() -> argparse.ArgumentParser:
 def _worker(process: bootstrap.Process, arguments: argparse.Namespace) -> int:
     lane = arguments.lane
     known = process.registry.lanes
+    if lane == keys.ALERTS_LANE and lane not in known:
+        raise SettingsError(
+            "The lane alerts has nothing to do: DEEDBOX_ALERT_URLS is not set, or DEEDBOX_BUILTINS leaves out alert."
+        )
     if lane not in known:
         raise SettingsError(
             f"No registered action names the lane {lane}; the lanes are {', '.join(known)}. "

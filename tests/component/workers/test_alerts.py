@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -13,12 +14,17 @@ from redis import Redis
 from shared import keys
 from shared.core.alert_conditions import DANGER_FROM
 from shared.core.alerting import DEFAULT_EVENTS, SEND, Fact, Kind, Policy
+from shared.core.errors import SettingsError
 from shared.receivers import Receiver
 from shared.scripting import Scripts
 from tests.alert_receiver import AlertReceiver
-from tests.component.workers.rig import Deployment, P, action, callback, expire, members
+from tests.component.workers.rig import Deployment, P, callback, expire, members
+from tests.component.workers.server import RedisServer
+from workers.__main__ import main
 from workers.actions.alert import MESSAGE_LIFE_S, Alert, registered
 from workers.actions.interface import Context, Event, Reject
+from workers.actions.interface import action as declare
+from workers.actions.registry import collect
 from workers.alerts import AlertDesk
 from workers.conditions import ConditionWatch
 from workers.filing import Filing
@@ -176,6 +182,28 @@ def test_a_callback_that_calls_itself_an_alert_is_no_message(state: Redis) -> No
         Alert(_desk(state), dict)(event, Context("key", 1))
 
 
+@pytest.mark.parametrize(
+    ("words", "env", "sentence"),
+    [
+        (("lanes",), {"DEEDBOX_ALERT_URLS": "json://a.example,s3cret://x"}, "URL 2 of 2"),
+        (("worker", "--lane", "alerts"), {"DEEDBOX_ALERT_URLS": "s3cret://x"}, "URL 1 of 1"),
+        (("worker", "--lane", "alerts"), {}, "DEEDBOX_ALERT_URLS is not set"),
+    ],
+)
+def test_unusable_receivers_end_the_start_with_one_sentence(
+    words: tuple[str, ...], env: dict[str, str], sentence: str, redis_server: RedisServer,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    for name, value in {"DEEDBOX_API_KEYS": "k", "DEEDBOX_REDIS_URL": redis_server.url, **env}.items():
+        monkeypatch.setenv(name, value)
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert "s3cret" not in said
+
+
 def test_an_action_of_the_application_may_not_take_the_lane_of_alerts() -> None:
-    assert keys.ALERTS_LANE in keys.RESERVED_LANES
-    assert action(lambda _e, _c: None).lane != keys.ALERTS_LANE
+    module = ModuleType("mine")
+    module.mine = declare("file_error", lane=keys.ALERTS_LANE)(lambda _e, _c: None)  # type: ignore[attr-defined]
+    with pytest.raises(SettingsError, match="reserved"):
+        collect(module)
