@@ -13,16 +13,24 @@ class AlertReceiver:
 
     def __init__(self) -> None:
         self.taken: list[dict[str, Any]] = []
+        self.asked = 0
+        """Posts that came, whatever became of them."""
         self.refused = 0
         self.away = False
         self._silence = threading.Event()
         self._silence.set()
+        self._silent = False
+        self._keep = True
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.asked += 1
+                kept = not receiver._silent
                 receiver._silence.wait(30)
+                if not (kept or receiver._keep):
+                    return
                 if receiver.away:
                     receiver.refused += 1
                 else:
@@ -48,9 +56,13 @@ class AlertReceiver:
 
     def be_silent(self) -> None:
         """Take connections and answer nothing."""
+        self._silent = True
         self._silence.clear()
 
-    def answer_again(self) -> None:
+    def answer_again(self, *, keep: bool = True) -> None:
+        """Answer from now on; with ``keep`` also what came meanwhile."""
+        self._keep = keep
+        self._silent = False
         self._silence.set()
 
     def __enter__(self) -> Self:

@@ -13,6 +13,10 @@ while ARGV[i] do
   redis.call('HSET', event, unpack(ARGV, i + 5, i + 4 + n))
   redis.call('EXPIRE', event, event_ttl)
   enqueue(ARGV[i], ARGV[i + 1], ARGV[i + 2], now)
+  -- Before all that is ready: a message must not wait behind the storm that it tells of, nor a look behind documents.
+  local ready = lane_key(ARGV[i], 'ready')
+  local first = redis.call('ZRANGE', ready, 0, 0, 'WITHSCORES')
+  redis.call('ZADD', ready, 'XX', string.format('%.6f', tonumber(first[2]) - 0.001), ARGV[i + 1])
   lanes[ARGV[i]] = true
   i = i + 5 + n
 end
