@@ -30,7 +30,8 @@ from ingress.receiver import (
 from ingress.webhook import LadderPolicy, Received, Refused
 from shared.connections import broker_url
 from shared.core.reasons import Refusal
-from shared.settings import Settings, Source
+from shared.settings import Settings
+from shared.sources import Source
 
 EXTENSION: Final = "deedbox"
 """Where ``app.extensions`` has the Handover of an application."""

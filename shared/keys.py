@@ -77,6 +77,9 @@ samples:totals                  string  ops        a day                  counte
                                                                           next one is the difference
 samples:turn:<slot>             string  ops        a minute               one ops process takes the sample of a
                                                                           slot
+alerts                          string  all        for good               what was told and what is gathered for the
+                                                                          next message, JSON (``workers.alerts``)
+callback_url:watched            string  sweeper    15 min                 the callback URLs were just looked after
 rq:queue:deedbox.<lane>         list    RQ         until taken            doorbells: RQ jobs, no events in them
 ==============================  ======  =========  =====================  ====================================
 """
@@ -94,7 +97,8 @@ RQ_QUEUE_PREFIX: Final = "deedbox."
 
 SEQUENCER: Final = "sequencer"
 DOCUMENTS: Final = "documents"
-RESERVED_LANES: Final = frozenset({SEQUENCER, DOCUMENTS})
+ALERTS_LANE: Final = "alerts"
+RESERVED_LANES: Final = frozenset({SEQUENCER, DOCUMENTS, ALERTS_LANE})
 
 TIMELINE_KEEP: Final = 500
 """Lines per timeline: a request of 20 signers makes about 200; the cap is against a poisonous loop."""
@@ -122,6 +126,8 @@ SAMPLES: Final = PREFIX + "samples"
 SAMPLES_TOTALS: Final = PREFIX + "samples:totals"
 GAPS_DUE: Final = PREFIX + "gaps:due"
 REPLAY_SEQ: Final = PREFIX + "replay:seq"
+ALERTS: Final = PREFIX + "alerts"
+CALLBACK_URL_WATCHED: Final = PREFIX + "callback_url:watched"
 
 
 def claimed(bridge: str) -> str:

@@ -22,6 +22,7 @@ NAMES: Final = (
     "discard",
     "drop_raw",
     "erase",
+    "file_events",
     "finish",
     "gaps_due",
     "leave",

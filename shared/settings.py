@@ -6,10 +6,9 @@ errors: ``summary()`` shows them as set or unset.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -23,23 +22,25 @@ from pydantic import (
     model_validator,
 )
 
+from shared.core.alerting import DEFAULT_EVENTS
+from shared.core.callback_url import CALLBACK_URL_FORM, is_callback_url, shown
 from shared.core.errors import SettingsError
 from shared.core.ordering import OrderingPolicy
 from shared.retention import DAY_S, DEFAULT_DAYS, SHORTEST_DAYS, Retention
+from shared.sources import Source, parse_sources, sources_json
 
-BUILTINS: Final = ("fetch_documents", "track_status", "reconcile", "erase_destroyed")
+BUILTINS: Final = (
+    "fetch_documents",
+    "track_status",
+    "reconcile",
+    "erase_destroyed",
+    "alert",
+    "watch_callback_url",
+)
 """Names of the built-in actions, in the order in which they are registered."""
 
-_SOURCE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_EVENT_TYPE: Final = re.compile(r"\*|[A-Za-z0-9_.-]+\*?", re.ASCII)
 _SECRET: Final = "set"  # noqa: S105 - the word shown instead of a secret
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One tenant: its name in ``/callbacks/<source>`` and its key ring (any may sign, the first calls the API)."""
-
-    name: str
-    api_keys: tuple[str, ...] = field(repr=False)
 
 
 def _split(value: object) -> object:
@@ -140,6 +141,22 @@ class Settings(BaseModel):
     """Port of ingress's own metrics; unset: off."""
     metrics_bind: Annotated[str, Field(alias="DEEDBOX_METRICS_BIND", min_length=1)] = "127.0.0.1"
     """Their address; never the public one."""
+    callback_url: Annotated[str | None, Field(alias="DEEDBOX_CALLBACK_URL")] = None
+    """Public URL that the account of source ``default`` should call back; looked after every 15 minutes."""
+    alert_urls: Annotated[SecretStr | None, Field(alias="DEEDBOX_ALERT_URLS")] = None
+    """Where alerts go: Apprise URLs, separated by commas or line breaks; unset: nowhere."""
+    alert_events: Annotated[Csv, Field(alias="DEEDBOX_ALERT_EVENTS")] = DEFAULT_EVENTS
+    """Event types that alert, comma-separated, exact or as a prefix such as ``template_*``; ``none``: none."""
+    alert_details: Annotated[
+        Literal["on", "off"], BeforeValidator(_lower), Field(alias="DEEDBOX_ALERT_DETAILS")
+    ] = "off"
+    """``on``: alerts name the titles of signature requests, which may name people."""
+    alert_window_s: Annotated[
+        float, Field(alias="DEEDBOX_ALERT_WINDOW_S", ge=1, le=86_400, allow_inf_nan=False)
+    ] = 300.0
+    """Seconds for which alerts of a kind are gathered after one of them was sent."""
+    alert_per_hour: Annotated[int, Field(alias="DEEDBOX_ALERT_PER_HOUR", ge=2, le=1000)] = 20
+    """Most alerts in any hour; the last one says so."""
     ops_port: Annotated[Port, Field(alias="OPS_PORT")] = 8001
     """Port of the dashboard, the status API and the metrics."""
     ops_bind: Annotated[str, Field(alias="DEEDBOX_OPS_BIND", min_length=1)] = "127.0.0.1"
@@ -182,6 +199,7 @@ class Settings(BaseModel):
                 f"DEEDBOX_BUILTINS names {', '.join(sorted(unknown))}, which is no built-in action; "
                 f"use all, none or some of {', '.join(BUILTINS)}."
             )
+        self._consistent_alerts()
         if not re.fullmatch(r"https?://[^/\s]+(/\S*)?/v3", self.api_url):
             raise ValueError("DEEDBOX_API_URL is not a URL that ends in /v3; the vendor's is the default.")
         if self.event_retention_days > self.state_retention_days:
@@ -191,6 +209,32 @@ class Settings(BaseModel):
                 "erased; lower the first or raise the second."
             )
         return self
+
+    def _consistent_alerts(self) -> None:
+        if "alert" in self.builtins and self.alert_urls is None:
+            raise ValueError(
+                "DEEDBOX_BUILTINS names alert, and DEEDBOX_ALERT_URLS is not set; say there where alerts go."
+            )
+        unusable = [each for each in self.alert_events if _EVENT_TYPE.fullmatch(each) is None]
+        if unusable:
+            raise ValueError(
+                f"DEEDBOX_ALERT_EVENTS names {unusable[0]!r}, which is no event type; "
+                "use exact types, a prefix such as template_*, or none."
+            )
+        if self.callback_url is not None and not is_callback_url(self.callback_url):
+            raise ValueError(f"DEEDBOX_CALLBACK_URL {CALLBACK_URL_FORM}")
+
+    @property
+    def alert_types(self) -> tuple[str, ...]:
+        """Event types that alert."""
+        return tuple(each for each in self.alert_events if each != "none")
+
+    @property
+    def watched_sources(self) -> dict[str, Source]:
+        """The tenants whose callback URL is looked after. Raises SettingsError."""
+        if self.callback_url is None and self.sources_text is None:
+            return {}
+        return {name: source for name, source in self.sources().items() if source.callback_url is not None}
 
     @property
     def retention(self) -> Retention:
@@ -204,10 +248,21 @@ class Settings(BaseModel):
 
     @property
     def enabled_builtins(self) -> tuple[str, ...]:
-        """Names of the built-in actions to register."""
-        if "all" in self.builtins:
-            return BUILTINS
-        return tuple(name for name in BUILTINS if name in self.builtins)
+        """Names of the built-in actions to register: those that were chosen and have what they work with."""
+        idle = set() if self.alert_urls is not None else {"alert"}
+        if not self._watches():
+            idle.add("watch_callback_url")
+        chosen = BUILTINS if "all" in self.builtins else self.builtins
+        return tuple(name for name in BUILTINS if name in chosen and name not in idle)
+
+    def _listed_sources(self) -> dict[str, Source]:
+        return parse_sources(sources_json(self.sources_text.get_secret_value())) if self.sources_text else {}
+
+    def _watches(self) -> bool:
+        try:
+            return bool(self.watched_sources)
+        except SettingsError:  # whoever needs the sources says what is wrong with them
+            return False
 
     @property
     def gap_look_after_s(self) -> float:
@@ -232,20 +287,28 @@ class Settings(BaseModel):
 
     def sources(self) -> dict[str, Source]:
         """Return the tenants by name. Raises SettingsError if the key ring of ``default`` is missing."""
-        found = _parse_sources(self.sources_text.get_secret_value()) if self.sources_text else {}
+        found = self._listed_sources()
         if self.api_keys is not None:
             ring = tuple(part.strip() for part in self.api_keys.get_secret_value().split(",") if part.strip())
             if not ring:
                 raise SettingsError(
                     "DEEDBOX_API_KEYS holds no key; set it to the API key of your Dropbox Sign account."
                 )
-            others = found["default"].api_keys if "default" in found else ()
-            found["default"] = Source("default", (*ring, *(key for key in others if key not in ring)))
+            listed = found.get("default", Source("default", ()))
+            keys = (*ring, *(key for key in listed.api_keys if key not in ring))
+            found["default"] = replace(listed, api_keys=keys)
         if "default" not in found:
             raise SettingsError(
                 "DEEDBOX_API_KEYS is not set; set it to the API key of your Dropbox Sign account "
                 "(Settings, API, in its web pages), or define the source default in DEEDBOX_SOURCES."
             )
+        keyless = [name for name, source in found.items() if not source.api_keys]
+        if keyless:
+            raise SettingsError(
+                f"DEEDBOX_SOURCES gives the source {keyless[0]} no usable api_keys; list at least one key."
+            )
+        if self.callback_url is not None:
+            found["default"] = replace(found["default"], callback_url=self.callback_url)
         return found
 
     def summary(self) -> dict[str, Any]:
@@ -255,37 +318,11 @@ class Settings(BaseModel):
             value = getattr(self, name)
             if "SecretStr" in str(info.annotation):
                 rows[name] = _SECRET if value is not None else "unset"
+            elif name == "callback_url":
+                rows[name] = shown(value)
             else:
                 rows[name] = str(value) if isinstance(value, Path) else value
         return rows
-
-
-def _parse_sources(text: str) -> dict[str, Source]:
-    if not text.lstrip().startswith("{"):
-        try:
-            text = Path(text).read_text(encoding="utf-8")
-        except OSError as error:
-            raise SettingsError(
-                f"DEEDBOX_SOURCES is neither JSON nor a readable file ({error.strerror}); "
-                'it looks like {"name": {"api_keys": ["..."]}}.'
-            ) from None
-    try:
-        document = json.loads(text)
-        rows = {name: tuple(entry["api_keys"]) for name, entry in document.items()}
-    except (ValueError, AttributeError, KeyError, TypeError):
-        raise SettingsError(
-            'DEEDBOX_SOURCES is not of the form {"name": {"api_keys": ["..."]}}; correct the JSON.'
-        ) from None
-    for name, keys in rows.items():
-        if _SOURCE_NAME.fullmatch(name) is None:
-            raise SettingsError(
-                f"DEEDBOX_SOURCES names the source {name!r}; use 1 to 64 letters, digits, _ or -, it is part of the URL."
-            )
-        if not keys or not all(isinstance(key, str) and key.strip() for key in keys):
-            raise SettingsError(
-                f"DEEDBOX_SOURCES gives the source {name} no usable api_keys; list at least one key."
-            )
-    return {name: Source(name, tuple(key.strip() for key in keys)) for name, keys in rows.items()}
 
 
 def _sentence(error: ValidationError) -> str:

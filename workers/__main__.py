@@ -12,10 +12,11 @@ from types import FrameType
 
 from redis.exceptions import RedisError
 
-from shared import logs
+from shared import keys, logs
 from shared.core.errors import DeedboxError, SettingsError
+from shared.receivers import demand, receivers
 from shared.settings import Settings
-from workers import bootstrap, reconcile_command, rqworker
+from workers import bootstrap, callback_url_command, reconcile_command, rqworker
 
 log = logs.get("worker")
 
@@ -50,6 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     reconciling = commands.add_parser("reconcile", help="ask the API what callbacks missed, and repair it")
     reconcile_command.add_arguments(reconciling)
     reconciling.set_defaults(run=reconcile_command.run)
+    callback_url = commands.add_parser("callback-url", help="show the callback URLs, or put them back")
+    callback_url_command.add_arguments(callback_url)
+    callback_url.set_defaults(run=callback_url_command.run)
     lanes = commands.add_parser("lanes", help="list lanes and actions")
     lanes.add_argument("--json", action="store_true")
     lanes.set_defaults(run=_lanes)
@@ -61,11 +65,17 @@ def _worker(process: bootstrap.Process, arguments: argparse.Namespace) -> int:
     _stop_on_signals(process)
     lane = arguments.lane
     known = process.registry.lanes
+    if lane == keys.ALERTS_LANE and lane not in known:
+        raise SettingsError(
+            "The lane alerts has nothing to do: DEEDBOX_ALERT_URLS is not set, or DEEDBOX_BUILTINS leaves out alert."
+        )
     if lane not in known:
         raise SettingsError(
             f"No registered action names the lane {lane}; the lanes are {', '.join(known)}. "
             "Correct --lane, DEEDBOX_ACTIONS or DEEDBOX_BUILTINS."
         )
+    if lane == keys.ALERTS_LANE:
+        demand(receivers(process.settings))
     process.announce()
     bootstrap.install(process)
     log.info("worker.started", lane=lane, settings=process.settings.summary())
@@ -95,7 +105,12 @@ def _sweeper(process: bootstrap.Process, _arguments: argparse.Namespace) -> int:
 
 
 def _lanes(process: bootstrap.Process, arguments: argparse.Namespace) -> int:
-    registry = bootstrap.build_registry(process.settings, bootstrap.describe_builtin)
+    settings = process.settings
+    registry = bootstrap.build_registry(
+        settings, lambda name: bootstrap.describe_builtin(name, settings.alert_types)
+    )
+    if keys.ALERTS_LANE in registry.lanes:
+        demand(receivers(settings))
     if arguments.json:
         sys.stdout.write(json.dumps({"lanes": registry.lanes, "actions": registry.describe()}) + "\n")
         return 0

@@ -1,4 +1,4 @@
-"""The Dropbox Sign API, through the vendor's SDK: three calls, their answers as values, the account's budgets.
+"""The Dropbox Sign API, through the vendor's SDK: a few calls, their answers as values, the account's budgets.
 
 The SDK's transport is used without its models: they refuse fields and types that they do not know, which
 would turn a change at the vendor into an outage here.
@@ -68,7 +68,7 @@ class SignApi:
         self.api_key = api_key
         self._document_max_bytes = document_max_bytes
         self._clock = clock
-        self._requests: Any = None
+        self._apis: dict[str, Any] = {}
 
     def signature_request(self, request_id: str) -> Answer:
         """Read a signature request. Never raises for a status; raises OSError or an SDK error for no answer."""
@@ -97,21 +97,56 @@ class SignApi:
             _LIST_MAX_BYTES,
         )
 
-    def _client(self) -> Any:
-        if self._requests is None:
+    def account(self) -> Answer:
+        """Read the account; its ``callback_url`` is null if none is set, or if it was dropped."""
+        return self._answer(
+            self._client("AccountApi").account_get_without_preload_content(_request_timeout=TIMEOUT_S)
+        )
+
+    def app(self, client_id: str) -> Answer:
+        """Read an API app, with its ``callback_url``."""
+        return self._answer(
+            self._client("ApiAppApi").api_app_get_without_preload_content(
+                client_id, _request_timeout=TIMEOUT_S
+            )
+        )
+
+    def set_account_callback_url(self, url: str) -> Answer:
+        """Set the account's callback URL; nothing else of the account changes."""
+        client = self._client("AccountApi")
+        from dropbox_sign.models import AccountUpdateRequest
+
+        return self._answer(
+            client.account_update_without_preload_content(
+                AccountUpdateRequest(callback_url=url), _request_timeout=TIMEOUT_S
+            )
+        )
+
+    def set_app_callback_url(self, client_id: str, url: str) -> Answer:
+        """Set an API app's callback URL; nothing else of the app changes."""
+        client = self._client("ApiAppApi")
+        from dropbox_sign.models import ApiAppUpdateRequest
+
+        return self._answer(
+            client.api_app_update_without_preload_content(
+                client_id, ApiAppUpdateRequest(callback_url=url), _request_timeout=TIMEOUT_S
+            )
+        )
+
+    def _client(self, name: str = "SignatureRequestApi") -> Any:
+        if name not in self._apis:
             # Here, not at the top: importing the SDK takes about a second, which every worker would pay.
-            from dropbox_sign import ApiClient, Configuration
-            from dropbox_sign.apis import SignatureRequestApi
+            from dropbox_sign import ApiClient, Configuration, apis
             from urllib3 import Retry
 
             # One connection error is ours to retry, with the account's budget; the SDK must not do it silently.
             configuration = Configuration(
                 host=self._base_url, username=self.api_key, retries=Retry(0, redirect=3)
             )
-            self._requests = SignatureRequestApi(ApiClient(configuration))
-        return self._requests
+            self._apis[name] = getattr(apis, name)(ApiClient(configuration))
+        return self._apis[name]
 
-    def _answer(self, response: Any, max_bytes: int) -> Answer:
+    def _answer(self, response: Any, max_bytes: int = _ANSWER_MAX_BYTES) -> Answer:
         body, too_large = _read(response, max_bytes)
         status = int(response.status)
         error_name = ""

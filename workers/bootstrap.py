@@ -17,27 +17,40 @@ from redis.exceptions import RedisError
 
 from shared import budgets, connections, keys, topology
 from shared.bells import Bells
+from shared.core.alerting import Policy
 from shared.core.errors import SettingsError
 from shared.documents import DocumentStore
 from shared.erasure import Eraser
 from shared.holdings import Holdings
+from shared.receivers import Receiver, receivers
 from shared.replicas import ReplicatedScripts
 from shared.retention import DAY_S
 from shared.scripting import Scripts
 from shared.settings import Settings
 from workers import announcement
 from workers.account import Accounts
-from workers.actions import erase_destroyed, fetch_documents, reconcile, track_status
-from workers.actions.interface import Context, Event
+from workers.actions import (
+    alert,
+    erase_destroyed,
+    fetch_documents,
+    reconcile,
+    track_status,
+    watch_callback_url,
+)
+from workers.actions.interface import ActionFunction, Context, Event
 from workers.actions.registry import RegisteredAction, Registry, load_module
+from workers.alerts import AlertDesk
 from workers.api import Budget, SignApi
 from workers.bridge import RedisBridge
 from workers.bridge_kombu import KombuBridge
+from workers.conditions import ConditionWatch
+from workers.filing import Filing
 from workers.gaps import GapDesk, GapDetector
 from workers.lanes import LaneRunner
 from workers.lease import Lease
 from workers.sequencer import Sequencer, SequencerPolicy
 from workers.sweeper import Sweeper
+from workers.watchdog import CallbackUrlWatch
 
 START_PATIENCE_S: Final = 5.0
 """How long a process waits at its start for a Redis that is starting beside it."""
@@ -84,6 +97,17 @@ class Process:
             return track_status.registered(track_status.TrackStatus(self.scripts, settings.retention))
         if name == fetch_documents.NAME:
             return fetch_documents.registered(self._fetch)
+        if name == alert.NAME:
+            on = settings.alert_details == "on"
+            return alert.registered(
+                alert.Alert(self.alert_desk, self._receivers_by_identity, details=on), settings.alert_types
+            )
+        if name == watch_callback_url.NAME:
+            desk = self.alert_desk if alert.NAME in settings.enabled_builtins else None
+            accounts = Accounts(self.apis, self.budget)
+            return watch_callback_url.registered(
+                watch_callback_url.WatchCallbackUrl(accounts, settings.watched_sources, desk)
+            )
         if name == erase_destroyed.NAME:
             eraser = Eraser(self.scripts, DocumentStore(settings.documents_dir), settings.retention)
             documents = settings.erase_documents == "on"
@@ -168,11 +192,30 @@ class Process:
         return ReplicatedScripts(self.redis, self.settings.redis_wait_replicas)
 
     def sweeper(self) -> Sweeper:
-        """Return the sweeper."""
-        if not self.settings.gap_look_after_s:
-            return Sweeper(self.scripts, self.bells.ring, retention=self.settings.retention)
-        look = GapDetector(self.desk).once
-        return Sweeper(self.scripts, self.bells.ring, look, retention=self.settings.retention)
+        """Return the sweeper. Raises SettingsError."""
+        builtins = self.settings.enabled_builtins
+        also: list[Callable[[], object]] = []
+        if self.settings.gap_look_after_s:
+            also.append(GapDetector(self.desk).once)
+        if alert.NAME in builtins:
+            also.append(ConditionWatch(self.redis, self.alert_desk).once)
+        if watch_callback_url.NAME in builtins:
+            filing = self._filing(describe_builtin(watch_callback_url.NAME), DAY_S)
+            also.append(CallbackUrlWatch(filing, self.settings.watched_sources).once)
+        return Sweeper(self.scripts, self.bells.ring, *also, retention=self.settings.retention)
+
+    @cached_property
+    def alert_desk(self) -> AlertDesk:
+        """Where alerts are decided on."""
+        policy = Policy(self.settings.alert_window_s, self.settings.alert_per_hour)
+        filing = self._filing(describe_builtin(alert.NAME), alert.MESSAGE_LIFE_S)
+        return AlertDesk(self.redis, filing, tuple(self._receivers_by_identity()), policy)
+
+    def _receivers_by_identity(self) -> Mapping[str, Receiver]:
+        return {receiver.identity: receiver for receiver in receivers(self.settings)}
+
+    def _filing(self, action: RegisteredAction, event_life_s: int) -> Filing:
+        return Filing(self.scripts, self.bells.ring, action, event_life_s)
 
     @property
     def desk(self) -> GapDesk:
@@ -181,17 +224,22 @@ class Process:
         return GapDesk(self.scripts, self.bells.ring, self.settings.retention, fetches=fetches)
 
 
-def describe_builtin(name: str) -> RegisteredAction:
-    """Return a built-in action that can be listed but not run: it needs neither Redis nor a key."""
+def describe_builtin(name: str, types: tuple[str, ...] = ()) -> RegisteredAction:
+    """Return a built-in action that can be listed but not run: it needs neither Redis nor a key.
+
+    ``types``: event types of the one action whose types are a setting.
+    """
 
     def unusable(_event: Event, _context: Context) -> None:
         raise RuntimeError("this registry was built for listing")
 
-    specs = {
+    specs: dict[str, Callable[[ActionFunction], RegisteredAction]] = {
         track_status.NAME: track_status.registered,
         erase_destroyed.NAME: erase_destroyed.registered,
         fetch_documents.NAME: fetch_documents.registered,
         reconcile.NAME: reconcile.registered,
+        alert.NAME: partial(alert.registered, types=types),
+        watch_callback_url.NAME: watch_callback_url.registered,
     }
     return specs[name](unusable)
 

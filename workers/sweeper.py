@@ -39,11 +39,10 @@ class Sweeper:
         self,
         scripts: Scripts,
         ring: Callable[[str], None],
-        also: Callable[[], object] = lambda: None,
-        *,
+        *also: Callable[[], object],
         retention: Retention = Retention(),  # noqa: B008 - frozen
     ) -> None:
-        """``also`` is done at the end of every round: the look for gaps."""
+        """``also`` is done at the end of every round: the looks for gaps and for what people must know."""
         self._also = also
         self._scripts = scripts
         self._ring = ring
@@ -66,7 +65,8 @@ class Sweeper:
             self._sweep(lane)
         for lane in follow_moves(self._scripts, lanes):
             self._ring(lane)
-        self._also()
+        for look in self._also:
+            look()
 
     def _sweep(self, lane: str) -> None:
         shards = SHARDS if lane == keys.SEQUENCER else 0

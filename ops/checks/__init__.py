@@ -23,6 +23,7 @@ def run(environ: Mapping[str, str], *, offline: bool = False) -> Iterator[Findin
     installation = Installation(settings)
     yield from _redis(installation)
     yield from environment.document_store(settings)
+    yield from environment.alerts(settings)
     if not offline:
         yield from account.check(settings)
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from ops.checks.finding import Finding, failed, ok, unusable, warning
 from shared.core.errors import SettingsError
+from shared.receivers import demand, described, receivers
 from shared.settings import Settings
 
 PREFIX: Final = "DEEDBOX_"
@@ -53,6 +54,26 @@ def api_keys(loaded: Settings) -> Iterator[Finding]:
         return
     rings = ", ".join(f"{source.name}: {len(source.api_keys)}" for source in sources.values())
     yield ok("api keys", f"keys per source: {rings}")
+
+
+def alerts(loaded: Settings) -> Iterator[Finding]:
+    """Parse the receivers of alerts; nothing is sent."""
+    found = receivers(loaded)
+    if not found:
+        fix = "set DEEDBOX_ALERT_URLS, unless something else watches Deedbox"
+        yield ok("alerts", f"no receiver is set; {fix}")
+        return
+    try:
+        demand(found)
+    except SettingsError as error:
+        yield unusable("alerts", str(error))
+        return
+    if "alert" not in loaded.enabled_builtins:
+        fix = "add alert to DEEDBOX_BUILTINS"
+        yield warning("alerts", "DEEDBOX_BUILTINS leaves out alert, so that nothing is sent", fix)
+        return
+    names = "; ".join(described(each) for each in found)
+    yield ok("alerts", f"{names}; try them with `deedbox alert-test`")
 
 
 def document_store(loaded: Settings) -> Iterator[Finding]:

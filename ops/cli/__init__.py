@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from ops.cli import erasing, inspection, reconciling, repair, running
+from ops.cli import alerting, callback_url, erasing, inspection, reconciling, repair, running
 from shared.core.errors import DeedboxError, SettingsError
 
 FAILED = 1
@@ -53,6 +53,8 @@ running.register(app)
 inspection.register(app)
 repair.register(app)
 reconciling.register(app)
+callback_url.register(app)
+alerting.register(app)
 erasing.register(app)
 
 

@@ -31,6 +31,7 @@ class Endpoint(StrEnum):
     """The calls that the simulated API answers."""
 
     ACCOUNT = "account"
+    API_APP = "api_app"
     LIST = "list"
     REQUEST = "request"
     FILES = "files"

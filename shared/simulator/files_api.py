@@ -58,6 +58,8 @@ class FilesApi:
         self.state = ApiState(policy, now)
         self.callback_url = callback_url
         """What the account says its callback URL is; None: Dropbox Sign has cleared it."""
+        self.apps: dict[str, str | None] = {}
+        """The account's API apps: client id -> callback URL."""
         self._account = account
         self._server = LoopbackServer(_app(self), host)
 
@@ -119,6 +121,18 @@ def _app(api: FilesApi) -> Flask:
     def account() -> Response:
         return _answer(api, Endpoint.ACCOUNT, "", lambda: jsonify(account=api.account_document()))
 
+    @app.put("/v3/account")
+    def update_account() -> Response:
+        return _answer(api, Endpoint.ACCOUNT, "", lambda: _update_account(api))
+
+    @app.get("/v3/api_app/<client_id>")
+    def api_app(client_id: str) -> Response:
+        return _answer(api, Endpoint.API_APP, client_id, lambda: _show_app(api, client_id))
+
+    @app.put("/v3/api_app/<client_id>")
+    def update_api_app(client_id: str) -> Response:
+        return _answer(api, Endpoint.API_APP, client_id, lambda: _update_app(api, client_id))
+
     @app.get("/v3/signature_request/list")
     def listing() -> Response:
         return _answer(api, Endpoint.LIST, "", lambda: _page(api))
@@ -153,6 +167,39 @@ def _answer(
         _show_budget(response, budget)
     api.state.count(endpoint, response.status_code)
     return response
+
+
+def _update_account(api: FilesApi) -> Response:
+    url = _callback_url()
+    if url is None:
+        return _error(400)
+    api.callback_url = url
+    return jsonify(account=api.account_document())
+
+
+def _show_app(api: FilesApi, client_id: str) -> Response:
+    if client_id not in api.apps:
+        return _error(404)
+    shown: dict[str, Any] = {"client_id": client_id, "name": "Simulated", "domains": []}
+    shown["callback_url"] = api.apps[client_id]
+    return jsonify(api_app=shown)
+
+
+def _update_app(api: FilesApi, client_id: str) -> Response:
+    url = _callback_url()
+    if client_id not in api.apps:
+        return _error(404)
+    if url is None:
+        return _error(400)
+    api.apps[client_id] = url
+    return _show_app(api, client_id)
+
+
+def _callback_url() -> str | None:
+    """Return the URL that a call sets; None for what the API would not take."""
+    document = request.get_json(silent=True)
+    url = document.get("callback_url") if isinstance(document, dict) else None
+    return url if isinstance(url, str) and url.startswith("https://") else None
 
 
 def _snapshot(api: FilesApi, signature_request_id: str) -> Response:

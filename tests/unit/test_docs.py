@@ -40,7 +40,7 @@ def test_the_environment_example_as_it_stands_gives_the_defaults() -> None:
     lines = re.findall(r"^# ([A-Z_]+)=(.*)$", _text("deploy/env.example"), re.MULTILINE)
     # What names a place or a secret is an example there; all else shows its default.
     examples = {"DEEDBOX_SOURCES", "DEEDBOX_REDIS_URL", "DEEDBOX_DOCUMENTS_URL", "DEEDBOX_ACTIONS",
-                "DEEDBOX_OPS_HOSTS", "DEEDBOX_OPS_TOKENS"}  # fmt: skip
+                "DEEDBOX_OPS_HOSTS", "DEEDBOX_OPS_TOKENS", "DEEDBOX_CALLBACK_URL"}  # fmt: skip
     shown = Settings.load({name: value for name, value in lines if name not in examples})
     assert shown == Settings.load({})
 
@@ -81,7 +81,7 @@ def test_every_key_constant_and_function_stands_in_the_table_of_the_keyspace() -
     for name in ("inbox", "queue", "order", "seen", "timeline", "event", "request", "document", "fetching"):
         assert f"{name}:<" in table
     constants = (keys.HELD, keys.DEAD, keys.COUNTERS, keys.REDRIVE, keys.LANES, keys.BRIDGE_LEASES,
-                 keys.SPOOLS, keys.INTAKE, keys.SOURCES, keys.CALLS, keys.EVENTS,
-                 keys.REQUESTS, keys.SAMPLES, keys.SAMPLES_TOTALS)  # fmt: skip
+                 keys.SPOOLS, keys.INTAKE, keys.SOURCES, keys.CALLS, keys.EVENTS, keys.ALERTS,
+                 keys.CALLBACK_URL_WATCHED, keys.REQUESTS, keys.SAMPLES, keys.SAMPLES_TOTALS)  # fmt: skip
     for constant in constants:
         assert constant.removeprefix(keys.PREFIX) in table

@@ -14,7 +14,7 @@ import typer
 from redis import Redis
 from typer.testing import CliRunner
 
-from ops.cli import erasing, inspection, repair
+from ops.cli import alerting, erasing, inspection, repair
 from shared.core.errors import DeedboxError, SettingsError
 from tests.component.workers.conftest import redis_server, state
 from tests.component.workers.server import RedisServer
@@ -52,6 +52,7 @@ def operate(
     inspection.register(app)
     repair.register(app)
     erasing.register(app)
+    alerting.register(app)
     for name in [name for name in os.environ if name.startswith("DEEDBOX_")]:
         monkeypatch.delenv(name)
     usual = {

@@ -207,3 +207,56 @@ def test_an_api_that_is_down_fails_without_the_key(operate: Operate) -> None:
     assert (answer.code, _verdicts(answer)["account default"]) == (1, "failed")
     assert "--offline" in _said(answer, "account default")
     assert KEY not in answer.out
+
+
+def test_a_callback_url_that_is_not_the_expected_one_fails_with_the_command_that_puts_it_back(
+    operate: Operate, api: FilesApi
+) -> None:
+    expected = "https://sign.example.com/callbacks"
+    api.apps["app1"] = expected
+    env = {
+        "DEEDBOX_API_URL": api.url,
+        "DEEDBOX_CALLBACK_URL": expected,
+        "DEEDBOX_SOURCES": '{"default": {"client_ids": ["app1", "app2"]}}',
+    }
+    answer = operate("check", "--json", **env)
+    assert [_verdicts(answer)[name] for name in ("account default", "app app1", "app app2")] == [
+        "ok",
+        "ok",
+        "failed",
+    ]
+    api.callback_url, api.apps["app1"] = None, "https://other.example.com/callbacks"
+    answer = operate("check", "--json", **env)
+    assert answer.code == 1
+    for name in ("account default", "app app1"):
+        assert _verdicts(answer)[name] == "failed"
+        assert "`deedbox callback-url set`" in _said(answer, name)
+
+
+def test_where_only_apps_call_back_the_account_needs_no_url(operate: Operate, api: FilesApi) -> None:
+    api.callback_url, api.apps["app1"] = None, "https://sign.example.com/callbacks"
+    sources = '{"default": {"client_ids": ["app1"], "watch_account": false}}'
+    answer = operate("check", "--json", DEEDBOX_API_URL=api.url, DEEDBOX_SOURCES=sources)
+    assert _verdicts(answer)["account default"] == _verdicts(answer)["app app1"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("env", "verdict", "said"),
+    [
+        ({}, "ok", "no receiver is set"),
+        ({"DEEDBOX_ALERT_URLS": "json://u:s3cret@h.example"}, "ok", "1: JSON, json://h.example"),
+        ({"DEEDBOX_ALERT_URLS": "s3cret://h.example"}, "failed", "URL 1 of 1"),
+        (
+            {"DEEDBOX_ALERT_URLS": "json://h.example", "DEEDBOX_BUILTINS": "track_status"},
+            "warning",
+            "leaves out alert",
+        ),
+    ],
+)
+def test_receivers_of_alerts_are_named_without_their_secrets(
+    operate: Operate, env: dict[str, str], verdict: str, said: str
+) -> None:
+    answer = operate("check", "--offline", "--json", **env)
+    assert _verdicts(answer)["alerts"] == verdict
+    assert said in _said(answer, "alerts")
+    assert "s3cret" not in answer.out

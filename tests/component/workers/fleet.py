@@ -88,6 +88,10 @@ class Fleet:
         self._processes.append(process)
         return process
 
+    def started(self, *words: str) -> subprocess.Popen[bytes]:
+        """Return the process that was started with these words."""
+        return next(process for process in self._processes if list(process.args)[3:] == list(words))  # type: ignore[arg-type]
+
     def worker(self, lane: str = "default") -> subprocess.Popen[bytes]:
         """Start one worker of a lane."""
         return self.start("worker", "--lane", lane)

@@ -62,7 +62,8 @@ def _started(line: str) -> str:
 
 
 def test_the_procfile_starts_what_up_starts() -> None:
-    rows = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text(encoding="utf-8").splitlines())
+    lines = (ROOT / "Procfile").read_text(encoding="utf-8").splitlines()
+    rows = dict(line.split(": ", 1) for line in lines if line[0] != "#")
     lanes = processes_per_lane(["default", "documents"])
     ours = {
         shlex.join([*row.command[1:], *(["--processes", str(row.numprocs)] * (row.numprocs > 1))])

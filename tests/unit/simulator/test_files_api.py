@@ -54,6 +54,7 @@ class Sdk:
         self._client = dropbox_sign.ApiClient(configuration)
         self.requests = dropbox_sign.apis.SignatureRequestApi(self._client)
         self.accounts = dropbox_sign.apis.AccountApi(self._client)
+        self.apps = dropbox_sign.apis.ApiAppApi(self._client)
 
     def get(self, request_id: str) -> Any:
         return self.requests.signature_request_get(request_id).signature_request
@@ -278,6 +279,32 @@ def test_the_account_tells_its_callback_url(start: Any) -> None:
     assert sdk.accounts.account_get().account.callback_url == "https://example.com/callbacks"
     api.callback_url = None
     assert sdk.accounts.account_get().account.callback_url is None
+
+
+def test_a_callback_url_is_set_as_the_vendors_sdk_sets_it(start: Any) -> None:
+    """With the SDK's own models, so that what the simulator answers is what the vendor would."""
+    api, url = start(), "https://example.com/new"
+    api.apps["app1"] = None
+    sdk = Sdk(api.url)
+    update = dropbox_sign.models.AccountUpdateRequest(callback_url=url)
+    assert sdk.accounts.account_update(update).account.callback_url == url
+    assert sdk.apps.api_app_get("app1").api_app.callback_url is None
+    change = dropbox_sign.models.ApiAppUpdateRequest(callback_url=url)
+    assert sdk.apps.api_app_update("app1", change).api_app.callback_url == url
+    assert [api.callback_url, api.apps["app1"]] == [url, url]
+
+
+def test_an_app_of_another_account_is_not_found_and_a_url_without_tls_is_not_taken(start: Any) -> None:
+    api = start()
+    api.apps["app1"] = None
+    sdk = Sdk(api.url)
+    with pytest.raises(dropbox_sign.ApiException) as unknown:
+        sdk.apps.api_app_get("app2")
+    assert unknown.value.status == 404
+    plain = dropbox_sign.models.ApiAppUpdateRequest(callback_url="http://example.com")
+    with pytest.raises(dropbox_sign.ApiException) as refused:
+        sdk.apps.api_app_update("app1", plain)
+    assert refused.value.status == 400
 
 
 def test_a_pdf_is_well_formed() -> None:

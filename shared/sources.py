@@ -1,0 +1,85 @@
+"""The tenants that DEEDBOX_SOURCES defines."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from shared.core.callback_url import CALLBACK_URL_FORM, is_callback_url
+from shared.core.errors import SettingsError
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_CLIENT_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_FORM: Final = '{"name": {"api_keys": ["..."]}}'
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One tenant: its name in ``/callbacks/<source>`` and its key ring (any may sign, the first calls the API)."""
+
+    name: str
+    api_keys: tuple[str, ...] = field(repr=False)
+    callback_url: str | None = None
+    """The callback URL that its account and its apps should have; None: nobody looks."""
+    client_ids: tuple[str, ...] = ()
+    """Its API apps whose callback URL is looked at."""
+    watch_account: bool = True
+    """False where only the apps call back."""
+
+
+def sources_json(text: str) -> str:
+    """Return the JSON of the setting, which may be the path of a file. Raises SettingsError."""
+    if text.lstrip().startswith("{"):
+        return text
+    try:
+        return Path(text).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", "") or type(error).__name__
+        raise SettingsError(
+            f"DEEDBOX_SOURCES is neither JSON nor a readable file ({why}); it looks like {_FORM}."
+        ) from None
+
+
+def parse_sources(text: str) -> dict[str, Source]:
+    """Return the tenants by name. Raises SettingsError. ``default`` may stand there without keys."""
+    try:
+        document = json.loads(text)
+        rows = {name: (entry, _keys(name, entry)) for name, entry in document.items()}
+    except (ValueError, AttributeError, KeyError, TypeError):
+        raise SettingsError(f"DEEDBOX_SOURCES is not of the form {_FORM}; correct the JSON.") from None
+    return {name: _source(name, entry, keys) for name, (entry, keys) in rows.items()}
+
+
+def _keys(name: str, entry: Any) -> tuple[Any, ...]:
+    return tuple(entry.get("api_keys", ()) if name == "default" else entry["api_keys"])
+
+
+def _source(name: str, entry: dict[str, Any], keys: tuple[Any, ...]) -> Source:
+    if _NAME.fullmatch(name) is None:
+        raise SettingsError(
+            f"DEEDBOX_SOURCES names the source {name!r}; use 1 to 64 letters, digits, _ or -, it is part of the URL."
+        )
+    keyless = not keys and (name != "default" or "api_keys" in entry)
+    if keyless or not all(isinstance(key, str) and key.strip() for key in keys):
+        raise SettingsError(
+            f"DEEDBOX_SOURCES gives the source {name} no usable api_keys; list at least one key."
+        )
+    url = entry.get("callback_url")
+    if url is not None and not (isinstance(url, str) and is_callback_url(url)):
+        raise SettingsError(f"DEEDBOX_SOURCES, callback_url of the source {name}, {CALLBACK_URL_FORM}")
+    ids, account = entry.get("client_ids", []), entry.get("watch_account", True)
+    usable = isinstance(ids, list) and all(
+        isinstance(each, str) and _CLIENT_ID.fullmatch(each) for each in ids
+    )
+    if not usable:
+        raise SettingsError(
+            f"DEEDBOX_SOURCES gives the source {name} client_ids that are no list of client ids; correct them."
+        )
+    if not isinstance(account, bool):
+        raise SettingsError(
+            f"DEEDBOX_SOURCES, watch_account of the source {name}, is neither true nor false; correct it."
+        )
+    return Source(name, tuple(key.strip() for key in keys), url, tuple(ids), account)

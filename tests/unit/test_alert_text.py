@@ -1,0 +1,62 @@
+"""How alerts read: what, how many, which, what to do; whatever a callback holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared import alert_text
+from shared.core.alerting import DEFAULT_EVENTS, Kind, Message
+from workers.actions.alert import fact_of
+from workers.actions.interface import Event
+
+T = 1_800_000_000.0
+
+
+def _event(event_type: str, payload: dict[str, Any], *, test_mode: bool = False) -> Event:
+    return Event(
+        type=event_type, time=int(T), received_at=T, source="default", ordering_key="signature_request/r1",
+        signature_request_id="r1", related_signature_id="s1", test_mode=test_mode, late=False, body_signature="absent",
+        payload=payload,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [*Kind, *DEFAULT_EVENTS, "fax_failed"])
+def test_every_kind_says_what_it_is_and_what_to_do(kind: str) -> None:
+    message = Message(kind, "sales", T, T - 60, count=3, shown=("r1",), labels={"rejected": 3})
+    title, body = alert_text.title(message), alert_text.body(message)
+    assert title.startswith("Deedbox: ")
+    assert title.endswith("(3)")
+    assert f"3 x {kind}, source sales, since 2027-01-15 07:59 UTC." in body
+    assert "rejected: 3" in body
+    assert len(body.splitlines()[-1]) > 20
+    over = Message(kind, "sales", T, T - 60, recovered=True)
+    assert "over" in alert_text.title(over)
+    assert alert_text.severity(over) == "success"
+
+
+def test_more_than_a_few_ids_are_a_number() -> None:
+    message = Message("file_error", "default", T, T, count=42, shown=("a", "b", "c", "d", "e"))
+    assert "a, b, c, d, e and 37 more" in alert_text.body(message)
+
+
+def test_a_gap_is_counted_by_what_was_missing() -> None:
+    fact = fact_of(_event("deedbox.reconciled", {"gaps": ["behind", "no_document"]}), "k", details=False)
+    assert (fact.shown, fact.label) == ("r1", "behind, no_document")
+
+
+def test_a_request_in_test_mode_is_marked() -> None:
+    assert fact_of(_event("file_error", {}, test_mode=True), "k", details=False).label == "test mode"
+
+
+@given(st.text(max_size=200), st.text(max_size=200))
+def test_a_title_is_shown_only_if_allowed_and_never_as_markup(title: str, name: str) -> None:
+    payload = {"signature_request": {"title": title, "signatures": [{"signer_name": name}]}}
+    assert fact_of(_event("file_error", payload), "k", details=False).shown == "r1"
+    shown = fact_of(_event("file_error", payload), "k", details=True).shown
+    assert shown.isprintable()
+    assert not set("<>@`*_[]&") & set(shown)
+    assert len(shown) <= 90
