@@ -67,7 +67,8 @@ RQ_QUEUE_PREFIX: Final = "deedbox."
 
 SEQUENCER: Final = "sequencer"
 DOCUMENTS: Final = "documents"
-RESERVED_LANES: Final = frozenset({SEQUENCER, DOCUMENTS})
+FANOUT: Final = "fanout"
+RESERVED_LANES: Final = frozenset({SEQUENCER, DOCUMENTS, FANOUT})
 
 TIMELINE_KEEP: Final = 500
 """Lines per timeline: a request of 20 signers makes about 200; the cap is against a poisonous loop."""

@@ -28,7 +28,10 @@ from shared.core.ordering import OrderingPolicy
 from shared.retention import DAY_S, DEFAULT_DAYS, SHORTEST_DAYS, Retention
 
 BUILTINS: Final = ("fetch_documents", "track_status", "reconcile", "erase_destroyed")
-"""Names of the built-in actions, in the order in which they are registered."""
+"""Names of the built-in actions that ``all`` means, in the order in which they are registered."""
+
+PUBLISH_EVENT: Final = "publish_event"
+"""The built-in action that writes to other services' queues: only if asked for, by name or by DEEDBOX_EVENTS_URL."""
 
 _SOURCE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _SECRET: Final = "set"  # noqa: S105 - the word shown instead of a secret
@@ -86,6 +89,12 @@ class Settings(BaseModel):
     """Modules with ``@action`` functions, comma-separated."""
     builtins: Annotated[Csv, Field(alias="DEEDBOX_BUILTINS")] = ("all",)
     """Built-in actions: ``all``, ``none`` or names, comma-separated."""
+    events_url: Annotated[SecretStr | None, Field(alias="DEEDBOX_EVENTS_URL")] = None
+    """kombu URL to which ``publish_event`` publishes, and with ``all`` the wish for it; unset: the broker, if named."""
+    events_payload: Annotated[
+        Literal["on", "off"], BeforeValidator(_lower), Field(alias="DEEDBOX_EVENTS_PAYLOAD")
+    ] = "on"
+    """``off``: ``publish_event`` leaves the callback's body, which names signers, out of its messages."""
     hold_s: Annotated[Seconds, Field(alias="DEEDBOX_HOLD_S")] = 30.0
     """Longest wait (seconds) for a predecessor that a snapshot proves."""
     settle_s: Annotated[Seconds, Field(alias="DEEDBOX_SETTLE_S")] = 0.0
@@ -162,11 +171,11 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        unknown = set(self.builtins) - {*BUILTINS, "all", "none"}
+        unknown = set(self.builtins) - {*BUILTINS, PUBLISH_EVENT, "all", "none"}
         if unknown:
             raise ValueError(
                 f"DEEDBOX_BUILTINS names {', '.join(sorted(unknown))}, which is no built-in action; "
-                f"use all, none or some of {', '.join(BUILTINS)}."
+                f"use all, none or some of {', '.join((*BUILTINS, PUBLISH_EVENT))}."
             )
         if not re.fullmatch(r"https?://[^/\s]+(/\S*)?/v3", self.api_url):
             raise ValueError("DEEDBOX_API_URL is not a URL that ends in /v3; the vendor's is the default.")
@@ -191,9 +200,10 @@ class Settings(BaseModel):
     @property
     def enabled_builtins(self) -> tuple[str, ...]:
         """Names of the built-in actions to register."""
-        if "all" in self.builtins:
-            return BUILTINS
-        return tuple(name for name in BUILTINS if name in self.builtins)
+        everything = "all" in self.builtins
+        names = tuple(name for name in BUILTINS if everything or name in self.builtins)
+        published = PUBLISH_EVENT in self.builtins or (everything and self.events_url is not None)
+        return (*names, PUBLISH_EVENT) if published else names
 
     @property
     def gap_look_after_s(self) -> float:

@@ -27,12 +27,13 @@ from shared.scripting import Scripts
 from shared.settings import Settings
 from workers import announcement
 from workers.account import Accounts
-from workers.actions import erase_destroyed, fetch_documents, reconcile, track_status
+from workers.actions import erase_destroyed, fetch_documents, publish_event, reconcile, track_status
 from workers.actions.interface import Context, Event
 from workers.actions.registry import RegisteredAction, Registry, load_module
 from workers.api import Budget, SignApi
 from workers.bridge import RedisBridge
 from workers.bridge_kombu import KombuBridge
+from workers.eventbus import EventBus
 from workers.gaps import GapDesk, GapDetector
 from workers.lanes import LaneRunner
 from workers.lease import Lease
@@ -90,6 +91,11 @@ class Process:
             holdings = Holdings(self.redis)
             return erase_destroyed.registered(
                 erase_destroyed.EraseDestroyed(eraser, holdings, self.apis, self.budget, documents=documents)
+            )
+        if name == publish_event.NAME:
+            bus = EventBus(connections.events_url(settings), settings.redis_wait_replicas)
+            return publish_event.registered(
+                publish_event.PublishEvent(bus, with_payload=settings.events_payload == "on")
             )
         fetch = self._fetch if fetch_documents.NAME in settings.enabled_builtins else None
         accounts = Accounts(self.apis, self.budget)
@@ -194,6 +200,7 @@ def describe_builtin(name: str) -> RegisteredAction:
         track_status.NAME: track_status.registered,
         erase_destroyed.NAME: erase_destroyed.registered,
         fetch_documents.NAME: fetch_documents.registered,
+        publish_event.NAME: publish_event.registered,
         reconcile.NAME: reconcile.registered,
     }
     return specs[name](unusable)

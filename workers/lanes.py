@@ -157,6 +157,7 @@ class LaneRunner:
             replay=entry.replay > 0,
             retries=entry.retries,
             waiting_since=entry.first_failed_at,
+            trace_id=stored.trace_id,
         )
         started = time.monotonic()
         failed = _attempt(action, event, context)

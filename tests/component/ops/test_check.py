@@ -207,3 +207,13 @@ def test_an_api_that_is_down_fails_without_the_key(operate: Operate) -> None:
     assert (answer.code, _verdicts(answer)["account default"]) == (1, "failed")
     assert "--offline" in _said(answer, "account default")
     assert KEY not in answer.out
+
+
+def test_a_broker_of_events_that_is_away_is_named(operate: Operate) -> None:
+    url = f"amqp://me:hush@127.0.0.1:{free_port()}"
+
+    answer = operate("check", "--offline", "--json", DEEDBOX_EVENTS_URL=url)
+
+    assert _verdicts(answer)["events broker"] == "failed"
+    assert "DEEDBOX_EVENTS_URL" in _said(answer, "events broker")
+    assert "hush" not in json.dumps(answer.document)
