@@ -7,24 +7,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from flask import Blueprint, Flask, Response, jsonify, request
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
 from ingress.background import Link
-from ingress.handover import Handover, NotStored
+from ingress.handover import Handover, NotStored, Stored
 from ingress.health import Readiness
 from ingress.publisher import SPREAD, Publisher
 from ingress.tracing import trace_id_of
 from ingress.webhook import ACK, STATUS, Accepted, LadderPolicy, Received, Refused, judge
-from shared import logs
+from shared import hops, logs
 from shared.connections import broker_url
+from shared.core.envelope import Envelope
 from shared.core.reasons import Refusal
 from shared.settings import Settings, Source
+
+if TYPE_CHECKING:
+    from shared.spans import Span
 
 RETRY_AFTER_S: Final = 30
 """Told to a sender whom we could not serve. Dropbox Sign has its own schedule (first retry after 5 min)."""
@@ -34,6 +38,9 @@ EXTENSION: Final = "deedbox"
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 """All of them reach the view: a 405 of Flask's own would be answered by the host application's handlers."""
+
+_TRACED: Final = ("source", "event_type", "outcome", "reason", "status")
+"""Facts of the line that the span has too."""
 
 _log = logs.get("ingress")
 
@@ -66,8 +73,10 @@ def create_blueprint(
 
     They bring their own error answers and limits, and change nothing of the application they are mounted in but
     an entry in its ``extensions``. The spool is emptied from the first callback on, or from
-    ``app.extensions["deedbox"].start()``; ``.close()`` ends that. ``clock`` returns unix seconds.
+    ``app.extensions["deedbox"].start()``; ``.close()`` ends that. ``clock`` returns unix seconds. Raises
+    SettingsError if OpenTelemetry is wanted and not installed.
     """
+    hops.configure(settings, "web")
     blueprint = Blueprint("deedbox", __name__)
     handover = Handover(settings, publisher)
     blueprint.record_once(lambda state: state.app.extensions.setdefault(EXTENSION, handover))
@@ -100,7 +109,7 @@ def create_blueprint(
 def create_app(settings: Settings, publisher: Link | None = None) -> Flask:
     """Return the web process's application. Opens no connection.
 
-    Raises SettingsError if a key ring or the broker's address is missing.
+    Raises SettingsError if a key ring or the broker's address is missing, or OpenTelemetry is wanted and missing.
     """
     sources = settings.sources()
     # Draining the spool publishes beside the requests.
@@ -131,23 +140,34 @@ class _Receiver:
         self._clock = clock
 
     def answer(self, source: str) -> Response:
+        traceparent = request.headers.get("traceparent")
+        spans = hops.spans()
+        if spans is None:
+            return self._answer(source, trace_id_of(traceparent), None)
+        with spans.receive(traceparent).running() as span:
+            return self._answer(source, span.trace_id, span)
+
+    def _answer(self, source: str, trace_id: str, span: Span | None) -> Response:
         started = time.monotonic()
-        trace_id = trace_id_of(request.headers.get("traceparent"))
         received_at = self._clock()
         verdict: Accepted | _Spooled | Refused
         try:
-            verdict = self._decide(source, received_at, trace_id)
+            verdict = self._decide(source, received_at, trace_id, span)
         except Exception as error:  # noqa: BLE001 - not left to a handler: a host application may have its own
             _report_failure(error, trace_id)
             verdict = Refused(
                 Refusal.INTERNAL_ERROR, "the callback could not be handled; see the log of Deedbox"
             )
-        self._report(source, verdict, trace_id, started)
+        facts = self._report(source, verdict, trace_id, started)
+        if span is not None:
+            span.set(**{name: facts.get(name) for name in _TRACED})
         if isinstance(verdict, Refused):
             return _error(verdict.reason, verdict.detail)
         return Response(ACK, mimetype="text/plain")
 
-    def _decide(self, source: str, received_at: float, trace_id: str) -> Accepted | _Spooled | Refused:
+    def _decide(
+        self, source: str, received_at: float, trace_id: str, span: Span | None
+    ) -> Accepted | _Spooled | Refused:
         try:
             body = self._body()
         except ClientDisconnected:
@@ -165,7 +185,7 @@ class _Receiver:
         if isinstance(verdict, Refused):
             return verdict
         try:
-            stored = self._handover.store(verdict.envelope(received_at, trace_id))
+            stored = self._store(verdict.envelope(received_at, trace_id), span)
         except NotStored as error:
             return Refused(
                 error.reason,
@@ -175,6 +195,14 @@ class _Receiver:
                 body_signature=verdict.body_signature,
             )
         return _Spooled(verdict, stored.cause) if stored.spooled else verdict
+
+    def _store(self, envelope: Envelope, span: Span | None) -> Stored:
+        if span is None:
+            return self._handover.store(envelope)
+        with span.child("broker.publish").running() as publish:
+            stored = self._handover.store(replace(envelope, span_id=publish.span_id))
+            publish.set(spooled=stored.spooled)
+            return stored
 
     def _body(self) -> bytes | None:
         """Read the body, chunked or not, up to the limit; None for a larger one.
@@ -190,9 +218,10 @@ class _Receiver:
 
     def _report(
         self, source: str, found: Accepted | _Spooled | Refused, trace_id: str, started: float
-    ) -> None:
+    ) -> dict[str, Any]:
+        """Write the line about a request; returns what it says."""
         verdict = found.accepted if isinstance(found, _Spooled) else found
-        facts: dict[str, object] = {
+        facts: dict[str, Any] = {
             # A name that is not ours is the sender's text: it stays out of the log.
             "source": source if source in self._policy.key_rings else None,
             "event_type": verdict.event_type,
@@ -204,12 +233,17 @@ class _Receiver:
             facts["cause"] = found.cause
         if isinstance(verdict, Accepted):
             outcome = Outcome.SPOOLED if isinstance(found, _Spooled) else Outcome.ACCEPTED
-            _log.info("event.received", outcome=str(outcome), status=int(HTTPStatus.OK), **facts)
-            return
+            facts |= {"outcome": str(outcome), "status": int(HTTPStatus.OK)}
+            if hops.lines() or outcome is Outcome.SPOOLED:
+                _log.info("event.received", **facts)
+            return facts
         if verdict.cause is not None:
             facts["cause"] = verdict.cause
-        facts |= {"reason": str(verdict.reason), "status": int(verdict.status)}
-        _log.warning("event.received", outcome=str(Outcome.REFUSED), **facts)
+        facts |= {
+            "reason": str(verdict.reason), "status": int(verdict.status), "outcome": str(Outcome.REFUSED)
+        }  # fmt: skip
+        _log.warning("event.received", **facts)
+        return facts
 
 
 def _report_failure(error: Exception, trace_id: str | None = None) -> None:

@@ -157,6 +157,10 @@ class Settings(BaseModel):
         Literal["auto", "json", "console"], BeforeValidator(_lower), Field(alias="DEEDBOX_LOG_FORMAT")
     ] = "auto"
     """``auto``: readable on a terminal, else one JSON object per line."""
+    log_hops: Annotated[Literal["on", "off"], BeforeValidator(_lower), Field(alias="DEEDBOX_LOG_HOPS")] = "on"
+    """``on``: one line for every callback at every hop; ``off``: only what was refused, failed or was set aside."""
+    otel: Annotated[Literal["on", "off"], BeforeValidator(_lower), Field(alias="DEEDBOX_OTEL")] = "off"
+    """``on``: OpenTelemetry spans (extra ``otel``), sent where the standard ``OTEL_...`` variables say."""
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Self:

@@ -29,6 +29,8 @@ class StoredEvent:
     trace_id: str
     body_digest: str
     body: bytes
+    span_id: str = ""
+    """The sequencer's OpenTelemetry span; empty: this callback is not traced."""
 
     @property
     def stream(self) -> str:
@@ -53,6 +55,7 @@ class StoredEvent:
             "body_signature": str(self.body_signature),
             "trace_id": self.trace_id,
             "digest": self.body_digest,
+            **({"span_id": self.span_id} if self.span_id else {}),
         }
         return [
             "head",
@@ -81,6 +84,7 @@ class StoredEvent:
                 trace_id=head["trace_id"],
                 body_digest=head["digest"],
                 body=fields[b"body"],
+                span_id=head.get("span_id", ""),
             )
         except (KeyError, ValueError, TypeError):
             raise Undecodable("the stored event is gone or of another version") from None

@@ -57,5 +57,6 @@ def delivered(envelope: Envelope, appended_at: float) -> Delivered:
         trace_id=envelope.trace_id,
         body_digest=fact.body_digest,
         body=envelope.body,
+        span_id=envelope.span_id,
     )
     return Delivered(fact, arrival, stored, redriven=bool(envelope.redrive))

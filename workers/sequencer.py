@@ -23,6 +23,7 @@ from shared.retention import Retention
 from shared.scripting import SERVER_CLOCK, Scripts
 from workers.actions.registry import Registry
 from workers.arrivals import Delivered, StreamWork, delivered
+from workers.judgements import Judgements
 from workers.lease import LEASE_S, LINGER_S
 from workers.releases import (
     Operation,
@@ -113,10 +114,11 @@ class Sequencer:
 
     def commit(self, batch: Batch) -> tuple[str, ...]:
         """Decide about a batch and write the decision. Returns the lanes to ring."""
-        streams, operations = self._identify(batch)
+        judgements = Judgements()
+        streams, operations = self._identify(batch, judgements)
         spooled_since = self._load(streams)
         for stream, work in streams.items():
-            operations.extend(self._decide(stream, work, batch, spooled_since))
+            operations.extend(self._decide(stream, work, batch, spooled_since, judgements))
         head: Operation = [SERVER_CLOCK, batch.shard, batch.token, len(batch.entries)]
         life = self._policy.retention
         limits: Operation = [life.state_s, life.events_s, keys.TIMELINE_KEEP]
@@ -126,10 +128,12 @@ class Sequencer:
             # Another process took the shard over after this one was paused for longer than its lease.
             log.warning("sequencer.fenced", shard=batch.shard)
             return ()
-        log.debug("sequencer.released", shard=batch.shard, callbacks=len(batch.entries), streams=len(streams))
+        judgements.tell(self._redis)
         return tuple(lane.decode() for lane in reply[1:])
 
-    def _identify(self, batch: Batch) -> tuple[dict[str, StreamWork], list[Operation]]:
+    def _identify(
+        self, batch: Batch, judgements: Judgements
+    ) -> tuple[dict[str, StreamWork], list[Operation]]:
         """Group the batch by stream. What cannot be decoded becomes a dead letter: it never wedges the shard."""
         streams: dict[str, StreamWork] = {}
         operations: list[Operation] = []
@@ -138,8 +142,9 @@ class Sequencer:
         for entry in batch.entries:
             try:
                 appended_at, envelope = decode_inbox(entry)
-                each = delivered(envelope, appended_at)
+                each = delivered(judgements.begin(envelope), appended_at)
             except (Undecodable, BadCallback, RecursionError) as error:
+                log.warning("sequencer.undecodable", reason="undecodable", error=type(error).__name__)
                 operations.extend(undecodable(entry, error))
                 continue
             work = streams.setdefault(each.fact.stream, StreamWork())
@@ -192,7 +197,7 @@ class Sequencer:
             work.known_digests[fingerprint] = digest.decode() if digest else ""
 
     def _decide(
-        self, stream: str, work: StreamWork, batch: Batch, spooled_since: float | None
+        self, stream: str, work: StreamWork, batch: Batch, spooled_since: float | None, judgements: Judgements
     ) -> Iterable[Operation]:
         """Turn one stream's decision into the operations of the commit."""
         fresh, refused = self._split_by_age(work)
@@ -205,6 +210,7 @@ class Sequencer:
         else:
             decision = pass_through(arrivals, work.known_digests)
             state = ""
+        judgements.add(work, fresh, refused, decision, batch.now)
         yield ["S", stream, state, "" if decision.wake_at is None else f"{decision.wake_at:.6f}"]
         for each in refused:
             yield from too_old(each)

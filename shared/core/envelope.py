@@ -39,17 +39,19 @@ class Envelope:
     """The received bytes of the ``json`` text, exactly."""
     redrive: str = ""
     """Mark of an operator's redrive of the whole callback; empty for a delivery."""
+    span_id: str = ""
+    """The last hop's OpenTelemetry span, 16 hexadecimal characters; empty: this callback is not traced."""
 
     def headers(self) -> dict[str, Any]:
         """Return the broker message's headers."""
-        mark = {"redrive": self.redrive} if self.redrive else {}
+        optional = {"redrive": self.redrive, "span_id": self.span_id}
         return {
             "deedbox": SCHEMA_VERSION,
             "source": self.source,
             "received_at": self.received_at,
             "body_signature": str(self.body_signature),
             "trace_id": self.trace_id,
-            **mark,
+            **{name: value for name, value in optional.items() if value},
         }
 
     @classmethod
@@ -66,6 +68,7 @@ class Envelope:
                 trace_id=_text(headers["trace_id"]),
                 body=body,
                 redrive=_text(headers["redrive"]) if "redrive" in headers else "",
+                span_id=_text(headers["span_id"]) if "span_id" in headers else "",
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise Undecodable(f"ill-formed headers ({type(error).__name__})") from None
