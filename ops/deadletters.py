@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
 from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import RedisError
 
-from shared import keys
+from shared import codec, keys
 from shared.connections import translated
 from shared.core.errors import DeedboxError
 from shared.retention import Retention
@@ -116,10 +116,11 @@ class DeadLetters:
         """Return a letter's raw message, else its event's stored body; None if it is gone. It may name people."""
         pipe = self._pipeline()
         pipe.hget(keys.dead(letter.id), "raw")
-        pipe.hget(keys.event(letter.event), "body")
-        raw, body = _execute(pipe)
-        found: bytes | None = raw if raw is not None else body
-        return found
+        pipe.hmget(keys.event(letter.event), "body", "codec")
+        raw, (body, codec_name) = _execute(pipe)
+        if raw is not None or body is None:
+            return cast("bytes | None", raw)
+        return codec.decode(text(codec_name or b""), body)
 
     def traceback(self, letter: Letter) -> str:
         """Return the traceback of the last call; empty if there is none."""

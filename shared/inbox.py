@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from shared import hops
+from shared import codec, hops
 from shared.core.callback import parse_callback
 from shared.core.envelope import Envelope, decode_kombu, encode_kombu
 from shared.core.errors import BadCallback, Undecodable
@@ -53,7 +53,8 @@ class Load:
         if moving is not None:
             envelope = self._traced(moving, envelope)
         self.envelopes.append(envelope)
-        self.entries.append((shard_of(f"{envelope.source}:{_key(envelope)}"), envelope.pack()))
+        key = envelope.key or str(_key(envelope))
+        self.entries.append((shard_of(f"{envelope.source}:{key}"), envelope.pack()))
 
     def _traced(self, moving: Spans, envelope: Envelope) -> Envelope:
         span = moving.resume("bridge.move", envelope.trace_id, envelope.span_id)
@@ -67,8 +68,8 @@ class Load:
 def _key(envelope: Envelope) -> OrderingKey:
     """Derive the ordering key, only to choose the shard; what the sequencer cannot parse may lie anywhere."""
     try:
-        return ordering_key(parse_callback(envelope.body))
-    except BadCallback:
+        return ordering_key(parse_callback(codec.body_of(envelope)))
+    except (BadCallback, Undecodable):
         return OrderingKey("type", "undecodable")
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from shared import codec
+from shared.core import jsontext
 from shared.core.errors import Undecodable
 from shared.core.signature import BodySignature
 
@@ -29,6 +30,8 @@ class StoredEvent:
     trace_id: str
     body_digest: str
     body: bytes
+    """The callback's JSON text, in the form that ``codec`` names."""
+    codec: str = ""
     span_id: str = ""
     """The sequencer's OpenTelemetry span; empty: this callback is not traced."""
 
@@ -38,8 +41,8 @@ class StoredEvent:
         return f"{self.source}:{self.ordering_key}"
 
     def payload(self) -> dict[str, Any]:
-        """Return the whole callback as a dict."""
-        document = json.loads(self.body)
+        """Return the whole callback as a dict. Raises Undecodable, ValueError, RecursionError."""
+        document = jsontext.loads(codec.decode(self.codec, self.body))
         return document if isinstance(document, dict) else {}
 
     def fields(self) -> list[str | bytes]:
@@ -59,18 +62,19 @@ class StoredEvent:
         }
         return [
             "head",
-            json.dumps(head, separators=(",", ":")),
+            jsontext.dumps(head),
             "digest",
             self.body_digest,
             "body",
             self.body,
+            *(("codec", self.codec) if self.codec else ()),
         ]
 
     @classmethod
     def from_fields(cls, fingerprint: str, fields: Mapping[bytes, bytes]) -> Self:
         """Rebuild the event from its hash. Raises Undecodable if it is not one (expired or erased)."""
         try:
-            head = json.loads(fields[b"head"])
+            head = jsontext.loads(fields[b"head"])
             return cls(
                 fingerprint=fingerprint,
                 source=head["source"],
@@ -84,6 +88,7 @@ class StoredEvent:
                 trace_id=head["trace_id"],
                 body_digest=head["digest"],
                 body=fields[b"body"],
+                codec=fields.get(b"codec", b"").decode(),
                 span_id=head.get("span_id", ""),
             )
         except (KeyError, ValueError, TypeError):

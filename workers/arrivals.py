@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from shared import codec
 from shared.core.callback import parse_callback
 from shared.core.envelope import Envelope
 from shared.core.identity import Fact, identify
@@ -34,8 +35,8 @@ class StreamWork:
 
 
 def delivered(envelope: Envelope, appended_at: float) -> Delivered:
-    """Identify a callback. Raises BadCallback, RecursionError."""
-    callback = parse_callback(envelope.body)
+    """Identify a callback. Raises BadCallback, Undecodable, RecursionError."""
+    callback = parse_callback(codec.body_of(envelope))
     fact = identify(envelope.source, callback, envelope.redrive)
     arrival = arrival_of(
         callback.event_type,
@@ -57,6 +58,7 @@ def delivered(envelope: Envelope, appended_at: float) -> Delivered:
         trace_id=envelope.trace_id,
         body_digest=fact.body_digest,
         body=envelope.body,
+        codec=envelope.codec,
         span_id=envelope.span_id,
     )
     return Delivered(fact, arrival, stored, redriven=bool(envelope.redrive))

@@ -124,6 +124,6 @@ def report(load: inbox.Load, ring_lane: Callable[[str], None], *, ring: bool) ->
     now = time.time()
     for envelope in load.envelopes:
         log.info(
-            "event.bridged", source=envelope.source, trace_id=envelope.trace_id,
+            "event.bridged", source=envelope.source, key=envelope.key or None, trace_id=envelope.trace_id,
             waited_ms=round((now - envelope.received_at) * 1000, 1), redriven=bool(envelope.redrive),
         )  # fmt: skip

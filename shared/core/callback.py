@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
+import orjson
+
 from shared.core.errors import BadCallback
 
 EVENT_TIME_MAX: Final = 2**53
@@ -21,6 +23,9 @@ EVENT_TIME_MAX: Final = 2**53
 
 TYPE_MAX_CHARS: Final = 128
 """Longest event type: the longest published one has 34 characters; it becomes part of keys and labels."""
+
+LEVELS_MAX: Final = 800
+"""Brackets of a text that cannot be nested too deeply, whatever their order."""
 
 _TIME_TEXT: Final = re.compile(r"[0-9]{1,16}", re.ASCII)
 _TYPE_TEXT: Final = re.compile(r"[A-Za-z0-9_.\-]+", re.ASCII)
@@ -56,8 +61,24 @@ def parse_json(text: bytes) -> dict[str, Any]:
 
     Raises BadCallback with a one-line detail; the detail never quotes the text.
     """
+    # The fast parser takes more levels than what writes JSON later on can write: what may be that deep goes the slow
+    # way, whose limit is the same in both directions.
+    if text.count(b"[") + text.count(b"{") > LEVELS_MAX:
+        document = _parse_slowly(text)
+    else:
+        try:
+            document = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            document = _parse_slowly(text)
+    if not isinstance(document, dict):
+        raise BadCallback("the json text is not a JSON object")
+    return document
+
+
+def _parse_slowly(text: bytes) -> Any:
+    """Parse what the fast parser refuses: half characters, very long numbers. Raises BadCallback that says where."""
     try:
-        document = json.loads(text.decode("utf-8"), parse_constant=_no_constant, parse_float=_finite)
+        return json.loads(text.decode("utf-8"), parse_constant=_no_constant, parse_float=_finite)
     except UnicodeDecodeError as error:
         raise BadCallback(f"the json text is not UTF-8 (byte {error.start})") from None
     except json.JSONDecodeError as error:
@@ -66,9 +87,6 @@ def parse_json(text: bytes) -> dict[str, Any]:
         raise BadCallback("the json text is nested too deeply") from None
     except ValueError:  # an integer of more digits than Python converts
         raise BadCallback("the json text holds a number that is too long") from None
-    if not isinstance(document, dict):
-        raise BadCallback("the json text is not a JSON object")
-    return document
 
 
 def parse_callback(text: bytes) -> Callback:

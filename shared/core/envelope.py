@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
+from shared.core import jsontext
 from shared.core.errors import Undecodable
 from shared.core.signature import BodySignature
 
@@ -36,15 +37,19 @@ class Envelope:
     trace_id: str
     """32 hexadecimal characters, from ingress to the last action."""
     body: bytes
-    """The received bytes of the ``json`` text, exactly."""
+    """The received bytes of the ``json`` text, exactly, in the form that ``codec`` names."""
     redrive: str = ""
     """Mark of an operator's redrive of the whole callback; empty for a delivery."""
+    codec: str = ""
+    """How ``body`` is compressed (``shared.codec``); empty: not at all."""
+    key: str = ""
+    """The ordering key as ingress derived it, so that the bridge need not parse the body; empty: not known."""
     span_id: str = ""
     """The last hop's OpenTelemetry span, 16 hexadecimal characters; empty: this callback is not traced."""
 
     def headers(self) -> dict[str, Any]:
         """Return the broker message's headers."""
-        optional = {"redrive": self.redrive, "span_id": self.span_id}
+        optional = {"redrive": self.redrive, "codec": self.codec, "key": self.key, "span_id": self.span_id}
         return {
             "deedbox": SCHEMA_VERSION,
             "source": self.source,
@@ -68,26 +73,48 @@ class Envelope:
                 trace_id=_text(headers["trace_id"]),
                 body=body,
                 redrive=_text(headers["redrive"]) if "redrive" in headers else "",
+                codec=_text(headers["codec"]) if "codec" in headers else "",
+                key=_text(headers["key"]) if "key" in headers else "",
                 span_id=_text(headers["span_id"]) if "span_id" in headers else "",
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise Undecodable(f"ill-formed headers ({type(error).__name__})") from None
 
     def pack(self) -> bytes:
-        """Return the entry of the inbox: one line of headers, then the body."""
-        return json.dumps(self.headers(), separators=(",", ":")).encode() + b"\n" + self.body
+        """Return the entry of inbox and spool: one line of headers, as short as they can be, then the body.
+
+        The key stays out: who reads an entry parses the body anyway.
+        """
+        head = [PACKED_VERSION, self.source, self.received_at, self.body_signature.value, self.trace_id]
+        if self.redrive or self.codec or self.span_id:
+            head += [self.redrive, self.codec]
+        if self.span_id:
+            head.append(self.span_id)
+        return jsontext.dumps(head) + b"\n" + self.body
 
     @classmethod
     def unpack(cls, entry: bytes) -> Self:
-        """Inverse of ``pack``. Raises Undecodable."""
+        """Inverse of ``pack``; reads what version 1 wrote, too. Raises Undecodable."""
         head, newline, body = entry.partition(b"\n")
         try:
-            headers = json.loads(head)
+            headers = jsontext.loads(head)
         except (ValueError, RecursionError):
             raise Undecodable("an inbox entry without its headers") from None
-        if not newline or not isinstance(headers, dict):
+        if newline and isinstance(headers, dict):
+            return cls.from_headers(headers, body)
+        if not newline or not isinstance(headers, list) or not headers:
             raise Undecodable("an inbox entry without its headers")
-        return cls.from_headers(headers, body)
+        if headers[0] != PACKED_VERSION or len(headers) not in _PACKED_LENGTHS:
+            raise Undecodable(f"an inbox entry of version {str(headers[0])[:20]}")
+        named = dict(zip(_PACKED_NAMES, headers[1:], strict=False))
+        named = {name: value for name, value in named.items() if value or name not in _OPTIONAL}
+        return cls.from_headers({"deedbox": SCHEMA_VERSION, **named}, body)
+
+
+PACKED_VERSION: Final = 2
+_OPTIONAL: Final = ("redrive", "codec", "span_id")
+_PACKED_NAMES: Final = ("source", "received_at", "body_signature", "trace_id", *_OPTIONAL)
+_PACKED_LENGTHS: Final = frozenset({5, 7, 8})
 
 
 def _text(value: object) -> str:
@@ -113,11 +140,11 @@ def _time(value: object) -> float:
 def decode_kombu(message: bytes) -> tuple[dict[str, Any], bytes]:
     """Unwrap a message as kombu's Redis transport stores it. Returns headers and body; raises Undecodable."""
     try:
-        document = json.loads(message)
+        document = jsontext.loads(message)
         headers = document["headers"]
         body = document["body"]
         encoding = document["properties"].get("body_encoding")
-        data = base64.b64decode(body, validate=True) if encoding == "base64" else body.encode()
+        data = binascii.a2b_base64(body, strict_mode=True) if encoding == "base64" else body.encode()
         compression = headers.get("compression")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error) as error:
         raise Undecodable(f"not a message of kombu ({type(error).__name__})") from None

@@ -46,6 +46,14 @@ RANKS: Final[Mapping[str, int]] = {_P + name: rank for rank, row in enumerate(_R
 DEFAULT_RANK: Final = RANKS[_P + "viewed"]
 
 
+_SENT, _VIEWED, _SIGNED, _ALL_SIGNED = (_P + name for name in ("sent", "viewed", "signed", "all_signed"))
+_SENT_RANK, _ALL_SIGNED_RANK = RANKS[_SENT], RANKS[_ALL_SIGNED]
+_SNAPSHOT_TIMES: Final = (
+    ("last_viewed_at", _VIEWED, RANKS[_VIEWED]),
+    ("signed_at", _SIGNED, RANKS[_SIGNED]),
+)
+
+
 class Position(NamedTuple):
     """Place of an event in its stream; compares in this order."""
 
@@ -338,8 +346,8 @@ def arrival_of(
     if not isinstance(request, dict):
         return Arrival(position, event_type)
     signatures = [row for row in _rows(request.get("signatures")) if _is_id(row.get("signature_id"))]
-    proofs = tuple(proof for proof in _proofs(request, signatures) if _counts(proof, position, event_type))
-    return Arrival(position, event_type, proofs, frozenset(row["signature_id"] for row in signatures))
+    proofs = tuple(_proofs(request, signatures, position, event_type))
+    return Arrival(position, event_type, proofs, frozenset([row["signature_id"] for row in signatures]))
 
 
 def _is_id(value: object) -> bool:
@@ -350,29 +358,35 @@ def _rows(value: object) -> list[dict[str, Any]]:
     return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
 
 
-def _proofs(request: Mapping[str, Any], signatures: Sequence[Mapping[str, Any]]) -> Iterable[Proof]:
-    """Yield everything that the snapshot shows to have happened."""
-    if (created := _seconds(request.get("created_at"))) is not None:
-        yield Proof(_P + "sent", "", created)
+def _proofs(
+    request: Mapping[str, Any], signatures: Sequence[Mapping[str, Any]], position: Position, event_type: str
+) -> Iterable[Proof]:
+    """Yield the predecessors that the snapshot shows to have happened, and that can still arrive.
+
+    A predecessor is before the event's own place and at most ``PROOF_HORIZON_S`` older. An event is its own proof,
+    and `all_signed` at the last signature's time is no predecessor of a signature.
+    """
+    here = position[:3]
+    oldest = position.time - PROOF_HORIZON_S
+    created = _seconds(request.get("created_at"))
+    if created is not None and created >= oldest and event_type != _SENT and (created, _SENT_RANK, "") < here:
+        yield Proof(_SENT, "", created)
     signed_times = []
     for row in signatures:
-        for field_name, kind in (("last_viewed_at", "viewed"), ("signed_at", "signed")):
-            if (at := _seconds(row.get(field_name))) is not None:
-                yield Proof(_P + kind, row["signature_id"], at)
-        signed_times.append(_seconds(row.get("signed_at")))
-    known_times = [at for at in signed_times if at is not None]
-    if request.get("is_complete") is True and known_times:
-        yield Proof(_P + "all_signed", "", max(known_times))
-
-
-def _counts(proof: Proof, position: Position, event_type: str) -> bool:
-    """Tell whether a proof is one of a predecessor: before the event's own place, and able to still arrive.
-
-    An event is its own proof, and `all_signed` at the last signature's time is no predecessor of a signature.
-    """
-    own = proof.type == event_type and proof.signature in {"", position.signature}
-    place = (proof.time, RANKS[proof.type], proof.signature)
-    return not own and place < position[:3] and position.time - proof.time <= PROOF_HORIZON_S
+        signature = row["signature_id"]
+        for name, kind, rank in _SNAPSHOT_TIMES:
+            at = _seconds(row.get(name))
+            if at is None:
+                continue
+            if kind is _SIGNED:
+                signed_times.append(at)
+            own = kind == event_type and signature == position.signature
+            if at >= oldest and not own and (at, rank, signature) < here:
+                yield Proof(kind, signature, at)
+    if request.get("is_complete") is True and signed_times and event_type != _ALL_SIGNED:
+        last = max(signed_times)
+        if last >= oldest and (last, _ALL_SIGNED_RANK, "") < here:
+            yield Proof(_ALL_SIGNED, "", last)
 
 
 def _seconds(value: object) -> int | None:

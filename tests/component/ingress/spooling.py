@@ -13,7 +13,7 @@ import redis
 from ingress.spool import Spool
 from ingress.spool_dir import SpoolDir
 from ingress.spool_format import FRAME_HEAD_BYTES
-from shared import keys
+from shared import codec, keys
 from shared.core.envelope import Envelope, decode_kombu
 from shared.core.errors import Unavailable
 from shared.core.signature import BodySignature
@@ -28,7 +28,7 @@ def numbered(number: int, size_bytes: int = 0) -> Envelope:
 
 
 def number_of(envelope: Envelope) -> int:
-    return int(json.loads(envelope.body)["n"])
+    return int(json.loads(codec.body_of(envelope))["n"])
 
 
 FRAME_BYTES = FRAME_HEAD_BYTES + len(numbered(1).pack())
@@ -115,7 +115,7 @@ class MortalRedis:
         with self.client() as client:
             messages = client.lrange(keys.RAW_QUEUE, 0, -1)
         assert isinstance(messages, list)
-        return [int(json.loads(decode_kombu(message)[1])["n"]) for message in reversed(messages)]
+        return [number_of(Envelope.from_headers(*decode_kombu(message))) for message in reversed(messages)]
 
 
 def answers(client: redis.Redis) -> bool:

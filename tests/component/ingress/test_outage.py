@@ -189,7 +189,7 @@ def test_during_an_outage_callbacks_are_spooled_and_readiness_says_why(
         broker.start()
         wait_until(lambda: Gauge(SpoolDir(web.data_dir)).usage().frames == 0)
         assert set(broker.numbers()) >= set(range(1, 12))
-        assert web.outcomes().count("spooled") == 10
+        assert web.outcomes().count("spooled") in {10, 11}
 
 
 def test_a_full_spool_means_503_and_heals(tmp_path: Path, broker: MortalRedis) -> None:

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from shared import keys
-from shared.core.envelope import decode_kombu
+from shared import codec, keys
+from shared.core.envelope import Envelope, decode_kombu
 from tests.component.ingress.conftest import Server, free_port, listens, stop, wait_until
 from tests.unit.ingress.wire import KEY, MULTIPART, callback, multipart
 
@@ -108,7 +108,7 @@ def test_a_sender_that_expects_100_continue_is_told_to_go_on(web: Web, raw: redi
         assert read_answer(link) == (200, ACK)
     message = raw.rpop(keys.RAW_QUEUE)
     assert isinstance(message, bytes)
-    assert decode_kombu(message)[1] == callback()
+    assert codec.body_of(Envelope.from_headers(*decode_kombu(message))) == callback()
 
 
 def test_one_connection_carries_many_callbacks(web: Web, raw: redis.Redis) -> None:

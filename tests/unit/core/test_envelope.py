@@ -278,3 +278,19 @@ def test_any_compressed_body_inflates_or_is_undecodable(data: bytes, name: str |
 def test_a_body_of_kombu_that_is_plain_text_is_read_as_utf8() -> None:
     assert decode_kombu(kombu_message(body="é", properties={}))[1] == "é".encode()
     assert base64.b64decode(json.loads(encode_kombu({}, b"\xff"))["body"]) == b"\xff"
+
+
+@LAW
+@given(ENVELOPES)
+def test_an_entry_of_version_1_is_still_read(envelope: Envelope) -> None:
+    entry = json.dumps(envelope.headers(), separators=(",", ":")).encode() + b"\n" + envelope.body
+    assert Envelope.unpack(entry) == envelope
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"[]", b"[3]", b'[3,"a",1,"valid","t"]', b'[2,"a"]', b'[2,"a",1,"valid","t","x"]', b"[2", b"2", b'"2"'],
+)
+def test_an_entry_of_a_later_version_is_undecodable(head: bytes) -> None:
+    with pytest.raises(Undecodable):
+        Envelope.unpack(head + b"\n{}")

@@ -1,0 +1,91 @@
+"""How bodies are kept small in broker, inbox and store: zstd with a dictionary of what callbacks have in common.
+
+A callback of 3 KB becomes 300 to 660 bytes, for about 5 us. The dictionary has a number, which is part of the codec's
+name; a body says which one it needs, and every dictionary ever used stays in this package, so that messages of older
+versions are read for good. Without a codec a body is stored as it came, which is what versions before this one did.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from importlib.resources import files
+from typing import Final
+
+import zstandard
+
+from shared.core.envelope import BODY_LIMIT_BYTES, Envelope
+from shared.core.errors import Undecodable
+
+CODEC: Final = "zstd-1"
+"""What this version writes."""
+
+LEVEL: Final = 3
+"""Level 6 takes four times as long for 5 % less."""
+
+SMALLEST_BYTES: Final = 64
+"""Shorter bodies are left alone."""
+
+_DICTIONARIES: Final = {"zstd-1": "callbacks-1.zstd-dict"}
+_loaded: Final[dict[str, zstandard.ZstdCompressionDict]] = {}
+_tools: Final = threading.local()  # zstandard's objects are for one thread at a time
+
+
+def encode(body: bytes) -> tuple[str, bytes]:
+    """Return codec and data; the codec is '' where compression does not help."""
+    if len(body) < SMALLEST_BYTES:
+        return "", body
+    compressor = getattr(_tools, "compressor", None)
+    if compressor is None:
+        compressor = _tools.compressor = zstandard.ZstdCompressor(
+            level=LEVEL, dict_data=_dictionary(CODEC), write_dict_id=False, write_checksum=True
+        )
+    data: bytes = compressor.compress(body)
+    return (CODEC, data) if len(data) < len(body) else ("", body)
+
+
+def packed(envelope: Envelope) -> Envelope:
+    """Return an envelope whose body is compressed, if that makes it smaller."""
+    if envelope.codec:
+        return envelope
+    codec, data = encode(envelope.body)
+    return replace(envelope, codec=codec, body=data) if codec else envelope
+
+
+def body_of(envelope: Envelope) -> bytes:
+    """Return the received bytes of the ``json`` text. Raises Undecodable."""
+    return decode(envelope.codec, envelope.body)
+
+
+def decode(codec: str, data: bytes) -> bytes:
+    """Inverse of ``encode``. Raises Undecodable for an unknown codec, damage, or more than ``BODY_LIMIT_BYTES``."""
+    if not codec:
+        return data
+    if codec not in _DICTIONARIES:
+        raise Undecodable("a body of a codec that this version does not know")
+    try:
+        # The frame says how much it will be: looked at first, because the limit is what we would have to allocate.
+        if not 0 <= zstandard.frame_content_size(data) <= BODY_LIMIT_BYTES:
+            raise Undecodable("a compressed body that is too large")
+        return _decompressor(codec).decompress(data, allow_extra_data=False)
+    except zstandard.ZstdError:
+        raise Undecodable("a compressed body that is damaged") from None
+
+
+def _decompressor(codec: str) -> zstandard.ZstdDecompressor:
+    found: dict[str, zstandard.ZstdDecompressor] | None = getattr(_tools, "decompressors", None)
+    if found is None:
+        found = _tools.decompressors = {}
+    if codec not in found:
+        found[codec] = zstandard.ZstdDecompressor(dict_data=_dictionary(codec))
+    return found[codec]
+
+
+def _dictionary(codec: str) -> zstandard.ZstdCompressionDict:
+    if codec not in _loaded:
+        data = (files("shared") / "dictionaries" / _DICTIONARIES[codec]).read_bytes()
+        dictionary = zstandard.ZstdCompressionDict(data, dict_type=zstandard.DICT_TYPE_FULLDICT)
+        if codec == CODEC:
+            dictionary.precompute_compress(level=LEVEL)
+        _loaded[codec] = dictionary
+    return _loaded[codec]

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import hashlib
+import random
+import threading
+from importlib.resources import files
+
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared import codec
+from shared.core.envelope import BODY_LIMIT_BYTES, Envelope
+from shared.core.errors import Undecodable
+from shared.core.signature import BodySignature
+from shared.simulator.lifecycle import Account, generate_requests
+from shared.simulator.story import LifecyclePolicy
+
+ENVELOPE = Envelope("default", 1.5, BodySignature.VALID, "a" * 32, b'{"event":{"event_type":"x"}}' * 20)
+
+
+@given(st.binary(max_size=5000))
+@settings(max_examples=200, deadline=None)
+def test_every_body_comes_back_as_it_was(body: bytes) -> None:
+    assert codec.decode(*codec.encode(body)) == body
+
+
+def test_a_callback_becomes_a_fifth_of_its_size() -> None:
+    requests = generate_requests(20, Account("k" * 64), random.Random(3), LifecyclePolicy(1_700_000_000))
+    bodies = [each.json_text for request in requests for each in request.callbacks]
+    small = [codec.encode(body)[1] for body in bodies]
+    assert sum(map(len, small)) * 5 < sum(map(len, bodies))
+
+
+def test_what_does_not_shrink_is_left_alone() -> None:
+    noise = hashlib.shake_256(b"noise").digest(500)
+    assert codec.encode(noise) == ("", noise)
+    assert codec.encode(b"{}") == ("", b"{}")
+
+
+def test_the_dictionary_stays_what_it_was() -> None:
+    """Another one under the same number would make everything that was stored unreadable."""
+    data = (files("shared") / "dictionaries" / "callbacks-1.zstd-dict").read_bytes()
+    assert hashlib.sha256(data).hexdigest() == DIGEST
+
+
+DIGEST = "40ceacf49bb1d9150c1fbb3d1277eda382dc63e9685300d49e50ed32be793c32"
+
+
+@pytest.mark.parametrize("name", ["zstd-0", "zstd-999", "gzip"])
+def test_a_codec_of_another_version_is_undecodable(name: str) -> None:
+    with pytest.raises(Undecodable):
+        codec.decode(name, b"data")
+
+
+@given(st.data())
+@settings(max_examples=100, deadline=None)
+def test_damage_is_found(data: st.DataObject) -> None:
+    name, packed = codec.encode(ENVELOPE.body)
+    at = data.draw(st.integers(0, len(packed) - 1))
+    damaged = packed[:at] + bytes([packed[at] ^ data.draw(st.integers(1, 255))]) + packed[at + 1 :]
+    with pytest.raises(Undecodable):
+        codec.decode(name, damaged)
+
+
+def test_a_body_that_says_it_is_enormous_is_not_unpacked() -> None:
+    claim = zstandard.ZstdCompressor(level=1).compressobj(size=BODY_LIMIT_BYTES + 1)
+    with pytest.raises(Undecodable):
+        codec.decode(codec.CODEC, claim.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK))
+
+
+def test_packing_twice_is_packing_once() -> None:
+    packed = codec.packed(ENVELOPE)
+    assert packed.codec == codec.CODEC
+    assert codec.packed(packed) is packed
+    assert codec.body_of(packed) == codec.body_of(ENVELOPE) == ENVELOPE.body
+
+
+def test_a_packed_envelope_travels_in_every_form() -> None:
+    packed = codec.packed(ENVELOPE)
+    assert Envelope.unpack(packed.pack()) == packed
+    assert Envelope.from_headers(packed.headers(), packed.body) == packed
+
+
+def test_threads_do_not_share_what_is_not_safe_to_share() -> None:
+    bodies = [b'{"event":%d}' % number * 50 for number in range(40)]
+    wrong: list[int] = []
+
+    def work() -> None:
+        wrong.extend(1 for body in bodies * 20 if codec.decode(*codec.encode(body)) != body)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
