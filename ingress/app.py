@@ -28,6 +28,7 @@ from ingress.receiver import (
     report_failure,
 )
 from ingress.webhook import LadderPolicy, Received, Refused
+from shared import hops
 from shared.connections import broker_url
 from shared.core.reasons import Refusal
 from shared.settings import Settings
@@ -62,8 +63,10 @@ def create_blueprint(
 
     They bring their own error answers and limits, and change nothing of the application they are mounted in but
     an entry in its ``extensions``. The spool is emptied from the first callback on, or from
-    ``app.extensions["deedbox"].start()``; ``.close()`` ends that. ``clock`` returns unix seconds.
+    ``app.extensions["deedbox"].start()``; ``.close()`` ends that. ``clock`` returns unix seconds. Raises
+    SettingsError if OpenTelemetry is wanted and not installed.
     """
+    hops.configure(settings, "web")
     blueprint = Blueprint("deedbox", __name__)
     intake = Intake(sources, clock)
     handover = Handover(settings, publisher, intake=intake)
@@ -73,8 +76,8 @@ def create_blueprint(
     readiness = Readiness(publisher, handover)
 
     def callbacks(source: str = "default") -> Response:
-        visit = receiver.begin(source, request.headers.get("traceparent"))
-        return _response(receiver.finish(visit, _decide(receiver, visit)))
+        with receiver.visiting(source, request.headers.get("traceparent")) as visit:
+            return _response(receiver.finish(visit, _decide(receiver, visit)))
 
     def healthz() -> Response:
         return jsonify(status="ok")
@@ -99,7 +102,7 @@ def create_blueprint(
 def create_app(settings: Settings, publisher: Link | None = None) -> Flask:
     """Return the web process's application. Opens no connection.
 
-    Raises SettingsError if a key ring or the broker's address is missing.
+    Raises SettingsError if a key ring or the broker's address is missing, or OpenTelemetry is wanted and missing.
     """
     sources = settings.sources()
     # Draining the spool publishes beside the requests.

@@ -16,7 +16,17 @@ from flask import Flask
 from ingress.app import RECEIVER
 from ingress.group_commit import GroupCommit
 from ingress.handover import NotStored
-from ingress.receiver import CUT_SHORT, LARGE_BYTES, Answer, Receiver, Verdict, Visit, not_stored, stored
+from ingress.receiver import (
+    CUT_SHORT,
+    LARGE_BYTES,
+    Answer,
+    Receiver,
+    Verdict,
+    Visit,
+    not_stored,
+    publishing,
+    stored,
+)
 from ingress.webhook import Received, Refused
 from shared.core.reasons import Refusal
 from shared.patience import RECEIVE_S
@@ -80,13 +90,14 @@ class Application:
 
     async def _callback(self, source: str, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"] if name in _WANTED}
-        visit = self._receiver.begin(source, headers.get(b"traceparent"))
-        found: Verdict
-        try:
-            found = await self._decide(visit, str(scope["method"]), headers, receive, send)
-        except Exception as error:  # noqa: BLE001 - a bug must not become a broken connection
-            found = self._receiver.failed(visit, error)
-        await _send(send, self._receiver.finish(visit, found))
+        with self._receiver.visiting(source, headers.get(b"traceparent")) as visit:
+            found: Verdict
+            try:
+                found = await self._decide(visit, str(scope["method"]), headers, receive, send)
+            except Exception as error:  # noqa: BLE001 - a bug must not become a broken connection
+                found = self._receiver.failed(visit, error)
+            answer = self._receiver.finish(visit, found)
+        await _send(send, answer)
 
     async def _decide(
         self, visit: Visit, method: str, headers: dict[bytes, str], receive: Receive, send: Send
@@ -112,11 +123,11 @@ class Application:
             return verdict
         if self._commit is None:  # here, in the process and the loop that serve
             self._commit = GroupCommit(self._receiver.handover, self._threads)
-        try:
-            where = await self._commit.store(verdict.envelope(visit.received_at, visit.trace_id))
-        except NotStored as error:
-            return not_stored(verdict, error)
-        return stored(verdict, where)
+        with publishing(visit, verdict) as envelope:
+            try:
+                return stored(verdict, await self._commit.store(envelope))
+            except NotStored as error:
+                return not_stored(verdict, error)
 
     async def _body(self, headers: dict[bytes, str], receive: Receive, send: Send) -> bytes | None:
         """Read the body up to the limit; None for a larger one."""

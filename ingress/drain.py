@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from ingress.leftover import Leftover
-from ingress.publisher import RefusedForCause
 from ingress.quarantine import Aside, set_aside
 from ingress.spool_dir import SpoolDir
 from ingress.spool_format import Damage, Frame
 from shared import logs
+from shared.brokererrors import RefusedForCause
 from shared.core.envelope import Envelope
 from shared.core.errors import Unavailable, Undecodable
 from shared.core.reasons import DeathReason

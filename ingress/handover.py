@@ -12,10 +12,10 @@ from ingress.background import Background, Expose, Link
 from ingress.circuit import Circuit
 from ingress.forks import call_in_children
 from ingress.intake import Intake
-from ingress.publisher import RefusedForCause
 from ingress.room import NO_ROOM, Room
 from ingress.spool import NotSpooled, Spool
 from ingress.spool_dir import SpoolDir
+from shared.brokererrors import RefusedForCause
 from shared.core.envelope import Envelope
 from shared.core.errors import Unavailable
 from shared.core.reasons import Refusal

@@ -8,7 +8,6 @@ fingerprint downstream to merge the two.
 from __future__ import annotations
 
 import os
-import re
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from kombu.pools import ProducerPool
 
 from ingress.confirms import publish_all
 from shared import keys, replicas, topology
+from shared.brokererrors import RefusedForCause, cause, refuses_for_cause
 from shared.core.envelope import Envelope, encode_kombu
 from shared.core.errors import Unavailable
 from shared.core.room import fullness
@@ -33,28 +33,8 @@ DEFAULT_LIMIT: Final = 64
 SPREAD: Final = 16
 """Publishers side by side for many envelopes where each is answered alone (SQS)."""
 
-_CODE: Final = re.compile(r"[A-Z]{2,20}\b", re.ASCII)
-"""How Redis begins an error: OOM, NOAUTH, READONLY."""
-
-_AWS_CODE: Final = re.compile(r"[A-Za-z.]{2,80}", re.ASCII)
-"""How SQS names an error: AccessDenied, AWS.SimpleQueueService.NonExistentQueue."""
-
 _DECLARED: Final = "deedbox.topology"
 """Mark in a connection's set of declared entities, which kombu empties whenever it connects anew."""
-
-_TOO_LARGE: Final = (
-    "message size", "maximum allowed size", "invalid bulk length", "content too large", "message must be shorter than",
-)  # fmt: skip
-"""How RabbitMQ, Redis and SQS say that a message is larger than they are configured to take."""
-
-_TOO_LARGE_CODES: Final = frozenset(
-    {"InvalidMessageContents", "BatchRequestTooLong", "RequestEntityTooLarge"}
-)
-"""The same in SQS's words, and what it says of characters that it does not take."""
-
-
-class RefusedForCause(Unavailable):
-    """The broker refuses this very callback; sending it again never helps."""
 
 
 class Publisher:
@@ -203,7 +183,7 @@ class Publisher:
             finally:
                 producer.release()
         except Exception as error:  # noqa: BLE001 - transports raise whatever their client library raises
-            if _refuses_for_cause(error):
+            if refuses_for_cause(error):
                 raise RefusedForCause(f"the broker refuses this callback ({cause(error)})") from None
             raise Unavailable(f"the broker did not confirm ({cause(error)})") from None
         finally:
@@ -228,39 +208,3 @@ class Publisher:
             return
         topology.declare(connection)
         connection.declared_entities.add(_DECLARED)
-
-
-def _refuses_for_cause(error: BaseException) -> bool:
-    """Tell whether an error is about the message and not about the broker's state."""
-    link: BaseException | None = error
-    while link is not None:
-        if _aws_code(link) in _TOO_LARGE_CODES:
-            return True
-        if any(words in str(link).lower() for words in _TOO_LARGE):
-            return True
-        link = link.__cause__ or link.__context__
-    return False
-
-
-def _aws_code(error: BaseException) -> str | None:
-    response = getattr(error, "response", None)
-    code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
-    return code if isinstance(code, str) and _AWS_CODE.fullmatch(code) else None
-
-
-def cause(error: BaseException) -> str:
-    """Name what is behind an error, for a log line: a type, and the broker's error code if it has one.
-
-    Not the text: it can hold the broker's address and what was being sent.
-    """
-    chain = [error]
-    while (inner := chain[-1].__cause__ or chain[-1].__context__) is not None:
-        chain.append(inner)
-    meant = error
-    while meant.__cause__ is not None:  # unlike a context, which is only what was being handled
-        meant = meant.__cause__
-    named = next((link for link in chain if isinstance(link, OSError)), meant)
-    code = _aws_code(named)
-    if code is None and (found := _CODE.match(str(named))):
-        code = found.group()
-    return type(named).__name__ + (f" {code}" if code else "")

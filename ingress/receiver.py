@@ -8,19 +8,23 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ingress.handover import Handover, NotStored, Stored
 from ingress.intake import Intake
 from ingress.tracing import trace_id_of
 from ingress.webhook import ACK, STATUS, Accepted, LadderPolicy, Received, Refused, judge
-from shared import logs
+from shared import hops, logs
+from shared.core.envelope import Envelope
 from shared.core.reasons import Refusal
+
+if TYPE_CHECKING:
+    from shared.spans import Span
 
 RETRY_AFTER_S: Final = 30
 """Told to a sender whom we could not serve. Dropbox Sign has its own schedule (first retry after 5 min)."""
@@ -30,6 +34,9 @@ LARGE_BYTES: Final = 1024 * 1024
 hundred kilobytes at most."""
 
 CUT_SHORT: Final = "the body ended before its announced length"
+
+_TRACED: Final = ("source", "event_type", "outcome", "reason", "status")
+"""Facts of the line that the span has too."""
 
 _log = logs.get("ingress")
 
@@ -54,6 +61,8 @@ class Visit:
     started: float
     """By the monotonic clock, in seconds."""
     trace_id: str
+    span: Span | None = None
+    """OpenTelemetry's view of this request; None: off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +101,15 @@ class Receiver:
         self._clock = clock
         self._large = threading.Lock()
 
-    def begin(self, source: str, traceparent: str | None) -> Visit:
-        """Note that a request has come."""
-        return Visit(source, self._clock(), time.monotonic(), trace_id_of(traceparent))
+    @contextmanager
+    def visiting(self, source: str, traceparent: str | None) -> Iterator[Visit]:
+        """Note that a request has come; the block handles it."""
+        spans = hops.spans()
+        if spans is None:
+            yield Visit(source, self._clock(), time.monotonic(), trace_id_of(traceparent))
+            return
+        with spans.receive(traceparent).running() as span:
+            yield Visit(source, self._clock(), time.monotonic(), span.trace_id, span)
 
     def judge(self, received: Received) -> Accepted | Refused:
         """Ask the ladder."""
@@ -103,10 +118,11 @@ class Receiver:
 
     def store(self, visit: Visit, accepted: Accepted) -> Verdict:
         """Make an accepted callback durable; takes up to 2 s."""
-        try:
-            return stored(accepted, self.handover.store(accepted.envelope(visit.received_at, visit.trace_id)))
-        except NotStored as error:
-            return not_stored(accepted, error)
+        with publishing(visit, accepted) as envelope:
+            try:
+                return stored(accepted, self.handover.store(envelope))
+            except NotStored as error:
+                return not_stored(accepted, error)
 
     def failed(self, visit: Visit, error: Exception) -> Refused:
         """Log a bug, and return what its sender is told."""
@@ -116,7 +132,9 @@ class Receiver:
     def finish(self, visit: Visit, found: Verdict) -> Answer:
         """Log and count, and return the answer."""
         took_s = time.monotonic() - visit.started
-        self._report(visit, found, took_s)
+        facts = self._report(visit, found, took_s)
+        if visit.span is not None:
+            visit.span.set(**{name: facts.get(name) for name in _TRACED})
         if isinstance(found, Refused):
             self._intake.refused(visit.source, found.reason, visit.received_at)
             self.handover.start()  # that nothing is accepted is worth a report
@@ -128,9 +146,10 @@ class Receiver:
         )
         return _ACKNOWLEDGED
 
-    def _report(self, visit: Visit, found: Verdict, took_s: float) -> None:
+    def _report(self, visit: Visit, found: Verdict, took_s: float) -> dict[str, Any]:
+        """Write the line about a request; returns what it says."""
         verdict = found.accepted if isinstance(found, Spooled) else found
-        facts: dict[str, object] = {
+        facts: dict[str, Any] = {
             # A name that is not ours is the sender's text: it stays out of the log.
             "source": visit.source if visit.source in self.policy.key_rings else None,
             "event_type": verdict.event_type,
@@ -142,12 +161,30 @@ class Receiver:
             facts["cause"] = found.cause
         if isinstance(verdict, Accepted):
             outcome = Outcome.SPOOLED if isinstance(found, Spooled) else Outcome.ACCEPTED
-            _log.info("event.received", outcome=str(outcome), status=int(HTTPStatus.OK), **facts)
-            return
+            facts |= {"outcome": str(outcome), "status": int(HTTPStatus.OK)}
+            if hops.lines() or outcome is Outcome.SPOOLED:
+                _log.info("event.received", **facts)
+            return facts
         if verdict.cause is not None:
             facts["cause"] = verdict.cause
-        facts |= {"reason": str(verdict.reason), "status": int(verdict.status)}
-        _log.warning("event.received", outcome=str(Outcome.REFUSED), **facts)
+        facts |= {
+            "reason": str(verdict.reason),
+            "status": int(verdict.status),
+            "outcome": str(Outcome.REFUSED),
+        }
+        _log.warning("event.received", **facts)
+        return facts
+
+
+@contextmanager
+def publishing(visit: Visit, accepted: Accepted) -> Iterator[Envelope]:
+    """Give the envelope of an accepted callback; the block makes it durable."""
+    envelope = accepted.envelope(visit.received_at, visit.trace_id)
+    if visit.span is None:
+        yield envelope
+        return
+    with visit.span.child("broker.publish").running() as span:
+        yield replace(envelope, span_id=span.span_id)
 
 
 def stored(accepted: Accepted, where: Stored) -> Accepted | Spooled:

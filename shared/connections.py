@@ -64,6 +64,20 @@ def broker_url(settings: Settings) -> str:
     return url
 
 
+def events_url(settings: Settings) -> str:
+    """Return the URL of the broker that ``publish_event`` publishes to. Raises SettingsError."""
+    if settings.events_url is None:
+        return broker_url(settings)
+    url = settings.events_url.get_secret_value()
+    if sentinel.is_sentinel(url):
+        sentinel.parse(url, "DEEDBOX_EVENTS_URL")
+    elif "://" not in url:
+        raise SettingsError(
+            "DEEDBOX_EVENTS_URL is not a URL like amqp://host or redis://host; correct it or unset it."
+        )
+    return url
+
+
 class _StoppableBackoff(ExponentialBackoff):
     """Stops waiting when the process was told to stop: an outage must not keep it alive for a minute."""
 

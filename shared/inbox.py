@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from shared import codec
+from shared import codec, hops
 from shared.core.callback import parse_callback
 from shared.core.envelope import Envelope, decode_kombu, encode_kombu
 from shared.core.errors import BadCallback, Undecodable
 from shared.core.identity import OrderingKey, ordering_key, shard_of
 from shared.core.reasons import DeathReason
 from shared.scripting import SERVER_CLOCK, Scripts
+
+if TYPE_CHECKING:
+    from shared.spans import Span, Spans
 
 
 @dataclass(slots=True)
@@ -23,6 +27,10 @@ class Load:
     redriven: list[bytes] = field(default_factory=list)
     quarantined: list[tuple[bytes, str]] = field(default_factory=list)
     """Message in kombu's form, and why it cannot be decoded."""
+    envelopes: list[Envelope] = field(default_factory=list)
+    """What the entries hold."""
+    spans: list[Span] = field(default_factory=list)
+    """Of those callbacks that are traced; for whoever appends the batch to end."""
 
     def add_message(self, message: bytes) -> None:
         """Add a message as kombu's Redis transport stores it; quarantine it if it cannot be decoded."""
@@ -41,8 +49,20 @@ class Load:
 
     def add(self, envelope: Envelope) -> None:
         """Add a callback to the shard of its stream."""
+        moving = hops.spans()
+        if moving is not None:
+            envelope = self._traced(moving, envelope)
+        self.envelopes.append(envelope)
         key = envelope.key or str(_key(envelope))
         self.entries.append((shard_of(f"{envelope.source}:{key}"), envelope.pack()))
+
+    def _traced(self, moving: Spans, envelope: Envelope) -> Envelope:
+        span = moving.resume("bridge.move", envelope.trace_id, envelope.span_id)
+        if span is None:
+            return envelope
+        span.set(source=envelope.source)
+        self.spans.append(span)
+        return replace(envelope, span_id=span.span_id)
 
 
 def _key(envelope: Envelope) -> OrderingKey:

@@ -98,7 +98,8 @@ RQ_QUEUE_PREFIX: Final = "deedbox."
 SEQUENCER: Final = "sequencer"
 DOCUMENTS: Final = "documents"
 ALERTS_LANE: Final = "alerts"
-RESERVED_LANES: Final = frozenset({SEQUENCER, DOCUMENTS, ALERTS_LANE})
+FANOUT: Final = "fanout"
+RESERVED_LANES: Final = frozenset({SEQUENCER, DOCUMENTS, ALERTS_LANE, FANOUT})
 
 TIMELINE_KEEP: Final = 500
 """Lines per timeline: a request of 20 signers makes about 200; the cap is against a poisonous loop."""

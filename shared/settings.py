@@ -37,7 +37,10 @@ BUILTINS: Final = (
     "alert",
     "watch_callback_url",
 )
-"""Names of the built-in actions, in the order in which they are registered."""
+"""Names of the built-in actions that ``all`` means, in the order in which they are registered."""
+
+PUBLISH_EVENT: Final = "publish_event"
+"""The built-in action that writes to other services' queues: only if asked for, by name or by DEEDBOX_EVENTS_URL."""
 
 _EVENT_TYPE: Final = re.compile(r"\*|[A-Za-z0-9_.-]+\*?", re.ASCII)
 _SECRET: Final = "set"  # noqa: S105 - the word shown instead of a secret
@@ -91,6 +94,12 @@ class Settings(BaseModel):
     """Modules with ``@action`` functions, comma-separated."""
     builtins: Annotated[Csv, Field(alias="DEEDBOX_BUILTINS")] = ("all",)
     """Built-in actions: ``all``, ``none`` or names, comma-separated."""
+    events_url: Annotated[SecretStr | None, Field(alias="DEEDBOX_EVENTS_URL")] = None
+    """kombu URL to which ``publish_event`` publishes, and with ``all`` the wish for it; unset: the broker, if named."""
+    events_payload: Annotated[
+        Literal["on", "off"], BeforeValidator(_lower), Field(alias="DEEDBOX_EVENTS_PAYLOAD")
+    ] = "on"
+    """``off``: ``publish_event`` leaves the callback's body, which names signers, out of its messages."""
     hold_s: Annotated[Seconds, Field(alias="DEEDBOX_HOLD_S")] = 30.0
     """Longest wait (seconds) for a predecessor that a snapshot proves."""
     settle_s: Annotated[Seconds, Field(alias="DEEDBOX_SETTLE_S")] = 0.0
@@ -179,6 +188,10 @@ class Settings(BaseModel):
         Literal["auto", "json", "console"], BeforeValidator(_lower), Field(alias="DEEDBOX_LOG_FORMAT")
     ] = "auto"
     """``auto``: readable on a terminal, else one JSON object per line."""
+    log_hops: Annotated[Literal["on", "off"], BeforeValidator(_lower), Field(alias="DEEDBOX_LOG_HOPS")] = "on"
+    """``on``: one line for every callback at every hop; ``off``: only what was refused, failed or was set aside."""
+    otel: Annotated[Literal["on", "off"], BeforeValidator(_lower), Field(alias="DEEDBOX_OTEL")] = "off"
+    """``on``: OpenTelemetry spans (extra ``otel``), sent where the standard ``OTEL_...`` variables say."""
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Self:
@@ -193,11 +206,11 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        unknown = set(self.builtins) - {*BUILTINS, "all", "none"}
+        unknown = set(self.builtins) - {*BUILTINS, PUBLISH_EVENT, "all", "none"}
         if unknown:
             raise ValueError(
                 f"DEEDBOX_BUILTINS names {', '.join(sorted(unknown))}, which is no built-in action; "
-                f"use all, none or some of {', '.join(BUILTINS)}."
+                f"use all, none or some of {', '.join((*BUILTINS, PUBLISH_EVENT))}."
             )
         self._consistent_alerts()
         if not re.fullmatch(r"https?://[^/\s]+(/\S*)?/v3", self.api_url):
@@ -252,8 +265,11 @@ class Settings(BaseModel):
         idle = set() if self.alert_urls is not None else {"alert"}
         if not self._watches():
             idle.add("watch_callback_url")
-        chosen = BUILTINS if "all" in self.builtins else self.builtins
-        return tuple(name for name in BUILTINS if name in chosen and name not in idle)
+        everything = "all" in self.builtins
+        chosen = BUILTINS if everything else self.builtins
+        names = tuple(name for name in BUILTINS if name in chosen and name not in idle)
+        published = PUBLISH_EVENT in self.builtins or (everything and self.events_url is not None)
+        return (*names, PUBLISH_EVENT) if published else names
 
     def _listed_sources(self) -> dict[str, Source]:
         return parse_sources(sources_json(self.sources_text.get_secret_value())) if self.sources_text else {}

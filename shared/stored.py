@@ -35,6 +35,8 @@ class StoredEvent:
     body: bytes
     """The callback's JSON text, in the form that ``codec`` names."""
     codec: str = ""
+    span_id: str = ""
+    """The sequencer's OpenTelemetry span; empty: this callback is not traced."""
 
     @property
     def stream(self) -> str:
@@ -59,6 +61,7 @@ class StoredEvent:
             "body_signature": str(self.body_signature),
             "trace_id": self.trace_id,
             "digest": self.body_digest,
+            **({"span_id": self.span_id} if self.span_id else {}),
         }
         return [
             "head",
@@ -92,6 +95,7 @@ class StoredEvent:
                 body_digest=head["digest"],
                 body=fields[b"body"],
                 codec=fields.get(b"codec", b"").decode(),
+                span_id=head.get("span_id", ""),
             )
         except (KeyError, ValueError, TypeError):
             raise Undecodable("the stored event is gone or of another version") from None

@@ -12,7 +12,7 @@ from types import FrameType
 
 from redis.exceptions import RedisError
 
-from shared import keys, logs
+from shared import hops, keys, logs
 from shared.core.errors import DeedboxError, SettingsError
 from shared.receivers import demand, receivers
 from shared.settings import Settings
@@ -27,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = Settings.load(os.environ)
         logs.configure(settings.log_format, arguments.command)
+        hops.configure(settings, arguments.command)
         return int(arguments.run(bootstrap.Process(settings), arguments))
     except SettingsError as error:
         sys.stderr.write(f"deedbox: {error}\n")

@@ -62,5 +62,6 @@ def delivered(envelope: Envelope, appended_at: float) -> Delivered:
         body_digest=fact.body_digest,
         body=envelope.body,
         codec=envelope.codec,
+        span_id=envelope.span_id,
     )
     return Delivered(fact, arrival, stored, len(text), redriven=bool(envelope.redrive))

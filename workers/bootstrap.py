@@ -33,6 +33,7 @@ from workers.actions import (
     alert,
     erase_destroyed,
     fetch_documents,
+    publish_event,
     reconcile,
     track_status,
     watch_callback_url,
@@ -44,6 +45,7 @@ from workers.api import Budget, SignApi
 from workers.bridge import RedisBridge
 from workers.bridge_kombu import KombuBridge
 from workers.conditions import ConditionWatch
+from workers.eventbus import EventBus
 from workers.filing import Filing
 from workers.gaps import GapDesk, GapDetector
 from workers.lanes import LaneRunner
@@ -92,32 +94,51 @@ class Process:
         return build_registry(self.settings, self._builtin)
 
     def _builtin(self, name: str) -> RegisteredAction:
-        settings = self.settings
-        if name == track_status.NAME:
-            return track_status.registered(track_status.TrackStatus(self.scripts, settings.retention))
-        if name == fetch_documents.NAME:
-            return fetch_documents.registered(self._fetch)
-        if name == alert.NAME:
-            on = settings.alert_details == "on"
-            return alert.registered(
-                alert.Alert(self.alert_desk, self._receivers_by_identity, details=on), settings.alert_types
-            )
-        if name == watch_callback_url.NAME:
-            desk = self.alert_desk if alert.NAME in settings.enabled_builtins else None
-            accounts = Accounts(self.apis, self.budget)
-            return watch_callback_url.registered(
-                watch_callback_url.WatchCallbackUrl(accounts, settings.watched_sources, desk)
-            )
-        if name == erase_destroyed.NAME:
-            eraser = Eraser(self.scripts, DocumentStore(settings.documents_dir), settings.retention)
-            documents = settings.erase_documents == "on"
-            holdings = Holdings(self.redis)
-            return erase_destroyed.registered(
-                erase_destroyed.EraseDestroyed(eraser, holdings, self.apis, self.budget, documents=documents)
-            )
-        fetch = self._fetch if fetch_documents.NAME in settings.enabled_builtins else None
+        builders: Mapping[str, Callable[[], RegisteredAction]] = {
+            track_status.NAME: self._track_status,
+            fetch_documents.NAME: lambda: fetch_documents.registered(self._fetch),
+            reconcile.NAME: self._reconcile,
+            erase_destroyed.NAME: self._erase_destroyed,
+            alert.NAME: self._alert,
+            watch_callback_url.NAME: self._watch_callback_url,
+            publish_event.NAME: self._publish_event,
+        }
+        return builders[name]()
+
+    def _track_status(self) -> RegisteredAction:
+        return track_status.registered(track_status.TrackStatus(self.scripts, self.settings.retention))
+
+    def _reconcile(self) -> RegisteredAction:
+        fetch = self._fetch if fetch_documents.NAME in self.settings.enabled_builtins else None
         accounts = Accounts(self.apis, self.budget)
-        return reconcile.registered(reconcile.Reconcile(self.scripts, accounts, fetch, settings.retention))
+        return reconcile.registered(
+            reconcile.Reconcile(self.scripts, accounts, fetch, self.settings.retention)
+        )
+
+    def _erase_destroyed(self) -> RegisteredAction:
+        settings = self.settings
+        eraser = Eraser(self.scripts, DocumentStore(settings.documents_dir), settings.retention)
+        documents = settings.erase_documents == "on"
+        action = erase_destroyed.EraseDestroyed(
+            eraser, Holdings(self.redis), self.apis, self.budget, documents=documents
+        )
+        return erase_destroyed.registered(action)
+
+    def _alert(self) -> RegisteredAction:
+        details = self.settings.alert_details == "on"
+        action = alert.Alert(self.alert_desk, self._receivers_by_identity, details=details)
+        return alert.registered(action, self.settings.alert_types)
+
+    def _watch_callback_url(self) -> RegisteredAction:
+        desk = self.alert_desk if alert.NAME in self.settings.enabled_builtins else None
+        accounts = Accounts(self.apis, self.budget)
+        watched = self.settings.watched_sources
+        return watch_callback_url.registered(watch_callback_url.WatchCallbackUrl(accounts, watched, desk))
+
+    def _publish_event(self) -> RegisteredAction:
+        bus = EventBus(connections.events_url(self.settings), self.settings.redis_wait_replicas)
+        with_payload = self.settings.events_payload == "on"
+        return publish_event.registered(publish_event.PublishEvent(bus, with_payload=with_payload))
 
     @cached_property
     def _fetch(self) -> fetch_documents.FetchDocuments:
@@ -237,6 +258,7 @@ def describe_builtin(name: str, types: tuple[str, ...] = ()) -> RegisteredAction
         track_status.NAME: track_status.registered,
         erase_destroyed.NAME: erase_destroyed.registered,
         fetch_documents.NAME: fetch_documents.registered,
+        publish_event.NAME: publish_event.registered,
         reconcile.NAME: reconcile.registered,
         alert.NAME: partial(alert.registered, types=types),
         watch_callback_url.NAME: watch_callback_url.registered,

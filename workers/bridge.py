@@ -16,7 +16,7 @@ from typing import Final, cast
 
 from redis.exceptions import RedisError
 
-from shared import inbox, keys, logs
+from shared import hops, inbox, keys, logs
 from shared.connections import translated
 from shared.core.errors import Unavailable
 from shared.scripting import SERVER_CLOCK, Scripts
@@ -117,4 +117,13 @@ def report(load: inbox.Load, ring_lane: Callable[[str], None], *, ring: bool) ->
         ring_lane(keys.SEQUENCER)
     if load.quarantined:
         log.error("bridge.quarantined", callbacks=len(load.quarantined), reason="undecodable")
-    log.debug("bridge.moved", callbacks=len(load.entries))
+    for span in load.spans:
+        span.end()
+    if not hops.lines():
+        return
+    now = time.time()
+    for envelope in load.envelopes:
+        log.info(
+            "event.bridged", source=envelope.source, key=envelope.key or None, trace_id=envelope.trace_id,
+            waited_ms=round((now - envelope.received_at) * 1000, 1), redriven=bool(envelope.redrive),
+        )  # fmt: skip

@@ -12,7 +12,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from shared import keys, logs
+from structlog.contextvars import bind_contextvars, reset_contextvars
+
+from shared import hops, keys, logs
 from shared.core.attempts import Entry, Failure, after_failure
 from shared.core.errors import Unavailable, Undecodable
 from shared.retention import Retention
@@ -159,12 +161,13 @@ class LaneRunner:
             replay=entry.replay > 0,
             retries=entry.retries,
             waiting_since=entry.first_failed_at,
+            trace_id=stored.trace_id,
         )
         started = time.monotonic()
-        failed = _attempt(action, event, context)
+        failed, span_id = _traced(action, event, context, stored)
         ended = time.monotonic()
         report = Report(
-            claim, action, entry, stored, ended - started, ended + self._clock_offset, self._registry
+            claim, action, entry, stored, ended - started, ended + self._clock_offset, self._registry, span_id
         )
         if failed is None:
             return report.done(context)
@@ -172,6 +175,33 @@ class LaneRunner:
         asked_s = error.after if isinstance(error, Retry) else None
         verdict = after_failure(entry, failure, action.policy, report.at, self._jitter(), asked_s)
         return report.failed(failure, error, verdict)
+
+
+def _traced(
+    action: RegisteredAction, event: Event, context: Context, stored: StoredEvent
+) -> tuple[tuple[Failure, BaseException] | None, str]:
+    """Call the action under the callback's trace id, in a span if it has any. Returns the failure and the span's id."""
+    # What the action and its libraries log meanwhile carries the trace id too.
+    token = bind_contextvars(trace_id=stored.trace_id)
+    try:
+        spans = hops.spans()
+        span = None if spans is None else spans.resume("action.call", stored.trace_id, stored.span_id)
+        if span is None:
+            return _attempt(action, event, context), ""
+        with span.running():
+            span.set(
+                action=action.name, lane=action.lane, event_type=event.type, source=event.source,
+                ordering_key=event.ordering_key, attempt=context.attempt, late=event.late,
+            )  # fmt: skip
+            context.traceparent = span.traceparent
+            failed = _attempt(action, event, context)
+            if failed is not None:
+                span.set(outcome=str(failed[0]))
+                if failed[0] is not Failure.RETRY:
+                    span.fail(type(failed[1]).__name__)
+            return failed, span.span_id
+    finally:
+        reset_contextvars(**token)
 
 
 def _attempt(

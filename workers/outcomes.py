@@ -6,10 +6,10 @@ import hashlib
 import json
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from shared import logs
+from shared import hops, logs
 from shared.core import jsontext
 from shared.core.attempts import Again, Dead, Entry, Failure
 from shared.core.measures import bucket_of
@@ -69,17 +69,25 @@ class Report:
     at: float
     """Unix seconds, Redis's clock, when the call ended."""
     registry: Registry
+    span_id: str = ""
+    """The call's span; empty: it is not traced."""
+
+    @property
+    def cause(self) -> StoredEvent:
+        """The event as the cause of internal ones, whose spans belong below this call."""
+        return replace(self.stored, span_id=self.span_id) if self.span_id else self.stored
 
     def done(self, context: Context) -> Outcome:
         operations = [self._stream(), self._line(Kind.ACTION, outcome="done")]
         operations += [self._line_raw(note) for note in context._notes]  # noqa: SLF001 - of the same package
         for event_type, payload in context._emitted:  # noqa: SLF001 - of the same package
-            operations += internal_event(event_type, payload, self.stored, self.at, self.registry)
+            operations += internal_event(event_type, payload, self.cause, self.at, self.registry)
         operations += [["C", "action_done", 1], self._measured("done")]
         stored = sum(note["kind"] == Kind.DOCUMENT for note in context._notes)  # noqa: SLF001 - of the same package
         if stored:
             operations.append(["C", "documents_stored", stored])
-        self._log("info", "done")
+        if hops.lines():
+            self._log("info", "done")
         return Outcome("done", 0, operations)
 
     def failed(self, failure: Failure, error: BaseException, verdict: Again | Dead) -> Outcome:
@@ -177,6 +185,7 @@ def internal_event(
     """Make the operations that add an internal event and dispatch it to the same key's actions."""
     subscribed = registry.subscribed(event_type)
     stored = internal(event_type, payload, cause.source, cause.ordering_key, cause.trace_id, now)
+    stored = replace(stored, span_id=cause.span_id)
     digest, fields = stored.fingerprint, stored.fields()
     entry = Entry(digest, enqueued_at=round(now, 6)).pack()
     operations: list[list[Operand]] = [["F", digest, now, len(fields), *fields]]

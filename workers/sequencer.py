@@ -24,6 +24,7 @@ from shared.retention import Retention
 from shared.scripting import SERVER_CLOCK, Scripts
 from workers.actions.registry import Registry
 from workers.arrivals import Delivered, StreamWork, delivered
+from workers.judgements import Judgements
 from workers.lease import LEASE_S, LINGER_S
 from workers.releases import (
     Operation,
@@ -118,12 +119,13 @@ class Sequencer:
 
     def commit(self, batch: Batch) -> tuple[str, ...]:
         """Decide about a batch and write the decision. Returns the lanes to ring."""
-        streams, operations, taken = self._identify(batch)
+        judgements = Judgements()
+        streams, operations, taken = self._identify(batch, judgements)
         if taken < len(batch.entries):
             batch = replace(batch, entries=batch.entries[:taken], more=True)
         spooled_since = self._load(streams)
         for stream, work in streams.items():
-            operations.extend(self._decide(stream, work, batch, spooled_since))
+            operations.extend(self._decide(stream, work, batch, spooled_since, judgements))
         head: Operation = [SERVER_CLOCK, batch.shard, batch.token, len(batch.entries)]
         life = self._policy.retention
         limits: Operation = [life.state_s, life.events_s, keys.TIMELINE_KEEP]
@@ -133,10 +135,12 @@ class Sequencer:
             # Another process took the shard over after this one was paused for longer than its lease.
             log.warning("sequencer.fenced", shard=batch.shard)
             return ()
-        log.debug("sequencer.released", shard=batch.shard, callbacks=len(batch.entries), streams=len(streams))
+        judgements.tell(self._redis)
         return tuple(lane.decode() for lane in reply[1:])
 
-    def _identify(self, batch: Batch) -> tuple[dict[str, StreamWork], list[Operation], int]:
+    def _identify(
+        self, batch: Batch, judgements: Judgements
+    ) -> tuple[dict[str, StreamWork], list[Operation], int]:
         """Group the batch by stream. What cannot be decoded becomes a dead letter: it never wedges the shard.
 
         Returns also how many entries were taken: to parse all of them may take longer than the lease.
@@ -151,9 +155,10 @@ class Sequencer:
                 return streams, operations, number
             try:
                 appended_at, envelope = decode_inbox(entry)
-                each = delivered(envelope, appended_at)
+                each = delivered(judgements.begin(envelope), appended_at)
             except (Undecodable, BadCallback, RecursionError) as error:
                 room -= len(entry)
+                log.warning("sequencer.undecodable", reason="undecodable", error=type(error).__name__)
                 operations.extend(undecodable(entry, error))
                 continue
             room -= each.text_bytes
@@ -207,7 +212,7 @@ class Sequencer:
             work.known_digests[fingerprint] = digest.decode() if digest else ""
 
     def _decide(
-        self, stream: str, work: StreamWork, batch: Batch, spooled_since: float | None
+        self, stream: str, work: StreamWork, batch: Batch, spooled_since: float | None, judgements: Judgements
     ) -> Iterable[Operation]:
         """Turn one stream's decision into the operations of the commit."""
         fresh, refused = self._split_by_age(work)
@@ -220,6 +225,7 @@ class Sequencer:
         else:
             decision = pass_through(arrivals, work.known_digests)
             state = b""
+        judgements.add(work, fresh, refused, decision, batch.now)
         yield ["S", stream, state, "" if decision.wake_at is None else f"{decision.wake_at:.6f}"]
         for each in refused:
             yield from too_old(each)

@@ -42,6 +42,7 @@ def _redis(installation: Installation) -> Iterator[Finding]:
         wait = installation.settings.redis_wait_replicas
         yield from replication.check(redis, installation.redis_url, "redis", "DEEDBOX_REDIS_URL", wait)
     yield from broker.check(installation)
+    yield from broker.events(installation)
     if reachable:
         yield from traffic.check(installation)
 

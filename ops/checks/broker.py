@@ -6,10 +6,34 @@ from collections.abc import Iterator
 from typing import Any
 
 from ops.checks import redis_server, replication
-from ops.checks.finding import Finding, brief, failed, ok
+from ops.checks.finding import Finding, brief, failed, ok, unusable
 from ops.installation import Installation
-from shared import topology
+from shared import connections, topology
 from shared.core.errors import DeedboxError
+from shared.settings import PUBLISH_EVENT
+
+
+def events(installation: Installation) -> Iterator[Finding]:
+    """Open a connection to the events' broker, if it is another one than the callbacks'."""
+    settings = installation.settings
+    if settings.events_url is None or PUBLISH_EVENT not in settings.enabled_builtins:
+        return
+    name = "events broker"
+    try:
+        url = connections.events_url(settings)
+        connection: Any = topology.connect(url)
+    except DeedboxError as error:
+        yield unusable(name, str(error))
+        return
+    try:
+        _ = connection.default_channel
+    except Exception as error:  # noqa: BLE001 - transports raise whatever their client library raises
+        fix = "check the address in DEEDBOX_EVENTS_URL and that the broker runs"
+        yield failed(name, f"it cannot be reached ({brief(error)})", fix)
+        return
+    finally:
+        connection.collect()
+    yield ok(name, f"{topology.transport(url)}: reachable")
 
 
 def check(installation: Installation) -> Iterator[Finding]:

@@ -44,10 +44,12 @@ class Envelope:
     """How ``body`` is compressed (``shared.codec``); empty: not at all."""
     key: str = ""
     """The ordering key as ingress derived it, so that the bridge need not parse the body; empty: not known."""
+    span_id: str = ""
+    """The last hop's OpenTelemetry span, 16 hexadecimal characters; empty: this callback is not traced."""
 
     def headers(self) -> dict[str, Any]:
         """Return the broker message's headers."""
-        optional = {"redrive": self.redrive, "codec": self.codec, "key": self.key}
+        optional = {"redrive": self.redrive, "codec": self.codec, "key": self.key, "span_id": self.span_id}
         return {
             "deedbox": SCHEMA_VERSION,
             "source": self.source,
@@ -73,6 +75,7 @@ class Envelope:
                 redrive=_text(headers["redrive"]) if "redrive" in headers else "",
                 codec=_text(headers["codec"]) if "codec" in headers else "",
                 key=_text(headers["key"]) if "key" in headers else "",
+                span_id=_text(headers["span_id"]) if "span_id" in headers else "",
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise Undecodable(f"ill-formed headers ({type(error).__name__})") from None
@@ -83,8 +86,10 @@ class Envelope:
         The key stays out: who reads an entry parses the body anyway.
         """
         head = [PACKED_VERSION, self.source, self.received_at, self.body_signature.value, self.trace_id]
-        if self.redrive or self.codec:
+        if self.redrive or self.codec or self.span_id:
             head += [self.redrive, self.codec]
+        if self.span_id:
+            head.append(self.span_id)
         return jsontext.dumps(head) + b"\n" + self.body
 
     @classmethod
@@ -102,13 +107,14 @@ class Envelope:
         if headers[0] != PACKED_VERSION or len(headers) not in _PACKED_LENGTHS:
             raise Undecodable(f"an inbox entry of version {str(headers[0])[:20]}")
         named = dict(zip(_PACKED_NAMES, headers[1:], strict=False))
-        named = {name: value for name, value in named.items() if value or name not in {"redrive", "codec"}}
+        named = {name: value for name, value in named.items() if value or name not in _OPTIONAL}
         return cls.from_headers({"deedbox": SCHEMA_VERSION, **named}, body)
 
 
 PACKED_VERSION: Final = 2
-_PACKED_NAMES: Final = ("source", "received_at", "body_signature", "trace_id", "redrive", "codec")
-_PACKED_LENGTHS: Final = frozenset({5, 7})
+_OPTIONAL: Final = ("redrive", "codec", "span_id")
+_PACKED_NAMES: Final = ("source", "received_at", "body_signature", "trace_id", *_OPTIONAL)
+_PACKED_LENGTHS: Final = frozenset({5, 7, 8})
 
 
 def _text(value: object) -> str:

@@ -18,7 +18,7 @@ from typing import Any, Final, NoReturn
 from redis.exceptions import RedisError
 from urllib3.exceptions import HTTPError
 
-from shared import keys
+from shared import keys, logs
 from shared.core.attempts import AttemptPolicy
 from shared.core.errors import Unavailable
 from shared.core.gaps import SUSPECTED
@@ -31,6 +31,8 @@ from workers.account import OK, UNPROCESSABLE, Accounts, files_budget, refuse, r
 from workers.actions.interface import ActionFunction, Context, Event, Reject, Retry
 from workers.actions.registry import RegisteredAction
 from workers.api import Answer, Budget, SignApi
+
+log = logs.get("documents")
 
 NAME: Final = "fetch_documents"
 ALL_SIGNED: Final = "signature_request_all_signed"
@@ -201,13 +203,17 @@ class FetchDocuments:
         if answer.status != OK:
             refuse(answer, context, self._clock())
         self._check(answer)
-        facts = self._facts(request, request_id)
+        facts = {**self._facts(request, request_id), "trace_id": context.trace_id}
         try:
             stored = self._store.put(
                 event.source, request_id, answer.body, self._kind, facts, lambda: not self._erased(stream)
             )
         except Unwanted:
             return  # erased while this call ran; the commit of this call finds the tombstone too
+        log.info(
+            "document.stored", source=event.source, key=event.ordering_key, trigger=event.type, sha256=stored.sha256,
+            size=stored.size, trace_id=context.trace_id,
+        )  # fmt: skip
         self._remember(context, stream, stored, event.type, request_id)
 
     def _read_request(self, event: Event, context: Context, request_id: str) -> dict[str, Any]:

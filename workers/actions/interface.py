@@ -76,6 +76,10 @@ class Context:
     """How often this call was put off by ``Retry``."""
     waiting_since: float | None = None
     """Unix seconds of the first failure or ``Retry``; None on the first call."""
+    trace_id: str = ""
+    """Names the callback in every log line from its receipt on: 32 hexadecimal characters."""
+    traceparent: str = ""
+    """W3C header of this call, for calls that you make; empty while OpenTelemetry is off."""
     _emitted: list[tuple[str, dict[str, Any]]] = field(default_factory=list, repr=False)
     _notes: list[dict[str, Any]] = field(default_factory=list, repr=False)
 

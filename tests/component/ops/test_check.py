@@ -260,3 +260,13 @@ def test_receivers_of_alerts_are_named_without_their_secrets(
     assert _verdicts(answer)["alerts"] == verdict
     assert said in _said(answer, "alerts")
     assert "s3cret" not in answer.out
+
+
+def test_a_broker_of_events_that_is_away_is_named(operate: Operate) -> None:
+    url = f"amqp://me:hush@127.0.0.1:{free_port()}"
+
+    answer = operate("check", "--offline", "--json", DEEDBOX_EVENTS_URL=url)
+
+    assert _verdicts(answer)["events broker"] == "failed"
+    assert "DEEDBOX_EVENTS_URL" in _said(answer, "events broker")
+    assert "hush" not in json.dumps(answer.document)

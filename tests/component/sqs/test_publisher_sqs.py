@@ -14,10 +14,11 @@ import pytest
 
 from ingress import quarantine
 from ingress.drain import Drainer
-from ingress.publisher import Publisher, RefusedForCause
+from ingress.publisher import Publisher
 from ingress.spool import Spool
 from shared import sqs as sqs_urls
 from shared import topology
+from shared.brokererrors import RefusedForCause
 from shared.core.envelope import Envelope, decode_kombu
 from shared.core.errors import SettingsError, Unavailable
 from shared.core.reasons import DeathReason

@@ -25,7 +25,17 @@ from shared.simulator.files_api import FilesApi
 from shared.simulator.lifecycle import Account
 from shared.simulator.loopback import LoopbackServer
 from shared.simulator.paper import render_pdf, render_zip
-from tests.component.workers.rig import CREATED_AT, Deployment, Journal, P, action, callback, expire, members
+from tests.component.workers.rig import (
+    CREATED_AT,
+    TRACE,
+    Deployment,
+    Journal,
+    P,
+    action,
+    callback,
+    expire,
+    members,
+)
 from tests.component.workers.server import RedisServer
 from workers.actions.fetch_documents import FetchDocuments
 from workers.actions.registry import RegisteredAction
@@ -146,7 +156,7 @@ def test_the_final_document_is_stored_with_its_facts(desk: Desk) -> None:
     assert abs(sidecar.pop("fetched_at") - time.time()) < 60
     assert sidecar == {
         "signature_request_id": "r1", "title": "Lease 7/12", "signers": 1, "test_mode": False, "sha256": sha256,
-        "size": len(data), "file": f"{sha256}.pdf", "version": "current",
+        "size": len(data), "file": f"{sha256}.pdf", "version": "current", "trace_id": TRACE,
     }  # fmt: skip
 
 

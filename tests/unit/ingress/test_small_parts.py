@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from ingress.handover import Handover
 from ingress.health import FRESH_S, Readiness
-from ingress.publisher import cause
 from ingress.server import options
 from ingress.tracing import trace_id_of
 from shared import topology
+from shared.brokererrors import cause
 from shared.core.errors import SettingsError
 from shared.core.reasons import Refusal
 from tests.unit.ingress.wire import RememberingBroker, settings
