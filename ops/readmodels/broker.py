@@ -78,16 +78,16 @@ def look_at_kombu(url: str) -> BrokerView:
     return BrokerView(stage, Stage(0), bridge_alive=None, trouble=trouble, dead_letters=dead)
 
 
-def bridge_alive(state: Redis) -> bool:
-    """Tell whether a bridge of another broker than Redis lives: it says so in the state's Redis. Raises Unavailable."""
+def living_bridges(state: Redis) -> int:
+    """Count the bridges of another broker than Redis: they say so in the state's Redis. Raises Unavailable."""
     pipe = state.pipeline(transaction=False)
     pipe.time()
-    pipe.zrange(keys.BRIDGE_LEASES, 0, 0, desc=True, withscores=True)
+    pipe.zrange(keys.BRIDGE_LEASES, 0, -1, withscores=True)
     try:
-        (seconds, microseconds), last = pipe.execute()
+        (seconds, microseconds), leases = pipe.execute()
     except RedisError as error:
         raise translated(error) from error
-    return bool(last) and last[0][1] > seconds + microseconds / 1_000_000
+    return sum(until > seconds + microseconds / 1_000_000 for _, until in leases)
 
 
 def _age_s(message: bytes | None, now: float) -> float | None:

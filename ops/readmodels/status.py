@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from redis.exceptions import RedisError
 
 from ops.installation import Installation
-from ops.readmodels import broker, workforce
+from ops.readmodels import broker, intake, workforce
 from ops.readmodels.broker import BrokerView
+from ops.readmodels.intake import FAILURES_MAX
 from ops.readmodels.stages import Stage, Survey, survey
+from shared import keys
+from shared.connections import translated
 from shared.core.room import FULL_FROM
 from shared.core.room import fullness as fullness_of
 
@@ -27,6 +30,9 @@ BRIDGE_SLACK_S: Final = 15.0
 
 HEADS_SHOWN: Final = 10
 
+REFUSALS_TOLD: Final = 5
+"""Half of what costs the callback URL; fewer are what any scanner of the internet causes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Status:
@@ -36,6 +42,8 @@ class Status:
     view: BrokerView
     fullness: Mapping[str, float] = field(default_factory=dict)
     """Each Redis that has a maxmemory (``state``, or ``broker`` if that is another one) -> the share in use."""
+    refusing: Mapping[str, int] = field(default_factory=dict)
+    """Source -> callbacks refused since the last one that was accepted, 10 at most."""
 
     @property
     def stages(self) -> dict[str, Stage]:
@@ -60,7 +68,7 @@ class Status:
             "counters": dict(sorted(self.survey.counters.items())),
             "waiting": [asdict(head) for head in self.survey.waiting[:HEADS_SHOWN]],
             "redis_fullness": dict(self.fullness),
-            "warnings": warnings(self),
+            "warnings": [*warnings(self), *refusals(self)],
         }
 
 
@@ -68,11 +76,20 @@ def look(installation: Installation) -> Status:
     """Read the status. Raises SettingsError if nothing runs here, Unavailable if the state's Redis does not answer."""
     redis = installation.broker_redis
     found = survey(installation.redis)
-    fullness = _fullness(installation)
+    fullness, refusing = _fullness(installation), _refusing(installation)
     if redis is not None:
-        return Status(found, broker.look_at_redis(redis), fullness)
-    alive = broker.bridge_alive(installation.redis)
-    return Status(found, replace(broker.look_at_kombu(installation.broker_url), bridge_alive=alive), fullness)
+        return Status(found, broker.look_at_redis(redis), fullness, refusing)
+    bridges = broker.living_bridges(installation.redis)
+    view = replace(broker.look_at_kombu(installation.broker_url), bridge_alive=bridges > 0, bridges=bridges)
+    return Status(found, view, fullness, refusing)
+
+
+def _refusing(installation: Installation) -> dict[str, int]:
+    try:
+        reply = cast("dict[bytes, bytes]", installation.redis.hgetall(keys.SOURCES))
+    except RedisError as error:
+        raise translated(error) from error
+    return {name: len(source.failures) for name, source in intake.sources_of(reply).items()}
 
 
 def _fullness(installation: Installation) -> dict[str, float]:
@@ -87,6 +104,16 @@ def _fullness(installation: Installation) -> dict[str, float]:
             if share is not None:
                 found[name] = round(share, 3)
     return found
+
+
+def refusals(status: Status) -> list[str]:
+    """Say which sources refuse everything they get: after ten in a row Dropbox Sign drops the callback URL."""
+    return [
+        f"Source {name} refused its last {count} callbacks{' or more' if count >= FAILURES_MAX else ''}; after "
+        f"{FAILURES_MAX} in a row Dropbox Sign drops the callback URL: `deedbox check`, and the log of web for the reason."
+        for name, count in status.refusing.items()
+        if count >= REFUSALS_TOLD
+    ]
 
 
 def warnings(status: Status) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 COMMAND = Path(sys.executable).with_name("deedbox")
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 def until(condition: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:

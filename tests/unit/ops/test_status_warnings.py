@@ -86,3 +86,10 @@ def test_workers_of_other_applications_are_none_of_ours() -> None:
     assert of_reply(b"rq:worker:a", [b"mail", b"idle", beat], NOW) == []
     assert of_reply(b"rq:worker:b", [None, None, None], NOW) == []
     assert of_reply(b"rq:worker:c", [b"deedbox.crm", b"idle", beat], NOW) == [Worker("c", "crm", "idle", 0.0)]
+
+
+@pytest.mark.parametrize(("count", "told"), [(0, False), (4, False), (5, True), (10, True)])
+def test_a_source_that_refuses_everything_is_told_before_the_url_is_gone(count: int, told: bool) -> None:  # noqa: FBT001
+    status = Status(_survey(LANE), HEALTHY_VIEW, refusing={"emea": count})
+    assert bool(status.document()["warnings"]) is told
+    assert ("emea" in str(status.document()["warnings"])) is told
