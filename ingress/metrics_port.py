@@ -7,8 +7,11 @@ files of all. Nothing of it is on the way of a callback: without its port, ingre
 from __future__ import annotations
 
 import socket
+import struct
 import threading
+import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +25,10 @@ from shared.settings import Settings
 PATH: Final = "/metrics"
 SLOW_S: Final = 5.0
 """A client that is silent for longer is let go: the thread serves one at a time."""
+
+LOOKS: Final = 4
+LOOK_AGAIN_S: Final = 0.05
+"""A worker that starts makes its files empty and fills them a moment later: a reader in between finds no file header."""
 
 _log = logs.get("metrics")
 
@@ -105,9 +112,12 @@ def _application(files: MetricsFiles) -> Callable[[dict[str, Any], Any], Iterabl
         if environ.get("PATH_INFO") != PATH:
             start("404 Not Found", [("Content-Type", "text/plain")])
             return [f"the metrics are at {PATH}\n".encode()]
-        with files.reading():
-            # Read to its end before the files are let go.
-            found: Iterable[bytes] = list(metrics(environ, start))
-            return found
+        for _ in range(LOOKS):
+            with files.reading(), suppress(struct.error, ValueError, OSError):
+                # Read to its end before the files are let go. Nothing was answered yet if this fails.
+                return list(metrics(environ, start))
+            time.sleep(LOOK_AGAIN_S)
+        start("503 Service Unavailable", [("Content-Type", "text/plain"), ("Retry-After", "1")])
+        return [b"the counts of a process that is starting or ending could not be read; ask again\n"]
 
     return answer

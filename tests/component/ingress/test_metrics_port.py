@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -126,6 +127,22 @@ def test_counts_of_the_last_moment_of_a_worker_that_ends_are_not_lost(web: Web) 
     for worker in web.workers():
         worker.terminate()
     web.settle(REQUESTS, 5)
+
+
+def test_a_file_that_a_starting_worker_has_not_filled_yet_is_waited_for(web: Web) -> None:
+    """What a scrape finds between the making of a counter file and its first bytes."""
+    web.send(3)
+    web.settle(REQUESTS, 3)
+    (counters, *_) = (web.log.parent / "var").rglob("counter_*.db")
+    unfilled = counters.with_name("counter_99999999.db")
+    unfilled.touch()
+    answers: list[str] = []
+    asking = threading.Thread(target=lambda: answers.append(web.text()))
+    asking.start()
+    time.sleep(0.03)
+    unfilled.unlink()
+    asking.join()
+    assert "deedbox_ingress_requests_total" in answers[0]
 
 
 def test_refusals_are_told_apart_and_no_label_is_the_senders_text(calm: Web) -> None:
