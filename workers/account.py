@@ -6,11 +6,17 @@ The table of answers is section 6 of the wire's reference sheet.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, NoReturn
 
+from redis.exceptions import RedisError
+from urllib3.exceptions import HTTPError
+
 from shared.budgets import account_of
-from workers.actions.interface import Context, Reject, Retry
+from shared.core.errors import Unavailable
+from shared.core.identity import is_file_safe
+from workers.actions.interface import Context, Event, Reject, Retry
 from workers.api import Answer, Budget, SignApi
 
 NOT_FOUND_GRACE_S: Final = 60.0
@@ -20,6 +26,30 @@ OK: Final = 200
 NOT_FOUND: Final = 404
 EXCEEDED_RATE: Final = 429
 UNPROCESSABLE: Final = 422
+
+
+def requested(event: Event) -> str | None:
+    """Return the id of the request that an event is about; None if it is about none.
+
+    It becomes a part of URLs and file names. Raises Reject for one that must not.
+    """
+    request_id = event.signature_request_id
+    if request_id is not None and not is_file_safe(request_id):
+        raise Reject("the signature_request_id has characters that no Dropbox Sign id has")
+    return request_id
+
+
+@contextmanager
+def outages_are_waited_for() -> Iterator[None]:
+    """Raise Retry where Redis, the API or the document store does not answer: an outage uses up no attempt."""
+    try:
+        yield
+    except RedisError as error:
+        raise Retry(f"Redis did not answer ({type(error).__name__})") from error
+    except (HTTPError, OSError, Unavailable) as error:
+        raise Retry(
+            f"Redis, the API or the document store did not answer ({type(error).__name__})"
+        ) from error
 
 
 class Accounts:

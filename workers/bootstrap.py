@@ -110,9 +110,8 @@ class Process:
 
     def _reconcile(self) -> RegisteredAction:
         fetch = self._fetch if fetch_documents.NAME in self.settings.enabled_builtins else None
-        accounts = Accounts(self.apis, self.budget)
         return reconcile.registered(
-            reconcile.Reconcile(self.scripts, accounts, fetch, self.settings.retention)
+            reconcile.Reconcile(self.scripts, self.accounts, fetch, self.settings.retention)
         )
 
     def _erase_destroyed(self) -> RegisteredAction:
@@ -120,7 +119,7 @@ class Process:
         eraser = Eraser(self.scripts, DocumentStore(settings.documents_dir), settings.retention)
         documents = settings.erase_documents == "on"
         action = erase_destroyed.EraseDestroyed(
-            eraser, Holdings(self.redis), self.apis, self.budget, documents=documents
+            eraser, Holdings(self.redis), self.accounts, documents=documents
         )
         return erase_destroyed.registered(action)
 
@@ -131,9 +130,10 @@ class Process:
 
     def _watch_callback_url(self) -> RegisteredAction:
         desk = self.alert_desk if alert.NAME in self.settings.enabled_builtins else None
-        accounts = Accounts(self.apis, self.budget)
         watched = self.settings.watched_sources
-        return watch_callback_url.registered(watch_callback_url.WatchCallbackUrl(accounts, watched, desk))
+        return watch_callback_url.registered(
+            watch_callback_url.WatchCallbackUrl(self.accounts, watched, desk)
+        )
 
     def _publish_event(self) -> RegisteredAction:
         bus = EventBus(connections.events_url(self.settings), self.settings.redis_wait_replicas)
@@ -147,7 +147,7 @@ class Process:
             settings.document_type, settings.downloadable_grace_s, settings.retention
         )
         return fetch_documents.FetchDocuments(
-            self.scripts, self.apis, self.budget, DocumentStore(settings.documents_dir), policy
+            self.scripts, self.accounts, DocumentStore(settings.documents_dir), policy
         )
 
     @cached_property
@@ -161,6 +161,11 @@ class Process:
     def budget(self) -> Budget:
         """The accounts' budgets."""
         return Budget(self.redis, budgets.per_minute(self.settings))
+
+    @cached_property
+    def accounts(self) -> Accounts:
+        """The API of every source, within its budget."""
+        return Accounts(self.apis, self.budget)
 
     def lease(self, lane: str) -> int:
         """Drain a lane for about two seconds. Returns the units of work done."""

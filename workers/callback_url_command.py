@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(process: Process, arguments: argparse.Namespace) -> int:
     """Show or set. Returns the exit code: 1 if a URL is not what it should be. Raises DeedboxError."""
     sources = process.settings.sources()
-    accounts = Accounts(process.apis, process.budget)
+    accounts = process.accounts
     if arguments.verb == "set":
         return _set(accounts, _one(sources, arguments), arguments)
     chosen = [_named(sources, arguments.source)] if arguments.source else list(sources.values())

@@ -7,7 +7,7 @@ import hmac
 import json
 import os
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -146,8 +146,3 @@ def _generated(path: Path) -> str:
             draft.unlink()
         secret = path.read_text(encoding="utf-8")
     return _usable(secret, str(path))
-
-
-def as_rows(tokens: Tokens) -> Mapping[str, tuple[str, ...]]:
-    """Return names and scopes, for a page; no secret."""
-    return {row.name: tuple(sorted(row.scopes)) for row in tokens.rows}

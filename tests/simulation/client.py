@@ -148,6 +148,8 @@ class SimulatedRedis(Redis):
 
     def pipeline(self, transaction: Any = True, shard_hint: Any = None) -> SimulatedPipeline:  # noqa: FBT002
         if transaction or shard_hint:
+            # Not a gap: the simulation interleaves single commands, so a MULTI would be run as something else than
+            # it is. Whoever begins to use one in the workers must learn that here.
             raise NotImplementedError("the workers use plain pipelines only")
         return SimulatedPipeline(self._wire, self)
 

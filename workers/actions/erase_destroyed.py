@@ -8,23 +8,18 @@ documented nowhere; 404 (unknown) and 410 (deleted) are the two that say gone (r
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
-from urllib3.exceptions import HTTPError
-
-from shared.budgets import account_of
 from shared.core.attempts import AttemptPolicy
-from shared.core.errors import Unavailable
-from shared.core.identity import is_file_safe
 from shared.core.reasons import Entry
 from shared.erasure import Asker, Eraser
 from shared.holdings import Holdings, Subject
 from shared.keys import DOCUMENTS
 from shared.retention import DAY_S
+from workers.account import Accounts, outages_are_waited_for, requested
 from workers.actions.interface import ActionFunction, Context, Event, Reject, Retry
 from workers.actions.registry import RegisteredAction
-from workers.api import Budget, SignApi
 
 NAME: Final = "erase_destroyed"
 DESTROYED: Final = "signature_request_destroyed"
@@ -45,25 +40,22 @@ class EraseDestroyed:
     """The action; one per process."""
 
     def __init__(
-        self, eraser: Eraser, holdings: Holdings, apis: Mapping[str, SignApi], budget: Budget, *, documents: bool,
+        self, eraser: Eraser, holdings: Holdings, accounts: Accounts, *, documents: bool,
         clock: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         self._eraser = eraser
         self._holdings = holdings
-        self._apis = apis
-        self._budget = budget
+        self._accounts = accounts
         self._documents = documents
         self._clock = clock
 
     def __call__(self, event: Event, context: Context) -> None:
         """Wait for the others, ask the API, erase."""
-        request_id = event.signature_request_id
+        request_id = requested(event)
         if request_id is None:
             return
-        if not is_file_safe(request_id):
-            raise Reject("the signature_request_id has characters that no Dropbox Sign id has")
         subject = Subject(event.source, event.ordering_key)
-        try:
+        with outages_are_waited_for():
             # A tombstone: the call that set it was killed before it was through.
             if self._holdings.erased_at(subject.stream) is None:
                 self._wait_for_others(subject, context)
@@ -71,10 +63,6 @@ class EraseDestroyed:
                     context.note(Entry.NOTE, detail="not erased: the API still shows the request")
                     return
             self._eraser.erase(subject, documents=self._documents, by=Asker.DESTROYED)
-        except (HTTPError, OSError, Unavailable) as error:
-            raise Retry(
-                f"Redis, the API or the document store did not answer ({type(error).__name__})"
-            ) from error
 
     def _wait_for_others(self, subject: Subject, context: Context) -> None:
         busy = sorted(set(self._holdings.queued(subject.stream)) - {NAME})
@@ -88,15 +76,7 @@ class EraseDestroyed:
 
     def _is_gone(self, source: str, request_id: str, context: Context) -> bool:
         """Ask the API, within the account's budget; a wait occupies no process."""
-        api = self._apis.get(source)
-        if api is None:
-            raise Reject(f"the source {source} is not defined here any more; see DEEDBOX_SOURCES")
-        account = account_of(api.api_key)
-        if (wait_s := self._budget.wait_s("api", account)) > 0:
-            raise Retry("the account's budget of api calls is used up", after=wait_s)
-        answer = api.signature_request(request_id)
-        if answer.reset_at is not None:
-            self._budget.pause_until(account, answer.reset_at)
+        answer = self._accounts.signature_request(source, request_id)
         name = f"{answer.status} {answer.error_name}".strip()
         if answer.status in {404, 410}:
             return True

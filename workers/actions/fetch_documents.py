@@ -15,22 +15,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
-from redis.exceptions import RedisError
-from urllib3.exceptions import HTTPError
-
 from shared import keys, logs
 from shared.core.attempts import AttemptPolicy
-from shared.core.errors import Unavailable
 from shared.core.gaps import SUSPECTED
-from shared.core.identity import is_file_safe
 from shared.core.reasons import Entry
 from shared.documents import DocumentStore, DocumentType, StoredDocument, Unwanted
 from shared.retention import Retention
 from shared.scripting import SERVER_CLOCK, Scripts
-from workers.account import OK, UNPROCESSABLE, Accounts, files_budget, refuse, request_in
+from workers.account import (
+    OK,
+    UNPROCESSABLE,
+    Accounts,
+    files_budget,
+    outages_are_waited_for,
+    refuse,
+    request_in,
+    requested,
+)
 from workers.actions.interface import ActionFunction, Context, Event, Reject, Retry
 from workers.actions.registry import RegisteredAction
-from workers.api import Answer, Budget, SignApi
+from workers.api import Answer
 
 log = logs.get("documents")
 
@@ -89,8 +93,7 @@ class FetchDocuments:
     def __init__(
         self,
         scripts: Scripts,
-        apis: Mapping[str, SignApi],
-        budget: Budget,
+        accounts: Accounts,
         store: DocumentStore,
         policy: FetchPolicy,
         clock: Callable[[], float] = time.time,
@@ -98,7 +101,7 @@ class FetchDocuments:
         self._scripts = scripts
         self._redis = scripts.redis
         self._retention = policy.retention
-        self._accounts = Accounts(apis, budget, clock)
+        self._accounts = accounts
         self._store = store
         self._kind = policy.kind
         self._grace_s = policy.grace_s
@@ -106,18 +109,11 @@ class FetchDocuments:
 
     def __call__(self, event: Event, context: Context) -> None:
         """Fetch, wait or do nothing, as the module says."""
-        request_id = event.signature_request_id
+        request_id = requested(event)
         if request_id is None:
             return
-        if not is_file_safe(request_id):
-            raise Reject("the signature_request_id has characters that no Dropbox Sign id has")
-        stream = f"{event.source}:{event.ordering_key}"
-        try:
-            self._decide(event, context, request_id, stream)
-        except RedisError as error:
-            raise Retry(f"Redis did not answer ({type(error).__name__})") from error
-        except (HTTPError, OSError, Unavailable) as error:
-            raise Retry(f"the API or the document store did not answer ({type(error).__name__})") from error
+        with outages_are_waited_for():
+            self._decide(event, context, request_id, f"{event.source}:{event.ordering_key}")
 
     def _decide(self, event: Event, context: Context, request_id: str, stream: str) -> None:
         record = Record.load(self._redis.get(keys.document(stream)))

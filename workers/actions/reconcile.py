@@ -11,20 +11,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from redis.exceptions import RedisError
-from urllib3.exceptions import HTTPError
-
 from shared import keys
 from shared.core.attempts import AttemptPolicy
-from shared.core.errors import Unavailable
 from shared.core.gaps import COMPLETE, RECONCILED, SUSPECTED, Findings, Gap, Known, found, suspected
-from shared.core.identity import is_file_safe
 from shared.core.reasons import Entry
 from shared.core.status import catch_up, state_shown
 from shared.retention import Retention
 from shared.scripting import Scripts
 from workers import readmodel
-from workers.account import NOT_FOUND, OK, Accounts, files_budget, request_in
+from workers.account import (
+    NOT_FOUND,
+    OK,
+    Accounts,
+    files_budget,
+    outages_are_waited_for,
+    request_in,
+    requested,
+)
 from workers.actions.fetch_documents import TIMEOUT_S, FetchDocuments
 from workers.actions.interface import ActionFunction, Context, Event, Reject, Retry
 from workers.actions.registry import RegisteredAction
@@ -69,17 +72,13 @@ class Reconcile:
 
     def __call__(self, event: Event, context: Context) -> None:
         """Look, mend and tell."""
-        request_id = event.signature_request_id
-        if request_id is None or not is_file_safe(request_id):
-            raise Reject("the signature_request_id has characters that no Dropbox Sign id has")
+        request_id = requested(event)
+        if request_id is None:
+            raise Reject("a gap of something that is no signature request")
         stream = f"{event.source}:{event.ordering_key}"
         case = _Case(event, context, request_id, stream, Findings.load(event.payload))
-        try:
+        with outages_are_waited_for():
             self._look(case)
-        except RedisError as error:
-            raise Retry(f"Redis did not answer ({type(error).__name__})") from error
-        except (HTTPError, OSError, Unavailable) as error:
-            raise Retry(f"the API or the document store did not answer ({type(error).__name__})") from error
 
     def _look(self, case: _Case) -> None:
         here = self._known(case)

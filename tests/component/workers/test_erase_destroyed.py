@@ -10,24 +10,28 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry as Retrying
 
 from shared import keys
 from shared.core.identity import shard_of
 from shared.documents import DocumentStore
 from shared.erasure import Asker, Eraser
-from shared.holdings import Subject
+from shared.holdings import Holdings, Subject
 from shared.retention import Retention
-from shared.scripting import SERVER_CLOCK
+from shared.scripting import SERVER_CLOCK, Scripts
 from shared.settings import Settings
 from shared.simulator.api_state import Endpoint
 from shared.simulator.files_api import FilesApi
 from shared.simulator.lifecycle import Account
 from tests.component.workers.rig import Deployment, Journal, P, action, callback, expire, sent, viewed
-from tests.component.workers.server import RedisServer
+from tests.component.workers.server import RedisServer, free_port
 from tests.component.workers.test_fetch_documents import API_KEY, DOWNLOADABLE, GENEROUS, LANE, shown
+from workers.account import Accounts
 from workers.actions.erase_destroyed import GRACE_S, EraseDestroyed
 from workers.actions.fetch_documents import FetchDocuments
 from workers.actions.interface import Context, Event, Reject, Retry
+from workers.api import Budget, SignApi
 from workers.bootstrap import Process
 
 pytestmark = pytest.mark.real_redis
@@ -213,6 +217,20 @@ def test_without_budget_it_waits_without_a_call(open_desk: Open) -> None:
         desk.go_on()
     assert desk.asked() == 1
     assert desk.deployment.waiting(LANE) == 1
+
+
+def test_an_outage_of_the_budgets_redis_uses_up_no_attempt(state: Redis, tmp_path: Path) -> None:
+    nowhere = Redis(port=free_port(), retry=Retrying(NoBackoff(), 0))
+    accounts = Accounts({"default": SignApi("http://127.0.0.1:1/v3", API_KEY)}, Budget(nowhere, {"api": 9}))
+    eraser = Eraser(Scripts(state), DocumentStore(tmp_path), Retention())
+    erase = EraseDestroyed(eraser, Holdings(state), accounts, documents=False)
+    event = Event(
+        type=DESTROYED, time=60, received_at=60.0, source="default", ordering_key=SUBJECT.ordering_key,
+        signature_request_id="r1", related_signature_id=None, test_mode=False, late=False,
+        body_signature="valid", payload={},
+    )  # fmt: skip
+    with pytest.raises(Retry, match="did not answer"):
+        erase(event, Context(idempotency_key="k", attempt=1))
 
 
 def test_a_call_that_was_killed_after_its_tombstone_is_finished_by_the_next(desk: Desk) -> None:
