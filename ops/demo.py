@@ -25,7 +25,7 @@ from ops.demo_report import Report
 from ops.readiness import callback_url
 from ops.scenario import Scenario
 from ops.up import terminable
-from shared import connections, embedded
+from shared import connections, embedded, stopping
 from shared.settings import Settings
 
 _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -94,7 +94,7 @@ class _Driver:
                 signal.signal(number, partial(self._stop_and, before))
 
     def _stop_and(self, handle: Callable[[int, Any], object], number: int, frame: object) -> None:
-        self._stop.set()
+        stopping.ask(self._stop)
         handle(number, frame)
 
     def note_exit(self, name: str) -> None:

@@ -20,6 +20,7 @@ from typing import Any, Final
 from rich.console import Console
 
 from ops import demo_view
+from shared import stopping
 from shared.core.errors import DeedboxError, SettingsError
 from shared.settings import Settings
 from shared.simulator.api_state import FilesApiPolicy
@@ -207,7 +208,7 @@ def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
     """Let Ctrl-C and SIGTERM end the play in order, so that its report is still there."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in before:
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: stopping.ask(stop))
     try:
         yield
     finally:

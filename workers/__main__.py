@@ -8,11 +8,12 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from types import FrameType
 
 from redis.exceptions import RedisError
 
-from shared import hops, keys, logs
+from shared import hops, keys, logs, stopping
 from shared.core.errors import DeedboxError, SettingsError
 from shared.receivers import demand, receivers
 from shared.settings import Settings
@@ -80,7 +81,7 @@ def _worker(process: bootstrap.Process, arguments: argparse.Namespace) -> int:
     process.announce()
     bootstrap.install(process)
     log.info("worker.started", lane=lane, settings=process.settings.summary())
-    worker = rqworker.build(lane, process.redis, process.name, process.stop.set)
+    worker = rqworker.build(lane, process.redis, process.name, partial(stopping.ask, process.stop))
     try:
         worker.work(logging_level="WARNING")
     except RedisError as error:  # RQ signs off in Redis, which may be away
@@ -122,7 +123,7 @@ def _lanes(process: bootstrap.Process, arguments: argparse.Namespace) -> int:
 
 def _stop_on_signals(process: bootstrap.Process) -> None:
     def stop(_signal: int, _frame: FrameType | None) -> None:
-        process.stop.set()
+        stopping.ask(process.stop)
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
