@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ops.cli.output import counted, duration, printable
 from ops.readmodels.stages import Lane, WaitingHead
-from ops.readmodels.status import HEADS_SHOWN, Status, refusals, warnings
+from ops.readmodels.status import HEADS_SHOWN, Status, refusals, starvation, warnings
 
 MEANING: Final = {
     "broker": "received, not yet claimed by a bridge",
@@ -75,7 +75,7 @@ def _lines(status: Status) -> Iterator[str]:
         yield from (f"  {_head(head)}" for head in found.waiting[:HEADS_SHOWN])
         if (more := (found.retrying.depth or 0) - HEADS_SHOWN) > 0:
             yield f"  and {more} more"
-    if problems := [*warnings(status), *refusals(status)]:
+    if problems := [*warnings(status), *refusals(status), *starvation(status)]:
         yield ""
         yield from (f"! {problem}" for problem in problems)
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from redis.exceptions import RedisError
 
 from ops.installation import Installation
-from ops.readmodels import intake, status
+from ops.readmodels import budget, intake, status
+from ops.readmodels.budget import Budget
 from ops.readmodels.intake import SourceIntake
 from ops.readmodels.status import Status
-from shared import budgets, keys
+from shared import keys
 from shared.connections import translated
-from shared.core.errors import SettingsError
 from shared.core.measures import CALL_BOUNDS_S
-from shared.scripting import SERVER_CLOCK, text
+from shared.scripting import text
 
 
 @dataclass(slots=True)
@@ -28,16 +27,6 @@ class Calls:
     buckets: list[int] = field(default_factory=lambda: [0] * (len(CALL_BOUNDS_S) + 1))
     """Not cumulative."""
     sum_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """One kind of API calls of one source."""
-
-    source: str
-    kind: str
-    per_minute: int
-    left: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +55,7 @@ def read(installation: Installation) -> Reading:
 
 def _read(installation: Installation, looked: Status) -> Reading:
     now = looked.survey.now
-    accounts = _accounts(installation)
+    accounts = budget.accounts(installation)
     pipe = installation.redis.pipeline(transaction=False)
     pipe.hgetall(keys.SOURCES)
     pipe.hgetall(keys.CALLS)
@@ -81,31 +70,9 @@ def _read(installation: Installation, looked: Status) -> Reading:
         _calls(calls),
         intake.live_processes(reports, now),
         sum(_bytes(report) for report in spools),
-        tuple(_budgets(installation, accounts)),
+        tuple(budget.left(installation, accounts)),
         {source: max(0.0, float(pause or 0) - now) for source, pause in zip(accounts, pauses, strict=True)},
     )
-
-
-def _accounts(installation: Installation) -> dict[str, str]:
-    """Return source to account; none without keys: ops may run where they are not."""
-    try:
-        sources = installation.settings.sources()
-    except SettingsError:
-        return {}
-    return {name: budgets.account_of(source.api_keys[0]) for name, source in sources.items()}
-
-
-def _budgets(installation: Installation, accounts: Mapping[str, str]) -> Iterator[Budget]:
-    rates = budgets.per_minute(installation.settings)
-    asked = [(source, kind, rate) for source in accounts for kind, rate in rates.items()]
-    if not asked:
-        return
-    operands: list[str | int] = []
-    for source, kind, rate in asked:
-        operands += [budgets.calls_key(kind, accounts[source], rate), rate]
-    used: Iterable[Any] = installation.scripts.call("budget_used", SERVER_CLOCK, budgets.WINDOW_S, *operands)
-    for (source, kind, rate), count in zip(asked, used, strict=True):
-        yield Budget(source, kind, rate, max(0, rate - int(count)))
 
 
 def _calls(reply: Mapping[bytes, bytes]) -> dict[tuple[str, str], Calls]:

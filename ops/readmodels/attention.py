@@ -44,6 +44,9 @@ def attentions(found: Status, sources: Iterable[SourceView]) -> list[Attention]:
     """Say what needs a person; empty if nothing does."""
     said = [_of_warning(text) for text in status.warnings(found)]
     said += [each for source in sources if (each := _of_source(source)) is not None]
+    said += [
+        Attention(Severity.NOTICE, text, "/runbook#where-callbacks-wait") for text in status.starvation(found)
+    ]
     if found.survey.spool.depth:
         said.append(_of_spool(found.survey.spool.depth))
     return sorted(said, key=lambda each: each.severity is not Severity.URGENT)

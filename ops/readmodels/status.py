@@ -13,8 +13,9 @@ from typing import Any, Final, cast
 from redis.exceptions import RedisError
 
 from ops.installation import Installation
-from ops.readmodels import broker, intake, workforce
+from ops.readmodels import broker, budget, intake, workforce
 from ops.readmodels.broker import BrokerView
+from ops.readmodels.budget import Budget
 from ops.readmodels.intake import FAILURES_MAX
 from ops.readmodels.stages import Stage, Survey, survey
 from shared import keys
@@ -44,6 +45,8 @@ class Status:
     """Each Redis that has a maxmemory (``state``, or ``broker`` if that is another one) -> the share in use."""
     refusing: Mapping[str, int] = field(default_factory=dict)
     """Source -> callbacks refused since the last one that was accepted, 10 at most."""
+    used_up: tuple[Budget, ...] = ()
+    """API budgets of which nothing is left this minute."""
 
     @property
     def stages(self) -> dict[str, Stage]:
@@ -68,7 +71,7 @@ class Status:
             "counters": dict(sorted(self.survey.counters.items())),
             "waiting": [asdict(head) for head in self.survey.waiting[:HEADS_SHOWN]],
             "redis_fullness": dict(self.fullness),
-            "warnings": [*warnings(self), *refusals(self)],
+            "warnings": [*warnings(self), *refusals(self), *starvation(self)],
         }
 
 
@@ -77,11 +80,14 @@ def look(installation: Installation) -> Status:
     redis = installation.broker_redis
     found = survey(installation.redis)
     fullness, refusing = _fullness(installation), _refusing(installation)
+    used_up = tuple(
+        each for each in budget.left(installation, budget.accounts(installation)) if each.left == 0
+    )
     if redis is not None:
-        return Status(found, broker.look_at_redis(redis), fullness, refusing)
+        return Status(found, broker.look_at_redis(redis), fullness, refusing, used_up)
     bridges = broker.living_bridges(installation.redis)
     view = replace(broker.look_at_kombu(installation.broker_url), bridge_alive=bridges > 0, bridges=bridges)
-    return Status(found, view, fullness, refusing)
+    return Status(found, view, fullness, refusing, used_up)
 
 
 def _refusing(installation: Installation) -> dict[str, int]:
@@ -104,6 +110,21 @@ def _fullness(installation: Installation) -> dict[str, float]:
             if share is not None:
                 found[name] = round(share, 3)
     return found
+
+
+def starvation(status: Status) -> list[str]:
+    """Say that calls wait for the API's budget, not for a worker: nothing is wrong, but it may last."""
+    waiting = status.survey.retrying.depth
+    if not waiting or not status.used_up:
+        return []
+    which = ", ".join(
+        f"{each.kind} of source {each.source} ({each.per_minute} a minute)" for each in status.used_up
+    )
+    sentence = (
+        f"The API budget is used up: {which}. {waiting} calls wait for their turn and go on by themselves; the bounds "
+        "are DEEDBOX_FILES_PER_MINUTE and its like, below the vendor's."
+    )
+    return [sentence]
 
 
 def refusals(status: Status) -> list[str]:

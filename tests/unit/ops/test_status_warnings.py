@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from ops.readmodels.broker import BrokerView
+from ops.readmodels.budget import Budget
 from ops.readmodels.stages import Lane, Stage, Survey
-from ops.readmodels.status import Status, warnings
+from ops.readmodels.status import Status, starvation, warnings
 from ops.readmodels.workforce import Worker, living, of_reply
 
 NOW = 1_800_000_000.0
@@ -93,3 +94,16 @@ def test_a_source_that_refuses_everything_is_told_before_the_url_is_gone(count: 
     status = Status(_survey(LANE), HEALTHY_VIEW, refusing={"emea": count})
     assert bool(status.document()["warnings"]) is told
     assert ("emea" in str(status.document()["warnings"])) is told
+
+
+def test_calls_that_wait_for_the_apis_budget_are_told_from_calls_that_fail() -> None:
+    survey = _survey(LANE)
+    survey.retrying = Stage(18, 30.0)
+    used_up = (Budget("default", "files", 15, 0),)
+    [said] = starvation(Status(survey, HEALTHY_VIEW, used_up=used_up))
+    assert "files of source default (15 a minute)" in said
+    assert said in Status(survey, HEALTHY_VIEW, used_up=used_up).document()["warnings"]
+
+
+def test_a_used_up_budget_that_nobody_waits_for_is_no_news() -> None:
+    assert starvation(Status(_survey(LANE), HEALTHY_VIEW, used_up=(Budget("default", "api", 60, 0),))) == []

@@ -1,0 +1,45 @@
+"""The accounts' API budgets: what is left of them this minute."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ops.installation import Installation
+from shared import budgets
+from shared.core.errors import SettingsError
+from shared.scripting import SERVER_CLOCK
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """One kind of API calls of one source."""
+
+    source: str
+    kind: str
+    per_minute: int
+    left: int
+
+
+def accounts(installation: Installation) -> dict[str, str]:
+    """Return source to account; none without keys: ops may run where they are not."""
+    try:
+        sources = installation.settings.sources()
+    except SettingsError:
+        return {}
+    return {name: budgets.account_of(source.api_keys[0]) for name, source in sources.items()}
+
+
+def left(installation: Installation, of: Mapping[str, str]) -> Iterator[Budget]:
+    """Return what is left of each account's budgets; ``of``: source to account. Raises Unavailable."""
+    rates = budgets.per_minute(installation.settings)
+    asked = [(source, kind, rate) for source in of for kind, rate in rates.items()]
+    if not asked:
+        return
+    operands: list[str | int] = []
+    for source, kind, rate in asked:
+        operands += [budgets.calls_key(kind, of[source], rate), rate]
+    used: Iterable[Any] = installation.scripts.call("budget_used", SERVER_CLOCK, budgets.WINDOW_S, *operands)
+    for (source, kind, rate), count in zip(asked, used, strict=True):
+        yield Budget(source, kind, rate, max(0, rate - int(count)))
