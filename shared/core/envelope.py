@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import math
 import re
 import zlib
@@ -160,7 +159,7 @@ def encode_kombu(headers: Mapping[str, Any], body: bytes) -> bytes:
         "headers": dict(headers),
         "properties": {"body_encoding": "base64"},
     }
-    return json.dumps(document, separators=(",", ":")).encode()
+    return jsontext.dumps(document)
 
 
 def decompress(data: bytes, compression: object) -> bytes:
