@@ -76,10 +76,11 @@ def report(
 
 def history(state: Redis, hours: float = 6.0, now: float | None = None) -> None:
     """Write the samples of the last hours: a day's wave, a burst of refusals, a bridge that was away."""
-    state.delete(keys.SAMPLES)
     end = int((time.time() if now is None else now) // INTERVAL_S)
     count = int(hours * 3600 / INTERVAL_S)
-    pipe = state.pipeline(transaction=False)
+    # In one step: the ops process that is looked at takes samples of its own, and ids may only grow.
+    pipe = state.pipeline(transaction=True)
+    pipe.delete(keys.SAMPLES)
     for index, slot in enumerate(range(end - count, end)):
         pipe.xadd(
             keys.SAMPLES, {FIELD: _sample(slot * INTERVAL_S, index / count).pack()}, id=f"{slot * 10_000}-0"

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import psutil
 
+from tests.terminal import Terminal
+from tests.waiting import until
+
+__all__ = ["until"]
+
 COMMAND = Path(sys.executable).with_name("deedbox")
-PATIENCE_S = 60.0
-
-
-def until(condition: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:
-    """Wait for a truthy result, however slow the machine is within reason."""
-    deadline = time.monotonic() + patience_s
-    while time.monotonic() < deadline:
-        if result := condition():
-            return result
-        time.sleep(0.05)
-    raise AssertionError(f"waited in vain until {what}")
 
 
 def environment(**settings: str) -> dict[str, str]:
@@ -34,7 +24,7 @@ def environment(**settings: str) -> dict[str, str]:
     return {**kept, "PORT": "0", "OPS_PORT": "0", **settings}
 
 
-class Running:
+class Running(Terminal):
     """One command. Output goes to files, so that no full pipe ever blocks it."""
 
     def __init__(self, folder: Path, *arguments: str, **settings: str) -> None:
@@ -69,10 +59,6 @@ class Running:
 
         return str(until(said, f"it says {text!r}"))
 
-    def children(self) -> list[psutil.Process]:
-        """Return all descendants."""
-        return psutil.Process(self.process.pid).children(recursive=True)
-
     def child(self, *words: str) -> psutil.Process:
         """Wait for the direct child whose command line ends with these words; return it."""
 
@@ -86,21 +72,3 @@ class Running:
 
         child: psutil.Process = until(found, f"{words} runs")
         return child
-
-    def interrupt(self) -> None:
-        """Press Ctrl-C."""
-        os.killpg(self.process.pid, signal.SIGINT)
-
-    def wait(self, patience_s: float = PATIENCE_S) -> int:
-        """Return the exit code."""
-        return self.process.wait(timeout=patience_s)
-
-    def close(self) -> None:
-        """End whatever a failed test left."""
-        if self.process.poll() is None:
-            left = self.children()
-            self.process.kill()
-            self.process.wait()
-            for process in left:
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()

@@ -3,52 +3,23 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-import kombu
 import pytest
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from shared import codec, keys, topology
-from shared.scripting import Scripts
-from tests.component.workers.rig import Deployment, Journal, P, action, envelope, sent, silent, viewed
+from tests.component.workers.kombu_bridges import bridging, run_until_killed
+from tests.component.workers.rig import Deployment, Journal, P, action, envelope, sent, viewed
 from tests.component.workers.server import RedisServer, until
-from workers.bridge_kombu import KombuBridge
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.real_redis]
 
 Publish = Callable[..., None]
-ROOT = Path(__file__).parents[3]
-
-
-@contextmanager
-def bridging(url: str, state: Redis) -> Iterator[list[kombu.Connection]]:
-    """Run a bridge in a thread; lends the connections that it opened."""
-    opened: list[kombu.Connection] = []
-    stop = threading.Event()
-
-    def connect() -> kombu.Connection:
-        opened.append(topology.connect(url))
-        return opened[-1]
-
-    bridge = KombuBridge("bridge-1", connect, Scripts(state), silent)
-    thread = threading.Thread(target=bridge.run, args=(stop.is_set,))
-    thread.start()
-    try:
-        yield opened
-    finally:
-        stop.set()
-        thread.join()
 
 
 @pytest.fixture
@@ -104,25 +75,6 @@ def test_what_cannot_be_decoded_is_set_aside_and_the_rest_goes_on(
     assert set(deployment.reasons()) == {"undecodable"}
 
 
-_KILLED = """
-import os, signal, sys
-from redis import Redis
-from shared import inbox, topology
-from shared.scripting import Scripts
-from workers.bridge_kombu import KombuBridge
-
-append, when = inbox.append, sys.argv[3]
-
-def die(*arguments, **more):
-    if when == "after":
-        append(*arguments, **more)
-    os.kill(os.getpid(), signal.SIGKILL)
-
-inbox.append = die
-KombuBridge("killed", lambda: topology.connect(sys.argv[1]), Scripts(Redis.from_url(sys.argv[2])), print).run(lambda: False)
-"""
-
-
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_bridge_killed_around_its_append_loses_nothing_and_repeats_are_one_fact(
     amqp_url: str,
@@ -133,8 +85,7 @@ def test_a_bridge_killed_around_its_append_loses_nothing_and_repeats_are_one_fac
     when: str,
 ) -> None:
     publish(envelope(sent()))
-    command = [sys.executable, "-c", _KILLED, amqp_url, redis_server.url, when]
-    assert subprocess.run(command, cwd=ROOT, check=False, timeout=30).returncode == -signal.SIGKILL
+    run_until_killed(amqp_url, redis_server.url, when)
     with redis_server.client() as client, bridging(amqp_url, client):
         arrived = 1 if when == "before" else 2
         deployment.run_until(lambda: deployment.counters()["arrived"] == arrived, "it was delivered again")

@@ -11,7 +11,7 @@ from redis import Redis
 
 from shared import topology
 from tests.component.ops.conftest import Operate, operate
-from tests.component.rabbitmq.test_bridge_rabbitmq import bridging
+from tests.component.workers.kombu_bridges import bridging
 from tests.component.workers.rig import Deployment, Journal, action, envelope, sent
 from tests.component.workers.server import RedisServer, until
 

@@ -17,7 +17,7 @@ from shared.core.errors import Unavailable
 from tests.component.ingress.conftest import free_port
 from tests.component.ingress.test_bounds import BOUND_S, full_port, silent_port
 from tests.component.ops.conftest import Operate, operate
-from tests.component.rabbitmq.test_bridge_rabbitmq import bridging
+from tests.component.workers.kombu_bridges import bridging
 from tests.component.workers.rig import Deployment, Journal, action, envelope, sent
 from tests.component.workers.server import RedisServer, running_rabbitmq, until
 from tests.rabbitmq import RabbitServer
@@ -55,6 +55,24 @@ def purge(url: str) -> None:
     with topology.connect(url) as connection:
         topology.declare(connection)
         topology.raw_queue("amqp")(connection.default_channel).purge()
+
+
+@pytest.fixture
+def both(first: RabbitServer, amqp_url: str) -> str:
+    """Return the URL of both nodes; their queues are empty."""
+    for url in (first.url, amqp_url):
+        purge(url)
+    return f"{first.url};{amqp_url}"
+
+
+@pytest.fixture
+def journal() -> Journal:
+    return Journal()
+
+
+@pytest.fixture
+def deployment(state: Redis, journal: Journal) -> Deployment:
+    return Deployment(state, action(journal))
 
 
 def published_in_time(publisher: Publisher, *request_ids: str) -> None:
@@ -100,13 +118,8 @@ def test_a_first_address_that_swallows_everything_gives_way(amqp_url: str, full_
 
 
 def test_a_node_that_freezes_under_ingress_and_bridge_is_left_for_the_other_and_nothing_is_lost(
-    first: RabbitServer, amqp_url: str, state: Redis, redis_server: RedisServer
+    first: RabbitServer, both: str, deployment: Deployment, journal: Journal, redis_server: RedisServer
 ) -> None:
-    journal = Journal()
-    deployment = Deployment(state, action(journal))
-    for url in (first.url, amqp_url):
-        purge(url)
-    both = f"{first.url};{amqp_url}"
     publisher = Publisher(both)
 
     def seen() -> set[str | None]:
@@ -134,14 +147,9 @@ def deployment_until(deployment: Deployment, condition: Callable[[], bool]) -> N
 
 
 def test_what_a_dead_node_held_arrives_when_it_is_back(
-    first: RabbitServer, amqp_url: str, state: Redis, redis_server: RedisServer
+    first: RabbitServer, both: str, deployment: Deployment, journal: Journal, redis_server: RedisServer
 ) -> None:
     """Each node has a queue of its own: what the first one confirmed waits on its disk."""
-    journal = Journal()
-    deployment = Deployment(state, action(journal))
-    for url in (first.url, amqp_url):
-        purge(url)
-    both = f"{first.url};{amqp_url}"
     publisher = Publisher(both)
     published_in_time(publisher, "held")
     first.end(signal.SIGTERM)

@@ -3,13 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,33 +10,16 @@ import pytest
 from redis import Redis
 
 from ingress.publisher import Publisher
-from shared import codec, topology
-from shared.scripting import Scripts
+from shared import codec
 from tests.component.ops.conftest import Operate, operate
-from tests.component.workers.rig import Deployment, Journal, P, action, envelope, sent, silent, viewed
+from tests.component.workers.kombu_bridges import bridging, run_until_killed
+from tests.component.workers.rig import Deployment, Journal, P, action, envelope, sent, viewed
 from tests.component.workers.server import RedisServer, until
 from tests.sqs import SqsServer
-from workers.bridge_kombu import KombuBridge
 
 __all__ = ["operate"]
 
 pytestmark = pytest.mark.real_redis
-
-ROOT = Path(__file__).parents[3]
-
-
-@contextmanager
-def bridging(url: str, state: Redis) -> Iterator[None]:
-    """Run a bridge in a thread."""
-    stop = threading.Event()
-    bridge = KombuBridge("bridge-1", partial(topology.connect, url, consuming=True), Scripts(state), silent)
-    thread = threading.Thread(target=bridge.run, args=(stop.is_set,))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 @pytest.fixture
@@ -103,26 +79,6 @@ def test_what_is_no_callback_is_set_aside_and_the_rest_goes_on(
     assert set(deployment.reasons()) == {"undecodable"}
 
 
-_KILLED = """
-import os, signal, sys
-from redis import Redis
-from shared import inbox, topology
-from shared.scripting import Scripts
-from workers.bridge_kombu import KombuBridge
-
-append, when = inbox.append, sys.argv[3]
-
-def die(*arguments, **more):
-    if when == "after":
-        append(*arguments, **more)
-    os.kill(os.getpid(), signal.SIGKILL)
-
-inbox.append = die
-connect = lambda: topology.connect(sys.argv[1], consuming=True)
-KombuBridge("killed", connect, Scripts(Redis.from_url(sys.argv[2])), print).run(lambda: False)
-"""
-
-
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_bridge_killed_around_its_append_loses_nothing_and_repeats_are_one_fact(
     sqs: SqsServer,
@@ -136,8 +92,7 @@ def test_a_bridge_killed_around_its_append_loses_nothing_and_repeats_are_one_fac
     publisher = Publisher(url)
     publisher.publish(envelope(sent()))
     publisher.close()
-    command = [sys.executable, "-c", _KILLED, url, redis_server.url, when]
-    assert subprocess.run(command, cwd=ROOT, check=False, timeout=60).returncode == -signal.SIGKILL
+    run_until_killed(url, redis_server.url, when)
     assert left(sqs) == 1
     with redis_server.client() as client, bridging(url, client):
         arrived = 1 if when == "before" else 2

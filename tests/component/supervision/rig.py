@@ -6,12 +6,8 @@ As a program: ``python -m tests.component.supervision.rig DATA_DIR JSON``.
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -21,24 +17,17 @@ import psutil
 from ops.supervision import Program, run
 from shared import embedded
 from shared.data_dir import lock_data_dir
+from tests.terminal import Terminal
+from tests.waiting import until
+
+__all__ = ["until"]
 
 ROOT = Path(__file__).parents[3]
 JOURNALIST = Path(__file__).with_name("journalist.py")
-PATIENCE_S = 20.0
 SERVERS = ("redis-server", "valkey-server")
 
 
-def until(condition: Callable[[], Any], what: str) -> Any:
-    """Wait for a truthy result, however slow the machine is within reason."""
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        if result := condition():
-            return result
-        time.sleep(0.05)
-    raise AssertionError(f"waited in vain until {what}")
-
-
-class Rig:
+class Rig(Terminal):
     """One supervised set of programs in ``data_dir``; the first word of a program is its name."""
 
     def __init__(
@@ -98,28 +87,6 @@ class Rig:
     def started_redis(self) -> int:
         """Wait for the server; return its pid."""
         return int(until(self.redis_pid, "the server runs"))
-
-    def children(self) -> list[psutil.Process]:
-        """Return all descendants."""
-        return psutil.Process(self.process.pid).children(recursive=True)
-
-    def interrupt(self) -> None:
-        """Press Ctrl-C."""
-        os.killpg(self.process.pid, signal.SIGINT)
-
-    def wait(self) -> int:
-        """Return the exit code."""
-        return self.process.wait(timeout=PATIENCE_S)
-
-    def close(self) -> None:
-        """End whatever a failed test left."""
-        if self.process.poll() is None:
-            left = self.children()
-            self.process.kill()
-            self.process.wait()
-            for process in left:
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()
 
 
 def main(data_dir: Path, spec: dict[str, Any]) -> int:

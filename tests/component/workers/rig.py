@@ -111,6 +111,20 @@ class Journal:
         ]
 
 
+class Failing(Journal):
+    """Fails while ``error`` is set, for the types that it is told."""
+
+    def __init__(self, error: Any = None, *types: str) -> None:
+        super().__init__()
+        self.error = error
+        self._types = types
+
+    def __call__(self, event: Event, context: Context) -> None:
+        super().__call__(event, context)
+        if self.error is not None and (not self._types or event.type.removeprefix(P) in self._types):
+            raise self.error
+
+
 def action(
     function: ActionFunction, *patterns: str, name: str = "journal", attempts: int = 8, timeout_s: float = 60.0,
     **more: Any,

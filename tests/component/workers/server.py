@@ -6,11 +6,10 @@ import os
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import pytest
 from redis import Redis
@@ -21,18 +20,9 @@ from redis.retry import Retry
 from shared import embedded
 from shared.core.errors import SettingsError
 from tests.rabbitmq import RabbitServer
+from tests.waiting import until
 
-PATIENCE_S = 30.0
-
-
-def until(condition: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:
-    """Wait for a truthy result, however slow the machine is within reason."""
-    deadline = time.monotonic() + patience_s
-    while time.monotonic() < deadline:
-        if result := condition():
-            return result
-        time.sleep(0.02)
-    raise AssertionError(f"waited in vain until {what}")
+__all__ = ["until"]
 
 
 def missing(what: str) -> NoReturn:

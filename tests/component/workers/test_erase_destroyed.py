@@ -24,9 +24,9 @@ from shared.settings import Settings
 from shared.simulator.api_state import Endpoint
 from shared.simulator.files_api import FilesApi
 from shared.simulator.lifecycle import Account
+from tests.component.workers.fetch_desk import API_KEY, DOWNLOADABLE, GENEROUS, LANE, shown
 from tests.component.workers.rig import Deployment, Journal, P, action, callback, expire, sent, viewed
 from tests.component.workers.server import RedisServer, free_port
-from tests.component.workers.test_fetch_documents import API_KEY, DOWNLOADABLE, GENEROUS, LANE, shown
 from workers.account import Accounts
 from workers.actions.erase_destroyed import GRACE_S, EraseDestroyed
 from workers.actions.fetch_documents import FetchDocuments

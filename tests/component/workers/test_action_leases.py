@@ -1,0 +1,135 @@
+"""The lease of a call: renewed while it runs, fenced after it was swept, ended by a process that dies."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from redis import Redis
+
+from shared import keys
+from tests.component.workers.rig import (
+    Deployment,
+    Journal,
+    P,
+    action,
+    callback,
+    expire,
+    sent,
+    viewed,
+)
+from workers.actions.interface import Context, Event
+from workers.sweeper import LOSSES_MAX
+
+pytestmark = pytest.mark.real_redis
+
+
+def test_an_event_that_takes_its_process_down_is_set_aside_and_blocks_no_other_key(state: Redis) -> None:
+    """No outcome is ever committed for it, so no attempt is counted by anybody else."""
+    journal = Journal()
+    deployment = Deployment(state, action(journal))
+
+    def killed() -> None:
+        """Claim the poison as a worker does, which then is gone; its lease runs out."""
+        deployment.scripts.call("claim_entries", "", "default", "dying", 10, 2, 1, 1 << 20)
+        expire(state, keys.lane("default", "leased"))
+        deployment.sweeper.once()
+
+    deployment.deliver(sent(0, "poison"), viewed(1, "poison"))
+    deployment.drain()
+    for crash in range(LOSSES_MAX):
+        assert deployment.letters() == []
+        killed()
+        if crash == 2:
+            deployment.deliver(sent(0, "other"))
+            deployment.drain()
+            state.zadd(keys.lane("default", "ready"), {"journal|default:signature_request/other": 0})
+            assert deployment.lanes["default"].drain_one("worker")  # between two crashes
+            assert journal.types("other") == ["sent"]
+    deployment.run()
+
+    [letter] = deployment.letters()
+    assert (letter["reason"], letter["type"], letter["key"]) == (
+        b"worker_lost",
+        b"signature_request_sent",
+        b"signature_request/poison",
+    )
+    assert deployment.kinds("poison")[-2:] == ["dead", "action"]
+    assert journal.types("poison") == ["viewed"]
+    assert state.ttl(keys.event(letter["event"].decode())) == -1
+    assert int(state.get(keys.lane("default", "depth")) or 0) == 0
+
+
+def test_a_process_that_dies_now_and_then_costs_no_event_its_life(state: Redis) -> None:
+    """Only losses in a row of the same event count."""
+    journal = Journal()
+    deployment = Deployment(state, action(journal))
+    deployment.deliver(*(sent(at) for at in range(LOSSES_MAX + 2)))
+    deployment.drain()
+    for _ in range(LOSSES_MAX + 2):
+        deployment.scripts.call("claim_entries", "", "default", "dying", 10, 2, 1, 1 << 20)
+        expire(state, keys.lane("default", "leased"))
+        deployment.sweeper.once()
+        assert deployment.lanes["default"].drain_one("worker")
+    assert (len(journal.calls), deployment.letters()) == (LOSSES_MAX + 2, [])
+
+
+def test_other_work_starts_while_a_call_takes_long(state: Redis) -> None:
+    """Entries of the same claim are given back, and finished ones committed, before the slow call ends."""
+    seen_meanwhile: list[tuple[int, int]] = []
+
+    def slow(event: Event, _context: Context) -> None:
+        if event.type == "slow":
+            time.sleep(0.5)
+            ready = state.zcard(keys.lane("default", "ready"))
+            seen_meanwhile.append((int(ready), deployment.counters()["action_done"]))
+
+    deployment = Deployment(state, action(slow))
+    deployment.deliver(*(callback("fast", 1, f"x{number}") for number in range(200)))
+    deployment.run()
+    quick = deployment.counters()["action_done"]
+    deployment.deliver(callback("fast", 2, "x0"))
+    deployment.drain()
+    time.sleep(0.01)
+    deployment.deliver(callback("slow", 2, "x1"))
+    deployment.drain()
+    time.sleep(0.01)
+    deployment.deliver(*(callback("fast", 2, f"x{number}") for number in range(2, 12)))
+    deployment.run()
+    assert seen_meanwhile == [(10, quick + 1)]
+    assert deployment.counters()["action_done"] == quick + 12
+    assert deployment.left() == 0
+
+
+def test_a_lease_is_renewed_while_its_call_runs(state: Redis) -> None:
+    def slow(_event: Event, _context: Context) -> None:
+        leased = keys.lane("default", "leased")
+        expire(state, leased, time.time() + 1)  # as after 9 s
+        time.sleep(0.4)
+        assert state.zcount(leased, time.time() + 5, "+inf") == 1
+
+    deployment = Deployment(state, action(slow, attempts=1))
+    deployment.deliver(sent())
+    deployment.run()
+    assert deployment.letters() == []
+
+
+def test_a_call_whose_lease_was_swept_commits_nothing(state: Redis) -> None:
+    journal = Journal()
+
+    def paused(event: Event, context: Context) -> None:
+        journal(event, context)
+        if len(journal.calls) == 1:
+            expire(state, keys.lane("default", "leased"))
+            deployment.sweeper.once()
+            other.work()
+
+    deployment = Deployment(state, action(paused))
+    other = Deployment(state, action(journal))
+    deployment.deliver(sent(), viewed(1))
+    deployment.run()
+    assert journal.types() == ["sent", "sent", "viewed"]
+    keys_seen = {context.idempotency_key for event, context in journal.calls if event.type == P + "sent"}
+    assert len(keys_seen) == 1
+    assert deployment.counters()["action_done"] == 2
+    assert int(state.get(keys.lane("default", "depth")) or 0) == 0

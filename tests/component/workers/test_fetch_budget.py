@@ -1,0 +1,123 @@
+"""``fetch_documents`` and the account's budget: a wait costs no call."""
+
+from __future__ import annotations
+
+import threading
+import time
+from functools import partial
+
+import pytest
+from flask import Response
+from redis import Redis
+
+from shared import keys
+from shared.budgets import account_of
+from shared.simulator.api_state import Endpoint, FilesApiPolicy
+from tests.component.workers.fetch_desk import (
+    API_KEY,
+    DOWNLOADABLE,
+    LANE,
+    PDF,
+    Open,
+    desk,
+    open_desk,
+    serve,
+    shown,
+)
+from tests.component.workers.rig import (
+    members,
+)
+from tests.component.workers.server import RedisServer
+from workers.api import Budget, SignApi
+
+__all__ = ["desk", "open_desk"]
+
+pytestmark = pytest.mark.real_redis
+
+
+def test_a_rate_limit_is_waited_out_as_its_header_says_and_no_call_goes_out(open_desk: Open) -> None:
+    desk = open_desk(FilesApiPolicy(not_ready_max=0, file_calls_per_window=0, window_s=3600))
+    desk.happen(DOWNLOADABLE)
+    [unit] = members(desk.state, keys.lane(LANE, "waiting"))
+    due_at = desk.state.zscore(keys.lane(LANE, "waiting"), unit) or 0
+    window_ends_at = (int(time.time()) // 3600 + 1) * 3600
+    assert abs(due_at - window_ends_at) < 5
+    calls = desk.calls() + desk.calls(Endpoint.REQUEST)
+    desk.happen(DOWNLOADABLE, request_id="r2")
+    assert desk.calls() + desk.calls(Endpoint.REQUEST) == calls
+
+
+def test_the_last_call_of_a_window_is_the_last_one(open_desk: Open) -> None:
+    """``Remaining: 0`` came with a 200: the document is stored, and nobody calls until the reset."""
+    desk = open_desk(FilesApiPolicy(not_ready_max=0, file_calls_per_window=1, window_s=3600))
+    desk.happen(DOWNLOADABLE)
+    assert len(desk.sidecars()) == 1
+    desk.api.state.put(shown("r2"))
+    desk.happen(DOWNLOADABLE, request_id="r2")
+    assert desk.waits()
+    assert (desk.calls(), desk.calls(Endpoint.REQUEST)) == (1, 1)
+
+
+def test_a_used_up_budget_is_a_wait_without_a_call(open_desk: Open) -> None:
+    desk = open_desk(DEEDBOX_API_PER_MINUTE="1")
+    desk.happen(DOWNLOADABLE)
+    desk.api.state.put(shown("r2"))
+    desk.happen(DOWNLOADABLE, request_id="r2")
+    assert desk.waits()
+    assert (desk.calls(), desk.calls(Endpoint.REQUEST)) == (1, 1)
+    [unit] = members(desk.state, keys.lane(LANE, "waiting"))
+    wait_s = (desk.state.zscore(keys.lane(LANE, "waiting"), unit) or 0) - time.time()
+    assert 30 < wait_s <= 61
+
+
+def test_a_used_up_file_budget_is_a_wait_without_a_call(open_desk: Open) -> None:
+    desk = open_desk(DEEDBOX_FILES_PER_MINUTE="1")
+    desk.happen(DOWNLOADABLE)
+    desk.api.state.put(shown("r2"))
+    desk.happen(DOWNLOADABLE, request_id="r2")
+    for _ in range(5):
+        desk.go_on()
+    assert desk.waits()
+    assert (desk.calls(), desk.calls(Endpoint.REQUEST)) == (1, 1)
+
+
+def test_requests_in_test_mode_have_a_budget_of_their_own(open_desk: Open) -> None:
+    desk = open_desk(DEEDBOX_TEST_FILES_PER_MINUTE="1")
+    for request_id in ("t1", "t2", "r1"):
+        desk.api.state.put(shown(request_id, test_mode=request_id != "r1"))
+        desk.happen(DOWNLOADABLE, request_id=request_id)
+    assert [bool(desk.sidecars(request_id)) for request_id in ("t1", "t2", "r1")] == [True, False, True]
+
+
+def test_processes_share_the_budget(redis_server: RedisServer, state: Redis) -> None:
+    with redis_server.client() as other:
+        budgets = [Budget(client, {"files": 10}) for client in (state, other)]
+        taken = [0, 0]
+
+        def take(number: int) -> None:
+            for _ in range(20):
+                taken[number] += budgets[number].wait_s("files", "account") == 0
+
+        threads = [threading.Thread(target=take, args=(number,)) for number in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sum(taken) == 10
+
+
+def test_an_account_is_named_without_its_key() -> None:
+    assert API_KEY not in account_of(API_KEY)
+
+
+def test_the_remaining_limit_is_read_under_either_name() -> None:
+    for name in ("X-RateLimit-Remaining", "x-ratelimit-limit-remaining"):
+        headers = {name: "0", "X-Ratelimit-Reset": "4102444800"}
+        server = serve(partial(Response, PDF, headers=headers))
+        try:
+            answer = SignApi(server.url + "/v3", API_KEY).files("r1", "pdf")
+        finally:
+            server.stop()
+        assert answer.status == 200
+        assert answer.reset_at is not None
+        assert 3500 < answer.reset_at - time.time() <= 3600
