@@ -168,9 +168,8 @@ def _verified(
             "event.event_hash fits none of this source's API keys",
             event_type=event_type,
         )
-    if is_too_deep(
-        callback.payload
-    ):  # only now: it visits everything, which nobody without a key may ask for
+    # Only now: it may visit everything, which nobody without a key may ask for.
+    if is_too_deep(json_text, callback.payload):
         return Refused(
             Refusal.BAD_JSON,
             f"the json text is nested more deeply than {DEPTH_MAX} levels",

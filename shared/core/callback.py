@@ -74,11 +74,12 @@ def parse_json(text: bytes) -> dict[str, Any]:
 
     Raises BadCallback with a one-line detail; the detail never quotes the text.
     """
-    if _is_too_dense(text):
+    containers = _containers_at_most(text)
+    if _is_too_dense(text, containers):
         raise BadCallback("the json text holds more values than a callback of its length")
     # The fast parser takes more levels than what writes JSON later on can write: what may be that deep goes the slow
     # way, whose limit is the same in both directions.
-    if text.count(b"[") + text.count(b"{") > LEVELS_MAX:
+    if containers > LEVELS_MAX:
         document = _parse_slowly(text)
     else:
         try:
@@ -104,9 +105,14 @@ def _parse_slowly(text: bytes) -> Any:
         raise BadCallback("the json text holds a number that is too long") from None
 
 
-def _is_too_dense(text: bytes) -> bool:
+def _containers_at_most(text: bytes) -> int:
+    """Bound the objects and arrays of a text, and with them its depth: strings may hold brackets too."""
+    return text.count(b"{") + text.count(b"[")
+
+
+def _is_too_dense(text: bytes, containers: int) -> bool:
     """Tell whether a text would grow out of proportion when it is parsed."""
-    containers, values = text.count(b"{") + text.count(b"["), text.count(b",")
+    values = text.count(b",")
     return containers > max(CONTAINERS_FREE, len(text) // CONTAINER_BYTES) or values > max(
         VALUES_FREE, len(text) // VALUE_BYTES
     )
@@ -140,8 +146,13 @@ def parse_callback(text: bytes) -> Callback:
     )
 
 
-def is_too_deep(payload: Mapping[str, Any]) -> bool:
-    """Tell whether a parsed text is nested more deeply than ``DEPTH_MAX``. Visits every container once."""
+def is_too_deep(text: bytes, payload: Mapping[str, Any]) -> bool:
+    """Tell whether a parsed text is nested more deeply than ``DEPTH_MAX``.
+
+    Few texts have so many brackets; of those that do, every container is visited once.
+    """
+    if _containers_at_most(text) <= DEPTH_MAX:
+        return False
     level: list[Any] = [payload]
     for _ in range(DEPTH_MAX):
         level = [

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.core.callback import EVENT_TIME_MAX, TYPE_MAX_CHARS, Callback, parse_callback, parse_json
+from shared.core.callback import (
+    DEPTH_MAX,
+    EVENT_TIME_MAX,
+    TYPE_MAX_CHARS,
+    Callback,
+    is_too_deep,
+    parse_callback,
+    parse_json,
+)
 from shared.core.errors import BadCallback
 from tests.unit.core.wire import document, parsed
 
@@ -255,3 +263,10 @@ def test_any_event_object_is_a_callback_or_a_refusal_that_names_one_of_its_field
         assert result.field in {f"event.{name}" for name in ("event_type", "event_time", "event_hash")}
     else:
         assert result.related_signature_id != ""
+
+
+@pytest.mark.parametrize("wide", [0, 300])
+@pytest.mark.parametrize(("levels", "deep"), [(1, False), (DEPTH_MAX - 1, False), (DEPTH_MAX, True)])
+def test_depth_is_told_whatever_else_a_text_holds(levels: int, deep: bool, wide: int) -> None:  # noqa: FBT001
+    text = b'{"w":[%s],"s":"[[[{{{","a":%s%s}' % (b",".join([b"{}"] * wide), b"[" * levels, b"]" * levels)
+    assert is_too_deep(text, json.loads(text)) is deep
