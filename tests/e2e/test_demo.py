@@ -72,16 +72,25 @@ def test_a_demo_whose_processes_are_killed_keeps_every_promise(start: Start) -> 
     assert {name.removesuffix("-0").removesuffix("-1") for name in report["restarts"]} >= KINDS.keys()
 
 
-@pytest.mark.parametrize(
-    "moment", ["Starting the processes", "Playing Dropbox Sign", "Waiting for the last ones"]
-)
+WAITING = "Waiting for the last ones"
+
+
+@pytest.mark.parametrize("moment", ["Starting the processes", "Playing Dropbox Sign", WAITING])
 def test_ctrl_c_ends_a_demo_tidily(start: Start, moment: str) -> None:
     demo = start("demo", "--json", "--requests", "3", "--seed", "2")
+    held = None
+    if moment == WAITING:  # for what cannot come meanwhile: it would be over before the signal arrives
+        demo.says("Playing Dropbox Sign")
+        held = demo.child("sequencer")
+        held.suspend()
     demo.says(moment)
     children = demo.children()
     assert children
 
     demo.interrupt()
+    if held is not None:
+        time.sleep(0.5)
+        held.resume()
 
     assert demo.wait() == 130
     assert (demo.out, "Traceback" in demo.err) == ("", False)
