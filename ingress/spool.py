@@ -33,6 +33,9 @@ SEGMENT_AGE_S: Final = 30.0
 MEASURED_FOR_S: Final = 0.25
 """How long one look at the folder's size is good for; other processes of the host write meanwhile."""
 
+ROOM_MIN_BYTES: Final = 1024
+"""With less room than this the spool counts as full for readiness: most callbacks would not fit any more."""
+
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 _log = logs.get("spool")
@@ -127,7 +130,7 @@ class Spool:
             probe.unlink()
         except OSError as error:
             return _translated(error)
-        return _full() if used >= self._max_bytes else None
+        return _full() if used > self._max_bytes - ROOM_MIN_BYTES else None
 
     def close(self, patience_s: float = 1.0) -> None:
         """End the writer and let go of the segment; a later append starts again."""

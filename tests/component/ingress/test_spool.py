@@ -267,3 +267,22 @@ def test_the_gauge_knows_what_is_left(tmp_path: Path) -> None:
     assert (found.frames, found.oldest_received_at, found.bytes) == (1, 1004.0, FRAME_BYTES)
     drained(folder)
     assert gauge.usage().oldest_received_at is None
+
+
+def test_a_spool_that_refused_a_callback_for_want_of_room_says_that_it_is_full(tmp_path: Path) -> None:
+    """To readiness too, in every process of the host, although some bytes are left."""
+    spool = Spool(SpoolDir(tmp_path), 20 * FRAME_BYTES + FRAME_BYTES // 2)
+    refused = None
+    for number in range(100):
+        try:
+            spool.append(numbered(number), 5)
+        except NotSpooled as error:
+            refused = error
+            break
+    assert refused is not None
+    assert refused.reason is Refusal.SPOOL_FULL
+    other = Spool(SpoolDir(tmp_path), 20 * FRAME_BYTES + FRAME_BYTES // 2)
+    trouble = other.trouble()
+    assert trouble is not None
+    assert trouble.reason is Refusal.SPOOL_FULL
+    spool.close()
