@@ -1,0 +1,1 @@
+"""Parts of ``tests.bench.order``: traffic, policies, measures and plots, all on a virtual clock."""
