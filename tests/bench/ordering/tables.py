@@ -19,8 +19,7 @@ _TITLES = {
 }
 
 _LEGEND = (
-    "inverted events per 1,000 (released after one of their request with a later event_time): as they came, by a fixed"
-    " wait, by Deedbox",
+    "inverted events per 1,000 (out after one of their request with a later event_time): as they came, fixed wait, Deedbox",
     "mean s: Deedbox's added latency, * where its p50 is above 0 too; x: so many times less than the fixed wait's",
 )
 

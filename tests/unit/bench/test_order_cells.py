@@ -1,0 +1,100 @@
+"""How the order comparison judges, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tests.bench.ordering import tables
+from tests.bench.ordering.cells import BOUNDS_S, Cause, Cell, Policy, Subject, tallied
+from tests.bench.ordering.measures import Summary
+from tests.bench.ordering.traffic import PACES, STRENGTHS, Kind, lives, streams
+
+BOUND_S = BOUNDS_S[0]
+
+
+def summary(inverted: float = 0.0, mean_s: float = 0.0, p50_s: float = 0.0) -> Summary:
+    return Summary(1000, inverted, inverted, inverted, mean_s, p50_s, mean_s, mean_s, 0.0)
+
+
+def cell(fixed: Summary, ours: Summary, best: Summary) -> Cell:
+    found = {Subject(Policy.NO_WAIT, 0.0): summary(9.0)}
+    for bound_s in BOUNDS_S:
+        found |= {
+            Subject(Policy.FIXED, bound_s): fixed,
+            Subject(Policy.DEEDBOX, bound_s): ours,
+            Subject(Policy.HINDSIGHT, bound_s): best,
+        }
+    return Cell(Kind.PROVABLE, "minutes", "a little", found)
+
+
+FIXED = summary(1.0, 2.0, 2.0)
+
+
+def test_the_target_is_met_with_as_few_inversions_at_a_twentieth_of_the_wait() -> None:
+    met = cell(FIXED, summary(1.0, 0.1), summary())
+    assert met.verdict(BOUND_S).met
+    assert met.times_cheaper(BOUND_S) == 20
+
+
+@pytest.mark.parametrize(
+    ("ours", "best", "order", "median", "mean"),
+    [
+        (summary(1.1, 0.1), summary(), Cause.NO_SECOND_WAIT, None, None),
+        (summary(1.0, 0.11), summary(1.0, 0.1), None, None, Cause.IN_VAIN),
+        (summary(1.0, 0.11), summary(1.0, 0.11), None, None, Cause.NEEDED),
+        (summary(1.0, 0.1, 0.01), summary(1.0, 0.1), None, Cause.IN_VAIN, None),
+        (summary(1.0, 0.1, 0.01), summary(1.0, 0.1, 0.01), None, Cause.NEEDED, None),
+    ],
+)
+def test_a_cell_that_misses_the_target_says_which_part_and_why(
+    ours: Summary, best: Summary, order: Cause | None, median: Cause | None, mean: Cause | None
+) -> None:
+    verdict = cell(FIXED, ours, best).verdict(BOUND_S)
+    assert (verdict.order, verdict.median, verdict.mean) == (order, median, mean)
+    assert not verdict.met
+
+
+def test_no_added_latency_at_all_is_cheaper_than_any_wait() -> None:
+    free = cell(FIXED, summary(1.0), summary())
+    assert free.verdict(BOUND_S).met
+    json.dumps(free.as_json(), allow_nan=False)
+
+
+def test_the_last_lines_count_what_was_met_and_why_not() -> None:
+    cells = [cell(FIXED, summary(1.0, 0.1), summary()), cell(FIXED, summary(2.0, 0.1), summary())]
+    lines = tables.verdict_lines(cells)
+    assert lines[0].startswith("target met in 3 of 6 ")
+    assert lines[1].endswith(f": 3 (else: 3 x {Cause.NO_SECOND_WAIT})")
+    assert lines[2].endswith(": 6")
+
+
+def test_the_tables_show_every_cell() -> None:
+    cells = []
+    for kind in Kind:
+        found = tallied(streams(lives(kind, PACES[0], 3), STRENGTHS[1]))
+        cells.append(
+            Cell(kind, "seconds", "some", {subject: tally.summary() for subject, tally in found.items()})
+        )
+    console = Console(width=150, record=True, file=StringIO())
+    tables.show(console, cells)
+    text = console.export_text()
+    assert text.count("some ") >= len(cells)
+    assert "target met in " in text
+
+
+def test_a_run_writes_its_plots_and_returns_json_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib", reason="plots need the extra `bench`")
+    from tests.bench import order
+
+    monkeypatch.setattr(order, "REQUESTS_QUICK", 2)
+    found = order.run(quick=True, out=tmp_path / "new", console=Console(quiet=True))
+    assert {path.name for path in (tmp_path / "new").iterdir()} == set(found["plots"])
+    assert len(found["cells"]) == len(Kind) * len(PACES) * len(STRENGTHS)
+    json.dumps(found, allow_nan=False)
