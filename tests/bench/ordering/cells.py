@@ -70,18 +70,18 @@ def tallied(requests: Iterable[Sequence[Incoming]]) -> Tallies:
 class Cause(StrEnum):
     """Why a cell misses the target."""
 
-    NO_SECOND_WAIT = "no second wait"
+    GIVEN_UP = "given up"
     NEEDED = "needed"
     IN_VAIN = "in vain"
 
 
 EXPLAINED: Final[Mapping[Cause, str]] = {
-    Cause.NO_SECOND_WAIT: (
-        "a callback came after the bound; what it should precede in a later second did not wait for it again, as each "
-        "event of a fixed wait does. By position it is behind under both"
+    Cause.GIVEN_UP: (
+        "something came after the bound; later events of its request did not wait for it again, as each does under a "
+        "fixed wait; it is behind its position under both"
     ),
-    Cause.NEEDED: "predecessors do come that late: hindsight, which waits for nothing else, misses the target, too",
-    Cause.IN_VAIN: "held for predecessors that came after the bound, which nobody can know",
+    Cause.NEEDED: "predecessors do come that late: hindsight, which waits for nothing else, misses it as well",
+    Cause.IN_VAIN: "held for predecessors that came after the bound, which nobody can know beforehand",
 }
 
 
@@ -135,7 +135,7 @@ class Cell:
         median = ours.p50_s == 0
         mean = ours.mean_s <= allowed_s
         return Verdict(
-            order=None if order else Cause.NO_SECOND_WAIT,
+            order=None if order else Cause.GIVEN_UP,
             median=None if median else _cause(needed=least.p50_s > 0),
             mean=None if mean else _cause(needed=least.mean_s > allowed_s),
         )

@@ -52,9 +52,12 @@ def trade_off(cells: Sequence[Cell], strengths: Sequence[str], out: Path) -> lis
     ]
     handles[0].set_linestyle("")
     handles[3].set_linestyle("--")
-    figure.legend(handles=handles, loc="outside upper right", ncols=len(handles), frameon=False)
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
     figure.suptitle(
-        "Order and its price: nearer to the lower left corner is better", x=0.01, ha="left", weight="bold"
+        "Order and its price, lives of seconds, minutes and hours together: nearer to the lower left is better",
+        x=0.01,
+        ha="left",
+        weight="bold",
     )
     return _saved(figure, out, "order-trade-off")
 
@@ -83,7 +86,7 @@ def _trade_off_panel(axes: Any, cell: Cell) -> None:
     axes.set_xticks(list(_TICKS_S), list(_TICKS_S.values()), fontsize=8)
     axes.set_yticks(list(_RATES), list(_RATES.values()), fontsize=8)
     axes.minorticks_off()
-    axes.set_xlim(0, 120)
+    axes.set_xlim(0, 160)
     axes.set_ylim(0, 400)
     _plain(axes)
 
@@ -105,7 +108,7 @@ def latency(pooled: Mapping[Kind, Tallies], strength: str, out: Path) -> list[Pa
                 )  # fmt: skip
         axes.set_xticks(list(_TICKS_S), list(_TICKS_S.values()), fontsize=8)
         axes.minorticks_off()
-        axes.set_xlim(0, 120)
+        axes.set_xlim(0, 160)
         axes.set_ylim(0, 1.01)
         axes.set_title(_ROW_TITLES[kind], fontsize=10)
         axes.set_xlabel("added latency")

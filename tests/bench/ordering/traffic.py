@@ -102,7 +102,7 @@ STRENGTHS: Final = (
     Disorder("30 % by 5 s", 0.3, 5.0),
     Disorder("30 % by 30 s", 0.3, 30.0),
     Disorder("30 % by 5 s, long tail", 0.3, 5.0, heavy_tailed=True),
-    Disorder("3 % retried after minutes", 1.0, 0.1, retried_share=0.03),
+    Disorder("3 % retried", 1.0, 0.1, retried_share=0.03),
     Disorder("each by 5 s", 1.0, 5.0),
 )
 """From jitter to a way that forgot every order."""

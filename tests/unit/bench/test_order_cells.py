@@ -44,7 +44,7 @@ def test_the_target_is_met_with_as_few_inversions_at_a_twentieth_of_the_wait() -
 @pytest.mark.parametrize(
     ("ours", "best", "order", "median", "mean"),
     [
-        (summary(1.1, 0.1), summary(), Cause.NO_SECOND_WAIT, None, None),
+        (summary(1.1, 0.1), summary(), Cause.GIVEN_UP, None, None),
         (summary(1.0, 0.11), summary(1.0, 0.1), None, None, Cause.IN_VAIN),
         (summary(1.0, 0.11), summary(1.0, 0.11), None, None, Cause.NEEDED),
         (summary(1.0, 0.1, 0.01), summary(1.0, 0.1), None, Cause.IN_VAIN, None),
@@ -67,10 +67,18 @@ def test_no_added_latency_at_all_is_cheaper_than_any_wait() -> None:
 
 def test_the_last_lines_count_what_was_met_and_why_not() -> None:
     cells = [cell(FIXED, summary(1.0, 0.1), summary()), cell(FIXED, summary(2.0, 0.1), summary())]
-    lines = tables.verdict_lines(cells)
+    lines = tables.target_lines(tables.target(cells))
     assert lines[0].startswith("target met in 3 of 6 ")
-    assert lines[1].endswith(f": 3 (else: 3 x {Cause.NO_SECOND_WAIT})")
+    assert lines[1].endswith(f": 3 (else: 3 x {Cause.GIVEN_UP})")
     assert lines[2].endswith(": 6")
+    assert len(lines) == 4, "the fixed wait leaves inversions everywhere"
+
+
+def test_what_the_fixed_wait_orders_wholly_is_counted_apart() -> None:
+    whole = summary(0.0, 2.0, 2.0)
+    cells = [cell(whole, summary(0.0, 0.1), summary()), cell(whole, summary(1.0, 0.02), summary())]
+    found = tables.target(cells)["wholly_ordered"]
+    assert found == {"by_fixed_wait": 6, "by_deedbox": 3, "times_cheaper": [20.0, 60.0]}
 
 
 def test_the_tables_show_every_cell() -> None:
