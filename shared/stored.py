@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from shared import codec
 from shared.core import jsontext
 from shared.core.errors import Undecodable
 from shared.core.signature import BodySignature
+from shared.core.values import value
 
 ASIDE: Final = "aside"
 """Field of an event that was set aside instead of released: why."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StoredEvent:
     """A fact: the first body that arrived for it, and what is known about that arrival."""
 

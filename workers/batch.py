@@ -12,10 +12,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from shared import logs
+from shared.core.values import value
 
 MOMENT_S: Final = 0.05
 """A call longer than this is slow: others stop waiting for it."""
@@ -25,7 +26,7 @@ log = logs.get("batch")
 Operand = str | bytes | float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Claim:
     """One leased entry, with its event."""
 
@@ -36,7 +37,7 @@ class Claim:
     fields: dict[bytes, bytes] = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Outcome:
     """What to commit for a claim: a verb of ``finish.lua`` (done, wait), its wait, and operations."""
 
@@ -104,7 +105,7 @@ class Attendant:
 
     def __init__(
         self,
-        commit: Callable[[Batch], None],
+        commit: Callable[[Batch], object],
         renew: Callable[[Claim, float], None],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -176,7 +176,7 @@ class Process:
         lanes: dict[str, Lease] = {}
         for lane in self.registry.lanes:
             drain = self._sequencer() if lane == keys.SEQUENCER else self._runner(lane)
-            lanes[lane] = Lease(lane, drain.drain_one, self.scripts, self.bells.ring, self.stop.is_set)
+            lanes[lane] = Lease(lane, drain.drain, self.scripts, self.bells.ring, self.stop.is_set)
         return lanes
 
     def _sequencer(self) -> Sequencer:

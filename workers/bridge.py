@@ -11,7 +11,7 @@ Here: the bridge of a Redis, and what both bridges do. ``bridge_kombu`` has the 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 from redis.exceptions import RedisError
@@ -24,7 +24,8 @@ from shared.scripting import SERVER_CLOCK, Scripts
 BATCH: Final = 250
 BATCH_BYTES: Final = 4 * 1024 * 1024
 LEASE_S: Final = 10.0
-"""How long a bridge's claim lasts without another round: a crash delays its callbacks by this at most."""
+"""How long a bridge's claim lasts without another round, at least the half of it: a crash delays its callbacks by this
+at most."""
 
 WAIT_S: Final = 1
 """Longest wait for a callback before the bridge looks around: stop requests, dead bridges, redrives."""
@@ -55,8 +56,9 @@ class RedisBridge:
         """Bridge until asked to stop; outages of Redis are waited for."""
         while not stopping():
             try:
-                if not self.once():
-                    self._wait()
+                if not self.once() and (message := self._wait()) is not None:
+                    # At once, and only then a look for more: whoever comes alone is not to pay for that.
+                    self._move([message])
             except Unavailable as error:
                 log.warning("bridge.waiting", error=str(error))
                 time.sleep(WAIT_S)
@@ -67,8 +69,12 @@ class RedisBridge:
         messages = self._broker.call(
             "claim_raw", SERVER_CLOCK, keys.RAW_QUEUE, self._id, LEASE_S, BATCH, BATCH_BYTES
         )
-        if not messages:
-            return 0
+        if messages:
+            self._move(messages)
+        return len(messages)
+
+    def _move(self, messages: Sequence[bytes]) -> None:
+        """Append what was claimed, oldest first, and drop the claim if that is all that it holds."""
         load = inbox.Load()
         for message in messages:
             load.add_message(message)
@@ -77,14 +83,14 @@ class RedisBridge:
         if not self._same_redis:
             self._broker.call("drop_raw", SERVER_CLOCK, *claim.operands)
         report(load, self._ring, ring=ring)
-        return len(messages)
 
-    def _wait(self) -> None:
+    def _wait(self) -> bytes | None:
         """Block until a callback comes; it is claimed by the same move."""
         try:
-            self._broker.redis.blmove(keys.RAW_QUEUE, keys.claimed(self._id), WAIT_S, "RIGHT", "LEFT")
+            found = self._broker.redis.blmove(keys.RAW_QUEUE, keys.claimed(self._id), WAIT_S, "RIGHT", "LEFT")
         except RedisError as error:
             raise translated(error) from error
+        return cast("bytes | None", found)
 
     def _look_around(self) -> None:
         if time.monotonic() - self._looked_around_at < WAIT_S:

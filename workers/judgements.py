@@ -15,6 +15,7 @@ from shared import hops, keys, logs
 from shared.core.envelope import Envelope
 from shared.core.ordering import Decision, Released
 from shared.core.reasons import Arrival as Outcome
+from shared.core.values import value
 from shared.stored import StoredEvent
 from workers.arrivals import Delivered, StreamWork
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 log = logs.get("sequencer")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Judgement:
     """One callback and its outcome."""
 

@@ -22,15 +22,15 @@ from shared.scripting import SERVER_CLOCK, Scripts
 from shared.stored import StoredEvent
 from workers.actions.interface import Context, Event, Reject, Retry
 from workers.actions.registry import RegisteredAction, Registry
-from workers.batch import Attendant, Batch, Claim, Outcome
-from workers.lease import LEASE_S, LINGER_S
-from workers.limits import ActionTimeout, time_limit
+from workers.batch import Attendant, Batch, Claim, Operand, Outcome
+from workers.lease import LEASE_S, LINGER_S, Drained
+from workers.limits import ActionTimeout, time_limit, time_limits
 from workers.outcomes import Report, leave, lost
 
 UNKNOWN_ACTION_WAIT_S: Final = 30.0
 """How long an entry waits when this process has no such action: a rolling deploy is under way."""
 
-BATCH_MAX: Final = 64
+BATCH_MAX: Final = 256
 BATCH_BYTES: Final = 4 * 1024 * 1024
 """Of events as they are stored, compressed; each is decompressed for its own call only."""
 
@@ -42,6 +42,9 @@ COMMIT_EVERY_S: Final = 0.02
 
 START_WITHIN_S: Final = LEASE_S / 2
 """How long after its claim an entry may still be started: well within its lease, by this process's clock."""
+
+NO_CLAIM: Final[Sequence[Operand]] = ("", 0, 0, 0, 0)
+"""Commits without claiming."""
 
 RENEW_EVERY_S: Final = LEASE_S / 4
 OVERTIME_S: Final = 10.0
@@ -74,25 +77,38 @@ class LaneRunner:
         self._clock_offset = 0.0
         self._renewed_at = 0.0
 
-    def drain_one(self, drainer: str) -> bool:
-        """Claim a batch of entries, call their actions, commit. Returns whether there was one."""
+    def drain(self, drainer: str, go_on: Callable[[], bool]) -> Drained:
+        """Claim a batch of entries, call their actions, commit, and so on while ``go_on`` says so. Raises Unavailable."""
         asked_at = time.monotonic()
-        reply = self._scripts.call(
-            "claim_entries", SERVER_CLOCK, self._lane, drainer, LEASE_S, LINGER_S + 1, self._size, BATCH_BYTES
-        )
-        if not reply:
-            return False
-        ring, now, *units = reply
-        self._clock_offset = float(now) - time.monotonic()
-        if ring:
-            # Before the calls, not after: whatever else is ready must not wait for them (isolation).
-            self._ring(self._lane)
-        self._run(Batch(_claims(self._lane, units)), asked_at + START_WITHIN_S)
-        return True
+        reply = self._scripts.call("claim_entries", SERVER_CLOCK, self._lane, *self._claim(drainer))
+        batches = 0
+        while reply:
+            ring, now, *units = reply
+            self._clock_offset = float(now) - time.monotonic()
+            if ring:
+                # Before the calls, not after: whatever else is ready must not wait for them (isolation).
+                self._ring(self._lane)
+            batch = Batch(_claims(self._lane, units))
+            self._run(batch, asked_at + START_WITHIN_S)
+            batches += 1
+            if not go_on():
+                self._commit(batch)
+                return Drained(batches, idle=False)
+            asked_at = time.monotonic()
+            reply = self._commit(batch, self._claim(drainer))
+        return Drained(batches, idle=True)
+
+    def drain_one(self, drainer: str) -> bool:
+        """Work off one batch. Returns whether there was one."""
+        return self.drain(drainer, lambda: False).units > 0
+
+    def _claim(self, drainer: str) -> Sequence[Operand]:
+        return drainer, LEASE_S, LINGER_S + 1, self._size, BATCH_BYTES
 
     def _run(self, batch: Batch, start_until: float) -> None:
+        """Call the actions of a batch. The last outcomes are left for the caller to commit."""
         calls, spent_s, committed_at = 0, 0.0, time.monotonic()
-        with self._attendant.attending(batch):
+        with self._attendant.attending(batch), time_limits():
             while (claim := _next(batch, start_until)) is not None:
                 started = time.monotonic()
                 batch.finish(claim, self._outcome(claim))
@@ -101,20 +117,23 @@ class LaneRunner:
                 if ended - committed_at >= COMMIT_EVERY_S:
                     self._commit(batch)
                     committed_at = time.monotonic()
-        self._commit(batch)
         self._size = next_size(self._size, calls, spent_s)
 
-    def _commit(self, batch: Batch) -> None:
-        """Commit the outcomes so far. Raises Unavailable; they then stay in the batch."""
-        lanes: Sequence[bytes] = ()
+    def _commit(self, batch: Batch, claim: Sequence[Operand] = NO_CLAIM) -> Sequence[Any]:
+        """Commit the outcomes so far, and claim what is ready next. Returns the claim.
+
+        Raises Unavailable; the outcomes then stay in the batch.
+        """
         # One commit at a time, from collecting to writing: a unit's outcomes must be written in their order.
         with self._commits:
             sections = batch.collect()
-            if not sections:
-                return
+            if not (sections or claim[0]):
+                return ()
             flat = [operand for section in sections for operand in section]
             try:
-                refused, *lanes = self._scripts.call("finish", SERVER_CLOCK, self._lane, *self._limits, *flat)
+                refused, lanes, claimed = self._scripts.call(
+                    "finish", SERVER_CLOCK, self._lane, *self._limits, *claim, *flat
+                )
             except Unavailable:
                 batch.put_back(sections)
                 raise
@@ -124,6 +143,8 @@ class LaneRunner:
             log.warning("action.fenced", lane=self._lane, outcomes=refused)
         for lane in lanes:
             self._ring(lane.decode())
+        reply: Sequence[Any] = claimed
+        return reply
 
     def _renew(self, claim: Claim, running_s: float) -> None:
         """Renew the lease of the call that runs, never past its action's timeout and some overtime."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from redis.exceptions import RedisError
 
@@ -26,10 +26,19 @@ LINGER_S: Final = 2.0
 """Longest wait on the bell inside one RQ job."""
 
 
-class Drain(Protocol):
-    """Works off one unit. Returns whether there was one."""
+class Drained(NamedTuple):
+    """What a drain found."""
 
-    def __call__(self, drainer: str) -> bool: ...
+    units: int
+    """Worked off."""
+    idle: bool
+    """Nothing was ready at its last look, and the drainer is known to wait for the bell."""
+
+
+class Drain(Protocol):
+    """Works off what is ready, while ``go_on`` says so; at least one look."""
+
+    def __call__(self, drainer: str, go_on: Callable[[], bool]) -> Drained: ...
 
 
 class Lease:
@@ -55,13 +64,17 @@ class Lease:
         """Drain until the time is over or nothing came for a while. Returns the units worked off."""
         end = self._monotonic() + DRAIN_S
         units = 0
+
+        def go_on() -> bool:
+            return not self._stopping() and self._monotonic() < end
+
         while not self._stopping():
-            worked = self._drain(drainer)
-            units += worked
+            drained = self._drain(drainer, go_on)
+            units += drained.units
             left = end - self._monotonic()
             if left <= 0:
                 break
-            if not worked and not self._heard_bell(min(left, LINGER_S)):
+            if drained.idle and not self._heard_bell(min(left, LINGER_S)):
                 break
         if int(self._scripts.call("leave", SERVER_CLOCK, self._lane, drainer)) == 2:  # noqa: PLR2004 - see leave.lua
             self._ring(self._lane)

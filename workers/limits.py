@@ -5,30 +5,47 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
+from types import FrameType, TracebackType
 
 
 class ActionTimeout(BaseException):
     """The call took longer than its ``timeout_s``. No ``Exception``, so that user code cannot swallow it."""
 
 
+_armed: list[float] = []
+"""The limit of the call that runs."""
+
+
+def _expire(_signal: int, _frame: FrameType | None) -> None:
+    # Once only, and only inside: a signal that lands while a call ends must not raise in the commit that follows.
+    if _armed:
+        raise ActionTimeout(f"the call took longer than {_armed.pop():g} s")
+
+
 @contextmanager
-def time_limit(timeout_s: float) -> Iterator[None]:
-    """Raise ActionTimeout in the block after ``timeout_s`` seconds. Main thread only (SIGALRM)."""
-    armed = True
-
-    def expire(_signal: int, _frame: FrameType | None) -> None:
-        # Once only: a signal that lands while this block ends must not raise in the commit that follows.
-        nonlocal armed
-        if armed:
-            armed = False
-            raise ActionTimeout(f"the call took longer than {timeout_s:g} s")
-
-    before = signal.signal(signal.SIGALRM, expire)
-    signal.setitimer(signal.ITIMER_REAL, timeout_s)
+def time_limits() -> Iterator[None]:
+    """Use ``time_limit`` in the block. Afterwards the process's own handler of SIGALRM is back."""
+    before = signal.getsignal(signal.SIGALRM)
     try:
         yield
     finally:
-        armed = False
-        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+class time_limit:  # noqa: N801 - read as a function
+    """Raise ActionTimeout in the block after ``timeout_s`` seconds. Main thread only (SIGALRM); within ``time_limits``."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+
+    def __enter__(self) -> None:
+        # For every call: the one before may have left a handler of its own.
+        signal.signal(signal.SIGALRM, _expire)
+        _armed[:] = [self._timeout_s]
+        signal.setitimer(signal.ITIMER_REAL, self._timeout_s)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _armed.clear()
+        signal.setitimer(signal.ITIMER_REAL, 0)

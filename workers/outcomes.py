@@ -6,7 +6,7 @@ import hashlib
 import json
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from shared import hops, logs
@@ -16,6 +16,7 @@ from shared.core.measures import bucket_of
 from shared.core.reasons import DeathReason
 from shared.core.reasons import Entry as Kind
 from shared.core.signature import BodySignature
+from shared.core.values import value
 from shared.stored import StoredEvent
 from workers.actions.interface import Context
 from workers.actions.registry import RegisteredAction, Registry
@@ -57,7 +58,7 @@ def _encodable(value: str | bytes) -> str | bytes:
     return value.encode("utf-8", "replace") if isinstance(value, str) else value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Report:
     """Turns what happened in a call into the operations of the commit and one log line."""
 
@@ -78,12 +79,13 @@ class Report:
         return replace(self.stored, span_id=self.span_id) if self.span_id else self.stored
 
     def done(self, context: Context) -> Outcome:
-        operations = [self._stream(), self._line(Kind.ACTION, outcome="done")]
-        operations += [self._line_raw(note) for note in context._notes]  # noqa: SLF001 - of the same package
+        notes = context._notes  # noqa: SLF001 - of the same package
+        lines = [self._line(Kind.ACTION, outcome="done"), *map(self._row, notes)]
+        operations: list[list[Operand]] = [self._stream(), ["T", len(lines), *lines]]
         for event_type, payload in context._emitted:  # noqa: SLF001 - of the same package
             operations += internal_event(event_type, payload, self.cause, self.at, self.registry)
         operations += [["C", "action_done", 1], self._measured("done")]
-        stored = sum(note["kind"] == Kind.DOCUMENT for note in context._notes)  # noqa: SLF001 - of the same package
+        stored = sum(note["kind"] == Kind.DOCUMENT for note in notes)
         if stored:
             operations.append(["C", "documents_stored", stored])
         if hops.lines():
@@ -102,7 +104,11 @@ class Report:
             line = self._line(
                 Kind.RETRY, outcome=str(failure), detail=detail, next_at=round(self.at + verdict.after_s, 3)
             )
-            told = [line] if failure is not Failure.RETRY or _worth_telling(verdict.entry.retries) else []
+            told: list[list[Operand]] = (
+                [["T", 1, line]]
+                if failure is not Failure.RETRY or _worth_telling(verdict.entry.retries)
+                else []
+            )
             return Outcome("wait", verdict.after_s, [
                 ["E", verdict.entry.pack()],
                 self._stream(),
@@ -119,7 +125,7 @@ class Report:
         }  # fmt: skip
         return Outcome("done", 0, [
             self._stream(),
-            self._line(Kind.DEAD, reason=str(verdict.reason), detail=detail),
+            ["T", 1, self._line(Kind.DEAD, reason=str(verdict.reason), detail=detail)],
             dead_letter(letter),
             ["C", "action_dead", 1],
             self._measured("dead"),
@@ -131,18 +137,18 @@ class Report:
     def _stream(self) -> list[Operand]:
         return ["S", self.stored.stream]
 
-    def _line(self, kind: Kind, **details: Any) -> list[Operand]:
-        row = {"kind": str(kind), "attempt": self.entry.attempt, "took_s": round(self.took_s, 6), **details}
+    def _line(self, kind: Kind, **details: Any) -> bytes:
+        row = {"kind": kind.value, "attempt": self.entry.attempt, "took_s": round(self.took_s, 6), **details}
         if self.entry.late:
             row["late"] = True
         if self.entry.replay:
             row["replay"] = self.entry.replay
-        return self._line_raw(row)
+        return self._row(row)
 
-    def _line_raw(self, row: dict[str, Any]) -> list[Operand]:
+    def _row(self, row: dict[str, Any]) -> bytes:
         head = {"at": round(self.at, 6), "type": self.stored.event_type, "event": self.stored.fingerprint,
                 "action": self.action.name}  # fmt: skip
-        return ["T", jsontext.dumps({**head, **row})]
+        return jsontext.dumps(head | row)
 
     def _log(self, level: str, outcome: str, **details: Any) -> None:
         getattr(log, level)(
@@ -190,7 +196,7 @@ def internal_event(
     entry = Entry(digest, enqueued_at=round(now, 6)).pack()
     operations: list[list[Operand]] = [["F", digest, now, len(fields), *fields]]
     operations += clean_stream_entry(registry, digest, event_type, stored.event_time, None, late=False)
-    operations += [["Q", each.lane, each.unit(stored.stream, digest), entry] for each in subscribed]
+    operations += [["Q", each.lane, each.unit(stored.stream, digest), 1, entry] for each in subscribed]
     return operations
 
 

@@ -25,13 +25,14 @@ from shared.scripting import SERVER_CLOCK, Scripts
 from workers.actions.registry import Registry
 from workers.arrivals import Delivered, StreamWork, delivered
 from workers.judgements import Judgements
-from workers.lease import LEASE_S, LINGER_S
+from workers.lease import LEASE_S, LINGER_S, Drained
 from workers.releases import (
-    Operation,
-    arrival_operations,
-    gap_operations,
-    release_operations,
-    too_old,
+    Operand,
+    StreamSection,
+    add_arrivals,
+    add_gaps,
+    add_releases,
+    add_too_old,
     undecodable,
 )
 
@@ -101,6 +102,15 @@ class Sequencer:
         self._registry = registry
         self._policy = policy
 
+    def drain(self, drainer: str, go_on: Callable[[], bool]) -> Drained:
+        """Drain shards while ``go_on`` says so. Raises Unavailable."""
+        units = 0
+        while self.drain_one(drainer):
+            units += 1
+            if not go_on():
+                return Drained(units, idle=False)
+        return Drained(units, idle=True)
+
     def drain_one(self, drainer: str) -> bool:
         """Claim one shard and commit one batch of it. Returns whether there was one."""
         reply = self._scripts.call(
@@ -120,17 +130,17 @@ class Sequencer:
     def commit(self, batch: Batch) -> tuple[str, ...]:
         """Decide about a batch and write the decision. Returns the lanes to ring."""
         judgements = Judgements()
-        streams, operations, taken = self._identify(batch, judgements)
+        streams, operands, taken = self._identify(batch, judgements)
         if taken < len(batch.entries):
             batch = replace(batch, entries=batch.entries[:taken], more=True)
         spooled_since = self._load(streams)
         for stream, work in streams.items():
-            operations.extend(self._decide(stream, work, batch, spooled_since, judgements))
-        head: Operation = [SERVER_CLOCK, batch.shard, batch.token, len(batch.entries)]
+            operands += self._decide(stream, work, batch, spooled_since, judgements)
         life = self._policy.retention
-        limits: Operation = [life.state_s, life.events_s, keys.TIMELINE_KEEP]
-        flat = [operand for operation in operations for operand in operation]
-        reply = self._scripts.call("release", *head, *limits, *flat)
+        reply = self._scripts.call(
+            "release", SERVER_CLOCK, batch.shard, batch.token, len(batch.entries),
+            life.state_s, life.events_s, keys.TIMELINE_KEEP, *operands,
+        )  # fmt: skip
         if not reply[0]:
             # Another process took the shard over after this one was paused for longer than its lease.
             log.warning("sequencer.fenced", shard=batch.shard)
@@ -140,32 +150,32 @@ class Sequencer:
 
     def _identify(
         self, batch: Batch, judgements: Judgements
-    ) -> tuple[dict[str, StreamWork], list[Operation], int]:
+    ) -> tuple[dict[str, StreamWork], list[Operand], int]:
         """Group the batch by stream. What cannot be decoded becomes a dead letter: it never wedges the shard.
 
         Returns also how many entries were taken: to parse all of them may take longer than the lease.
         """
         streams: dict[str, StreamWork] = {}
-        operations: list[Operation] = []
+        operands: list[Operand] = []
         for stream in batch.due:
             streams[stream] = StreamWork()
         room = TEXT_BYTES
         for number, entry in enumerate(batch.entries):
             if room <= 0:
-                return streams, operations, number
+                return streams, operands, number
             try:
                 appended_at, envelope = decode_inbox(entry)
                 each = delivered(judgements.begin(envelope), appended_at)
             except (Undecodable, BadCallback, RecursionError) as error:
                 room -= len(entry)
                 log.warning("sequencer.undecodable", reason="undecodable", error=type(error).__name__)
-                operations.extend(undecodable(entry, error))
+                operands += undecodable(entry, error)
                 continue
             room -= each.text_bytes
             work = streams.setdefault(each.fact.stream, StreamWork())
             work.ordered = each.fact.key.ordered
             work.delivered.append(each)
-        return streams, operations, len(batch.entries)
+        return streams, operands, len(batch.entries)
 
     def _load(self, streams: dict[str, StreamWork]) -> float | None:
         """Read every stream's state and dedupe memory in one round trip, and digests of repeats in another.
@@ -213,7 +223,7 @@ class Sequencer:
 
     def _decide(
         self, stream: str, work: StreamWork, batch: Batch, spooled_since: float | None, judgements: Judgements
-    ) -> Iterable[Operation]:
+    ) -> list[Operand]:
         """Turn one stream's decision into the operations of the commit."""
         fresh, refused = self._split_by_age(work)
         arrivals = [(each.arrival, each.stored.arrived_at) for each in fresh]
@@ -226,13 +236,14 @@ class Sequencer:
             decision = pass_through(arrivals, work.known_digests)
             state = b""
         judgements.add(work, fresh, refused, decision, batch.now)
-        yield ["S", stream, state, "" if decision.wake_at is None else f"{decision.wake_at:.6f}"]
+        section = StreamSection(stream, state, decision.wake_at)
         for each in refused:
-            yield from too_old(each)
-        yield from arrival_operations(work, fresh, decision)
-        yield from release_operations(self._registry, stream, work, decision, batch.now)
+            add_too_old(section, each)
+        add_arrivals(section, work, fresh, decision)
+        add_releases(section, self._registry, work, decision, batch.now)
         if self._policy.gap_after_s:
-            yield from gap_operations(stream, decision, self._policy.gap_after_s)
+            add_gaps(section, decision, self._policy.gap_after_s)
+        return section.operands()
 
     def _split_by_age(self, work: StreamWork) -> tuple[list[Delivered], list[Delivered]]:
         """Part the arrivals that are too old. Repeats of known facts go on: they end as duplicates."""

@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 from shared.core import jsontext
 from shared.core.errors import Undecodable
 from shared.core.reasons import DeathReason
+from shared.core.values import value
 
 FINGERPRINT_CHARS: Final = 32
 
@@ -20,7 +21,7 @@ GIVE_UP_S: Final = 3 * 86_400.0
 """Default age at which ``Retry`` stops helping: a person should look after a long weekend."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Entry:
     """One (event, action) in its queue: a reference to the event, and this action's history with it."""
 

@@ -11,12 +11,12 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 import orjson
 
 from shared.core.errors import BadCallback
+from shared.core.values import value
 
 EVENT_TIME_MAX: Final = 2**53
 """Largest ``event_time`` (seconds): beyond it, readers of JSON in other languages lose digits."""
@@ -44,7 +44,7 @@ _TIME_TEXT: Final = re.compile(r"[0-9]{1,16}", re.ASCII)
 _TYPE_TEXT: Final = re.compile(r"[A-Za-z0-9_.\-]+", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Callback:
     """A parsed callback: the claim of the sender, verified or not."""
 
@@ -112,6 +112,8 @@ def _containers_at_most(text: bytes) -> int:
 
 def _is_too_dense(text: bytes, containers: int) -> bool:
     """Tell whether a text would grow out of proportion when it is parsed."""
+    if len(text) <= CONTAINERS_FREE:  # as good as every genuine one: it cannot hold so many
+        return False
     values = text.count(b",")
     return containers > max(CONTAINERS_FREE, len(text) // CONTAINER_BYTES) or values > max(
         VALUES_FREE, len(text) // VALUE_BYTES

@@ -12,12 +12,12 @@ import math
 import re
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from shared.core import jsontext
 from shared.core.errors import Undecodable
 from shared.core.signature import BodySignature
+from shared.core.values import value
 
 SCHEMA_VERSION: Final = 1
 _SOURCE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
@@ -25,7 +25,7 @@ BODY_LIMIT_BYTES: Final = 512 * 1024 * 1024
 """Bound on what a compressed body may grow to."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Envelope:
     """One received callback."""
 

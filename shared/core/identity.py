@@ -11,12 +11,12 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
 from shared.core.callback import Callback
 from shared.core.jsontext import canonical
+from shared.core.values import value
 
 FINGERPRINT_BYTES: Final = 16
 """128 bits: at a billion facts, a collision of two has a chance below 10**-20."""
@@ -43,7 +43,7 @@ _ID_MAX_CHARS: Final = 200
 _FILE_SAFE: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OrderingKey:
     """The stream whose order matters: ``kind/id``, or ``type/<event_type>`` when no id was found."""
 
@@ -59,7 +59,7 @@ class OrderingKey:
         return self.kind != "type"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Fact:
     """The identity of what a callback reports."""
 

@@ -15,6 +15,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple, Self
 
+from shared.core.values import value
+
 DAY_S: Final = 86_400
 
 SPOOL_LOOK_S: Final = 1.0
@@ -95,7 +97,7 @@ class OrderingPolicy:
         return max(self.hold_s, self.settle_s)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Arrival:
     """One delivered callback, reduced to what the rule looks at."""
 
@@ -123,7 +125,7 @@ _PER_SIGNATURE: Final = frozenset({_P + "viewed", _P + "signed"})
 _PROVABLE: Final = _PER_SIGNATURE | {_P + "sent", _P + "all_signed"}
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Held:
     """An event that waits, since when (seconds, the inbox's clock)."""
 
@@ -131,7 +133,7 @@ class Held:
     since: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SequenceState:
     """What the rule remembers of one ordering key."""
 
@@ -178,7 +180,7 @@ class SequenceState:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Released:
     """An event to dispatch now."""
 
@@ -188,7 +190,7 @@ class Released:
     """When it arrived; the difference to now is what ordering cost it."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Decision:
     """What one step decided. The caller records it in one transaction."""
 

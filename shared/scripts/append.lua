@@ -8,11 +8,18 @@ local i = 3
 if ARGV[2] ~= '' then i = 5 end
 local n = tonumber(ARGV[i])
 i = i + 1
+local shards, entries, at = {}, {}, string.format('%.6f', now) .. '\n'
 for _ = 1, n do
-  redis.call('RPUSH', P .. 'inbox:' .. ARGV[i], string.format('%.6f', now) .. '\n' .. ARGV[i + 1])
-  mark_ready('sequencer', ARGV[i], now)
+  local shard = ARGV[i]
+  if not entries[shard] then
+    entries[shard] = {}
+    shards[#shards + 1] = shard
+  end
+  entries[shard][#entries[shard] + 1] = at .. ARGV[i + 1]
   i = i + 2
 end
+for _, shard in ipairs(shards) do call_many('RPUSH', P .. 'inbox:' .. shard, entries[shard]) end
+mark_all_ready('sequencer', shards, now)
 -- By value, not by count: another bridge may have read the same messages, and appending twice is harmless.
 local m = tonumber(ARGV[i])
 for j = 1, m do redis.call('LREM', P .. 'redrive', 1, ARGV[i + j]) end

@@ -4,7 +4,10 @@
 -- Returns: the claimed messages, oldest first; what an earlier, interrupted round left comes first.
 local now = clock(ARGV[1])
 local claimed = P .. 'bridge:claimed:' .. ARGV[3]
-redis.call('ZADD', P .. 'bridge:leases', now + tonumber(ARGV[4]), ARGV[3])
+-- Renewed at half its life: a write for every look would cost the others an fsync each.
+local lease_s = tonumber(ARGV[4])
+local ends = tonumber(redis.call('ZSCORE', P .. 'bridge:leases', ARGV[3]) or '0')
+if ends < now + lease_s / 2 then redis.call('ZADD', P .. 'bridge:leases', now + lease_s, ARGV[3]) end
 local room = tonumber(ARGV[5]) - redis.call('LLEN', claimed)
 local bytes = 0
 for _ = 1, room do

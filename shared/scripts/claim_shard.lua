@@ -8,11 +8,16 @@ if not unit then return {} end
 local ring = 0
 if redis.call('ZCARD', lane_key('sequencer', 'ready')) > 0 then ring = wake('sequencer', now) end
 local limit, bytes, entries = tonumber(ARGV[5]), 0, {}
-while #entries < limit and bytes < tonumber(ARGV[6]) do
-  local entry = redis.call('LINDEX', P .. 'inbox:' .. unit, #entries)
-  if not entry then break end
-  entries[#entries + 1] = entry
-  bytes = bytes + #entry
+local full = false
+while #entries < limit and not full do
+  local piece = redis.call('LRANGE', P .. 'inbox:' .. unit, #entries, math.min(#entries + 49, limit - 1))
+  if #piece == 0 then break end
+  for _, entry in ipairs(piece) do
+    entries[#entries + 1] = entry
+    bytes = bytes + #entry
+    full = bytes >= tonumber(ARGV[6])
+    if full then break end
+  end
 end
 return {
   unit, tostring(token), ring, string.format('%.6f', now),

@@ -34,38 +34,105 @@ local function mark_ready(lane, unit, now)
   redis.call('ZADD', lane_key(lane, 'ready'), 'NX', now, unit)
 end
 
--- Leases the unit that has been ready for longest. Returns unit and token; or nothing, and then the drainer
--- counts as idle until idle_until. The token fences: a holder whose lease was swept cannot commit any more. It
--- names the drainer, because a failover can set the counter back: the same number would then be given twice.
-local function lease(lane, drainer, now, lease_s, idle_until)
-  local first = redis.call('ZRANGE', lane_key(lane, 'ready'), 0, 0)
-  if not first[1] then
-    redis.call('ZADD', lane_key(lane, 'idle'), idle_until, drainer)
-    return nil
+-- Calls a command of many operands (one key first) in pieces: Lua's stack bounds how many it passes at once.
+local function call_many(command, key, operands)
+  for i = 1, #operands, 1000 do
+    redis.call(command, key, unpack(operands, i, math.min(i + 999, #operands)))
   end
-  local unit = first[1]
-  local token = redis.call('INCR', P .. 'fence') .. ':' .. drainer
-  redis.call('ZREM', lane_key(lane, 'ready'), unit)
-  redis.call('ZREM', lane_key(lane, 'idle'), drainer)
-  redis.call('ZADD', lane_key(lane, 'leased'), now + lease_s, unit)
-  redis.call('HSET', lane_key(lane, 'tokens'), unit, token)
-  return unit, token
 end
 
--- Adds one entry to the end of a unit's queue. The depth is counted, because a lane may have 100,000 queues; whoever
--- adds many gives a table (lane -> count) and calls deepen with it before it ends.
-local function enqueue(lane, unit, entry, now, deeper)
-  redis.call('RPUSH', P .. 'queue:' .. unit, entry)
-  if deeper then
-    deeper[lane] = (deeper[lane] or 0) + 1
-  else
-    redis.call('INCR', lane_key(lane, 'depth'))
+-- The same as mark_ready for many units, in three commands.
+local function mark_all_ready(lane, units, now)
+  local ready = {}
+  for i = 1, #units, 1000 do
+    local last = math.min(i + 999, #units)
+    local leased = redis.call('ZMSCORE', lane_key(lane, 'leased'), unpack(units, i, last))
+    local waiting = redis.call('ZMSCORE', lane_key(lane, 'waiting'), unpack(units, i, last))
+    for j = i, last do
+      if not leased[j - i + 1] and not waiting[j - i + 1] then
+        ready[#ready + 1] = now
+        ready[#ready + 1] = units[j]
+      end
+    end
   end
+  for i = 1, #ready, 1000 do
+    redis.call('ZADD', lane_key(lane, 'ready'), 'NX', unpack(ready, i, math.min(i + 999, #ready)))
+  end
+end
+
+-- Takes units off `ready` and leases them. Returns their tokens, which fence: a holder whose lease was swept
+-- cannot commit any more. A token names the drainer, because a failover can set the counter back: the same number
+-- would then be given twice.
+local function lease_all(lane, units, drainer, ends_at)
+  -- First a write that a full Redis refuses: then nothing of it is written.
+  local last = redis.call('INCRBY', P .. 'fence', #units)
+  local tokens, leased, fenced = {}, {}, {}
+  for i, unit in ipairs(units) do
+    tokens[i] = string.format('%.0f', last - #units + i) .. ':' .. drainer
+    leased[2 * i - 1], leased[2 * i] = ends_at, unit
+    fenced[2 * i - 1], fenced[2 * i] = unit, tokens[i]
+  end
+  call_many('ZREM', lane_key(lane, 'ready'), units)
+  redis.call('ZREM', lane_key(lane, 'idle'), drainer)
+  call_many('ZADD', lane_key(lane, 'leased'), leased)
+  call_many('HSET', lane_key(lane, 'tokens'), fenced)
+  return tokens
+end
+
+-- A drainer found nothing: it counts as idle, waiting for the bell, until then.
+local function idle(lane, drainer, until_at) redis.call('ZADD', lane_key(lane, 'idle'), until_at, drainer) end
+
+-- Leases the unit that has been ready for longest. Returns unit and token; or nothing, and then the drainer is idle.
+local function lease(lane, drainer, now, lease_s, idle_until)
+  local unit = redis.call('ZRANGE', lane_key(lane, 'ready'), 0, 0)[1]
+  if not unit then
+    idle(lane, drainer, idle_until)
+    return nil
+  end
+  return unit, lease_all(lane, { unit }, drainer, now + lease_s)[1]
+end
+
+-- Adds one entry to the end of a unit's queue. The depth is counted, because a lane may have 100,000 queues.
+local function enqueue(lane, unit, entry, now)
+  redis.call('RPUSH', P .. 'queue:' .. unit, entry)
+  redis.call('INCR', lane_key(lane, 'depth'))
   mark_ready(lane, unit, now)
 end
 
-local function deepen(deeper)
-  for lane, count in pairs(deeper) do redis.call('INCRBY', lane_key(lane, 'depth'), count) end
+-- For scripts that add many: gather, and write once at the end. gathered: lane -> {units, in order; entries of each;
+-- depth: how much deeper the lane becomes}.
+local function gather(gathered, lane)
+  local into = gathered[lane]
+  if not into then
+    into = { units = {}, entries = {}, depth = 0 }
+    gathered[lane] = into
+  end
+  return into
+end
+
+local function gather_unit(into, unit)
+  if not into.entries[unit] then
+    into.entries[unit] = {}
+    into.units[#into.units + 1] = unit
+  end
+  return into.entries[unit]
+end
+
+-- The entries are ARGV[from..to].
+local function gather_entries(gathered, lane, unit, from, to)
+  local into = gather(gathered, lane)
+  local entries = gather_unit(into, unit)
+  for i = from, to do entries[#entries + 1] = ARGV[i] end
+  into.depth = into.depth + to - from + 1
+end
+
+-- Writes what was gathered. A unit without an entry is only marked as ready.
+local function enqueue_all(gathered, now)
+  for lane, into in pairs(gathered) do
+    for _, unit in ipairs(into.units) do call_many('RPUSH', P .. 'queue:' .. unit, into.entries[unit]) end
+    if into.depth ~= 0 then redis.call('INCRBY', lane_key(lane, 'depth'), into.depth) end
+    mark_all_ready(lane, into.units, now)
+  end
 end
 
 -- Adds counts that were tallied over a batch.
@@ -82,12 +149,57 @@ local function drop_lease(lane, unit)
   redis.call('HDEL', lane_key(lane, 'tokens'), unit)
 end
 
+-- The same for many units.
+local function drop_leases(lane, units)
+  call_many('ZREM', lane_key(lane, 'leased'), units)
+  call_many('HDEL', lane_key(lane, 'tokens'), units)
+end
+
+-- Leases the units of a lane that have been ready for longest and reads the heads of their queues with the events.
+-- Returns: {} if nothing is ready, and then the drainer is idle; else {ring, now, {unit, token, entry, {event fields}},
+--          ...}.
+--          One entry of a unit at a time: a crash that loses uncommitted outcomes repeats the last call of a key
+--          only, and never an earlier event after a later one.
+--          A unit whose queue is empty (its entries were discarded) is let go and not returned.
+local function claim_units(lane, now, drainer, lease_s, idle_s, at_most, bytes_left)
+  local oldest = redis.call('ZRANGE', lane_key(lane, 'ready'), 0, at_most - 1)
+  if #oldest == 0 then
+    idle(lane, drainer, now + idle_s)
+    return {}
+  end
+  local units, leased, empty = {}, {}, {}
+  for _, unit in ipairs(oldest) do
+    if bytes_left <= 0 then break end
+    local entry = redis.call('LINDEX', P .. 'queue:' .. unit, 0)
+    if entry then
+      local event = redis.call('HGETALL', P .. 'event:' .. string.sub(entry, 1, 32))
+      for _, value in ipairs(event) do bytes_left = bytes_left - #value end
+      units[#units + 1] = { unit, '', entry, event }
+      leased[#leased + 1] = unit
+    else
+      empty[#empty + 1] = unit
+    end
+  end
+  for n, token in ipairs(lease_all(lane, leased, drainer, now + lease_s)) do units[n][2] = token end
+  call_many('ZREM', lane_key(lane, 'ready'), empty)
+  local ring = 0
+  if redis.call('ZCARD', lane_key(lane, 'ready')) > 0 then ring = wake(lane, now) end
+  return { ring, string.format('%.6f', now), unpack(units) }
+end
+
 -- Adds an event to the clean stream and cuts it to about `keep` entries. ARGV[from..]: keep, fingerprint, type,
 -- event time, related signature id, late (0 or 1). n counts without gaps: a reader sees what was cut before it came.
+-- published: the count, written once by end_of_publishing.
+local published
 local function publish(stream, from)
-  local n = redis.call('INCR', P .. 'events:seq')
+  published = (published or tonumber(redis.call('GET', P .. 'events:seq') or '0')) + 1
+  local n = published
   redis.call('XADD', P .. 'events', 'MAXLEN', '~', ARGV[from], '*', 'n', n, 'stream', stream, 'event', ARGV[from + 1],
     'type', ARGV[from + 2], 'time', ARGV[from + 3], 'signature', ARGV[from + 4], 'late', ARGV[from + 5])
+end
+
+local function end_of_publishing()
+  if published then redis.call('SET', P .. 'events:seq', string.format('%.0f', published)) end
 end
 
 -- Tells whether a stream was erased: a tombstone stands for it. Every script that writes about a stream asks this in
@@ -105,9 +217,19 @@ local function erases(unit) return string.sub(unit, 1, 16) == 'erase_destroyed|'
 
 -- Bounds a stream's timeline in length and life, after lines were added.
 local function bound_timeline(stream, keep, ttl)
-  if stream == '' then return end
   redis.call('LTRIM', P .. 'timeline:' .. stream, -keep, -1)
   redis.call('EXPIRE', P .. 'timeline:' .. stream, ttl)
+end
+
+-- Adds lines to a stream's timeline, and bounds it.
+local function add_lines(stream, lines, keep, ttl)
+  if #lines == 0 then return end
+  local timeline, length = P .. 'timeline:' .. stream, 0
+  for i = 1, #lines, 1000 do
+    length = redis.call('RPUSH', timeline, unpack(lines, i, math.min(i + 999, #lines)))
+  end
+  if length > keep then redis.call('LTRIM', timeline, -keep, -1) end
+  redis.call('EXPIRE', timeline, ttl)
 end
 
 -- Drops a bridge's claimed list, if it is still what that bridge has read. A command whose connection broke may

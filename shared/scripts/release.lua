@@ -5,9 +5,9 @@
 --   F fingerprint, arrived at, n, n values (field, value, ...)   a new fact: dedupe memory and stored event
 --   B fingerprint:digest, arrived at, n, n values          another body of a known fact, kept for an operator
 --   H fingerprint, since / R fingerprint                   held / no longer held
---   Q lane, unit, entry                                    one (event, action) into its queue
+--   Q lane, unit, n, n entries                             (event, action)s into their queue
 --   X keep, fingerprint, type, event time, related signature id, late      into the clean stream
---   T line                                                 timeline
+--   T n, n lines                                           timeline
 --   C counter, increment
 --   D n, n values (field, value, ...)                      dead letter
 --   G seconds                                              look for gaps in this stream after so long
@@ -17,15 +17,16 @@ local now = clock(ARGV[1])
 local shard = ARGV[2]
 if not holds('sequencer', shard, ARGV[3]) then return { 0 } end
 local order_ttl, event_ttl, keep = ARGV[5], ARGV[6], tonumber(ARGV[7])
-local stream, lanes, gone = '', {}, false
--- A batch has many operations and few counters, lanes and streams: what they share is written once.
-local tally, deeper, lines, remembers = {}, {}, {}, false
+local stream, gathered, gone = '', {}, false
+-- A batch has many operations and few counters, lanes, units and streams: what they share is written once.
+local tally, lines, facts, remembers = {}, {}, {}, false
 local function count(name, by) tally[name] = (tally[name] or 0) + by end
 local function end_of_stream()
-  if #lines > 0 then
-    redis.call('RPUSH', P .. 'timeline:' .. stream, unpack(lines))
-    lines = {}
-    bound_timeline(stream, keep, order_ttl)
+  add_lines(stream, lines, keep, order_ttl)
+  lines = {}
+  if #facts > 0 then
+    call_many('ZADD', P .. 'seen:' .. stream, facts)
+    facts = {}
   end
   if remembers then redis.call('EXPIRE', P .. 'seen:' .. stream, order_ttl) end
 end
@@ -33,21 +34,23 @@ local i = 8
 while ARGV[i] do
   local op = ARGV[i]
   if op == 'T' then
-    if not gone then lines[#lines + 1] = ARGV[i + 1] end
-    i = i + 2
-  elseif op == 'Q' then
+    local n = tonumber(ARGV[i + 1])
     if not gone then
-      enqueue(ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], now, deeper)
-      lanes[ARGV[i + 1]] = true
+      for j = i + 2, i + 1 + n do lines[#lines + 1] = ARGV[j] end
     end
-    i = i + 4
+    i = i + 2 + n
+  elseif op == 'Q' then
+    local n = tonumber(ARGV[i + 3])
+    if not gone then gather_entries(gathered, ARGV[i + 1], ARGV[i + 2], i + 4, i + 3 + n) end
+    i = i + 4 + n
   elseif op == 'X' then
     if not gone then publish(stream, i + 1) end
     i = i + 7
   elseif op == 'F' or op == 'B' then
     local n = tonumber(ARGV[i + 3])
     if not gone then
-      redis.call('ZADD', P .. 'seen:' .. stream, ARGV[i + 2], ARGV[i + 1])
+      facts[#facts + 1] = ARGV[i + 2]
+      facts[#facts + 1] = ARGV[i + 1]
       redis.call('HSET', P .. 'event:' .. ARGV[i + 1], unpack(ARGV, i + 4, i + 3 + n))
       redis.call('EXPIRE', P .. 'event:' .. ARGV[i + 1], event_ttl)
     end
@@ -97,17 +100,18 @@ while ARGV[i] do
   end
 end
 end_of_stream()
+end_of_publishing()
 count_all(tally)
-deepen(deeper)
+enqueue_all(gathered, now)
 redis.call('LTRIM', P .. 'inbox:' .. shard, ARGV[4], -1)
+local reply = { 1 }
 drop_lease('sequencer', shard)
 if redis.call('EXISTS', P .. 'inbox:' .. shard) == 1
   or redis.call('ZCOUNT', P .. 'wake:' .. shard, '-inf', now) > 0 then
   mark_ready('sequencer', shard, now)
-  if wake('sequencer', now) == 1 then lanes['sequencer'] = true end
+  if wake('sequencer', now) == 1 then reply[#reply + 1] = 'sequencer' end
 end
-local reply = { 1 }
-for lane, _ in pairs(lanes) do
-  if lane == 'sequencer' or wake(lane, now) == 1 then reply[#reply + 1] = lane end
+for lane, _ in pairs(gathered) do
+  if wake(lane, now) == 1 then reply[#reply + 1] = lane end
 end
 return reply

@@ -12,7 +12,9 @@ from redis import Redis
 from rq import Queue
 
 from ingress.publisher import Publisher
-from shared.core.envelope import Envelope
+from ingress.webhook import Accepted
+from shared.core.callback import parse_callback
+from shared.core.identity import ordering_key
 from shared.core.signature import BodySignature
 from tests.bench import subjects
 from tests.bench.peers.rq_tasks import handle
@@ -27,7 +29,7 @@ def publish(redis: Server, subject: str, texts: Sequence[bytes]) -> None:
     if subject == subjects.DEEDBOX:
         publisher = Publisher(redis.url, limit=1)
         for number, text in enumerate(texts):
-            publisher.publish(Envelope("default", time.time(), BodySignature.VALID, f"{number:032x}", text))
+            publisher.publish(_accepted(text).envelope(time.time(), f"{number:032x}"))
         publisher.close()
     elif subject == subjects.FLASK_RQ:
         queue = Queue(connection=redis.client)
@@ -35,6 +37,13 @@ def publish(redis: Server, subject: str, texts: Sequence[bytes]) -> None:
             queue.enqueue(handle, json.loads(text))
     else:
         _delay_all(redis.url, texts)
+
+
+def _accepted(text: bytes) -> Accepted:
+    """Return what the receiver's ladder makes of a genuine callback."""
+    callback = parse_callback(text)
+    key = str(ordering_key(callback))
+    return Accepted("default", callback.event_type, BodySignature.VALID, text, key)
 
 
 def fill(redis: Server, subject: str, texts: tuple[bytes, ...]) -> None:

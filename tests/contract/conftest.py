@@ -74,7 +74,7 @@ class Store:
         """Release references into queues, the way the sequencer does."""
         self.append((0, b"callback"))
         shard = self.shard("sequencer")
-        self.release(shard, 1, *(("Q", lane, unit, entry) for unit, entry in entries))
+        self.release(shard, 1, *(("Q", lane, unit, 1, entry) for unit, entry in entries))
 
     def claim(self, drainer: str, entries_at_most: int = 1, lane: str = LANE) -> list[Unit]:
         """Claim a batch; units in the order of the claim."""
@@ -100,8 +100,9 @@ class Store:
     def commit(self, *sections: list[Operand], lane: str = LANE) -> list[Any]:
         """Commit several outcomes in one call."""
         flat = [operand for each in sections for operand in each]
-        reply: list[Any] = self.call("finish", lane, 1000, 1000, 50, *flat)
-        return reply
+        lost, rung, claimed = self.call("finish", lane, 1000, 1000, 50, "", 0, 0, 0, 0, *flat)
+        assert claimed == []
+        return [lost, *rung]
 
     def sweep(self, lane: str = LANE) -> list[int]:
         """Sweep a lane: leases taken back, retries due, whether to ring."""

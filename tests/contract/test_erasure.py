@@ -23,10 +23,10 @@ def _shard(store: Store) -> Shard:
 def _release(store: Store, shard: Shard, *units: str, stream: str = STREAM, fact: str = FACT) -> None:
     store.release(
         shard, 1,
-        ("S", stream, "state", "2000"), ("T", "arrived"), ("C", "arrived", 1), ("C", "body_signature_valid", 1),
+        ("S", stream, "state", "2000"), ("T", 1, "arrived"), ("C", "arrived", 1), ("C", "body_signature_valid", 1),
         ("F", fact, 999, 2, "body", "Jane"), ("B", fact + ":other", 999, 2, "body", "Jane too"), ("H", fact, 999),
         ("C", "held", 1), ("R", fact), ("C", "released", 1), ("D", 4, "reason", "too_old", "event", fact),
-        *(("Q", LANE, unit, fact + "{}") for unit in units),
+        *(("Q", LANE, unit, 1, fact + "{}") for unit in units),
     )  # fmt: skip
 
 
@@ -78,8 +78,8 @@ def test_a_release_that_was_prepared_before_the_erasure_writes_nothing(store: St
 def test_the_rest_of_that_commit_is_written(store: Store) -> None:
     shard = _shard(store)
     _erase(store)
-    body = (("S", STREAM, "state", "2000"), ("T", "gone"), ("S", OTHER, "state", ""), ("T", "stays"))
-    store.release(shard, 1, *body, ("F", LATE, 1, 2, "a", "b"), ("Q", LANE, f"act|{OTHER}", LATE))
+    body = (("S", STREAM, "state", "2000"), ("T", 1, "gone"), ("S", OTHER, "state", ""), ("T", 1, "stays"))
+    store.release(shard, 1, *body, ("F", LATE, 1, 2, "a", "b"), ("Q", LANE, f"act|{OTHER}", 1, LATE))
     assert store.redis.lrange(keys.timeline(OTHER), 0, -1) == [b"stays"]
     assert store.redis.exists(keys.event(LATE))
     assert store.claimed("w").unit == f"act|{OTHER}".encode()
@@ -110,7 +110,7 @@ def test_a_call_that_ran_meanwhile_leaves_nothing_behind(
     counters = store.redis.hgetall(keys.COUNTERS)
     refused = store.finish(
         running, verb, 5, *([("E", ENTRY + "again")] if verb == "wait" else []),
-        ("S", STREAM), ("T", "action"), ("F", LATE, 1, 2, "body", "Jane"), ("Q", LANE, f"act|{STREAM}", LATE),
+        ("S", STREAM), ("T", 1, "action"), ("F", LATE, 1, 2, "body", "Jane"), ("Q", LANE, f"act|{STREAM}", 1, LATE),
         ("C", "action_done", 1), ("D", 4, "reason", "rejected", "traceback", "Jane"),
     )[0]  # fmt: skip
     _erase(store, "1")
@@ -139,7 +139,7 @@ def test_depths_count_what_is_left_wherever_a_unit_waits(store: Store, lane: str
     shard = _shard(store)
     store.release(
         shard, 1, ("S", STREAM, "s", ""), ("F", FACT, 1, 2, "a", "b"), ("B", FACT + ":other", 1, 2, "a", "b"),
-        *(("Q", lane, unit, ENTRY) for unit in units for _ in range(2)),
+        *(("Q", lane, unit, 1, ENTRY) for unit in units for _ in range(2)),
     )  # fmt: skip
     waits = store.claimed("w", lane=lane)
     store.finish(waits, "wait", 60, lane=lane)

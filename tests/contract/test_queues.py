@@ -56,7 +56,7 @@ def test_a_stale_token_commits_no_outcome(store: Store, verb: str) -> None:
     store.sweep()
     current = store.claimed("b")
     before = store.dump()
-    everything = (("E", "changed"), ("S", "x:a/1"), ("T", "{}"), ("C", "n", 1), ("Q", LANE, OTHER, "9"),
+    everything = (("E", "changed"), ("S", "x:a/1"), ("T", 1, "{}"), ("C", "n", 1), ("Q", LANE, OTHER, 1, "9"),
                   ("D", 2, "reason", "rejected"))  # fmt: skip
     assert store.finish(stale, verb, 1, *everything) == [1]
     assert store.dump() == before
@@ -103,15 +103,15 @@ def test_a_dead_entry_leaves_its_letter_and_the_queue_goes_on(store: Store) -> N
 
 
 def _emit(fingerprint: str) -> tuple[tuple[Any, ...], ...]:
-    return (("S", "x:a/1"), ("F", fingerprint, 1000, 2, "head", "{}"), ("Q", "crm", "hook|x:a/1", fingerprint),
-            ("Q", LANE, "log|x:a/1", fingerprint))  # fmt: skip
+    return (("S", "x:a/1"), ("F", fingerprint, 1000, 2, "head", "{}"), ("Q", "crm", "hook|x:a/1", 1, fingerprint),
+            ("Q", LANE, "log|x:a/1", 1, fingerprint))  # fmt: skip
 
 
 def test_an_internal_event_is_dispatched_once_however_often_it_is_emitted(store: Store) -> None:
     store.enqueue((UNIT, "1"), (UNIT, "2"), (UNIT, "3"))
     first, again, another = _emit("a" * 32), _emit("a" * 32), _emit("b" * 32)
     for operations in (first, again, another):
-        store.finish(store.claimed("w"), "done", 0, *operations, ("T", "after"))
+        store.finish(store.claimed("w"), "done", 0, *operations, ("T", 1, "after"))
     assert store.redis.lrange(keys.queue("hook|x:a/1"), 0, -1) == [b"a" * 32, b"b" * 32]
     assert store.redis.lrange(keys.queue("log|x:a/1"), 0, -1) == [b"a" * 32, b"b" * 32]
     assert store.redis.llen(keys.timeline("x:a/1")) == 3
@@ -191,7 +191,7 @@ def test_a_commit_that_is_sent_twice_takes_one_entry(store: Store) -> None:
     store.enqueue((UNIT, "1"), (UNIT, "2"), (UNIT, "3"))
     [unit] = store.claim("a", entries_at_most=3)
     for _ in range(2):
-        store.commit(section(unit, "done", 0, ("S", "x:a/1"), ("T", "{}"), ("C", "action_done", 1)))
+        store.commit(section(unit, "done", 0, ("S", "x:a/1"), ("T", 1, "{}"), ("C", "action_done", 1)))
     assert store.redis.lrange(keys.queue(UNIT), 0, -1) == [b"2", b"3"]
     assert store.redis.hget(keys.COUNTERS, "action_done") == b"1"
     assert store.depth() == 2
@@ -231,7 +231,7 @@ def test_a_drainer_that_left_counts_no_more_as_idle(store: Store) -> None:
     store.claim_entry("a")
     assert store.call("leave", LANE, "a") == 1
     store.append((0, b"callback"))
-    reply = store.release(store.shard("s"), 1, ("Q", LANE, UNIT, "1"))
+    reply = store.release(store.shard("s"), 1, ("Q", LANE, UNIT, 1, "1"))
     assert LANE.encode() in reply
 
 
@@ -246,7 +246,7 @@ def test_whoever_takes_work_asks_for_help_if_more_is_ready(store: Store) -> None
 def test_idle_drainers_are_woken_before_anyone_is_asked_for(store: Store) -> None:
     assert [store.claim_entry(drainer) for drainer in "ab"] == [None, None]
     store.append((0, b"callback"))
-    queued = (("Q", LANE, UNIT, "1"), ("Q", LANE, OTHER, "2"))
+    queued = (("Q", LANE, UNIT, 1, "1"), ("Q", LANE, OTHER, 1, "2"))
     assert LANE.encode() not in store.release(store.shard("s"), 1, *queued)
 
 

@@ -33,8 +33,8 @@ def test_a_stale_token_writes_nothing(store: Store) -> None:
     taken_over = store.shard("b")
     before = store.dump()
     everything = (
-        ("S", "x:a/1", "state", "1"), ("F", "f" * 32, 1, 2, "head", "{}"), ("H", "f" * 32, 1), ("T", "{}"),
-        ("Q", LANE, "act|x:a/1", "f" * 32), ("C", "released", 1), ("D", 2, "reason", "too_old"),
+        ("S", "x:a/1", "state", "1"), ("F", "f" * 32, 1, 2, "head", "{}"), ("H", "f" * 32, 1), ("T", 1, "{}"),
+        ("Q", LANE, "act|x:a/1", 1, "f" * 32), ("C", "released", 1), ("D", 2, "reason", "too_old"),
     )  # fmt: skip
     assert store.release(stale, 1, *everything) == [0]
     assert store.dump() == before
@@ -93,8 +93,8 @@ def test_a_commit_is_everything_that_was_decided(store: Store) -> None:
     store.release(
         shard, 1,
         ("S", stream, "state", "1030.5"), ("F", fingerprint, 999.5, 4, "head", "{}", "body", b"\x00"),
-        ("H", fingerprint, 999.5), ("T", "line"), ("C", "held", 2), ("D", 4, "reason", "too_old", "detail", "x"),
-        ("Q", LANE, "act|" + stream, fingerprint + "{}"),
+        ("H", fingerprint, 999.5), ("T", 1, "line"), ("C", "held", 2), ("D", 4, "reason", "too_old", "detail", "x"),
+        ("Q", LANE, "act|" + stream, 1, fingerprint + "{}"),
     )  # fmt: skip
     redis = store.redis
     assert redis.get(keys.order(stream)) == b"state"
@@ -150,7 +150,7 @@ def test_the_dedupe_memory_of_a_stream_is_bounded_by_age(store: Store) -> None:
 
 def test_a_timeline_keeps_its_last_lines(store: Store) -> None:
     store.append((0, b"1"))
-    lines = [("T", str(number)) for number in range(60)]
+    lines = [("T", 1, str(number)) for number in range(60)]
     store.release(store.shard("a"), 1, ("S", "x:a/1", "s", ""), *lines)
     kept = store.redis.lrange(keys.timeline("x:a/1"), 0, -1)
     assert kept == [str(number).encode() for number in range(10, 60)]

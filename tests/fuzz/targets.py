@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -31,7 +30,7 @@ from tests.unit.ingress.wire import KEY, MULTIPART, RememberingBroker, multipart
 from workers.actions.registry import RegisteredAction, Registry
 from workers.arrivals import Delivered, StreamWork, delivered
 from workers.lanes import event_of
-from workers.releases import Operation, arrival_operations, release_operations
+from workers.releases import StreamSection, add_arrivals, add_releases
 
 BROKER: Final = RememberingBroker()
 APP: Final = create_app(settings(DEEDBOX_BODY_MAX_BYTES="1048576"), BROKER)
@@ -123,25 +122,24 @@ def _ordered(each: Delivered) -> None:
         assert len(decision.release) + len(later.release) == 1
         assert later.wake_at is None
     assert len(decision.duplicates) == 1
-    _check(arrival_operations(work, [each, each], decision))
-    _check(release_operations(REGISTRY, each.fact.stream, work, decision, ARRIVED_AT))
+    section = StreamSection(each.fact.stream, b"", decision.wake_at)
+    add_arrivals(section, work, [each, each], decision)
+    add_releases(section, REGISTRY, work, decision, ARRIVED_AT)
+    _check(section)
 
 
-def _check(operations: Iterable[Operation]) -> None:
+def _check(section: StreamSection) -> None:
     """Check that a Redis client can send the operands, and that names stay printable and bounded."""
-    for name, *operands in operations:
-        assert isinstance(name, str)
-        for operand in operands:
-            if isinstance(operand, str):
-                operand.encode()
-            else:
-                assert isinstance(operand, bytes) or math.isfinite(operand)
-        if name == "Q":
-            unit = str(operands[1])
-            assert unit.isascii()
-            assert unit.isprintable()
-            assert len(unit) < 600
-            assert "/" not in unit.partition("/")[2]
+    for operand in section.operands():
+        if isinstance(operand, str):
+            operand.encode()
+        else:
+            assert isinstance(operand, bytes) or math.isfinite(operand)
+    for _, unit in section.queues:
+        assert unit.isascii()
+        assert unit.isprintable()
+        assert len(unit) < 600
+        assert "/" not in unit.partition("/")[2]
 
 
 def _hash(stored: StoredEvent) -> dict[bytes, bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache
 from math import inf
 from types import SimpleNamespace
@@ -140,6 +140,7 @@ def installed(scheduler: Scheduler, limits: Limits) -> Iterator[None]:
             (workers.lanes, "time", clock),
             (workers.lanes, "threading", tasks),
             (workers.lanes, "time_limit", limits.limit),
+            (workers.lanes, "time_limits", nullcontext),
             (workers.lanes, "Batch", batch),
         ):
             stack.enter_context(patch.object(module, name, double))

@@ -60,16 +60,23 @@ class Journal:
 
     def watch(self, process: Process, name: str, reply: Any) -> None:
         """See every command, before (reply None) and after it ran."""
-        if name not in {"claim_entries", "leave"}:
-            return
-        if reply is None:
-            # A process that claims again has committed, or given up, what it claimed before.
-            for call in [each for each in self._open if each.process is process]:
-                call.disturbed = call.excused
-                self._open.remove(call)
+        # A process that claims again has committed, or given up, what it claimed before.
+        if name in {"claim_entries", "leave"} and reply is None:
+            self._close(process)
         elif name == "claim_entries" and reply:
-            tokens = {row[0].decode(): row[1].decode() for row in reply[2:]}
-            self._claimed[process.name] = _Claimed(tokens, process.disturbances)
+            self._claim(process, reply)
+        elif name == "finish" and reply and reply[2]:
+            self._close(process)
+            self._claim(process, reply[2])
+
+    def _close(self, process: Process) -> None:
+        for call in [each for each in self._open if each.process is process]:
+            call.disturbed = call.excused
+            self._open.remove(call)
+
+    def _claim(self, process: Process, reply: Any) -> None:
+        tokens = {row[0].decode(): row[1].decode() for row in reply[2:]}
+        self._claimed[process.name] = _Claimed(tokens, process.disturbances)
 
     def begin(self, call: Call) -> Call:
         """Record that a call begins."""

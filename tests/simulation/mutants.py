@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -10,18 +10,13 @@ from redis.exceptions import RedisError
 
 from shared import inbox, keys
 from shared.connections import translated
-from shared.scripting import SERVER_CLOCK
-from workers.bridge import BATCH, BATCH_BYTES, LEASE_S, RedisBridge
+from workers.bridge import RedisBridge
 
 
 class HastyBridge(RedisBridge):
     """Acks before it appends."""
 
-    def once(self) -> int:
-        self._look_around()
-        messages = self._broker.call(
-            "claim_raw", SERVER_CLOCK, keys.RAW_QUEUE, self._id, LEASE_S, BATCH, BATCH_BYTES
-        )
+    def _move(self, messages: Sequence[bytes]) -> None:
         try:
             self._broker.redis.delete(keys.claimed(self._id))
         except RedisError as error:  # as the bridge itself does: only the order of the steps is wrong here
@@ -29,9 +24,8 @@ class HastyBridge(RedisBridge):
         load = inbox.Load()
         for message in messages:
             load.add_message(message)
-        if messages and inbox.append(self._state, load):
+        if inbox.append(self._state, load):
             self._ring(keys.SEQUENCER)
-        return len(messages)
 
 
 def _without(line: str) -> Callable[[str], str]:

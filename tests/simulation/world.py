@@ -206,13 +206,13 @@ class World:
         scripts, ring = Scripts(redis), self._ringer(redis)
         policy = SequencerPolicy(OrderingPolicy(hold_s=self.size.hold_s), gap_after_s=GAP_AFTER_S)
         sequencer = Sequencer(scripts, self.acts.registry, policy, ring)
-        self._answer_bells(process, redis, keys.SEQUENCER, scripts, sequencer.drain_one, ring)
+        self._answer_bells(process, redis, keys.SEQUENCER, scripts, sequencer.drain, ring)
 
     def _worker(self, lane: str, process: Process) -> None:
         redis = self._client(process)
         scripts, ring = Scripts(redis), self._ringer(redis)
         runner = LaneRunner(lane, scripts, self.acts.registry, ring, self.scheduler.rng.random)
-        self._answer_bells(process, redis, lane, scripts, runner.drain_one, ring)
+        self._answer_bells(process, redis, lane, scripts, runner.drain, ring)
 
     def _answer_bells(
         self, process: Process, redis: SimulatedRedis, lane: str, scripts: Scripts, drain: Drain,

@@ -34,7 +34,7 @@ def test_a_call_repeated_after_a_crash_fetches_nothing_twice_and_still_tells(des
     """The crash came between the record of the document and the commit of the call."""
     lane = desk.deployment.lanes[LANE]
 
-    def die(batch: Any) -> None:  # noqa: ARG001 - the method's name for it
+    def die(batch: Any, claim: Any = ()) -> Any:  # noqa: ARG001 - the method's name for it
         raise Killed
 
     commit, lane._commit = lane._commit, die  # type: ignore[method-assign]
