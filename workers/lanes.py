@@ -23,7 +23,7 @@ from shared.stored import StoredEvent
 from workers.actions.interface import Context, Event, Reject, Retry
 from workers.actions.registry import RegisteredAction, Registry
 from workers.batch import Attendant, Batch, Claim, Operand, Outcome
-from workers.lease import LEASE_S, LINGER_S, Drained
+from workers.lease import LEASE_S, LINGER_S, NO_CLAIM, Drained
 from workers.limits import ActionTimeout, time_limit, time_limits
 from workers.outcomes import Report, leave, lost
 
@@ -42,9 +42,6 @@ COMMIT_EVERY_S: Final = 0.02
 
 START_WITHIN_S: Final = LEASE_S / 2
 """How long after its claim an entry may still be started: well within its lease, by this process's clock."""
-
-NO_CLAIM: Final[Sequence[Operand]] = ("", 0, 0, 0, 0)
-"""Commits without claiming."""
 
 RENEW_EVERY_S: Final = LEASE_S / 4
 OVERTIME_S: Final = 10.0

@@ -26,6 +26,10 @@ LINGER_S: Final = 2.0
 """Longest wait on the bell inside one RQ job."""
 
 
+NO_CLAIM: Final = ("", 0, 0, 0, 0)
+"""Operands of a commit that claims nothing: drainer, lease, idle until, entries and bytes at most."""
+
+
 class Drained(NamedTuple):
     """What a drain found."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from redis.exceptions import RedisError
 
@@ -25,7 +25,7 @@ from shared.scripting import SERVER_CLOCK, Scripts
 from workers.actions.registry import Registry
 from workers.arrivals import Delivered, StreamWork, delivered
 from workers.judgements import Judgements
-from workers.lease import LEASE_S, LINGER_S, Drained
+from workers.lease import LEASE_S, LINGER_S, NO_CLAIM, Drained
 from workers.releases import (
     Operand,
     StreamSection,
@@ -104,31 +104,33 @@ class Sequencer:
 
     def drain(self, drainer: str, go_on: Callable[[], bool]) -> Drained:
         """Drain shards while ``go_on`` says so. Raises Unavailable."""
+        claim: Sequence[Operand] = (drainer, LEASE_S, LINGER_S + 1, BATCH, BATCH_BYTES)
+        reply = self._scripts.call("claim_shard", SERVER_CLOCK, *claim)
         units = 0
-        while self.drain_one(drainer):
+        while reply:
+            shard, token, ring, now, entries, due, behind = reply
+            if ring:
+                self._ring(keys.SEQUENCER)
+            streams = [stream.decode() for stream in due]
+            batch = Batch(shard.decode(), token.decode(), float(now), entries, streams, more=behind > 0)
             units += 1
             if not go_on():
+                self.commit(batch)
                 return Drained(units, idle=False)
+            reply = self.commit(batch, claim)
+            if reply is None:
+                reply = self._scripts.call("claim_shard", SERVER_CLOCK, *claim)
         return Drained(units, idle=True)
 
     def drain_one(self, drainer: str) -> bool:
         """Claim one shard and commit one batch of it. Returns whether there was one."""
-        reply = self._scripts.call(
-            "claim_shard", SERVER_CLOCK, drainer, LEASE_S, LINGER_S + 1, BATCH, BATCH_BYTES
-        )
-        if not reply:
-            return False
-        shard, token, ring, now, entries, due, behind = reply
-        if ring:
-            self._ring(keys.SEQUENCER)
-        streams = [stream.decode() for stream in due]
-        batch = Batch(shard.decode(), token.decode(), float(now), entries, streams, more=behind > 0)
-        for lane in self.commit(batch):
-            self._ring(lane)
-        return True
+        return self.drain(drainer, lambda: False).units > 0
 
-    def commit(self, batch: Batch) -> tuple[str, ...]:
-        """Decide about a batch and write the decision. Returns the lanes to ring."""
+    def commit(self, batch: Batch, claim: Sequence[Operand] = NO_CLAIM) -> Sequence[Any] | None:
+        """Decide about a batch, write the decision, and claim what is ready next.
+
+        Returns the claim; None if the lease of this batch was lost, and then nothing was written or claimed.
+        """
         judgements = Judgements()
         streams, operands, taken = self._identify(batch, judgements)
         if taken < len(batch.entries):
@@ -139,14 +141,18 @@ class Sequencer:
         life = self._policy.retention
         reply = self._scripts.call(
             "release", SERVER_CLOCK, batch.shard, batch.token, len(batch.entries),
-            life.state_s, life.events_s, keys.TIMELINE_KEEP, *operands,
+            life.state_s, life.events_s, keys.TIMELINE_KEEP, *claim, *operands,
         )  # fmt: skip
         if not reply[0]:
             # Another process took the shard over after this one was paused for longer than its lease.
             log.warning("sequencer.fenced", shard=batch.shard)
-            return ()
+            return None
+        _, lanes, claimed = reply
+        for lane in lanes:
+            self._ring(lane.decode())
         judgements.tell(self._redis)
-        return tuple(lane.decode() for lane in reply[1:])
+        next_claim: Sequence[Any] = claimed
+        return next_claim
 
     def _identify(
         self, batch: Batch, judgements: Judgements

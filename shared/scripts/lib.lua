@@ -187,6 +187,33 @@ local function claim_units(lane, now, drainer, lease_s, idle_s, at_most, bytes_l
   return { ring, string.format('%.6f', now), unpack(units) }
 end
 
+-- Leases a shard of the inbox for the sequencer and reads its oldest entries, without removing them. ARGV[from..]:
+-- drainer, lease in s, idle until (s from now), entries at most, bytes at most.
+-- Returns: {} if nothing is ready; else {unit, token, ring, now, {entries}, {streams whose hold is over},
+--          entries that stay in the shard behind these}.
+local function claim_inbox(now, from)
+  local unit, token = lease('sequencer', ARGV[from], now, tonumber(ARGV[from + 1]), now + tonumber(ARGV[from + 2]))
+  if not unit then return {} end
+  local ring = 0
+  if redis.call('ZCARD', lane_key('sequencer', 'ready')) > 0 then ring = wake('sequencer', now) end
+  local inbox, limit, room, entries = P .. 'inbox:' .. unit, tonumber(ARGV[from + 3]), tonumber(ARGV[from + 4]), {}
+  while #entries < limit and room > 0 do
+    local piece = redis.call('LRANGE', inbox, #entries, math.min(#entries + 49, limit - 1))
+    if #piece == 0 then break end
+    for _, entry in ipairs(piece) do
+      if room <= 0 then break end
+      entries[#entries + 1] = entry
+      room = room - #entry
+    end
+  end
+  return {
+    unit, token, ring, string.format('%.6f', now),
+    entries,
+    redis.call('ZRANGEBYSCORE', P .. 'wake:' .. unit, '-inf', now, 'LIMIT', 0, limit),
+    redis.call('LLEN', inbox) - #entries,
+  }
+end
+
 -- Adds an event to the clean stream and cuts it to about `keep` entries. ARGV[from..]: keep, fingerprint, type,
 -- event time, related signature id, late (0 or 1). n counts without gaps: a reader sees what was cut before it came.
 -- published: the count, written once by end_of_publishing.

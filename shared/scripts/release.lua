@@ -1,6 +1,8 @@
 -- The sequencer's one commit: everything a drained batch decided, if and only if the shard's lease still holds.
+-- The same call claims the next shard: a write less where callbacks come one by one.
 -- ARGV: now ('' = server), shard, token, entries taken from the inbox, order TTL in s, event TTL in s,
---       lines kept per timeline, then operations, each an opcode and its operands:
+--       lines kept per timeline; drainer ('' = it claims nothing), lease in s, idle until (s from now), entries at most,
+--       bytes at most; then operations, each an opcode and its operands:
 --   S stream, order state ('' = no order), wake at ('' = nothing held)     the stream of the following operations
 --   F fingerprint, arrived at, n, n values (field, value, ...)   a new fact: dedupe memory and stored event
 --   B fingerprint:digest, arrived at, n, n values          another body of a known fact, kept for an operator
@@ -12,7 +14,8 @@
 --   D n, n values (field, value, ...)                      dead letter
 --   G seconds                                              look for gaps in this stream after so long
 -- Of an erased stream nothing is written: each of its arrivals is counted as a duplicate and renews the tombstone.
--- Returns: {1, lane to ring, ...}; {0} if the lease was lost, and then nothing was written.
+-- Returns: {1, {lane to ring, ...}, what claim_inbox returns, or {}}; {0} if the lease was lost, and then nothing was
+--          written or claimed.
 local now = clock(ARGV[1])
 local shard = ARGV[2]
 if not holds('sequencer', shard, ARGV[3]) then return { 0 } end
@@ -30,7 +33,7 @@ local function end_of_stream()
   end
   if remembers then redis.call('EXPIRE', P .. 'seen:' .. stream, order_ttl) end
 end
-local i = 8
+local i = 13
 while ARGV[i] do
   local op = ARGV[i]
   if op == 'T' then
@@ -104,14 +107,17 @@ end_of_publishing()
 count_all(tally)
 enqueue_all(gathered, now)
 redis.call('LTRIM', P .. 'inbox:' .. shard, ARGV[4], -1)
-local reply = { 1 }
 drop_lease('sequencer', shard)
-if redis.call('EXISTS', P .. 'inbox:' .. shard) == 1
-  or redis.call('ZCOUNT', P .. 'wake:' .. shard, '-inf', now) > 0 then
-  mark_ready('sequencer', shard, now)
-  if wake('sequencer', now) == 1 then reply[#reply + 1] = 'sequencer' end
+local rung, claimed = {}, {}
+local again = redis.call('EXISTS', P .. 'inbox:' .. shard) == 1
+  or redis.call('ZCOUNT', P .. 'wake:' .. shard, '-inf', now) > 0
+if again then mark_ready('sequencer', shard, now) end
+if ARGV[8] ~= '' then
+  claimed = claim_inbox(now, 8)
+elseif again and wake('sequencer', now) == 1 then
+  rung[1] = 'sequencer'
 end
 for lane, _ in pairs(gathered) do
-  if wake(lane, now) == 1 then reply[#reply + 1] = lane end
+  if wake(lane, now) == 1 then rung[#rung + 1] = lane end
 end
-return reply
+return { 1, rung, claimed }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import fakeredis
 import pytest
@@ -18,6 +18,7 @@ __all__ = ["redis_server", "state"]
 
 LEASE_S = 10
 LINGER_S = 3
+NO_CLAIM: Final = ("", 0, 0, 0, 0)
 LANE = "default"
 
 Operand = str | bytes | float
@@ -67,8 +68,13 @@ class Store:
 
     def release(self, shard: Shard, taken: int, *operations: tuple[Operand, ...]) -> list[Any]:
         flat = [operand for operation in operations for operand in operation]
-        reply: list[Any] = self.call("release", shard.unit, shard.token, taken, 1000, 1000, 50, *flat)
-        return reply
+        done, *rest = self.call("release", shard.unit, shard.token, taken, 1000, 1000, 50, *NO_CLAIM, *flat)
+        if not done:
+            assert rest == []
+            return [done]
+        rung, claimed = rest
+        assert claimed == []
+        return [done, *rung]
 
     def enqueue(self, *entries: tuple[str, str], lane: str = LANE) -> None:
         """Release references into queues, the way the sequencer does."""
@@ -100,9 +106,30 @@ class Store:
     def commit(self, *sections: list[Operand], lane: str = LANE) -> list[Any]:
         """Commit several outcomes in one call."""
         flat = [operand for each in sections for operand in each]
-        lost, rung, claimed = self.call("finish", lane, 1000, 1000, 50, "", 0, 0, 0, 0, *flat)
+        lost, rung, claimed = self.call("finish", lane, 1000, 1000, 50, *NO_CLAIM, *flat)
         assert claimed == []
         return [lost, *rung]
+
+    def commit_and_claim(
+        self, drainer: str, *sections: list[Operand], at_most: int = 1
+    ) -> tuple[list[Unit], list[bytes]]:
+        """Commit outcomes and claim in one call. Returns the units, and the lanes to ring."""
+        flat = [operand for each in sections for operand in each]
+        claim = (drainer, LEASE_S, LINGER_S, at_most, 1 << 20)
+        _, rung, claimed = self.call("finish", LANE, 1000, 1000, 50, *claim, *flat)
+        return [Unit(*row) for row in claimed[2:]], rung
+
+    def release_and_claim(
+        self, drainer: str, shard: Shard, taken: int, *operations: tuple[Operand, ...]
+    ) -> tuple[Shard | None, list[bytes]]:
+        """Release and claim in one call. Returns the shard, and the lanes to ring."""
+        flat = [operand for operation in operations for operand in operation]
+        claim = (drainer, LEASE_S, LINGER_S, 250, 1 << 20)
+        done, *rest = self.call("release", shard.unit, shard.token, taken, 1000, 1000, 50, *claim, *flat)
+        if not done:
+            return None, []
+        rung, claimed = rest
+        return Shard(*claimed) if claimed else None, rung
 
     def sweep(self, lane: str = LANE) -> list[int]:
         """Sweep a lane: leases taken back, retries due, whether to ring."""

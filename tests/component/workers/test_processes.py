@@ -216,7 +216,7 @@ def test_a_paused_sequencer_whose_shard_was_taken_over_writes_nothing(state: Red
     deployment.deliver(viewed(1))
     deployment.drain()
     shard, token, _, now, entries, *_ = claimed
-    assert paused.commit(Batch(shard.decode(), token.decode(), float(now), entries, [])) == ()
+    assert paused.commit(Batch(shard.decode(), token.decode(), float(now), entries, [])) is None
     deployment.work()
     assert deployment.counters()["released"] == 2
     assert deployment.counters()["action_done"] == 2
