@@ -119,9 +119,7 @@ class Run:
         return sum(self.turns.values())
 
 
-def measure(
-    subject: Subject, delay_s: float, texts: tuple[bytes, ...], crew: Crew, directory: Path
-) -> Run:
+def measure(subject: Subject, delay_s: float, texts: tuple[bytes, ...], crew: Crew, directory: Path) -> Run:
     """Measure one subject once. Raises BenchError."""
     marks = directory / "marks"
     with redis_server(crew, directory) as redis:
@@ -144,9 +142,7 @@ def measure(
             finally:
                 crew.stop(*consumers)
         took_s = probe.read(marks)[len(texts)] - started
-    per_event = {
-        name: count / len(texts) for name, count in zip(subject.processes, turns, strict=True)
-    }
+    per_event = {name: count / len(texts) for name, count in zip(subject.processes, turns, strict=True)}
     return Run(subject.name, 2000 * delay_s, ping_ms, len(texts), len(texts) / took_s, per_event)
 
 
@@ -182,7 +178,9 @@ def run(*, quick: bool, out: Path, console: Console) -> dict[str, Any]:
                 if quick and delay_s == 0:
                     continue
                 what = f"{subject.name}, {2000 * delay_s:g} ms"
-                console.print(f"[dim]delay: round {number + 1} of {plan.rounds}, {what}[/dim]", highlight=False)
+                console.print(
+                    f"[dim]delay: round {number + 1} of {plan.rounds}, {what}[/dim]", highlight=False
+                )
                 try:
                     events = tuple(texts[: plan.events[subject.name]])
                     runs.append(measure(subject, delay_s, events, crew, Path(directory)))
@@ -216,7 +214,8 @@ def show(console: Console, runs: Sequence[Run], troubles: Sequence[str]) -> None
                 continue
             rate = spread([each.per_s for each in mine])
             by_process = ", ".join(
-                f"{name} {spread([each.turns[name] for each in mine]).median:.3f}" for name in subject.processes
+                f"{name} {spread([each.turns[name] for each in mine]).median:.3f}"
+                for name in subject.processes
             )
             table.add_row(
                 subject.name,

@@ -33,13 +33,13 @@ class Turns:
         self._answered = True
 
     def request(self) -> None:
-        """The client has sent something."""
+        """Note that the client has sent something."""
         if self._answered:
             self.count += 1
         self._answered = False
 
     def answer(self) -> None:
-        """The client has got something."""
+        """Note that the client has got something."""
         self._answered = True
 
 

@@ -51,9 +51,7 @@ def _templates() -> tuple[_Template, ...]:
         event, request = payload["event"], payload["signature_request"]
         seen = sum(bool(row["last_viewed_at"] or row["signed_at"]) for row in request["signatures"])
         request_id = request["signature_request_id"].encode()
-        found.append(
-            _Template(text, request_id, event["event_type"], int(event["event_time"]), seen)
-        )
+        found.append(_Template(text, request_id, event["event_type"], int(event["event_time"]), seen))
     return tuple(found)
 
 

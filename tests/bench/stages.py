@@ -141,6 +141,11 @@ class Stages:
         line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024 / 1e6
 
+    def connections(self, stage: str) -> int:
+        """Return how many connections to Redis a stage's process has open."""
+        found = psutil.Process(self._processes[stage].pid).net_connections("tcp")
+        return sum(each.status == psutil.CONN_ESTABLISHED for each in found)
+
     @contextmanager
     def _going(self, stage: str) -> Iterator[None]:
         process = psutil.Process(self._processes[stage].pid)
