@@ -2,9 +2,9 @@
 
 The workers of each subject (Deedbox: bridge, sequencer and default lane; RQ ``SimpleWorker``; Celery prefork ``-c 1``)
 reach Redis through a proxy that adds 1 ms in each direction, or nothing; the broker is filled beforehand, as in the
-section of the workers. Measured: events per second from the hand-over to the last call, and *turns* per event: how
-often a process sent something to Redis and had to wait for the answer (``delay_proxy``). Turns hardly depend on the
-machine, and say what any delay would cost. Each Deedbox process has a proxy of its own. Subjects are interleaved;
+section of the workers. Measured: events per second from the hand-over to the last call, and *turns* (round trips) per
+event: how often a process sent something to Redis and had to wait for the answer (``delay_proxy``). Turns hardly depend
+on the machine, and say what any delay would cost. Each Deedbox process has a proxy of its own. Subjects are interleaved;
 every value is the median of the rounds, with their range.
 
 "Without delay" means through the same proxy: it costs some tenths of a millisecond a turn, and a part of the cores.
@@ -31,6 +31,7 @@ from rich.table import Table
 from shared import keys
 from tests.bench import prefill, probe, subjects
 from tests.bench.alone import run_alone
+from tests.bench.curves import Axes, bars
 from tests.bench.delay_proxy import Proxy, proxies
 from tests.bench.payloads import lifecycles
 from tests.bench.processes import HOST, BenchError, Crew
@@ -95,7 +96,7 @@ class Plan:
     """No round is begun after this."""
 
 
-FULL: Final = Plan({DEEDBOX.name: 10_000, RQ.name: 250, CELERY.name: 800}, 3, 120.0)
+FULL: Final = Plan({DEEDBOX.name: 10_000, RQ.name: 120, CELERY.name: 500}, 3, 120.0)
 QUICK: Final = Plan({DEEDBOX.name: 2_500, RQ.name: 40, CELERY.name: 120}, 1, 20.0)
 
 
@@ -193,7 +194,7 @@ def run(*, quick: bool, out: Path, console: Console) -> dict[str, Any]:
         "took_s": round(time.monotonic() - begun, 1),
         "runs": [{**asdict(each), "turns_per_event": each.turns_per_event} for each in runs],
         "target_turns_per_event": TARGET_TURNS,
-        "plots": [],
+        "plots": [path.name for path in draw(out, runs)],
         "troubles": troubles,
     }
 
@@ -204,7 +205,7 @@ def show(console: Console, runs: Sequence[Run], troubles: Sequence[str]) -> None
         title="Delay to Redis: pre-filled broker, no-op action", title_justify="left", title_style="bold",
         header_style="dim",
     )  # fmt: skip
-    for title in ("", "added", "PING ms", "events/s", "x Deedbox", "turns/event", "by process"):
+    for title in ("", "added", "PING ms", "events/s", "x Deedbox", "round trips/event", "by process"):
         table.add_column(title, justify="right" if title not in {"", "by process"} else "left")
     for delay_ms in sorted({each.delay_ms for each in runs}):
         ours = [each.per_s for each in runs if each.delay_ms == delay_ms and each.subject == DEEDBOX.name]
@@ -229,6 +230,18 @@ def show(console: Console, runs: Sequence[Run], troubles: Sequence[str]) -> None
     console.print(table)
     for trouble in troubles:
         console.print(f"NOT MEASURED: {trouble}", markup=False, highlight=False)
+
+
+def draw(out: Path, runs: Sequence[Run]) -> list[Path]:
+    """Write the plot. Returns the files."""
+    delayed = [each for each in runs if each.delay_ms]
+    found = {
+        subject.name: spread(turns)
+        for subject in SUBJECTS
+        if (turns := [each.turns_per_event for each in delayed if each.subject == subject.name])
+    }
+    axes = Axes("Round trips to Redis per event, pre-filled broker", "", "round trips per event")
+    return bars(out / NAME, axes, found)
 
 
 if __name__ == "__main__":
