@@ -93,14 +93,14 @@ FULL: Final = Plan(
         (_backlog(1_000, bursts=20),),
         (_backlog(10_000, bursts=2),),
         (_backlog(100_000),),
+        (_backlog(1_000_000),),
         (_one_key(1_000, bursts=5),),
         (_one_key(10_000),),
         (_keys(10, 100_000),),
         (_keys(100_000, 100_000),),
-        (_backlog(1_000_000),),
         (_keys(1_000, 100_000),),
     ),
-    sample=15_000, slices=5, fill_s=45.0, budget_s=330.0,
+    sample=15_000, slices=5, fill_s=30.0, budget_s=400.0,
 )  # fmt: skip
 QUICK: Final = Plan(
     (

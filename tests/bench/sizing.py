@@ -1,4 +1,4 @@
-"""What a load needs: ``python -m tests.bench.sizing --per-second 50 --per-day 400000``.
+"""What a load needs: ``python -m tests.bench.sizing --per-second 50 --per-day 200000``.
 
 The formulas of ``deploy/capacity.md`` with the figures of its table, which it reads: change a figure there, and this
 says what it means. Each argument is one column, in order.
@@ -17,6 +17,8 @@ from typing import Final
 from tests.bench.processes import ROOT
 
 PAGE: Final = ROOT / "deploy" / "capacity.md"
+HEADING: Final = "## Figures\n"
+"""Of the section with the table."""
 
 BUSY: Final = 0.6
 """How busy a core may be."""
@@ -54,7 +56,8 @@ class Load:
 def figures(page: str) -> dict[str, float]:
     """Return sign -> value of the page's table: several in one row stand in order, parted by semicolons."""
     found: dict[str, float] = {}
-    for signs, values in re.findall(r"^\| (`[^|]+`) \|[^|]*\| ([^|]*) \|", page, re.MULTILINE):
+    section = page.partition(HEADING)[2].partition("\n## ")[0]
+    for signs, values in re.findall(r"^\| (`[^|]+`) \|[^|]*\| ([^|]*) \|", section, re.MULTILINE):
         for sign, value in zip(re.findall(r"`(\w+)`", signs), values.split(";"), strict=False):
             found[sign] = float(value.strip().replace(",", ""))
     return found
@@ -68,10 +71,12 @@ def size(load: Load, costs: Mapping[str, float]) -> dict[str, str]:
         rows[f"cores for `web`, {kind}"] = f"{cores:.2f}"
     for stage, title in (("bridge", "bridges"), ("seq", "sequencers")):
         cores = load.per_s * (costs[f"c_{stage}"] - costs[f"r_{stage}"]) / 1000 / BUSY
-        rows[title] = f"{_whole(cores)} ({cores:.2f} cores)"
+        rows[title] = f"{_whole(cores)} ({cores:.1g} cores)"
     noop = (costs["c_lane"] - costs["r_lane"]) / 1000
-    busy = load.per_s * (noop + load.share * load.action_s) / BUSY
-    rows["processes of the lane"] = f"{_whole(busy)} (busy {load.per_s * noop:.2f} cores beside your action)"
+    calls = load.per_s * load.share
+    rows["processes of the lane"] = (
+        f"{_whole(calls * (noop + load.action_s) / BUSY)} ({calls * noop:.1g} cores beside your action)"
+    )
     for kind in ("flask", "asgi"):
         redis = (
             load.per_s
@@ -120,7 +125,7 @@ def main() -> int:
     """Print the table. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.sizing", description=__doc__)
     parser.add_argument("--per-second", type=float, nargs="+", default=[50, 1000], help="at the peak")
-    parser.add_argument("--per-day", type=float, nargs="+", default=[400_000, 10_000_000])
+    parser.add_argument("--per-day", type=float, nargs="+", default=[200_000, 2_000_000])
     parser.add_argument("--days", type=int, default=14, help="retention")
     parser.add_argument("--outage-s", type=float, default=3600.0)
     parser.add_argument("--action-s", type=float, default=0.02)

@@ -29,6 +29,9 @@ STAGES: Final = (BRIDGE, SEQUENCER, LANE)
 SHARE_S: Final = 120.0
 """No share gets longer than this."""
 
+ENOUGH_S: Final = 8.0
+"""After this long no further share is begun: on a busy machine the first ones must do."""
+
 LAST_S: Final = 0.05
 """After the last commit of a share: its log lines, and the look for more that finds nothing."""
 
@@ -101,11 +104,15 @@ class Stages:
         return sum(pipeline.execute())
 
     def run(self, stage: str, events: int, slices: int = 1) -> list[Share]:
-        """Let a stage work off about so many events, in so many shares of which each is measured. Raises BenchError."""
+        """Let a stage work off about so many events, in so many shares of which each is measured. Raises BenchError.
+
+        Fewer shares if it takes long (``ENOUGH_S``).
+        """
         found = []
         first = self.done(stage)
         with self._going(stage):
             before = self._now(stage)
+            begun = before.at
             for number in range(1, slices + 1):
                 goal = first + events * number // slices
                 self._wait_for(stage, goal)
@@ -119,6 +126,8 @@ class Stages:
                     Share(now.done - before.done, ended_at - before.at, now.cpu_s - before.cpu_s, now.redis_s - before.redis_s)
                 )  # fmt: skip
                 before = now
+                if now.at - begun > ENOUGH_S:
+                    break
         return found
 
     def run_for(self, stage: str, events: int, seconds: float) -> None:
