@@ -109,10 +109,10 @@ class Stages:
         Fewer shares if it takes long (``ENOUGH_S``).
         """
         found = []
-        first = self.done(stage)
+        # Read while it stands still: once it goes on, it is faster than we are.
+        before = self._now(stage)
+        first, begun = before.done, before.at
         with self._going(stage):
-            before = self._now(stage)
-            begun = before.at
             for number in range(1, slices + 1):
                 goal = first + events * number // slices
                 self._wait_for(stage, goal)
