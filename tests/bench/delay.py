@@ -96,7 +96,7 @@ class Plan:
     """No round is begun after this."""
 
 
-FULL: Final = Plan({DEEDBOX.name: 10_000, RQ.name: 120, CELERY.name: 500}, 3, 120.0)
+FULL: Final = Plan({DEEDBOX.name: 10_000, RQ.name: 120, CELERY.name: 400}, 3, 125.0)
 QUICK: Final = Plan({DEEDBOX.name: 2_500, RQ.name: 40, CELERY.name: 120}, 1, 20.0)
 
 
