@@ -1,6 +1,6 @@
 """``python -m tests.bench [--quick]``: Deedbox beside Flask + RQ and Flask + Celery, in one interleaved run.
 
-Prints tables and writes ``var/bench/<time>.json``. Loopback only, private ports, a Redis of its own for every
+Prints tables, ends with the targets, and writes ``var/bench/<time>/``: results.json and plots. Loopback only, private ports, a Redis of its own for every
 measurement; ends everything that it started, on Ctrl-C too. README.md in this folder says how to read it.
 """
 
@@ -13,43 +13,59 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from rich.console import Console
 
 from shared.core.errors import SettingsError
-from tests.bench import ingress, latency, memory, report, subjects, workers
+from tests.bench import (
+    end_to_end,
+    ingress,
+    latency,
+    memory,
+    report,
+    subjects,
+    targets,
+    workers,
+)
 from tests.bench.generator import Generator
 from tests.bench.payloads import distinct, lifecycles, mean_bytes, write_file
 from tests.bench.processes import ROOT, BenchError, Crew, ForeignCpu
 from tests.bench.room import FULL, QUICK, Room, Sample, Scale
 
-SECTIONS: Final = ("ingress", "workers", "latency", "memory")
-PEAK_PER_S: Final = 6_000
+SECTIONS: Final = ("ingress", "end-to-end", "workers", "latency", "memory")
+PEAK_PER_S: Final = 12_000
 """Callbacks per second that the prepared distinct ones last for; a faster ingress ends its loop early."""
 
 Measurement = tuple[str, Callable[[], list[Sample]]]
 
 
-def plan(room: Room, sections: Sequence[str], seed: int) -> list[Measurement]:
-    """Return one round's measurements in order; every other round runs them backwards."""
+def plan(room: Room, sections: Sequence[str], number: int) -> list[Measurement]:
+    """Return a round's measurements in order: every other round runs them backwards. Memory is of the first only."""
     found: list[Measurement] = []
-    peers = (subjects.DEEDBOX, subjects.FLASK_RQ, subjects.FLASK_CELERY)
     if "ingress" in sections:
         found += [(f"ingress: {each}", partial(ingress.measure, room, each)) for each in subjects.QUEUES]
+    if "end-to-end" in sections:
+        found += [
+            (f"end to end: {each}", partial(end_to_end.measure, room, each)) for each in end_to_end.STACKS
+        ]
     if "workers" in sections:
-        queues = (workers.WHOLE, workers.RQ, workers.CELERY)
-        found += [(f"workers: {each}", partial(workers.measure_queue, room, each)) for each in queues]
+        found += [(f"workers: {each}", partial(workers.measure_queue, room, each)) for each in workers.QUEUES]
         found.append(("workers: Deedbox, stage by stage", partial(workers.measure_stages, room)))
     if "latency" in sections:
-        found += [(f"latency: {each}", partial(latency.measure, room, each, seed)) for each in peers]
-    if "memory" in sections and seed == 0:
-        found += [(f"memory: {each}", partial(memory.measure, room, each)) for each in peers]
-    return found
+        found += [
+            (f"latency: {each}", partial(latency.measure, room, each, number)) for each in latency.SUBJECTS
+        ]
+    if "memory" in sections and number == 0:
+        found += [(f"memory: {each}", partial(memory.measure, room, each)) for each in memory.SUBJECTS]
+        found += [
+            (f"memory: {each}", partial(memory.measure_remembered, room, each)) for each in memory.REMEMBERING
+        ]
+    return found if number % 2 == 0 else found[::-1]
 
 
 def run(room: Room, sections: Sequence[str], console: Console) -> tuple[list[Sample], list[str]]:
@@ -65,11 +81,10 @@ def run(room: Room, sections: Sequence[str], console: Console) -> tuple[list[Sam
                 f"only {number} of {room.scale.rounds} rounds fitted into {room.scale.budget_s:g} s"
             )
             break
-        measurements = plan(room, sections, number)
-        for name, measure in measurements if number % 2 == 0 else reversed(measurements):
+        for name, measure in plan(room, sections, number):
             console.print(f"[dim]round {number + 1} of {room.scale.rounds}, {name}[/dim]", highlight=False)
             try:
-                samples += measure()
+                samples += [replace(sample, round=number) for sample in measure()]
             except BenchError as error:
                 troubles.append(f"round {number + 1}, {name}: {error}")
                 console.print(f"failed: {error}", style="red", markup=False)
@@ -81,8 +96,10 @@ def prepare(scale: Scale, directory: Path, crew: Crew) -> Room:
     """Make the callbacks of a run and start the load generator."""
     bodies, lives = directory / "bodies", directory / "lives"
     write_file(bodies, distinct(int(PEAK_PER_S * scale.ingress_s)))
-    texts = lifecycles(max(scale.deedbox_events, scale.celery_events))
-    write_file(lives, texts[:1_000])
+    offered = int(end_to_end.FASTEST_PER_S * scale.end_to_end_s) + end_to_end.WARM_UP
+    prefilled = int(workers.FASTEST_PER_S * scale.workers_s)
+    texts = lifecycles(max(offered, prefilled, memory.AT + memory.FIRST + scale.memory_callbacks))
+    write_file(lives, texts)
     return Room(scale, directory, crew, Generator(crew), bodies, lives, texts)
 
 
@@ -99,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     home = ROOT / "var" / "bench"
     home.mkdir(parents=True, exist_ok=True)
     try:
-        return _measured(QUICK if options.quick else FULL, options.only or SECTIONS, home, console)
+        return _measured(options, home, console)
     except KeyboardInterrupt:
         console.print("interrupted; everything that was started has been stopped")
         return 130
@@ -108,9 +125,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _measured(scale: Scale, sections: Sequence[str], home: Path, console: Console) -> int:
+def _measured(options: argparse.Namespace, home: Path, console: Console) -> int:
+    scale: Scale = QUICK if options.quick else FULL
+    sections: Sequence[str] = options.only or SECTIONS
     started, load_before = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()), os.getloadavg()
     begun, foreign = time.monotonic(), ForeignCpu()
+    out = home / started
+    out.mkdir(exist_ok=True)
     console.print(f"load average before: {load_before[0]:.2f}; the numbers are only as quiet as the machine")
     with TemporaryDirectory(dir=home, prefix=".run-") as directory, Crew(Path(directory)) as crew:
         room = prepare(scale, Path(directory), crew)
@@ -126,16 +147,29 @@ def _measured(scale: Scale, sections: Sequence[str], home: Path, console: Consol
         "scale": asdict(scale),
         "troubles": troubles,
     }
-    summary = report.summarize(samples)
-    target = home / f"{started}.json"
-    rows = [asdict(sample) for sample in samples]
-    target.write_text(
-        json.dumps({**facts, "summary": summary, "samples": rows}, indent=1) + "\n", encoding="utf-8"
+    summary, verdicts = report.summarize(samples), targets.judge(samples)
+    _write(
+        out / "results.json",
+        {
+            **facts,
+            "targets": [asdict(verdict) for verdict in verdicts],
+            "summary": summary,
+            "samples": [asdict(sample) for sample in samples],
+        },
     )
+    # Only the benchmark's own extra has matplotlib; the tests of this file do without.
+    from tests.bench import plots
+
+    drawn = plots.draw(out, summary, samples)
     report.show(console, summary)
+    targets.show(console, verdicts)
     report.show_facts(console, facts)
-    console.print(f"[dim]samples: {target.relative_to(ROOT)}[/dim]")
+    console.print(f"[dim]{out.relative_to(ROOT)}: results.json, {len(drawn)} plots (SVG, PNG)[/dim]")
     return 1 if troubles or not samples else 0
+
+
+def _write(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 
 def _terminated(_signal: int, _frame: object) -> NoReturn:
