@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -37,7 +37,8 @@ from tests.bench.payloads import distinct, lifecycles, mean_bytes, write_file
 from tests.bench.processes import ROOT, BenchError, Crew, ForeignCpu
 from tests.bench.room import FULL, QUICK, Room, Sample, Scale
 
-SECTIONS: Final = ("ingress", "end-to-end", "workers", "latency", "memory")
+INTERLEAVED: Final = ("ingress", "end-to-end", "workers", "latency", "memory")
+SECTIONS: Final = INTERLEAVED
 PEAK_PER_S: Final = 12_000
 """Callbacks per second that the prepared distinct ones last for; a faster ingress ends its loop early."""
 
@@ -47,24 +48,26 @@ Measurement = tuple[str, Callable[[], list[Sample]]]
 def plan(room: Room, sections: Sequence[str], number: int) -> list[Measurement]:
     """Return a round's measurements in order: every other round runs them backwards. Memory is of the first only."""
     found: list[Measurement] = []
+
+    def add(section: str, names: Iterable[str], measure: Callable[..., list[Sample]], *more: int) -> None:
+        found.extend(
+            (f"{section}: {name}", partial(measure, room, name, *more))
+            for name in names
+            if not room.scale.only_judged or (section, name) in targets.NAMED
+        )
+
     if "ingress" in sections:
-        found += [(f"ingress: {each}", partial(ingress.measure, room, each)) for each in subjects.QUEUES]
+        add(ingress.KEPT, subjects.QUEUES, ingress.measure)
     if "end-to-end" in sections:
-        found += [
-            (f"end to end: {each}", partial(end_to_end.measure, room, each)) for each in end_to_end.STACKS
-        ]
+        add(end_to_end.SECTION, end_to_end.STACKS, end_to_end.measure)
     if "workers" in sections:
-        found += [(f"workers: {each}", partial(workers.measure_queue, room, each)) for each in workers.QUEUES]
+        add(workers.SECTION, workers.QUEUES, workers.measure_queue)
         found.append(("workers: Deedbox, stage by stage", partial(workers.measure_stages, room)))
     if "latency" in sections:
-        found += [
-            (f"latency: {each}", partial(latency.measure, room, each, number)) for each in latency.SUBJECTS
-        ]
+        add(latency.SECTION, latency.SUBJECTS, latency.measure, number)
     if "memory" in sections and number == 0:
-        found += [(f"memory: {each}", partial(memory.measure, room, each)) for each in memory.SUBJECTS]
-        found += [
-            (f"memory: {each}", partial(memory.measure_remembered, room, each)) for each in memory.REMEMBERING
-        ]
+        add(memory.SECTION, memory.SUBJECTS, memory.measure)
+        add(memory.REMEMBERED, memory.REMEMBERING, memory.measure_remembered)
     return found if number % 2 == 0 else found[::-1]
 
 
@@ -112,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _terminated)
-    console = Console(width=None if sys.stdout.isatty() else 150)
+    console = Console(width=None if sys.stdout.isatty() else 160)
     home = ROOT / "var" / "bench"
     home.mkdir(parents=True, exist_ok=True)
     try:
@@ -133,39 +136,45 @@ def _measured(options: argparse.Namespace, home: Path, console: Console) -> int:
     out = home / started
     out.mkdir(exist_ok=True)
     console.print(f"load average before: {load_before[0]:.2f}; the numbers are only as quiet as the machine")
-    with TemporaryDirectory(dir=home, prefix=".run-") as directory, Crew(Path(directory)) as crew:
-        room = prepare(scale, Path(directory), crew)
-        samples, troubles = run(room, sections, console)
-        body_bytes = mean_bytes(room.life_texts)
+    samples: list[Sample] = []
+    troubles: list[str] = []
+    results: dict[str, Any] = {}
+    if set(sections) & set(INTERLEAVED):
+        with TemporaryDirectory(dir=home, prefix=".run-") as directory, Crew(Path(directory)) as crew:
+            room = prepare(scale, Path(directory), crew)
+            samples, troubles = run(room, sections, console)
+            results["body_bytes_mean"] = round(mean_bytes(room.life_texts))
+    summary, verdicts = report.summarize(samples), targets.judge(samples)
+    results |= {"summary": summary, "samples": [asdict(sample) for sample in samples]}
+    _conclude(out, summary, samples, console)
+    # What took minutes is kept, whatever the other sections come to.
+    _write(out / "results.json", results | {"troubles": troubles})
     facts = {
         "started": started,
         "took_s": round(time.monotonic() - begun, 1),
         "machine": report.machine(),
         "others_cpu_share": round(foreign.share(), 3),
         "load_average": {"before": load_before, "after": os.getloadavg()},
-        "body_bytes_mean": round(body_bytes),
         "scale": asdict(scale),
         "troubles": troubles,
+        "targets": [asdict(verdict) for verdict in verdicts],
     }
-    summary, verdicts = report.summarize(samples), targets.judge(samples)
-    _write(
-        out / "results.json",
-        {
-            **facts,
-            "targets": [asdict(verdict) for verdict in verdicts],
-            "summary": summary,
-            "samples": [asdict(sample) for sample in samples],
-        },
-    )
+    _write(out / "results.json", facts | results)
+    targets.show(console, verdicts)
+    report.show_facts(console, facts | results)
+    console.print(f"[dim]{out.relative_to(ROOT)}: results.json and the plots as SVG and PNG[/dim]")
+    return 1 if troubles or not samples else 0
+
+
+def _conclude(out: Path, summary: report.Summary, samples: Sequence[Sample], console: Console) -> None:
+    """Print the tables and draw the plots of the interleaved sections."""
+    if not samples:
+        return
     # Only the benchmark's own extra has matplotlib; the tests of this file do without.
     from tests.bench import plots
 
-    drawn = plots.draw(out, summary, samples)
+    plots.draw(out, summary, samples)
     report.show(console, summary)
-    targets.show(console, verdicts)
-    report.show_facts(console, facts)
-    console.print(f"[dim]{out.relative_to(ROOT)}: results.json, {len(drawn)} plots (SVG, PNG)[/dim]")
-    return 1 if troubles or not samples else 0
 
 
 def _write(path: Path, value: dict[str, Any]) -> None:

@@ -49,14 +49,14 @@ def _against(name: str, peers: Sequence[tuple[str, str]], *, higher: bool) -> tu
 _RQ: Final = (subjects.FLASK_RQ, "RQ")
 _CELERY: Final = (subjects.FLASK_CELERY, "Celery")
 _TASKIQ: Final = (subjects.FASTAPI_TASKIQ, "taskiq")
-_ACK: Final = (subjects.FLASK_ACK, "ack only")
+_ACK: Final = (subjects.FLASK_ACK, "ack\nonly")
 
 _INGRESS_COLUMNS: Final[tuple[Column | Ratio, ...]] = (
     Column("callbacks/s", "per_s", 0, spread=True),
     *_against("per_s", (_RQ, _CELERY, _TASKIQ, _ACK), higher=True),
     Column("CPU s/1000", "cpu_s_per_1000", 3, spread=True),
     Column("Redis", "redis_cpu_s_per_1000", 3),
-    *_against("total_cpu_s_per_1000", (("Flask + RQ", "RQ, CPU"),), higher=False),
+    *_against("total_cpu_s_per_1000", (("Flask + RQ", "RQ,\nCPU"),), higher=False),
     Column("p50 ms", "p50_ms", 1),
     Column("p99 ms", "p99_ms", 1, spread=True),
     Column("generator", "generator_cpu_s_per_1000", 3),
@@ -79,7 +79,7 @@ LAYOUTS: Final = (
             *_against(
                 "per_s",
                 (
-                    (end_to_end.RQ_FORK, "rq worker"),
+                    (end_to_end.RQ_FORK, "rq\nworker"),
                     (end_to_end.RQ_SIMPLE, "Simple"),
                     (end_to_end.CELERY, "Celery"),
                     (end_to_end.TASKIQ, "taskiq"),
@@ -89,10 +89,10 @@ LAYOUTS: Final = (
             Column("ingress", "ingress_cpu_s_per_1000", 3),
             Column("workers", "workers_cpu_s_per_1000", 3),
             Column("Redis", "redis_cpu_s_per_1000", 3),
-            Column("CPU in all", "total_cpu_s_per_1000", 3, spread=True),
+            Column("CPU\nin all", "total_cpu_s_per_1000", 3, spread=True),
             *_against(
                 "total_cpu_s_per_1000",
-                ((end_to_end.RQ_SIMPLE, "Simple, CPU"), (end_to_end.CELERY, "Celery, CPU")),
+                ((end_to_end.RQ_SIMPLE, "Simple,\nCPU"), (end_to_end.CELERY, "Celery,\nCPU")),
                 higher=False,
             ),
         ),
@@ -115,7 +115,7 @@ LAYOUTS: Final = (
             Column("events/s", "per_s", 0, spread=True),
             *_against(
                 "per_s",
-                ((workers.RQ_FORK, "rq worker"), (workers.RQ, "Simple"), (workers.CELERY, "Celery"), (workers.TASKIQ, "taskiq")),
+                ((workers.RQ_FORK, "rq\nworker"), (workers.RQ, "Simple"), (workers.CELERY, "Celery"), (workers.TASKIQ, "taskiq")),
                 higher=True,
             ),
             Column("CPU s/1000", "cpu_s_per_1000", 3, spread=True),
@@ -132,7 +132,7 @@ LAYOUTS: Final = (
             *_against("p50_ms", (_RQ, _CELERY, _TASKIQ), higher=False),
             Column("p95 ms", "p95_ms", 1),
             Column("p99 ms", "p99_ms", 1, spread=True),
-            *_against("p99_ms", (("Flask + Celery", "Celery, p99"),), higher=False),
+            *_against("p99_ms", (("Flask + Celery", "Celery,\np99"),), higher=False),
             Column("answer p50", "answer_p50_ms", 1),
             Column("CPU s/1000", "cpu_s_per_1000", 3),
             Column("Redis", "redis_cpu_s_per_1000", 3),
@@ -145,7 +145,7 @@ LAYOUTS: Final = (
         (
             Column("memory B", "memory_bytes", 0),
             *_against("memory_bytes", (_RQ, _CELERY, _TASKIQ), higher=False),
-            Column("append-only file B", "aof_bytes", 0),
+            Column("append-only\nfile B", "aof_bytes", 0),
             Column("JSON text B", "body_bytes", 0),
         ),
     ),

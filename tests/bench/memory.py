@@ -28,9 +28,10 @@ from tests.bench.workers import LIMIT_S, inbox_length
 
 SECTION: Final = "memory"
 REMEMBERED: Final = "memory, remembered"
+BROKER: Final = "Deedbox, in the broker"
 INBOX: Final = "Deedbox, in the inbox"
 SUBJECTS: Final = (
-    subjects.DEEDBOX,
+    BROKER,
     INBOX,
     subjects.FLASK_RQ,
     subjects.FLASK_CELERY,
@@ -61,7 +62,7 @@ def measure(room: Room, name: str) -> list[Sample]:
     """Weigh callbacks that wait at one place."""
     count = room.scale.memory_callbacks
     texts = room.life_texts[AT : AT + FIRST + count]
-    subject = subjects.DEEDBOX if name == INBOX else name
+    subject = subjects.DEEDBOX if name in {BROKER, INBOX} else name
     with room.redis() as redis:
         bridge = (subjects.deedbox_bridge(room.crew, redis),) if name == INBOX else ()
         try:

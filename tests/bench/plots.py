@@ -53,6 +53,9 @@ _COLOURS: Final = (
 _PARTS: Final = (("ingress", 1.0), ("workers", 0.65), ("redis", 0.35))
 """Parts of the CPU time and the opacity of each."""
 
+_PLAIN: Final = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
+"""Behind a number, so that no line crosses it."""
+
 Row = dict[str, dict[str, float]]
 
 
@@ -105,7 +108,7 @@ def _bars(
             axes.errorbar(
                 middle, place, xerr=reach, fmt="none", ecolor="#333333", elinewidth=1, capsize=2.5, capthick=1
             )  # fmt: skip
-        axes.text(value["max"] + top * 0.02, place, text(middle), va="center", color="#222222")
+        axes.text(value["max"] + top * 0.02, place, text(middle), va="center", color="#222222", bbox=_PLAIN)
     _finish(axes, shown, top)
 
 
@@ -177,7 +180,7 @@ def _latency(samples: Iterable[Sample]) -> Figure:
     for sample in samples:
         if sample.section == latency.SECTION:
             waited.setdefault(sample.subject, []).extend(sample.series["waited_ms"])
-    figure: Figure = plt.figure(figsize=(7.5, 4.2), layout="constrained")
+    figure: Figure = plt.figure(figsize=(9, 4.2), layout="constrained")
     axes: Axes = figure.add_subplot()
     ends = []
     for subject in (each for each in latency.SUBJECTS if each in waited):
@@ -188,25 +191,25 @@ def _latency(samples: Iterable[Sample]) -> Figure:
     for share in (0.5, 0.99):
         axes.axhline(share, color="#bbbbbb", linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
         axes.annotate(
-            f"p{share * 100:.0f}", (1, share), xycoords=("axes fraction", "data"), xytext=(-3, 2),
-            textcoords="offset points", color="#888888", fontsize=8.5, ha="right",
+            f"p{share * 100:.0f}", (0, share), xycoords=("axes fraction", "data"), xytext=(4, -3),
+            textcoords="offset points", color="#888888", fontsize=8.5, va="top",
         )  # fmt: skip
     axes.set_xscale("log")
     axes.set_xlim(min(low for low, _ in ends) * 0.9, max(high for _, high in ends) * 1.15)
     axes.set_ylim(0, 1.03)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
     axes.set_xlabel("ms from the begin of the POST to the begin of its action (log scale)")
     axes.set_title("Latency at 50 callbacks per second: share handled within")
     axes.grid(visible=True)
-    axes.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none")
+    figure.legend(loc="outside right center", frameon=False)
     return figure
 
 
 def _memory(summary: Summary) -> Figure:
     order = (
         memory.INBOX,
-        subjects.DEEDBOX,
+        memory.BROKER,
         subjects.FLASK_RQ,
         subjects.FASTAPI_TASKIQ,
         subjects.FLASK_CELERY,
@@ -219,6 +222,7 @@ def _memory(summary: Summary) -> Figure:
     waiting.set_xlabel(f"bytes of Redis memory (dashed: its JSON text, {body:,.0f})")
     if memory.REMEMBERED in summary:
         _bars(remembered, summary[memory.REMEMBERED], tuple(memory.REMEMBERING), "fact_bytes", _count)
+        remembered.set_ylim(waiting.get_ylim())  # bars as high as beside it
         remembered.set_title("A fact that is remembered")
         remembered.set_xlabel("bytes of Redis memory")
     else:

@@ -71,7 +71,7 @@ def show(console: Console, summary: Summary) -> None:
         if not rows:
             continue
         table = Table(title=layout.title, title_justify="left", title_style="bold", header_style="dim")
-        table.add_column("")
+        table.add_column("", no_wrap=True)
         for column in layout.columns:
             title = column.title if isinstance(column, Column) else f"x {column.title or column.peer}"
             table.add_column(title, justify="right")
@@ -91,11 +91,15 @@ def _cell(rows: dict[str, dict[str, dict[str, float]]], subject: str, column: Co
             return ""
         ratio = value["median"] / peer["median"]
         doubt = "~" if _restless(value) or _restless(peer) else ""
-        return f"{doubt}{ratio if column.higher_is_better else 1 / ratio:.2f}"
+        return doubt + _times(ratio if column.higher_is_better else 1 / ratio)
     text = f"{value['median']:.{column.digits}f}"
     if column.spread and value["rounds"] > 1:
         text += f" ({value['min']:.{column.digits}f}-{value['max']:.{column.digits}f})"
     return text
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.{2 if ratio < 10 else 1 if ratio < 100 else 0}f}"
 
 
 def _restless(value: dict[str, float]) -> bool:
@@ -134,7 +138,7 @@ def show_facts(console: Console, facts: dict[str, Any]) -> None:
     lines = (
         f"{found['cores']} cores, {found['cpu']}, {found['system']}, Python {found['python']}",
         f"Redis {found['redis']} with appendfsync always; {libraries}",
-        f"mean JSON text {facts['body_bytes_mean']} bytes; load average before {before:.2f}, after {after:.2f}",
+        f"mean JSON text {facts.get('body_bytes_mean', '-')} bytes; load average before {before:.2f}, after {after:.2f}",
         f"other programs took {facts['others_cpu_share']:.0%} of all CPU time meanwhile; took {facts['took_s']:.0f} s",
         f"median (min-max) over the rounds; x: times better than that peer; ~: the rounds differ by {RESTLESS}x or more",
         *(f"NOT MEASURED: {trouble}" for trouble in facts["troubles"]),

@@ -34,15 +34,17 @@ class Scale:
     memory_callbacks: int
     remembered_requests: int
     """Signature requests whose facts are remembered when the dedupe memory is weighed."""
+    only_judged: bool = False
+    """Leave out subjects that no target names."""
 
 
 FULL: Final = Scale(
-    rounds=5, budget_s=840.0, ingress_s=2.5, end_to_end_s=4.0, workers_s=3.0, latency_s=8.0,
+    rounds=5, budget_s=900.0, ingress_s=2.0, end_to_end_s=4.0, workers_s=2.5, latency_s=6.0,
     memory_callbacks=1_000, remembered_requests=500,
 )  # fmt: skip
 QUICK: Final = Scale(
-    rounds=2, budget_s=150.0, ingress_s=1.0, end_to_end_s=1.2, workers_s=0.8, latency_s=3.0,
-    memory_callbacks=300, remembered_requests=150,
+    rounds=2, budget_s=150.0, ingress_s=0.8, end_to_end_s=1.2, workers_s=0.8, latency_s=2.4,
+    memory_callbacks=300, remembered_requests=150, only_judged=True,
 )  # fmt: skip
 
 LATENCY_PER_S: Final = 50.0

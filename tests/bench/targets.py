@@ -99,10 +99,16 @@ TARGETS: Final = (
     *_smaller("latency p99", latency.SECTION, subjects.DEEDBOX, "p99_ms", _P99),
     *_smaller("latency p50", latency.SECTION, subjects.DEEDBOX_ASGI, "p50_ms", _P50),
     *_smaller("latency p99", latency.SECTION, subjects.DEEDBOX_ASGI, "p99_ms", _P99),
-    *_smaller("B per waiting callback", memory.SECTION, subjects.DEEDBOX, "memory_bytes", _WAITING),
+    *_smaller("B per waiting callback", memory.SECTION, memory.BROKER, "memory_bytes", _WAITING),
     *_smaller("B per waiting callback", memory.SECTION, memory.INBOX, "memory_bytes", _WAITING),
     Target("B per remembered fact", memory.REMEMBERED, memory.DEDUPE, "fact_bytes", None, 100, at_least=False),
 )  # fmt: skip
+
+
+NAMED: Final = frozenset(
+    (target.section, subject) for target in TARGETS for subject in (target.subject, target.peer) if subject
+)
+"""Section and subject of everything that a target needs."""
 
 
 def judge(samples: Iterable[Sample], targets: Sequence[Target] = TARGETS) -> list[Verdict]:

@@ -48,8 +48,8 @@ def test_half_the_time_is_twice_as_good() -> None:
 
 
 def test_a_peer_that_was_not_measured_leaves_its_column_empty() -> None:
-    text = shown(*samples(memory.SECTION, "memory_bytes", {"Deedbox": [700.0]}))
-    assert row(text, "Deedbox")[2:5] == ["", "", ""]
+    text = shown(*samples(memory.SECTION, "memory_bytes", {memory.BROKER: [700.0]}))
+    assert row(text, memory.BROKER)[2:5] == ["", "", ""]
 
 
 def test_a_ratio_of_rounds_that_differ_much_is_marked_as_a_guess() -> None:
