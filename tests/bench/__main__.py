@@ -1,7 +1,8 @@
-"""``python -m tests.bench [--quick]``: Deedbox beside Flask + RQ and Flask + Celery, in one interleaved run.
+"""``python -m tests.bench [--quick]``: Deedbox beside RQ, Celery and taskiq, in one interleaved run.
 
-Prints tables, ends with the targets, and writes ``var/bench/<time>/``: results.json and plots. Loopback only, private ports, a Redis of its own for every
-measurement; ends everything that it started, on Ctrl-C too. README.md in this folder says how to read it.
+Prints tables, ends with the targets, and writes ``var/bench/<time>/``: results.json and plots. Loopback only, private
+ports, a Redis of its own for every measurement; ends everything that it started, on Ctrl-C too. README.md in this
+folder says how to read it, and what it does not show.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -109,38 +111,41 @@ def prepare(scale: Scale, directory: Path, crew: Crew) -> Room:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark. Returns the exit code: 0 ok, 1 a measurement failed, 130 interrupted."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two short rounds, about 3 minutes")
+    parser.add_argument(
+        "--quick", action="store_true", help="two short rounds of what the targets name, about 3 minutes"
+    )
     parser.add_argument(
         "--only", action="append", choices=SECTIONS, help="this section only; may be repeated"
     )
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _terminated)
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    home = ROOT / "var" / "bench"
-    home.mkdir(parents=True, exist_ok=True)
+    console = Console(width=None if sys.stdout.isatty() else 170)
+    started = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    out = ROOT / "var" / "bench" / started
+    out.mkdir(parents=True, exist_ok=True)
     try:
-        return _measured(options, home, console)
+        return _measured(options, started, out, console)
     except KeyboardInterrupt:
         console.print("interrupted; everything that was started has been stopped")
         return 130
     except (BenchError, SettingsError) as error:
         console.print(f"bench: {error}", markup=False)
         return 1
+    finally:
+        with suppress(OSError):
+            out.rmdir()  # only if nothing came of it
 
 
-def _measured(options: argparse.Namespace, home: Path, console: Console) -> int:
+def _measured(options: argparse.Namespace, started: str, out: Path, console: Console) -> int:
     scale: Scale = QUICK if options.quick else FULL
     sections: Sequence[str] = options.only or SECTIONS
-    started, load_before = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()), os.getloadavg()
-    begun, foreign = time.monotonic(), ForeignCpu()
-    out = home / started
-    out.mkdir(exist_ok=True)
+    load_before, begun, foreign = os.getloadavg(), time.monotonic(), ForeignCpu()
     console.print(f"load average before: {load_before[0]:.2f}; the numbers are only as quiet as the machine")
     samples: list[Sample] = []
     troubles: list[str] = []
     results: dict[str, Any] = {}
     if set(sections) & set(INTERLEAVED):
-        with TemporaryDirectory(dir=home, prefix=".run-") as directory, Crew(Path(directory)) as crew:
+        with TemporaryDirectory(dir=out.parent, prefix=".run-") as directory, Crew(Path(directory)) as crew:
             room = prepare(scale, Path(directory), crew)
             samples, troubles = run(room, sections, console)
             results["body_bytes_mean"] = round(mean_bytes(room.life_texts))

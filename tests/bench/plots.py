@@ -16,7 +16,7 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from tests.bench import end_to_end, ingress, latency, memory, subjects
 from tests.bench.report import Summary
@@ -195,6 +195,8 @@ def _latency(samples: Iterable[Sample]) -> Figure:
             textcoords="offset points", color="#888888", fontsize=8.5, va="top",
         )  # fmt: skip
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlim(min(low for low, _ in ends) * 0.9, max(high for _, high in ends) * 1.15)
     axes.set_ylim(0, 1.03)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
