@@ -72,12 +72,13 @@ def show(console: Console, summary: Summary) -> None:
             continue
         table = Table(title=layout.title, title_justify="left", title_style="bold", header_style="dim")
         table.add_column("", no_wrap=True)
-        for column in layout.columns:
+        columns = [each for each in layout.columns if isinstance(each, Column) or each.peer in rows]
+        for column in columns:
             title = column.title if isinstance(column, Column) else f"x {column.title or column.peer}"
             table.add_column(title, justify="right")
         for subject in layout.rows:
             if subject in rows:
-                table.add_row(subject, *(_cell(rows, subject, column) for column in layout.columns))
+                table.add_row(subject, *(_cell(rows, subject, column) for column in columns))
         console.print(table)
 
 
