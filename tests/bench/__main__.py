@@ -29,6 +29,7 @@ from tests.bench import (
     ingress,
     latency,
     memory,
+    others,
     report,
     subjects,
     targets,
@@ -40,7 +41,7 @@ from tests.bench.processes import ROOT, BenchError, Crew, ForeignCpu
 from tests.bench.room import FULL, QUICK, Room, Sample, Scale
 
 INTERLEAVED: Final = ("ingress", "end-to-end", "workers", "latency", "memory")
-SECTIONS: Final = INTERLEAVED
+SECTIONS: Final = (*INTERLEAVED, *others.NAMES)
 PEAK_PER_S: Final = 12_000
 """Callbacks per second that the prepared distinct ones last for; a faster ingress ends its loop early."""
 
@@ -154,6 +155,11 @@ def _measured(options: argparse.Namespace, started: str, out: Path, console: Con
     _conclude(out, summary, samples, console)
     # What took minutes is kept, whatever the other sections come to.
     _write(out / "results.json", results | {"troubles": troubles})
+    others_results, others_verdicts, others_troubles = others.run(
+        sections, quick=options.quick, out=out, console=console
+    )
+    verdicts += others_verdicts
+    troubles += others_troubles
     facts = {
         "started": started,
         "took_s": round(time.monotonic() - begun, 1),
@@ -164,11 +170,11 @@ def _measured(options: argparse.Namespace, started: str, out: Path, console: Con
         "troubles": troubles,
         "targets": [asdict(verdict) for verdict in verdicts],
     }
-    _write(out / "results.json", facts | results)
+    _write(out / "results.json", facts | results | others_results)
     targets.show(console, verdicts)
     report.show_facts(console, facts | results)
     console.print(f"[dim]{out.relative_to(ROOT)}: results.json and the plots as SVG and PNG[/dim]")
-    return 1 if troubles or not samples else 0
+    return 1 if troubles or not (samples or others_results) else 0
 
 
 def _conclude(out: Path, summary: report.Summary, samples: Sequence[Sample], console: Console) -> None:
