@@ -47,7 +47,7 @@ lint: .venv/.installed-dev ## ruff, mypy strict, import contracts
 test: .venv/.installed-dev lint ## lint, then every test
 	@$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
-bench: .venv/.installed-bench ## measure against Flask + RQ and Flask + Celery, side by side
+bench: .venv/.installed-bench ## measure against RQ, Celery and taskiq, side by side (about 25 minutes)
 	@$(BIN)/python -m tests.bench
 
 bench-quick: .venv/.installed-bench ## the same in about 3 minutes

@@ -18,6 +18,7 @@ from tests.bench.redis_server import Server
 from tests.bench.room import LATENCY_PER_S, Meter, Room, Sample, percentile
 
 SECTION: Final = "latency"
+SUBJECTS: Final = tuple(subjects.CONSUMERS)
 WARM_UP: Final = 50
 """Callbacks before the measured ones: connections, imports, script caches."""
 
@@ -30,7 +31,7 @@ def measure(room: Room, subject: str, seed: int) -> list[Sample]:
     with room.redis() as redis:
         port = free_port()
         server = subjects.ingress(room.crew, subject, redis, port)
-        probing = probe.settings(room.marks, count, every=True)
+        probing = probe.settings(room.marks, every=True)
         processes = (server, *subjects.CONSUMERS[subject](room.crew, redis, probing))
         try:
             room.crew.wait_for(subject, lambda: listens(port))
@@ -60,7 +61,7 @@ def _measured(
         "callbacks": float(count),
         "held": float(redis.counter("held")),
     }
-    return Sample(SECTION, subject, values)
+    return Sample(SECTION, subject, values, {"waited_ms": [round(each, 3) for each in sorted(waited_ms)]})
 
 
 def _send(room: Room, port: int, first: int, count: int, seed: int) -> tuple[list[float], list[float]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Final
@@ -40,6 +41,13 @@ def lifecycles(count: int, seed: int = 7) -> list[bytes]:
     rng = random.Random(seed)
     texts = (callback.json_text for callback in _interleaved(rng))
     return [_marked(text, place) for place, text in enumerate(islice(texts, count))]
+
+
+def whole_lives(requests: int, signers_max: int, seed: int = 13) -> list[bytes]:
+    """Return the JSON texts of whole signature requests, one after the other."""
+    policy = replace(_POLICY, signers_max=signers_max)
+    found = generate_requests(requests, Account(API_KEY), random.Random(seed), policy)
+    return [callback.json_text for request in found for callback in request.callbacks]
 
 
 def _interleaved(rng: random.Random) -> Iterator[SimulatedCallback]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
@@ -26,7 +27,7 @@ PARKED: Final = "bench:parked"
 
 def publish(redis: Server, subject: str, texts: Sequence[bytes]) -> None:
     """Put callbacks into the broker one by one, as the subject's ingress would."""
-    if subject == subjects.DEEDBOX:
+    if subject in {subjects.DEEDBOX, subjects.DEEDBOX_ASGI}:
         publisher = Publisher(redis.url, limit=1)
         for number, text in enumerate(texts):
             publisher.publish(_accepted(text).envelope(time.time(), f"{number:032x}"))
@@ -35,6 +36,8 @@ def publish(redis: Server, subject: str, texts: Sequence[bytes]) -> None:
         queue = Queue(connection=redis.client)
         for text in texts:
             queue.enqueue(handle, json.loads(text))
+    elif subject == subjects.FASTAPI_TASKIQ:
+        asyncio.run(_kiq_all(redis.url, texts))
     else:
         _delay_all(redis.url, texts)
 
@@ -94,6 +97,21 @@ def _delay_all(url: str, texts: Sequence[bytes]) -> None:
         producer = app.amqp.Producer(connection)
         for text in texts:
             handle.apply_async((json.loads(text),), producer=producer)
+
+
+async def _kiq_all(url: str, texts: Sequence[bytes]) -> None:
+    """Do what ``handle.kiq(payload)`` does, through a broker on this Redis."""
+    os.environ.setdefault("BENCH_REDIS_URL", url)
+    from taskiq_redis import ListQueueBroker
+
+    from tests.bench.peers.taskiq_app import handle
+
+    broker = ListQueueBroker(url=url)
+    await broker.startup()
+    kicker = handle.kicker().with_broker(broker)
+    for text in texts:
+        await kicker.kiq(json.loads(text))
+    await broker.shutdown()
 
 
 def kept_bytes(client: Redis) -> int:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -19,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from shared.embedded import find_server
-from tests.bench import ingress, latency, memory, subjects, workers
+from tests.bench.layouts import LAYOUTS, Column, Ratio
 from tests.bench.room import Sample
 
 RESTLESS: Final = 1.5
@@ -32,107 +31,15 @@ LIBRARIES: Final = (
     "kombu",
     "celery",
     "rq",
+    "fastapi",
+    "uvicorn",
+    "taskiq",
+    "taskiq-redis",
     "redis",
     "hiredis",
     "multipart",
     "psutil",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One number of a table."""
-
-    title: str
-    name: str
-    """Of the value in the samples."""
-    digits: int
-    spread: bool = False
-    """Show the range over the rounds, too."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ratio:
-    """A row's median against a peer's: above 1 the row is better."""
-
-    peer: str
-    name: str
-    higher_is_better: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """A table."""
-
-    title: str
-    section: str
-    rows: tuple[str, ...]
-    columns: tuple[Column | Ratio, ...]
-
-
-_CPU: Final = (
-    Column("CPU s/1000", "cpu_s_per_1000", 3, spread=True),
-    Column("Redis CPU", "redis_cpu_s_per_1000", 3),
-)
-
-
-def _against(name: str, peers: Sequence[str], *, higher: bool) -> tuple[Ratio, ...]:
-    return tuple(Ratio(peer, name, higher) for peer in peers)
-
-
-_PEERS: Final = (subjects.FLASK_RQ, subjects.FLASK_CELERY)
-_INGRESS_COLUMNS: Final[tuple[Column | Ratio, ...]] = (
-    Column("callbacks/s", "per_s", 0, spread=True),
-    *_against("per_s", _PEERS, higher=True),
-    Column("p50 ms", "p50_ms", 1),
-    Column("p99 ms", "p99_ms", 1, spread=True),
-    *_CPU,
-    Column("generator", "generator_cpu_s_per_1000", 3),
-)
-
-LAYOUTS: Final = (
-    Layout("Ingress, 16 connections kept alive", ingress.KEPT, tuple(subjects.QUEUES), _INGRESS_COLUMNS),
-    Layout("Ingress, a connection per callback, 16 at a time", ingress.CLOSED, tuple(subjects.QUEUES), _INGRESS_COLUMNS),
-    Layout(
-        "Workers, pre-filled broker, no-op action; Deedbox deduplicates and orders, the peers do not",
-        workers.SECTION,
-        (
-            workers.WHOLE, workers.BRIDGE, workers.SEQUENCER, workers.LANE, workers.ONE_PROCESS,
-            workers.RQ, workers.CELERY,
-        ),
-        (
-            Column("events/s", "per_s", 0, spread=True),
-            *_against("per_s", (workers.RQ, workers.CELERY), higher=True),
-            *_CPU,
-            Column("kept B/event", "kept_bytes", 0),
-        ),
-    ),
-    Layout(
-        "Latency from POST to action at 50 callbacks/s (Poisson), a connection per callback",
-        latency.SECTION,
-        (subjects.DEEDBOX, *_PEERS),
-        (
-            Column("p50 ms", "p50_ms", 1, spread=True),
-            *_against("p50_ms", _PEERS, higher=False),
-            Column("p95 ms", "p95_ms", 1, spread=True),
-            Column("p99 ms", "p99_ms", 1, spread=True),
-            Column("answer p50", "answer_p50_ms", 1),
-            Column("CPU s/1000", "cpu_s_per_1000", 3),
-            Column("Redis CPU", "redis_cpu_s_per_1000", 3),
-        ),
-    ),
-    Layout(
-        "Redis bytes per callback that waits in the broker",
-        memory.SECTION,
-        (subjects.DEEDBOX, *_PEERS),
-        (
-            Column("memory B", "memory_bytes", 0, spread=True),
-            *_against("memory_bytes", _PEERS, higher=False),
-            Column("append-only file B", "aof_bytes", 0),
-            Column("JSON text B", "body_bytes", 0),
-        ),
-    ),
-)  # fmt: skip
 
 
 Summary = dict[str, dict[str, dict[str, dict[str, float]]]]
@@ -164,13 +71,14 @@ def show(console: Console, summary: Summary) -> None:
         if not rows:
             continue
         table = Table(title=layout.title, title_justify="left", title_style="bold", header_style="dim")
-        table.add_column("")
-        for column in layout.columns:
-            title = column.title if isinstance(column, Column) else f"x {column.peer}"
+        table.add_column("", no_wrap=True)
+        columns = [each for each in layout.columns if isinstance(each, Column) or each.peer in rows]
+        for column in columns:
+            title = column.title if isinstance(column, Column) else f"x {column.title or column.peer}"
             table.add_column(title, justify="right")
         for subject in layout.rows:
             if subject in rows:
-                table.add_row(subject, *(_cell(rows, subject, column) for column in layout.columns))
+                table.add_row(subject, *(_cell(rows, subject, column) for column in columns))
         console.print(table)
 
 
@@ -184,11 +92,15 @@ def _cell(rows: dict[str, dict[str, dict[str, float]]], subject: str, column: Co
             return ""
         ratio = value["median"] / peer["median"]
         doubt = "~" if _restless(value) or _restless(peer) else ""
-        return f"{doubt}{ratio if column.higher_is_better else 1 / ratio:.2f}"
+        return doubt + _times(ratio if column.higher_is_better else 1 / ratio)
     text = f"{value['median']:.{column.digits}f}"
     if column.spread and value["rounds"] > 1:
         text += f" ({value['min']:.{column.digits}f}-{value['max']:.{column.digits}f})"
     return text
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.{2 if ratio < 10 else 1 if ratio < 100 else 0}f}"
 
 
 def _restless(value: dict[str, float]) -> bool:
@@ -227,7 +139,7 @@ def show_facts(console: Console, facts: dict[str, Any]) -> None:
     lines = (
         f"{found['cores']} cores, {found['cpu']}, {found['system']}, Python {found['python']}",
         f"Redis {found['redis']} with appendfsync always; {libraries}",
-        f"mean JSON text {facts['body_bytes_mean']} bytes; load average before {before:.2f}, after {after:.2f}",
+        f"mean JSON text {facts.get('body_bytes_mean', '-')} bytes; load average before {before:.2f}, after {after:.2f}",
         f"other programs took {facts['others_cpu_share']:.0%} of all CPU time meanwhile; took {facts['took_s']:.0f} s",
         f"median (min-max) over the rounds; x: times better than that peer; ~: the rounds differ by {RESTLESS}x or more",
         *(f"NOT MEASURED: {trouble}" for trouble in facts["troubles"]),

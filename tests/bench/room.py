@@ -26,15 +26,26 @@ class Scale:
     """No round is begun that would probably end after this long."""
     ingress_s: float
     """Of each closed loop."""
-    deedbox_events: int
-    rq_events: int
-    celery_events: int
+    end_to_end_s: float
+    """How long a subject should be busy, if it is as fast as expected."""
+    workers_s: float
+    """The same, from a pre-filled broker."""
     latency_s: float
     memory_callbacks: int
+    remembered_requests: int
+    """Signature requests whose facts are remembered when the dedupe memory is weighed."""
+    only_judged: bool = False
+    """Leave out subjects that no target names."""
 
 
-FULL: Final = Scale(5, 720.0, 3.0, 8_000, 1_200, 4_000, 12.0, 1_000)
-QUICK: Final = Scale(2, 180.0, 1.5, 2_500, 500, 1_500, 6.0, 300)
+FULL: Final = Scale(
+    rounds=5, budget_s=900.0, ingress_s=2.0, end_to_end_s=4.0, workers_s=2.5, latency_s=6.0,
+    memory_callbacks=1_000, remembered_requests=500,
+)  # fmt: skip
+QUICK: Final = Scale(
+    rounds=2, budget_s=150.0, ingress_s=0.8, end_to_end_s=1.2, workers_s=0.8, latency_s=2.4,
+    memory_callbacks=300, remembered_requests=150, only_judged=True,
+)  # fmt: skip
 
 LATENCY_PER_S: Final = 50.0
 CONNECTIONS: Final = 16
@@ -48,6 +59,9 @@ class Sample:
     subject: str
     values: dict[str, float]
     """Name to number; units are in the names."""
+    series: dict[str, list[float]] = field(default_factory=dict, repr=False)
+    """Whole distributions, for plots."""
+    round: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +102,11 @@ class Meter:
     def per_1000(self, events: int) -> dict[str, float]:
         """Return CPU seconds per 1,000 events."""
         subject, redis = (now - before for now, before in zip(self._now(), self._before, strict=True))
-        return {"cpu_s_per_1000": subject / events * 1000, "redis_cpu_s_per_1000": redis / events * 1000}
+        return {
+            "cpu_s_per_1000": subject / events * 1000,
+            "redis_cpu_s_per_1000": redis / events * 1000,
+            "total_cpu_s_per_1000": (subject + redis) / events * 1000,
+        }
 
     def _now(self) -> tuple[float, float]:
         return cpu_s(*self._processes), cpu_s(self._redis.process)

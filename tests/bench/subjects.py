@@ -16,16 +16,19 @@ DEEDBOX: Final = "Deedbox"
 DEEDBOX_ASGI: Final = "Deedbox, asgi"
 FLASK_RQ: Final = "Flask + RQ"
 FLASK_CELERY: Final = "Flask + Celery"
+FASTAPI_TASKIQ: Final = "FastAPI + taskiq"
 FLASK_ACK: Final = "Flask, ack only"
 
 RQ_QUEUE: Final = "rq:queue:default"
 CELERY_QUEUE: Final = "celery"
+TASKIQ_QUEUE: Final = "taskiq"
 
 QUEUES: Final = {
     DEEDBOX: keys.RAW_QUEUE,
     DEEDBOX_ASGI: keys.RAW_QUEUE,
     FLASK_RQ: RQ_QUEUE,
     FLASK_CELERY: CELERY_QUEUE,
+    FASTAPI_TASKIQ: TASKIQ_QUEUE,
     FLASK_ACK: None,
 }
 """Ingress subjects, in their order, with the Redis list in which each leaves what it accepted."""
@@ -61,6 +64,13 @@ def ingress(crew: Crew, subject: str, redis: Server, port: int) -> Process:
         kind = {"PORT": str(port), "DEEDBOX_INGRESS": "asgi" if subject == DEEDBOX_ASGI else "flask"}
         return crew.spawn(python("-m", "ingress"), deedbox_environment(redis) | kind)
     shipped = Settings.load({})
+    if subject == FASTAPI_TASKIQ:
+        command = python(
+            "-m", "uvicorn", "--workers", str(shipped.web_workers), "--host", HOST, "--port", str(port),
+            "--loop", "uvloop", "--http", "httptools", "--timeout-keep-alive", "75", "--backlog", "2048",
+            "--no-access-log", "--log-level", "warning", "tests.bench.peers.fastapi_taskiq_app:app",
+        )  # fmt: skip
+        return crew.spawn(command, peer_environment(redis))
     command = python(
         "-m", "gunicorn", "--worker-class", "gthread", "--workers", str(shipped.web_workers),
         "--threads", str(shipped.web_threads), "--bind", f"{HOST}:{port}", "--keep-alive", "75",
@@ -97,24 +107,46 @@ def deedbox_workers(crew: Crew, redis: Server, probe: dict[str, str]) -> tuple[P
     )
 
 
-def rq_worker(crew: Crew, redis: Server, probe: dict[str, str]) -> tuple[Process, ...]:
-    """Start an RQ worker that does not fork, with no line per job."""
+def rq_worker(
+    crew: Crew, redis: Server, probe: dict[str, str], *, fork: bool = False, processes: int = 1
+) -> tuple[Process, ...]:
+    """Start RQ workers with no line per job: those that do not fork, or ``rq worker`` as it comes."""
+    command = python("-m", "rq.cli", "worker", "--url", redis.url, "--quiet")
+    if not fork:
+        command += ("--worker-class", "rq.SimpleWorker")
+    environ = peer_environment(redis) | probe
+    return tuple(crew.spawn(command, environ) for _ in range(processes))
+
+
+def celery_worker(
+    crew: Crew, redis: Server, probe: dict[str, str], *, processes: int = 1
+) -> tuple[Process, ...]:
+    """Start a Celery worker with a pool of processes; its default log level has no line per task."""
     command = python(
-        "-m", "rq.cli", "worker", "--url", redis.url, "--worker-class", "rq.SimpleWorker", "--quiet"
-    )
+        "-m", "celery", "-A", "tests.bench.peers.celery_app", "worker", "--pool", "prefork", "-c", str(processes)
+    )  # fmt: skip
     return (crew.spawn(command, peer_environment(redis) | probe),)
 
 
-def celery_worker(crew: Crew, redis: Server, probe: dict[str, str]) -> tuple[Process, ...]:
-    """Start a Celery worker with one pool process; its default log level has no line per task."""
+def taskiq_worker(
+    crew: Crew, redis: Server, probe: dict[str, str], *, processes: int = 1
+) -> tuple[Process, ...]:
+    """Start a taskiq worker, with no line per task."""
     command = python(
-        "-m", "celery", "-A", "tests.bench.peers.celery_app", "worker", "--pool", "prefork", "-c", "1"
-    )
+        "-m", "taskiq", "worker", "--workers", str(processes), "--log-level", "WARNING",
+        "tests.bench.peers.taskiq_app:broker",
+    )  # fmt: skip
     return (crew.spawn(command, peer_environment(redis) | probe),)
 
 
-CONSUMERS: Final = {DEEDBOX: deedbox_workers, FLASK_RQ: rq_worker, FLASK_CELERY: celery_worker}
-"""What works behind the broker."""
+CONSUMERS: Final = {
+    DEEDBOX: deedbox_workers,
+    DEEDBOX_ASGI: deedbox_workers,
+    FLASK_RQ: rq_worker,
+    FLASK_CELERY: celery_worker,
+    FASTAPI_TASKIQ: taskiq_worker,
+}
+"""What works behind the broker: one process, of each kind in Deedbox's case."""
 
-BLOCKED: Final = {DEEDBOX: 3, FLASK_RQ: 1, FLASK_CELERY: 1}
+BLOCKED: Final = {DEEDBOX: 3, DEEDBOX_ASGI: 3, FLASK_RQ: 1, FLASK_CELERY: 1, FASTAPI_TASKIQ: 1}
 """How many clients wait in a blocking read once all consumers are ready (the sweeper polls)."""

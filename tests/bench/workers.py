@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -28,25 +29,44 @@ BRIDGE: Final = "Deedbox, bridge only"
 SEQUENCER: Final = "Deedbox, sequencer only"
 LANE: Final = "Deedbox, lane only"
 ONE_PROCESS: Final = "Deedbox, one process (sum)"
+RQ_FORK: Final = "rq worker (forks)"
 RQ: Final = "RQ SimpleWorker"
 CELERY: Final = "Celery prefork -c 1"
+TASKIQ: Final = "taskiq, list (no ack)"
 
 LIMIT_S: Final = 60.0
 """No subject gets longer than this for one measurement."""
 
-_SUBJECTS: Final = {WHOLE: subjects.DEEDBOX, RQ: subjects.FLASK_RQ, CELERY: subjects.FLASK_CELERY}
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Whose broker is filled, and who works behind it."""
+
+    subject: str
+    """Of ``subjects.BLOCKED`` and ``prefill``."""
+    consumers: Callable[..., tuple[subjects.Process, ...]]
+    per_s: int
+    """What it may be expected to handle; sizes the measurement, nothing else."""
+
+
+QUEUES: Final = {
+    WHOLE: Queue(subjects.DEEDBOX, subjects.deedbox_workers, 8_000),
+    RQ_FORK: Queue(subjects.FLASK_RQ, partial(subjects.rq_worker, fork=True), 60),
+    RQ: Queue(subjects.FLASK_RQ, subjects.rq_worker, 300),
+    CELERY: Queue(subjects.FLASK_CELERY, subjects.celery_worker, 800),
+    TASKIQ: Queue(subjects.FASTAPI_TASKIQ, subjects.taskiq_worker, 2_500),
+}
+FASTEST_PER_S: Final = max(queue.per_s for queue in QUEUES.values())
 
 
 def measure_queue(room: Room, name: str) -> list[Sample]:
     """Measure all consumers of one subject together, from the hand-over to the last call of the action."""
-    subject = _SUBJECTS[name]
-    scale = room.scale
-    events = {WHOLE: scale.deedbox_events, RQ: scale.rq_events, CELERY: scale.celery_events}[name]
+    subject = QUEUES[name].subject
+    events = _events(room, name)
     with room.redis() as redis:
         empty_bytes = prefill.kept_bytes(redis.client)
         prefill.fill(redis, subject, tuple(room.life_texts[:events]))
-        probing = probe.settings(room.marks, events)
-        consumers = subjects.CONSUMERS[subject](room.crew, redis, probing)
+        consumers = QUEUES[name].consumers(room.crew, redis, probe.settings(room.marks))
         try:
             room.crew.wait_for(name, lambda: redis.blocked() >= subjects.BLOCKED[subject])
             time.sleep(SETTLE_S)
@@ -65,6 +85,10 @@ def measure_queue(room: Room, name: str) -> list[Sample]:
             room.crew.stop(*consumers)
 
 
+def _events(room: Room, name: str) -> int:
+    return int(QUEUES[name].per_s * room.scale.workers_s)
+
+
 def _counters(redis: Server, events: int) -> dict[str, float]:
     """Return what the sequencer counted. Raises BenchError if it released anything but every event once."""
     found = {name: redis.counter(name) for name in ("released", "late", "held", "duplicate", "action_done")}
@@ -75,11 +99,11 @@ def _counters(redis: Server, events: int) -> dict[str, float]:
 
 def measure_stages(room: Room) -> list[Sample]:
     """Measure Deedbox's three stages one after the other, each with one process and nothing else beside Redis."""
-    events = room.scale.deedbox_events
+    events = _events(room, WHOLE)
     samples: list[Sample] = []
     with room.redis() as redis:
         prefill.fill(redis, subjects.DEEDBOX, tuple(room.life_texts[:events]))
-        probing = probe.settings(room.marks, events)
+        probing = probe.settings(room.marks)
 
         def stage(
             name: str, process: subjects.Process, go: Callable[[], object], done: Callable[[], bool]
@@ -100,7 +124,7 @@ def measure_stages(room: Room) -> list[Sample]:
             BRIDGE,
             subjects.deedbox_bridge(room.crew, redis),
             lambda: prefill.hand_over(redis, subjects.DEEDBOX),
-            lambda: not redis.client.exists(keys.RAW_QUEUE) and _inbox(redis) == events,
+            lambda: not redis.client.exists(keys.RAW_QUEUE) and inbox_length(redis) == events,
         )
         for name, lane, counter in (
             (SEQUENCER, keys.SEQUENCER, "released"),
@@ -119,7 +143,8 @@ def measure_stages(room: Room) -> list[Sample]:
 def _sum(stages: list[Sample]) -> Sample:
     """Return what one process would do that did all three stages in turn: the times per event add up."""
     values = {
-        name: sum(each.values[name] for each in stages) for name in ("cpu_s_per_1000", "redis_cpu_s_per_1000")
+        name: sum(each.values[name] for each in stages)
+        for name in ("cpu_s_per_1000", "redis_cpu_s_per_1000", "total_cpu_s_per_1000")
     }
     values["per_s"] = 1 / sum(1 / each.values["per_s"] for each in stages)
     return Sample(SECTION, ONE_PROCESS, values)
@@ -136,7 +161,8 @@ def _unpark(redis: Server, lane: str) -> None:
     Bells(redis.client).ring(lane)
 
 
-def _inbox(redis: Server) -> int:
+def inbox_length(redis: Server) -> int:
+    """Return how many callbacks wait in the inbox, over all shards."""
     pipeline = redis.client.pipeline(transaction=False)
     for shard in range(SHARDS):
         pipeline.llen(keys.inbox(shard))

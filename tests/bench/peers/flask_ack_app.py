@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Flask, Response
 
-from tests.bench.peers.verification import ack
+from tests.bench.peers.flask_side import ack
 
 app = Flask(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Flask, Response, request
 
 from tests.bench.peers.celery_app import handle
-from tests.bench.peers.verification import ack, verified
+from tests.bench.peers.flask_side import ack, verified
 
 app = Flask(__name__)
 

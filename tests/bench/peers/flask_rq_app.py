@@ -8,8 +8,8 @@ from flask import Flask, Response, request
 from redis import Redis
 from rq import Queue
 
+from tests.bench.peers.flask_side import ack, verified
 from tests.bench.peers.rq_tasks import handle
-from tests.bench.peers.verification import ack, verified
 
 app = Flask(__name__)
 queue = Queue(connection=Redis.from_url(os.environ["BENCH_REDIS_URL"]))

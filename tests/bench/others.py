@@ -1,0 +1,94 @@
+"""The sections that do not interleave, as they compare no subjects in rounds: each is a module with its own tables.
+
+Such a module has a ``NAME`` and ``run(*, quick, out, console)``, which returns what goes into the results. Nothing is
+measured here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from rich.console import Console
+
+from tests.bench.processes import BenchError
+from tests.bench.targets import Verdict
+
+GROWTH: Final = "growth"
+DELAY: Final = "delay"
+ORDER: Final = "order"
+NAMES: Final = (GROWTH, DELAY, ORDER)
+
+Results = dict[str, dict[str, Any]]
+
+
+def run(
+    sections: Sequence[str], *, quick: bool, out: Path, console: Console
+) -> tuple[Results, list[Verdict], list[str]]:
+    """Run those that were asked for. Returns their results by name, their verdicts, and what went wrong."""
+    if not set(sections) & set(NAMES):
+        return {}, [], []
+    # They plot; only the benchmark's own extra has matplotlib, and the tests of this file do without.
+    from tests.bench import delay, growth, order
+
+    results: Results = {}
+    verdicts: list[Verdict] = []
+    troubles: list[str] = []
+    for module in (growth, delay, order):
+        if module.NAME not in sections:
+            continue
+        try:
+            found = module.run(quick=quick, out=out, console=console)
+        except BenchError as error:
+            troubles.append(f"{module.NAME}: {error}")
+            continue
+        results[module.NAME] = found
+        verdicts += VERDICTS[module.NAME](found)
+        troubles += [f"{module.NAME}: {trouble}" for trouble in found.get("troubles", ())]
+    return results, verdicts, troubles
+
+
+def growth_verdicts(found: dict[str, Any]) -> list[Verdict]:
+    """Hold the largest cost per event against the smallest case's."""
+    bound = found["flat_within"]
+    return [
+        Verdict(
+            f"cost per event over {series}, {stage}, largest / first case",
+            f"at most {bound:g}",
+            f"{factor:.2f}",
+            factor <= bound,
+        )
+        for series, stages in found["growth"].items()
+        for stage, factor in stages.items()
+    ]
+
+
+def delay_verdicts(found: dict[str, Any]) -> list[Verdict]:
+    """Hold Deedbox's round trips per event, with the delay, against their bound."""
+    ours = [run for run in found["runs"] if run["subject"].startswith("Deedbox") and run["delay_ms"]]
+    if not ours:
+        return []
+    turns, bound = median(run["turns_per_event"] for run in ours), found["target_turns_per_event"]
+    return [
+        Verdict("round trips to Redis per event, backlog", f"below {bound:g}", f"{turns:.3f}", turns < bound)
+    ]
+
+
+def order_verdicts(found: dict[str, Any]) -> list[Verdict]:
+    """Say in how many of the provable traffics the target is met."""
+    target = found["target"]
+    cells, met = target["cells"], target["met"]
+    return [
+        Verdict(
+            "order on provable traffic, cells that meet the target", f"all {cells}", f"{met}", met == cells
+        )
+    ]
+
+
+VERDICTS: Final[dict[str, Callable[[dict[str, Any]], list[Verdict]]]] = {
+    GROWTH: growth_verdicts,
+    DELAY: delay_verdicts,
+    ORDER: order_verdicts,
+}

@@ -1,0 +1,44 @@
+"""Laws of the sections that are modules of their own: their results become rows of the targets table."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from inspect import signature
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tests.bench import others
+
+
+@pytest.mark.parametrize("name", others.NAMES)
+def test_each_is_a_module_that_names_itself_and_runs(name: str) -> None:
+    pytest.importorskip("matplotlib")
+    module = import_module(f"tests.bench.{name}")
+    assert name == module.NAME
+    assert list(signature(module.run).parameters) == ["quick", "out", "console"]
+
+
+def test_none_of_them_runs_unless_it_was_asked_for(tmp_path: Path) -> None:
+    assert others.run(("ingress",), quick=True, out=tmp_path, console=Console(quiet=True)) == ({}, [], [])
+
+
+def test_growth_is_met_up_to_its_bound() -> None:
+    rows = others.growth_verdicts({"flat_within": 1.5, "growth": {"backlog": {"bridge": 1.5, "lane": 1.51}}})
+    assert [row.met for row in rows] == [True, False]
+
+
+def test_round_trips_are_those_of_deedbox_under_delay() -> None:
+    runs = [
+        {"subject": "Deedbox", "delay_ms": 2.0, "turns_per_event": 0.2},
+        {"subject": "Deedbox", "delay_ms": 0.0, "turns_per_event": 0.01},
+        {"subject": "RQ SimpleWorker", "delay_ms": 2.0, "turns_per_event": 20.0},
+    ]
+    (row,) = others.delay_verdicts({"runs": runs, "target_turns_per_event": 0.1})
+    assert (row.measured, row.met) == ("0.200", False)
+
+
+def test_order_is_met_only_in_every_traffic() -> None:
+    assert others.order_verdicts({"target": {"cells": 9, "met": 9}})[0].met
+    assert not others.order_verdicts({"target": {"cells": 9, "met": 8}})[0].met
