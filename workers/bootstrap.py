@@ -49,7 +49,7 @@ from workers.eventbus import EventBus
 from workers.filing import Filing
 from workers.gaps import GapDesk, GapDetector
 from workers.lanes import LaneRunner
-from workers.lease import Lease
+from workers.lease import Drain, Lease
 from workers.sequencer import Sequencer, SequencerPolicy
 from workers.sweeper import Sweeper
 from workers.watchdog import CallbackUrlWatch
@@ -172,12 +172,15 @@ class Process:
         return self._leases[lane].run(self.name)
 
     @cached_property
+    def drains(self) -> Mapping[str, Drain]:
+        """What works off each lane."""
+        lanes = (lane for lane in self.registry.lanes if lane != keys.SEQUENCER)
+        return {keys.SEQUENCER: self._sequencer().drain} | {lane: self._runner(lane).drain for lane in lanes}
+
+    @cached_property
     def _leases(self) -> Mapping[str, Lease]:
-        lanes: dict[str, Lease] = {}
-        for lane in self.registry.lanes:
-            drain = self._sequencer() if lane == keys.SEQUENCER else self._runner(lane)
-            lanes[lane] = Lease(lane, drain.drain, self.scripts, self.bells.ring, self.stop.is_set)
-        return lanes
+        ring, stopping = self.bells.ring, self.stop.is_set
+        return {lane: Lease(lane, drain, self.scripts, ring, stopping) for lane, drain in self.drains.items()}
 
     def _sequencer(self) -> Sequencer:
         settings = self.settings

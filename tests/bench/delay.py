@@ -125,7 +125,7 @@ def measure(subject: Subject, delay_s: float, texts: tuple[bytes, ...], crew: Cr
     marks = directory / "marks"
     with redis_server(crew, directory) as redis:
         prefill.fill(redis, subject.queue, texts)
-        probing = probe.settings(marks, len(texts))
+        probing = probe.settings(marks)
         port = urlsplit(redis.url).port
         assert port is not None
         with proxies(port, delay_s, len(subject.processes)) as found:

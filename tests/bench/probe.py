@@ -39,7 +39,7 @@ def _opened() -> tuple[int, bool]:
     return file, EVERY in os.environ
 
 
-def settings(marks: Path, _events: int = 0, *, every: bool = False) -> dict[str, str]:
+def settings(marks: Path, *, every: bool = False) -> dict[str, str]:
     """Return the environment of a handler's process."""
     marks.unlink(missing_ok=True)
     return {MARKS: str(marks)} | ({EVERY: "1"} if every else {})

@@ -68,7 +68,7 @@ class Stages:
 
     def __init__(self, crew: Crew, redis: Server, marks: Path) -> None:
         # The probe marks a call that never comes: it costs what it costs in the other benchmarks, and writes nothing.
-        quiet = probe.settings(marks, 0)
+        quiet = probe.settings(marks)
         self._crew = crew
         self._redis = redis
         self._processes = {
