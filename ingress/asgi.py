@@ -7,8 +7,10 @@ reading the request and waiting for the broker are done by an event loop instead
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any, Final
 
 from flask import Flask
@@ -16,6 +18,7 @@ from flask import Flask
 from ingress.app import RECEIVER
 from ingress.group_commit import GroupCommit
 from ingress.handover import NotStored
+from ingress.line import Line
 from ingress.receiver import (
     CUT_SHORT,
     LARGE_BYTES,
@@ -42,14 +45,19 @@ PATH: Final = "/callbacks"
 _WANTED: Final = frozenset({b"content-type", b"content-sha256", b"traceparent", b"expect", b"content-length"})
 
 
-def in_front_of(app: Flask, settings: Settings) -> Application:
-    """Return the application that serves callbacks itself and hands everything else to the Flask application."""
+def in_front_of(
+    app: Flask, settings: Settings, open_line: Callable[[], Line | None] | None = None
+) -> Application:
+    """Return the application that serves callbacks itself and hands everything else to the Flask application.
+
+    ``open_line``: how the loop reaches the broker without a thread, if it can.
+    """
     from a2wsgi import WSGIMiddleware
 
     receiver = app.extensions[RECEIVER]
     wsgi: Any = app.wsgi_app  # two libraries, two names for one type
     others: Any = WSGIMiddleware(wsgi, workers=settings.web_threads)
-    return Application(receiver, others, settings.web_threads, app.extensions)
+    return Application(receiver, others, settings.web_threads, app.extensions, open_line)
 
 
 class _HungUp(Exception):
@@ -59,12 +67,20 @@ class _HungUp(Exception):
 class Application:
     """An ASGI application: ``POST /callbacks[/<source>]`` here, everything else in ``others``."""
 
-    def __init__(self, receiver: Receiver, others: App, threads: int, extensions: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        receiver: Receiver,
+        others: App,
+        threads: int,
+        extensions: Mapping[str, Any],
+        open_line: Callable[[], Line | None] | None = None,
+    ) -> None:
         """``threads``: for callbacks that the broker does not take. ``extensions``: as an application of Flask has."""
         self.extensions = extensions
         self._receiver = receiver
         self._others = others
         self._threads = threads
+        self._open_line = open_line
         self._body_max_bytes = receiver.policy.body_max_bytes
         self._commit: GroupCommit | None = None
         # One thread: large bodies are judged one at a time, and never in the loop, where all others would wait.
@@ -82,6 +98,9 @@ class Application:
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         self._receiver.handover.start()
+        # What start-up has made stays: the garbage collector need not walk through it every few hundred callbacks.
+        gc.collect()
+        gc.freeze()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         if self._commit is not None:
@@ -122,7 +141,7 @@ class Application:
         if isinstance(verdict, Refused):
             return verdict
         if self._commit is None:  # here, in the process and the loop that serve
-            self._commit = GroupCommit(self._receiver.handover, self._threads)
+            self._commit = GroupCommit(self._receiver.handover, self._threads, self._open_line)
         with publishing(visit, verdict) as envelope:
             try:
                 return stored(verdict, await self._commit.store(envelope))
@@ -161,11 +180,15 @@ def _source(path: str) -> str | None:
     return name if name and "/" not in name else None
 
 
-async def _send(send: Send, answer: Answer) -> None:
-    headers = [
+@lru_cache(maxsize=4)
+def _headers(answer: Answer) -> tuple[tuple[bytes, bytes], ...]:
+    return (
         (b"content-type", answer.content_type.encode()),
         (b"content-length", str(len(answer.body)).encode()),
         *((name.lower().encode(), value.encode()) for name, value in answer.headers),
-    ]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    )
+
+
+async def _send(send: Send, answer: Answer) -> None:
+    await send({"type": "http.response.start", "status": answer.status, "headers": _headers(answer)})
     await send({"type": "http.response.body", "body": answer.body})

@@ -127,6 +127,7 @@ def application(settings: Settings) -> Any:
     app = create_app(settings)
     if settings.ingress == "flask":
         return app
+    from ingress import line
     from ingress.asgi import in_front_of
 
-    return in_front_of(app, settings)
+    return in_front_of(app, settings, line.opener(settings))
