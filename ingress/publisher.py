@@ -33,6 +33,7 @@ DEFAULT_LIMIT: Final = 64
 SPREAD: Final = 16
 """Publishers side by side for many envelopes where each is answered alone (SQS)."""
 
+_CLIENT: Final = "deedbox_client"
 _DECLARED: Final = "deedbox.topology"
 """Mark in a connection's set of declared entities, which kombu empties whenever it connects anew."""
 
@@ -70,8 +71,7 @@ class Publisher:
         Raises RefusedForCause if the broker is well and this envelope is the trouble.
         """
         with self._producer() as producer:
-            if self._wait_replicas:
-                # kombu would publish and let go of the connection, and only this one can tell of the replicas.
+            if topology.is_redis(self._url):
                 self._push(producer, [envelope], replicas.PUBLISH_WAIT_S)
             else:
                 self._send(producer, envelope)
@@ -94,19 +94,20 @@ class Publisher:
                 for _ in pool.map(self.publish, envelopes):
                     pass
             return
-        if not envelopes:
-            return
         with self._producer() as producer:
             self._push(producer, envelopes, replicas.BATCH_WAIT_S)
 
     def _push(self, producer: Any, envelopes: Sequence[Envelope], wait_s: float) -> None:
-        """Put envelopes on Redis's list in one command, and wait until the replicas have it."""
+        """Put envelopes on Redis's list in one command, and wait until the replicas have it.
+
+        What kombu's channel would do with the default exchange, on the channel's own client, but for the message,
+        which is as short as kombu's consumers allow. And only the connection of the write can tell of the replicas.
+        """
         messages = [encode_kombu(envelope.headers(), envelope.body) for envelope in envelopes]
         # Not kombu's own batch: Redis reads a pipeline in pieces of 16 KiB and fsyncs after each of them.
-        with producer.channel.conn_or_acquire() as client:
-            pipe = client.pipeline(transaction=False)
-            pipe.lpush(keys.RAW_QUEUE, *messages)
-            replicas.execute(pipe, self._wait_replicas, wait_s)
+        pipe = _client(producer.channel).pipeline(transaction=False)
+        pipe.lpush(keys.RAW_QUEUE, *messages)
+        replicas.execute(pipe, self._wait_replicas, wait_s)
 
     def _send(self, producer: Any, envelope: Envelope) -> None:
         self._declare_once(producer.__connection__)
@@ -151,8 +152,8 @@ class Publisher:
         """
         if not topology.is_redis(self._url):
             return None
-        with self._producer() as producer, producer.channel.conn_or_acquire() as client:
-            return fullness(client.info("memory"))
+        with self._producer() as producer:
+            return fullness(_client(producer.channel).info("memory"))
 
     def close(self) -> None:
         """Close this process's connections; a later publish opens new ones."""
@@ -208,3 +209,12 @@ class Publisher:
             return
         topology.declare(connection)
         connection.declared_entities.add(_DECLARED)
+
+
+def _client(channel: Any) -> Any:
+    """Return the redis-py client of a channel of kombu's. Kept there: kombu makes a new one for every command."""
+    client = getattr(channel, _CLIENT, None)
+    if client is None:
+        with channel.conn_or_acquire() as client:
+            setattr(channel, _CLIENT, client)
+    return client

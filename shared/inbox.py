@@ -53,8 +53,10 @@ class Load:
         if moving is not None:
             envelope = self._traced(moving, envelope)
         self.envelopes.append(envelope)
-        key = envelope.key or str(_key(envelope))
-        self.entries.append((shard_of(f"{envelope.source}:{key}"), envelope.pack()))
+        shard = envelope.shard
+        if shard is None:
+            shard = shard_of(f"{envelope.source}:{envelope.key or _key(envelope)}")
+        self.entries.append((shard, envelope.pack()))
 
     def _traced(self, moving: Spans, envelope: Envelope) -> Envelope:
         span = moving.resume("bridge.move", envelope.trace_id, envelope.span_id)

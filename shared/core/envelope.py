@@ -6,20 +6,22 @@ as kombu's Redis transport wraps it, and the entry of the inbox.
 
 from __future__ import annotations
 
-import base64
 import binascii
+import hashlib
 import math
 import re
 import zlib
 from collections.abc import Mapping
 from typing import Any, Final, Self
 
-from shared.core import jsontext
+from shared.core import header_line, jsontext
 from shared.core.errors import Undecodable
+from shared.core.header_line import SCHEMA_VERSION
+from shared.core.identity import is_shard
 from shared.core.signature import BodySignature
 from shared.core.values import value
+from shared.keys import RAW_QUEUE
 
-SCHEMA_VERSION: Final = 1
 _SOURCE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 BODY_LIMIT_BYTES: Final = 512 * 1024 * 1024
 """Bound on what a compressed body may grow to."""
@@ -45,10 +47,13 @@ class Envelope:
     """The ordering key as ingress derived it, so that the bridge need not parse the body; empty: not known."""
     span_id: str = ""
     """The last hop's OpenTelemetry span, 16 hexadecimal characters; empty: this callback is not traced."""
+    shard: int | None = None
+    """The shard of the ordering key, where the message says that instead of the key; None: it does not."""
 
     def headers(self) -> dict[str, Any]:
         """Return the broker message's headers."""
         optional = {"redrive": self.redrive, "codec": self.codec, "key": self.key, "span_id": self.span_id}
+        shard = {} if self.shard is None else {"shard": self.shard}
         return {
             "deedbox": SCHEMA_VERSION,
             "source": self.source,
@@ -56,6 +61,7 @@ class Envelope:
             "body_signature": str(self.body_signature),
             "trace_id": self.trace_id,
             **{name: value for name, value in optional.items() if value},
+            **shard,
         }
 
     @classmethod
@@ -75,6 +81,7 @@ class Envelope:
                 codec=_text(headers["codec"]) if "codec" in headers else "",
                 key=_text(headers["key"]) if "key" in headers else "",
                 span_id=_text(headers["span_id"]) if "span_id" in headers else "",
+                shard=_shard(headers["shard"]) if "shard" in headers else None,
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise Undecodable(f"ill-formed headers ({type(error).__name__})") from None
@@ -136,6 +143,12 @@ def _time(value: object) -> float:
     return seconds
 
 
+def _shard(value: object) -> int:
+    if not is_shard(value):
+        raise ValueError
+    return value
+
+
 def decode_kombu(message: bytes) -> tuple[dict[str, Any], bytes]:
     """Unwrap a message as kombu's Redis transport stores it. Returns headers and body; raises Undecodable."""
     try:
@@ -145,21 +158,56 @@ def decode_kombu(message: bytes) -> tuple[dict[str, Any], bytes]:
         encoding = document["properties"].get("body_encoding")
         data = binascii.a2b_base64(body, strict_mode=True) if encoding == "base64" else body.encode()
         compression = headers.get("compression")
+        line = headers.get("deedbox")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error) as error:
         raise Undecodable(f"not a message of kombu ({type(error).__name__})") from None
+    if isinstance(line, str):
+        headers = header_line.read(line)
     return headers, decompress(data, compression)
 
 
 def encode_kombu(headers: Mapping[str, Any], body: bytes) -> bytes:
-    """Wrap a message as kombu's Redis transport stores it; inverse of ``decode_kombu``."""
-    document = {
-        "body": base64.b64encode(body).decode(),
-        "content-encoding": "binary",
-        "content-type": "application/octet-stream",
-        "headers": dict(headers),
-        "properties": {"body_encoding": "base64"},
-    }
-    return jsontext.dumps(document)
+    """Wrap a message for the raw queue as kombu's Redis transport stores it; ``decode_kombu`` unwraps it.
+
+    As short as kombu lets it be, because callbacks that wait are in memory: of what kombu would add, only what its
+    consumers cannot do without, and an envelope's headers in one line. Of an ordering key only the shard is left.
+    """
+    line = header_line.write(headers)
+    if line is None:  # no envelope of ours: something for quarantine
+        return jsontext.dumps(
+            {
+                "body": binascii.b2a_base64(body, newline=False).decode(),
+                "headers": dict(headers),
+                "properties": {
+                    "body_encoding": "base64",
+                    "delivery_tag": _tag(repr(headers).encode("utf-8", "replace"), body),
+                    "delivery_info": _INFO,
+                },
+            }
+        )
+    text = binascii.b2a_base64(body, newline=False)
+    return _MESSAGE % (text, line, _tag(line, body).encode())
+
+
+_INFO: Final = {"exchange": "", "routing_key": RAW_QUEUE}
+"""Where kombu puts a message back that its consumer did not acknowledge."""
+
+_MESSAGE: Final = (
+    b'{"body":"%b","headers":{"deedbox":"%b"},'
+    b'"properties":{"body_encoding":"base64","delivery_tag":"%b","delivery_info":'
+    + jsontext.dumps(_INFO)
+    + b"}}"
+)
+"""Of text that JSON need not escape."""
+
+
+def _tag(line: bytes, body: bytes) -> str:
+    """Return a name for a message that no other has, unless it is the same to the byte.
+
+    kombu's consumers keep what they have not acknowledged under it.
+    """
+    digest = hashlib.blake2b(line + body, digest_size=6).digest()
+    return binascii.b2a_base64(digest, newline=False).decode()
 
 
 def decompress(data: bytes, compression: object) -> bytes:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 from urllib.parse import quote
 
 from shared.core.callback import Callback
@@ -137,6 +137,11 @@ def identify(source: str, callback: Callback, redrive: str = "") -> Fact:
 def shard_of(stream: str) -> int:
     """Map a stream to its shard, the same in every process and version."""
     return int.from_bytes(hashlib.blake2b(stream.encode(), digest_size=2).digest()) % SHARDS
+
+
+def is_shard(value: object) -> TypeGuard[int]:
+    """Tell whether a value is the number of a shard."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < SHARDS
 
 
 def is_file_safe(identifier: str) -> bool:

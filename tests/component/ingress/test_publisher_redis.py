@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
+import kombu
 import pytest
 import redis
 from hypothesis import HealthCheck, assume, given, settings
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from ingress.publisher import Publisher
 from ingress.webhook import Accepted, LadderPolicy, Received, judge
-from shared import codec, keys
+from shared import codec, keys, topology
 from shared.core.envelope import Envelope, decode_kombu
 from shared.core.errors import Unavailable
 from shared.core.signature import event_hash
@@ -184,3 +185,26 @@ def test_a_second_broker_takes_over_for_a_dead_one(
     publisher.publish(envelope)
     assert raw.llen(keys.RAW_QUEUE) == 1
     publisher.close()
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_kombus_own_consumers_read_what_is_published(
+    redis_broker: Server, publisher: Publisher, raw: redis.Redis, envelope: Envelope, *, many: bool
+) -> None:
+    """Body, header and acknowledgement; what they do not acknowledge goes back to where we find it."""
+    if many:
+        publisher.publish_many([envelope, envelope])
+    else:
+        publisher.publish(envelope)
+        publisher.publish(envelope)
+    with (
+        kombu.Connection(redis_broker.url, transport_options={"priority_steps": [0]}) as connection,
+        connection.SimpleQueue(topology.raw_queue("redis")) as queue,
+    ):
+        message = queue.get(timeout=10)
+        assert message.body == envelope.body
+        assert message.headers["deedbox"].startswith(f"1 {envelope.source} {envelope.received_at!r} ")
+        message.ack()
+        queue.get(timeout=10).requeue()
+        assert raw.llen(keys.RAW_QUEUE) == 1
+    assert read_back(raw) == envelope

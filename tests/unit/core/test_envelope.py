@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.core.envelope import (
-    SCHEMA_VERSION,
     Envelope,
     decode_inbox,
     decode_kombu,
@@ -24,6 +23,7 @@ from shared.core.envelope import (
     encode_kombu,
 )
 from shared.core.errors import Undecodable
+from shared.core.header_line import SCHEMA_VERSION
 from shared.core.signature import BodySignature
 
 LAW = settings(derandomize=True, max_examples=80, deadline=None)

@@ -1,0 +1,156 @@
+"""The form of broker messages in Redis: short, readable by kombu and by this version; older forms stay readable."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.core.envelope import Envelope, decode_kombu, encode_kombu
+from shared.core.errors import Undecodable
+from shared.core.identity import SHARDS, shard_of
+from shared.core.signature import BodySignature
+from shared.inbox import Load, stream_of
+from shared.keys import RAW_QUEUE
+from tests.unit.ingress.wire import callback
+
+KEY = "signature_request/" + "ab" * 20
+ENVELOPES = st.builds(
+    Envelope,
+    source=st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True),
+    received_at=st.floats(0, 2.0**40),
+    body_signature=st.sampled_from(BodySignature),
+    trace_id=st.from_regex(r"[0-9a-f]{32}", fullmatch=True) | st.text("xyz", min_size=1),
+    body=st.binary(max_size=40),
+    redrive=st.sampled_from(["", "7", "-", "with space", "é"]),
+    codec=st.sampled_from(["", "zstd-1", "-x"]),
+    span_id=st.sampled_from(["", "0123456789abcdef"]),
+    shard=st.none() | st.integers(0, SHARDS - 1),
+)
+ENVELOPE = Envelope(
+    "default", 1_700_000_000.25, BodySignature.VALID, "0a" * 16, b"\x00{}", codec="zstd-1", key=KEY
+)
+
+
+def read(message: bytes) -> Envelope:
+    return Envelope.from_headers(*decode_kombu(message))
+
+
+def written(envelope: Envelope) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(encode_kombu(envelope.headers(), envelope.body))
+    return document
+
+
+@given(ENVELOPES)
+def test_every_envelope_survives_whatever_fits_into_the_short_form(envelope: Envelope) -> None:
+    assert read(encode_kombu(envelope.headers(), envelope.body)) == envelope
+
+
+@given(ENVELOPES, st.sampled_from([KEY, "type/x", "template/é \n"]))
+def test_of_the_ordering_key_the_shard_is_left_and_is_the_same(envelope: Envelope, key: str) -> None:
+    headers = {**envelope.headers(), "key": key}
+    headers.pop("shard", None)
+    found = read(encode_kombu(headers, envelope.body))
+    assert found.key == key or found.shard == shard_of(f"{envelope.source}:{key}")
+
+
+def test_the_short_form_is_what_the_documentation_says() -> None:
+    document = written(ENVELOPE)
+    line = f"1 default 1700000000.25 v CgoKCgoKCgoKCgoKCgoKCg {shard_of('default:' + KEY)} zstd-1"
+    assert document["headers"] == {"deedbox": line}
+    assert document["body"] == "AHt9"
+    assert document["properties"].pop("delivery_tag")
+    assert document["properties"] == {
+        "body_encoding": "base64",
+        "delivery_info": {"exchange": "", "routing_key": RAW_QUEUE},
+    }
+    assert set(document) == {"body", "headers", "properties"}
+
+
+def test_a_callback_of_3_kb_takes_less_than_700_bytes() -> None:
+    assert len(encode_kombu(ENVELOPE.headers(), bytes(312))) < 700
+
+
+@given(ENVELOPES, ENVELOPES)
+def test_messages_that_differ_have_delivery_tags_that_differ(one: Envelope, other: Envelope) -> None:
+    tags = [written(each)["properties"]["delivery_tag"] for each in (one, other)]
+    assert (tags[0] == tags[1]) is (one == other)
+
+
+@pytest.mark.parametrize("headers", [{}, {"x": 1}, {**ENVELOPE.headers(), "x": "y"}, {"deedbox": 1}])
+def test_headers_that_are_no_envelopes_are_kept_as_they_are(headers: dict[str, Any]) -> None:
+    assert decode_kombu(encode_kombu(headers, b"raw")) == (headers, b"raw")
+
+
+OLD = [
+    # The batches of the version before: everything named, with the key, no delivery tag.
+    {
+        "body": "AHt9",
+        "content-encoding": "binary",
+        "content-type": "application/octet-stream",
+        "headers": ENVELOPE.headers(),
+        "properties": {"body_encoding": "base64"},
+    },
+    # kombu's own message.
+    {
+        "body": "AHt9",
+        "content-encoding": "binary",
+        "content-type": "application/octet-stream",
+        "headers": ENVELOPE.headers(),
+        "properties": {
+            "delivery_mode": 2,
+            "delivery_info": {"exchange": "", "routing_key": RAW_QUEUE},
+            "priority": 0,
+            "body_encoding": "base64",
+            "delivery_tag": "2f01ca23-77f5-4e41-a32f-61d0eaa25e27",
+        },
+    },
+]
+
+
+@pytest.mark.parametrize("document", OLD)
+def test_messages_of_the_version_before_are_still_read(document: dict[str, Any]) -> None:
+    assert read(json.dumps(document).encode()) == ENVELOPE
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "", "1", "2 default 1.0 v CgoKCgoKCgoKCgoKCgoKCg -", "1 default soon v CgoKCgoKCgoKCgoKCgoKCg -",
+        "1 default nan v CgoKCgoKCgoKCgoKCgoKCg -", "1 default 1.0 x CgoKCgoKCgoKCgoKCgoKCg -",
+        "1 default 1.0 v é -", "1 default 1.0 v CgoKCgoKCgoKCgoKCgoKCg 16", "1 default 1.0 v CgoKCgoKCgoKCgoKCgoKCg x",
+        "1 ../x 1.0 v CgoKCgoKCgoKCgoKCgoKCg -", "1 default 1.0 v - -", "1 default 1.0 v CgoK -",
+    ],
+)  # fmt: skip
+def test_a_line_of_headers_that_is_ill_formed_is_undecodable(line: str) -> None:
+    document = {**written(ENVELOPE), "headers": {"deedbox": line}}
+    with pytest.raises(Undecodable):
+        read(json.dumps(document).encode())
+
+
+@given(st.text(max_size=40))
+def test_any_line_of_headers_decodes_or_is_undecodable(line: str) -> None:
+    with suppress(Undecodable):
+        read(json.dumps({**written(ENVELOPE), "headers": {"deedbox": line}}).encode())
+
+
+@pytest.mark.parametrize("shard", [-1, SHARDS, True, "1", 1.0, None])
+def test_a_shard_that_there_is_not_is_undecodable(shard: object) -> None:
+    with pytest.raises(Undecodable):
+        Envelope.from_headers({**ENVELOPE.headers(), "shard": shard}, b"")
+
+
+def test_with_and_without_a_shard_a_callback_comes_to_the_same_one() -> None:
+    plain = Envelope("default", 1.5, BodySignature.VALID, "0a" * 16, callback())
+    message = encode_kombu(plain.headers(), plain.body)
+    stream = stream_of(message)
+    keyed = {**plain.headers(), "key": stream.partition(":")[2]}
+    load = Load()
+    load.add_message(message)
+    load.add_message(encode_kombu(keyed, plain.body))
+    assert load.entries[0] == load.entries[1]
+    assert stream_of(encode_kombu(keyed, plain.body)) == stream
