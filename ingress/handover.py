@@ -13,7 +13,8 @@ from ingress.circuit import Circuit
 from ingress.forks import call_in_children
 from ingress.intake import Intake
 from ingress.room import NO_ROOM, Room
-from ingress.sharing import NO_ANSWER, Ended, Seat, Sharing
+from ingress.sharing import NO_ANSWER as NO_ANSWER
+from ingress.sharing import Ended, Seat, Sharing
 from ingress.spool import NotSpooled, Spool
 from ingress.spool_dir import SpoolDir
 from shared.brokererrors import RefusedForCause
@@ -158,7 +159,9 @@ class Handover:
         until = self._monotonic() + PATIENCE_S - HEDGE_S
         return self._keep(self._spool, envelope, attempt, cause, until)
 
-    def _keep(self, spool: Spool, envelope: Envelope, attempt: _Attempt | Seat, cause: str, until: float) -> Stored:
+    def _keep(
+        self, spool: Spool, envelope: Envelope, attempt: _Attempt | Seat, cause: str, until: float
+    ) -> Stored:
         """Spool what the broker has not taken so far. Raises NotStored."""
         try:
             spool.append(envelope, max(SPOOL_MIN_S, until - self._monotonic()))

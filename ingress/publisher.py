@@ -33,6 +33,9 @@ DEFAULT_LIMIT: Final = 64
 SPREAD: Final = 16
 """Publishers side by side for many envelopes where each is answered alone (SQS)."""
 
+_CLIENT: Final = "deedbox_client"
+"""Name of our mark on a channel of kombu's Redis transport."""
+
 _DECLARED: Final = "deedbox.topology"
 """Mark in a connection's set of declared entities, which kombu empties whenever it connects anew."""
 
@@ -108,10 +111,9 @@ class Publisher:
         """Put envelopes on Redis's list in one command, and wait until the replicas have it."""
         messages = [encode_kombu(envelope.headers(), envelope.body) for envelope in envelopes]
         # Not kombu's own batch: Redis reads a pipeline in pieces of 16 KiB and fsyncs after each of them.
-        with producer.channel.conn_or_acquire() as client:
-            pipe = client.pipeline(transaction=False)
-            pipe.lpush(keys.RAW_QUEUE, *messages)
-            replicas.execute(pipe, self._wait_replicas, wait_s)
+        pipe = _client(producer.channel).pipeline(transaction=False)
+        pipe.lpush(keys.RAW_QUEUE, *messages)
+        replicas.execute(pipe, self._wait_replicas, wait_s)
 
     def _send(self, producer: Any, envelope: Envelope) -> None:
         self._declare_once(producer.__connection__)
@@ -213,3 +215,15 @@ class Publisher:
             return
         topology.declare(connection)
         connection.declared_entities.add(_DECLARED)
+
+
+def _client(channel: Any) -> Any:
+    """Return a channel's Redis client. kombu makes a new one for each use, which costs more than to send something.
+
+    For whoever has the channel to himself. Connections come from the channel's pool, as with kombu's own.
+    """
+    client = getattr(channel, _CLIENT, None)
+    if client is None or client.connection_pool is not channel.pool:
+        with channel.conn_or_acquire() as client:
+            setattr(channel, _CLIENT, client)
+    return client
