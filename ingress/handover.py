@@ -13,7 +13,7 @@ from ingress.circuit import Circuit
 from ingress.forks import call_in_children
 from ingress.intake import Intake
 from ingress.room import NO_ROOM, Room
-from ingress.sharing import NO_ANSWER as NO_ANSWER
+from ingress.sharing import NO_ANSWER as NO_ANSWER  # noqa: PLC0414 - group_commit asks here
 from ingress.sharing import Ended, Seat, Sharing
 from ingress.spool import NotSpooled, Spool
 from ingress.spool_dir import SpoolDir
@@ -140,9 +140,12 @@ class Handover:
         self.start()
         if self._room.is_full and self._spool is not None:
             return NO_ROOM
-        ticket, _ = self._circuit.admit()
-        if ticket is None:
-            return BREAKER_OPEN
+        ticket = None
+        # Without a spool there is nothing better to do than to try, and nobody who would close the breaker again.
+        if self._spool is not None:
+            ticket, _ = self._circuit.admit()
+            if ticket is None:
+                return BREAKER_OPEN
         return self._publish(lambda: self._broker.publish_many(envelopes), ticket)
 
     def settle(self, envelope: Envelope, cause: str, running: Future[str | None] | None) -> Stored:
@@ -237,21 +240,25 @@ class Handover:
         else:
             self._publishers.submit(publish)
 
-    def _publish(self, publish: Callable[[], None], ticket: int) -> str | None:
-        """Publish. Returns None, or why the broker does not have it."""
+    def _publish(self, publish: Callable[[], None], ticket: int | None) -> str | None:
+        """Publish. Returns None, or why the broker does not have it. ``ticket``: the breaker's, if it was asked."""
         try:
             publish()
         except RefusedForCause as error:
-            self._circuit.succeeded(ticket)  # it answered
+            if ticket is not None:
+                self._circuit.succeeded(ticket)  # it answered
             return str(error)
         except Unavailable as error:
-            self._circuit.failed(ticket, str(error))
+            if ticket is not None:
+                self._circuit.failed(ticket, str(error))
             self._intake.publish_failed()
             return str(error)
         except BaseException:
-            self._circuit.abandoned(ticket)
+            if ticket is not None:
+                self._circuit.abandoned(ticket)
             raise
-        self._circuit.succeeded(ticket)
+        if ticket is not None:
+            self._circuit.succeeded(ticket)
         return None
 
 

@@ -56,7 +56,9 @@ class Application(Flask):
     def wsgi_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request. Middleware goes around this, as around that of any Flask application."""
         receiver = self._receiver
-        source = self._sources.get(environ["PATH_INFO"]) if environ["REQUEST_METHOD"] == "POST" else None
+        source = (
+            self._sources.get(environ.get("PATH_INFO", "")) if environ["REQUEST_METHOD"] == "POST" else None
+        )
         if receiver is None or source is None or _PRESERVE in environ or self._is_watched():
             return super().wsgi_app(environ, start_response)
         try:
