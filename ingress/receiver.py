@@ -46,7 +46,8 @@ class CutShort(Exception):
 _TRACED: Final = ("source", "event_type", "outcome", "reason", "status")
 """Facts of the line that the span has too."""
 
-_log = logs.get("ingress")
+_LOGGER: Final = "ingress"
+_log = logs.get(_LOGGER)
 
 
 class Outcome(StrEnum):
@@ -209,7 +210,7 @@ class Receiver:
             outcome = Outcome.SPOOLED if isinstance(found, Spooled) else Outcome.ACCEPTED
             facts |= {"outcome": str(outcome), "status": int(HTTPStatus.OK)}
             if hops.lines() or outcome is Outcome.SPOOLED:
-                _log.info("event.received", **facts)
+                logs.fact(_LOGGER, "event.received", **facts)
             return facts
         if verdict.cause is not None:
             facts["cause"] = verdict.cause
