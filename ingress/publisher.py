@@ -34,8 +34,6 @@ SPREAD: Final = 16
 """Publishers side by side for many envelopes where each is answered alone (SQS)."""
 
 _CLIENT: Final = "deedbox_client"
-"""Name of our mark on a channel of kombu's Redis transport."""
-
 _DECLARED: Final = "deedbox.topology"
 """Mark in a connection's set of declared entities, which kombu empties whenever it connects anew."""
 
@@ -102,13 +100,15 @@ class Publisher:
                 for _ in pool.map(self.publish, envelopes):
                     pass
             return
-        if not envelopes:
-            return
         with self._producer() as producer:
             self._push(producer, envelopes, replicas.BATCH_WAIT_S)
 
     def _push(self, producer: Any, envelopes: Sequence[Envelope], wait_s: float) -> None:
-        """Put envelopes on Redis's list in one command, and wait until the replicas have it."""
+        """Put envelopes on Redis's list in one command, and wait until the replicas have it.
+
+        What kombu's channel would do with the default exchange, on the channel's own client, but for the message,
+        which is as short as kombu's consumers allow. And only the connection of the write can tell of the replicas.
+        """
         messages = [encode_kombu(envelope.headers(), envelope.body) for envelope in envelopes]
         # Not kombu's own batch: Redis reads a pipeline in pieces of 16 KiB and fsyncs after each of them.
         pipe = _client(producer.channel).pipeline(transaction=False)
@@ -158,8 +158,8 @@ class Publisher:
         """
         if not topology.is_redis(self._url):
             return None
-        with self._producer() as producer, producer.channel.conn_or_acquire() as client:
-            return fullness(client.info("memory"))
+        with self._producer() as producer:
+            return fullness(_client(producer.channel).info("memory"))
 
     def close(self) -> None:
         """Close this process's connections; a later publish opens new ones."""
@@ -218,12 +218,9 @@ class Publisher:
 
 
 def _client(channel: Any) -> Any:
-    """Return a channel's Redis client. kombu makes a new one for each use, which costs more than to send something.
-
-    For whoever has the channel to himself. Connections come from the channel's pool, as with kombu's own.
-    """
+    """Return the redis-py client of a channel of kombu's. Kept there: kombu makes a new one for every command."""
     client = getattr(channel, _CLIENT, None)
-    if client is None or client.connection_pool is not channel.pool:
+    if client is None:
         with channel.conn_or_acquire() as client:
             setattr(channel, _CLIENT, client)
     return client
