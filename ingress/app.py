@@ -18,16 +18,9 @@ from ingress.handover import Handover
 from ingress.health import Readiness
 from ingress.intake import Intake
 from ingress.publisher import SPREAD, Publisher
-from ingress.receiver import (
-    CUT_SHORT,
-    Answer,
-    Receiver,
-    Verdict,
-    Visit,
-    answer_of,
-    report_failure,
-)
-from ingress.webhook import LadderPolicy, Received, Refused
+from ingress.receiver import Answer, CutShort, Receiver, answer_of, report_failure
+from ingress.thin import Application
+from ingress.webhook import LadderPolicy, Refused
 from shared import hops
 from shared.connections import broker_url
 from shared.core.reasons import Refusal
@@ -76,8 +69,17 @@ def create_blueprint(
     readiness = Readiness(publisher, handover)
 
     def callbacks(source: str = "default") -> Response:
-        with receiver.visiting(source, request.headers.get("traceparent")) as visit:
-            return _response(receiver.finish(visit, _decide(receiver, visit)))
+        headers = request.headers
+        return _response(
+            receiver.answer(
+                source,
+                request.method,
+                headers.get("Content-Type"),
+                headers.get("Content-Sha256"),
+                headers.get("traceparent"),
+                _body,
+            )
+        )
 
     def healthz() -> Response:
         return jsonify(status="ok")
@@ -109,36 +111,16 @@ def create_app(settings: Settings, publisher: Link | None = None) -> Flask:
     broker = publisher or Publisher(
         broker_url(settings), settings.web_threads + SPREAD, settings.redis_wait_replicas
     )
-    app = Flask("ingress", static_folder=None)
+    app = Application("ingress", _internal_error)
     app.register_blueprint(create_blueprint(settings, broker, sources))
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _internal_error)
+    app.shorten(app.extensions[RECEIVER], sources)
     return app
 
 
-def _decide(receiver: Receiver, visit: Visit) -> Verdict:
-    """Read the request, ask the ladder, hand over. Every error is caught: a host application has handlers of its own."""
-    try:
-        try:
-            body = _body(receiver.policy.body_max_bytes)
-        except ClientDisconnected:
-            return Refused(Refusal.BAD_MULTIPART, CUT_SHORT)
-        verdict = receiver.judge(
-            Received(
-                source=visit.source,
-                method=request.method,
-                content_type=request.headers.get("Content-Type"),
-                content_sha256=request.headers.get("Content-Sha256"),
-                body=body,
-            )
-        )
-        return verdict if isinstance(verdict, Refused) else receiver.store(visit, verdict)
-    except Exception as error:  # noqa: BLE001 - see above
-        return receiver.failed(visit, error)
-
-
 def _body(body_max_bytes: int) -> bytes | None:
-    """Read the body, chunked or not, up to the limit; None for a larger one.
+    """Read the body, chunked or not, up to the limit; None for a larger one. Raises CutShort.
 
     The limit is this request's own: the application's setting belongs to the application.
     """
@@ -148,6 +130,8 @@ def _body(body_max_bytes: int) -> bytes | None:
         return request.get_data(cache=False)
     except RequestEntityTooLarge:
         return None
+    except ClientDisconnected:
+        raise CutShort from None
 
 
 def _response(answer: Answer) -> Response:

@@ -60,11 +60,15 @@ class Breaker:
 
         Every ticket is given back by ``succeeded``, ``failed`` or ``abandoned``.
         """
-        if self.state is not State.CLOSED or self._stalled(now):
+        if not self.admits(now):
             return None
         self._tickets += 1
         self._under_way[self._tickets] = now
         return self._tickets
+
+    def admits(self, now: float) -> bool:
+        """Tell whether there is a ticket for a publish."""
+        return self.state is State.CLOSED and not self._stalled(now)
 
     def is_fresh(self, now: float) -> bool:
         """Tell whether the broker took something a moment ago."""

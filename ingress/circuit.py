@@ -36,6 +36,11 @@ class Circuit:
             now = self._monotonic()
             return self._breaker.admit(now), self._breaker.is_fresh(now)
 
+    def admits(self) -> bool:
+        """Tell whether ``admit`` would give a ticket now."""
+        with self._lock:
+            return self._breaker.admits(self._monotonic())
+
     def succeeded(self, ticket: int) -> None:
         """Note that the broker took it."""
         self._change(lambda now: self._breaker.succeeded(ticket, now))

@@ -13,6 +13,8 @@ from ingress.circuit import Circuit
 from ingress.forks import call_in_children
 from ingress.intake import Intake
 from ingress.room import NO_ROOM, Room
+from ingress.sharing import NO_ANSWER as NO_ANSWER  # noqa: PLC0414 - group_commit asks here
+from ingress.sharing import Ended, Seat, Sharing
 from ingress.spool import NotSpooled, Spool
 from ingress.spool_dir import SpoolDir
 from shared.brokererrors import RefusedForCause
@@ -31,7 +33,6 @@ HEDGE_S: Final = 0.1
 """So long a request waits for the broker. The publish goes on; a repeat from the spool is absorbed downstream."""
 
 BREAKER_OPEN: Final = "the circuit breaker is open"
-NO_ANSWER: Final = "the broker has not answered yet"
 _NOT_TAKEN: Final = "the broker did not take the callback; send it again later"
 
 
@@ -104,6 +105,7 @@ class Handover:
         self._circuit = Circuit(self._monotonic)
         self._room = Room(self._broker)
         self._publishers = ThreadPoolExecutor(self._settings.web_threads, "deedbox-publish")
+        self._sharing = Sharing(self._begin) if _takes_many_at_once(self._broker) else None
         self._background = Background(
             self._settings, self._broker, self._circuit, self._room, self._folder, self._spool, self._intake
         )
@@ -138,9 +140,12 @@ class Handover:
         self.start()
         if self._room.is_full and self._spool is not None:
             return NO_ROOM
-        ticket, _ = self._circuit.admit()
-        if ticket is None:
-            return BREAKER_OPEN
+        ticket = None
+        # Without a spool there is nothing better to do than to try, and nobody who would close the breaker again.
+        if self._spool is not None:
+            ticket, _ = self._circuit.admit()
+            if ticket is None:
+                return BREAKER_OPEN
         return self._publish(lambda: self._broker.publish_many(envelopes), ticket)
 
     def settle(self, envelope: Envelope, cause: str, running: Future[str | None] | None) -> Stored:
@@ -157,7 +162,9 @@ class Handover:
         until = self._monotonic() + PATIENCE_S - HEDGE_S
         return self._keep(self._spool, envelope, attempt, cause, until)
 
-    def _keep(self, spool: Spool, envelope: Envelope, attempt: _Attempt, cause: str, until: float) -> Stored:
+    def _keep(
+        self, spool: Spool, envelope: Envelope, attempt: _Attempt | Seat, cause: str, until: float
+    ) -> Stored:
         """Spool what the broker has not taken so far. Raises NotStored."""
         try:
             spool.append(envelope, max(SPOOL_MIN_S, until - self._monotonic()))
@@ -194,12 +201,14 @@ class Handover:
             raise NotStored(Refusal.BROKER_UNAVAILABLE, _NOT_TAKEN, str(error)) from None
         return Stored(spooled=False)
 
-    def _attempt(self, envelope: Envelope) -> _Attempt:
-        """Begin to publish, unless the breaker says not to.
+    def _attempt(self, envelope: Envelope) -> _Attempt | Seat:
+        """Begin to publish, unless the breaker says not to: together with others, where the broker gains by that.
 
         In a thread of its own, so that the request can leave a silent broker behind and spool; inline if the
         broker was well a moment ago, because under load the change of threads costs more than it saves.
         """
+        if self._sharing is not None:
+            return self._sharing.join(envelope) if self._circuit.admits() else _Attempt(BREAKER_OPEN)
         ticket, fresh = self._circuit.admit()
         if ticket is None:
             return _Attempt(BREAKER_OPEN)
@@ -211,19 +220,48 @@ class Handover:
         )
         return _Attempt(None, running)
 
-    def _publish(self, publish: Callable[[], None], ticket: int) -> str | None:
-        """Publish. Returns None, or why the broker does not have it."""
+    def _begin(self, envelopes: Sequence[Envelope], ended: Ended) -> None:
+        """Publish a batch for those that share it; like ``_attempt``, inline or in a thread of its own."""
+        ticket, fresh = self._circuit.admit()
+        if ticket is None:
+            ended(BREAKER_OPEN, None)
+            return
+
+        def publish() -> None:
+            try:
+                cause = self._publish(lambda: self._broker.publish_many(envelopes), ticket)
+            except BaseException as error:  # noqa: BLE001 - raised again in the threads that wait
+                ended(None, error)
+            else:
+                ended(cause, None)
+
+        if fresh or self._background.is_stopped:
+            publish()
+        else:
+            self._publishers.submit(publish)
+
+    def _publish(self, publish: Callable[[], None], ticket: int | None) -> str | None:
+        """Publish. Returns None, or why the broker does not have it. ``ticket``: the breaker's, if it was asked."""
         try:
             publish()
         except RefusedForCause as error:
-            self._circuit.succeeded(ticket)  # it answered
+            if ticket is not None:
+                self._circuit.succeeded(ticket)  # it answered
             return str(error)
         except Unavailable as error:
-            self._circuit.failed(ticket, str(error))
+            if ticket is not None:
+                self._circuit.failed(ticket, str(error))
             self._intake.publish_failed()
             return str(error)
         except BaseException:
-            self._circuit.abandoned(ticket)
+            if ticket is not None:
+                self._circuit.abandoned(ticket)
             raise
-        self._circuit.succeeded(ticket)
+        if ticket is not None:
+            self._circuit.succeeded(ticket)
         return None
+
+
+def _takes_many_at_once(broker: Link) -> bool:
+    """Tell whether a batch costs the broker about as much as one callback. Others confirm each, and many at a time."""
+    return bool(getattr(broker, "takes_many_at_once", False))

@@ -64,6 +64,11 @@ class Publisher:
         self._slots = threading.BoundedSemaphore(limit)
         self._pid = -1
 
+    @property
+    def takes_many_at_once(self) -> bool:
+        """Whether many envelopes cost the broker about as much as one: Redis takes them in one command."""
+        return topology.is_redis(self._url)
+
     def publish(self, envelope: Envelope) -> None:
         """Publish one envelope; on return the broker has confirmed it.
 

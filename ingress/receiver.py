@@ -9,7 +9,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from http import HTTPStatus
@@ -35,10 +35,19 @@ hundred kilobytes at most."""
 
 CUT_SHORT: Final = "the body ended before its announced length"
 
+Read = Callable[[int], bytes | None]
+"""Reads a body of up to so many bytes; None for a larger one. Raises CutShort."""
+
+
+class CutShort(Exception):
+    """The sender went away before its body was whole."""
+
+
 _TRACED: Final = ("source", "event_type", "outcome", "reason", "status")
 """Facts of the line that the span has too."""
 
-_log = logs.get("ingress")
+_LOGGER: Final = "ingress"
+_log = logs.get(_LOGGER)
 
 
 class Outcome(StrEnum):
@@ -111,9 +120,47 @@ class Receiver:
         with spans.receive(traceparent).running() as span:
             yield Visit(source, self._clock(), time.monotonic(), span.trace_id, span)
 
+    def answer(
+        self,
+        source: str,
+        method: str,
+        content_type: str | None,
+        content_sha256: str | None,
+        traceparent: str | None,
+        read: Read,
+    ) -> Answer:
+        """Receive one request, from the first look at it to its answer; takes up to 2 s.
+
+        Errors are caught, but for those of telling about it: a host application has handlers of its own.
+        """
+
+        def decided(visit: Visit) -> Answer:
+            return self.finish(visit, self._decide(visit, method, content_type, content_sha256, read))
+
+        if hops.spans() is None:
+            return decided(Visit(source, self._clock(), time.monotonic(), trace_id_of(traceparent)))
+        with self.visiting(source, traceparent) as visit:
+            return decided(visit)
+
+    def _decide(
+        self, visit: Visit, method: str, content_type: str | None, content_sha256: str | None, read: Read
+    ) -> Verdict:
+        """Read the request, ask the ladder, hand over."""
+        try:
+            try:
+                body = read(self.policy.body_max_bytes)
+            except CutShort:
+                return Refused(Refusal.BAD_MULTIPART, CUT_SHORT)
+            verdict = self.judge(Received(visit.source, method, content_type, content_sha256, body))
+            return verdict if isinstance(verdict, Refused) else self.store(visit, verdict)
+        except Exception as error:  # noqa: BLE001 - see answer
+            return self.failed(visit, error)
+
     def judge(self, received: Received) -> Accepted | Refused:
         """Ask the ladder."""
-        with self._large if len(received.body or b"") > LARGE_BYTES else nullcontext():
+        if len(received.body or b"") <= LARGE_BYTES:
+            return judge(received, self.policy)
+        with self._large:
             return judge(received, self.policy)
 
     def store(self, visit: Visit, accepted: Accepted) -> Verdict:
@@ -163,7 +210,7 @@ class Receiver:
             outcome = Outcome.SPOOLED if isinstance(found, Spooled) else Outcome.ACCEPTED
             facts |= {"outcome": str(outcome), "status": int(HTTPStatus.OK)}
             if hops.lines() or outcome is Outcome.SPOOLED:
-                _log.info("event.received", **facts)
+                logs.fact(_LOGGER, "event.received", **facts)
             return facts
         if verdict.cause is not None:
             facts["cause"] = verdict.cause

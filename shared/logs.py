@@ -10,11 +10,12 @@ import json
 import logging
 import sys
 import traceback
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal, TextIO
+from typing import Any, BinaryIO, Final, Literal, TextIO
 
 import orjson
 import structlog
@@ -41,9 +42,12 @@ def configure(log_format: LogFormat, process: str, stream: TextIO | None = None)
         _Process(process),
         _exception_without_values,
     ]
+    processors = [*shared, *_renderers(console=console)]
+    global _facts  # noqa: PLW0603 - like structlog's own configuration, one per process
+    _facts = None if console else _Facts(process, out, processors)
     # Our own lines skip the standard library's logging, which costs three times as much as the rest of a line.
     structlog.configure(
-        processors=[*shared, *_renderers(console=console)],
+        processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=_Lines(out),
         cache_logger_on_first_use=False,
@@ -67,6 +71,55 @@ def get(name: str) -> structlog.typing.FilteringBoundLogger:
     """Return the logger ``deedbox.<name>``."""
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(f"{ROOT}.{name}")
     return logger
+
+
+def fact(name: str, event: str, **facts: Any) -> None:
+    """Write what ``get(name).info(event, **facts)`` writes, in a third of the time: for lines about each callback."""
+    if _facts is None or not _facts.are_current:
+        get(name).info(event, **facts)
+    else:
+        _facts.write(name, event, facts)
+
+
+class _Facts:
+    """Writes lines of JSON, straight from their facts, while structlog is configured as ``configure`` left it."""
+
+    def __init__(self, process: str, stream: TextIO, processors: Sequence[Processor]) -> None:
+        self._process = process
+        self._stream = stream
+        self._bytes: BinaryIO | None = getattr(stream, "buffer", None)
+        self._processors = processors
+        self._renderer = processors[-1]
+
+    @property
+    def are_current(self) -> bool:
+        """Whether nobody has given structlog other processors since: a host application, or a test."""
+        processors = structlog.get_config()["processors"]
+        # structlog's own way to capture lines in tests exchanges what is in the list.
+        return processors is self._processors and processors[-1] is self._renderer
+
+    def write(self, name: str, event: str, facts: dict[str, Any]) -> None:
+        """Write one line, in one call. The order of its fields is that of the processors."""
+        facts["event"] = event
+        line = structlog.contextvars.merge_contextvars(None, "info", facts)
+        line["level"] = "info"
+        line["logger"] = f"{ROOT}.{name}"
+        line["timestamp"] = datetime.now(UTC)
+        line["process"] = self._process
+        try:
+            data = orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z)
+        except TypeError:  # see _json
+            data = f"{json.dumps(line, default=str)}\n".encode()
+        with suppress(ValueError, OSError):  # as for all lines
+            if self._bytes is None:
+                self._stream.write(data.decode())
+                self._stream.flush()
+            else:
+                self._bytes.write(data)
+                self._bytes.flush()
+
+
+_facts: _Facts | None = None
 
 
 class _Lines:

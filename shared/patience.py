@@ -2,6 +2,9 @@
 
 gunicorn's threads wait for a sender that has begun a request for as long as it drips bytes, and its ``timeout``
 watches the process, not the request: as many slow senders as there are threads would stop everybody else.
+
+And it takes no more connections than it can serve: gunicorn's would take all that come at once and let them wait for
+its threads, while the threads of the process beside it have nothing to do.
 """
 
 from __future__ import annotations
@@ -32,6 +35,24 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         self._until: dict[Any, float] = {}
         """Connections that threads are busy with, and until when they may be read from (monotonic)."""
         self._looked_at = 0.0
+        self._under_way = 0
+        """Requests that threads are busy with, or that wait for one. Only the main loop touches it."""
+
+    def set_accept_enabled(self, enabled: bool) -> None:  # noqa: FBT001 - gunicorn calls it so
+        """Accept connections or leave them to other processes. The main loop asks for it whenever we do not."""
+        super().set_accept_enabled(enabled and self._under_way < self.cfg.threads)
+
+    def enqueue_req(self, conn: Any) -> None:
+        """Give a connection to the threads."""
+        self._under_way += 1
+        super().enqueue_req(conn)
+        if self._accepting and self._under_way >= self.cfg.threads:
+            super().set_accept_enabled(False)
+
+    def finish_request(self, conn: Any, fs: Any) -> None:
+        """Take a connection back from the threads."""
+        self._under_way -= 1
+        super().finish_request(conn, fs)
 
     def handle(self, conn: Any) -> Any:
         """Handle one request. Runs in a thread."""
@@ -42,11 +63,14 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             self._until.pop(conn, None)
 
     def notify(self) -> None:
-        """Tell the master that this process lives; the main loop calls this at least once a second."""
-        super().notify()
+        """Tell the master that this process lives; the main loop calls this at least once a second.
+
+        And several times for each request, which is more often than anybody looks.
+        """
         now = time.monotonic()
         if now - self._looked_at < _LOOK_EVERY_S:
             return
+        super().notify()
         self._looked_at = now
         for conn, until in self._until.copy().items():
             if until < now and self._until.pop(conn, None) is not None:

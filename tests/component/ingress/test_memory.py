@@ -36,7 +36,8 @@ def web(
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([sys.executable, "-m", "ingress"], env=env, stderr=log)
     try:
-        wait_until(lambda: listens(port))
+        # The master listens before it forks.
+        wait_until(lambda: listens(port) and len(psutil.Process(process.pid).children()) == 1)
         [worker] = psutil.Process(process.pid).children()
         yield port, worker
     finally:
