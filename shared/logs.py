@@ -10,7 +10,7 @@ import json
 import logging
 import sys
 import traceback
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,9 @@ LogFormat = Literal["auto", "json", "console"]
 
 ROOT: Final = "deedbox"
 """Loggers below this name speak at INFO; all others (werkzeug, kombu, rq, gunicorn) from WARNING on."""
+
+ATOMIC_BYTES: Final = 4096
+"""So much a pipe takes at once (PIPE_BUF, Linux): lines of several processes into one pipe do not mix."""
 
 FRAMES: Final = 8
 """Innermost frames of an exception that are shown."""
@@ -78,7 +81,29 @@ def fact(name: str, event: str, **facts: Any) -> None:
     if _facts is None or not _facts.are_current:
         get(name).info(event, **facts)
     else:
-        _facts.write(name, event, facts)
+        _facts.write(_facts.line(name, event, facts))
+
+
+def facts(name: str, event: str, rows: Iterable[dict[str, Any]]) -> None:
+    """Write such a line for each row of a batch, some lines with one system call."""
+    if _facts is None or not _facts.are_current:
+        for row in rows:
+            get(name).info(event, **row)
+        return
+    for lines in _grouped(_facts.line(name, event, row) for row in rows):
+        _facts.write(lines)
+
+
+def _grouped(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Join lines, as many as a pipe takes at once."""
+    group = b""
+    for line in lines:
+        if group and len(group) + len(line) > ATOMIC_BYTES:
+            yield group
+            group = b""
+        group += line
+    if group:
+        yield group
 
 
 class _Facts:
@@ -98,8 +123,8 @@ class _Facts:
         # structlog's own way to capture lines in tests exchanges what is in the list.
         return processors is self._processors and processors[-1] is self._renderer
 
-    def write(self, name: str, event: str, facts: dict[str, Any]) -> None:
-        """Write one line, in one call. The order of its fields is that of the processors."""
+    def line(self, name: str, event: str, facts: dict[str, Any]) -> bytes:
+        """Return a line. The order of its fields is that of the processors."""
         facts["event"] = event
         line = structlog.contextvars.merge_contextvars(None, "info", facts)
         line["level"] = "info"
@@ -107,9 +132,12 @@ class _Facts:
         line["timestamp"] = datetime.now(UTC)
         line["process"] = self._process
         try:
-            data = orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z)
+            return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z)
         except TypeError:  # see _json
-            data = f"{json.dumps(line, default=str)}\n".encode()
+            return f"{json.dumps(line, default=str)}\n".encode()
+
+    def write(self, data: bytes) -> None:
+        """Write whole lines, in one call."""
         with suppress(ValueError, OSError):  # as for all lines
             if self._bytes is None:
                 self._stream.write(data.decode())

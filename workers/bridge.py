@@ -30,7 +30,9 @@ at most."""
 WAIT_S: Final = 1
 """Longest wait for a callback before the bridge looks around: stop requests, dead bridges, redrives."""
 
-log = logs.get("bridge")
+LOGGER: Final = "bridge"
+
+log = logs.get(LOGGER)
 
 
 class RedisBridge:
@@ -128,8 +130,9 @@ def report(load: inbox.Load, ring_lane: Callable[[str], None], *, ring: bool) ->
     if not hops.lines():
         return
     now = time.time()
-    for envelope in load.envelopes:
-        log.info(
-            "event.bridged", source=envelope.source, key=envelope.key or None, trace_id=envelope.trace_id,
-            waited_ms=round((now - envelope.received_at) * 1000, 1), redriven=bool(envelope.redrive),
-        )  # fmt: skip
+    rows = (
+        {"source": each.source, "trace_id": each.trace_id,
+         "waited_ms": round((now - each.received_at) * 1000, 1), "redriven": bool(each.redrive)}
+        for each in load.envelopes
+    )  # fmt: skip
+    logs.facts(LOGGER, "event.bridged", rows)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -22,7 +22,7 @@ from workers.arrivals import Delivered, StreamWork
 if TYPE_CHECKING:
     from shared.spans import Span
 
-log = logs.get("sequencer")
+LOGGER: Final = "sequencer"
 
 
 @value
@@ -35,6 +35,28 @@ class Judgement:
     waited_s: float
     stored: StoredEvent | None
     """None: it was held by an earlier batch, and its facts are in Redis."""
+
+
+class _Told(NamedTuple):
+    """Whose callback it was."""
+
+    source: str | None
+    key: str | None
+    trace_id: str | None
+    span_id: str
+
+    @classmethod
+    def of(cls, stored: StoredEvent | None, head: Mapping[str, str]) -> _Told:
+        if stored:
+            return cls(stored.source, stored.ordering_key, stored.trace_id, stored.span_id)
+        return cls(head.get("source"), head.get("key"), head.get("trace_id"), head.get("span_id", ""))
+
+
+def _line(each: Judgement, about: _Told) -> dict[str, Any]:
+    return {
+        "outcome": each.outcome.value, "event_type": each.event_type, "source": about.source, "key": about.key,
+        "fingerprint": each.fingerprint, "waited_ms": round(each.waited_s * 1000, 1), "trace_id": about.trace_id,
+    }  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -67,23 +89,18 @@ class Judgements:
         """Write the lines and end the spans; the commit is written."""
         earlier = [each for each in self.found if each.stored is None]
         heads = _heads(redis, earlier) if earlier else {}
-        for each in self.found:
-            self._tell(each, heads.get(each.fingerprint, {}))
-
-    def _tell(self, each: Judgement, head: dict[str, str]) -> None:
-        stored = each.stored
-        source, key, trace_id, span_id = (
-            (stored.source, stored.ordering_key, stored.trace_id, stored.span_id) if stored
-            else (head.get("source"), head.get("key"), head.get("trace_id"), head.get("span_id", ""))
-        )  # fmt: skip
+        told = [(each, _Told.of(each.stored, heads.get(each.fingerprint, {}))) for each in self.found]
         if hops.lines():
-            log.info(
-                "event.sequenced", outcome=str(each.outcome), event_type=each.event_type, source=source, key=key,
-                fingerprint=each.fingerprint, waited_ms=round(each.waited_s * 1000, 1), trace_id=trace_id,
-            )  # fmt: skip
+            logs.facts(LOGGER, "event.sequenced", (_line(each, about) for each, about in told))
+        if hops.spans() is not None:
+            for each, about in told:
+                self._end_span(each, about)
+
+    def _end_span(self, each: Judgement, about: _Told) -> None:
+        source, key, trace_id, span_id = about
         span = self._spans.pop(span_id, None) if span_id else None
         spans = hops.spans()
-        if span is None and stored is None and spans is not None and trace_id and span_id:
+        if span is None and each.stored is None and spans is not None and trace_id and span_id:
             # Its hold is over: a second span, below the one of its arrival, for as long as it waited.
             span = spans.resume("sequencer.release", trace_id, span_id, time.time() - each.waited_s)
         if span is None:

@@ -29,7 +29,9 @@ RETRIES_TOLD: Final = 8
 
 TRACEBACK_MAX_CHARS: Final = 4000
 
-log = logs.get("outcomes")
+LOGGER: Final = "outcomes"
+
+log = logs.get(LOGGER)
 
 
 def leave(wait_s: float) -> Outcome:
@@ -89,7 +91,7 @@ class Report:
         if stored:
             operations.append(["C", "documents_stored", stored])
         if hops.lines():
-            self._log("info", "done")
+            logs.fact(LOGGER, "action.finished", **self._facts("done"))
         return Outcome("done", 0, operations)
 
     def failed(self, failure: Failure, error: BaseException, verdict: Again | Dead) -> Outcome:
@@ -151,11 +153,15 @@ class Report:
         return jsontext.dumps(head | row)
 
     def _log(self, level: str, outcome: str, **details: Any) -> None:
-        getattr(log, level)(
-            "action.finished", outcome=outcome, action=self.action.name, lane=self.claim.lane,
-            event_type=self.stored.event_type, source=self.stored.source, key=self.stored.ordering_key,
-            attempt=self.entry.attempt, took_ms=round(self.took_s * 1000, 1), trace_id=self.stored.trace_id, **details,
-        )  # fmt: skip
+        getattr(log, level)("action.finished", **self._facts(outcome), **details)
+
+    def _facts(self, outcome: str) -> dict[str, Any]:
+        stored = self.stored
+        return {
+            "outcome": outcome, "action": self.action.name, "lane": self.claim.lane, "event_type": stored.event_type,
+            "source": stored.source, "key": stored.ordering_key, "attempt": self.entry.attempt,
+            "took_ms": round(self.took_s * 1000, 1), "trace_id": stored.trace_id,
+        }  # fmt: skip
 
 
 def _worth_telling(retries: int) -> bool:

@@ -97,3 +97,42 @@ def test_a_terminal_gets_readable_facts(written: Any) -> None:
     logs.fact("test", "now", depth=3)
     assert "depth" in written.getvalue()
     assert not written.getvalue().startswith("{")
+
+
+@pytest.mark.parametrize("captured", [False, True])
+def test_the_lines_of_a_batch_are_those_of_single_facts(written: Any, captured: bool) -> None:  # noqa: FBT001
+    if captured:  # the long way
+        structlog.configure(processors=[*structlog.get_config()["processors"]])
+    rows = [{**FACTS, "number": number, "text": "x" * number} for number in range(100)]
+    logs.facts("test", "done", (dict(row) for row in rows))
+    for row in rows:
+        logs.fact("test", "done", **row)
+    found = [{**line, "timestamp": ""} for line in lines(written)]
+    assert found[:100] == found[100:]
+
+
+class Recording(io.BytesIO):
+    """Keeps what each write brought."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+
+    def write(self, data: Any) -> int:
+        self.writes.append(bytes(data))
+        return len(self.writes[-1])
+
+
+def test_a_batch_is_written_in_whole_lines_and_no_more_at_once_than_a_pipe_takes() -> None:
+    stream = io.TextIOWrapper(Recording(), encoding="utf-8")
+    facts = logs._Facts("worker", stream, [lambda *_: {}])
+    long = {"text": "x" * 5000}
+    written = [facts.line("test", "done", dict(row)) for row in [FACTS] * 50 + [long] + [FACTS] * 50]
+    for data in logs._grouped(written):
+        facts.write(data)
+    recorded = stream.buffer
+    assert isinstance(recorded, Recording)
+    assert b"".join(recorded.writes) == b"".join(written)
+    assert all(data.endswith(b"\n") for data in recorded.writes)
+    assert all(len(data) <= logs.ATOMIC_BYTES or data.count(b"\n") == 1 for data in recorded.writes)
+    assert len(recorded.writes) < 15
