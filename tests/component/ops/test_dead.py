@@ -187,7 +187,7 @@ def test_a_redrive_rings_a_lane_whose_workers_sleep(operate: Operate, state: Red
 def test_an_undecodable_message_goes_back_to_the_bridge_as_it_was(operate: Operate, state: Redis) -> None:
     deployment = Deployment(state, action(journal := Journal()))
     good = message(sent())
-    broken = good.replace(b'"deedbox":1', b'"deedbox":2')
+    broken = good.replace(b'"deedbox":"1 ', b'"deedbox":"9 ')
     assert broken != good
     _quarantine(state, broken)
     letter_id = deployment.letters()[0]["id"].decode()

@@ -193,7 +193,7 @@ def test_a_message_of_an_erased_request_does_not_go_back_if_it_can_be_read(
     operate: Operate, state: Redis, *, readable: bool
 ) -> None:
     """One that nobody can read goes back to the bridge, and ends at the tombstone if the bridge can read it."""
-    raw = message(sent()) if readable else message(sent()).replace(b'"deedbox":1', b'"deedbox":2')
+    raw = message(sent()) if readable else message(sent()).replace(b'"deedbox":"1 ', b'"deedbox":"9 ')
     load = inbox.Load(quarantined=[(raw, "?")])
     inbox.append(Scripts(state), load)
     _begin_to_erase(Scripts(state))

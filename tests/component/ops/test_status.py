@@ -161,6 +161,8 @@ def test_watching_without_a_terminal_writes_a_snapshot_a_second(
     state: Redis, redis_server: RedisServer, tmp_path: Path
 ) -> None:
     code = (
+        # A shell that starts the suite in its background has children that ignore Ctrl-C.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "import typer; from ops.cli import inspection; app = typer.Typer(); inspection.register(app); "
         "app.command('other')(lambda: None); app()"
     )

@@ -26,6 +26,7 @@ import ingress.spool
 import shared.bells
 import shared.documents
 import shared.inbox
+import shared.scripting
 import workers.actions.fetch_documents
 import workers.lanes
 import workers.recorder
@@ -111,7 +112,9 @@ def _around(owner: Any, name: str, *, before: Act | None = None, after: Act | No
 
 
 def _web_after_publish(death: Death) -> None:
-    _around(ingress.publisher.Publisher, "publish", after=lambda _, _self, each: death.with_envelopes([each]))
+    publisher = ingress.publisher.Publisher
+    _around(publisher, "publish", after=lambda _, _self, each: death.with_envelopes([each]))
+    _around(publisher, "publish_many", after=lambda _, _self, batch: death.with_envelopes(batch))
 
 
 def _web_after_spool(death: Death) -> None:
@@ -135,7 +138,7 @@ def _taken(batch: workers.sequencer.Batch) -> list[Envelope]:
 
 
 def _sequencer_before_release(death: Death) -> None:
-    def die(_sequencer: object, batch: workers.sequencer.Batch) -> None:
+    def die(_sequencer: object, batch: workers.sequencer.Batch, *_claim: object) -> None:
         if batch.entries:
             death.with_envelopes(_taken(batch))
 
@@ -143,11 +146,18 @@ def _sequencer_before_release(death: Death) -> None:
 
 
 def _sequencer_after_release(death: Death) -> None:
-    def die(lanes: tuple[str, ...], _sequencer: object, batch: workers.sequencer.Batch) -> None:
-        if set(lanes) - {"sequencer"}:
-            death.with_envelopes(_taken(batch))
+    in_hand: list[workers.sequencer.Batch] = []
 
-    _around(workers.sequencer.Sequencer, "commit", after=die)
+    def begin(_sequencer: object, batch: workers.sequencer.Batch, *_claim: object) -> None:
+        in_hand[:] = [batch]
+
+    def die(reply: list[object], _scripts: object, name: str, *_: object) -> None:
+        """Die before the doorbells that the release asks for."""
+        if name == "release" and reply[0] and reply[1]:
+            death.with_envelopes(_taken(in_hand[0]))
+
+    _around(workers.sequencer.Sequencer, "commit", before=begin)
+    _around(shared.scripting.Scripts, "call", after=die)
 
 
 def _lane_in_action(death: Death) -> None:
