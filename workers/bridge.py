@@ -20,6 +20,7 @@ from shared import hops, inbox, keys, logs
 from shared.connections import translated
 from shared.core.errors import Unavailable
 from shared.scripting import SERVER_CLOCK, Scripts
+from workers.gathering import Gathering
 
 BATCH: Final = 250
 BATCH_BYTES: Final = 4 * 1024 * 1024
@@ -53,12 +54,16 @@ class RedisBridge:
         self._ring = ring
         self._same_redis = same_redis
         self._looked_around_at = 0.0
+        self._gathering = Gathering()
 
     def run(self, stopping: Callable[[], bool]) -> None:
         """Bridge until asked to stop; outages of Redis are waited for."""
         while not stopping():
             try:
-                if not self.once() and (message := self._wait()) is not None:
+                moved = self.once()
+                if self._gathering.found(moved):
+                    self._gathering.pause()
+                elif not moved and (message := self._wait()) is not None:
                     # At once, and only then a look for more: whoever comes alone is not to pay for that.
                     self._move([message])
             except Unavailable as error:

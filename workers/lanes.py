@@ -23,6 +23,7 @@ from shared.stored import StoredEvent
 from workers.actions.interface import Context, Event, Reject, Retry
 from workers.actions.registry import RegisteredAction, Registry
 from workers.batch import Attendant, Batch, Claim, Operand, Outcome
+from workers.gathering import Gathering
 from workers.lease import LEASE_S, LINGER_S, NO_CLAIM, Drained
 from workers.limits import ActionTimeout, time_limit, time_limits
 from workers.outcomes import Report, leave, lost
@@ -73,6 +74,7 @@ class LaneRunner:
         self._size = 1
         self._clock_offset = 0.0
         self._renewed_at = 0.0
+        self._gathering = Gathering()
 
     def drain(self, drainer: str, go_on: Callable[[], bool]) -> Drained:
         """Claim a batch of entries, call their actions, commit, and so on while ``go_on`` says so. Raises Unavailable."""
@@ -91,8 +93,15 @@ class LaneRunner:
             if not go_on():
                 self._commit(batch)
                 return Drained(batches, idle=False)
-            asked_at = time.monotonic()
-            reply = self._commit(batch, self._claim(drainer))
+            if self._gathering.found(len(units)):
+                self._commit(batch)
+                self._gathering.pause()
+                asked_at = time.monotonic()
+                reply = self._scripts.call("claim_entries", SERVER_CLOCK, self._lane, *self._claim(drainer))
+            else:
+                asked_at = time.monotonic()
+                reply = self._commit(batch, self._claim(drainer))
+        self._gathering.found(0)
         return Drained(batches, idle=True)
 
     def drain_one(self, drainer: str) -> bool:

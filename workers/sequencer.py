@@ -24,6 +24,7 @@ from shared.retention import Retention
 from shared.scripting import SERVER_CLOCK, Scripts
 from workers.actions.registry import Registry
 from workers.arrivals import Delivered, StreamWork, delivered
+from workers.gathering import Gathering
 from workers.judgements import Judgements
 from workers.lease import LEASE_S, LINGER_S, NO_CLAIM, Drained
 from workers.releases import (
@@ -101,6 +102,7 @@ class Sequencer:
         self._redis = scripts.redis
         self._registry = registry
         self._policy = policy
+        self._gathering = Gathering()
 
     def drain(self, drainer: str, go_on: Callable[[], bool]) -> Drained:
         """Drain shards while ``go_on`` says so. Raises Unavailable."""
@@ -117,9 +119,13 @@ class Sequencer:
             if not go_on():
                 self.commit(batch)
                 return Drained(units, idle=False)
-            reply = self.commit(batch, claim)
-            if reply is None:
+            gathers = self._gathering.found(len(entries))
+            reply = self.commit(batch, NO_CLAIM if gathers else claim)
+            if gathers:
+                self._gathering.pause()
+            if gathers or reply is None:
                 reply = self._scripts.call("claim_shard", SERVER_CLOCK, *claim)
+        self._gathering.found(0)
         return Drained(units, idle=True)
 
     def drain_one(self, drainer: str) -> bool:

@@ -16,6 +16,7 @@ import structlog
 
 import workers.batch
 import workers.bridge
+import workers.gathering
 import workers.lanes
 import workers.sweeper
 from shared import scripting
@@ -136,6 +137,7 @@ def installed(scheduler: Scheduler, limits: Limits) -> Iterator[None]:
             (workers.sweeper, "SHARDS", SHARDS),
             (workers.batch, "MOMENT_S", MOMENT_S),
             (workers.batch, "time", clock),
+            (workers.gathering, "time", clock),
             (workers.batch, "threading", tasks),
             (workers.lanes, "time", clock),
             (workers.lanes, "threading", tasks),
