@@ -61,7 +61,7 @@ class RedisBridge:
         while not stopping():
             try:
                 moved = self.once()
-                if self._gathering.found(moved):
+                if self._gathering.found(moved, BATCH):
                     self._gathering.pause()
                 elif not moved and (message := self._wait()) is not None:
                     # At once, and only then a look for more: whoever comes alone is not to pay for that.

@@ -27,9 +27,9 @@ class Gathering:
     def __init__(self) -> None:
         self._in_a_row = 0
 
-    def found(self, count: int) -> bool:
-        """Note what a look found. Returns whether to pause before the next look."""
-        self._in_a_row = self._in_a_row + 1 if 0 < count < ENOUGH else 0
+    def found(self, count: int, asked_for: int) -> bool:
+        """Note what a look found, and how much it could have. Returns whether to pause before the next look."""
+        self._in_a_row = self._in_a_row + 1 if 0 < count < min(ENOUGH, asked_for) else 0
         return self._in_a_row >= IN_A_ROW
 
     def pause(self) -> None:

@@ -87,13 +87,13 @@ class LaneRunner:
             if ring:
                 # Before the calls, not after: whatever else is ready must not wait for them (isolation).
                 self._ring(self._lane)
-            batch = Batch(_claims(self._lane, units))
+            batch, asked_for = Batch(_claims(self._lane, units)), self._size
             self._run(batch, asked_at + START_WITHIN_S)
             batches += 1
             if not go_on():
                 self._commit(batch)
                 return Drained(batches, idle=False)
-            if self._gathering.found(len(units)):
+            if self._gathering.found(len(units), asked_for):
                 self._commit(batch)
                 self._gathering.pause()
                 asked_at = time.monotonic()
@@ -101,7 +101,7 @@ class LaneRunner:
             else:
                 asked_at = time.monotonic()
                 reply = self._commit(batch, self._claim(drainer))
-        self._gathering.found(0)
+        self._gathering.found(0, self._size)
         return Drained(batches, idle=True)
 
     def drain_one(self, drainer: str) -> bool:

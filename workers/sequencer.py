@@ -119,13 +119,13 @@ class Sequencer:
             if not go_on():
                 self.commit(batch)
                 return Drained(units, idle=False)
-            gathers = self._gathering.found(len(entries))
+            gathers = self._gathering.found(len(entries), len(entries) if behind else BATCH)
             reply = self.commit(batch, NO_CLAIM if gathers else claim)
             if gathers:
                 self._gathering.pause()
             if gathers or reply is None:
                 reply = self._scripts.call("claim_shard", SERVER_CLOCK, *claim)
-        self._gathering.found(0)
+        self._gathering.found(0, BATCH)
         return Drained(units, idle=True)
 
     def drain_one(self, drainer: str) -> bool:
