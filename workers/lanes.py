@@ -81,6 +81,7 @@ class LaneRunner:
         asked_at = time.monotonic()
         reply = self._scripts.call("claim_entries", SERVER_CLOCK, self._lane, *self._claim(drainer))
         batches = 0
+        before: set[bytes] = set()
         while reply:
             ring, now, *units = reply
             self._clock_offset = float(now) - time.monotonic()
@@ -93,7 +94,10 @@ class LaneRunner:
             if not go_on():
                 self._commit(batch)
                 return Drained(batches, idle=False)
-            if self._gathering.found(len(units), asked_for):
+            names = {unit[0] for unit in units}
+            # A key that is there again at once has a backlog of its own: whatever else comes, it need not wait.
+            busy_keys, before = not names.isdisjoint(before), names
+            if self._gathering.found(0 if busy_keys else len(units), asked_for):
                 self._commit(batch)
                 self._gathering.pause()
                 asked_at = time.monotonic()
@@ -251,10 +255,12 @@ def _attempt(
 
 
 def next_size(size: int, calls: int, spent_s: float) -> int:
-    """Return how many entries to claim next: twice as many while calls are fast and batches full, else one."""
+    """Return how many entries to claim next: twice as many while calls are fast and batches full; one if they are slow."""
     if calls and spent_s / calls > FAST_CALL_S:
         return 1
-    return min(BATCH_MAX, size * 2) if calls >= size else max(1, size // 2)
+    if calls >= size:
+        return min(BATCH_MAX, size * 2)
+    return size if calls > size // 2 else max(1, size // 2)
 
 
 def _next(batch: Batch, start_until: float) -> Claim | None:
