@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark. Returns the exit code: 0 ok, 1 a measurement failed, 130 interrupted."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument(
-        "--quick", action="store_true", help="two short rounds of what the targets name, about 3 minutes"
+        "--quick", action="store_true", help="one short round of what the targets name, about 3 minutes"
     )
     parser.add_argument(
         "--only", action="append", choices=SECTIONS, help="this section only; may be repeated"

@@ -43,7 +43,7 @@ FULL: Final = Scale(
     memory_callbacks=1_000, remembered_requests=500,
 )  # fmt: skip
 QUICK: Final = Scale(
-    rounds=2, budget_s=150.0, ingress_s=0.8, end_to_end_s=1.2, workers_s=0.8, latency_s=2.4,
+    rounds=1, budget_s=150.0, ingress_s=0.8, end_to_end_s=1.2, workers_s=0.8, latency_s=2.4,
     memory_callbacks=300, remembered_requests=150, only_judged=True,
 )  # fmt: skip
 
