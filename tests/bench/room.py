@@ -39,7 +39,7 @@ class Scale:
 
 
 FULL: Final = Scale(
-    rounds=5, budget_s=900.0, ingress_s=2.0, end_to_end_s=4.0, workers_s=2.5, latency_s=6.0,
+    rounds=5, budget_s=1_150.0, ingress_s=2.0, end_to_end_s=4.0, workers_s=2.5, latency_s=6.0,
     memory_callbacks=1_000, remembered_requests=500,
 )  # fmt: skip
 QUICK: Final = Scale(
