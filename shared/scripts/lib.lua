@@ -26,14 +26,6 @@ local function wake(lane, now)
   return 1
 end
 
--- Marks a unit of work as ready unless it is leased (its holder looks again when it finishes) or waits for a
--- retry (its head of line decides when the unit goes on).
-local function mark_ready(lane, unit, now)
-  if redis.call('ZSCORE', lane_key(lane, 'leased'), unit) then return end
-  if redis.call('ZSCORE', lane_key(lane, 'waiting'), unit) then return end
-  redis.call('ZADD', lane_key(lane, 'ready'), 'NX', now, unit)
-end
-
 -- Calls a command of many operands (one key first) in pieces: Lua's stack bounds how many it passes at once.
 local function call_many(command, key, operands)
   for i = 1, #operands, 1000 do
@@ -41,7 +33,8 @@ local function call_many(command, key, operands)
   end
 end
 
--- The same as mark_ready for many units, in three commands.
+-- Marks units of work as ready unless they are leased (the holder looks again when it finishes) or wait for a
+-- retry (the head of line decides when the unit goes on).
 local function mark_all_ready(lane, units, now)
   local ready = {}
   for i = 1, #units, 1000 do
@@ -59,6 +52,8 @@ local function mark_all_ready(lane, units, now)
     redis.call('ZADD', lane_key(lane, 'ready'), 'NX', unpack(ready, i, math.min(i + 999, #ready)))
   end
 end
+
+local function mark_ready(lane, unit, now) mark_all_ready(lane, { unit }, now) end
 
 -- Takes units off `ready` and leases them. Returns their tokens, which fence: a holder whose lease was swept
 -- cannot commit any more. A token names the drainer, because a failover can set the counter back: the same number
@@ -144,16 +139,12 @@ local function holds(lane, unit, token)
   return redis.call('HGET', lane_key(lane, 'tokens'), unit) == token
 end
 
-local function drop_lease(lane, unit)
-  redis.call('ZREM', lane_key(lane, 'leased'), unit)
-  redis.call('HDEL', lane_key(lane, 'tokens'), unit)
-end
-
--- The same for many units.
 local function drop_leases(lane, units)
   call_many('ZREM', lane_key(lane, 'leased'), units)
   call_many('HDEL', lane_key(lane, 'tokens'), units)
 end
+
+local function drop_lease(lane, unit) drop_leases(lane, { unit }) end
 
 -- Leases the units of a lane that have been ready for longest and reads the heads of their queues with the events.
 -- Returns: {} if nothing is ready, and then the drainer is idle; else {ring, now, {unit, token, entry, {event fields}},
@@ -242,13 +233,7 @@ end
 -- must learn that, and be able to send it back.
 local function erases(unit) return string.sub(unit, 1, 16) == 'erase_destroyed|' end
 
--- Bounds a stream's timeline in length and life, after lines were added.
-local function bound_timeline(stream, keep, ttl)
-  redis.call('LTRIM', P .. 'timeline:' .. stream, -keep, -1)
-  redis.call('EXPIRE', P .. 'timeline:' .. stream, ttl)
-end
-
--- Adds lines to a stream's timeline, and bounds it.
+-- Adds lines to a stream's timeline, and bounds its length and life.
 local function add_lines(stream, lines, keep, ttl)
   if #lines == 0 then return end
   local timeline, length = P .. 'timeline:' .. stream, 0

@@ -42,9 +42,9 @@ local function count_loss(unit)
     end
     local stream = fields.source .. ':' .. fields.key
     if not erased then
-      redis.call('RPUSH', P .. 'timeline:' .. stream, cjson.encode({ at = now, kind = 'dead', type = fields.type,
-        event = event, action = action, reason = 'worker_lost', detail = detail }))
-      bound_timeline(stream, tonumber(ARGV[7]), ARGV[8])
+      local line = cjson.encode({ at = now, kind = 'dead', type = fields.type, event = event, action = action,
+        reason = 'worker_lost', detail = detail })
+      add_lines(stream, { line }, tonumber(ARGV[7]), ARGV[8])
     end
   end
   file_letter(now, letter)
