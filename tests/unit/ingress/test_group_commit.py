@@ -253,15 +253,21 @@ def test_a_silent_broker_is_left_behind_for_the_spool(tmp_path: Path, by: str) -
         committing(handover, test, lambda: line)
 
 
+async def one_behind_a_slow_publish(commit: GroupCommit) -> list[asyncio.Future[Stored]]:
+    """Store two callbacks, the second while the publish of the first takes longer than they are promised."""
+    first = asyncio.ensure_future(commit.store(envelope(1)))
+    await asyncio.sleep(0.02)
+    behind = asyncio.ensure_future(commit.store(envelope(2)))
+    await asyncio.sleep(HEDGE_S + 0.05)
+    return [first, behind]
+
+
 def test_without_a_spool_a_slow_broker_is_waited_for() -> None:
     """Those behind the slow publish too: that it succeeds does not make them durable, their own publish does."""
     broker = SlowBroker()
 
     async def test(commit: GroupCommit) -> None:
-        first = asyncio.ensure_future(commit.store(envelope(1)))
-        await asyncio.sleep(0.02)
-        behind = asyncio.ensure_future(commit.store(envelope(2)))
-        await asyncio.sleep(HEDGE_S + 0.05)
+        first, behind = await one_behind_a_slow_publish(commit)
         assert not first.done()
         assert not behind.done()
         broker.gate.set()
@@ -301,10 +307,7 @@ def test_a_full_spool_does_not_make_a_callback_durable_that_only_waited_behind_a
     broker = SlowBroker()
 
     async def test(commit: GroupCommit) -> None:
-        first = asyncio.ensure_future(commit.store(envelope(1)))
-        await asyncio.sleep(0.02)
-        behind = asyncio.ensure_future(commit.store(envelope(2)))
-        await asyncio.sleep(HEDGE_S + 0.05)
+        first, behind = await one_behind_a_slow_publish(commit)
         broker.gate.set()
         assert await first == PUBLISHED
         with pytest.raises(NotStored):

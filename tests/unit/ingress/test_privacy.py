@@ -8,12 +8,12 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-import structlog
 
 from ingress.app import create_app
 from shared import logs
 from shared.core.envelope import Envelope
 from tests.unit.ingress.wire import KEY, MULTIPART, RememberingBroker, callback, multipart, settings
+from tests.unit.logging_to import logging_to
 
 SIGNER = "jack@example.com"
 
@@ -21,13 +21,8 @@ SIGNER = "jack@example.com"
 @pytest.fixture
 def written() -> Iterator[io.StringIO]:
     stream = io.StringIO()
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
-    logs.configure("json", "web", stream)
-    yield stream
-    root.handlers[:], level = before
-    root.setLevel(level)
-    structlog.reset_defaults()
+    with logging_to(stream):
+        yield stream
 
 
 def lines(stream: io.StringIO) -> list[dict[str, object]]:
