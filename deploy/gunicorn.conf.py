@@ -1,10 +1,10 @@
 # ruff: noqa: INP001 - read by gunicorn, not imported
-"""gunicorn -c deploy/gunicorn.conf.py ingress.wsgi:app; the same values as ``python -m ingress``."""
+"""gunicorn -c deploy/gunicorn.conf.py deedbox.ingress.wsgi:app; the same values as ``python -m deedbox.ingress``."""
 
 from __future__ import annotations
 
 import os
 
-from ingress.server import gunicorn_conf
+from deedbox.ingress.server import gunicorn_conf
 
 globals().update(gunicorn_conf(os.environ))

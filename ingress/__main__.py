@@ -1,13 +1,14 @@
-"""``python -m ingress``: the web process; with ``drain`` or ``spool``, a command about its spool."""
+"""``python -m deedbox.ingress``: the web process; with ``drain`` or ``spool``, a command about its spool."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-from ingress import drain_command, server
+from deedbox.ingress import server
+from deedbox.ingress.spool import command
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        sys.exit(drain_command.main(os.environ, sys.argv[1:]))
+        sys.exit(command.main(os.environ, sys.argv[1:]))
     sys.exit(server.main(os.environ))

@@ -13,25 +13,25 @@ from typing import Final
 from flask import Blueprint, Flask, Response, jsonify, request
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
-from ingress.background import Link
-from ingress.handover import Handover
-from ingress.health import Readiness
-from ingress.intake import Intake
-from ingress.publisher import SPREAD, Publisher
-from ingress.receiver import Answer, CutShort, Receiver, answer_of, report_failure
-from ingress.thin import Application
-from ingress.webhook import LadderPolicy, Refused
-from shared import hops
-from shared.connections import broker_url
-from shared.core.reasons import Refusal
-from shared.settings import Settings
-from shared.sources import Source
+from deedbox.ingress.monitor.counters import Intake
+from deedbox.ingress.monitor.readiness import Readiness
+from deedbox.ingress.publish.background import Link
+from deedbox.ingress.publish.handover import Handover
+from deedbox.ingress.publish.publisher import SPREAD, Publisher
+from deedbox.ingress.receive.flask_shortcut import Application
+from deedbox.ingress.receive.ladder import LadderPolicy, Refused
+from deedbox.ingress.receive.receiver import Answer, CutShort, Receiver, answer_of, report_failure
+from deedbox.shared.core.reasons import Refusal
+from deedbox.shared.redis.connections import broker_url
+from deedbox.shared.runtime import telemetry
+from deedbox.shared.settings import Settings
+from deedbox.shared.sources import Source
 
 EXTENSION: Final = "deedbox"
 """Where ``app.extensions`` has the Handover of an application."""
 
 RECEIVER: Final = "deedbox.receiver"
-"""Where it has the Receiver, for a server that has a way of its own to read requests (``ingress.asgi``)."""
+"""Where it has the Receiver, for a server that has a way of its own to read requests (``deedbox.ingress.asgi``)."""
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 """All of them reach the view: a 405 of Flask's own would be answered by the host application's handlers."""
@@ -59,7 +59,7 @@ def create_blueprint(
     ``app.extensions["deedbox"].start()``; ``.close()`` ends that. ``clock`` returns unix seconds. Raises
     SettingsError if OpenTelemetry is wanted and not installed.
     """
-    hops.configure(settings, "web")
+    telemetry.configure(settings, "web")
     blueprint = Blueprint("deedbox", __name__)
     intake = Intake(sources, clock)
     handover = Handover(settings, publisher, intake=intake)

@@ -15,11 +15,12 @@ from typing import Any, Final
 
 from flask import Flask
 
-from ingress.app import RECEIVER
-from ingress.group_commit import GroupCommit
-from ingress.handover import NotStored
-from ingress.line import Line
-from ingress.receiver import (
+from deedbox.ingress.app import RECEIVER
+from deedbox.ingress.publish.handover import NotStored
+from deedbox.ingress.publish.loop_batches import GroupCommit
+from deedbox.ingress.publish.redis_pipe import Line
+from deedbox.ingress.receive.ladder import Received, Refused
+from deedbox.ingress.receive.receiver import (
     CUT_SHORT,
     LARGE_BYTES,
     Answer,
@@ -30,10 +31,9 @@ from ingress.receiver import (
     publishing,
     stored,
 )
-from ingress.webhook import Received, Refused
-from shared.core.reasons import Refusal
-from shared.patience import RECEIVE_S
-from shared.settings import Settings
+from deedbox.shared.core.reasons import Refusal
+from deedbox.shared.runtime.patience import RECEIVE_S
+from deedbox.shared.settings import Settings
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

@@ -1,6 +1,6 @@
 """Runs ingress under gunicorn: threads, because a thread may wait a second for the broker and others go on.
 
-With ``DEEDBOX_INGRESS=asgi`` it is an event loop that waits, and callbacks share one publish (``ingress.asgi``).
+With ``DEEDBOX_INGRESS=asgi`` it is an event loop that waits, and callbacks share one publish (``deedbox.ingress.asgi``).
 """
 
 from __future__ import annotations
@@ -10,19 +10,20 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
-from ingress import metrics_port
-from ingress.app import EXTENSION, create_app
-from ingress.handover import Handover
-from ingress.metrics_port import MetricsPort
-from shared import logs, ports, serving, topology
-from shared.connections import broker_url
-from shared.core.errors import SettingsError
-from shared.settings import Settings
+from deedbox.ingress.app import EXTENSION, create_app
+from deedbox.ingress.monitor import port
+from deedbox.ingress.monitor.port import MetricsPort
+from deedbox.ingress.publish.handover import Handover
+from deedbox.shared.broker import topology
+from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.redis.connections import broker_url
+from deedbox.shared.runtime import logs, ports, serving
+from deedbox.shared.settings import Settings
 
 
 def options(settings: Settings) -> dict[str, Any]:
     """Return gunicorn's settings; ``deploy/gunicorn.conf.py`` uses the same."""
-    metrics = metrics_port.of(settings)
+    metrics = port.of(settings)
     fast = (
         # Connections are cheap in an event loop; gunicorn closes what is beyond this number at once.
         {"worker_class": "asgi", "worker_connections": 1000, "asgi_lifespan": "on"}
@@ -127,7 +128,7 @@ def application(settings: Settings) -> Any:
     app = create_app(settings)
     if settings.ingress == "flask":
         return app
-    from ingress import line
-    from ingress.asgi import in_front_of
+    from deedbox.ingress.asgi import in_front_of
+    from deedbox.ingress.publish import redis_pipe
 
-    return in_front_of(app, settings, line.opener(settings))
+    return in_front_of(app, settings, redis_pipe.opener(settings))

@@ -1,4 +1,4 @@
-"""``gunicorn -c deploy/gunicorn.conf.py ingress.wsgi:app``: the application under a server of your own.
+"""``gunicorn -c deploy/gunicorn.conf.py deedbox.ingress.wsgi:app``: the application under a server of your own.
 
 ``app`` is built when it is first asked for, not on import: importing a module must not need settings.
 """
@@ -9,9 +9,9 @@ import os
 
 from flask import Flask
 
-from ingress.app import create_app
-from shared import logs
-from shared.settings import Settings
+from deedbox.ingress.app import create_app
+from deedbox.shared.runtime import logs
+from deedbox.shared.settings import Settings
 
 
 def build() -> Flask:

@@ -9,11 +9,12 @@ from typing import Self
 
 from redis import Redis
 
-from shared import connections, topology
-from shared.bells import Bells
-from shared.core.errors import SettingsError
-from shared.scripting import Scripts
-from shared.settings import Settings
+from deedbox.shared.broker import topology
+from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.redis import connections
+from deedbox.shared.redis.doorbells import Bells
+from deedbox.shared.redis.scripting import Scripts
+from deedbox.shared.settings import Settings
 
 
 @dataclass

@@ -8,8 +8,8 @@ from typing import Final
 
 from limits import RateLimitItem, RateLimitItemPerMinute
 
-from shared import keys
-from shared.settings import Settings
+from deedbox.shared.redis import keys
+from deedbox.shared.settings import Settings
 
 WINDOW_S: Final = 60
 STORAGE_PREFIX: Final = keys.PREFIX + "budget"

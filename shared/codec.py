@@ -14,8 +14,8 @@ from typing import Final
 
 import zstandard
 
-from shared.core.envelope import BODY_LIMIT_BYTES, Envelope
-from shared.core.errors import Undecodable
+from deedbox.shared.core.envelope import BODY_LIMIT_BYTES, Envelope
+from deedbox.shared.core.errors import Undecodable
 
 CODEC: Final = "zstd-1"
 """What this version writes."""
@@ -83,7 +83,7 @@ def _decompressor(codec: str) -> zstandard.ZstdDecompressor:
 
 def _dictionary(codec: str) -> zstandard.ZstdCompressionDict:
     if codec not in _loaded:
-        data = (files("shared") / "dictionaries" / _DICTIONARIES[codec]).read_bytes()
+        data = (files("deedbox.shared") / "dictionaries" / _DICTIONARIES[codec]).read_bytes()
         dictionary = zstandard.ZstdCompressionDict(data, dict_type=zstandard.DICT_TYPE_FULLDICT)
         if codec == CODEC:
             dictionary.precompute_compress(level=LEVEL)

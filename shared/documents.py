@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal
 
-from shared.core.errors import DeedboxError, Unavailable
-from shared.core.identity import is_file_safe
+from deedbox.shared.core.errors import DeedboxError, Unavailable
+from deedbox.shared.core.identity import is_file_safe
 
 DRAFT_LIFE_S: Final = 3600.0
 """No writer takes this long (seconds): an older draft belongs to a killed one."""

@@ -22,12 +22,12 @@ from pydantic import (
     model_validator,
 )
 
-from shared.core.alerting import DEFAULT_EVENTS
-from shared.core.callback_url import CALLBACK_URL_FORM, is_callback_url, shown
-from shared.core.errors import SettingsError
-from shared.core.ordering import OrderingPolicy
-from shared.retention import DAY_S, DEFAULT_DAYS, SHORTEST_DAYS, Retention
-from shared.sources import Source, parse_sources, sources_json
+from deedbox.shared.alerts.alerting import DEFAULT_EVENTS
+from deedbox.shared.core.callback_url import CALLBACK_URL_FORM, is_callback_url, shown
+from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.core.ordering import OrderingPolicy
+from deedbox.shared.retention import DAY_S, DEFAULT_DAYS, SHORTEST_DAYS, Retention
+from deedbox.shared.sources import Source, parse_sources, sources_json
 
 BUILTINS: Final = (
     "fetch_documents",

@@ -1,4 +1,4 @@
-"""``python -m workers``: one worker process. People use ``deedbox worker``, ``deedbox bridge``, ``deedbox sweeper``."""
+"""``python -m deedbox.workers``: one worker process. People use ``deedbox worker``, ``deedbox bridge``, ``deedbox sweeper``."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from types import FrameType
 
 from redis.exceptions import RedisError
 
-from shared import hops, keys, logs, stopping
-from shared.core.errors import DeedboxError, SettingsError
-from shared.receivers import demand, receivers
-from shared.settings import Settings
-from workers import bootstrap, callback_url_command, reconcile_command, rqworker
+from deedbox.shared.alerts.targets import demand, receivers
+from deedbox.shared.core.errors import DeedboxError, SettingsError
+from deedbox.shared.redis import keys
+from deedbox.shared.runtime import logs, stopping, telemetry
+from deedbox.shared.settings import Settings
+from deedbox.workers import rq_worker
+from deedbox.workers.commands import callback_url, reconcile
+from deedbox.workers.process import Process, build_registry, describe_builtin, install
 
 log = logs.get("worker")
 
@@ -28,8 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = Settings.load(os.environ)
         logs.configure(settings.log_format, arguments.command)
-        hops.configure(settings, arguments.command)
-        return int(arguments.run(bootstrap.Process(settings), arguments))
+        telemetry.configure(settings, arguments.command)
+        return int(arguments.run(Process(settings), arguments))
     except SettingsError as error:
         sys.stderr.write(f"deedbox: {error}\n")
         return 2
@@ -41,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m workers", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m deedbox.workers", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     worker = commands.add_parser("worker", help="run the work of one lane")
     worker.add_argument("--lane", required=True)
@@ -51,18 +54,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands.add_parser("sweeper", help="wake what is due").set_defaults(run=_sweeper)
     reconciling = commands.add_parser("reconcile", help="ask the API what callbacks missed, and repair it")
-    reconcile_command.add_arguments(reconciling)
-    reconciling.set_defaults(run=reconcile_command.run)
-    callback_url = commands.add_parser("callback-url", help="show the callback URLs, or put them back")
-    callback_url_command.add_arguments(callback_url)
-    callback_url.set_defaults(run=callback_url_command.run)
+    reconcile.add_arguments(reconciling)
+    reconciling.set_defaults(run=reconcile.run)
+    setting = commands.add_parser("callback-url", help="show the callback URLs, or put them back")
+    callback_url.add_arguments(setting)
+    setting.set_defaults(run=callback_url.run)
     lanes = commands.add_parser("lanes", help="list lanes and actions")
     lanes.add_argument("--json", action="store_true")
     lanes.set_defaults(run=_lanes)
     return parser
 
 
-def _worker(process: bootstrap.Process, arguments: argparse.Namespace) -> int:
+def _worker(process: Process, arguments: argparse.Namespace) -> int:
     # RQ has its own handlers, but only once it has signed on in Redis, which may be away by then.
     _stop_on_signals(process)
     lane = arguments.lane
@@ -79,9 +82,9 @@ def _worker(process: bootstrap.Process, arguments: argparse.Namespace) -> int:
     if lane == keys.ALERTS_LANE:
         demand(receivers(process.settings))
     process.announce()
-    bootstrap.install(process)
+    install(process)
     log.info("worker.started", lane=lane, settings=process.settings.summary())
-    worker = rqworker.build(lane, process.redis, process.name, partial(stopping.ask, process.stop))
+    worker = rq_worker.build(lane, process.redis, process.name, partial(stopping.ask, process.stop))
     try:
         worker.work(logging_level="WARNING")
     except RedisError as error:  # RQ signs off in Redis, which may be away
@@ -90,7 +93,7 @@ def _worker(process: bootstrap.Process, arguments: argparse.Namespace) -> int:
     return 0 if process.stop.is_set() else 1
 
 
-def _bridge(process: bootstrap.Process, _arguments: argparse.Namespace) -> int:
+def _bridge(process: Process, _arguments: argparse.Namespace) -> int:
     _stop_on_signals(process)
     bridge = process.bridge()
     log.info("bridge.started", settings=process.settings.summary())
@@ -98,7 +101,7 @@ def _bridge(process: bootstrap.Process, _arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _sweeper(process: bootstrap.Process, _arguments: argparse.Namespace) -> int:
+def _sweeper(process: Process, _arguments: argparse.Namespace) -> int:
     _stop_on_signals(process)
     sweeper = process.sweeper()
     log.info("sweeper.started")
@@ -106,11 +109,9 @@ def _sweeper(process: bootstrap.Process, _arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _lanes(process: bootstrap.Process, arguments: argparse.Namespace) -> int:
+def _lanes(process: Process, arguments: argparse.Namespace) -> int:
     settings = process.settings
-    registry = bootstrap.build_registry(
-        settings, lambda name: bootstrap.describe_builtin(name, settings.alert_types)
-    )
+    registry = build_registry(settings, lambda name: describe_builtin(name, settings.alert_types))
     if keys.ALERTS_LANE in registry.lanes:
         demand(receivers(settings))
     if arguments.json:
@@ -121,7 +122,7 @@ def _lanes(process: bootstrap.Process, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _stop_on_signals(process: bootstrap.Process) -> None:
+def _stop_on_signals(process: Process) -> None:
     def stop(_signal: int, _frame: FrameType | None) -> None:
         stopping.ask(process.stop)
 

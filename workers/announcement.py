@@ -9,11 +9,11 @@ from typing import Any, Final
 from redis import Redis
 from redis.exceptions import RedisError
 
-from shared import keys
-from shared.announced import Lane, lanes_of_actions
-from shared.connections import translated
-from shared.scripting import SERVER_CLOCK, Scripts
-from workers.actions.registry import Registry
+from deedbox.shared.records.lanes import Lane, lanes_of_actions
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.workers.actions.registry import Registry
 
 LOOK_AT_MOST: Final = 1000
 """Units of an old lane that one look moves: the rest follows at the next one."""

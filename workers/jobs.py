@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import workers.bootstrap as root
+import deedbox.workers.process as root
 
 
 def drain(lane: str) -> None:

@@ -12,9 +12,9 @@ from typing import Final, NamedTuple, Protocol
 
 from redis.exceptions import RedisError
 
-from shared import keys
-from shared.connections import translated
-from shared.scripting import SERVER_CLOCK, Scripts
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
 
 LEASE_S: Final = 10.0
 """Life of a unit's lease without renewal: the longest that a crash delays its unit, less the sweep."""

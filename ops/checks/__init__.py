@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from ops.checks import account, broker, environment, redis_server, replication, traffic
-from ops.checks.finding import Finding, Verdict, failed
-from ops.installation import Installation
-from shared.core.errors import DeedboxError
+from deedbox.ops.checks import account, broker, environment, redis_server, replication, traffic
+from deedbox.ops.checks.finding import Finding, Verdict, failed
+from deedbox.ops.installation import Installation
+from deedbox.shared.core.errors import DeedboxError
 
 __all__ = ["exit_code", "run"]
 

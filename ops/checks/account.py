@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from ops.checks.finding import Finding, failed, ok, warning
-from shared.core.callback_url import is_expected, shown
-from shared.core.errors import SettingsError
-from shared.settings import Settings
-from shared.sources import Source
+from deedbox.ops.checks.finding import Finding, failed, ok, warning
+from deedbox.shared.core.callback_url import is_expected, shown
+from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.settings import Settings
+from deedbox.shared.sources import Source
 
 TIMEOUT_S: Final = (5.0, 15.0)
 """Connect and read."""

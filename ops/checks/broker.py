@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ops.checks import redis_server, replication
-from ops.checks.finding import Finding, brief, failed, ok, unusable
-from ops.installation import Installation
-from shared import connections, topology
-from shared.core.errors import DeedboxError
-from shared.settings import PUBLISH_EVENT
+from deedbox.ops.checks import redis_server, replication
+from deedbox.ops.checks.finding import Finding, brief, failed, ok, unusable
+from deedbox.ops.installation import Installation
+from deedbox.shared.broker import topology
+from deedbox.shared.core.errors import DeedboxError
+from deedbox.shared.redis import connections
+from deedbox.shared.settings import PUBLISH_EVENT
 
 
 def events(installation: Installation) -> Iterator[Finding]:

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from ops.checks.finding import Finding, failed, ok, unusable, warning
-from shared.core.errors import SettingsError
-from shared.receivers import demand, described, receivers
-from shared.settings import Settings
+from deedbox.ops.checks.finding import Finding, failed, ok, unusable, warning
+from deedbox.shared.alerts.targets import demand, described, receivers
+from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.settings import Settings
 
 PREFIX: Final = "DEEDBOX_"
 

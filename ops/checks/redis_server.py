@@ -10,11 +10,11 @@ from typing import Any, Final
 from redis import Redis
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
-from ops.checks.finding import Finding, brief, failed, ok, warning
-from shared.core.room import FULL_FROM, fullness
-from shared.embedded import MINIMUM
-from shared.keys import PREFIX, RAW_QUEUE
-from shared.scripting import text
+from deedbox.ops.checks.finding import Finding, brief, failed, ok, warning
+from deedbox.shared.core.room import FULL_FROM, fullness
+from deedbox.shared.redis.embedded import MINIMUM
+from deedbox.shared.redis.keys import PREFIX, RAW_QUEUE
+from deedbox.shared.redis.scripting import text
 
 OURS: Final = (PREFIX, RAW_QUEUE, "rq:", "LIMITS", "_kombu.", "unacked")
 """How the names of keys begin that Deedbox, RQ, kombu and the budgets write."""

@@ -9,8 +9,8 @@ from typing import Any, Final
 from redis import Redis
 from redis.exceptions import RedisError
 
-from ops.checks.finding import Finding, failed, ok, warning
-from shared import sentinel
+from deedbox.ops.checks.finding import Finding, failed, ok, warning
+from deedbox.shared.redis import sentinel
 
 WAIT: Final = "DEEDBOX_REDIS_WAIT_REPLICAS"
 

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from ops.checks.finding import Finding, failed, ok, warning
-from ops.installation import Installation
-from ops.readmodels.stages import Lane, Survey, survey
-from shared.core.errors import Unavailable
+from deedbox.ops.checks.finding import Finding, failed, ok, warning
+from deedbox.ops.installation import Installation
+from deedbox.ops.readmodels.stages import Lane, Survey, survey
+from deedbox.shared.core.errors import Unavailable
 
 ENOUGH: Final = 100
 """Callbacks with a valid signature and none with a wrong one, after which checking counts as safe."""

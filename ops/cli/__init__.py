@@ -14,8 +14,8 @@ from typing import Annotated
 
 import typer
 
-from ops.cli import alerting, callback_url, erasing, inspection, reconciling, repair, running
-from shared.core.errors import DeedboxError, SettingsError
+from deedbox.ops.cli import alerting, callback_url, erasing, inspection, reconciling, repair, running
+from deedbox.shared.core.errors import DeedboxError, SettingsError
 
 FAILED = 1
 USAGE = 2

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ops.cli.inspection import PANEL, Json
-from shared.core.errors import SettingsError
+from deedbox.ops.cli.inspection import PANEL, Json
+from deedbox.shared.core.errors import SettingsError
 
 # Imports inside the command: they cost what `deedbox worker` and the others do not need.
 
@@ -32,11 +32,11 @@ def alert_test(
     """Send one test message to every receiver of DEEDBOX_ALERT_URLS, and say which of them did not take it."""
     import time
 
-    from ops.cli.output import write_json, write_line
-    from shared import alert_text
-    from shared.core.alerting import Kind, Message
-    from shared.receivers import demand, described, receivers, send
-    from shared.settings import Settings
+    from deedbox.ops.wording.output import write_json, write_line
+    from deedbox.shared.alerts import alert_text
+    from deedbox.shared.alerts.alerting import Kind, Message
+    from deedbox.shared.alerts.targets import demand, described, receivers, send
+    from deedbox.shared.settings import Settings
 
     found = receivers(Settings.load(os.environ))
     if not found:

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import typer
 
-from ops.deadletters import Selection
-from shared.core.errors import SettingsError
-from shared.core.routing import is_pattern
+from deedbox.ops.repair.deadletters import Selection
+from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.core.routing import is_pattern
 
 
 def selection(ids: Iterable[str], filters: Selection, *, every: bool) -> Selection:

@@ -6,8 +6,8 @@ from typing import Final
 
 from rich.text import Text
 
-from ops.checks.finding import Finding, Verdict
-from ops.cli.output import console, printable
+from deedbox.ops.checks.finding import Finding, Verdict
+from deedbox.ops.wording.output import console, printable
 
 STYLES: Final = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAILED: "bold red"}
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from ops.conflicts import Conflict, Conflicts
+    from deedbox.ops.repair.conflicts import Conflict, Conflicts
 
 Request = Annotated[
     str, typer.Argument(metavar="ID", help="A signature_request_id, or a key such as template/c26b8a16.")
@@ -35,8 +35,8 @@ def register(app: typer.Typer, panel: str) -> None:
 
 def listing(request: Request, *, source: Source = "default", as_json: Json = False) -> None:
     """List the other bodies of a request's facts, and in which fields they differ from the one that came first."""
-    from ops.cli import conflicts_page
-    from ops.cli.output import write_json
+    from deedbox.ops.cli import conflicts_page
+    from deedbox.ops.wording.output import write_json
 
     _, found = _find(source, request)
     if as_json:
@@ -47,9 +47,9 @@ def listing(request: Request, *, source: Source = "default", as_json: Json = Fal
 
 def show(request: Request, body: Body, *, source: Source = "default") -> None:
     """Print both bodies as JSON, the one that was processed and the other. They name signers."""
-    from ops.cli import conflicts_page
-    from ops.cli.output import write_json
-    from ops.conflicts import chosen
+    from deedbox.ops.cli import conflicts_page
+    from deedbox.ops.repair.conflicts import chosen
+    from deedbox.ops.wording.output import write_json
 
     _, found = _find(source, request)
     write_json(conflicts_page.bodies(chosen(found, body)))
@@ -70,10 +70,10 @@ def apply(
 
     It is flagged late if later events of its request have been released. Applied twice, it is still one fact.
     """
-    from ops.cli import conflicts_page
-    from ops.cli.asking import confirm, demand_decision
-    from ops.cli.output import write_json, write_line
-    from ops.conflicts import chosen
+    from deedbox.ops.cli import conflicts_page
+    from deedbox.ops.cli.asking import confirm, demand_decision
+    from deedbox.ops.repair.conflicts import chosen
+    from deedbox.ops.wording.output import write_json, write_line
 
     demand_decision(as_json=as_json, dry_run=dry_run, yes=yes)
     conflicts, found = _find(source, request)
@@ -91,9 +91,9 @@ def apply(
 
 
 def _find(source: str, request: str) -> tuple[Conflicts, list[Conflict]]:
-    from ops.conflicts import Conflicts
-    from ops.installation import Installation
-    from ops.readmodels.timeline import key_of
+    from deedbox.ops.installation import Installation
+    from deedbox.ops.readmodels.timeline import key_of
+    from deedbox.ops.repair.conflicts import Conflicts
 
     conflicts = Conflicts(Installation.load(os.environ).scripts)
     return conflicts, conflicts.of(source, key_of(request))

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from ops.cli.output import counted, masked, write_line
-from ops.conflicts import PATHS_MAX, Conflict
+from deedbox.ops.repair.conflicts import PATHS_MAX, Conflict
+from deedbox.ops.wording.output import counted, masked, write_line
 
 SHORT_CHARS: Final = 12
 """Of a digest: what `trace` shows."""

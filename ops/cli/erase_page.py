@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from ops.cli.output import counted, write_line
-from shared.erasure import Found, Removed
-from shared.holdings import Subject
+from deedbox.ops.wording.output import counted, write_line
+from deedbox.shared.redis.erasure import Found, Removed
+from deedbox.shared.redis.request_keys import Subject
 
 
 def unknown(subject: Subject, places: Sequence[tuple[str, str]]) -> str:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ops.cli.repair import PANEL, DryRun, Json, Yes
-from shared.core.errors import DeedboxError
+from deedbox.ops.cli.repair import PANEL, DryRun, Json, Yes
+from deedbox.shared.core.errors import DeedboxError
 
 # Imports inside the command: they cost what `deedbox worker` and the others do not need.
 
@@ -40,15 +40,15 @@ def erase(
     A tombstone stays for DEEDBOX_STATE_RETENTION_DAYS after the last repeat: what still comes for the request is a
     duplicate, and kept nowhere.
     """
-    from ops.cli import erase_page
-    from ops.cli.asking import confirm, demand_decision
-    from ops.cli.output import write_json
-    from ops.installation import Installation
-    from ops.readmodels import timeline
-    from shared import logs
-    from shared.documents import DocumentStore
-    from shared.erasure import Asker, Eraser, demand_erasable
-    from shared.holdings import Subject
+    from deedbox.ops.cli import erase_page
+    from deedbox.ops.cli.asking import confirm, demand_decision
+    from deedbox.ops.installation import Installation
+    from deedbox.ops.readmodels import timeline
+    from deedbox.ops.wording.output import write_json
+    from deedbox.shared.documents import DocumentStore
+    from deedbox.shared.redis.erasure import Asker, Eraser, demand_erasable
+    from deedbox.shared.redis.request_keys import Subject
+    from deedbox.shared.runtime import logs
 
     demand_decision(as_json=as_json, dry_run=dry_run, yes=yes)
     installation = Installation.load(os.environ)

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from shared.core.errors import DeedboxError
+from deedbox.shared.core.errors import DeedboxError
 
 PANEL: Final = "Look"
 
@@ -43,9 +43,9 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Show how much waits where and for how long, who works on it, and what is wrong."""
-    from ops.cli import watching
-    from ops.installation import Installation
-    from ops.readmodels.status import look
+    from deedbox.ops.cli import watching
+    from deedbox.ops.installation import Installation
+    from deedbox.ops.readmodels.status import look
 
     installation = Installation.load(os.environ)
     if watch:
@@ -63,11 +63,11 @@ def trace(
     as_json: Json = False,
 ) -> None:
     """Show everything that happened to one signature request: arrivals, holds, releases, actions, documents."""
-    from ops.cli import trace_page
-    from ops.cli.output import without_addresses, write_json, write_line
-    from ops.installation import Installation
-    from ops.readmodels import timeline
-    from shared.holdings import Holdings
+    from deedbox.ops.installation import Installation
+    from deedbox.ops.readmodels import timeline
+    from deedbox.ops.wording import trace_page
+    from deedbox.ops.wording.output import without_addresses, write_json, write_line
+    from deedbox.shared.redis.request_keys import Holdings
 
     installation = Installation.load(os.environ)
     key = timeline.key_of(identifier)
@@ -93,9 +93,9 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Check settings, keys, Redis, broker, document store, workers and callback URL, each with a fix."""
-    from ops import checks
-    from ops.cli import check_page
-    from ops.cli.output import write_json
+    from deedbox.ops import checks
+    from deedbox.ops.cli import check_page
+    from deedbox.ops.wording.output import write_json
 
     findings = []
     for finding in checks.run(os.environ, offline=offline):

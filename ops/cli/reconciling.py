@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from ops.cli.repair import PANEL, DryRun, Json, Yes
-from ops.cli.running import _become
+from deedbox.ops.cli.repair import PANEL, DryRun, Json, Yes
+from deedbox.ops.cli.running import _become
 
 
 def register(app: typer.Typer) -> None:

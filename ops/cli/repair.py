@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from ops.cli import conflicting, replaying
-from ops.cli.times import SYNTAX
-from shared.core.errors import DeedboxError
-from shared.core.reasons import DeathReason
+from deedbox.ops.cli import conflicting, replaying
+from deedbox.ops.wording.times import SYNTAX
+from deedbox.shared.core.errors import DeedboxError
+from deedbox.shared.core.reasons import DeathReason
 
 if TYPE_CHECKING:
-    from ops.deadletters import Selection
-    from ops.installation import Installation
+    from deedbox.ops.installation import Installation
+    from deedbox.ops.repair.deadletters import Selection
 
 PANEL: Final = "Repair"
 
@@ -84,10 +84,10 @@ def listing(  # noqa: PLR0913 - one parameter per option
     """List the dead letters, newest first."""
     from itertools import islice
 
-    from ops.cli import letters_page
-    from ops.cli.output import without_addresses, write_json
-    from ops.deadletters import DeadLetters
-    from ops.installation import Installation
+    from deedbox.ops.installation import Installation
+    from deedbox.ops.repair.deadletters import DeadLetters
+    from deedbox.ops.wording import letters_page
+    from deedbox.ops.wording.output import without_addresses, write_json
 
     installation = Installation.load(os.environ)
     letters = DeadLetters(installation.scripts)
@@ -110,11 +110,11 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show one dead letter with its traceback."""
-    from ops.cli import letters_page
-    from ops.cli.output import write_json
-    from ops.deadletters import DeadLetters, Selection
-    from ops.installation import Installation
-    from shared.inbox import callback_in
+    from deedbox.ops.installation import Installation
+    from deedbox.ops.repair.deadletters import DeadLetters, Selection
+    from deedbox.ops.wording import letters_page
+    from deedbox.ops.wording.output import write_json
+    from deedbox.shared.redis.inbox import callback_in
 
     letters = DeadLetters(Installation.load(os.environ).scripts)
     [letter] = letters.select(Selection(ids=(letter_id,)))
@@ -146,12 +146,13 @@ def redrive(  # noqa: PLR0913 - one parameter per option
 
     Only the failed action runs again, with the same idempotency key. Several go in the order of their events.
     """
-    from ops.cli import letters_page, progress
-    from ops.cli.asking import confirm, demand_decision, selection
-    from ops.cli.output import write_json
-    from ops.deadletters import DeadLetters
-    from ops.installation import Installation
-    from ops.redrive import Redriver
+    from deedbox.ops.cli import progress
+    from deedbox.ops.cli.asking import confirm, demand_decision, selection
+    from deedbox.ops.installation import Installation
+    from deedbox.ops.repair.deadletters import DeadLetters
+    from deedbox.ops.repair.redrive import Redriver
+    from deedbox.ops.wording import letters_page
+    from deedbox.ops.wording.output import write_json
 
     demand_decision(as_json=as_json, dry_run=dry_run, yes=yes)
     installation = Installation.load(os.environ)
@@ -192,11 +193,12 @@ def discard(  # noqa: PLR0913 - one parameter per option
     as_json: Json = False,
 ) -> None:
     """Remove dead letters for good; what they are about is never processed."""
-    from ops.cli import letters_page, progress
-    from ops.cli.asking import confirm, demand_decision, selection
-    from ops.cli.output import counted, write_json, write_line
-    from ops.deadletters import DeadLetters
-    from ops.installation import Installation
+    from deedbox.ops.cli import progress
+    from deedbox.ops.cli.asking import confirm, demand_decision, selection
+    from deedbox.ops.installation import Installation
+    from deedbox.ops.repair.deadletters import DeadLetters
+    from deedbox.ops.wording import letters_page
+    from deedbox.ops.wording.output import counted, write_json, write_line
 
     demand_decision(as_json=as_json, dry_run=dry_run, yes=yes)
     installation = Installation.load(os.environ)
@@ -224,11 +226,11 @@ def collect(*, dry_run: DryRun = False, yes: Yes = False, as_json: Json = False)
 
     The broker puts a message that no bridge acknowledged in 20 deliveries into a dead-letter queue of its own.
     """
-    from ops.brokerqueues import open_queues
-    from ops.cli.asking import confirm, demand_decision
-    from ops.cli.output import counted, write_json, write_line
-    from ops.collecting import collect as run
-    from ops.installation import Installation
+    from deedbox.ops.cli.asking import confirm, demand_decision
+    from deedbox.ops.installation import Installation
+    from deedbox.ops.readmodels.broker_queues import open_queues
+    from deedbox.ops.repair.collect import collect as run
+    from deedbox.ops.wording.output import counted, write_json, write_line
 
     demand_decision(as_json=as_json, dry_run=dry_run, yes=yes)
     installation = Installation.load(os.environ)
@@ -257,11 +259,11 @@ def _filters(
     """Build what the filters mean, without ids. Raises SettingsError for one that means nothing."""
     import math
 
-    from ops.cli.asking import checked_pattern
-    from ops.cli.times import span
-    from ops.deadletters import Selection
-    from ops.history import History
-    from ops.readmodels.timeline import key_of
+    from deedbox.ops.cli.asking import checked_pattern
+    from deedbox.ops.readmodels.timeline import key_of
+    from deedbox.ops.repair.deadletters import Selection
+    from deedbox.ops.repair.history import History
+    from deedbox.ops.wording.times import span
 
     since, until = 0.0, math.inf
     if any(times):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from ops.cli.output import counted, write_line
-from ops.replay_plan import Plan, Tally
+from deedbox.ops.repair.replay_plan import Plan, Tally
+from deedbox.ops.wording.output import counted, write_line
 
 
 def write_plan(plan: Plan) -> None:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ops.cli.times import SYNTAX
-from shared.core.errors import SettingsError
+from deedbox.ops.wording.times import SYNTAX
+from deedbox.shared.core.errors import SettingsError
 
 if TYPE_CHECKING:
-    from ops.history import History
-    from ops.replay_plan import Order
+    from deedbox.ops.repair.history import History
+    from deedbox.ops.repair.replay_plan import Order
 
 
 def register(app: typer.Typer, panel: str) -> None:
@@ -64,12 +64,12 @@ def replay(  # noqa: PLR0913 - one parameter per option
 
     If it is interrupted, --resume N goes on and queues nothing twice; started anew, it is another replay. A span of time walks over all keys of the Redis, about a second per million, without holding others up.
     """
-    from ops.catalog import Catalog
-    from ops.cli import progress, replay_page
-    from ops.cli.asking import confirm, demand_decision
-    from ops.cli.output import write_json
-    from ops.installation import Installation
-    from ops.replay import Replayer
+    from deedbox.ops.cli import progress, replay_page
+    from deedbox.ops.cli.asking import confirm, demand_decision
+    from deedbox.ops.installation import Installation
+    from deedbox.ops.repair.catalog import Catalog
+    from deedbox.ops.repair.replay import Replayer
+    from deedbox.ops.wording.output import write_json
 
     demand_decision(as_json=as_json, dry_run=dry_run, yes=yes)
     installation = Installation.load(os.environ)
@@ -110,11 +110,11 @@ def _order(
     times: tuple[str, str],
 ) -> Order:
     """Build what a person asked for. Raises SettingsError for too little."""
-    from ops.cli.asking import checked_pattern
-    from ops.cli.times import span
-    from ops.history import Span
-    from ops.readmodels.timeline import key_of
-    from ops.replay_plan import Order
+    from deedbox.ops.cli.asking import checked_pattern
+    from deedbox.ops.readmodels.timeline import key_of
+    from deedbox.ops.repair.history import Span
+    from deedbox.ops.repair.replay_plan import Order
+    from deedbox.ops.wording.times import span
 
     if not request and not times[0]:
         raise SettingsError("Say which events: the ID of a signature request, or a time with --since.")

@@ -50,7 +50,7 @@ def up() -> None:
     What ends is started again. Settings: DEEDBOX_API_KEYS is the only one that is required; PORT (8000),
     DEEDBOX_ACTIONS and DEEDBOX_REDIS_URL are the next that matter.
     """
-    from ops.up import up as run
+    from deedbox.ops.supervise.up import up as run
 
     raise typer.Exit(run(os.environ, _say))
 
@@ -70,7 +70,7 @@ def demo(
     forged signatures, and proves from what arrived that nothing was lost, doubled or out of order. Exit code 0
     only if all of it holds.
     """
-    from ops.demo import DemoOptions, run
+    from deedbox.ops.demo.run import DemoOptions, run
 
     raise typer.Exit(run(DemoOptions(requests=requests, seed=seed, json=json, keep=keep), os.environ))
 
@@ -108,7 +108,7 @@ def simulate(  # noqa: PLR0913 - one parameter per option
     A share of them is duplicated, delayed or forged. Exit code 0 only if every genuine callback was
     acknowledged and every forged one was not.
     """
-    from ops.simulate import SimulateOptions, run
+    from deedbox.ops.demo.simulate import SimulateOptions, run
 
     options = SimulateOptions(
         url=url,
@@ -153,14 +153,14 @@ def ops() -> None:
 
     Without DEEDBOX_OPS_TOKEN or DEEDBOX_OPS_TOKENS a token is made in ops/token of the data directory.
     """
-    _become(module="ops.web")
+    _become(module="deedbox.ops.web")
 
 
 def spool_status(
     *, json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
 ) -> None:
     """Show how much waits on this host's disk, and since when."""
-    _become("spool", *(["--json"] if json else []), module="ingress")
+    _become("spool", *(["--json"] if json else []), module="deedbox.ingress")
 
 
 def spool_drain(
@@ -170,10 +170,10 @@ def spool_drain(
 
     Web processes do this by themselves; the command is for a host whose web process is gone. Safe beside them.
     """
-    _become("drain", *(["--json"] if json else []), module="ingress")
+    _become("drain", *(["--json"] if json else []), module="deedbox.ingress")
 
 
-def _become(*arguments: str, module: str = "workers") -> NoReturn:
+def _become(*arguments: str, module: str = "deedbox.workers") -> NoReturn:
     """Replace this process by the one that does it, so that signals and the pid are its own."""
     sys.stdout.flush()
     sys.stderr.flush()
@@ -181,8 +181,8 @@ def _become(*arguments: str, module: str = "workers") -> NoReturn:
 
 
 def _run_several(lane: str, count: int) -> int:
-    from ops import processes, supervision
-    from shared.core.errors import SettingsError
+    from deedbox.ops.supervise import processes, supervisor
+    from deedbox.shared.core.errors import SettingsError
 
     known = processes.learn_lanes(os.environ)
     if lane not in known:
@@ -191,11 +191,11 @@ def _run_several(lane: str, count: int) -> int:
             f"No registered action names the lane {lane}; the lanes are {', '.join(known)}. "
             "Correct --lane, DEEDBOX_ACTIONS or DEEDBOX_BUILTINS."
         )
-    command = (sys.executable, "-m", "workers", "worker", "--lane", lane)
-    program = supervision.Program(f"worker-{lane}", command, numprocs=count, stop_wait_s=30)
+    command = (sys.executable, "-m", "deedbox.workers", "worker", "--lane", lane)
+    program = supervisor.Program(f"worker-{lane}", command, numprocs=count, stop_wait_s=30)
     # Not below the data directory: `deedbox up` has its own there, and a host of workers may have none.
     with tempfile.TemporaryDirectory(prefix="deedbox-") as run_dir:
-        return supervision.run(
+        return supervisor.run(
             [program],
             Path(run_dir),
             on_exit=lambda name: _say(f"deedbox: {name} ended and is started again."),

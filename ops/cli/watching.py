@@ -8,11 +8,11 @@ from typing import Final
 
 from rich.live import Live
 
-from ops.cli import status_page
-from ops.cli.output import console, write_json, write_line
-from ops.installation import Installation
-from ops.readmodels.status import Status, look
-from shared.core.errors import Unavailable
+from deedbox.ops.installation import Installation
+from deedbox.ops.readmodels.status import Status, look
+from deedbox.ops.wording import status_page
+from deedbox.ops.wording.output import console, write_json, write_line
+from deedbox.shared.core.errors import Unavailable
 
 WATCH_EVERY_S: Final = 1.0
 

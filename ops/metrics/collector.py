@@ -10,13 +10,13 @@ from typing import Final
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from ops.metrics import catalogue as names
-from ops.metrics.catalogue import Family, Figure
-from ops.metrics.reading import Calls, Reading
-from shared.core.errors import DeedboxError
-from shared.core.measures import CALL_BOUNDS_S
-from shared.core.reasons import DeathReason, Refusal
-from shared.core.signature import BodySignature
+from deedbox.ops.metrics import catalogue as names
+from deedbox.ops.metrics.catalogue import Family, Figure
+from deedbox.ops.metrics.reading import Calls, Reading
+from deedbox.shared.core.errors import DeedboxError
+from deedbox.shared.core.measures import CALL_BOUNDS_S
+from deedbox.shared.core.reasons import DeathReason, Refusal
+from deedbox.shared.core.signature import BodySignature
 
 _BOUNDS: Final = (*(str(float(bound)) for bound in CALL_BOUNDS_S), "+Inf")
 

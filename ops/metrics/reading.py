@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 
 from redis.exceptions import RedisError
 
-from ops.installation import Installation
-from ops.readmodels import budget, intake, status
-from ops.readmodels.budget import Budget
-from ops.readmodels.intake import SourceIntake
-from ops.readmodels.status import Status
-from shared import keys
-from shared.connections import translated
-from shared.core.measures import CALL_BOUNDS_S
-from shared.scripting import text
+from deedbox.ops.installation import Installation
+from deedbox.ops.readmodels import budget, intake, status
+from deedbox.ops.readmodels.budget import Budget
+from deedbox.ops.readmodels.intake import SourceIntake
+from deedbox.ops.readmodels.status import Status
+from deedbox.shared.core.measures import CALL_BOUNDS_S
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.scripting import text
 
 
 @dataclass(slots=True)

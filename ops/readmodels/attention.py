@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from ops.readmodels import status
-from ops.readmodels.intake import FAILURES_MAX
-from ops.readmodels.status import Status
-from ops.readmodels.web_reports import SourceView
+from deedbox.ops.readmodels import status
+from deedbox.ops.readmodels.intake import FAILURES_MAX
+from deedbox.ops.readmodels.status import Status
+from deedbox.ops.readmodels.web_reports import SourceView
 
 URGENT_FROM: Final = 5
 """Failures in a row from which a source is urgent: half of what costs the URL."""

@@ -8,13 +8,14 @@ from typing import Any, Final
 from redis import Redis
 from redis.exceptions import RedisError
 
-from ops.brokerqueues import BrokerQueues
-from ops.readmodels.stages import Stage
-from shared import keys, topology
-from shared.connections import translated
-from shared.core.envelope import decode_kombu
-from shared.core.errors import Undecodable
-from shared.scripting import text
+from deedbox.ops.readmodels.broker_queues import BrokerQueues
+from deedbox.ops.readmodels.stages import Stage
+from deedbox.shared.broker import topology
+from deedbox.shared.core.envelope import decode_kombu
+from deedbox.shared.core.errors import Undecodable
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.scripting import text
 
 BRIDGES_MAX: Final = 200
 """Bridge ids that are looked at. An id stays known for a day, so restarts add up; the newest come first."""

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ops.installation import Installation
-from shared import budgets
-from shared.core.errors import SettingsError
-from shared.scripting import SERVER_CLOCK
+from deedbox.ops.installation import Installation
+from deedbox.shared import budgets
+from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.redis.scripting import SERVER_CLOCK
 
 
 @dataclass(frozen=True, slots=True)

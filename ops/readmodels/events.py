@@ -15,9 +15,10 @@ from typing import Any, Final, Self, cast
 from redis import Redis
 from redis.exceptions import RedisError
 
-from shared import codec, keys
-from shared.connections import translated
-from shared.core.errors import DeedboxError, Undecodable
+from deedbox.shared import codec
+from deedbox.shared.core.errors import DeedboxError, Undecodable
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.connections import translated
 
 SCAN_MAX: Final = 5000
 """Entries that one page looks at, however few of them a filter lets through."""

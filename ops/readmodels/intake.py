@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from shared.scripting import text
+from deedbox.shared.redis.scripting import text
 
 LIVE_S: Final = 60.0
 """A web process that was silent for longer is not there any more; it reports every 2 s."""

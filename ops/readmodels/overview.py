@@ -7,17 +7,17 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from ops.installation import Installation
-from ops.readmodels import intake, running, status, web_reports
-from ops.readmodels.attention import Attention, attentions
-from ops.readmodels.intake import SourceIntake
-from ops.readmodels.running import Call
-from ops.readmodels.stages import Lane
-from ops.readmodels.status import Status
-from ops.readmodels.web_reports import Report, SourceView
-from ops.readmodels.workforce import Worker
-from shared import keys
-from shared.connections import translated
+from deedbox.ops.installation import Installation
+from deedbox.ops.readmodels import intake, running, status, web_reports
+from deedbox.ops.readmodels.attention import Attention, attentions
+from deedbox.ops.readmodels.intake import SourceIntake
+from deedbox.ops.readmodels.running import Call
+from deedbox.ops.readmodels.stages import Lane
+from deedbox.ops.readmodels.status import Status
+from deedbox.ops.readmodels.web_reports import Report, SourceView
+from deedbox.ops.readmodels.workforce import Worker
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.connections import translated
 
 
 @dataclass(frozen=True, slots=True)

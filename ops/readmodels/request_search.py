@@ -10,10 +10,10 @@ from typing import Any, Final
 from redis import Redis
 from redis.exceptions import RedisError
 
-from ops.readmodels import timeline
-from shared import keys
-from shared.connections import translated
-from shared.scripting import text
+from deedbox.ops.readmodels import timeline
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.scripting import text
 
 CHUNK: Final = 500
 HITS_MAX: Final = 50

@@ -11,9 +11,9 @@ from typing import Any, Final, Self
 from redis import Redis
 from redis.exceptions import RedisError
 
-from shared import keys
-from shared.connections import translated
-from shared.core.identity import is_file_safe
+from deedbox.shared.core.identity import is_file_safe
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.connections import translated
 
 Replies = tuple[bytes | None, bytes | None]
 

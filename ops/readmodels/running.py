@@ -9,9 +9,9 @@ from typing import Final
 from redis import Redis
 from redis.exceptions import RedisError
 
-from shared import keys
-from shared.connections import translated
-from shared.scripting import text
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.scripting import text
 
 SHOWN_PER_LANE: Final = 20
 

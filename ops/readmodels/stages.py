@@ -14,14 +14,14 @@ from typing import Any, Final
 from redis import Redis
 from redis.exceptions import RedisError
 
-from ops.readmodels import workforce
-from ops.readmodels.workforce import Worker
-from shared import keys
-from shared.connections import translated
-from shared.core.attempts import Entry
-from shared.core.errors import Undecodable
-from shared.core.identity import SHARDS
-from shared.scripting import text
+from deedbox.ops.readmodels import workforce
+from deedbox.ops.readmodels.workforce import Worker
+from deedbox.shared.core.attempts import Entry
+from deedbox.shared.core.errors import Undecodable
+from deedbox.shared.core.identity import SHARDS
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.scripting import text
 
 WAITING_SAMPLE: Final = 200
 """Heads of line that are looked at for ``retrying``: those that are due first. The oldest failure may be another."""

@@ -12,16 +12,16 @@ from typing import Any, Final, cast
 
 from redis.exceptions import RedisError
 
-from ops.installation import Installation
-from ops.readmodels import broker, budget, intake, workforce
-from ops.readmodels.broker import BrokerView
-from ops.readmodels.budget import Budget
-from ops.readmodels.intake import FAILURES_MAX
-from ops.readmodels.stages import Stage, Survey, survey
-from shared import keys
-from shared.connections import translated
-from shared.core.room import FULL_FROM
-from shared.core.room import fullness as fullness_of
+from deedbox.ops.installation import Installation
+from deedbox.ops.readmodels import broker, budget, intake, workforce
+from deedbox.ops.readmodels.broker import BrokerView
+from deedbox.ops.readmodels.budget import Budget
+from deedbox.ops.readmodels.intake import FAILURES_MAX
+from deedbox.ops.readmodels.stages import Stage, Survey, survey
+from deedbox.shared.core.room import FULL_FROM
+from deedbox.shared.core.room import fullness as fullness_of
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.connections import translated
 
 OVERDUE_MAX_S: Final = 15.0
 """A sweeper looks four times a second; after this long there is none."""

@@ -10,8 +10,8 @@ from typing import Any, Final
 from redis import Redis
 from redis.exceptions import RedisError
 
-from shared import keys
-from shared.connections import translated
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.connections import translated
 
 KINDS: Final = ("signature_request", "template", "account", "fax", "type")
 """Kinds of ordering keys, the one that a bare id means first."""

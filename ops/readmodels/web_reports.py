@@ -2,7 +2,7 @@
 
 Each writes one field of the hash ``deedbox:intake`` about every 2 s and removes it when it ends. A report of another
 version counts for nothing; one that is older than a minute comes from a process that was killed. What outlives the
-processes is in the hash ``sources`` (``ops.readmodels.intake``).
+processes is in the hash ``sources`` (``deedbox.ops.readmodels.intake``).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any, Self
 from redis import Redis
 from redis.exceptions import RedisError
 
-from ops.readmodels.intake import LIVE_S, SourceIntake
-from shared import keys
-from shared.connections import translated
-from shared.scripting import text
+from deedbox.ops.readmodels.intake import LIVE_S, SourceIntake
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.scripting import text
 
 
 @dataclass(frozen=True, slots=True)

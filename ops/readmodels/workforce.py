@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from shared.keys import RQ_QUEUE_PREFIX
-from shared.scripting import text
+from deedbox.shared.redis.keys import RQ_QUEUE_PREFIX
+from deedbox.shared.redis.scripting import text
 
 RQ_WORKERS: Final = "rq:workers"
 """RQ's set of the keys of worker hashes; a killed worker's key stays until another worker tidies up."""

@@ -10,17 +10,18 @@ from flask import Blueprint, Flask, jsonify
 from flask.json.provider import DefaultJSONProvider
 from werkzeug.wrappers import Response
 
-from ops.installation import Installation
-from ops.web import errors, guard, tokens, words
-from ops.web.access import LOCAL_HOSTS, AccessPolicy, host_name, is_loopback
-from ops.web.api.blueprint import create_api
-from ops.web.dead_pages import create_dead_pages
-from ops.web.pages import create_pages
-from ops.web.request_pages import create_request_pages
-from ops.web.runbook import create_runbook
-from ops.web.scrape import create_scrape
-from ops.web.session import create_session
-from shared.settings import Settings
+from deedbox.ops.installation import Installation
+from deedbox.ops.web import errors, words
+from deedbox.ops.web.api.blueprint import create_api
+from deedbox.ops.web.auth import guard, tokens
+from deedbox.ops.web.auth.access import LOCAL_HOSTS, AccessPolicy, host_name, is_loopback
+from deedbox.ops.web.auth.session import create_session
+from deedbox.ops.web.dead_pages import create_dead_pages
+from deedbox.ops.web.pages import create_pages
+from deedbox.ops.web.request_pages import create_request_pages
+from deedbox.ops.web.runbook import create_runbook
+from deedbox.ops.web.scrape import create_scrape
+from deedbox.shared.settings import Settings
 
 FORM_MAX_BYTES = 256 * 1024
 
@@ -56,7 +57,7 @@ def access_policy(settings: Settings) -> AccessPolicy:
 def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Flask:
     """Return the application. Opens no connection. Raises SettingsError."""
     context = Context(Installation(settings), clock)
-    app = Flask("ops.web", template_folder="templates", static_folder="static")
+    app = Flask("deedbox.ops.web", template_folder="templates", static_folder="static")
     app.config.update(MAX_CONTENT_LENGTH=FORM_MAX_BYTES, SEND_FILE_MAX_AGE_DEFAULT=3600)
     app.json = InOrder(app)
     errors.install(app)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from ops.readmodels.overview import Overview
-from ops.readmodels.stages import Stage
-from shared import keys
+from deedbox.ops.readmodels.overview import Overview
+from deedbox.ops.readmodels.stages import Stage
+from deedbox.shared.redis import keys
 
 LANE: Final = "lane:"
 

@@ -11,17 +11,17 @@ from typing import Final
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from ops.cli import letters_page
-from ops.cli.output import counted
-from ops.deadletters import DeadLetters, Letter
-from ops.installation import Installation
-from ops.redrive import Plan, Redriver, Route
-from ops.web import letters as chosen
-from ops.web.access import Refused
-from ops.web.errors import OpsError
-from ops.web.guard import audit, needs
-from ops.web.letters import Wanted
-from ops.web.tokens import Scope
+from deedbox.ops.installation import Installation
+from deedbox.ops.repair.deadletters import DeadLetters, Letter
+from deedbox.ops.repair.redrive import Plan, Redriver, Route
+from deedbox.ops.web import letters as chosen
+from deedbox.ops.web.auth.access import Refused
+from deedbox.ops.web.auth.guard import audit, needs
+from deedbox.ops.web.auth.tokens import Scope
+from deedbox.ops.web.errors import OpsError
+from deedbox.ops.web.letters import Wanted
+from deedbox.ops.wording import letters_page
+from deedbox.ops.wording.output import counted
 
 BODY_MAX_CHARS: Final = 100_000
 START_MAX: Final = 1_000_000

@@ -10,9 +10,9 @@ from flask import Flask, Response, jsonify, redirect, render_template, request, 
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
-from ops.web.access import Refused
-from shared import logs
-from shared.core.errors import DeedboxError, SettingsError, Unavailable
+from deedbox.ops.web.auth.access import Refused
+from deedbox.shared.core.errors import DeedboxError, SettingsError, Unavailable
+from deedbox.shared.runtime import logs
 
 _log = logs.get("ops")
 

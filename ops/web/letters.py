@@ -10,10 +10,10 @@ from typing import Any, Final, Self
 
 from werkzeug.datastructures import MultiDict
 
-from ops.deadletters import DeadLetters, Letter, Selection
-from ops.web.access import Refused
-from ops.web.errors import OpsError
-from shared.core.errors import DeedboxError, Unavailable
+from deedbox.ops.repair.deadletters import DeadLetters, Letter, Selection
+from deedbox.ops.web.auth.access import Refused
+from deedbox.ops.web.errors import OpsError
+from deedbox.shared.core.errors import DeedboxError, Unavailable
 
 PER_PAGE: Final = 50
 FACETS_FROM: Final = 2_000

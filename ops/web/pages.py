@@ -10,11 +10,12 @@ from typing import Any, Final
 from flask import Blueprint, jsonify, render_template, request
 from werkzeug.wrappers import Response
 
-from ops.installation import Installation
-from ops.readmodels import charts, overview, samples
-from ops.readmodels.fresh import Fresh
-from ops.web import cards
-from shared.core.errors import DeedboxError
+from deedbox.ops.charts import charts, samples
+from deedbox.ops.installation import Installation
+from deedbox.ops.readmodels import overview
+from deedbox.ops.readmodels.fresh import Fresh
+from deedbox.ops.web import cards
+from deedbox.shared.core.errors import DeedboxError
 
 KEEP_S: Final = 0.9
 """Pages poll every 2 s: each sees something new, and ten of them cost what one does."""

@@ -12,14 +12,14 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.routing import BuildError
 from werkzeug.wrappers import Response
 
-from ops.cli import trace_page
-from ops.installation import Installation
-from ops.readmodels import request_search, timeline
-from ops.readmodels.timeline import Timeline
-from ops.web.access import Refused
-from ops.web.errors import OpsError
-from shared import keys
-from shared.core.reasons import Entry
+from deedbox.ops.installation import Installation
+from deedbox.ops.readmodels import request_search, timeline
+from deedbox.ops.readmodels.timeline import Timeline
+from deedbox.ops.web.auth.access import Refused
+from deedbox.ops.web.errors import OpsError
+from deedbox.ops.wording import trace_page
+from deedbox.shared.core.reasons import Entry
+from deedbox.shared.redis import keys
 
 QUERY_MAX_CHARS: Final = 200
 

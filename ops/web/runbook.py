@@ -5,15 +5,14 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
-from pathlib import Path
 from typing import Final
 
 from flask import Blueprint, render_template
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-_PACKAGED: Final = files("ops.web") / "runbook.md"
-"""Put there when the package is built; a work tree has it in ``deploy/``."""
+_TEXT: Final = files("deedbox.ops.web") / "runbook.md"
+"""A link to ``deploy/runbook.md``, which the wheel has as a file."""
 
 
 def create_runbook() -> Blueprint:
@@ -31,14 +30,8 @@ def create_runbook() -> Blueprint:
 def rendered() -> Markup:
     """Return the runbook as HTML; each heading's id is its text, spaces as hyphens. HTML in the text is escaped."""
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
-    tokens = parser.parse(_text())
+    tokens = parser.parse(_TEXT.read_text("utf-8"))
     for heading, inline in pairwise(tokens):
         if heading.type == "heading_open":
             heading.attrSet("id", inline.content.strip().lower().replace(" ", "-"))
     return Markup(parser.renderer.render(tokens, parser.options, {}))  # noqa: S704 - our own text, HTML switched off
-
-
-def _text() -> str:
-    if _PACKAGED.is_file():
-        return _PACKAGED.read_text("utf-8")
-    return (Path(__file__).parents[2] / "deploy" / "runbook.md").read_text("utf-8")

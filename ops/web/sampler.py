@@ -6,11 +6,11 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from ops.installation import Installation
-from ops.readmodels import samples
-from shared import logs
-from shared.core.errors import DeedboxError
-from shared.settings import Settings
+from deedbox.ops.charts import samples
+from deedbox.ops.installation import Installation
+from deedbox.shared.core.errors import DeedboxError
+from deedbox.shared.runtime import logs
+from deedbox.shared.settings import Settings
 
 EVERY_S: Final = samples.INTERVAL_S / 4
 """Looks per interval: several, so that none is missed while another ops process ends."""

@@ -6,11 +6,11 @@ from flask import Blueprint, Response, request
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from ops.installation import Installation
-from ops.metrics.collector import StateCollector
-from ops.metrics.reading import read
-from ops.web.guard import needs
-from ops.web.tokens import Scope
+from deedbox.ops.installation import Installation
+from deedbox.ops.metrics.collector import StateCollector
+from deedbox.ops.metrics.reading import read
+from deedbox.ops.web.auth.guard import needs
+from deedbox.ops.web.auth.tokens import Scope
 
 
 def create_scrape(installation: Installation) -> Blueprint:

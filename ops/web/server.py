@@ -8,13 +8,13 @@ from typing import Any, Final
 
 from flask import Flask
 
-from ops.web import sampler
-from ops.web.api.waiting import LIFETIME
-from ops.web.api.watcher import Lifetime
-from ops.web.app import create_app
-from shared import logs, ports, serving
-from shared.core.errors import SettingsError
-from shared.settings import Settings
+from deedbox.ops.web import sampler
+from deedbox.ops.web.api.waiting import LIFETIME
+from deedbox.ops.web.api.watcher import Lifetime
+from deedbox.ops.web.app import create_app
+from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.runtime import logs, ports, serving
+from deedbox.shared.settings import Settings
 
 THREADS: Final = 96
 """Idle threads cost some kilobytes. Long polls and event streams are bounded well below this number."""

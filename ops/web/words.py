@@ -9,9 +9,9 @@ from typing import Final
 from flask import Flask, g
 from markupsafe import Markup, escape
 
-from ops.cli.output import counted, duration, masked, printable
-from ops.web.access import NOBODY, Caller
-from ops.web.tokens import Scope
+from deedbox.ops.web.auth.access import NOBODY, Caller
+from deedbox.ops.web.auth.tokens import Scope
+from deedbox.ops.wording.output import counted, duration, masked, printable
 
 _COMMAND: Final = re.compile(r"`([^`]+)`")
 

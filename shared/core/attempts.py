@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, Self
 
-from shared.core import jsontext
-from shared.core.errors import Undecodable
-from shared.core.reasons import DeathReason
-from shared.core.values import value
+from deedbox.shared.core import jsontext
+from deedbox.shared.core.errors import Undecodable
+from deedbox.shared.core.reasons import DeathReason
+from deedbox.shared.core.values import value
 
 FINGERPRINT_CHARS: Final = 32
 

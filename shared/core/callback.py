@@ -15,8 +15,8 @@ from typing import Any, Final, NoReturn
 
 import orjson
 
-from shared.core.errors import BadCallback
-from shared.core.values import value
+from deedbox.shared.core.errors import BadCallback
+from deedbox.shared.core.values import value
 
 EVENT_TIME_MAX: Final = 2**53
 """Largest ``event_time`` (seconds): beyond it, readers of JSON in other languages lose digits."""

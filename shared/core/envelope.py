@@ -14,13 +14,14 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, Final, Self
 
-from shared.core import header_line, jsontext
-from shared.core.errors import Undecodable
-from shared.core.header_line import SCHEMA_VERSION
-from shared.core.identity import is_shard
-from shared.core.signature import BodySignature
-from shared.core.values import value
-from shared.keys import RAW_QUEUE
+from deedbox.shared.broker import header_line
+from deedbox.shared.broker.header_line import SCHEMA_VERSION
+from deedbox.shared.core import jsontext
+from deedbox.shared.core.errors import Undecodable
+from deedbox.shared.core.identity import is_shard
+from deedbox.shared.core.signature import BodySignature
+from deedbox.shared.core.values import value
+from deedbox.shared.redis.keys import RAW_QUEUE
 
 _SOURCE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 BODY_LIMIT_BYTES: Final = 512 * 1024 * 1024
@@ -42,7 +43,7 @@ class Envelope:
     redrive: str = ""
     """Mark of an operator's redrive of the whole callback; empty for a delivery."""
     codec: str = ""
-    """How ``body`` is compressed (``shared.codec``); empty: not at all."""
+    """How ``body`` is compressed (``deedbox.shared.codec``); empty: not at all."""
     key: str = ""
     """The ordering key as ingress derived it, so that the bridge need not parse the body; empty: not known."""
     span_id: str = ""

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Self
 
-from shared.core.ordering import SequenceState
-from shared.core.status import STATES, last_change, signers_shown, state_shown
+from deedbox.shared.core.ordering import SequenceState
+from deedbox.shared.core.status import STATES, last_change, signers_shown, state_shown
 
 SUSPECTED: Final = "deedbox.gap_suspected"
 RECONCILED: Final = "deedbox.reconciled"
@@ -45,7 +45,7 @@ class Known:
     """What is known here about one request."""
 
     model: Mapping[str, Any] = field(default_factory=dict)
-    """The read model (``shared.core.status``); empty if there is none."""
+    """The read model (``deedbox.shared.core.status``); empty if there is none."""
     order: SequenceState | None = None
     """The ordering rule's state; None if no callback was seen, or too long ago."""
     has_document: bool = False

@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from typing import Any, Final, TypeGuard
 from urllib.parse import quote
 
-from shared.core.callback import Callback
-from shared.core.jsontext import canonical
-from shared.core.values import value
+from deedbox.shared.core.callback import Callback
+from deedbox.shared.core.jsontext import canonical
+from deedbox.shared.core.values import value
 
 FINGERPRINT_BYTES: Final = 16
 """128 bits: at a billion facts, a collision of two has a chance below 10**-20."""

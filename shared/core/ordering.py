@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple, Self
 
-from shared.core.values import value
+from deedbox.shared.core.values import value
 
 DAY_S: Final = 86_400
 

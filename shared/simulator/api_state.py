@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from shared.simulator import story
-from shared.simulator.paper import render_pdf, render_zip
+from deedbox.shared.simulator import story
+from deedbox.shared.simulator.paper import render_pdf, render_zip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from shared.simulator.lifecycle import SimulatedCallback
+    from deedbox.shared.simulator.lifecycle import SimulatedCallback
 
 OK: Final = 200
 NOT_FOUND: Final = 404

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 from flask import Flask, Response, jsonify, make_response, request
 from werkzeug.exceptions import HTTPException
 
-from shared.simulator.api_state import OK, ApiState, Endpoint, FilesApiPolicy, FileType
-from shared.simulator.loopback import LoopbackServer
+from deedbox.shared.simulator.api_state import OK, ApiState, Endpoint, FilesApiPolicy, FileType
+from deedbox.shared.simulator.loopback import LoopbackServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from shared.simulator.api_state import Budget
-    from shared.simulator.lifecycle import Account, SimulatedCallback
+    from deedbox.shared.simulator.api_state import Budget
+    from deedbox.shared.simulator.lifecycle import Account, SimulatedCallback
 
 _ERRORS: Final[Mapping[int, tuple[str, str]]] = {
     400: ("bad_request", "Bad request."),

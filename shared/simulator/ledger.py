@@ -8,8 +8,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from shared.simulator.lifecycle import SimulatedFact
-    from shared.simulator.traffic import Delivery
+    from deedbox.shared.simulator.lifecycle import SimulatedFact
+    from deedbox.shared.simulator.traffic import Delivery
 
 
 class Outcome(StrEnum):

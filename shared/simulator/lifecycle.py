@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from shared.core.signature import event_hash
-from shared.simulator import story
-from shared.simulator.snapshot import DECLINE_REASON, Signer, draw_signers, unsigned_document
-from shared.simulator.story import Ending, LifecyclePolicy, Step
-from shared.simulator.wire import php_json
+from deedbox.shared.core.signature import event_hash
+from deedbox.shared.simulator import story
+from deedbox.shared.simulator.snapshot import DECLINE_REASON, Signer, draw_signers, unsigned_document
+from deedbox.shared.simulator.story import Ending, LifecyclePolicy, Step
+from deedbox.shared.simulator.wire import php_json
 
 if TYPE_CHECKING:
     import random

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Final
 import urllib3
 from urllib3.util import SKIP_HEADER, parse_url
 
-from shared.simulator.ledger import DeliveryRecord, Ledger, Outcome
-from shared.simulator.traffic import FORGER_API_KEY, DeliveryKind
-from shared.simulator.wire import ACK, multipart_request
+from deedbox.shared.simulator.ledger import DeliveryRecord, Ledger, Outcome
+from deedbox.shared.simulator.traffic import FORGER_API_KEY, DeliveryKind
+from deedbox.shared.simulator.wire import ACK, multipart_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from shared.simulator.ledger import Counts
-    from shared.simulator.lifecycle import SimulatedCallback
-    from shared.simulator.traffic import Delivery
+    from deedbox.shared.simulator.ledger import Counts
+    from deedbox.shared.simulator.lifecycle import SimulatedCallback
+    from deedbox.shared.simulator.traffic import Delivery
 
 VENDOR_RETRY_LADDER_S: Final = (300.0, 900.0, 2_700.0, 8_100.0, 24_300.0, 72_900.0)
 """Waits before the six retries: 5 min, 15 min, 45 min, 2 h 15, 6 h 45, 20 h 15."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from shared.simulator import story
+from deedbox.shared.simulator import story
 
 if TYPE_CHECKING:
     import random
 
-    from shared.simulator.story import LifecyclePolicy
+    from deedbox.shared.simulator.story import LifecyclePolicy
 
 _NAMES: Final = (
     "Ada Marsh",

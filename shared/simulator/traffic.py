@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from shared.core.ordering import DEFAULT_RANK, RANKS
+from deedbox.shared.core.ordering import DEFAULT_RANK, RANKS
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Iterable, Sequence
 
-    from shared.simulator.lifecycle import Account, SimulatedCallback, SimulatedRequest
+    from deedbox.shared.simulator.lifecycle import Account, SimulatedCallback, SimulatedRequest
 
 FORGER_API_KEY: Final = "f" * 64
 """Signs bad-signature deliveries, header included: no tenant may have it."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from shared.core.signature import content_sha256
+from deedbox.shared.core.signature import content_sha256
 
 ACK: Final = b"Hello API Event Received"
 """The whole body of an answer that counts as an acknowledgement."""

@@ -23,7 +23,7 @@ from typing import Any, Final, NoReturn
 
 from rich.console import Console
 
-from shared.core.errors import SettingsError
+from deedbox.shared.core.errors import SettingsError
 from tests.bench import (
     end_to_end,
     ingress,

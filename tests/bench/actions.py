@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from deedbox.workers.actions import Context, Event, action
 from tests.bench.probe import called
-from workers.actions import Context, Event, action
 
 
 @action("*", name="noop")

@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn, Protocol
 
 from rich.console import Console
 
-from shared.core.errors import SettingsError
+from deedbox.shared.core.errors import SettingsError
 from tests.bench.processes import ROOT, BenchError
 
 INTERRUPTED: Final = 130

@@ -23,11 +23,11 @@ from typing import Any, Final
 from redis import Redis
 from rich.console import Console
 
-from ingress.publisher import Publisher
-from ingress.spool import Spool
-from ingress.spool_dir import SpoolDir
-from shared import keys
-from shared.core.envelope import Envelope
+from deedbox.ingress.publish.publisher import Publisher
+from deedbox.ingress.spool.folder import SpoolDir
+from deedbox.ingress.spool.writer import Spool
+from deedbox.shared.core.envelope import Envelope
+from deedbox.shared.redis import keys
 from tests.bench import shapes
 from tests.bench.alone import run_alone
 from tests.bench.capacity_connections import measure_connections
@@ -37,7 +37,7 @@ from tests.bench.processes import Crew
 from tests.bench.redis_server import Server, redis_server
 from tests.bench.spread import per_item
 from tests.bench.stages import BRIDGE, LANE, SEQUENCER, STAGES, Stages, stages
-from tests.rabbitmq import RabbitServer
+from tests.support.rabbitmq import RabbitServer
 
 NAME: Final = "capacity"
 

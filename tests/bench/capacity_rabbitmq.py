@@ -14,15 +14,15 @@ from typing import Final
 
 import psutil
 
-from ingress.publisher import Publisher
-from shared import keys
-from shared.core.identity import SHARDS
+from deedbox.ingress.publish.publisher import Publisher
+from deedbox.shared.core.identity import SHARDS
+from deedbox.shared.redis import keys
 from tests.bench import shapes, subjects
 from tests.bench.figures import Figure
 from tests.bench.processes import Crew, cpu_s, python
 from tests.bench.redis_server import Server, redis_server
 from tests.bench.spread import spread
-from tests.rabbitmq import RabbitServer
+from tests.support.rabbitmq import RabbitServer
 
 COMMAND: Final = "python -m tests.bench.capacity"
 
@@ -91,7 +91,7 @@ def _consume(crew: Crew, directory: Path, node: RabbitServer, amount: int) -> li
     """Let a bridge move everything into the inbox of a Redis."""
     with redis_server(crew, directory) as redis:
         settings = subjects.deedbox_environment(redis) | {"DEEDBOX_BROKER_URL": node.url}
-        bridge = crew.spawn(python("-m", "workers", "bridge"), settings)
+        bridge = crew.spawn(python("-m", "deedbox.workers", "bridge"), settings)
         try:
             crew.wait_for("bridge of RabbitMQ", lambda: _inbox(redis) > 0, LIMIT_S, pause_s=0.01)
             first, begun = _inbox(redis), time.monotonic()

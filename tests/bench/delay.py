@@ -28,7 +28,7 @@ from redis import Redis
 from rich.console import Console
 from rich.table import Table
 
-from shared import keys
+from deedbox.shared.redis import keys
 from tests.bench import prefill, probe, subjects
 from tests.bench.alone import run_alone
 from tests.bench.curves import Axes, bars

@@ -1,7 +1,7 @@
 """Trains the compression dictionary of callback bodies: ``python -m tests.bench.dictionary FILE``.
 
 Only from the simulator's traffic: no byte of anybody's callback is in it. A trained dictionary is never replaced, a
-new one gets the next number (``shared.codec``).
+new one gets the next number (``deedbox.shared.codec``).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 
 import zstandard
 
-from shared.simulator.lifecycle import Account, generate_requests
-from shared.simulator.story import LifecyclePolicy
+from deedbox.shared.simulator.lifecycle import Account, generate_requests
+from deedbox.shared.simulator.story import LifecyclePolicy
 
 SIZE_BYTES = 16 * 1024
 REQUESTS = 600

@@ -11,15 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ingress.drain import Drainer
-from ingress.publisher import Publisher
-from ingress.spool import Spool
-from ingress.spool_dir import SpoolDir
-from shared.core.envelope import Envelope
-from shared.core.signature import BodySignature
+from deedbox.ingress.publish.publisher import Publisher
+from deedbox.ingress.spool.drain import Drainer
+from deedbox.ingress.spool.folder import SpoolDir
+from deedbox.ingress.spool.writer import Spool
+from deedbox.shared.core.envelope import Envelope
+from deedbox.shared.core.signature import BodySignature
 from tests.bench.processes import Crew
 from tests.bench.redis_server import redis_server
-from tests.rabbitmq import RabbitServer
+from tests.support.rabbitmq import RabbitServer
 
 RUNS = 3
 BODY = b'{"pad": "' + b"x" * 2000 + b'"}'

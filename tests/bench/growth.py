@@ -28,8 +28,8 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from shared import keys
-from shared.core.envelope import Envelope
+from deedbox.shared.core.envelope import Envelope
+from deedbox.shared.redis import keys
 from tests.bench import shapes
 from tests.bench.alone import run_alone
 from tests.bench.curves import Axes, plot

@@ -18,15 +18,16 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from shared import hops, keys, logs
-from shared.settings import Settings
+from deedbox.shared.redis import keys
+from deedbox.shared.runtime import logs, telemetry
+from deedbox.shared.settings import Settings
+from deedbox.workers.bridge.redis_bridge import RedisBridge
+from deedbox.workers.lease import Drain
+from deedbox.workers.process import Process
 from tests.bench import prefill, probe, subjects
 from tests.bench.payloads import lifecycles
 from tests.bench.processes import ROOT, Crew, cpu_s
 from tests.bench.redis_server import Server, redis_server
-from workers.bootstrap import Process
-from workers.bridge import RedisBridge
-from workers.lease import Drain
 
 
 def silent(_lane: str) -> None:
@@ -64,7 +65,7 @@ def run(events: int, lines: str, room: Path) -> None:
         prefill.hand_over(redis, subjects.DEEDBOX)
         settings = Settings.load(subjects.deedbox_environment(redis) | {"DEEDBOX_LOG_HOPS": lines})
         logs.configure("json", "inprocess", log)
-        hops.configure(settings, "inprocess")
+        telemetry.configure(settings, "inprocess")
         process = Process(settings)
         bridge = RedisBridge("inprocess", process.scripts, process.scripts, silent, same_redis=True)
         stage(redis, "bridge", events, lambda: bridge.once() > 0)

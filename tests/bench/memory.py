@@ -19,7 +19,7 @@ from typing import Final
 
 from redis import Redis
 
-from shared import keys
+from deedbox.shared.redis import keys
 from tests.bench import prefill, probe, subjects
 from tests.bench.payloads import mean_bytes, whole_lives
 from tests.bench.redis_server import Server

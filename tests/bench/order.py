@@ -1,7 +1,7 @@
 """``python -m tests.bench.order [--quick]``: order and what it costs, beside a fixed wait of the same bound.
 
 Simulated callbacks on a virtual clock, the same for every policy: nothing sleeps, so the figures belong to the rule and
-not to the machine. Deedbox is its own ordering code (``shared.core.ordering``), driven as the sequencer drives it; a
+not to the machine. Deedbox is its own ordering code (``deedbox.shared.core.ordering``), driven as the sequencer drives it; a
 test of the suite holds it against the whole sequencer.
 
 Does not measure: what the pipeline takes (hops, the sweeper's look every 0.25 s, backlogs: other tables show them); how

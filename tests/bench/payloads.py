@@ -15,9 +15,9 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Final
 
-from shared.simulator.lifecycle import Account, SimulatedCallback, generate_requests
-from shared.simulator.story import LifecyclePolicy
-from shared.simulator.wire import multipart_request
+from deedbox.shared.simulator.lifecycle import Account, SimulatedCallback, generate_requests
+from deedbox.shared.simulator.story import LifecyclePolicy
+from deedbox.shared.simulator.wire import multipart_request
 
 API_KEY: Final = "be" * 32
 """Signs every callback of a run; known to nobody else and worth nothing."""

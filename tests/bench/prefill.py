@@ -12,11 +12,11 @@ from typing import Final, cast
 from redis import Redis
 from rq import Queue
 
-from ingress.publisher import Publisher
-from ingress.webhook import Accepted
-from shared.core.callback import parse_callback
-from shared.core.identity import ordering_key
-from shared.core.signature import BodySignature
+from deedbox.ingress.publish.publisher import Publisher
+from deedbox.ingress.receive.ladder import Accepted
+from deedbox.shared.core.callback import parse_callback
+from deedbox.shared.core.identity import ordering_key
+from deedbox.shared.core.signature import BodySignature
 from tests.bench import subjects
 from tests.bench.peers.rq_tasks import handle
 from tests.bench.redis_server import Server

@@ -19,7 +19,7 @@ from typing import Final, Self
 
 import psutil
 
-from shared.child import command_line
+from deedbox.shared.runtime.child import command_line
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 HOST: Final = "127.0.0.1"

@@ -16,8 +16,8 @@ from tempfile import TemporaryDirectory
 from redis import Redis
 from redis.exceptions import RedisError
 
-from shared import keys
-from shared.embedded import find_server
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.embedded import find_server
 from tests.bench.processes import HOST, Crew, free_port
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from shared.embedded import find_server
+from deedbox.shared.redis.embedded import find_server
 from tests.bench.layouts import LAYOUTS, Column, Ratio
 from tests.bench.room import Sample
 

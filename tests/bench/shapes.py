@@ -16,11 +16,12 @@ from typing import Final
 
 from redis import Redis
 
-from shared import codec, inbox, keys
-from shared.bells import Bells
-from shared.core.envelope import Envelope, encode_kombu
-from shared.core.signature import BodySignature
-from shared.scripting import Scripts
+from deedbox.shared import codec
+from deedbox.shared.core.envelope import Envelope, encode_kombu
+from deedbox.shared.core.signature import BodySignature
+from deedbox.shared.redis import inbox, keys
+from deedbox.shared.redis.doorbells import Bells
+from deedbox.shared.redis.scripting import Scripts
 from tests.bench.payloads import lifecycles
 
 TEMPLATES: Final = 2_000

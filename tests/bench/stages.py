@@ -15,8 +15,8 @@ from typing import Final
 
 import psutil
 
-from shared import keys
-from shared.core.identity import SHARDS
+from deedbox.shared.core.identity import SHARDS
+from deedbox.shared.redis import keys
 from tests.bench import probe, subjects
 from tests.bench.processes import Crew, cpu_s
 from tests.bench.redis_server import Server

@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from shared import keys
-from shared.settings import Settings
+from deedbox.shared.redis import keys
+from deedbox.shared.settings import Settings
 from tests.bench.payloads import API_KEY
 from tests.bench.processes import HOST, Crew, python
 from tests.bench.redis_server import Server
@@ -62,7 +62,7 @@ def ingress(crew: Crew, subject: str, redis: Server, port: int) -> Process:
     """Start the web process of a subject; it need not listen yet."""
     if subject in {DEEDBOX, DEEDBOX_ASGI}:
         kind = {"PORT": str(port), "DEEDBOX_INGRESS": "asgi" if subject == DEEDBOX_ASGI else "flask"}
-        return crew.spawn(python("-m", "ingress"), deedbox_environment(redis) | kind)
+        return crew.spawn(python("-m", "deedbox.ingress"), deedbox_environment(redis) | kind)
     shipped = Settings.load({})
     if subject == FASTAPI_TASKIQ:
         command = python(
@@ -83,17 +83,17 @@ def ingress(crew: Crew, subject: str, redis: Server, port: int) -> Process:
 
 def deedbox_bridge(crew: Crew, redis: Server) -> Process:
     """Start a bridge."""
-    return crew.spawn(python("-m", "workers", "bridge"), deedbox_environment(redis))
+    return crew.spawn(python("-m", "deedbox.workers", "bridge"), deedbox_environment(redis))
 
 
 def deedbox_sweeper(crew: Crew, redis: Server) -> Process:
     """Start a sweeper."""
-    return crew.spawn(python("-m", "workers", "sweeper"), deedbox_environment(redis))
+    return crew.spawn(python("-m", "deedbox.workers", "sweeper"), deedbox_environment(redis))
 
 
 def deedbox_worker(crew: Crew, redis: Server, lane: str, probe: dict[str, str]) -> Process:
     """Start a worker of one lane."""
-    command = python("-m", "workers", "worker", "--lane", lane)
+    command = python("-m", "deedbox.workers", "worker", "--lane", lane)
     return crew.spawn(command, deedbox_environment(redis) | probe)
 
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from shared import keys
-from shared.bells import Bells
-from shared.core.identity import SHARDS
+from deedbox.shared.core.identity import SHARDS
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.doorbells import Bells
 from tests.bench import prefill, probe, subjects
 from tests.bench.processes import BenchError
 from tests.bench.redis_server import Server

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from redis import Redis
 
-from shared import keys
+from deedbox.shared.redis import keys
 from tests.browser import world
 from tests.browser.conftest import READER, Visit, Watch, sign_in
 from tests.component.ops_web.conftest import Ops

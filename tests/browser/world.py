@@ -10,13 +10,13 @@ from typing import Any
 
 from redis import Redis
 
-from ops.readmodels.samples import FIELD, INTERVAL_S
-from ops.readmodels.sampling import Sample
-from shared import keys
-from shared.scripting import Scripts
+from deedbox.ops.charts.samples import FIELD, INTERVAL_S
+from deedbox.ops.charts.sampling import Sample
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.scripting import Scripts
+from deedbox.workers.actions.interface import Context, Event, Reject
+from deedbox.workers.builtins import track_status
 from tests.component.workers.rig import Deployment, Journal, action, sent, viewed
-from workers.actions import track_status
-from workers.actions.interface import Context, Event, Reject
 
 BOUNDS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500]
 

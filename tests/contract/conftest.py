@@ -9,9 +9,9 @@ import fakeredis
 import pytest
 from redis import Redis
 
-from shared import keys
-from shared.inbox import RawClaim
-from shared.scripting import Scripts
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.inbox import RawClaim
+from deedbox.shared.redis.scripting import Scripts
 from tests.component.workers.conftest import redis_server, state
 
 __all__ = ["redis_server", "state"]

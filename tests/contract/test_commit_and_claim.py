@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared import keys
+from deedbox.shared.redis import keys
 from tests.contract.conftest import LEASE_S, Store, section
 
 UNIT = "act|x:a/1"

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from shared import keys
+from deedbox.shared.redis import keys
 from tests.contract.conftest import LANE, Operand, Shard, Store, Unit
 
 STREAM, OTHER = "default:signature_request/r1", "default:signature_request/r2"

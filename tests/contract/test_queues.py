@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from shared import keys
-from shared.core.errors import Unavailable
+from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.redis import keys
 from tests.contract.conftest import LANE, LEASE_S, LINGER_S, Store, section
 
 UNIT = "act|x:a/1"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from shared import keys
-from shared.inbox import RawClaim
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.inbox import RawClaim
 from tests.component.workers.rig import members
 from tests.contract.conftest import LEASE_S, Store
 

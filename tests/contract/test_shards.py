@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from shared import keys
-from shared.core.errors import Unavailable
+from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.redis import keys
 from tests.contract.conftest import LANE, LEASE_S, LINGER_S, Store
 
 SEQUENCER = keys.SEQUENCER

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psutil
 
-from tests.terminal import Terminal
-from tests.waiting import until
+from tests.support.terminal import Terminal
+from tests.support.waiting import until
 
 __all__ = ["until"]
 

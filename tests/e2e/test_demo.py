@@ -28,7 +28,7 @@ KINDS = {
     "worker-sequencer": ("--lane", "sequencer"),
     "worker-default": ("--lane", "default"),
     "worker-documents": ("--lane", "documents"),
-    "web": ("ingress",),
+    "web": ("deedbox.ingress",),
 }
 
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import urllib3
 
-from shared.embedded import free_port
+from deedbox.shared.redis.embedded import free_port
 from tests.component.workers.server import missing
-from tests.dashboard import PROMETHEUS, alerts, queries
 from tests.e2e.running import COMMAND, Running, environment, until
+from tests.support.dashboard import PROMETHEUS, alerts, queries
 
 pytestmark = [pytest.mark.e2e, pytest.mark.real_redis]
 
@@ -85,7 +85,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
     up = Running(
         folder, "up", DEEDBOX_API_KEYS=KEY, DEEDBOX_HOLD_S="1", DEEDBOX_DOWNLOADABLE_GRACE_S="1",
         DEEDBOX_METRICS_PORT="0", DEEDBOX_API_URL=f"http://127.0.0.1:{api_port}/v3",
-        DEEDBOX_ACTIONS="workers.recorder", DEEDBOX_RECORD_PATH=str(folder / "calls"),
+        DEEDBOX_ACTIONS="deedbox.workers.builtins.recorder", DEEDBOX_RECORD_PATH=str(folder / "calls"),
         DEEDBOX_TEST_FILES_PER_MINUTE="600", DEEDBOX_FILES_PER_MINUTE="600", DEEDBOX_API_PER_MINUTE="1200",
     )  # fmt: skip
     server = None

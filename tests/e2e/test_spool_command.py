@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from ingress.spool import Spool
-from ingress.spool_dir import SpoolDir
-from shared.core.envelope import Envelope
-from shared.core.signature import BodySignature
+from deedbox.ingress.spool.folder import SpoolDir
+from deedbox.ingress.spool.writer import Spool
+from deedbox.shared.core.envelope import Envelope
+from deedbox.shared.core.signature import BodySignature
 
 pytestmark = pytest.mark.e2e
 
@@ -22,7 +22,7 @@ def _spool(data_dir: Path, *words: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DEEDBOX_")}
     environment = {**kept, "DEEDBOX_DATA_DIR": str(data_dir), "DEEDBOX_API_KEYS": "key",
                    "DEEDBOX_BROKER_URL": "redis://127.0.0.1:1/0"}  # fmt: skip
-    command = [sys.executable, "-c", "from ops.cli import main; main()", "spool", *words]
+    command = [sys.executable, "-c", "from deedbox.ops.cli import main; main()", "spool", *words]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
 

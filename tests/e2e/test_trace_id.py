@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from shared.embedded import free_port
+from deedbox.shared.redis.embedded import free_port
 from tests.e2e.running import COMMAND, Running, environment, until
 from tests.e2e.test_up import KEY, _callback_url
-from tests.otlp import Collector, Seen
+from tests.support.otlp import Collector, Seen
 
 pytestmark = [pytest.mark.e2e, pytest.mark.real_redis]
 
@@ -22,7 +22,7 @@ DOWNLOADABLE = "signature_request_downloadable"
 
 ACTIONS = """
 import logging, structlog
-from workers.actions import action
+from deedbox.workers.actions import action
 
 @action("deedbox.document_stored")
 def file_it(event, context):

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from shared.embedded import free_port
+from deedbox.shared.redis.embedded import free_port
 from tests.e2e.conftest import Start
 from tests.e2e.running import COMMAND, Running, environment, until
 
@@ -23,7 +23,7 @@ KEY = "324e3b0840f065eb51f3fd63231d0d33daa35d4ed10d27718839e81737065782"
 
 ACTIONS = """
 from pathlib import Path
-from workers.actions import action
+from deedbox.workers.actions import action
 
 @action("signature_request_sent", "deedbox.document_stored", lane="crm")
 def write_down(event, context):
@@ -126,7 +126,7 @@ WRONG = {
 }
 
 TWINS = """
-from workers.actions import action
+from deedbox.workers.actions import action
 
 @action("*", name="twin")
 def one(event, context): ...

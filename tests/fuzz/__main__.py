@@ -32,7 +32,9 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=-1, help="inputs; -1: until stopped")
     parser.add_argument("corpus", nargs="*")
     arguments = parser.parse_args()
-    with atheris.instrument_imports(include=["ingress", "workers", "shared.core", "multipart"]):
+    with atheris.instrument_imports(
+        include=["deedbox.ingress", "deedbox.workers", "deedbox.shared.core", "multipart"]
+    ):
         from tests.fuzz import targets
     import structlog
 

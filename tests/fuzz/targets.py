@@ -14,23 +14,23 @@ from typing import Any, Final
 
 from werkzeug.test import TestResponse
 
-from ingress.app import create_app
-from ingress.webhook import ACK
-from shared import codec
-from shared.core.attempts import Entry
-from shared.core.envelope import Envelope, decode_inbox, encode_kombu
-from shared.core.identity import is_file_safe
-from shared.core.ordering import OrderingPolicy, SequenceState, pass_through, step
-from shared.core.reasons import Refusal
-from shared.core.signature import event_hash
-from shared.core.status import advance
-from shared.inbox import Load, stream_of
-from shared.stored import StoredEvent
+from deedbox.ingress.app import create_app
+from deedbox.ingress.receive.ladder import ACK
+from deedbox.shared import codec
+from deedbox.shared.core.attempts import Entry
+from deedbox.shared.core.envelope import Envelope, decode_inbox, encode_kombu
+from deedbox.shared.core.identity import is_file_safe
+from deedbox.shared.core.ordering import OrderingPolicy, SequenceState, pass_through, step
+from deedbox.shared.core.reasons import Refusal
+from deedbox.shared.core.signature import event_hash
+from deedbox.shared.core.status import advance
+from deedbox.shared.records.stored_event import StoredEvent
+from deedbox.shared.redis.inbox import Load, stream_of
+from deedbox.workers.actions.registry import RegisteredAction, Registry
+from deedbox.workers.lanes.runner import event_of
+from deedbox.workers.sequencer.arrivals import Delivered, StreamWork, delivered
+from deedbox.workers.sequencer.releases import StreamSection, add_arrivals, add_releases
 from tests.unit.ingress.wire import KEY, MULTIPART, RememberingBroker, multipart, settings
-from workers.actions.registry import RegisteredAction, Registry
-from workers.arrivals import Delivered, StreamWork, delivered
-from workers.lanes import event_of
-from workers.releases import StreamSection, add_arrivals, add_releases
 
 BROKER: Final = RememberingBroker()
 APP: Final = create_app(settings(DEEDBOX_BODY_MAX_BYTES="1048576"), BROKER)

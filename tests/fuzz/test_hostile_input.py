@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from shared.core.callback import DEPTH_MAX
-from shared.core.signature import event_hash
+from deedbox.shared.core.callback import DEPTH_MAX
+from deedbox.shared.core.signature import event_hash
 from tests.fuzz import hostile, targets
 from tests.unit.ingress.wire import BOUNDARY, KEY, callback, multipart
 

@@ -6,7 +6,15 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from shared.core.ordering import Arrival, Decision, OrderingPolicy, Position, SequenceState, arrival_of, step
+from deedbox.shared.core.ordering import (
+    Arrival,
+    Decision,
+    OrderingPolicy,
+    Position,
+    SequenceState,
+    arrival_of,
+    step,
+)
 from tests.properties.oracle import Event
 from tests.properties.traffic import Delivery
 

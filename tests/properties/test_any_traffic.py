@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.core.ordering import OrderingPolicy, Position, step
+from deedbox.shared.core.ordering import OrderingPolicy, Position, step
 from tests.properties.oracle import Event
 from tests.properties.player import Player, stored
 from tests.properties.traffic import LAW, QUARTERS, Delivery, any_events, batches, jumbles, seconds

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.core.ordering import OrderingPolicy
+from deedbox.shared.core.ordering import OrderingPolicy
 from tests.properties.oracle import FOUR_DAYS_S, Event
 from tests.properties.player import Player
 from tests.properties.traffic import HOLD_S, LAW, Delivery, batches, deliveries, seconds, stories

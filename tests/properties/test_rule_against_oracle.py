@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from shared.core.ordering import OrderingPolicy
+from deedbox.shared.core.ordering import OrderingPolicy
 from tests.properties.oracle import Event, Reference, in_order
 from tests.properties.player import Player, stored
 from tests.properties.traffic import PHASES, Delivery, any_events, seconds, stories

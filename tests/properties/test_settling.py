@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.core.ordering import OrderingPolicy
+from deedbox.shared.core.ordering import OrderingPolicy
 from tests.properties.oracle import Event, in_order
 from tests.properties.player import Player
 from tests.properties.traffic import LAW, any_events, batches, deliveries, seconds

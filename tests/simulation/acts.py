@@ -5,15 +5,15 @@ from __future__ import annotations
 from random import Random
 from typing import Final, NamedTuple
 
-from shared import keys
-from shared.core.attempts import AttemptPolicy
-from shared.core.gaps import SUSPECTED
+from deedbox.shared.core.attempts import AttemptPolicy
+from deedbox.shared.core.gaps import SUSPECTED
+from deedbox.shared.redis import keys
+from deedbox.workers.actions.interface import Context, Event, Reject, Retry
+from deedbox.workers.actions.registry import RegisteredAction, Registry
+from deedbox.workers.builtins.reconcile import NAME as RECONCILE
 from tests.simulation.doubles import Limits
 from tests.simulation.journal import Call, Journal
 from tests.simulation.traffic import P
-from workers.actions.interface import Context, Event, Reject, Retry
-from workers.actions.reconcile import NAME as RECONCILE
-from workers.actions.registry import RegisteredAction, Registry
 
 INTERNAL: Final = "deedbox.noted"
 

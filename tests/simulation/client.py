@@ -1,6 +1,6 @@
 """The Redis client of one simulated process: every command is a point where anything may happen.
 
-Behaves like ``shared.connections.patient_redis``: a command whose connection broke is sent again, although it
+Behaves like ``deedbox.shared.redis.connections.patient_redis``: a command whose connection broke is sent again, although it
 may have taken effect; an error reaches the caller only after many tries.
 """
 

@@ -14,15 +14,15 @@ from unittest.mock import patch
 
 import structlog
 
-import workers.batch
-import workers.bridge
-import workers.gathering
-import workers.lanes
-import workers.sweeper
-from shared import scripting
-from shared.core import identity
+import deedbox.workers.bridge.redis_bridge
+import deedbox.workers.lanes.batch
+import deedbox.workers.lanes.runner
+import deedbox.workers.pacing
+import deedbox.workers.sweeper.sweeper
+from deedbox.shared.core import identity
+from deedbox.shared.redis import scripting
+from deedbox.workers.lanes.time_limit import ActionTimeout
 from tests.simulation.scheduler import Scheduler
-from workers.limits import ActionTimeout
 
 MOMENT_S: Final = 0.4
 """After which the attendant calls an action slow: the same, only less often looked at."""
@@ -123,27 +123,27 @@ def installed(scheduler: Scheduler, limits: Limits) -> Iterator[None]:
         Condition=lambda: Condition(scheduler),
         Thread=lambda target, name, daemon: Thread(scheduler, target, name) if daemon else None,
     )
-    real_batch = workers.batch.Batch
+    real_batch = deedbox.workers.lanes.batch.Batch
 
-    def batch(claims: Any) -> workers.batch.Batch:
+    def batch(claims: Any) -> deedbox.workers.lanes.batch.Batch:
         return real_batch(claims, clock.monotonic)
 
     with ExitStack() as stack, _silence():
         for module, name, double in (
-            (workers.bridge, "time", clock),
-            (workers.bridge, "WAIT_S", BRIDGE_WAIT_S),
+            (deedbox.workers.bridge.redis_bridge, "time", clock),
+            (deedbox.workers.bridge.redis_bridge, "WAIT_S", BRIDGE_WAIT_S),
             (scripting, "source_of", _source_of),
             (identity, "SHARDS", SHARDS),
-            (workers.sweeper, "SHARDS", SHARDS),
-            (workers.batch, "MOMENT_S", MOMENT_S),
-            (workers.batch, "time", clock),
-            (workers.gathering, "time", clock),
-            (workers.batch, "threading", tasks),
-            (workers.lanes, "time", clock),
-            (workers.lanes, "threading", tasks),
-            (workers.lanes, "time_limit", limits.limit),
-            (workers.lanes, "time_limits", nullcontext),
-            (workers.lanes, "Batch", batch),
+            (deedbox.workers.sweeper.sweeper, "SHARDS", SHARDS),
+            (deedbox.workers.lanes.batch, "MOMENT_S", MOMENT_S),
+            (deedbox.workers.lanes.batch, "time", clock),
+            (deedbox.workers.pacing, "time", clock),
+            (deedbox.workers.lanes.batch, "threading", tasks),
+            (deedbox.workers.lanes.runner, "time", clock),
+            (deedbox.workers.lanes.runner, "threading", tasks),
+            (deedbox.workers.lanes.runner, "time_limit", limits.limit),
+            (deedbox.workers.lanes.runner, "time_limits", nullcontext),
+            (deedbox.workers.lanes.runner, "Batch", batch),
         ):
             stack.enter_context(patch.object(module, name, double))
         yield

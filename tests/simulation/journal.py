@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared import keys
+from deedbox.shared.redis import keys
 from tests.simulation.scheduler import Process, Scheduler
 from tests.simulation.server import Server
 

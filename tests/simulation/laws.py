@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from shared import keys
+from deedbox.shared.redis import keys
+from deedbox.workers.builtins.reconcile import NAME as RECONCILE
 from tests.simulation.acts import INTERNAL
 from tests.simulation.traffic import P
 from tests.simulation.world import World
-from workers.actions.reconcile import NAME as RECONCILE
 
 
 def broken(world: World) -> list[str]:

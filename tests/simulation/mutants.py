@@ -8,9 +8,9 @@ from typing import Final
 
 from redis.exceptions import RedisError
 
-from shared import inbox, keys
-from shared.connections import translated
-from workers.bridge import RedisBridge
+from deedbox.shared.redis import inbox, keys
+from deedbox.shared.redis.connections import translated
+from deedbox.workers.bridge.redis_bridge import RedisBridge
 
 
 class HastyBridge(RedisBridge):

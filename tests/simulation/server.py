@@ -18,7 +18,7 @@ from fakeredis._socket import _resp
 from fakeredis.commands_mixins import scripting_mixin
 from redis.exceptions import ResponseError
 
-from shared import keys, scripting
+from deedbox.shared.redis import keys, scripting
 
 Operand = str | bytes | float
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
 
-from shared import codec
-from shared.core.callback import parse_callback
-from shared.core.envelope import Envelope, encode_kombu
-from shared.core.identity import identify
-from shared.core.signature import BodySignature
+from deedbox.shared import codec
+from deedbox.shared.core.callback import parse_callback
+from deedbox.shared.core.envelope import Envelope, encode_kombu
+from deedbox.shared.core.identity import identify
+from deedbox.shared.core.signature import BodySignature
 from tests.simulation.scheduler import START
 
 P: Final = "signature_request_"

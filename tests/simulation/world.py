@@ -13,14 +13,19 @@ from typing import Final
 
 from redis.exceptions import RedisError
 
-from shared import keys
-from shared.core.errors import Unavailable
-from shared.core.ordering import OrderingPolicy
-from shared.documents import DocumentStore
-from shared.erasure import Asker, Eraser
-from shared.holdings import Subject
-from shared.retention import Retention
-from shared.scripting import Scripts
+from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.core.ordering import OrderingPolicy
+from deedbox.shared.documents import DocumentStore
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.erasure import Asker, Eraser
+from deedbox.shared.redis.request_keys import Subject
+from deedbox.shared.redis.scripting import Scripts
+from deedbox.shared.retention import Retention
+from deedbox.workers.lanes.runner import LaneRunner
+from deedbox.workers.lease import Drain, Lease
+from deedbox.workers.sequencer.sequencer import Sequencer, SequencerPolicy
+from deedbox.workers.sweeper.gaps import GapDesk, GapDetector
+from deedbox.workers.sweeper.sweeper import Sweeper
 from tests.simulation import traffic
 from tests.simulation.acts import TEMPERS, Acts
 from tests.simulation.client import Loss, SimulatedRedis, Wire
@@ -30,11 +35,6 @@ from tests.simulation.journal import Journal
 from tests.simulation.mutants import Mutant
 from tests.simulation.scheduler import START, Process, Scheduler, Trace
 from tests.simulation.server import Server
-from workers.gaps import GapDesk, GapDetector
-from workers.lanes import LaneRunner
-from workers.lease import Drain, Lease
-from workers.sequencer import Sequencer, SequencerPolicy
-from workers.sweeper import Sweeper
 
 STEPS_MAX: Final = 30_000
 FAULTY_STEPS: Final = 1_200

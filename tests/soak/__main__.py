@@ -21,8 +21,8 @@ import urllib3
 from redis import Redis
 from redis.exceptions import RedisError
 
-from ops import demo_home
-from ops.evidence import (
+from deedbox.ops.demo import home
+from deedbox.ops.demo.evidence import (
     SOURCE,
     hash_documents,
     identify_callback,
@@ -30,20 +30,21 @@ from ops.evidence import (
     read_traces,
     waiting,
 )
-from ops.readiness import callback_url
-from ops.scenario import LADDER_SCALE, Scenario
-from shared import connections, embedded, keys, topology
-from shared.core.errors import SettingsError
-from shared.core.identity import Fact
-from shared.simulator.api_state import FilesApiPolicy
-from shared.simulator.files_api import FilesApi
-from shared.simulator.ledger import Ledger, Outcome
-from shared.simulator.lifecycle import SimulatedFact
-from shared.simulator.player import Player, PlayerPolicy
-from shared.simulator.story import Ending
-from tests.rabbitmq import RabbitServer
+from deedbox.ops.demo.scenario import LADDER_SCALE, Scenario
+from deedbox.ops.supervise.readiness import callback_url
+from deedbox.shared.broker import topology
+from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.core.identity import Fact
+from deedbox.shared.redis import connections, embedded, keys
+from deedbox.shared.simulator.api_state import FilesApiPolicy
+from deedbox.shared.simulator.files_api import FilesApi
+from deedbox.shared.simulator.ledger import Ledger, Outcome
+from deedbox.shared.simulator.lifecycle import SimulatedFact
+from deedbox.shared.simulator.player import Player, PlayerPolicy
+from deedbox.shared.simulator.story import Ending
 from tests.soak.plan import Options, draw_kills, draw_scenario, percentile
 from tests.soak.stage import Killer, Stage
+from tests.support.rabbitmq import RabbitServer
 
 SETTLES_WITHIN_S: Final = 150.0
 _FILES_API: Final = FilesApiPolicy(
@@ -143,7 +144,7 @@ class Soak:
         return ""
 
     def _under_way(self, acked: int, documents: Mapping[str, str]) -> str:
-        recorded = {call.fact for call in read_record(demo_home.record_path(self._stage.data_dir))}
+        recorded = {call.fact for call in read_record(home.record_path(self._stage.data_dir))}
         stored = hash_documents(self._stage.settings.documents_dir / SOURCE)
         try:
             with self._redis() as redis:

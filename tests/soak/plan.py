@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from ops.scenario import Scenario
-from shared.simulator.lifecycle import Account, generate_requests
-from shared.simulator.story import LifecyclePolicy
-from shared.simulator.traffic import TrafficPolicy, schedule
+from deedbox.ops.demo.scenario import Scenario
+from deedbox.shared.simulator.lifecycle import Account, generate_requests
+from deedbox.shared.simulator.story import LifecyclePolicy
+from deedbox.shared.simulator.traffic import TrafficPolicy, schedule
 
 CALLBACKS_PER_REQUEST: Final = 7.5
 """Of the simulator's stories, on average, without duplicates."""

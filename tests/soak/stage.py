@@ -16,16 +16,16 @@ from typing import Final
 
 import psutil
 
-from ops import demo_home
-from shared.settings import Settings
-from tests.rabbitmq import RabbitServer
+from deedbox.ops.demo import home
+from deedbox.shared.settings import Settings
 from tests.soak.plan import Kill, Options
+from tests.support.rabbitmq import RabbitServer
 
 READY_WITHIN_S: Final = 90.0
 _COMMAND: Final = Path(sys.executable).with_name("deedbox")
 _WORDS: Final = {
-    "web": "ingress",
-    "web-worker": "ingress",
+    "web": "deedbox.ingress",
+    "web-worker": "deedbox.ingress",
     "bridge": "bridge",
     "sweeper": "sweeper",
     "sequencer": "sequencer",
@@ -41,7 +41,7 @@ class Stage:
     def __init__(self, options: Options, api_key: str) -> None:
         self.folder, self.data_dir = options.folder, options.folder / "data"
         environ = dict(os.environ)
-        self.api_port = demo_home.isolate(environ, self.data_dir, api_key)
+        self.api_port = home.isolate(environ, self.data_dir, api_key)
         self.rabbitmq = RabbitServer(options.folder / "rabbitmq") if options.rabbitmq else None
         if self.rabbitmq is not None:
             self.rabbitmq.start()

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ops.demo_report import dispatched_twice, out_of_order
-from ops.evidence import SOURCE, Call
-from shared.simulator.lifecycle import SimulatedFact
+from deedbox.ops.demo.evidence import SOURCE, Call
+from deedbox.ops.demo.report import dispatched_twice, out_of_order
+from deedbox.shared.simulator.lifecycle import SimulatedFact
 
 WORKER_SLACK_S: Final = 1.0
 """A call that was under way when its process was killed may have written its line a moment after."""

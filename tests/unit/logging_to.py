@@ -9,7 +9,7 @@ from typing import TextIO
 
 import structlog
 
-from shared import logs
+from deedbox.shared.runtime import logs
 
 
 @contextmanager

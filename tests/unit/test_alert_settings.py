@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.core.errors import SettingsError
-from shared.receivers import demand, described, receivers
-from shared.settings import Settings
+from deedbox.shared.alerts.targets import demand, described, receivers
+from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.settings import Settings
 
 SECRET = "T1JJ3T3L2"
 SLACK = f"slack://{SECRET}/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#ops"

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import alert_text
-from shared.core.alerting import DEFAULT_EVENTS, Kind, Message
-from workers.actions.alert import fact_of
-from workers.actions.interface import Event
+from deedbox.shared.alerts import alert_text
+from deedbox.shared.alerts.alerting import DEFAULT_EVENTS, Kind, Message
+from deedbox.workers.actions.interface import Event
+from deedbox.workers.builtins.alert import fact_of
 
 T = 1_800_000_000.0
 

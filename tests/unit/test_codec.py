@@ -10,12 +10,12 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared import codec
-from shared.core.envelope import BODY_LIMIT_BYTES, Envelope
-from shared.core.errors import Undecodable
-from shared.core.signature import BodySignature
-from shared.simulator.lifecycle import Account, generate_requests
-from shared.simulator.story import LifecyclePolicy
+from deedbox.shared import codec
+from deedbox.shared.core.envelope import BODY_LIMIT_BYTES, Envelope
+from deedbox.shared.core.errors import Undecodable
+from deedbox.shared.core.signature import BodySignature
+from deedbox.shared.simulator.lifecycle import Account, generate_requests
+from deedbox.shared.simulator.story import LifecyclePolicy
 
 ENVELOPE = Envelope("default", 1.5, BodySignature.VALID, "a" * 32, b'{"event":{"event_type":"x"}}' * 20)
 
@@ -41,7 +41,7 @@ def test_what_does_not_shrink_is_left_alone() -> None:
 
 def test_the_dictionary_stays_what_it_was() -> None:
     """Another one under the same number would make everything that was stored unreadable."""
-    data = (files("shared") / "dictionaries" / "callbacks-1.zstd-dict").read_bytes()
+    data = (files("deedbox.shared") / "dictionaries" / "callbacks-1.zstd-dict").read_bytes()
     assert hashlib.sha256(data).hexdigest() == DIGEST
 
 

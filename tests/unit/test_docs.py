@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from ops import processes
-from ops.web.api.blueprint import OPERATIONS
-from shared import keys
-from shared.core.reasons import DeathReason, Refusal
-from shared.settings import Settings
+from deedbox.ops.supervise import processes
+from deedbox.ops.web.api.blueprint import OPERATIONS
+from deedbox.shared.core.reasons import DeathReason, Refusal
+from deedbox.shared.redis import keys
+from deedbox.shared.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.gathering import ENOUGH, IN_A_ROW, Gathering
+from deedbox.workers.pacing import ENOUGH, IN_A_ROW, Gathering
 
 MANY = 10_000
 SMALL = st.integers(1, ENOUGH - 1)

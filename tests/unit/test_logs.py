@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
-from shared import logs
+from deedbox.shared.runtime import logs
 from tests.unit.logging_to import logging_to
 
 FACTS: dict[str, Any] = {"source": "default", "took_ms": 1.5, "cause": None, "status": 200}

@@ -8,8 +8,8 @@ import re
 
 import pytest
 
-from tests.dashboard import DEPLOY, PROMETHEUS, alerts, dashboard, queries
-from tests.metrics_table import table
+from tests.support.dashboard import DEPLOY, PROMETHEUS, alerts, dashboard, queries
+from tests.support.metrics_table import table
 
 PANELS = dashboard()["panels"]
 

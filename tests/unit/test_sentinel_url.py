@@ -6,10 +6,11 @@ import ssl
 
 import pytest
 
-from ops.up import without_secrets
-from shared import connections, sentinel, topology
-from shared.core.errors import SettingsError
-from shared.settings import Settings
+from deedbox.ops.supervise.up import without_secrets
+from deedbox.shared.broker import topology
+from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.redis import connections, sentinel
+from deedbox.shared.settings import Settings
 
 URL = "redis+sentinel://user:p%2Fss@one:1,two,[::1]:3/sign/4?sentinel_password=w%40rd"
 

@@ -9,7 +9,7 @@ import pytest
 
 WAITING = """
 import signal, sys, threading
-from shared import stopping
+from deedbox.shared.runtime import stopping
 
 stop = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: stopping.ask(stop))

@@ -4,6 +4,6 @@
 raise ``Retry`` (try later) or ``Reject`` (dead letter now). ``DEEDBOX_ACTIONS`` names the modules.
 """
 
-from workers.actions.interface import Context, Event, Reject, Retry, action
+from deedbox.workers.actions.interface import Context, Event, Reject, Retry, action
 
 __all__ = ["Context", "Event", "Reject", "Retry", "action"]

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from shared.core.attempts import GIVE_UP_S
-from shared.core.reasons import Entry
+from deedbox.shared.core.attempts import GIVE_UP_S
+from deedbox.shared.core.reasons import Entry
 
 DEFAULT_LANE: Final = "default"
 DEFAULT_ATTEMPTS: Final = 8

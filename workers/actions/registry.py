@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Final
 
-from shared.core.attempts import AttemptPolicy
-from shared.core.errors import SettingsError
-from shared.core.routing import is_pattern, matches, unit_of
-from shared.keys import RESERVED_LANES, SEQUENCER
-from workers.actions.interface import DECLARED, DEFAULT_LANE, ActionFunction, Declared
+from deedbox.shared.core.attempts import AttemptPolicy
+from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.core.routing import is_pattern, matches, unit_of
+from deedbox.shared.redis.keys import RESERVED_LANES, SEQUENCER
+from deedbox.workers.actions.interface import DECLARED, DEFAULT_LANE, ActionFunction, Declared
 
 CLEAN_STREAM_KEEP: Final = 100_000
 """Entries that the clean stream is cut to; 0: there is none."""
@@ -85,7 +85,7 @@ class Registry:
         return tuple(dict.fromkeys((SEQUENCER, *(each.lane for each in self._by_name.values()))))
 
     def describe(self) -> list[dict[str, Any]]:
-        """Return the actions as JSON values, for ``python -m workers lanes --json``."""
+        """Return the actions as JSON values, for ``python -m deedbox.workers lanes --json``."""
         return [
             {
                 "name": each.name,

@@ -8,12 +8,12 @@ from typing import Any, Final
 from flask import Blueprint, jsonify
 from werkzeug.wrappers import Response
 
-from ops.installation import Installation
-from ops.web.api import documents, events, openapi, queues, requests
-from ops.web.api.operations import Operation, register
-from ops.web.api.waiting import LIFETIME, WaitingRoom
-from ops.web.api.watcher import Lifetime
-from shared.documents import DocumentStore
+from deedbox.ops.installation import Installation
+from deedbox.ops.web.api import documents, events, openapi, queues, requests
+from deedbox.ops.web.api.operations import Operation, register
+from deedbox.ops.web.api.waiting import LIFETIME, WaitingRoom
+from deedbox.ops.web.api.watcher import Lifetime
+from deedbox.shared.documents import DocumentStore
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     openapi.OPERATION,

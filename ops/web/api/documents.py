@@ -9,14 +9,14 @@ from typing import Final
 from flask import request, send_file
 from werkzeug.wrappers import Response
 
-from ops.readmodels.requests import read
-from ops.web.access import Refused
-from ops.web.api.operations import REQUEST_ID, Operation, Query, query
-from ops.web.api.requests import Source, unknown
-from ops.web.api.waiting import WaitingRoom
-from ops.web.errors import OpsError
-from ops.web.tokens import Scope
-from shared.documents import Altered, DocumentStore
+from deedbox.ops.readmodels.requests import read
+from deedbox.ops.web.api.operations import REQUEST_ID, Operation, Query, query
+from deedbox.ops.web.api.requests import Source, unknown
+from deedbox.ops.web.api.waiting import WaitingRoom
+from deedbox.ops.web.auth.access import Refused
+from deedbox.ops.web.auth.tokens import Scope
+from deedbox.ops.web.errors import OpsError
+from deedbox.shared.documents import Altered, DocumentStore
 
 MEDIA: Final = {"pdf": "application/pdf", "zip": "application/zip"}
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)

@@ -10,16 +10,16 @@ from flask import jsonify, request
 from pydantic import Field, JsonValue
 from werkzeug.wrappers import Response
 
-from ops.readmodels import events as clean
-from ops.readmodels.events import Cursor, CursorExpired, Page, Wanted
-from ops.web.access import Refused
-from ops.web.api import sse
-from ops.web.api.operations import SOURCE_PATTERN, Answer, Operation, Query, query
-from ops.web.api.waiting import RETRY_AFTER_S, WAIT_MAX_S, WaitingRoom
-from ops.web.errors import OpsError
-from ops.web.guard import caller
-from ops.web.tokens import Scope
-from shared import keys
+from deedbox.ops.readmodels import events as clean
+from deedbox.ops.readmodels.events import Cursor, CursorExpired, Page, Wanted
+from deedbox.ops.web.api import sse
+from deedbox.ops.web.api.operations import SOURCE_PATTERN, Answer, Operation, Query, query
+from deedbox.ops.web.api.waiting import RETRY_AFTER_S, WAIT_MAX_S, WaitingRoom
+from deedbox.ops.web.auth.access import Refused
+from deedbox.ops.web.auth.guard import caller
+from deedbox.ops.web.auth.tokens import Scope
+from deedbox.ops.web.errors import OpsError
+from deedbox.shared.redis import keys
 
 CURSOR_PATTERN: Final = f"^{clean.CURSOR_PATTERN}$"
 LAST_EVENT_ID: Final = "Last-Event-ID"

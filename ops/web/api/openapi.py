@@ -10,10 +10,10 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from ops.web.access import Refused
-from ops.web.api.operations import Answer, Operation
-from ops.web.errors import RETRY_AFTER_S, STATUS
-from ops.web.tokens import Scope
+from deedbox.ops.web.api.operations import Answer, Operation
+from deedbox.ops.web.auth.access import Refused
+from deedbox.ops.web.auth.tokens import Scope
+from deedbox.ops.web.errors import RETRY_AFTER_S, STATUS
 
 _REF: Final = "#/components/schemas/{model}"
 _ALWAYS: Final = (

@@ -10,10 +10,10 @@ from typing import Any, Final, TypeVar
 from flask import Blueprint, request
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ops.web.access import Refused
-from ops.web.errors import OpsError
-from ops.web.guard import needs
-from ops.web.tokens import Scope
+from deedbox.ops.web.auth.access import Refused
+from deedbox.ops.web.auth.guard import needs
+from deedbox.ops.web.auth.tokens import Scope
+from deedbox.ops.web.errors import OpsError
 
 REQUEST_ID: Final = {
     "type": "string",

@@ -8,10 +8,10 @@ from flask import jsonify
 from pydantic import JsonValue
 from werkzeug.wrappers import Response
 
-from ops.installation import Installation
-from ops.readmodels import status
-from ops.web.access import Refused
-from ops.web.api.operations import Answer, Operation
+from deedbox.ops.installation import Installation
+from deedbox.ops.readmodels import status
+from deedbox.ops.web.api.operations import Answer, Operation
+from deedbox.ops.web.auth.access import Refused
 
 
 class StageAnswer(Answer):

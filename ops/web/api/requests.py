@@ -9,11 +9,11 @@ from flask import jsonify
 from pydantic import Field
 from werkzeug.wrappers import Response
 
-from ops.readmodels.requests import SignatureRequest, request_keys
-from ops.web.access import Refused
-from ops.web.api.operations import REQUEST_ID, SOURCE_PATTERN, Answer, Operation, Query, query
-from ops.web.api.waiting import RETRY_AFTER_S, WAIT_MAX_S, WaitingRoom
-from ops.web.errors import OpsError
+from deedbox.ops.readmodels.requests import SignatureRequest, request_keys
+from deedbox.ops.web.api.operations import REQUEST_ID, SOURCE_PATTERN, Answer, Operation, Query, query
+from deedbox.ops.web.api.waiting import RETRY_AFTER_S, WAIT_MAX_S, WaitingRoom
+from deedbox.ops.web.auth.access import Refused
+from deedbox.ops.web.errors import OpsError
 
 Source = Annotated[str, Field(pattern=SOURCE_PATTERN)]
 

@@ -11,12 +11,12 @@ from typing import Any, Final
 
 from flask import Response
 
-from ops.readmodels.events import Cursor, Page
-from ops.web.access import Refused
-from ops.web.api.waiting import WaitingRoom, client_socket
-from ops.web.api.watcher import Patience, Probe, Watch
-from ops.web.errors import OpsError
-from shared.core.errors import DeedboxError
+from deedbox.ops.readmodels.events import Cursor, Page
+from deedbox.ops.web.api.waiting import WaitingRoom, client_socket
+from deedbox.ops.web.api.watcher import Patience, Probe, Watch
+from deedbox.ops.web.auth.access import Refused
+from deedbox.ops.web.errors import OpsError
+from deedbox.shared.core.errors import DeedboxError
 
 MEDIA_TYPE: Final = "text/event-stream"
 HEARTBEAT_S: Final = 15.0

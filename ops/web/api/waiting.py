@@ -12,9 +12,9 @@ from flask import current_app, request
 from redis import Redis
 from redis.exceptions import RedisError
 
-from ops.installation import Installation
-from ops.web.api.watcher import Lifetime, Patience, Probe, Seats, Watcher
-from shared.connections import translated
+from deedbox.ops.installation import Installation
+from deedbox.ops.web.api.watcher import Lifetime, Patience, Probe, Seats, Watcher
+from deedbox.shared.redis.connections import translated
 
 WAIT_MAX_S: Final = 25.0
 """Shorter than the 30 s after which many clients and proxies give up."""

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from redis import Redis
 
-from shared import logs
+from deedbox.shared.runtime import logs
 
 INTERVAL_S: Final = 0.25
 """An answer comes this much later at most than what it waits for; Redis is asked four times a second."""

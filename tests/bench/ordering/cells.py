@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from shared.core.ordering import OrderingPolicy
+from deedbox.shared.core.ordering import OrderingPolicy
 from tests.bench.ordering.measures import Summary, Tally
 from tests.bench.ordering.policies import Release, deedbox, fixed_wait, hindsight, no_wait
 from tests.bench.ordering.traffic import Incoming, Kind

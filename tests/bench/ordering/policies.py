@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
 from typing import Final, NamedTuple
 
-from shared.core.ordering import OrderingPolicy, Position, SequenceState, step
+from deedbox.shared.core.ordering import OrderingPolicy, Position, SequenceState, step
 from tests.bench.ordering.traffic import Incoming
 
 NEVER: Final = float("inf")

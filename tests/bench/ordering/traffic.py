@@ -15,14 +15,14 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Final
 
-from shared.core.envelope import Envelope
-from shared.core.ordering import Arrival
-from shared.core.signature import BodySignature
-from shared.simulator import story
-from shared.simulator.lifecycle import Account, SimulatedCallback, SimulatedRequest, generate_requests
-from shared.simulator.story import LifecyclePolicy
-from shared.simulator.wire import php_json
-from workers.arrivals import delivered
+from deedbox.shared.core.envelope import Envelope
+from deedbox.shared.core.ordering import Arrival
+from deedbox.shared.core.signature import BodySignature
+from deedbox.shared.simulator import story
+from deedbox.shared.simulator.lifecycle import Account, SimulatedCallback, SimulatedRequest, generate_requests
+from deedbox.shared.simulator.story import LifecyclePolicy
+from deedbox.shared.simulator.wire import php_json
+from deedbox.workers.sequencer.arrivals import delivered
 
 API_KEY: Final = "ab" * 32
 """Signs every callback of a run; nobody checks it here."""

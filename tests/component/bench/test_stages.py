@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shared import keys
+from deedbox.shared.redis import keys
 from tests.bench import shapes
 from tests.bench.processes import Crew
 from tests.bench.redis_server import redis_server

@@ -10,8 +10,8 @@ from typing import Any
 
 import kombu
 
-from shared import topology
-from workers.eventbus import EXCHANGE
+from deedbox.shared.broker import topology
+from deedbox.workers.builtins.event_bus import EXCHANGE
 
 
 class Receiver:

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from shared import topology
+from deedbox.shared.broker import topology
+from deedbox.workers.actions import Context, Event
+from deedbox.workers.builtins.event_bus import EventBus
+from deedbox.workers.builtins.publish_event import PublishEvent
 from tests.component.fanout.conftest import Broker
 from tests.component.workers.server import until
-from workers.actions import Context, Event
-from workers.actions.publish_event import PublishEvent
-from workers.eventbus import EventBus
 
 PROGRAM = Path(__file__).parents[3] / "deploy" / "examples" / "consumer.py"
 

@@ -7,16 +7,16 @@ import time
 import pytest
 from redis import Redis
 
-from shared.brokererrors import RefusedForCause
-from shared.core.errors import SettingsError, Unavailable
-from shared.embedded import free_port
-from shared.settings import Settings
+from deedbox.shared.broker.errors import RefusedForCause
+from deedbox.shared.core.errors import SettingsError, Unavailable
+from deedbox.shared.redis.embedded import free_port
+from deedbox.shared.settings import Settings
+from deedbox.workers.actions import Context, Event, Reject, Retry
+from deedbox.workers.builtins.event_bus import EventBus, Message, demand_topics
+from deedbox.workers.builtins.publish_event import PublishEvent
+from deedbox.workers.process import Process
 from tests.component.fanout.receiver import Receiver
 from tests.component.workers.server import RedisServer
-from workers.actions import Context, Event, Reject, Retry
-from workers.actions.publish_event import PublishEvent
-from workers.bootstrap import Process
-from workers.eventbus import EventBus, Message, demand_topics
 
 MESSAGE = Message("signature_request_sent", "key", {}, b"{}")
 EVENT = Event(

@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from shared import inbox, keys
-from shared.scripting import Scripts
+from deedbox.shared.redis import inbox, keys
+from deedbox.shared.redis.scripting import Scripts
+from deedbox.workers.actions import Context, Event
+from deedbox.workers.actions.registry import RegisteredAction
+from deedbox.workers.builtins.event_bus import EventBus
+from deedbox.workers.builtins.publish_event import PublishEvent, registered
 from tests.component.fanout.conftest import Broker
 from tests.component.fanout.receiver import Receiver, short
 from tests.component.workers.fleet import Fleet
 from tests.component.workers.rig import CREATED_AT, TRACE, Deployment, P, callback, envelope, sent, viewed
 from tests.component.workers.server import RedisServer, until
-from workers.actions import Context, Event
-from workers.actions.publish_event import PublishEvent, registered
-from workers.actions.registry import RegisteredAction
-from workers.eventbus import EventBus
 
 pytestmark = [pytest.mark.real_redis, pytest.mark.timeout(180)]
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shared.core.envelope import Envelope
-from shared.core.signature import BodySignature
+from deedbox.shared.core.envelope import Envelope
+from deedbox.shared.core.signature import BodySignature
 from tests.component.workers.server import missing, running_rabbitmq
 
 if TYPE_CHECKING:

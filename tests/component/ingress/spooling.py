@@ -10,13 +10,14 @@ from pathlib import Path
 
 import redis
 
-from ingress.spool import Spool
-from ingress.spool_dir import SpoolDir
-from ingress.spool_format import FRAME_HEAD_BYTES
-from shared import codec, keys
-from shared.core.envelope import Envelope, decode_kombu
-from shared.core.errors import Unavailable
-from shared.core.signature import BodySignature
+from deedbox.ingress.spool.folder import SpoolDir
+from deedbox.ingress.spool.frames import FRAME_HEAD_BYTES
+from deedbox.ingress.spool.writer import Spool
+from deedbox.shared import codec
+from deedbox.shared.core.envelope import Envelope, decode_kombu
+from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.core.signature import BodySignature
+from deedbox.shared.redis import keys
 from tests.component.ingress.conftest import free_port, listens, redis_binary, stop, wait_until
 
 GIB = 1024 * 1024 * 1024

@@ -40,7 +40,7 @@ def test_as_many_requests_as_threads_find_a_thread_each(redis_broker: Server, tm
     body = multipart(callback())
     request = head(len(body), "Connection: close") + body
     with (tmp_path / "log").open("wb") as log:
-        server = subprocess.Popen([sys.executable, "-m", "ingress"], env=env, stderr=log)
+        server = subprocess.Popen([sys.executable, "-m", "deedbox.ingress"], env=env, stderr=log)
     try:
         wait_until(lambda: listens(port) and taken(port, server.pid) == [0] * PROCESSES)
         with ExitStack() as stack:

@@ -13,9 +13,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from ingress.publisher import Publisher
-from shared.core.envelope import Envelope
-from shared.core.errors import Unavailable
+from deedbox.ingress.publish.publisher import Publisher
+from deedbox.shared.core.envelope import Envelope
+from deedbox.shared.core.errors import Unavailable
 from tests.component.ingress.conftest import Server, free_port
 
 BOUND_S = 3.0

@@ -11,17 +11,18 @@ from typing import Any
 import kombu
 import pytest
 
-from ingress.confirms import Confirms, NotConfirmed, publish_all
-from ingress.drain import Drainer
-from ingress.publisher import Publisher
-from shared import keys, topology
-from shared.core.envelope import Envelope
-from shared.core.errors import Unavailable
+from deedbox.ingress.publish.amqp_confirms import Confirms, NotConfirmed, publish_all
+from deedbox.ingress.publish.publisher import Publisher
+from deedbox.ingress.spool.drain import Drainer
+from deedbox.shared.broker import topology
+from deedbox.shared.core.envelope import Envelope
+from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.redis import keys
 from tests.component.ingress.conftest import Server
 from tests.component.ingress.spooling import number_of, numbered, spooled
 from tests.component.ingress.test_bounds import BOUND_S
 from tests.component.workers.server import running_rabbitmq
-from tests.rabbitmq import RabbitServer
+from tests.support.rabbitmq import RabbitServer
 
 
 def test_an_ack_settles_the_message_that_it_names_and_no_other() -> None:

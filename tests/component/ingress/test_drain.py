@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from ingress import quarantine
-from ingress.drain import Drainer
-from ingress.publisher import Publisher
-from ingress.spool import Spool
-from ingress.spool_dir import SpoolDir
-from ingress.spool_format import HEAD_BYTES
-from ingress.watermark import Reporter
-from shared import keys
-from shared.core.envelope import Envelope, decode_kombu
-from shared.core.reasons import DeathReason
-from shared.settings import Settings
+from deedbox.ingress.publish.publisher import Publisher
+from deedbox.ingress.spool import quarantine
+from deedbox.ingress.spool.drain import Drainer
+from deedbox.ingress.spool.folder import SpoolDir
+from deedbox.ingress.spool.frames import HEAD_BYTES
+from deedbox.ingress.spool.usage import Reporter
+from deedbox.ingress.spool.writer import Spool
+from deedbox.shared.core.envelope import Envelope, decode_kombu
+from deedbox.shared.core.reasons import DeathReason
+from deedbox.shared.redis import keys
+from deedbox.shared.settings import Settings
 from tests.component.ingress.conftest import Server
 from tests.component.ingress.spooling import (
     FRAME_BYTES,

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from ingress.handover import Handover, NotStored
-from shared.brokererrors import RefusedForCause
-from shared.core.envelope import Envelope
-from shared.core.errors import Unavailable
-from shared.settings import Settings
+from deedbox.ingress.publish.handover import Handover, NotStored
+from deedbox.shared.broker.errors import RefusedForCause
+from deedbox.shared.core.envelope import Envelope
+from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.settings import Settings
 from tests.component.ingress.conftest import wait_until
 from tests.component.ingress.spooling import number_of, numbered
 

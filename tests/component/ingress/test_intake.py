@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from ingress.intake import Intake
-from ingress.intake_report import IntakeReporter
-from ingress.state_redis import StateRedis
-from shared import keys
-from shared.core.errors import Unavailable
-from shared.core.reasons import Refusal
-from shared.retention import DAY_S
-from shared.scripting import text
-from shared.settings import Settings
+from deedbox.ingress.monitor.counters import Intake
+from deedbox.ingress.monitor.intake_report import IntakeReporter
+from deedbox.ingress.spool.state_redis import StateRedis
+from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.core.reasons import Refusal
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.scripting import text
+from deedbox.shared.retention import DAY_S
+from deedbox.shared.settings import Settings
 from tests.component.ingress.test_web_process import environment
 from tests.component.workers.conftest import redis_server, state
 from tests.component.workers.server import RedisServer

@@ -9,12 +9,12 @@ from typing import cast
 import pytest
 import redis
 
-from ingress import line
-from ingress.line import Line
-from shared import keys
-from shared.core.envelope import Envelope, decode_kombu
-from shared.core.errors import Unavailable
-from shared.settings import Settings
+from deedbox.ingress.publish import redis_pipe
+from deedbox.ingress.publish.redis_pipe import Line
+from deedbox.shared.core.envelope import Envelope, decode_kombu
+from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.redis import keys
+from deedbox.shared.settings import Settings
 from tests.component.ingress.conftest import Server
 from tests.component.ingress.spooling import MortalRedis, numbered
 
@@ -96,4 +96,4 @@ def test_lines_are_for_redis_that_need_not_wait_for_replicas(url: str, replicas:
             "DEEDBOX_REDIS_WAIT_REPLICAS": replicas,
         }
     )
-    assert (line.opener(settings) is not None) is had
+    assert (redis_pipe.opener(settings) is not None) is had

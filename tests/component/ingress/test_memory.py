@@ -34,7 +34,7 @@ def web(
         DEEDBOX_REDIS_URL=redis_broker.url, PORT=str(port), DEEDBOX_DATA_DIR=str(folder), DEEDBOX_SPOOL="off"
     )
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-m", "ingress"], env=env, stderr=log)
+        process = subprocess.Popen([sys.executable, "-m", "deedbox.ingress"], env=env, stderr=log)
     try:
         # The master listens before it forks.
         wait_until(lambda: listens(port) and len(psutil.Process(process.pid).children()) == 1)

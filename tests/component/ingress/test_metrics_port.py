@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.component.ingress.conftest import Server, free_port, listens, stop, wait_until
 from tests.component.ingress.test_web_process import environment
-from tests.metrics_table import exported, table
+from tests.support.metrics_table import exported, table
 from tests.unit.ingress.wire import MULTIPART, callback, multipart
 
 pytestmark = pytest.mark.real_redis
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.real_redis
 
 @dataclass(frozen=True)
 class Web:
-    """A running ``python -m ingress`` with a metrics port."""
+    """A running ``python -m deedbox.ingress`` with a metrics port."""
 
     port: int
     metrics_port: int
@@ -73,7 +73,7 @@ def serving(redis_url: str, folder: Path, metrics_port: int | None = None) -> It
         DEEDBOX_DATA_DIR=str(folder / "var"), DEEDBOX_WEB_WORKERS="2",
     )  # fmt: skip
     with log.open("wb") as stream:
-        process = subprocess.Popen([sys.executable, "-m", "ingress"], env=env, stderr=stream)
+        process = subprocess.Popen([sys.executable, "-m", "deedbox.ingress"], env=env, stderr=stream)
     try:
         wait_until(lambda: listens(port))
         yield Web(port, metrics_port, process, log)
@@ -192,7 +192,12 @@ def test_a_taken_metrics_port_is_one_sentence(calm: Web, redis_broker: Server, t
         DEEDBOX_METRICS_PORT=str(calm.metrics_port),
     )  # fmt: skip
     found = subprocess.run(
-        [sys.executable, "-m", "ingress"], env=env, capture_output=True, text=True, check=False, timeout=30
+        [sys.executable, "-m", "deedbox.ingress"],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
     )
     assert found.returncode == 1
     assert found.stderr.startswith(f"deedbox: DEEDBOX_METRICS_PORT {calm.metrics_port} is taken")

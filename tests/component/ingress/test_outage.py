@@ -1,4 +1,4 @@
-"""``python -m ingress`` through an outage of its broker: every acknowledgement is kept, whoever is killed."""
+"""``python -m deedbox.ingress`` through an outage of its broker: every acknowledgement is kept, whoever is killed."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ingress.spool_dir import SpoolDir
-from ingress.watermark import Gauge
-from shared import keys
+from deedbox.ingress.spool.folder import SpoolDir
+from deedbox.ingress.spool.usage import Gauge
+from deedbox.shared.redis import keys
 from tests.component.ingress.conftest import free_port, listens, stop, wait_until
 from tests.component.ingress.spooling import MortalRedis, spooled
 from tests.component.ingress.test_web_process import environment
@@ -65,7 +65,7 @@ class Web:
     def start(self) -> None:
         with self.log.open("ab") as stream:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "ingress"], env=self.environment, stderr=stream
+                [sys.executable, "-m", "deedbox.ingress"], env=self.environment, stderr=stream
             )
         wait_until(lambda: listens(self.port))
 
@@ -124,7 +124,7 @@ def serving(folder: Path, broker: MortalRedis, **more: str) -> Iterator[Web]:
 
 def drain(web: Web) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "ingress", "drain", "--json"],
+        [sys.executable, "-m", "deedbox.ingress", "drain", "--json"],
         env=web.environment,
         capture_output=True,
         text=True,

@@ -9,10 +9,11 @@ from typing import Any
 import kombu
 import pytest
 
-from ingress.publisher import Publisher
-from shared import keys, topology
-from shared.core.envelope import Envelope
-from shared.core.errors import Unavailable
+from deedbox.ingress.publish.publisher import Publisher
+from deedbox.shared.broker import topology
+from deedbox.shared.core.envelope import Envelope
+from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.redis import keys
 from tests.component.ingress.conftest import Server
 from tests.component.ingress.test_bounds import BOUND_S
 

@@ -14,12 +14,14 @@ import redis
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from ingress.publisher import Publisher
-from ingress.webhook import Accepted, LadderPolicy, Received, judge
-from shared import codec, keys, topology
-from shared.core.envelope import Envelope, decode_kombu
-from shared.core.errors import Unavailable
-from shared.core.signature import event_hash
+from deedbox.ingress.publish.publisher import Publisher
+from deedbox.ingress.receive.ladder import Accepted, LadderPolicy, Received, judge
+from deedbox.shared import codec
+from deedbox.shared.broker import topology
+from deedbox.shared.core.envelope import Envelope, decode_kombu
+from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.core.signature import event_hash
+from deedbox.shared.redis import keys
 from tests.component.ingress.conftest import PASSWORD, Server
 from tests.unit.ingress.wire import BOUNDARY, KEY, MULTIPART, multipart
 

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from ingress.drain import Drainer
-from ingress.handover import Handover
-from ingress.publisher import Publisher
-from ingress.room import Room
-from ingress.spool import Spool
-from ingress.spool_dir import SpoolDir
-from ingress.watermark import Gauge
-from shared.core.envelope import Envelope
-from shared.settings import Settings
+from deedbox.ingress.publish.broker_memory import Room
+from deedbox.ingress.publish.handover import Handover
+from deedbox.ingress.publish.publisher import Publisher
+from deedbox.ingress.spool.drain import Drainer
+from deedbox.ingress.spool.folder import SpoolDir
+from deedbox.ingress.spool.usage import Gauge
+from deedbox.ingress.spool.writer import Spool
+from deedbox.shared.core.envelope import Envelope
+from deedbox.shared.settings import Settings
 from tests.component.ingress.conftest import redis_binary, wait_until
 from tests.component.ingress.spooling import MortalRedis, number_of, numbered, spooled
 from tests.component.ingress.test_outage import Web, drain

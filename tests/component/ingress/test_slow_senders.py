@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from shared.patience import RECEIVE_S
+from deedbox.shared.runtime.patience import RECEIVE_S
 from tests.component.ingress.conftest import Server, free_port, listens, stop, wait_until
 from tests.component.ingress.test_web_process import ACK, connect, environment, head, read_answer
 from tests.unit.ingress.wire import callback, multipart
@@ -24,7 +24,7 @@ PATIENCE_S = 0.8
 """Instead of the real one, which would make these tests last."""
 
 IMPATIENT = (
-    f"from shared import patience; patience.RECEIVE_S = {PATIENCE_S}; "
+    f"from deedbox.shared.runtime import patience; patience.RECEIVE_S = {PATIENCE_S}; "
     "import runpy; runpy.run_module('ingress', run_name='__main__')"
 )
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from ingress.drain import Drainer
-from ingress.leftover import Leftover
-from ingress.spool import NotSpooled, Spool
-from ingress.spool_dir import SpoolDir
-from ingress.watermark import Gauge
-from shared.core.reasons import Refusal
+from deedbox.ingress.spool.drain import Drainer
+from deedbox.ingress.spool.folder import SpoolDir
+from deedbox.ingress.spool.reader import Leftover
+from deedbox.ingress.spool.usage import Gauge
+from deedbox.ingress.spool.writer import NotSpooled, Spool
+from deedbox.shared.core.reasons import Refusal
 from tests.component.ingress.spooling import FRAME_BYTES, GIB, Obedient, numbered, spooled
 
 

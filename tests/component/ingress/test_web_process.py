@@ -1,4 +1,4 @@
-"""``python -m ingress`` as it runs in production, spoken to through a socket."""
+"""``python -m deedbox.ingress`` as it runs in production, spoken to through a socket."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from shared import codec, keys
-from shared.core.envelope import Envelope, decode_kombu
+from deedbox.shared import codec
+from deedbox.shared.core.envelope import Envelope, decode_kombu
+from deedbox.shared.redis import keys
 from tests.component.ingress.conftest import Server, free_port, listens, stop, wait_until
 from tests.unit.ingress.wire import KEY, MULTIPART, callback, multipart
 
@@ -45,7 +46,7 @@ def serving(redis_url: str, folder: Path, kind: str) -> Iterator[Web]:
     port, log = free_port(), folder / "log"
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-m", "ingress"],
+            [sys.executable, "-m", "deedbox.ingress"],
             env=environment(
                 DEEDBOX_REDIS_URL=redis_url,
                 PORT=str(port),
@@ -184,7 +185,7 @@ def test_what_is_no_http_is_refused_and_not_logged(web: Web, kind: str) -> None:
 
 def test_a_second_server_on_the_port_says_so_in_one_sentence(web: Web, redis_broker: Server) -> None:
     found = subprocess.run(
-        [sys.executable, "-m", "ingress"],
+        [sys.executable, "-m", "deedbox.ingress"],
         env=environment(DEEDBOX_REDIS_URL=redis_broker.url, PORT=str(web.port)),
         capture_output=True,
         text=True,
@@ -202,7 +203,7 @@ def test_a_second_server_on_the_port_says_so_in_one_sentence(web: Web, redis_bro
 )
 def test_wrong_settings_end_with_one_sentence(name: str, value: str) -> None:
     found = subprocess.run(
-        [sys.executable, "-m", "ingress"],
+        [sys.executable, "-m", "deedbox.ingress"],
         env=environment(**{"DEEDBOX_REDIS_URL": "redis://127.0.0.1:1/0", name: value}),
         capture_output=True,
         text=True,

@@ -14,8 +14,8 @@ import typer
 from redis import Redis
 from typer.testing import CliRunner
 
-from ops.cli import alerting, erasing, inspection, repair
-from shared.core.errors import DeedboxError, SettingsError
+from deedbox.ops.cli import alerting, erasing, inspection, repair
+from deedbox.shared.core.errors import DeedboxError, SettingsError
 from tests.component.workers.conftest import redis_server, state
 from tests.component.workers.server import RedisServer
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from deedbox.workers.actions.interface import Context, Event, action
 from tests.component.workers.rig import Journal
-from workers.actions.interface import Context, Event, action
 
 crm = Journal()
 stored = Journal()

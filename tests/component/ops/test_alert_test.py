@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.alert_receiver import AlertReceiver
 from tests.component.ops.conftest import Operate
 from tests.component.workers.server import free_port
+from tests.support.alert_receiver import AlertReceiver
 
 pytestmark = pytest.mark.real_redis
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from shared import keys
-from shared.simulator.api_state import FilesApiPolicy
-from shared.simulator.files_api import FilesApi
-from shared.simulator.lifecycle import Account
+from deedbox.shared.redis import keys
+from deedbox.shared.simulator.api_state import FilesApiPolicy
+from deedbox.shared.simulator.files_api import FilesApi
+from deedbox.shared.simulator.lifecycle import Account
 from tests.component.ops.conftest import Answer, Operate
 from tests.component.workers.server import RedisServer, free_port
 

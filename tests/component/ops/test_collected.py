@@ -8,12 +8,12 @@ from functools import partial
 import pytest
 from redis import Redis
 
-from ops.brokerqueues import BrokerQueues
-from ops.collecting import collect
-from shared import keys
+from deedbox.ops.readmodels.broker_queues import BrokerQueues
+from deedbox.ops.repair.collect import collect
+from deedbox.shared.redis import keys
+from deedbox.workers.bridge import redis_bridge
 from tests.component.ops.conftest import Operate
 from tests.component.workers.rig import Deployment, Journal, action, message, sent, viewed
-from workers import bridge
 
 pytestmark = pytest.mark.real_redis
 
@@ -43,7 +43,7 @@ def test_collected_letters_are_filtered_and_redriven(operate: Operate, state: Re
     assert ids("--key", "r1", "--source", "default") == ["1"]
 
     assert operate("dead", "redrive", "--key", "r1", "--yes").code == 0
-    bridge.redrive(deployment.scripts, deployment.rung.append)
+    redis_bridge.redrive(deployment.scripts, deployment.rung.append)
     deployment.run()
     assert journal.types("r1") == ["sent"]
     assert ids() == ["3", "2"]

@@ -7,10 +7,10 @@ import json
 import pytest
 from redis import Redis
 
-from shared import keys
+from deedbox.shared.redis import keys
+from deedbox.workers.bridge import redis_bridge
 from tests.component.ops.conftest import Operate
 from tests.component.workers.rig import Deployment, Journal, action, sent, viewed
-from workers import bridge
 
 pytestmark = pytest.mark.real_redis
 
@@ -24,7 +24,7 @@ def _conflict(state: Redis) -> tuple[Deployment, Journal]:
 
 
 def _bridged(deployment: Deployment) -> None:
-    bridge.redrive(deployment.scripts, deployment.rung.append)
+    redis_bridge.redrive(deployment.scripts, deployment.rung.append)
     deployment.run()
 
 

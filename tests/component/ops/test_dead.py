@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from shared import inbox, keys
-from shared.retention import Retention
-from shared.scripting import Scripts
+from deedbox.shared.redis import inbox, keys
+from deedbox.shared.redis.scripting import Scripts
+from deedbox.shared.retention import Retention
+from deedbox.workers.actions.interface import Context, Event, Reject
+from deedbox.workers.bridge import redis_bridge
 from tests.component.ops.conftest import Operate
 from tests.component.workers.rig import Deployment, Journal, action, message, sent, viewed
-from workers import bridge
-from workers.actions.interface import Context, Event, Reject
 
 pytestmark = pytest.mark.real_redis
 
@@ -42,7 +42,7 @@ def _dead_actions(state: Redis, *bodies: bytes) -> tuple[Deployment, Moody]:
 
 def _redriven(deployment: Deployment) -> None:
     """Let the bridge, the sequencer and the lanes do what a redrive asked for."""
-    bridge.redrive(deployment.scripts, deployment.rung.append)
+    redis_bridge.redrive(deployment.scripts, deployment.rung.append)
     deployment.run()
 
 

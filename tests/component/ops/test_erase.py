@@ -11,13 +11,14 @@ import pytest
 import structlog
 from redis import Redis
 
-from shared import keys, logs
-from shared.documents import DocumentStore
-from shared.scripting import Scripts
+from deedbox.shared.documents import DocumentStore
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.scripting import Scripts
+from deedbox.shared.runtime import logs
+from deedbox.workers.actions.interface import Context, Event, Reject
+from deedbox.workers.builtins.track_status import TrackStatus, registered
 from tests.component.ops.conftest import Operate
 from tests.component.workers.rig import Deployment, action, members, sent, viewed
-from workers.actions.interface import Context, Event, Reject
-from workers.actions.track_status import TrackStatus, registered
 
 pytestmark = pytest.mark.real_redis
 

@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from ops import catalog, replay
-from shared import inbox, keys
-from shared.core.identity import shard_of
-from shared.scripting import SERVER_CLOCK, Scripts
+from deedbox.ops.repair import catalog, replay
+from deedbox.shared.core.identity import shard_of
+from deedbox.shared.redis import inbox, keys
+from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.workers.actions.interface import Context, Event, Reject
+from deedbox.workers.actions.registry import Registry, collect
+from deedbox.workers.bridge import redis_bridge
 from tests.component.ops import replayed
 from tests.component.ops.conftest import Operate
 from tests.component.workers.rig import (
@@ -28,9 +31,6 @@ from tests.component.workers.rig import (
     viewed,
 )
 from tests.component.workers.test_erasure import R1, erase, traces
-from workers import bridge
-from workers.actions.interface import Context, Event, Reject
-from workers.actions.registry import Registry, collect
 
 pytestmark = pytest.mark.real_redis
 
@@ -254,7 +254,7 @@ def test_another_body_of_a_fact_is_no_event_to_replay_until_it_is_applied(
     assert planned() == (1, 0)
     [row] = operate("conflict", "list", "r1", "--json").document["conflicts"]
     operate("conflict", "apply", "r1", row["body"], "--yes")
-    bridge.redrive(deployment.scripts, deployment.rung.append)
+    redis_bridge.redrive(deployment.scripts, deployment.rung.append)
     deployment.run()
     assert planned() == (2, 0)
     replayed.crm.calls.clear()

@@ -10,22 +10,22 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from ops import catalog, replay
-from ops.catalog import Catalog
-from ops.history import History, Span
-from ops.installation import Installation
-from ops.replay_plan import Order
-from shared import keys
-from shared.core.ordering import OrderingPolicy
-from shared.retention import Retention
-from shared.scripting import Scripts
-from shared.settings import Settings
+from deedbox.ops.installation import Installation
+from deedbox.ops.repair import catalog, replay
+from deedbox.ops.repair.catalog import Catalog
+from deedbox.ops.repair.history import History, Span
+from deedbox.ops.repair.replay_plan import Order
+from deedbox.shared.core.ordering import OrderingPolicy
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.scripting import Scripts
+from deedbox.shared.retention import Retention
+from deedbox.shared.settings import Settings
+from deedbox.workers.actions.registry import Registry, collect
+from deedbox.workers.bridge import redis_bridge
 from tests.component.ops import replayed
 from tests.component.ops.conftest import Operate
 from tests.component.workers.rig import CREATED_AT, Deployment, P, callback, members, sent, viewed
 from tests.component.workers.server import RedisServer
-from workers import bridge
-from workers.actions.registry import Registry, collect
 
 pytestmark = pytest.mark.real_redis
 
@@ -162,7 +162,7 @@ def test_a_redriven_event_is_replayed_once(operate: Operate, state: Redis, deplo
     strict.deliver(sent(), received_at=CREATED_AT + 1000.0)
     strict.run()
     operate("dead", "redrive", "--all", "--yes")
-    bridge.redrive(strict.scripts, strict.rung.append)
+    redis_bridge.redrive(strict.scripts, strict.rung.append)
     strict.run()
     replayed.crm.calls.clear()
 

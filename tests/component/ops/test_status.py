@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from shared import keys
-from shared.core.ordering import OrderingPolicy
-from shared.scripting import SERVER_CLOCK, Scripts
+from deedbox.shared.core.ordering import OrderingPolicy
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.workers import rq_worker
+from deedbox.workers.actions.interface import Event, Retry
 from tests.component.ops.conftest import Operate
 from tests.component.workers.rig import Deployment, Journal, action, message, sent, viewed
 from tests.component.workers.server import RedisServer, free_port, until
-from workers import rqworker
-from workers.actions.interface import Event, Retry
 
 pytestmark = pytest.mark.real_redis
 
@@ -125,7 +125,7 @@ def test_a_head_of_line_that_waits_shows_its_next_attempt_and_what_it_holds_up(
 
 
 def test_a_registered_worker_is_shown_and_a_killed_one_is_not(operate: Operate, state: Redis) -> None:
-    worker = rqworker.build("crm", state, "worker-1", lambda: None)
+    worker = rq_worker.build("crm", state, "worker-1", lambda: None)
     worker.register_birth()  # type: ignore[no-untyped-call]
     worker.set_state("idle")
     worker.heartbeat()
@@ -163,7 +163,7 @@ def test_watching_without_a_terminal_writes_a_snapshot_a_second(
     code = (
         # A shell that starts the suite in its background has children that ignore Ctrl-C.
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "import typer; from ops.cli import inspection; app = typer.Typer(); inspection.register(app); "
+        "import typer; from deedbox.ops.cli import inspection; app = typer.Typer(); inspection.register(app); "
         "app.command('other')(lambda: None); app()"
     )
     env = {"DEEDBOX_REDIS_URL": redis_server.url, "PATH": ""}

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from ops.readmodels.timeline import read
-from shared import keys
-from shared.core.ordering import OrderingPolicy
-from shared.core.reasons import Entry
-from shared.scripting import Scripts
+from deedbox.ops.readmodels.timeline import read
+from deedbox.shared.core.ordering import OrderingPolicy
+from deedbox.shared.core.reasons import Entry
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.scripting import Scripts
+from deedbox.workers.actions.interface import Context, Event
+from deedbox.workers.builtins import track_status
 from tests.component.ops.conftest import Operate
 from tests.component.workers.rig import Deployment, Journal, action, sent, viewed
-from workers.actions import track_status
-from workers.actions.interface import Context, Event
 
 pytestmark = pytest.mark.real_redis
 

@@ -12,14 +12,14 @@ from typing import Any
 import urllib3
 from redis import Redis
 
-from shared.documents import DocumentStore, StoredDocument
-from shared.keys import document
-from shared.scripting import Scripts
+from deedbox.shared.documents import DocumentStore, StoredDocument
+from deedbox.shared.redis.keys import document
+from deedbox.shared.redis.scripting import Scripts
+from deedbox.workers.actions.interface import Context, Event
+from deedbox.workers.builtins import track_status
+from deedbox.workers.builtins.fetch_documents import Record
 from tests.component.ops_web.conftest import Ops
 from tests.component.workers.rig import Deployment, action
-from workers.actions import track_status
-from workers.actions.fetch_documents import Record
-from workers.actions.interface import Context, Event
 
 PDF = b"%PDF-1.7 a small paper %%EOF"
 

@@ -48,7 +48,7 @@ StartOps = Callable[..., Ops]
 
 @contextmanager
 def running_ops(redis_url: str, data_dir: Path, **environ: str) -> Iterator[Ops]:
-    """Run ``python -m ops.web`` until the block ends."""
+    """Run ``python -m deedbox.ops.web`` until the block ends."""
     port = free_port()
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DEEDBOX_")}
     env = {
@@ -60,7 +60,9 @@ def running_ops(redis_url: str, data_dir: Path, **environ: str) -> Iterator[Ops]
         "DEEDBOX_OPS_TOKEN": TOKEN,
         **environ,
     }
-    process = subprocess.Popen([sys.executable, "-m", "ops.web"], env=env, text=True, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deedbox.ops.web"], env=env, text=True, stderr=subprocess.PIPE
+    )
     ops = Ops(f"http://127.0.0.1:{port}", process)
     try:
         until(lambda: _answers(ops), "ops answers")

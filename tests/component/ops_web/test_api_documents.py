@@ -11,7 +11,7 @@ import pytest
 import urllib3
 from redis import Redis
 
-from shared.documents import DocumentStore
+from deedbox.shared.documents import DocumentStore
 from tests.component.ops_web.asking import PDF, get, remember
 from tests.component.ops_web.conftest import READER, TOKEN, Ops
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from ops.readmodels import events
-from ops.web.api.watcher import SEATS
-from shared import keys
+from deedbox.ops.readmodels import events
+from deedbox.ops.web.api.watcher import SEATS
+from deedbox.shared.redis import keys
 from tests.component.ops_web.asking import Listener, arrive, get, meanwhile, tracking
 from tests.component.ops_web.conftest import READER, Ops, StartOps, running_ops
 from tests.component.workers.rig import CREATED_AT, Deployment, P, callback, sent, viewed

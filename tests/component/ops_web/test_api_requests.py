@@ -12,10 +12,10 @@ from contextlib import ExitStack
 import pytest
 from redis import Redis
 
-from ops.installation import Installation
-from ops.readmodels import status
-from ops.web.api.watcher import SEATS
-from shared import keys
+from deedbox.ops.installation import Installation
+from deedbox.ops.readmodels import status
+from deedbox.ops.web.api.watcher import SEATS
+from deedbox.shared.redis import keys
 from tests.component.ops_web.asking import arrive, get, meanwhile, tracking
 from tests.component.ops_web.conftest import Ops, StartOps
 from tests.component.workers.rig import CREATED_AT, P, callback, sent, viewed

@@ -14,10 +14,10 @@ from redis import Redis
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from ops.web.api.blueprint import OPERATIONS
-from ops.web.app import create_app
-from shared.documents import DocumentStore
-from shared.settings import Settings
+from deedbox.ops.web.api.blueprint import OPERATIONS
+from deedbox.ops.web.app import create_app
+from deedbox.shared.documents import DocumentStore
+from deedbox.shared.settings import Settings
 from tests.component.ops_web.asking import PDF, arrive, get, remember, tracking
 from tests.component.ops_web.conftest import TOKEN, Ops
 from tests.component.workers.rig import sent, viewed

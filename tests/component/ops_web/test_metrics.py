@@ -10,20 +10,21 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
-from ingress.intake import Intake
-from ingress.intake_report import IntakeReporter
-from ingress.state_redis import StateRedis
-from ops.web.app import create_app
-from shared import budgets, keys
-from shared.core.ordering import OrderingPolicy
-from shared.core.reasons import Refusal
-from shared.settings import Settings
+from deedbox.ingress.monitor.counters import Intake
+from deedbox.ingress.monitor.intake_report import IntakeReporter
+from deedbox.ingress.spool.state_redis import StateRedis
+from deedbox.ops.web.app import create_app
+from deedbox.shared import budgets
+from deedbox.shared.core.ordering import OrderingPolicy
+from deedbox.shared.core.reasons import Refusal
+from deedbox.shared.redis import keys
+from deedbox.shared.settings import Settings
+from deedbox.workers.actions.interface import Context, Event, Reject, Retry
+from deedbox.workers.dropbox_sign.client import Budget
 from tests.component.workers.conftest import redis_server, state
 from tests.component.workers.rig import Deployment, Journal, action, sent, viewed
 from tests.component.workers.server import RedisServer
-from tests.metrics_table import exported, table
-from workers.actions.interface import Context, Event, Reject, Retry
-from workers.api import Budget
+from tests.support.metrics_table import exported, table
 
 __all__ = ["redis_server", "state"]
 

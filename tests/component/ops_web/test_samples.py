@@ -9,16 +9,17 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from ops.installation import Installation
-from ops.readmodels import request_search, samples
-from ops.web.sampler import Sampler
-from shared import keys
-from shared.scripting import Scripts
-from shared.settings import Settings
+from deedbox.ops.charts import samples
+from deedbox.ops.installation import Installation
+from deedbox.ops.readmodels import request_search
+from deedbox.ops.web.sampler import Sampler
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.scripting import Scripts
+from deedbox.shared.settings import Settings
+from deedbox.workers.builtins import track_status
 from tests.component.ops_web.conftest import StartOps
 from tests.component.workers.rig import Deployment, members, sent
 from tests.component.workers.server import RedisServer, until
-from workers.actions import track_status
 
 pytestmark = pytest.mark.real_redis
 

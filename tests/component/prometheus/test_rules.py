@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from tests.component.workers.server import missing
-from tests.dashboard import PROMETHEUS
+from tests.support.dashboard import PROMETHEUS
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ingress.publisher import Publisher
-from shared import topology
+from deedbox.ingress.publish.publisher import Publisher
+from deedbox.shared.broker import topology
 from tests.component.workers.conftest import fragile, redis_server, state
 from tests.component.workers.server import running_rabbitmq
 

@@ -12,7 +12,9 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from shared import codec, keys, topology
+from deedbox.shared import codec
+from deedbox.shared.broker import topology
+from deedbox.shared.redis import keys
 from tests.component.workers.kombu_bridges import bridging, run_until_killed
 from tests.component.workers.rig import Deployment, Journal, P, action, envelope, sent, viewed
 from tests.component.workers.server import RedisServer, until

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from shared import topology
+from deedbox.shared.broker import topology
 from tests.component.ops.conftest import Operate, operate
 from tests.component.workers.kombu_bridges import bridging
 from tests.component.workers.rig import Deployment, Journal, action, envelope, sent

@@ -11,16 +11,16 @@ from contextlib import contextmanager
 import pytest
 from redis import Redis
 
-from ingress.publisher import Publisher
-from shared import topology
-from shared.core.errors import Unavailable
+from deedbox.ingress.publish.publisher import Publisher
+from deedbox.shared.broker import topology
+from deedbox.shared.core.errors import Unavailable
 from tests.component.ingress.conftest import free_port
 from tests.component.ingress.test_bounds import BOUND_S, full_port, silent_port
 from tests.component.ops.conftest import Operate, operate
 from tests.component.workers.kombu_bridges import bridging
 from tests.component.workers.rig import Deployment, Journal, action, envelope, sent
 from tests.component.workers.server import RedisServer, running_rabbitmq, until
-from tests.rabbitmq import RabbitServer
+from tests.support.rabbitmq import RabbitServer
 
 __all__ = ["full_port", "operate", "silent_port"]
 

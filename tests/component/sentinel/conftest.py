@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from shared import connections
-from shared.settings import Settings
+from deedbox.shared.redis import connections
+from deedbox.shared.settings import Settings
 from tests.component.sentinel.cluster import Cluster
 from tests.component.workers.conftest import quiet
 

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from ingress.publisher import Publisher
-from shared import keys
-from shared.core.envelope import decode_kombu
-from shared.core.errors import Unavailable
+from deedbox.ingress.publish.publisher import Publisher
+from deedbox.shared.core.envelope import decode_kombu
+from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.redis import keys
 from tests.component.sentinel.cluster import PASSWORD, Cluster
 from tests.component.sentinel.links import Link
 from tests.component.workers.rig import envelope, sent

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from ingress.handover import Handover, NotStored
-from ingress.publisher import Publisher
-from ingress.spool_dir import SpoolDir
-from ingress.watermark import Gauge
-from shared.connections import broker_url
-from shared.core.errors import Unavailable
-from shared.settings import Settings
+from deedbox.ingress.publish.handover import Handover, NotStored
+from deedbox.ingress.publish.publisher import Publisher
+from deedbox.ingress.spool.folder import SpoolDir
+from deedbox.ingress.spool.usage import Gauge
+from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.redis.connections import broker_url
+from deedbox.shared.settings import Settings
 from tests.component.sentinel.cluster import Cluster
 from tests.component.workers.fleet import Fleet
 from tests.component.workers.rig import envelope, sent

@@ -11,23 +11,24 @@ from typing import Any, cast
 import pytest
 from redis import Redis
 
-from ingress.handover import Handover, Stored
-from ingress.publisher import Publisher
-from ingress.spool_dir import SpoolDir
-from ingress.watermark import Gauge
-from ops.checks import run
-from shared import connections, keys, topology
-from shared.core.envelope import decode_kombu
-from shared.core.errors import SettingsError, Unavailable
-from shared.replicas import ReplicatedScripts
-from shared.scripting import Scripts
-from shared.settings import Settings
+from deedbox.ingress.publish.handover import Handover, Stored
+from deedbox.ingress.publish.publisher import Publisher
+from deedbox.ingress.spool.folder import SpoolDir
+from deedbox.ingress.spool.usage import Gauge
+from deedbox.ops.checks import run
+from deedbox.shared.broker import topology
+from deedbox.shared.core.envelope import decode_kombu
+from deedbox.shared.core.errors import SettingsError, Unavailable
+from deedbox.shared.redis import connections, keys
+from deedbox.shared.redis.replicas import ReplicatedScripts
+from deedbox.shared.redis.scripting import Scripts
+from deedbox.shared.settings import Settings
+from deedbox.workers.bridge.kombu_bridge import KombuBridge
+from deedbox.workers.bridge.redis_bridge import RedisBridge
 from tests.component.sentinel.cluster import PASSWORD, SENTINEL_PASSWORD, Cluster
 from tests.component.workers.fleet import Fleet
 from tests.component.workers.rig import envelope, message, sent, silent
 from tests.component.workers.server import RedisServer, server_binary, until
-from workers.bridge import RedisBridge
-from workers.bridge_kombu import KombuBridge
 
 pytestmark = pytest.mark.real_redis
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from ingress.publisher import Publisher
+from deedbox.ingress.publish.publisher import Publisher
 from tests.component.workers.conftest import fragile, quiet, redis_server, state
-from tests.sqs import SqsServer
+from tests.support.sqs import SqsServer
 
 __all__ = ["fragile", "quiet", "redis_server", "state"]
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from ingress.publisher import Publisher
-from shared import codec
+from deedbox.ingress.publish.publisher import Publisher
+from deedbox.shared import codec
 from tests.component.ops.conftest import Operate, operate
 from tests.component.workers.kombu_bridges import bridging, run_until_killed
 from tests.component.workers.rig import Deployment, Journal, P, action, envelope, sent, viewed
 from tests.component.workers.server import RedisServer, until
-from tests.sqs import SqsServer
+from tests.support.sqs import SqsServer
 
 __all__ = ["operate"]
 

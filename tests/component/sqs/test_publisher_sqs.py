@@ -12,20 +12,20 @@ from urllib.parse import quote
 
 import pytest
 
-from ingress import quarantine
-from ingress.drain import Drainer
-from ingress.publisher import Publisher
-from ingress.spool import Spool
-from shared import sqs as sqs_urls
-from shared import topology
-from shared.brokererrors import RefusedForCause
-from shared.core.envelope import Envelope, decode_kombu
-from shared.core.errors import SettingsError, Unavailable
-from shared.core.reasons import DeathReason
+from deedbox.ingress.publish.publisher import Publisher
+from deedbox.ingress.spool import quarantine
+from deedbox.ingress.spool.drain import Drainer
+from deedbox.ingress.spool.writer import Spool
+from deedbox.shared.broker import sqs as sqs_urls
+from deedbox.shared.broker import topology
+from deedbox.shared.broker.errors import RefusedForCause
+from deedbox.shared.core.envelope import Envelope, decode_kombu
+from deedbox.shared.core.errors import SettingsError, Unavailable
+from deedbox.shared.core.reasons import DeathReason
 from tests.component.ingress.conftest import envelope, free_port
 from tests.component.ingress.spooling import GIB, number_of, numbered, spooled
 from tests.component.ingress.test_bounds import BOUND_S, assert_bounded, full_port, silent_port
-from tests.sqs import SqsServer
+from tests.support.sqs import SqsServer
 
 __all__ = ["envelope", "full_port", "silent_port"]
 

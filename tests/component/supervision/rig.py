@@ -14,11 +14,11 @@ from typing import IO, Any
 
 import psutil
 
-from ops.supervision import Program, run
-from shared import embedded
-from shared.data_dir import lock_data_dir
-from tests.terminal import Terminal
-from tests.waiting import until
+from deedbox.ops.supervise.supervisor import Program, run
+from deedbox.shared.redis import embedded
+from deedbox.shared.runtime.data_dir import lock_data_dir
+from tests.support.terminal import Terminal
+from tests.support.waiting import until
 
 __all__ = ["until"]
 

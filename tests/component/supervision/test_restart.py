@@ -84,7 +84,17 @@ def test_a_second_server_never_opens_the_data_of_a_living_one(start: Start, tmp_
     assert lock.read_text(encoding="ascii").strip() == str(rig.redis_pid())
 
     second = subprocess.Popen(
-        [sys.executable, "-m", "shared.child", "--lock", lock, "--", sys.executable, "-c", "print('opened')"],
+        [
+            sys.executable,
+            "-m",
+            "deedbox.shared.runtime.child",
+            "--lock",
+            lock,
+            "--",
+            sys.executable,
+            "-c",
+            "print('opened')",
+        ],
         stdout=subprocess.PIPE,
     )
     with pytest.raises(subprocess.TimeoutExpired):

@@ -12,13 +12,15 @@ import pytest
 from flask import Flask, Response, jsonify, request
 from redis import Redis
 
-from shared import keys
-from shared.settings import Settings
-from shared.simulator.api_state import Endpoint, FilesApiPolicy
-from shared.simulator.files_api import FilesApi
-from shared.simulator.lifecycle import Account
-from shared.simulator.loopback import LoopbackServer
-from shared.simulator.paper import render_pdf, render_zip
+from deedbox.shared.redis import keys
+from deedbox.shared.settings import Settings
+from deedbox.shared.simulator.api_state import Endpoint, FilesApiPolicy
+from deedbox.shared.simulator.files_api import FilesApi
+from deedbox.shared.simulator.lifecycle import Account
+from deedbox.shared.simulator.loopback import LoopbackServer
+from deedbox.shared.simulator.paper import render_pdf, render_zip
+from deedbox.workers.builtins.fetch_documents import FetchDocuments
+from deedbox.workers.process import Process
 from tests.component.workers.rig import (
     CREATED_AT,
     Deployment,
@@ -29,8 +31,6 @@ from tests.component.workers.rig import (
     expire,
 )
 from tests.component.workers.server import RedisServer
-from workers.actions.fetch_documents import FetchDocuments
-from workers.bootstrap import Process
 
 API_KEY = "324e3b0840f065eb51f3fd63231d0d33daa35d4ed10d27718839e81737065782"
 GENEROUS = FilesApiPolicy(not_ready_max=0, calls_per_window=10_000, file_calls_per_window=10_000)

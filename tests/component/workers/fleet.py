@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[3]
 _MODULE = """
 import os, time
 from pathlib import Path
-from workers.actions import action
+from deedbox.workers.actions import action
 
 FOLDER = Path(os.environ["FLEET_FOLDER"])
 
@@ -80,9 +80,9 @@ class Fleet:
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
-        """Start ``python -m workers`` with these words."""
+        """Start ``python -m deedbox.workers`` with these words."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "workers", *words], env=self._environment, cwd=self._folder,
+            [sys.executable, "-m", "deedbox.workers", *words], env=self._environment, cwd=self._folder,
             stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
         )  # fmt: skip
         self._processes.append(process)

@@ -10,14 +10,14 @@ from typing import Any
 
 from redis import Redis
 
-from shared import keys
-from shared.core.ordering import OrderingPolicy
-from shared.settings import Settings
-from shared.simulator.api_state import Endpoint, FilesApiPolicy
-from shared.simulator.files_api import FilesApi
-from shared.simulator.lifecycle import Account
+from deedbox.shared.core.ordering import OrderingPolicy
+from deedbox.shared.redis import keys
+from deedbox.shared.settings import Settings
+from deedbox.shared.simulator.api_state import Endpoint, FilesApiPolicy
+from deedbox.shared.simulator.files_api import FilesApi
+from deedbox.shared.simulator.lifecycle import Account
+from deedbox.workers.process import Process
 from tests.component.workers.rig import Deployment, Journal, P, action, callback, expire
-from workers.bootstrap import Process
 
 API_KEY = "324e3b0840f065eb51f3fd63231d0d33daa35d4ed10d27718839e81737065782"
 GENEROUS = FilesApiPolicy(not_ready_max=0, calls_per_window=10_000, file_calls_per_window=10_000)

@@ -13,10 +13,10 @@ from pathlib import Path
 import kombu
 from redis import Redis
 
-from shared import topology
-from shared.scripting import Scripts
+from deedbox.shared.broker import topology
+from deedbox.shared.redis.scripting import Scripts
+from deedbox.workers.bridge.kombu_bridge import KombuBridge
 from tests.component.workers.rig import silent
-from workers.bridge_kombu import KombuBridge
 
 ROOT = Path(__file__).parents[3]
 
@@ -44,9 +44,10 @@ def bridging(url: str, state: Redis) -> Iterator[list[kombu.Connection]]:
 _KILLED = """
 import os, signal, sys
 from redis import Redis
-from shared import inbox, topology
-from shared.scripting import Scripts
-from workers.bridge_kombu import KombuBridge
+from deedbox.shared.broker import topology
+from deedbox.shared.redis import inbox
+from deedbox.shared.redis.scripting import Scripts
+from deedbox.workers.bridge.kombu_bridge import KombuBridge
 
 append, when = inbox.append, sys.argv[3]
 

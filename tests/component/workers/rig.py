@@ -10,21 +10,22 @@ from typing import Any, cast
 
 from redis import Redis
 
-from shared import codec, inbox, keys
-from shared.core.attempts import AttemptPolicy
-from shared.core.envelope import Envelope, encode_kombu
-from shared.core.ordering import OrderingPolicy
-from shared.core.signature import BodySignature
-from shared.retention import Retention
-from shared.scripting import Scripts
+from deedbox.shared import codec
+from deedbox.shared.core.attempts import AttemptPolicy
+from deedbox.shared.core.envelope import Envelope, encode_kombu
+from deedbox.shared.core.ordering import OrderingPolicy
+from deedbox.shared.core.signature import BodySignature
+from deedbox.shared.redis import inbox, keys
+from deedbox.shared.redis.scripting import Scripts
+from deedbox.shared.retention import Retention
+from deedbox.workers.actions.interface import ActionFunction, Context, Event
+from deedbox.workers.actions.registry import RegisteredAction, Registry
+from deedbox.workers.announcement import announce
+from deedbox.workers.lanes.runner import LaneRunner
+from deedbox.workers.sequencer.sequencer import Sequencer, SequencerPolicy
+from deedbox.workers.sweeper.gaps import GapDesk, GapDetector
+from deedbox.workers.sweeper.sweeper import Sweeper
 from tests.component.workers.server import until
-from workers.actions.interface import ActionFunction, Context, Event
-from workers.actions.registry import RegisteredAction, Registry
-from workers.announcement import announce
-from workers.gaps import GapDesk, GapDetector
-from workers.lanes import LaneRunner
-from workers.sequencer import Sequencer, SequencerPolicy
-from workers.sweeper import Sweeper
 
 P = "signature_request_"
 CREATED_AT = 1_800_000_000

@@ -17,10 +17,10 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from shared import embedded
-from shared.core.errors import SettingsError
-from tests.rabbitmq import RabbitServer
-from tests.waiting import until
+from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.redis import embedded
+from tests.support.rabbitmq import RabbitServer
+from tests.support.waiting import until
 
 __all__ = ["until"]
 

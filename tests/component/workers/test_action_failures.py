@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from deedbox.workers.actions.interface import Context, Event, Reject, Retry
 from tests.component.workers.rig import (
     Deployment,
     Failing,
@@ -18,7 +19,6 @@ from tests.component.workers.rig import (
     sent,
     viewed,
 )
-from workers.actions.interface import Context, Event, Reject, Retry
 
 pytestmark = pytest.mark.real_redis
 

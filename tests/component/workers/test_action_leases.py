@@ -7,7 +7,9 @@ import time
 import pytest
 from redis import Redis
 
-from shared import keys
+from deedbox.shared.redis import keys
+from deedbox.workers.actions.interface import Context, Event
+from deedbox.workers.sweeper.sweeper import LOSSES_MAX
 from tests.component.workers.rig import (
     Deployment,
     Journal,
@@ -18,8 +20,6 @@ from tests.component.workers.rig import (
     sent,
     viewed,
 )
-from workers.actions.interface import Context, Event
-from workers.sweeper import LOSSES_MAX
 
 pytestmark = pytest.mark.real_redis
 

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from shared import keys, logs
+from deedbox.shared.redis import keys
+from deedbox.shared.runtime import logs
+from deedbox.workers.actions.interface import Context, Event
 from tests.component.workers.rig import (
     CREATED_AT,
     Deployment,
@@ -23,7 +25,6 @@ from tests.component.workers.rig import (
     sent,
     viewed,
 )
-from workers.actions.interface import Context, Event
 
 pytestmark = pytest.mark.real_redis
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from shared import keys
-from tests.alert_receiver import AlertReceiver
+from deedbox.shared.redis import keys
 from tests.component.workers.fleet import Fleet
 from tests.component.workers.rig import Deployment, P, callback, sent
 from tests.component.workers.server import RedisServer, until
+from tests.support.alert_receiver import AlertReceiver
 
 pytestmark = [pytest.mark.real_redis, pytest.mark.e2e]
 

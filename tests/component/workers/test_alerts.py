@@ -11,23 +11,23 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from shared import keys
-from shared.core.alert_conditions import DANGER_FROM
-from shared.core.alerting import DEFAULT_EVENTS, SEND, Fact, Kind, Policy
-from shared.core.errors import SettingsError
-from shared.receivers import Receiver
-from shared.scripting import Scripts
-from tests.alert_receiver import AlertReceiver
+from deedbox.shared.alerts.alerting import DEFAULT_EVENTS, SEND, Fact, Kind, Policy
+from deedbox.shared.alerts.conditions import DANGER_FROM
+from deedbox.shared.alerts.targets import Receiver
+from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.scripting import Scripts
+from deedbox.workers.__main__ import main
+from deedbox.workers.actions.interface import Context, Event, Reject
+from deedbox.workers.actions.interface import action as declare
+from deedbox.workers.actions.registry import collect
+from deedbox.workers.builtins.alert import MESSAGE_LIFE_S, Alert, registered
+from deedbox.workers.builtins.alert_desk import AlertDesk
+from deedbox.workers.internal_events import Filing
+from deedbox.workers.sweeper.alert_conditions import ConditionWatch
 from tests.component.workers.rig import Deployment, P, callback, expire, members
 from tests.component.workers.server import RedisServer
-from workers.__main__ import main
-from workers.actions.alert import MESSAGE_LIFE_S, Alert, registered
-from workers.actions.interface import Context, Event, Reject
-from workers.actions.interface import action as declare
-from workers.actions.registry import collect
-from workers.alerts import AlertDesk
-from workers.conditions import ConditionWatch
-from workers.filing import Filing
+from tests.support.alert_receiver import AlertReceiver
 
 pytestmark = pytest.mark.real_redis
 

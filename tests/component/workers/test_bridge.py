@@ -12,9 +12,12 @@ import kombu
 import pytest
 from redis import Redis
 
-from shared import codec, keys
-from shared.core.envelope import encode_kombu
-from shared.scripting import Scripts
+from deedbox.shared import codec
+from deedbox.shared.core.envelope import encode_kombu
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.scripting import Scripts
+from deedbox.workers.bridge.kombu_bridge import KombuBridge
+from deedbox.workers.bridge.redis_bridge import BATCH, RedisBridge, redrive
 from tests.component.workers.rig import (
     TRACE,
     Deployment,
@@ -28,8 +31,6 @@ from tests.component.workers.rig import (
     viewed,
 )
 from tests.component.workers.server import RedisServer, until
-from workers.bridge import BATCH, RedisBridge, redrive
-from workers.bridge_kombu import KombuBridge
 
 pytestmark = pytest.mark.real_redis
 
@@ -234,7 +235,7 @@ def test_a_batch_from_another_transport_is_bounded_in_bytes(
     redis_server: RedisServer, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Callbacks may have 10 MiB each; 250 of them in one call are more than Redis takes."""
-    monkeypatch.setattr("workers.bridge_kombu.BATCH_BYTES", 1)
+    monkeypatch.setattr("deedbox.workers.bridge.kombu_bridge.BATCH_BYTES", 1)
     rung: list[str] = []
     wrapped = [envelope(sent(request_id=f"r{number}")) for number in range(5)]
     _publish(*((each.headers(), each.body) for each in wrapped))

@@ -11,18 +11,18 @@ from typing import Any, NamedTuple
 import pytest
 from redis import Redis
 
-from shared import keys
-from shared.settings import Settings
-from shared.simulator.api_state import Endpoint, FilesApiPolicy
-from shared.simulator.files_api import FilesApi
-from shared.simulator.lifecycle import Account
+from deedbox.shared.redis import keys
+from deedbox.shared.settings import Settings
+from deedbox.shared.simulator.api_state import Endpoint, FilesApiPolicy
+from deedbox.shared.simulator.files_api import FilesApi
+from deedbox.shared.simulator.lifecycle import Account
+from deedbox.workers.__main__ import main
+from deedbox.workers.internal_events import Filing
+from deedbox.workers.process import Process, describe_builtin
+from deedbox.workers.sweeper.callback_url_watch import CallbackUrlWatch
 from tests.component.workers.rig import Deployment, members, silent
 from tests.component.workers.server import RedisServer, free_port
 from tests.e2e.running import COMMAND, environment
-from workers.__main__ import main
-from workers.bootstrap import Process, describe_builtin
-from workers.filing import Filing
-from workers.watchdog import CallbackUrlWatch
 
 pytestmark = pytest.mark.real_redis
 
@@ -102,7 +102,7 @@ def site(state: Redis, redis_server: RedisServer, api: FilesApi, tmp_path: Path)
 def command(
     site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., Done]:
-    """Return a function that runs ``python -m workers callback-url ...`` in this process."""
+    """Return a function that runs ``python -m deedbox.workers callback-url ...`` in this process."""
 
     def run(*words: str, **env: str) -> Done:
         for name, value in (site.environ | env).items():

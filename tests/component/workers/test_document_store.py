@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.core.errors import Unavailable
-from shared.documents import DocumentStore
+from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.documents import DocumentStore
 
 
 def _torn(root: Path) -> list[Path]:

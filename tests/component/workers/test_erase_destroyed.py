@@ -13,26 +13,26 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry as Retrying
 
-from shared import keys
-from shared.core.identity import shard_of
-from shared.documents import DocumentStore
-from shared.erasure import Asker, Eraser
-from shared.holdings import Holdings, Subject
-from shared.retention import Retention
-from shared.scripting import SERVER_CLOCK, Scripts
-from shared.settings import Settings
-from shared.simulator.api_state import Endpoint
-from shared.simulator.files_api import FilesApi
-from shared.simulator.lifecycle import Account
+from deedbox.shared.core.identity import shard_of
+from deedbox.shared.documents import DocumentStore
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.erasure import Asker, Eraser
+from deedbox.shared.redis.request_keys import Holdings, Subject
+from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.shared.retention import Retention
+from deedbox.shared.settings import Settings
+from deedbox.shared.simulator.api_state import Endpoint
+from deedbox.shared.simulator.files_api import FilesApi
+from deedbox.shared.simulator.lifecycle import Account
+from deedbox.workers.actions.interface import Context, Event, Reject, Retry
+from deedbox.workers.builtins.erase_destroyed import GRACE_S, EraseDestroyed
+from deedbox.workers.builtins.fetch_documents import FetchDocuments
+from deedbox.workers.dropbox_sign.account import Accounts
+from deedbox.workers.dropbox_sign.client import Budget, SignApi
+from deedbox.workers.process import Process
 from tests.component.workers.fetch_desk import API_KEY, DOWNLOADABLE, GENEROUS, LANE, shown
 from tests.component.workers.rig import Deployment, Journal, P, action, callback, expire, sent, viewed
 from tests.component.workers.server import RedisServer, free_port
-from workers.account import Accounts
-from workers.actions.erase_destroyed import GRACE_S, EraseDestroyed
-from workers.actions.fetch_documents import FetchDocuments
-from workers.actions.interface import Context, Event, Reject, Retry
-from workers.api import Budget, SignApi
-from workers.bootstrap import Process
 
 pytestmark = pytest.mark.real_redis
 

@@ -11,17 +11,17 @@ from typing import Any, cast
 import pytest
 from redis import Redis
 
-from shared import inbox, keys
-from shared.core.errors import DeedboxError
-from shared.documents import DocumentStore, Unwanted
-from shared.erasure import Asker, Eraser, Removed
-from shared.holdings import Holdings, Subject
-from shared.retention import DAY_S, Retention
-from shared.scripting import Scripts
+from deedbox.shared.core.errors import DeedboxError
+from deedbox.shared.documents import DocumentStore, Unwanted
+from deedbox.shared.redis import inbox, keys
+from deedbox.shared.redis.erasure import Asker, Eraser, Removed
+from deedbox.shared.redis.request_keys import Holdings, Subject
+from deedbox.shared.redis.scripting import Scripts
+from deedbox.shared.retention import DAY_S, Retention
+from deedbox.workers.actions.interface import Context, Event, Reject, Retry
+from deedbox.workers.builtins.track_status import TrackStatus, registered
 from tests.component.workers.rig import Deployment, Journal, action, message, sent, viewed
 from tests.component.workers.server import until
-from workers.actions.interface import Context, Event, Reject, Retry
-from workers.actions.track_status import TrackStatus, registered
 
 pytestmark = pytest.mark.real_redis
 

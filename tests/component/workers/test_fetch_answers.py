@@ -7,8 +7,8 @@ import time
 import pytest
 from flask import Response
 
-from shared import keys
-from shared.simulator.api_state import Endpoint
+from deedbox.shared.redis import keys
+from deedbox.shared.simulator.api_state import Endpoint
 from tests.component.workers.fetch_desk import (
     DOWNLOADABLE,
     PDF,

@@ -10,9 +10,10 @@ import pytest
 from flask import Response
 from redis import Redis
 
-from shared import keys
-from shared.budgets import account_of
-from shared.simulator.api_state import Endpoint, FilesApiPolicy
+from deedbox.shared.budgets import account_of
+from deedbox.shared.redis import keys
+from deedbox.shared.simulator.api_state import Endpoint, FilesApiPolicy
+from deedbox.workers.dropbox_sign.client import Budget, SignApi
 from tests.component.workers.fetch_desk import (
     API_KEY,
     DOWNLOADABLE,
@@ -28,7 +29,6 @@ from tests.component.workers.rig import (
     members,
 )
 from tests.component.workers.server import RedisServer
-from workers.api import Budget, SignApi
 
 __all__ = ["desk", "open_desk"]
 

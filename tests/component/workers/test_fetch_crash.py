@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from shared import keys
-from shared.core.attempts import Entry
+from deedbox.shared.core.attempts import Entry
+from deedbox.shared.redis import keys
 from tests.component.workers.fetch_desk import (
     DOWNLOADABLE,
     LANE,

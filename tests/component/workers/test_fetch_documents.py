@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from shared.simulator.api_state import Endpoint
+from deedbox.shared.simulator.api_state import Endpoint
+from deedbox.workers.actions.registry import RegisteredAction
 from tests.component.workers.fetch_desk import (
     ALL_SIGNED,
     DOWNLOADABLE,
@@ -21,7 +22,6 @@ from tests.component.workers.fetch_desk import (
 from tests.component.workers.rig import (
     TRACE,
 )
-from workers.actions.registry import RegisteredAction
 
 __all__ = ["desk", "open_desk"]
 

@@ -14,13 +14,13 @@ import pytest
 from redis import Redis
 from redis.exceptions import OutOfMemoryError
 
-from shared import keys
-from shared.core.errors import Unavailable
-from shared.core.ordering import OrderingPolicy
+from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.core.ordering import OrderingPolicy
+from deedbox.shared.redis import keys
+from deedbox.workers.bridge.redis_bridge import RedisBridge
 from tests.component.workers.fleet import Fleet
 from tests.component.workers.rig import Deployment, Journal, action, expire, message, sent, silent, viewed
 from tests.component.workers.server import until
-from workers.bridge import RedisBridge
 
 pytestmark = pytest.mark.real_redis
 

@@ -9,18 +9,23 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from ops.catalog import KnownAction
-from ops.history import Span
-from ops.replay import Replayer
-from ops.replay_plan import Order
-from shared import keys
-from shared.core.attempts import Entry
-from shared.core.gaps import Findings, Gap
-from shared.documents import DocumentStore
-from shared.erasure import Asker, Eraser
-from shared.holdings import Subject
-from shared.retention import Retention
-from shared.simulator.api_state import Endpoint, FilesApiPolicy
+from deedbox.ops.repair.catalog import KnownAction
+from deedbox.ops.repair.history import Span
+from deedbox.ops.repair.replay import Replayer
+from deedbox.ops.repair.replay_plan import Order
+from deedbox.shared.core.attempts import Entry
+from deedbox.shared.core.gaps import Findings, Gap
+from deedbox.shared.documents import DocumentStore
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.erasure import Asker, Eraser
+from deedbox.shared.redis.request_keys import Subject
+from deedbox.shared.retention import Retention
+from deedbox.shared.simulator.api_state import Endpoint, FilesApiPolicy
+from deedbox.workers.actions.interface import Context, Event
+from deedbox.workers.actions.registry import Registry
+from deedbox.workers.dropbox_sign.listing import Page, Tally, compare
+from deedbox.workers.lanes.runner import LaneRunner
+from deedbox.workers.sweeper.gaps import GapDesk, Look
 from tests.component.workers.gaps_desk import (
     GENEROUS,
     LANE,
@@ -35,11 +40,6 @@ from tests.component.workers.gaps_desk import (
 )
 from tests.component.workers.rig import expire, members
 from tests.component.workers.server import RedisServer
-from workers.actions.interface import Context, Event
-from workers.actions.registry import Registry
-from workers.gaps import GapDesk, Look
-from workers.lanes import LaneRunner
-from workers.listing import Page, Tally, compare
 
 pytestmark = pytest.mark.real_redis
 

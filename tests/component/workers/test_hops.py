@@ -18,13 +18,17 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from redis import Redis
 from structlog.testing import capture_logs
 
-from shared import hops, inbox
-from shared.core.envelope import Envelope
-from shared.core.errors import SettingsError
-from shared.core.ordering import OrderingPolicy
-from shared.scripting import Scripts
-from shared.settings import Settings
-from shared.spans import Spans
+from deedbox.shared.core.envelope import Envelope
+from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.core.ordering import OrderingPolicy
+from deedbox.shared.redis import inbox
+from deedbox.shared.redis.scripting import Scripts
+from deedbox.shared.runtime import telemetry
+from deedbox.shared.runtime.spans import Spans
+from deedbox.shared.settings import Settings
+from deedbox.workers.actions import Context, Event, Retry
+from deedbox.workers.bridge import redis_bridge
+from deedbox.workers.sequencer.sequencer import Batch
 from tests.component.workers.rig import (
     TRACE,
     Deployment,
@@ -37,9 +41,6 @@ from tests.component.workers.rig import (
     silent,
     viewed,
 )
-from workers import bridge
-from workers.actions import Context, Event, Retry
-from workers.sequencer import Batch
 
 pytestmark = pytest.mark.real_redis
 
@@ -51,7 +52,7 @@ def audible(quiet: None) -> Iterator[None]:  # noqa: ARG001 - undone here
     """Let lines of ordinary work through, and leave the process as it was."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
     yield
-    hops.configure(Settings.load({}), "test")
+    telemetry.configure(Settings.load({}), "test")
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def spans() -> InMemorySpanExporter:
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    hops.install(Spans(provider))
+    telemetry.install(Spans(provider))
     return exporter
 
 
@@ -73,7 +74,7 @@ def deliver(deployment: Deployment, *envelopes: Envelope) -> None:
     load = inbox.Load()
     for each in envelopes:
         load.add(each)
-    bridge.report(load, silent, ring=inbox.append(deployment.scripts, load))
+    redis_bridge.report(load, silent, ring=inbox.append(deployment.scripts, load))
 
 
 def sequenced(lines: list[Any]) -> list[tuple[str, str, str]]:
@@ -133,7 +134,7 @@ def test_with_hop_lines_off_only_trouble_is_told(state: Redis) -> None:
         if event.type == P + "viewed":
             raise RuntimeError
 
-    hops.configure(Settings.load({"DEEDBOX_LOG_HOPS": "off"}), "test")
+    telemetry.configure(Settings.load({"DEEDBOX_LOG_HOPS": "off"}), "test")
     deployment = Deployment(state, action(failing))
     with capture_logs() as lines:
         deliver(deployment, envelope(sent()), envelope(viewed(5)))
@@ -239,13 +240,17 @@ def test_the_queue_entry_of_a_redrive_keeps_the_span(state: Redis) -> None:
 
 
 def test_opentelemetry_that_is_wanted_and_missing_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    hops.install(None)
-    for name in [name for name in sys.modules if name == "shared.spans" or name.startswith("opentelemetry")]:
+    telemetry.install(None)
+    for name in [
+        name
+        for name in sys.modules
+        if name == "deedbox.shared.runtime.spans" or name.startswith("opentelemetry")
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
 
     with pytest.raises(SettingsError, match=r"pip install 'deedbox\[otel\]'"):
-        hops.configure(Settings.load({"DEEDBOX_OTEL": "on"}), "web")
+        telemetry.configure(Settings.load({"DEEDBOX_OTEL": "on"}), "web")
 
 
 def test_a_wait_for_later_is_no_failure_of_the_span_that_a_person_must_see(

@@ -13,8 +13,9 @@ from typing import cast
 import pytest
 from redis import Redis
 
-from shared import keys
-from shared.bells import Bells
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.doorbells import Bells
+from deedbox.workers.sequencer.sequencer import Batch
 from tests.component.workers.fleet import Fleet
 from tests.component.workers.rig import (
     CREATED_AT,
@@ -28,7 +29,6 @@ from tests.component.workers.rig import (
     viewed,
 )
 from tests.component.workers.server import RedisServer, until
-from workers.sequencer import Batch
 
 pytestmark = pytest.mark.real_redis
 

@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 import pytest
 from redis import Redis
 
-from shared import keys
-from shared.simulator.api_state import Endpoint, FilesApiPolicy
-from shared.simulator.files_api import FilesApi
-from shared.simulator.lifecycle import Account, SimulatedRequest, generate_requests
-from shared.simulator.story import Ending, LifecyclePolicy
+from deedbox.shared.redis import keys
+from deedbox.shared.simulator.api_state import Endpoint, FilesApiPolicy
+from deedbox.shared.simulator.files_api import FilesApi
+from deedbox.shared.simulator.lifecycle import Account, SimulatedRequest, generate_requests
+from deedbox.shared.simulator.story import Ending, LifecyclePolicy
+from deedbox.workers.__main__ import main
 from tests.component.workers.gaps_desk import (
     API_KEY,
     SIGNED,
@@ -32,7 +33,6 @@ from tests.component.workers.gaps_desk import (
 )
 from tests.component.workers.server import RedisServer, free_port
 from tests.e2e.running import COMMAND, environment
-from workers.__main__ import main
 
 pytestmark = pytest.mark.real_redis
 

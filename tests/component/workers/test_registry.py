@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from shared.core.errors import SettingsError
-from shared.settings import Settings
-from workers.actions.registry import Registry
-from workers.bootstrap import build_registry, describe_builtin
+from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.settings import Settings
+from deedbox.workers.actions.registry import Registry
+from deedbox.workers.process import build_registry, describe_builtin
 
 Load = Callable[..., Registry]
 
@@ -32,7 +32,7 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
     return build
 
 
-HEAD = "from workers.actions import action\n"
+HEAD = "from deedbox.workers.actions import action\n"
 
 
 def _declared(arguments: str) -> str:

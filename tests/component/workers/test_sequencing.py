@@ -11,10 +11,10 @@ from typing import cast
 import pytest
 from redis import Redis
 
-from shared import inbox, keys
-from shared.core.identity import shard_of
-from shared.core.ordering import OrderingPolicy
-from shared.stored import StoredEvent
+from deedbox.shared.core.identity import shard_of
+from deedbox.shared.core.ordering import OrderingPolicy
+from deedbox.shared.records.stored_event import StoredEvent
+from deedbox.shared.redis import inbox, keys
 from tests.component.workers.rig import (
     CREATED_AT,
     Deployment,
@@ -89,7 +89,7 @@ def test_a_backlog_of_several_batches_is_not_released_as_expired(
     state: Redis, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sequencer was away for longer than a hold; what an event waits for lies in the next batch."""
-    monkeypatch.setattr("workers.sequencer.BATCH", 2)
+    monkeypatch.setattr("deedbox.workers.sequencer.sequencer.BATCH", 2)
     deployment = deploy(state, journal, hold_s=0.3)
     deployment.deliver(viewed(5), viewed(6), sent())
     time.sleep(0.4)
@@ -258,7 +258,7 @@ def test_bodies_that_compress_well_are_taken_in_batches_of_what_they_unpack_to(
     state: Redis, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else a batch of a few megabytes would be gigabytes to parse, for longer than its lease."""
-    monkeypatch.setattr("workers.sequencer.TEXT_BYTES", 5000)
+    monkeypatch.setattr("deedbox.workers.sequencer.sequencer.TEXT_BYTES", 5000)
     deployment = deploy(state, journal)
     deployment.deliver(*(callback(P + "remind", at, title="x" * 2000) for at in range(7)))
     drained = 0

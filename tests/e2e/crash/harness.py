@@ -21,20 +21,20 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-import ingress.publisher
-import ingress.spool
-import shared.bells
-import shared.documents
-import shared.inbox
-import shared.scripting
-import workers.actions.fetch_documents
-import workers.lanes
-import workers.recorder
-import workers.sequencer
-from shared import codec
-from shared.core.callback import parse_callback
-from shared.core.envelope import Envelope, decode_inbox
-from shared.core.identity import Fact, identify
+import deedbox.ingress.publish.publisher
+import deedbox.ingress.spool.writer
+import deedbox.shared.documents
+import deedbox.shared.redis.doorbells
+import deedbox.shared.redis.inbox
+import deedbox.shared.redis.scripting
+import deedbox.workers.builtins.fetch_documents
+import deedbox.workers.builtins.recorder
+import deedbox.workers.lanes.runner
+import deedbox.workers.sequencer.sequencer
+from deedbox.shared import codec
+from deedbox.shared.core.callback import parse_callback
+from deedbox.shared.core.envelope import Envelope, decode_inbox
+from deedbox.shared.core.identity import Fact, identify
 
 
 class Point(StrEnum):
@@ -112,43 +112,55 @@ def _around(owner: Any, name: str, *, before: Act | None = None, after: Act | No
 
 
 def _web_after_publish(death: Death) -> None:
-    publisher = ingress.publisher.Publisher
+    publisher = deedbox.ingress.publish.publisher.Publisher
     _around(publisher, "publish", after=lambda _, _self, each: death.with_envelopes([each]))
     _around(publisher, "publish_many", after=lambda _, _self, batch: death.with_envelopes(batch))
 
 
 def _web_after_spool(death: Death) -> None:
-    _around(ingress.spool.Spool, "append", after=lambda _, _self, each, *__: death.with_envelopes([each]))
+    _around(
+        deedbox.ingress.spool.writer.Spool,
+        "append",
+        after=lambda _, _self, each, *__: death.with_envelopes([each]),
+    )
 
 
-def _carried(load: shared.inbox.Load) -> list[Envelope]:
+def _carried(load: deedbox.shared.redis.inbox.Load) -> list[Envelope]:
     return [Envelope.unpack(entry) for _, entry in load.entries]
 
 
 def _bridge_after_claim(death: Death) -> None:
-    _around(shared.inbox, "append", before=lambda _state, load, *_: death.with_envelopes(_carried(load)))
+    _around(
+        deedbox.shared.redis.inbox,
+        "append",
+        before=lambda _state, load, *_: death.with_envelopes(_carried(load)),
+    )
 
 
 def _bridge_after_append(death: Death) -> None:
-    _around(shared.inbox, "append", after=lambda _, _state, load, *__: death.with_envelopes(_carried(load)))
+    _around(
+        deedbox.shared.redis.inbox,
+        "append",
+        after=lambda _, _state, load, *__: death.with_envelopes(_carried(load)),
+    )
 
 
-def _taken(batch: workers.sequencer.Batch) -> list[Envelope]:
+def _taken(batch: deedbox.workers.sequencer.sequencer.Batch) -> list[Envelope]:
     return [decode_inbox(entry)[1] for entry in batch.entries]
 
 
 def _sequencer_before_release(death: Death) -> None:
-    def die(_sequencer: object, batch: workers.sequencer.Batch, *_claim: object) -> None:
+    def die(_sequencer: object, batch: deedbox.workers.sequencer.sequencer.Batch, *_claim: object) -> None:
         if batch.entries:
             death.with_envelopes(_taken(batch))
 
-    _around(workers.sequencer.Sequencer, "commit", before=die)
+    _around(deedbox.workers.sequencer.sequencer.Sequencer, "commit", before=die)
 
 
 def _sequencer_after_release(death: Death) -> None:
-    in_hand: list[workers.sequencer.Batch] = []
+    in_hand: list[deedbox.workers.sequencer.sequencer.Batch] = []
 
-    def begin(_sequencer: object, batch: workers.sequencer.Batch, *_claim: object) -> None:
+    def begin(_sequencer: object, batch: deedbox.workers.sequencer.sequencer.Batch, *_claim: object) -> None:
         in_hand[:] = [batch]
 
     def die(reply: list[object], _scripts: object, name: str, *_: object) -> None:
@@ -156,8 +168,8 @@ def _sequencer_after_release(death: Death) -> None:
         if name == "release" and reply[0] and reply[1]:
             death.with_envelopes(_taken(in_hand[0]))
 
-    _around(workers.sequencer.Sequencer, "commit", before=begin)
-    _around(shared.scripting.Scripts, "call", after=die)
+    _around(deedbox.workers.sequencer.sequencer.Sequencer, "commit", before=begin)
+    _around(deedbox.shared.redis.scripting.Scripts, "call", after=die)
 
 
 def _lane_in_action(death: Death) -> None:
@@ -165,7 +177,7 @@ def _lane_in_action(death: Death) -> None:
         stream = f"{event.source}:{event.ordering_key}"
         death.now([stream], [context.idempotency_key.partition(":")[0]])
 
-    _around(workers.recorder, "facts", before=die)
+    _around(deedbox.workers.builtins.recorder, "facts", before=die)
 
 
 def _lane_after_effect(death: Death) -> None:
@@ -174,7 +186,7 @@ def _lane_after_effect(death: Death) -> None:
             stream = f"{event.source}:{event.ordering_key}"
             death.now([stream], [context.idempotency_key.partition(":")[0]])
 
-    _around(workers.lanes, "_attempt", after=die)
+    _around(deedbox.workers.lanes.runner, "_attempt", after=die)
 
 
 def _stream_of(document: Path) -> str:
@@ -194,16 +206,16 @@ def _document_before_sidecar(death: Death) -> None:
         if target.suffix == ".pdf":
             death.now([_stream_of(target)])
 
-    _around(shared.documents, "_publish", after=die)
+    _around(deedbox.shared.documents, "_publish", after=die)
 
 
 def _document_after_record(death: Death) -> None:
-    fetch = workers.actions.fetch_documents.FetchDocuments
+    fetch = deedbox.workers.builtins.fetch_documents.FetchDocuments
     _around(fetch, "_remember", after=lambda _, _self, _context, stream, *__: death.now([stream]))
 
 
 def _sweeper_before_ring(death: Death) -> None:
-    _around(shared.bells.Bells, "ring", before=lambda _bells, _lane: death.now())
+    _around(deedbox.shared.redis.doorbells.Bells, "ring", before=lambda _bells, _lane: death.now())
 
 
 PATCHES: dict[Point, Callable[[Death], None]] = {
@@ -225,7 +237,7 @@ PATCHES: dict[Point, Callable[[Death], None]] = {
 def main(arguments: list[str]) -> None:
     """Patch, then become the ordinary process."""
     folder, points, separator, module, *words = arguments
-    if separator != "--" or module not in {"ingress", "workers"}:
+    if separator != "--" or module not in {"deedbox.ingress", "deedbox.workers"}:
         raise SystemExit(__doc__)
     for point in points.split(","):
         PATCHES[Point(point)](Death(Path(folder), Point(point)))

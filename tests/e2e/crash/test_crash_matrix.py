@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.demo_report import Report
-from ops.evidence import SOURCE
+from deedbox.ops.demo.evidence import SOURCE
+from deedbox.ops.demo.report import Report
 from tests.component.rabbitmq.conftest import amqp_url
 from tests.component.workers.server import RedisServer, server_binary
 from tests.e2e.crash.harness import Point

@@ -18,14 +18,14 @@ from typing import Any, cast
 from redis import Redis
 from redis.exceptions import RedisError
 
-from ops import demo_home
-from ops.demo_course import Course
-from ops.demo_report import Report, judge
-from ops.evidence import read_record
-from ops.readiness import callback_url
-from ops.scenario import Scenario
-from shared import keys
-from shared.settings import Settings
+from deedbox.ops.demo import home
+from deedbox.ops.demo.course import Course
+from deedbox.ops.demo.evidence import read_record
+from deedbox.ops.demo.report import Report, judge
+from deedbox.ops.demo.scenario import Scenario
+from deedbox.ops.supervise.readiness import callback_url
+from deedbox.shared.redis import keys
+from deedbox.shared.settings import Settings
 from tests.component.workers.server import RedisServer
 from tests.e2e.crash.harness import Point
 
@@ -33,12 +33,12 @@ ROOT = Path(__file__).parents[3]
 PATIENCE_S = 60.0
 
 Words = tuple[str, ...]
-WEB: Words = ("ingress",)
-BRIDGE: Words = ("workers", "bridge")
-SWEEPER: Words = ("workers", "sweeper")
-SEQUENCER: Words = ("workers", "worker", "--lane", "sequencer")
-DEFAULT: Words = ("workers", "worker", "--lane", "default")
-DOCUMENTS: Words = ("workers", "worker", "--lane", "documents")
+WEB: Words = ("deedbox.ingress",)
+BRIDGE: Words = ("deedbox.workers", "bridge")
+SWEEPER: Words = ("deedbox.workers", "sweeper")
+SEQUENCER: Words = ("deedbox.workers", "worker", "--lane", "sequencer")
+DEFAULT: Words = ("deedbox.workers", "worker", "--lane", "default")
+DOCUMENTS: Words = ("deedbox.workers", "worker", "--lane", "documents")
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class World:
         self.folder, self.points = folder, list[Point]()
         scenario = Scenario.draw(requests, seed)
         environ = dict(os.environ)
-        self._api_port = demo_home.isolate(environ, folder, scenario.account.api_key)
+        self._api_port = home.isolate(environ, folder, scenario.account.api_key)
         environ |= {"DEEDBOX_REDIS_URL": state.url, "DEEDBOX_BROKER_URL": broker_url}
         self.settings = Settings.load(environ)
         self.redis: Redis = state.client()
@@ -190,7 +190,7 @@ class World:
 
     def calls(self) -> list[tuple[float, str]]:
         """Return time and idempotency key of every call of the recording action, in order."""
-        path = demo_home.record_path(self.settings.data_dir)
+        path = home.record_path(self.settings.data_dir)
         assert read_record(path)
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         return [(row["at"], row["idempotency_key"]) for row in rows]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shared.core.ordering import RANKS, Arrival, Position, Proof
-from shared.simulator.story import ALL_SIGNED, DOWNLOADABLE, SIGNED
+from deedbox.shared.core.ordering import RANKS, Arrival, Position, Proof
+from deedbox.shared.simulator.story import ALL_SIGNED, DOWNLOADABLE, SIGNED
 from tests.bench.ordering.traffic import Incoming
 
 SIGNED_PROOF = Proof(SIGNED, "s", 100)

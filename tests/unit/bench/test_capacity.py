@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shared import keys
+from deedbox.shared.redis import keys
 from tests.bench.capacity import FAMILIES, kind_of
 from tests.bench.figures import Figure, markdown
 

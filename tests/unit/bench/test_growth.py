@@ -63,7 +63,7 @@ def test_two_backlogs_have_no_request_in_common() -> None:
 
 
 def test_the_events_of_a_key_are_seconds_apart_in_their_order() -> None:
-    from shared import codec
+    from deedbox.shared import codec
 
     traffic = shapes.keyed(2)
     events = [json.loads(codec.body_of(next(traffic)))["event"] for _ in range(6)]

@@ -7,10 +7,13 @@ from operator import itemgetter
 
 import pytest
 
-from shared import inbox, keys
-from shared.core.ordering import OrderingPolicy
-from shared.core.reasons import Arrival as Outcome
-from shared.scripting import Scripts
+from deedbox.shared.core.ordering import OrderingPolicy
+from deedbox.shared.core.reasons import Arrival as Outcome
+from deedbox.shared.redis import inbox, keys
+from deedbox.shared.redis.scripting import Scripts
+from deedbox.workers.actions.registry import Registry
+from deedbox.workers.sequencer.sequencer import Sequencer, SequencerPolicy
+from deedbox.workers.sweeper.sweeper import Sweeper
 from tests.bench.ordering.policies import deedbox
 from tests.bench.ordering.traffic import (
     PACES,
@@ -25,9 +28,6 @@ from tests.bench.ordering.traffic import (
 )
 from tests.simulation.client import SimulatedRedis, Wire
 from tests.simulation.server import Operand, Server
-from workers.actions.registry import Registry
-from workers.sequencer import Sequencer, SequencerPolicy
-from workers.sweeper import Sweeper
 
 REQUESTS = 12
 Told = list[tuple[str, float, bool]]

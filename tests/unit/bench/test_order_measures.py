@@ -7,7 +7,7 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.core.ordering import Position
+from deedbox.shared.core.ordering import Position
 from tests.bench.ordering.measures import Tally, behind, inversions, quantile
 from tests.bench.ordering.policies import Release
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from shared.core.ordering import OrderingPolicy
+from deedbox.shared.core.ordering import OrderingPolicy
 from tests.bench.ordering.cells import BOUNDS_S, SUBJECTS, Policy, Subject
 from tests.bench.ordering.measures import inversions
 from tests.bench.ordering.policies import Release, deedbox, fixed_wait, hindsight, no_wait

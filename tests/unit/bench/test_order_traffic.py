@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from shared.simulator import story
+from deedbox.shared.simulator import story
 from tests.bench.ordering.traffic import (
     PACES,
     RETRY_AFTER_S,

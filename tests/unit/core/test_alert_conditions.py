@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import json
 
-from shared.core.alert_conditions import BURST_S, REMIND_S, Letter, Noticed, Seen, Watch, condition, observe
-from shared.core.alerting import Kind
+from deedbox.shared.alerts.alerting import Kind
+from deedbox.shared.alerts.conditions import (
+    BURST_S,
+    REMIND_S,
+    Letter,
+    Noticed,
+    Seen,
+    Watch,
+    condition,
+    observe,
+)
 
 T = 1_800_000_000.0
 

@@ -8,7 +8,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.core.alerting import HOUR_S, Fact, Kind, Message, Policy, State, step
+from deedbox.shared.alerts.alerting import HOUR_S, Fact, Kind, Message, Policy, State, step
 
 T = 1_800_000_000.0
 POLICY = Policy(window_s=300, per_hour=20)

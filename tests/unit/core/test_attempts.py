@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.core.attempts import (
+from deedbox.shared.core.attempts import (
     BACKOFF_FIRST_S,
     BACKOFF_MAX_S,
     GIVE_UP_S,
@@ -21,8 +21,8 @@ from shared.core.attempts import (
     after_failure,
     backoff_s,
 )
-from shared.core.errors import Undecodable
-from shared.core.reasons import DeathReason
+from deedbox.shared.core.errors import Undecodable
+from deedbox.shared.core.reasons import DeathReason
 
 LAW = settings(derandomize=True, max_examples=80, deadline=None)
 NOW = 1_700_000_000.0

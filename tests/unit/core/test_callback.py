@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.core.callback import (
+from deedbox.shared.core.callback import (
     DEPTH_MAX,
     EVENT_TIME_MAX,
     TYPE_MAX_CHARS,
@@ -17,7 +17,7 @@ from shared.core.callback import (
     parse_callback,
     parse_json,
 )
-from shared.core.errors import BadCallback
+from deedbox.shared.core.errors import BadCallback
 from tests.unit.core.wire import document, parsed
 
 LAW = settings(derandomize=True, max_examples=120, deadline=None)

@@ -15,16 +15,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.core.envelope import (
+from deedbox.shared.broker.header_line import SCHEMA_VERSION
+from deedbox.shared.core.envelope import (
     Envelope,
     decode_inbox,
     decode_kombu,
     decompress,
     encode_kombu,
 )
-from shared.core.errors import Undecodable
-from shared.core.header_line import SCHEMA_VERSION
-from shared.core.signature import BodySignature
+from deedbox.shared.core.errors import Undecodable
+from deedbox.shared.core.signature import BodySignature
 
 LAW = settings(derandomize=True, max_examples=80, deadline=None)
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.core.gaps import Findings, Gap, Known, concerns, found, suspected
-from shared.core.ordering import SequenceState
-from shared.core.status import STATES, catch_up
+from deedbox.shared.core.gaps import Findings, Gap, Known, concerns, found, suspected
+from deedbox.shared.core.ordering import SequenceState
+from deedbox.shared.core.status import STATES, catch_up
 from tests.unit.core.wire import signer
 
 LAW = settings(derandomize=True, max_examples=150, deadline=None)

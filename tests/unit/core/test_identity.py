@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.core.callback import parse_callback
-from shared.core.errors import BadCallback
-from shared.core.identity import (
+from deedbox.shared.core.callback import parse_callback
+from deedbox.shared.core.errors import BadCallback
+from deedbox.shared.core.identity import (
     PER_SIGNER_TYPES,
     SHARDS,
     identify,

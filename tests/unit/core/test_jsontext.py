@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.core import jsontext
-from shared.core.callback import LEVELS_MAX, parse_json
+from deedbox.shared.core import jsontext
+from deedbox.shared.core.callback import LEVELS_MAX, parse_json
 
 LEAVES = (
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.core.envelope import Envelope, decode_kombu, encode_kombu
-from shared.core.errors import Undecodable
-from shared.core.identity import SHARDS, shard_of
-from shared.core.signature import BodySignature
-from shared.inbox import Load, stream_of
-from shared.keys import RAW_QUEUE
+from deedbox.shared.core.envelope import Envelope, decode_kombu, encode_kombu
+from deedbox.shared.core.errors import Undecodable
+from deedbox.shared.core.identity import SHARDS, shard_of
+from deedbox.shared.core.signature import BodySignature
+from deedbox.shared.redis.inbox import Load, stream_of
+from deedbox.shared.redis.keys import RAW_QUEUE
 from tests.unit.ingress.wire import callback
 
 KEY = "signature_request/" + "ab" * 20

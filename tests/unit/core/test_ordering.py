@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.core.ordering import (
+from deedbox.shared.core.ordering import (
     Arrival,
     Decision,
     OrderingPolicy,

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from shared.core.ordering import SPOOL_LOOK_S, Arrival, OrderingPolicy, Position, Proof, SequenceState, step
+from deedbox.shared.core.ordering import (
+    SPOOL_LOOK_S,
+    Arrival,
+    OrderingPolicy,
+    Position,
+    Proof,
+    SequenceState,
+    step,
+)
 
 P = "signature_request_"
 POLICY = OrderingPolicy(hold_s=30, settle_s=0, hold_max_s=600)

@@ -13,7 +13,7 @@ from dropbox_sign import EventCallbackHelper, EventCallbackRequest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.core.signature import (
+from deedbox.shared.core.signature import (
     BodySignature,
     content_sha256,
     event_hash,

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from shared.core.callback import Callback, parse_callback
-from shared.core.identity import Fact, identify
+from deedbox.shared.core.callback import Callback, parse_callback
+from deedbox.shared.core.identity import Fact, identify
 
 KEY: Final = "324e3b0840f065eb51f3fd63231d0d33daa35d4ed10d27718839e81737065782"
 """The test key that the vendor publishes with its callback fixtures."""

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from shared import embedded
-from shared.core.errors import SettingsError
-from shared.settings import Settings
+from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.redis import embedded
+from deedbox.shared.settings import Settings
 
 NOTHING = r"Nothing is running in DEEDBOX_DATA_DIR \(.*\); start `deedbox up` or set DEEDBOX_REDIS_URL\."
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from shared import embedded
-from shared.core.errors import SettingsError
-from shared.data_dir import lock_data_dir
+from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.redis import embedded
+from deedbox.shared.runtime.data_dir import lock_data_dir
 
 
 def _mode(path: Path) -> int:

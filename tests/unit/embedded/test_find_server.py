@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from shared import embedded
-from shared.core.errors import SettingsError
+from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.redis import embedded
 from tests.unit.embedded.conftest import Install
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ops.processes import learn_lanes, processes_per_lane, table
-from shared.core.errors import SettingsError
-from shared.settings import Settings
+from deedbox.ops.supervise.processes import learn_lanes, processes_per_lane, table
+from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.settings import Settings
 
 ROOT = Path(__file__).parents[3]
 REMOTE = Settings.load({"DEEDBOX_REDIS_URL": "redis://elsewhere/0"})
@@ -56,7 +56,7 @@ def test_the_embedded_redis_starts_first_and_stops_last(tmp_path: Path) -> None:
 
 def _started(line: str) -> str:
     """Return what a line of the Procfile becomes: commands are replaced by the module that does it."""
-    return {"deedbox ops": "-m ops.web"}.get(
+    return {"deedbox ops": "-m deedbox.ops.web"}.get(
         line, line.replace("deedbox ", "-m workers ").removeprefix("python ")
     )
 

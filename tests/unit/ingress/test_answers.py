@@ -9,13 +9,13 @@ import pytest
 from a2wsgi import ASGIMiddleware
 from werkzeug.test import Client, TestResponse
 
-from ingress.app import create_app
-from ingress.asgi import in_front_of
-from shared import codec
-from shared.core.envelope import Envelope
-from shared.core.errors import SettingsError
-from shared.core.signature import content_sha256
-from shared.settings import Settings
+from deedbox.ingress.app import create_app
+from deedbox.ingress.asgi import in_front_of
+from deedbox.shared import codec
+from deedbox.shared.core.envelope import Envelope
+from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.core.signature import content_sha256
+from deedbox.shared.settings import Settings
 from tests.unit.ingress.wire import (
     KEY,
     MULTIPART,

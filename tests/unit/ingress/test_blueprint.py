@@ -6,7 +6,7 @@ import pytest
 from flask import Flask, request
 from flask.testing import FlaskClient
 
-from ingress.app import create_blueprint
+from deedbox.ingress.app import create_blueprint
 from tests.unit.ingress.wire import MULTIPART, RememberingBroker, callback, multipart, settings
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from ingress.breaker import Breaker, BreakerPolicy, State
+from deedbox.ingress.publish.breaker import Breaker, BreakerPolicy, State
 
 POLICY = BreakerPolicy()
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingress.app import create_app
-from ingress.webhook import Accepted, LadderPolicy, Received, judge
+from deedbox.ingress.app import create_app
+from deedbox.ingress.receive.ladder import Accepted, LadderPolicy, Received, judge
 from tests.unit.ingress.wire import (
     BOUNDARY,
     KEY,

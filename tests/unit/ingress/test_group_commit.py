@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from ingress import group_commit
-from ingress.group_commit import GroupCommit
-from ingress.handover import HEDGE_S, Handover, NotStored, Stored
-from ingress.line import LINE_BYTES, Line
-from shared.core.envelope import Envelope
-from shared.core.errors import Unavailable
-from shared.core.signature import BodySignature
+from deedbox.ingress.publish import loop_batches
+from deedbox.ingress.publish.handover import HEDGE_S, Handover, NotStored, Stored
+from deedbox.ingress.publish.loop_batches import GroupCommit
+from deedbox.ingress.publish.redis_pipe import LINE_BYTES, Line
+from deedbox.shared.core.envelope import Envelope
+from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.core.signature import BodySignature
 from tests.unit.ingress.wire import RememberingBroker, settings
 
 PUBLISHED = Stored(spooled=False)
@@ -279,7 +279,7 @@ def test_without_a_spool_a_slow_broker_is_waited_for() -> None:
 
 
 def test_without_a_spool_a_silent_line_means_that_nothing_was_stored(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group_commit, "REDIS_TIMEOUT_S", 0.15)
+    monkeypatch.setattr(loop_batches, "REDIS_TIMEOUT_S", 0.15)
     line = FakeLine()
 
     async def test(commit: GroupCommit) -> None:
@@ -297,8 +297,8 @@ def test_a_full_spool_does_not_make_a_callback_durable_that_only_waited_behind_a
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was acknowledged once the publish before it succeeded, which did not hold it."""
-    from ingress.spool import NotSpooled, Spool
-    from shared.core.reasons import Refusal
+    from deedbox.ingress.spool.writer import NotSpooled, Spool
+    from deedbox.shared.core.reasons import Refusal
 
     def full(*_: object) -> None:
         raise NotSpooled(Refusal.SPOOL_FULL, "the spool is full")

@@ -8,10 +8,10 @@ from urllib.parse import quote_plus
 
 import pytest
 
-from ingress.webhook import STATUS, Accepted, LadderPolicy, Received, Refused, judge
-from shared import codec
-from shared.core.reasons import Refusal
-from shared.core.signature import BodySignature, content_sha256
+from deedbox.ingress.receive.ladder import STATUS, Accepted, LadderPolicy, Received, Refused, judge
+from deedbox.shared import codec
+from deedbox.shared.core.reasons import Refusal
+from deedbox.shared.core.signature import BodySignature, content_sha256
 from tests.unit.ingress.wire import BOUNDARY, KEY, MULTIPART, OTHER_KEY, callback, multipart
 
 POLICY = LadderPolicy(key_rings={"default": (KEY,)}, body_max_bytes=4096)

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from ingress.app import create_app
-from shared import logs
-from shared.core.envelope import Envelope
+from deedbox.ingress.app import create_app
+from deedbox.shared.core.envelope import Envelope
+from deedbox.shared.runtime import logs
 from tests.unit.ingress.wire import KEY, MULTIPART, RememberingBroker, callback, multipart, settings
 from tests.unit.logging_to import logging_to
 

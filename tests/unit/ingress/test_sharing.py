@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ingress.sharing import BATCH_BYTES, NO_ANSWER, Ended, Sharing
-from shared.core.envelope import Envelope
-from shared.core.signature import BodySignature
+from deedbox.ingress.publish.thread_batches import BATCH_BYTES, NO_ANSWER, Ended, Sharing
+from deedbox.shared.core.envelope import Envelope
+from deedbox.shared.core.signature import BodySignature
 
 LONG_S = 30.0
 """Nobody waits for so long unless a test fails."""

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingress.handover import Handover
-from ingress.health import FRESH_S, Readiness
-from ingress.server import options
-from ingress.tracing import trace_id_of
-from shared import topology
-from shared.brokererrors import cause
-from shared.core.errors import SettingsError
-from shared.core.reasons import Refusal
+from deedbox.ingress.monitor.readiness import FRESH_S, Readiness
+from deedbox.ingress.publish.handover import Handover
+from deedbox.ingress.receive.tracing import trace_id_of
+from deedbox.ingress.server import options
+from deedbox.shared.broker import topology
+from deedbox.shared.broker.errors import cause
+from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.core.reasons import Refusal
 from tests.unit.ingress.wire import RememberingBroker, settings
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingress.spool_format import (
+from deedbox.ingress.spool.frames import (
     HEAD_BYTES,
     Damage,
     Frame,

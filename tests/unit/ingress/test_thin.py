@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from flask import Flask, Response, request, request_started
 
-from ingress.app import create_app
-from ingress.thin import Application
+from deedbox.ingress.app import create_app
+from deedbox.ingress.receive.flask_shortcut import Application
 from tests.unit.ingress.wire import MULTIPART, OTHER_KEY, RememberingBroker, callback, multipart, settings
 
 SOURCES = '{"tenant": {"api_keys": ["%s"]}}' % OTHER_KEY  # noqa: UP031 - braces
@@ -85,7 +85,7 @@ def test_a_failure_in_counting_is_answered_as_flask_does(
 ) -> None:
     long = application()
     long.before_request(lambda: None)
-    monkeypatch.setattr("ingress.intake.Intake.acknowledged", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("deedbox.ingress.monitor.counters.Intake.acknowledged", lambda *_, **__: 1 / 0)
     answers = [each.test_client().post("/callbacks", **GENUINE) for each in (app, long)]
     assert [(each.status_code, each.data) for each in answers] == [(500, answers[0].data)] * 2
 

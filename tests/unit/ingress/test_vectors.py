@@ -9,8 +9,8 @@ from dropbox_sign import EventCallbackHelper, EventCallbackRequest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingress.webhook import Accepted, LadderPolicy, Received, judge
-from shared.core.signature import event_hash, verify_event_hash
+from deedbox.ingress.receive.ladder import Accepted, LadderPolicy, Received, judge
+from deedbox.shared.core.signature import event_hash, verify_event_hash
 from tests.unit.ingress.wire import KEY, MULTIPART, OTHER_KEY, multipart
 
 PUBLISHED = [

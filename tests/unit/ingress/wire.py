@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.core.envelope import Envelope
-from shared.core.errors import Unavailable
-from shared.core.signature import event_hash
-from shared.settings import Settings
+from deedbox.shared.core.envelope import Envelope
+from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.core.signature import event_hash
+from deedbox.shared.settings import Settings
 
 KEY = "324e3b0840f065eb51f3fd63231d0d33daa35d4ed10d27718839e81737065782"
 """The test key that the vendor publishes with its callback fixtures."""

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import kombu
 import pytest
 
-from ops.readmodels.broker import look_at_kombu
-from ops.readmodels.stages import Stage
-from shared import keys, topology
+from deedbox.ops.readmodels.broker import look_at_kombu
+from deedbox.ops.readmodels.stages import Stage
+from deedbox.shared.broker import topology
+from deedbox.shared.redis import keys
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from ops import checks
-from ops.checks.account import callback_url
-from ops.checks.finding import Finding, Verdict, failed, ok, unusable, warning
-from ops.checks.traffic import body_signatures
+from deedbox.ops import checks
+from deedbox.ops.checks.account import callback_url
+from deedbox.ops.checks.finding import Finding, Verdict, failed, ok, unusable, warning
+from deedbox.ops.checks.traffic import body_signatures
 
 
 def _counters(valid: int, wrong: int, absent: int) -> dict[str, int]:

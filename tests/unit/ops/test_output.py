@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ops.cli.output import counted, duration, masked, printable, without_addresses
+from deedbox.ops.wording.output import counted, duration, masked, printable, without_addresses
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ops.checks.finding import Verdict
-from ops.checks.replication import Standing, judge
+from deedbox.ops.checks.finding import Verdict
+from deedbox.ops.checks.replication import Standing, judge
 
 
 def _judge(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from ops.readmodels import charts
-from ops.readmodels.fresh import Fresh
-from ops.readmodels.sampling import Sample, Totals, quantile_ms, sample
-from ops.readmodels.stages import Stage
-from ops.readmodels.web_reports import Report, SourceReport
+from deedbox.ops.charts import charts
+from deedbox.ops.charts.sampling import Sample, Totals, quantile_ms, sample
+from deedbox.ops.readmodels.fresh import Fresh
+from deedbox.ops.readmodels.stages import Stage
+from deedbox.ops.readmodels.web_reports import Report, SourceReport
 
 NOW = 1_800_000_000.0
 BOUNDS = (1.0, 10.0)

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from ops.readmodels.broker import BrokerView
-from ops.readmodels.budget import Budget
-from ops.readmodels.stages import Lane, Stage, Survey
-from ops.readmodels.status import Status, starvation, warnings
-from ops.readmodels.workforce import Worker, living, of_reply
+from deedbox.ops.readmodels.broker import BrokerView
+from deedbox.ops.readmodels.budget import Budget
+from deedbox.ops.readmodels.stages import Lane, Stage, Survey
+from deedbox.ops.readmodels.status import Status, starvation, warnings
+from deedbox.ops.readmodels.workforce import Worker, living, of_reply
 
 NOW = 1_800_000_000.0
 WORKER = Worker("w", "crm", "idle", 1.0)

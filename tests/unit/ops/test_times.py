@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from ops.cli.times import moment, span
-from shared.core.errors import SettingsError
+from deedbox.ops.wording.times import moment, span
+from deedbox.shared.core.errors import SettingsError
 
 NOW = 1_800_000_000.0
 

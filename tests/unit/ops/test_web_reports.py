@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from ops.readmodels import web_reports
-from ops.readmodels.attention import Severity, attentions
-from ops.readmodels.broker import BrokerView
-from ops.readmodels.intake import sources_of
-from ops.readmodels.stages import Stage, Survey
-from ops.readmodels.status import Status
-from ops.readmodels.web_reports import SourceView
+from deedbox.ops.readmodels import web_reports
+from deedbox.ops.readmodels.attention import Severity, attentions
+from deedbox.ops.readmodels.broker import BrokerView
+from deedbox.ops.readmodels.intake import sources_of
+from deedbox.ops.readmodels.stages import Stage, Survey
+from deedbox.ops.readmodels.status import Status
+from deedbox.ops.readmodels.web_reports import SourceView
 
 NOW = 1_800_000_000.0
 WELL = Status(

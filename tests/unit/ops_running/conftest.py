@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from ops.demo_report import Found, Sent
-from ops.evidence import Call, Traces
-from shared.core.reasons import Entry
-from shared.simulator.ledger import Counts
-from shared.simulator.lifecycle import SimulatedFact
+from deedbox.ops.demo.evidence import Call, Traces
+from deedbox.ops.demo.report import Found, Sent
+from deedbox.shared.core.reasons import Entry
+from deedbox.shared.simulator.ledger import Counts
+from deedbox.shared.simulator.lifecycle import SimulatedFact
 
 CLEAN = Counts(planned=5, sent=5, attempts=6, acked=4, refused=1, forgeries_acked=0, failed=0, unfinished=0)
 KEY = "default:signature_request/r1"

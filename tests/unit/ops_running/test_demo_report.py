@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from ops import demo_view
-from ops.demo_report import Found, Sent, judge, out_of_order
-from ops.evidence import Call
+from deedbox.ops.demo import view
+from deedbox.ops.demo.evidence import Call
+from deedbox.ops.demo.report import Found, Sent, judge, out_of_order
 from tests.unit.ops_running.conftest import CLEAN, KEY, SHA, MakeCall
 
 
@@ -151,7 +151,7 @@ def test_events_of_one_second_are_ordered_by_what_causes_what(call: MakeCall) ->
 def test_the_page_names_every_problem(sent: Sent, found: Found) -> None:
     text = StringIO()
     report = judge(sent, replace(found, calls=found.calls[:2], restarts={"web": 2}))
-    demo_view.show(Console(file=text, width=120), report, Path("var/demo"))
+    view.show(Console(file=text, width=120), report, Path("var/demo"))
     assert all(problem in text.getvalue().replace("\n", " ") for problem in report.problems)
     assert "web (2)" in text.getvalue()
     assert "Nothing lost" not in text.getvalue()

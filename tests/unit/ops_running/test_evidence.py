@@ -10,10 +10,10 @@ from pathlib import Path
 import fakeredis
 import pytest
 
-from ops import evidence
-from shared import keys
-from shared.simulator.lifecycle import Account, SimulatedCallback, generate_requests
-from shared.simulator.story import LifecyclePolicy
+from deedbox.ops.demo import evidence
+from deedbox.shared.redis import keys
+from deedbox.shared.simulator.lifecycle import Account, SimulatedCallback, generate_requests
+from deedbox.shared.simulator.story import LifecyclePolicy
 
 LINE = {
     "idempotency_key": "f:record", "type": "signature_request_signed", "time": 7, "source": "default",

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ops import cli
-from ops.cli import running
-from shared.core.errors import SettingsError, Unavailable
+from deedbox.ops import cli
+from deedbox.ops.cli import running
+from deedbox.shared.core.errors import SettingsError, Unavailable
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +95,7 @@ def test_one_process_of_a_lane_becomes_the_worker(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(os, "execv", execv)
     assert _exit_code(monkeypatch, "worker", "--lane", "crm") == 0
-    assert became == [[sys.executable, "-m", "workers", "worker", "--lane", "crm"]]
+    assert became == [[sys.executable, "-m", "deedbox.workers", "worker", "--lane", "crm"]]
 
 
 def test_several_processes_of_an_unknown_lane_are_refused(

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ops.evidence import Call, read_record
-from workers.actions import Context, Event, Reject
-from workers.actions.registry import load_module
-from workers.recorder import PATH_VARIABLE, record
+from deedbox.ops.demo.evidence import Call, read_record
+from deedbox.workers.actions import Context, Event, Reject
+from deedbox.workers.actions.registry import load_module
+from deedbox.workers.builtins.recorder import PATH_VARIABLE, record
 
 
 def _event(event_type: str = "signature_request_signed", **payload: str) -> Event:
@@ -87,6 +87,6 @@ def test_without_a_file_to_write_the_call_is_a_dead_letter_that_names_the_settin
 
 
 def test_it_sees_every_event_and_the_internal_ones() -> None:
-    (action,) = load_module("workers.recorder")
+    (action,) = load_module("deedbox.workers.builtins.recorder")
     assert (action.name, action.ordered) == ("record", True)
     assert all(action.wants(name) for name in ("fax_received", "never_heard_of", "deedbox.document_stored"))

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask, Response, request
 
-from ops.simulate import SimulateOptions, quantile_ms, run
-from shared.core.errors import DeedboxError, SettingsError
-from shared.core.signature import verify_event_hash
-from shared.simulator.loopback import LoopbackServer
-from shared.simulator.wire import ACK
+from deedbox.ops.demo.simulate import SimulateOptions, quantile_ms, run
+from deedbox.shared.core.errors import DeedboxError, SettingsError
+from deedbox.shared.core.signature import verify_event_hash
+from deedbox.shared.simulator.loopback import LoopbackServer
+from deedbox.shared.simulator.wire import ACK
 
 KEYS = {"DEEDBOX_API_KEYS": "first-key,second-key"}
 

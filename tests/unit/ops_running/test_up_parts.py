@@ -9,11 +9,11 @@ import fakeredis
 import pytest
 from flask import Flask
 
-from ops import up
-from ops.readiness import Readiness, callback_url
-from shared.core.errors import DeedboxError, SettingsError
-from shared.settings import Settings
-from shared.simulator.loopback import LoopbackServer
+from deedbox.ops.supervise import up
+from deedbox.ops.supervise.readiness import Readiness, callback_url
+from deedbox.shared.core.errors import DeedboxError, SettingsError
+from deedbox.shared.settings import Settings
+from deedbox.shared.simulator.loopback import LoopbackServer
 
 
 @pytest.fixture

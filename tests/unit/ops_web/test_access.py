@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from ops.web.access import AccessPolicy, Caller, Denied, Question, Refused, decide, host_name
-from ops.web.tokens import ALL_SCOPES, Scope, Token
+from deedbox.ops.web.auth.access import AccessPolicy, Caller, Denied, Question, Refused, decide, host_name
+from deedbox.ops.web.auth.tokens import ALL_SCOPES, Scope, Token
 
 READER = Token("grafana", "r" * 24, frozenset({Scope.READ}))
 ADMIN = Token("admin", "a" * 24, ALL_SCOPES)

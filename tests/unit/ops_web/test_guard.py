@@ -9,11 +9,12 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from ops.web import errors, guard
-from ops.web.access import Refused
-from ops.web.app import create_app
-from ops.web.tokens import Scope
-from shared.settings import Settings
+from deedbox.ops.web import errors
+from deedbox.ops.web.app import create_app
+from deedbox.ops.web.auth import guard
+from deedbox.ops.web.auth.access import Refused
+from deedbox.ops.web.auth.tokens import Scope
+from deedbox.shared.settings import Settings
 
 ADMIN = "admin-0123456789abcdef"
 

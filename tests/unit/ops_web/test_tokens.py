@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from ops.web import tokens
-from ops.web.tokens import ALL_SCOPES, Scope
-from shared.core.errors import SettingsError
-from shared.settings import Settings
+from deedbox.ops.web.auth import tokens
+from deedbox.ops.web.auth.tokens import ALL_SCOPES, Scope
+from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.settings import Settings
 
 SECRET = "0123456789abcdef0123"
 

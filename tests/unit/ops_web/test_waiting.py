@@ -12,8 +12,8 @@ import fakeredis
 import pytest
 from redis import Redis
 
-from ops.web.api import watcher
-from ops.web.api.watcher import Lifetime, Patience, Seats, Watch, Watcher
+from deedbox.ops.web.api import watcher
+from deedbox.ops.web.api.watcher import Lifetime, Patience, Seats, Watch, Watcher
 
 
 class Counting:

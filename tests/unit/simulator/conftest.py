@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from shared.simulator.lifecycle import Account, SimulatedRequest, generate_requests
-from shared.simulator.story import LifecyclePolicy
+from deedbox.shared.simulator.lifecycle import Account, SimulatedRequest, generate_requests
+from deedbox.shared.simulator.story import LifecyclePolicy
 
 API_KEY = "324e3b0840f065eb51f3fd63231d0d33daa35d4ed10d27718839e81737065782"
 """Published by the vendor for tests."""

@@ -14,11 +14,11 @@ import pytest
 import urllib3
 from dropbox_sign.exceptions import ApiException
 
-from shared.simulator.api_state import Endpoint, FilesApiPolicy
-from shared.simulator.files_api import FilesApi
-from shared.simulator.lifecycle import Account, SimulatedRequest
-from shared.simulator.paper import render_pdf
-from shared.simulator.story import Ending
+from deedbox.shared.simulator.api_state import Endpoint, FilesApiPolicy
+from deedbox.shared.simulator.files_api import FilesApi
+from deedbox.shared.simulator.lifecycle import Account, SimulatedRequest
+from deedbox.shared.simulator.paper import render_pdf
+from deedbox.shared.simulator.story import Ending
 from tests.unit.simulator.conftest import API_KEY, Make
 
 NOW = 1_800_000_030

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from shared.core.callback import parse_callback
-from shared.core.identity import identify
-from shared.core.ordering import OrderingPolicy, SequenceState, arrival_of, step
-from shared.simulator.lifecycle import Account, SimulatedCallback, SimulatedRequest
-from shared.simulator.story import Ending
+from deedbox.shared.core.callback import parse_callback
+from deedbox.shared.core.identity import identify
+from deedbox.shared.core.ordering import OrderingPolicy, SequenceState, arrival_of, step
+from deedbox.shared.simulator.lifecycle import Account, SimulatedCallback, SimulatedRequest
+from deedbox.shared.simulator.story import Ending
 from tests.unit.simulator.conftest import BEGINS_AT, Make
 
 POLICIES: list[dict[str, float]] = [{}, {"life_s": 0}, {"life_s": 2}, {"life_s": 3_600, "signers_max": 2}]

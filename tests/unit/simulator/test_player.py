@@ -11,13 +11,13 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask, Response, request
 
-from shared.core.signature import BodySignature, verify_body, verify_event_hash
-from shared.simulator.ledger import Counts, Outcome
-from shared.simulator.lifecycle import Account, SimulatedCallback
-from shared.simulator.loopback import LoopbackServer
-from shared.simulator.player import VENDOR_RETRY_LADDER_S, Player, PlayerPolicy
-from shared.simulator.traffic import Delivery, DeliveryKind, TrafficPolicy, schedule
-from shared.simulator.wire import ACK
+from deedbox.shared.core.signature import BodySignature, verify_body, verify_event_hash
+from deedbox.shared.simulator.ledger import Counts, Outcome
+from deedbox.shared.simulator.lifecycle import Account, SimulatedCallback
+from deedbox.shared.simulator.loopback import LoopbackServer
+from deedbox.shared.simulator.player import VENDOR_RETRY_LADDER_S, Player, PlayerPolicy
+from deedbox.shared.simulator.traffic import Delivery, DeliveryKind, TrafficPolicy, schedule
+from deedbox.shared.simulator.wire import ACK
 from tests.unit.simulator.conftest import API_KEY, Make
 
 FAST = PlayerPolicy(threads=4, ladder_scale=0.00002)

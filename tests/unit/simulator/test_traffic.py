@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from shared.simulator.lifecycle import Account
-from shared.simulator.traffic import Delivery, DeliveryKind, TrafficPolicy, first_deliveries, schedule
+from deedbox.shared.simulator.lifecycle import Account
+from deedbox.shared.simulator.traffic import Delivery, DeliveryKind, TrafficPolicy, first_deliveries, schedule
 from tests.unit.simulator.conftest import Make
 
 QUIET = TrafficPolicy(duplicate_rate=0, disorder_rate=0, bad_signature_rate=0, app_rate=0)

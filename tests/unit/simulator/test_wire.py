@@ -18,9 +18,9 @@ from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
 
-from shared.simulator.lifecycle import Account, SimulatedCallback
-from shared.simulator.traffic import FORGER_API_KEY
-from shared.simulator.wire import WireRequest, multipart_request, php_json
+from deedbox.shared.simulator.lifecycle import Account, SimulatedCallback
+from deedbox.shared.simulator.traffic import FORGER_API_KEY
+from deedbox.shared.simulator.wire import WireRequest, multipart_request, php_json
 from tests.unit.simulator.conftest import API_KEY, Make
 
 

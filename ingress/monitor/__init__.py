@@ -1,0 +1,1 @@
+"""What a web process reports about itself: counters, readiness, metrics."""

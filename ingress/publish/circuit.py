@@ -1,0 +1,73 @@
+"""The circuit breaker as the threads of one process share it: with a lock, a clock and a line in the log."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from deedbox.ingress.publish.breaker import Breaker, State
+from deedbox.shared.runtime import logs
+
+_log = logs.get("handover")
+
+
+class Circuit:
+    """A breaker that is safe for threads; see ``Breaker`` for what each method means."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._breaker = Breaker()
+        self._lock = threading.Lock()
+        self._monotonic = monotonic
+
+    @property
+    def state(self) -> State:
+        """Whether callbacks are published."""
+        return self._breaker.state
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether callbacks are published."""
+        return self._breaker.state is State.CLOSED
+
+    def admit(self) -> tuple[int | None, bool]:
+        """Return a ticket or None, and whether the broker was well a moment ago."""
+        with self._lock:
+            now = self._monotonic()
+            return self._breaker.admit(now), self._breaker.is_fresh(now)
+
+    def admits(self) -> bool:
+        """Tell whether ``admit`` would give a ticket now."""
+        with self._lock:
+            return self._breaker.admits(self._monotonic())
+
+    def succeeded(self, ticket: int) -> None:
+        """Note that the broker took it."""
+        self._change(lambda now: self._breaker.succeeded(ticket, now))
+
+    def failed(self, ticket: int, cause: str) -> None:
+        """Note that the broker did not take it, and why."""
+        self._change(lambda now: self._breaker.failed(ticket, now), cause)
+
+    def abandoned(self, ticket: int) -> None:
+        """Note that a publish ended without an answer."""
+        self._change(lambda _: self._breaker.abandoned(ticket))
+
+    def claim_probe(self) -> bool:
+        """Claim the probe, if one is due."""
+        with self._lock:
+            return self._breaker.claim_probe(self._monotonic())
+
+    def probe_ended(self, *, well: bool) -> None:
+        """Note how the claimed probe ended."""
+        self._change(lambda now: self._breaker.probe_succeeded() if well else self._breaker.probe_failed(now))
+
+    def _change(self, change: Callable[[float], None], cause: str | None = None) -> None:
+        with self._lock:
+            before = self._breaker.state
+            change(self._monotonic())
+            after = self._breaker.state
+        if before is State.CLOSED and after is State.OPEN:
+            _log.warning("breaker.opened", cause=cause)
+        elif before is not State.CLOSED and after is State.CLOSED:
+            _log.info("breaker.closed")

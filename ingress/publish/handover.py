@@ -1,0 +1,267 @@
+"""Where an accepted callback goes: to the broker, or while that is down, into the spool."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+from deedbox.ingress.forks import call_in_children
+from deedbox.ingress.monitor.counters import Intake
+from deedbox.ingress.publish.background import Background, Expose, Link
+from deedbox.ingress.publish.broker_memory import NO_ROOM, Room
+from deedbox.ingress.publish.circuit import Circuit
+from deedbox.ingress.publish.thread_batches import NO_ANSWER as NO_ANSWER  # noqa: PLC0414 - group_commit asks here
+from deedbox.ingress.publish.thread_batches import Ended, Seat, Sharing
+from deedbox.ingress.spool.folder import SpoolDir
+from deedbox.ingress.spool.writer import NotSpooled, Spool
+from deedbox.shared.broker.errors import RefusedForCause
+from deedbox.shared.core.envelope import Envelope
+from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.core.reasons import Refusal
+from deedbox.shared.settings import Settings
+
+PATIENCE_S: Final = 1.8
+"""For broker and spool together: 2 s are promised."""
+
+SPOOL_MIN_S: Final = 0.4
+"""The spool gets at least this much, however long the broker took."""
+
+HEDGE_S: Final = 0.1
+"""So long a request waits for the broker. The publish goes on; a repeat from the spool is absorbed downstream."""
+
+BREAKER_OPEN: Final = "the circuit breaker is open"
+_NOT_TAKEN: Final = "the broker did not take the callback; send it again later"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A callback that is durable somewhere."""
+
+    spooled: bool
+    cause: str | None = None
+    """Why it went to the spool."""
+
+
+class NotStored(Exception):
+    """A callback that is durable nowhere that we know of."""
+
+    def __init__(self, reason: Refusal, detail: str, cause: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+        self.cause = cause
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """A publish that ended, or is under way."""
+
+    ended: str | None
+    """Why the broker does not have it; None: it has, or that is not known yet."""
+    running: Future[str | None] | None = None
+
+    def cause(self, patience_s: float) -> str | None:
+        """Return why the broker does not have it, None if it has; waits so long for that. Raises publish's bugs."""
+        if self.running is None:
+            return self.ended
+        try:
+            return self.running.result(patience_s)
+        except TimeoutError:
+            # Where it has not begun: its threads are all waiting for the broker, and it need not join them.
+            self.running.cancel()
+            return NO_ANSWER
+        except CancelledError:
+            return NO_ANSWER
+
+
+class Handover:
+    """Publishes or spools; safe for threads.
+
+    With DEEDBOX_SPOOL=off it only publishes, and drains what was spooled before.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        broker: Link,
+        monotonic: Callable[[], float] = time.monotonic,
+        intake: Intake | None = None,
+    ) -> None:
+        """``intake``: what the reports tell of."""
+        self._intake = intake or Intake()
+        self._settings = settings
+        self._broker = broker
+        self._monotonic = monotonic
+        self._folder = SpoolDir(settings.data_dir)
+        self._spool = Spool(self._folder, settings.spool_max_bytes) if settings.spool == "on" else None
+        self._start_anew()
+        call_in_children(self._start_anew)
+
+    def _start_anew(self) -> None:
+        """Begin, here and in a forked child: locks may have been held at the fork, threads are not inherited."""
+        self._circuit = Circuit(self._monotonic)
+        self._room = Room(self._broker)
+        self._publishers = ThreadPoolExecutor(self._settings.web_threads, "deedbox-publish")
+        self._sharing = Sharing(self._begin) if _takes_many_at_once(self._broker) else None
+        self._background = Background(
+            self._settings, self._broker, self._circuit, self._room, self._folder, self._spool, self._intake
+        )
+
+    def expose(self, expose: Expose) -> None:
+        """Keep a metrics port up to date, from ``start`` on. For the process that serves, after the fork."""
+        self._background.expose = expose
+
+    def start(self) -> None:
+        """Begin to report and to empty the spool, in the process that serves; also of what dead ones left behind."""
+        self._background.start()
+
+    def close(self, patience_s: float = 2.0) -> None:
+        """Drain what can be drained in so many seconds, and let go of the rest; for the end of a process."""
+        self._background.close(patience_s)
+        self._publishers.shutdown(wait=False)
+
+    def store(self, envelope: Envelope) -> Stored:
+        """Make a callback durable. Raises NotStored within 2 s."""
+        self.start()
+        if self._spool is None:
+            return self._publish_only(envelope)
+        until = self._monotonic() + PATIENCE_S
+        attempt = _Attempt(NO_ROOM) if self._room.is_full else self._attempt(envelope)
+        cause = attempt.cause(HEDGE_S)
+        if cause is None:
+            return Stored(spooled=False)
+        return self._keep(self._spool, envelope, attempt, cause, until)
+
+    def publish_many(self, envelopes: Sequence[Envelope]) -> str | None:
+        """Publish a batch together, if the breaker allows it. Returns None, or why the broker does not have it all."""
+        self.start()
+        if self._room.is_full and self._spool is not None:
+            return NO_ROOM
+        ticket = None
+        # Without a spool there is nothing better to do than to try, and nobody who would close the breaker again.
+        if self._spool is not None:
+            ticket, _ = self._circuit.admit()
+            if ticket is None:
+                return BREAKER_OPEN
+        return self._publish(lambda: self._broker.publish_many(envelopes), ticket)
+
+    def settle(self, envelope: Envelope, cause: str, running: Future[str | None] | None) -> Stored:
+        """Make durable what a batch left behind: ``cause`` says why. Raises NotStored within 2 s.
+
+        ``running``: the batch's publish, which may end yet; None: the callback was in no batch.
+        """
+        attempt = _Attempt(cause) if running is None or running.done() else _Attempt(None, running)
+        if self._spool is None:
+            ended = attempt.cause(PATIENCE_S)
+            if ended is not None:
+                raise NotStored(Refusal.BROKER_UNAVAILABLE, _NOT_TAKEN, ended)
+            return Stored(spooled=False)
+        until = self._monotonic() + PATIENCE_S - HEDGE_S
+        return self._keep(self._spool, envelope, attempt, cause, until)
+
+    def _keep(
+        self, spool: Spool, envelope: Envelope, attempt: _Attempt | Seat, cause: str, until: float
+    ) -> Stored:
+        """Spool what the broker has not taken so far. Raises NotStored."""
+        try:
+            spool.append(envelope, max(SPOOL_MIN_S, until - self._monotonic()))
+        except NotSpooled as error:
+            # A slow broker is still better than none, and so is an almost full one.
+            if attempt.ended == NO_ROOM:
+                attempt = self._attempt(envelope)
+            ended = attempt.cause(max(0.0, until - self._monotonic()))
+            if ended is None:
+                return Stored(spooled=False)
+            detail = f"neither the broker nor the spool took the callback ({error}); send it again later"
+            raise NotStored(error.reason, detail, ended) from None
+        return Stored(spooled=True, cause=cause)
+
+    @property
+    def has_spool(self) -> bool:
+        """Whether callbacks go to a spool while the broker is down."""
+        return self._spool is not None
+
+    def broker_warning(self) -> str | None:
+        """Return why callbacks go to the spool although the broker is well, or None."""
+        return self._room.warning if self._spool else None
+
+    def spool_trouble(self) -> tuple[Refusal, str] | None:
+        """Return why the spool would not take a callback now, or None."""
+        trouble = self._spool.trouble() if self._spool else None
+        return (trouble.reason, str(trouble)) if trouble else None
+
+    def _publish_only(self, envelope: Envelope) -> Stored:
+        try:
+            self._broker.publish(envelope)
+        except Unavailable as error:
+            self._intake.publish_failed()
+            raise NotStored(Refusal.BROKER_UNAVAILABLE, _NOT_TAKEN, str(error)) from None
+        return Stored(spooled=False)
+
+    def _attempt(self, envelope: Envelope) -> _Attempt | Seat:
+        """Begin to publish, unless the breaker says not to: together with others, where the broker gains by that.
+
+        In a thread of its own, so that the request can leave a silent broker behind and spool; inline if the
+        broker was well a moment ago, because under load the change of threads costs more than it saves.
+        """
+        if self._sharing is not None:
+            return self._sharing.join(envelope) if self._circuit.admits() else _Attempt(BREAKER_OPEN)
+        ticket, fresh = self._circuit.admit()
+        if ticket is None:
+            return _Attempt(BREAKER_OPEN)
+        if fresh or self._background.is_stopped:
+            return _Attempt(self._publish(lambda: self._broker.publish(envelope), ticket))
+        running = self._publishers.submit(self._publish, lambda: self._broker.publish(envelope), ticket)
+        running.add_done_callback(
+            lambda future: self._circuit.abandoned(ticket) if future.cancelled() else None
+        )
+        return _Attempt(None, running)
+
+    def _begin(self, envelopes: Sequence[Envelope], ended: Ended) -> None:
+        """Publish a batch for those that share it; like ``_attempt``, inline or in a thread of its own."""
+        ticket, fresh = self._circuit.admit()
+        if ticket is None:
+            ended(BREAKER_OPEN, None)
+            return
+
+        def publish() -> None:
+            try:
+                cause = self._publish(lambda: self._broker.publish_many(envelopes), ticket)
+            except BaseException as error:  # noqa: BLE001 - raised again in the threads that wait
+                ended(None, error)
+            else:
+                ended(cause, None)
+
+        if fresh or self._background.is_stopped:
+            publish()
+        else:
+            self._publishers.submit(publish)
+
+    def _publish(self, publish: Callable[[], None], ticket: int | None) -> str | None:
+        """Publish. Returns None, or why the broker does not have it. ``ticket``: the breaker's, if it was asked."""
+        try:
+            publish()
+        except RefusedForCause as error:
+            if ticket is not None:
+                self._circuit.succeeded(ticket)  # it answered
+            return str(error)
+        except Unavailable as error:
+            if ticket is not None:
+                self._circuit.failed(ticket, str(error))
+            self._intake.publish_failed()
+            return str(error)
+        except BaseException:
+            if ticket is not None:
+                self._circuit.abandoned(ticket)
+            raise
+        if ticket is not None:
+            self._circuit.succeeded(ticket)
+        return None
+
+
+def _takes_many_at_once(broker: Link) -> bool:
+    """Tell whether a batch costs the broker about as much as one callback. Others confirm each, and many at a time."""
+    return bool(getattr(broker, "takes_many_at_once", False))

@@ -1,0 +1,1 @@
+"""Receive: from the bytes of a request to a verdict and an answer."""

@@ -1,0 +1,272 @@
+"""Everything about a callback but the framework: when it came, what the ladder says, where it is stored, the answer.
+
+The Flask view and the ASGI path read requests and send answers, each in its own way; all else is here, once.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+from deedbox.ingress.monitor.counters import Intake
+from deedbox.ingress.publish.handover import Handover, NotStored, Stored
+from deedbox.ingress.receive.ladder import ACK, STATUS, Accepted, LadderPolicy, Received, Refused, judge
+from deedbox.ingress.receive.tracing import trace_id_of
+from deedbox.shared.core.envelope import Envelope
+from deedbox.shared.core.reasons import Refusal
+from deedbox.shared.runtime import logs, telemetry
+
+if TYPE_CHECKING:
+    from deedbox.shared.runtime.spans import Span
+
+RETRY_AFTER_S: Final = 30
+"""Told to a sender whom we could not serve. Dropbox Sign has its own schedule (first retry after 5 min)."""
+
+LARGE_BYTES: Final = 1024 * 1024
+"""Bodies above this are judged one at a time: parsed, each may be ten times its length, and genuine ones are some
+hundred kilobytes at most."""
+
+CUT_SHORT: Final = "the body ended before its announced length"
+
+Read = Callable[[int], bytes | None]
+"""Reads a body of up to so many bytes; None for a larger one. Raises CutShort."""
+
+
+class CutShort(Exception):
+    """The sender went away before its body was whole."""
+
+
+_TRACED: Final = ("source", "event_type", "outcome", "reason", "status")
+"""Facts of the line that the span has too."""
+
+_LOGGER: Final = "ingress"
+_log = logs.get(_LOGGER)
+
+
+class Outcome(StrEnum):
+    """What ``event.received`` reports."""
+
+    ACCEPTED = "accepted"
+    SPOOLED = "spooled"
+    """Acknowledged from the spool; the broker gets it later."""
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One request, from its first look to its answer."""
+
+    source: str
+    """As the URL names it; it need not exist."""
+    received_at: float
+    """Unix seconds."""
+    started: float
+    """By the monotonic clock, in seconds."""
+    trace_id: str
+    span: Span | None = None
+    """OpenTelemetry's view of this request; None: off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """An accepted callback that the broker does not have yet, and why."""
+
+    accepted: Accepted
+    cause: str | None
+
+
+Verdict = Accepted | Spooled | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back."""
+
+    status: int
+    body: bytes
+    content_type: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+_ACKNOWLEDGED: Final = Answer(int(HTTPStatus.OK), ACK, "text/plain; charset=utf-8")
+
+
+class Receiver:
+    """Judges, stores, answers, counts, and writes one line about each request. Safe for threads."""
+
+    def __init__(
+        self, policy: LadderPolicy, handover: Handover, intake: Intake, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.policy = policy
+        self.handover = handover
+        self._intake = intake
+        self._clock = clock
+        self._large = threading.Lock()
+
+    @contextmanager
+    def visiting(self, source: str, traceparent: str | None) -> Iterator[Visit]:
+        """Note that a request has come; the block handles it."""
+        spans = telemetry.spans()
+        if spans is None:
+            yield Visit(source, self._clock(), time.monotonic(), trace_id_of(traceparent))
+            return
+        with spans.receive(traceparent).running() as span:
+            yield Visit(source, self._clock(), time.monotonic(), span.trace_id, span)
+
+    def answer(
+        self,
+        source: str,
+        method: str,
+        content_type: str | None,
+        content_sha256: str | None,
+        traceparent: str | None,
+        read: Read,
+    ) -> Answer:
+        """Receive one request, from the first look at it to its answer; takes up to 2 s.
+
+        Errors are caught, but for those of telling about it: a host application has handlers of its own.
+        """
+
+        def decided(visit: Visit) -> Answer:
+            return self.finish(visit, self._decide(visit, method, content_type, content_sha256, read))
+
+        if telemetry.spans() is None:
+            return decided(Visit(source, self._clock(), time.monotonic(), trace_id_of(traceparent)))
+        with self.visiting(source, traceparent) as visit:
+            return decided(visit)
+
+    def _decide(
+        self, visit: Visit, method: str, content_type: str | None, content_sha256: str | None, read: Read
+    ) -> Verdict:
+        """Read the request, ask the ladder, hand over."""
+        try:
+            try:
+                body = read(self.policy.body_max_bytes)
+            except CutShort:
+                return Refused(Refusal.BAD_MULTIPART, CUT_SHORT)
+            verdict = self.judge(Received(visit.source, method, content_type, content_sha256, body))
+            return verdict if isinstance(verdict, Refused) else self.store(visit, verdict)
+        except Exception as error:  # noqa: BLE001 - see answer
+            return self.failed(visit, error)
+
+    def judge(self, received: Received) -> Accepted | Refused:
+        """Ask the ladder."""
+        if len(received.body or b"") <= LARGE_BYTES:
+            return judge(received, self.policy)
+        with self._large:
+            return judge(received, self.policy)
+
+    def store(self, visit: Visit, accepted: Accepted) -> Verdict:
+        """Make an accepted callback durable; takes up to 2 s."""
+        with publishing(visit, accepted) as envelope:
+            try:
+                return stored(accepted, self.handover.store(envelope))
+            except NotStored as error:
+                return not_stored(accepted, error)
+
+    def failed(self, visit: Visit, error: Exception) -> Refused:
+        """Log a bug, and return what its sender is told."""
+        report_failure(error, visit.trace_id)
+        return Refused(Refusal.INTERNAL_ERROR, "the callback could not be handled; see the log of Deedbox")
+
+    def finish(self, visit: Visit, found: Verdict) -> Answer:
+        """Log and count, and return the answer."""
+        took_s = time.monotonic() - visit.started
+        facts = self._report(visit, found, took_s)
+        if visit.span is not None:
+            visit.span.set(**{name: facts.get(name) for name in _TRACED})
+        if isinstance(found, Refused):
+            self._intake.refused(visit.source, found.reason, visit.received_at)
+            self.handover.start()  # that nothing is accepted is worth a report
+            return answer_of(found)
+        spooled = isinstance(found, Spooled)
+        accepted = found.accepted if isinstance(found, Spooled) else found
+        self._intake.acknowledged(
+            visit.source, accepted.event_type, visit.received_at, took_s, spooled=spooled
+        )
+        return _ACKNOWLEDGED
+
+    def _report(self, visit: Visit, found: Verdict, took_s: float) -> dict[str, Any]:
+        """Write the line about a request; returns what it says."""
+        verdict = found.accepted if isinstance(found, Spooled) else found
+        facts: dict[str, Any] = {
+            # A name that is not ours is the sender's text: it stays out of the log.
+            "source": visit.source if visit.source in self.policy.key_rings else None,
+            "event_type": verdict.event_type,
+            "body_signature": verdict.body_signature and str(verdict.body_signature),
+            "trace_id": visit.trace_id,
+            "took_ms": round(took_s * 1000, 2),
+        }
+        if isinstance(found, Spooled):
+            facts["cause"] = found.cause
+        if isinstance(verdict, Accepted):
+            outcome = Outcome.SPOOLED if isinstance(found, Spooled) else Outcome.ACCEPTED
+            facts |= {"outcome": str(outcome), "status": int(HTTPStatus.OK)}
+            if telemetry.lines() or outcome is Outcome.SPOOLED:
+                logs.fact(_LOGGER, "event.received", **facts)
+            return facts
+        if verdict.cause is not None:
+            facts["cause"] = verdict.cause
+        facts |= {
+            "reason": str(verdict.reason),
+            "status": int(verdict.status),
+            "outcome": str(Outcome.REFUSED),
+        }
+        _log.warning("event.received", **facts)
+        return facts
+
+
+@contextmanager
+def publishing(visit: Visit, accepted: Accepted) -> Iterator[Envelope]:
+    """Give the envelope of an accepted callback; the block makes it durable."""
+    envelope = accepted.envelope(visit.received_at, visit.trace_id)
+    if visit.span is None:
+        yield envelope
+        return
+    with visit.span.child("broker.publish").running() as span:
+        yield replace(envelope, span_id=span.span_id)
+
+
+def stored(accepted: Accepted, where: Stored) -> Accepted | Spooled:
+    """Return the verdict on a callback that is durable."""
+    return Spooled(accepted, where.cause) if where.spooled else accepted
+
+
+def not_stored(accepted: Accepted, error: NotStored) -> Refused:
+    """Return the verdict on a callback that is durable nowhere."""
+    return Refused(
+        error.reason,
+        error.detail,
+        cause=error.cause,
+        event_type=accepted.event_type,
+        body_signature=accepted.body_signature,
+    )
+
+
+def answer_of(refused: Refused) -> Answer:
+    """Return the answer to a request that was refused."""
+    status = STATUS[refused.reason]
+    headers: list[tuple[str, str]] = []
+    if refused.reason is Refusal.METHOD_NOT_ALLOWED:
+        headers.append(("Allow", "POST"))
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers.append(("Retry-After", str(RETRY_AFTER_S)))
+    body = json.dumps({"error": str(refused.reason), "detail": refused.detail}).encode() + b"\n"
+    return Answer(int(status), body, "application/json", tuple(headers))
+
+
+def report_failure(error: Exception, trace_id: str | None = None) -> None:
+    """Log a bug by type and place. Not by ``exc_info``: a host application's logging might print variables."""
+    _log.error(
+        "request.failed",
+        exception=type(error).__name__,
+        frames=logs.frames(error.__traceback__),
+        trace_id=trace_id,
+    )

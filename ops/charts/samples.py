@@ -1,0 +1,69 @@
+"""The samples in Redis: one per interval, however many ops processes run."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from redis import Redis
+from redis.exceptions import RedisError, ResponseError, WatchError
+
+from deedbox.ops.charts.sampling import Sample, Totals, sample
+from deedbox.ops.installation import Installation
+from deedbox.ops.readmodels import status, web_reports
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.connections import translated
+
+INTERVAL_S: Final = 10.0
+
+FIELD: Final = "sample"
+_TURN_S: Final = 60
+
+
+def take(installation: Installation) -> bool:
+    """Take the sample of this interval, unless another ops process has. Returns whether it was taken.
+
+    Raises SettingsError if nothing runs here, Unavailable if Redis does not answer.
+    """
+    redis = installation.redis
+    try:
+        slot = int(_now(redis) // INTERVAL_S)
+        if not redis.set(keys.samples_turn(slot), "1", nx=True, ex=_TURN_S):
+            return False
+        found = status.look(installation)
+        return _write(redis, found, slot)
+    except RedisError as error:
+        raise translated(error) from error
+
+
+def _write(redis: Redis, found: status.Status, slot: int) -> bool:
+    with redis.pipeline() as pipe:
+        # Whoever was slower than its interval would count what the next one has counted.
+        pipe.watch(keys.SAMPLES_TOTALS)  # type: ignore[no-untyped-call]
+        before = Totals.unpack(pipe.get(keys.SAMPLES_TOTALS))
+        now = found.survey.now
+        totals = Totals.of(now, found.survey.counters, web_reports.fresh(web_reports.read(redis), now))
+        made = sample(before, totals, found.stages)
+        pipe.multi()
+        name = f"{int(slot * INTERVAL_S * 1000)}-0"
+        pipe.xadd(keys.SAMPLES, {FIELD: made.pack()}, id=name, maxlen=keys.SAMPLES_KEEP, approximate=True)
+        pipe.set(keys.SAMPLES_TOTALS, totals.pack(), ex=86_400)
+        try:
+            pipe.execute()
+        except (WatchError, ResponseError):
+            return False  # a later slot has its sample already, or the server's clock went back
+    return True
+
+
+def read(redis: Redis, since: float) -> list[Sample]:
+    """Read the samples from a time on (unix seconds), oldest first. Raises Unavailable."""
+    try:
+        rows: Any = redis.xrange(keys.SAMPLES, min=f"{int(since * 1000)}-0")
+    except RedisError as error:
+        raise translated(error) from error
+    found = (Sample.unpack(fields.get(FIELD.encode(), b"")) for _, fields in rows)
+    return [each for each in found if each is not None]
+
+
+def _now(redis: Redis) -> float:
+    seconds, microseconds = redis.time()
+    return float(seconds) + float(microseconds) / 1_000_000

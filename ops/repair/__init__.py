@@ -1,0 +1,1 @@
+"""Repair: dead letters, redrive, replay, conflicts."""

@@ -1,0 +1,187 @@
+"""The dead letters: found, shown, discarded. ``deedbox.ops.repair.redrive`` sends them back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Final, Self
+
+from redis.client import Pipeline
+from redis.exceptions import RedisError
+
+from deedbox.ops.repair.progress import Tell, nobody
+from deedbox.shared import codec
+from deedbox.shared.core.errors import DeedboxError
+from deedbox.shared.core.routing import matches
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts, text
+from deedbox.shared.retention import Retention
+
+CHUNK: Final = 500
+"""Letters read in one round trip."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One dead letter, without what may be large or private: ``body`` and ``traceback`` fetch that.
+
+    A letter is about a message (``undecodable``), an event (``too_old``) or an (event, action); what does not
+    apply is empty.
+    """
+
+    id: str
+    at: float
+    """Unix seconds, Redis's clock."""
+    reason: str
+    detail: str = ""
+    source: str = ""
+    key: str = ""
+    type: str = ""
+    action: str = ""
+    lane: str = ""
+    unit: str = ""
+    entry: str = ""
+    event: str = ""
+    """Fingerprint of the event."""
+    trace_id: str = ""
+
+    @classmethod
+    def of_values(cls, values: Sequence[bytes | None]) -> Self:
+        """Build a letter from the values of ``FIELDS``."""
+        row: dict[str, Any] = {
+            name: value.decode("utf-8", "replace")
+            for name, value in zip(FIELDS, values, strict=True)
+            if value is not None
+        }
+        return cls(**{**row, "at": float(row["at"])})
+
+    def document(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return asdict(self)
+
+
+FIELDS: Final = tuple(each.name for each in fields(Letter))
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which letters a person means: these ids, or all that fit; empty texts fit everything."""
+
+    ids: tuple[str, ...] = ()
+    reason: str = ""
+    action: str = ""
+    pattern: str = ""
+    """Of event types: exact, a prefix with ``*``, or ``*``."""
+    source: str = ""
+    key: str = ""
+    """Ordering key, such as ``signature_request/fa5c8a0b``."""
+    since: float = 0.0
+    """Unix seconds; letters that died before are left out."""
+    until: float = math.inf
+
+    @property
+    def narrow(self) -> bool:
+        """Whether any filter is set."""
+        return replace(self, ids=()) != EVERYTHING
+
+    def fits(self, letter: Letter) -> bool:
+        """Tell whether a letter fits."""
+        return (
+            self.reason in {"", letter.reason}
+            and self.action in {"", letter.action}
+            and self.source in {"", letter.source}
+            and self.key in {"", letter.key}
+            and (not self.pattern or matches(self.pattern, letter.type))
+            and self.since <= letter.at <= self.until
+        )
+
+
+EVERYTHING: Final = Selection()
+
+
+class DeadLetters:
+    """The dead letters of one installation. Every method raises Unavailable if Redis does not answer."""
+
+    def __init__(self, scripts: Scripts, retention: Retention = Retention()) -> None:  # noqa: B008 - frozen
+        self._scripts = scripts
+        self._redis = scripts.redis
+        self._retention = retention
+
+    def count(self) -> int:
+        """Return how many there are."""
+        pipe = self._pipeline()
+        pipe.zcard(keys.DEAD)
+        return int(_execute(pipe)[0])
+
+    def newest_first(self, selection: Selection = EVERYTHING) -> Iterator[Letter]:
+        """Read the letters that fit, chunk by chunk; those that are filed meanwhile are left out."""
+        pipe = self._pipeline()
+        pipe.zrange(keys.DEAD, selection.until, selection.since, desc=True, byscore=True)
+        ids = [text(each) for each in _execute(pipe)[0]]
+        for start in range(0, len(ids), CHUNK):
+            found = self._read(ids[start : start + CHUNK])
+            yield from (letter for letter in found if selection.fits(letter))
+
+    def select(self, selection: Selection) -> list[Letter]:
+        """Return the letters that are meant, oldest first. Raises DeedboxError for an id that there is not."""
+        if not selection.ids:
+            return list(self.newest_first(selection))[::-1]
+        found = {letter.id: letter for letter in self._read(dict.fromkeys(selection.ids))}
+        missing = [each for each in selection.ids if each not in found]
+        if missing:
+            raise DeedboxError(
+                f"There is no dead letter {', '.join(missing[:5])}; `deedbox dead list` shows them."
+            )
+        return sorted(found.values(), key=lambda letter: letter.at)
+
+    def body(self, letter: Letter) -> bytes | None:
+        """Return a letter's raw message, else its event's body; None if it is gone. It may name people.
+
+        Raises Undecodable for a stored body that is damaged.
+        """
+        kept = self.kept(letter)
+        return None if kept is None else codec.decode(kept[1], kept[0])
+
+    def kept(self, letter: Letter) -> tuple[bytes, str] | None:
+        """Return the same as it is stored, with the codec of an event's body; None if it is gone."""
+        pipe = self._pipeline()
+        pipe.hget(keys.dead(letter.id), "raw")
+        pipe.hmget(keys.event(letter.event), "body", "codec")
+        raw, (body, codec_name) = _execute(pipe)
+        if raw is not None:
+            return raw, ""
+        return None if body is None else (body, text(codec_name or b""))
+
+    def traceback(self, letter: Letter) -> str:
+        """Return the traceback of the last call; empty if there is none."""
+        pipe = self._pipeline()
+        pipe.hget(keys.dead(letter.id), "traceback")
+        return (_execute(pipe)[0] or b"").decode("utf-8", "replace")
+
+    def discard(self, letters: Sequence[Letter], tell: Tell = nobody) -> int:
+        """Remove letters for good. Returns how many were still there."""
+        removed = 0
+        for start in range(0, len(letters), CHUNK):
+            tell("discarding", start, len(letters))
+            ids = [letter.id for letter in letters[start : start + CHUNK]]
+            removed += int(self._scripts.call("discard", SERVER_CLOCK, self._retention.events_s, *ids))
+        return removed
+
+    def _read(self, ids: Iterable[str]) -> Iterator[Letter]:
+        pipe = self._pipeline()
+        for each in ids:
+            pipe.hmget(keys.dead(each), FIELDS)
+        # One that another operator removed between the two looks has no fields any more.
+        return (Letter.of_values(values) for values in _execute(pipe) if values[0] is not None)
+
+    def _pipeline(self) -> Pipeline:
+        return self._redis.pipeline(transaction=False)
+
+
+def _execute(pipe: Pipeline) -> list[Any]:
+    try:
+        return pipe.execute()
+    except RedisError as error:
+        raise translated(error) from error

@@ -1,0 +1,153 @@
+"""The stored events of the past: which streams have some in a span of time, and which these are.
+
+A stream's dedupe memory (``seen:<stream>``) knows each of its events by fingerprint and arrival, so that neither
+bodies nor events of other times are read. There is no index by time: finding streams walks over all keys of the
+Redis (SCAN, about a second per million), which needs no memory and holds nobody up.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from deedbox.ops.repair.progress import Tell, nobody
+from deedbox.shared.core.errors import Undecodable
+from deedbox.shared.core.ordering import Position, arrival_of
+from deedbox.shared.core.routing import INTERNAL_PREFIX
+from deedbox.shared.records.stored_event import ASIDE, StoredEvent
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.scripting import text
+
+CHUNK: Final = 500
+_SCAN_COUNT: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A span of arrivals in the inbox, in unix seconds by Redis's clock, both ends included."""
+
+    since: float = 0.0
+    until: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class PastEvent:
+    """A stored event that was released, without its body."""
+
+    type: str
+    position: Position
+    arrived_at: float
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the fact."""
+        return self.position.fingerprint
+
+    @property
+    def internal(self) -> bool:
+        """Whether Deedbox itself emitted it."""
+        return self.type.startswith(INTERNAL_PREFIX)
+
+
+@dataclass(slots=True)
+class Past:
+    """What is left of one stream's span."""
+
+    events: list[PastEvent] = field(default_factory=list)
+    """In position order."""
+    expired: int = 0
+    """Events whose bodies are gone."""
+    held: int = 0
+    """Events that wait for a predecessor; they have yet to be released."""
+    aside: int = 0
+    """Events that were set aside instead of released."""
+
+
+class History:
+    """Reads the past. Every method raises Unavailable if Redis does not answer."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def now(self) -> float:
+        """Return unix seconds by Redis's clock, which arrivals are stamped by."""
+        try:
+            seconds, microseconds = self._redis.time()
+        except RedisError as error:
+            raise translated(error) from error
+        return float(seconds + microseconds / 1_000_000)
+
+    def streams(self, source: str, span: Span, tell: Tell = nobody) -> list[str]:
+        """Find the streams that have events in the span; of one source, or of all if it is empty."""
+        found: dict[str, None] = {}
+        prefix = keys.seen("")
+        pattern = keys.seen(f"{_literal(source)}:*" if source else "*")
+        try:
+            cursor, looked, total = 0, 0, self._redis.dbsize()
+            while True:
+                cursor, names = self._redis.scan(cursor, match=pattern, count=_SCAN_COUNT, _type="zset")
+                pipe = self._redis.pipeline(transaction=False)
+                for name in names:
+                    pipe.zcount(name, span.since, span.until)
+                for name, events in zip(names, pipe.execute(), strict=True):
+                    if events:
+                        found[text(name).removeprefix(prefix)] = None  # a SCAN may name a key twice
+                looked += _SCAN_COUNT
+                tell("looking for events", looked, total)
+                if not cursor:
+                    return list(found)
+        except RedisError as error:
+            raise translated(error) from error
+
+    def past(self, stream: str, span: Span) -> Past:
+        """Read a stream's released events of the span, in position order."""
+        past = Past()
+        try:
+            known: list[Any] = self._redis.zrangebyscore(keys.seen(stream), span.since, span.until)
+            # <fingerprint>:<digest> is another body of a fact, no event of its own until it is applied.
+            fingerprints = [name for name in map(text, known) if ":" not in name]
+            for start in range(0, len(fingerprints), CHUNK):
+                for event in self._read(fingerprints[start : start + CHUNK], past):
+                    past.events.append(event)
+        except RedisError as error:
+            raise translated(error) from error
+        past.events.sort(key=lambda event: event.position)
+        return past
+
+    def _read(self, fingerprints: list[str], past: Past) -> Iterator[PastEvent]:
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.zmscore(keys.HELD, fingerprints)
+        for fingerprint in fingerprints:
+            pipe.hmget(keys.event(fingerprint), "head", ASIDE)
+        held, *rows = pipe.execute()
+        for fingerprint, held_since, row in zip(fingerprints, held, rows, strict=True):
+            event = _event(fingerprint, row)
+            if event is None:
+                past.expired += 1
+            elif held_since is not None:
+                past.held += 1
+            elif row[1] is not None:
+                past.aside += 1
+            else:
+                yield event
+
+
+def _event(fingerprint: str, row: list[Any]) -> PastEvent | None:
+    try:
+        stored = StoredEvent.from_fields(fingerprint, {b"head": row[0] or b"", b"body": b""})
+    except Undecodable:
+        return None
+    arrival = arrival_of(stored.event_type, stored.event_time, stored.related_signature_id, fingerprint, {})
+    return PastEvent(stored.event_type, arrival.position, stored.arrived_at)
+
+
+def _literal(name: str) -> str:
+    """Escape what a glob pattern takes for more than itself."""
+    return re.sub(r"([*?\[\]\\^-])", r"\\\1", name)

@@ -1,0 +1,298 @@
+"""Sends dead letters back into the flow: first a plan that a person can read, then letter by letter.
+
+Three ways back, by what the letter is about:
+
+* an (event, action): to the end of its unit's queue, with its attempts counted anew and the same idempotency key;
+* a message that never became an event (``undecodable``): as it was, to the bridge, which may be of a later
+  version by now;
+* an event that was ``too_old``: as a fact of its own, to the bridge; its age does not matter any more.
+
+Each step is one script call that also removes the letter: an interrupted redrive repeats nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Any, Final
+
+from redis.exceptions import RedisError
+
+from deedbox.ops.repair.deadletters import DeadLetters, Letter
+from deedbox.ops.repair.progress import Tell, nobody
+from deedbox.shared.core.attempts import Entry
+from deedbox.shared.core.envelope import Envelope, encode_kombu
+from deedbox.shared.core.errors import Undecodable
+from deedbox.shared.core.ordering import Position, SequenceState, arrival_of
+from deedbox.shared.core.reasons import DeathReason
+from deedbox.shared.records.lanes import announced, lanes_of_actions
+from deedbox.shared.records.stored_event import StoredEvent
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.inbox import stream_of
+from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.shared.retention import Retention
+
+CHUNK: Final = 500
+
+ERASING: Final = "erase_destroyed"
+"""The built-in action whose work on an erased stream goes on."""
+
+_NOWHERE: Final = Position(0, 0, "", "")
+
+
+class Reply(IntEnum):
+    """What ``redrive.lua`` and ``redrive_raw.lua`` answer."""
+
+    DONE = 1
+    LETTER_GONE = 0
+    EVENT_GONE = -1
+    ERASED = -2
+
+
+class Route(StrEnum):
+    """Where a letter goes back to."""
+
+    QUEUE = "queue"
+    BRIDGE = "bridge"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One letter on its way back."""
+
+    letter: Letter
+    route: Route
+    event: StoredEvent | None = None
+    """Without its body."""
+    position: Position = _NOWHERE
+    late: bool = False
+    """A later event of its stream has been released."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A letter that cannot go back, and why."""
+
+    letter: Letter
+    why: str
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a redrive would do; nothing is changed yet."""
+
+    steps: list[Step] = field(default_factory=list)
+    """In position order: that is the order in which the queues get them."""
+    refused: list[Refused] = field(default_factory=list)
+
+    def document(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            "letters": [step.letter.id for step in self.steps],
+            "late": sum(step.late for step in self.steps),
+            "refused": _refusals(self.refused),
+        }
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a redrive did."""
+
+    redriven: int = 0
+    gone: int = 0
+    """Letters that somebody else had removed in between."""
+    refused: list[Refused] = field(default_factory=list)
+    refused_before: int = 0
+    """How many of these the plan had refused already."""
+
+    def document(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {"redriven": self.redriven, "gone": self.gone, "refused": _refusals(self.refused)}
+
+
+class Redriver:
+    """Plans and carries out redrives. Every method raises Unavailable if Redis does not answer."""
+
+    def __init__(
+        self,
+        scripts: Scripts,
+        ring: Callable[[str], None],
+        retention: Retention = Retention(),  # noqa: B008 - frozen
+    ) -> None:
+        self._scripts = scripts
+        self._redis = scripts.redis
+        self._ring = ring
+        self._letters = DeadLetters(scripts, retention)
+        self._retention = retention
+
+    def plan(self, letters: Sequence[Letter]) -> Plan:
+        """Find out how each letter could go back."""
+        plan = Plan()
+        for start in range(0, len(letters), CHUNK):
+            chunk = letters[start : start + CHUNK]
+            events = self._events(chunk)
+            with_message = self._with_message(chunk)
+            erased = self._erased(chunk)
+            greatest = self._greatest({event.stream for event in events.values()})
+            for letter in chunk:
+                step = _step(
+                    letter, events.get(letter.event), greatest, has_message=letter.id in with_message
+                )
+                if letter.id in erased:
+                    plan.refused.append(Refused(letter, _ERASED))
+                elif isinstance(step, Step):
+                    plan.steps.append(step)
+                else:
+                    plan.refused.append(step)
+        plan.steps.sort(key=lambda step: (step.position, step.letter.at))
+        return plan
+
+    def carry_out(self, plan: Plan, tell: Tell = nobody) -> Tally:
+        """Send the letters back, one by one, and ring the lanes that need it."""
+        tally = Tally(refused=list(plan.refused), refused_before=len(plan.refused))
+        lanes = lanes_of_actions(announced(self._redis))
+        for number, step in enumerate(plan.steps):
+            tell("redriving", number, len(plan.steps))
+            done = self._requeue(step, lanes) if step.route is Route.QUEUE else self._resend(step)
+            if done in _WHY:
+                tally.refused.append(Refused(step.letter, _WHY[done]))
+            elif done == Reply.DONE:
+                tally.redriven += 1
+            else:
+                tally.gone += 1
+        return tally
+
+    def _requeue(self, step: Step, lanes: Mapping[str, str]) -> int:
+        letter, event, life = step.letter, step.event, self._retention
+        if event is None:
+            return Reply.EVENT_GONE
+        seconds, microseconds = self._command(self._redis.time)
+        old = Entry.unpack(letter.entry)
+        entry = Entry(
+            old.fingerprint, seconds + microseconds / 1_000_000, late=old.late or step.late, replay=old.replay
+        )
+        # Not the lane of its death, if the action has moved: two lanes might run one queue side by side.
+        lane = lanes.get(letter.action, letter.lane)
+        code, *ring = self._scripts.call(
+            "redrive", SERVER_CLOCK, letter.id, life.events_s, lane, letter.unit, entry.pack(), event.stream,
+            event.arrived_at, life.state_s,
+        )  # fmt: skip
+        if ring and ring[0]:
+            self._ring(lane)
+        return int(code)
+
+    def _resend(self, step: Step) -> int:
+        event = step.event
+        kept = self._letters.kept(step.letter)
+        if kept is None:
+            return Reply.EVENT_GONE
+        if event is None:
+            message, stream = kept[0], stream_of(kept[0])
+        else:
+            message, stream = _message(step.letter, event, *kept), event.stream
+        return int(
+            self._scripts.call(
+                "redrive_raw", SERVER_CLOCK, step.letter.id, self._retention.events_s, message, stream
+            )
+        )
+
+    def _events(self, letters: Iterable[Letter]) -> dict[str, StoredEvent]:
+        """Read the facts of the letters' events; those that are gone are missing."""
+        fingerprints = list(dict.fromkeys(letter.event for letter in letters if letter.event))
+        pipe = self._redis.pipeline(transaction=False)
+        for fingerprint in fingerprints:
+            pipe.hget(keys.event(fingerprint), "head")
+        heads = self._command(pipe.execute)
+        found = {}
+        for fingerprint, head in zip(fingerprints, heads, strict=True):
+            try:
+                found[fingerprint] = StoredEvent.from_fields(
+                    fingerprint, {b"head": head or b"", b"body": b""}
+                )
+            except Undecodable:
+                continue
+        return found
+
+    def _with_message(self, letters: Iterable[Letter]) -> set[str]:
+        """Return the ids of the letters that hold a raw message."""
+        ids = [letter.id for letter in letters]
+        pipe = self._redis.pipeline(transaction=False)
+        for each in ids:
+            pipe.hexists(keys.dead(each), "raw")
+        return {each for each, held in zip(ids, self._command(pipe.execute), strict=True) if held}
+
+    def _erased(self, letters: Iterable[Letter]) -> set[str]:
+        """Return the ids of the letters whose stream was erased. The erasure's own may go back: it has an end to reach."""
+        named = [letter for letter in letters if letter.key and letter.action != ERASING]
+        pipe = self._redis.pipeline(transaction=False)
+        for letter in named:
+            pipe.exists(keys.erased(f"{letter.source}:{letter.key}"))
+        return {letter.id for letter, found in zip(named, self._command(pipe.execute), strict=True) if found}
+
+    def _greatest(self, streams: Iterable[str]) -> dict[str, Position]:
+        """Read the greatest released position of each stream that has one."""
+        names = list(streams)
+        pipe = self._redis.pipeline(transaction=False)
+        for stream in names:
+            pipe.get(keys.order(stream))
+        states = self._command(pipe.execute)
+        loaded = {
+            name: SequenceState.load(json.loads(state)).greatest
+            for name, state in zip(names, states, strict=True)
+            if state
+        }
+        return {name: position for name, position in loaded.items() if position is not None}
+
+    def _command(self, run: Callable[[], Any]) -> Any:
+        try:
+            return run()
+        except RedisError as error:
+            raise translated(error) from error
+
+
+_GONE: Final = "its event is gone: DEEDBOX_EVENT_RETENTION_DAYS were over"
+_ERASED: Final = "its request was erased"
+_WHY: Final[Mapping[int, str]] = {Reply.EVENT_GONE: _GONE, Reply.ERASED: _ERASED}
+
+
+def _refusals(refused: Iterable[Refused]) -> list[dict[str, str]]:
+    return [{"id": each.letter.id, "why": each.why} for each in refused]
+
+
+def _step(
+    letter: Letter, event: StoredEvent | None, greatest: Mapping[str, Position], *, has_message: bool
+) -> Step | Refused:
+    if has_message:  # it never became an event
+        return Step(letter, Route.BRIDGE)
+    if not (letter.event or letter.entry):
+        return Refused(letter, "it holds no message; its detail says where the bytes are")
+    if event is None:
+        return Refused(letter, _GONE)
+    place = arrival_of(
+        event.event_type, event.event_time, event.related_signature_id, event.fingerprint, {}
+    ).position
+    if letter.reason == DeathReason.TOO_OLD:
+        return Step(letter, Route.BRIDGE, event, place)
+    try:
+        Entry.unpack(letter.entry)
+    except Undecodable:
+        return Refused(letter, "its queue entry is of another version")
+    last = greatest.get(event.stream)
+    return Step(letter, Route.QUEUE, event, place, late=last is not None and last > place)
+
+
+def _message(letter: Letter, event: StoredEvent, body: bytes, codec: str) -> bytes:
+    envelope = Envelope(
+        source=event.source,
+        received_at=event.received_at,
+        body_signature=event.body_signature,
+        trace_id=event.trace_id,
+        body=body,
+        redrive=f"letter-{letter.id}",
+        codec=codec,
+        key=event.ordering_key,
+    )
+    return encode_kombu(envelope.headers(), envelope.body)

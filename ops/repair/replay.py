@@ -1,0 +1,206 @@
+"""Replays the past: chosen actions run again on stored events, each with an idempotency key of this replay.
+
+A replay has a number. It goes stream by stream, in position order, to the ends of the actions' queues; how far it
+came is written in the same script call that appends, so that after an interruption ``resume`` goes on where it
+stopped and appends nothing twice. What ran before ran; a new replay of the same events has another number, and to
+the actions' own deduplication it is another run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from redis.exceptions import RedisError
+
+from deedbox.ops.repair.catalog import KnownAction
+from deedbox.ops.repair.history import History, Past, PastEvent
+from deedbox.ops.repair.progress import Tell, nobody
+from deedbox.ops.repair.replay_plan import Order, Plan, Tally, is_late, wanted
+from deedbox.shared.core.attempts import Entry
+from deedbox.shared.core.errors import DeedboxError
+from deedbox.shared.core.ordering import Position, SequenceState
+from deedbox.shared.records.lanes import announced, lanes_of_actions
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.request_keys import Holdings
+from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.shared.retention import Retention
+
+PIECE: Final = 500
+"""Events of one script call: some thousand pushes, so that Redis is not stalled for longer than some ms."""
+
+
+class Replayer:
+    """Plans and carries out replays. Every method raises Unavailable if Redis does not answer."""
+
+    def __init__(
+        self,
+        scripts: Scripts,
+        ring: Callable[[str], None],
+        retention: Retention = Retention(),  # noqa: B008 - frozen
+    ) -> None:
+        self._scripts = scripts
+        self._retention = retention
+        self._redis = scripts.redis
+        self._ring = ring
+        self.history = History(scripts.redis)
+
+    def unfinished(self, number: int) -> Order:
+        """Return the order of a replay that was interrupted. Raises DeedboxError if there is no such one."""
+        found = self._command(lambda: self._redis.get(keys.replay(number)))
+        if found is None:
+            others = ", ".join(map(str, Holdings(self._redis).unfinished_replays())) or "none"
+            raise DeedboxError(f"There is no interrupted replay {number}; the interrupted ones: {others}.")
+        return Order.load(found)
+
+    def plan(
+        self, order: Order, actions: Sequence[KnownAction], tell: Tell = nobody, *, number: int = 0
+    ) -> Plan:
+        """Find out what a replay would do, or what is left of replay ``number``."""
+        lanes = lanes_of_actions(announced(self._redis))
+        chosen = tuple(replace(action, lane=lanes.get(action.name, action.lane)) for action in actions)
+        plan = Plan(order, chosen, number)
+        streams = self._streams(order, tell)
+        for index, stream in enumerate(streams):
+            tell("counting", index, len(streams))
+            if self._is_erased(stream):
+                plan.erased += 1
+                continue
+            past = self.history.past(stream, order.span)
+            plan.expired += past.expired
+            plan.held += past.held
+            plan.aside += past.aside
+            self._count(plan, stream, past)
+        return plan
+
+    def carry_out(self, plan: Plan, tell: Tell = nobody, started: Callable[[int], object] = int) -> Tally:
+        """Append what was planned and ring the lanes that need it. ``started`` is told the replay's number."""
+        number = plan.number or self._start(plan.order)
+        started(number)
+        tally = Tally(number)
+        for index, stream in enumerate(plan.streams):
+            tell("replaying", index, len(plan.streams))
+            if not self._replay(plan, stream, tally):
+                raise DeedboxError(
+                    f"Replay {number} was finished or forgotten meanwhile; nothing is left to do."
+                )
+        self._command(lambda: self._redis.delete(keys.replay(number), keys.replay_done(number)))
+        return tally
+
+    def _streams(self, order: Order, tell: Tell) -> list[str]:
+        if order.key:
+            return [f"{order.source}:{order.key}"]
+        return self.history.streams(order.source, order.span, tell)
+
+    def _count(self, plan: Plan, stream: str, past: Past) -> None:
+        done = self._done(plan.number, stream)
+        greatest = self._greatest(stream)
+        units: dict[str, list[str]] = {action.name: [] for action in plan.actions}
+        for event, actions in wanted(plan, past.events, done):
+            plan.events += 1
+            plan.late += is_late(event, greatest)
+            plan.first_at = min(event.arrived_at, plan.first_at or event.arrived_at)
+            plan.last_at = max(event.arrived_at, plan.last_at or event.arrived_at)
+            for action in actions:
+                plan.runs[action.name] += 1
+                units[action.name].append(action.unit(stream, event.fingerprint))
+        if any(units.values()):
+            plan.streams.append(stream)
+            plan.waiting.update(self._waiting(units))
+
+    def _waiting(self, units: Mapping[str, Iterable[str]]) -> Counter[str]:
+        pipe = self._redis.pipeline(transaction=False)
+        named = [(action, unit) for action, names in units.items() for unit in dict.fromkeys(names)]
+        for _, unit in named:
+            pipe.llen(keys.queue(unit))
+        found: Counter[str] = Counter()
+        for (action, _), length in zip(named, self._command(pipe.execute), strict=True):
+            found[action] += length
+        return found
+
+    def _start(self, order: Order) -> int:
+        number = int(self._command(lambda: self._redis.incr(keys.REPLAY_SEQ)))
+        # After that, the events that it has not reached are gone too.
+        life_s = self._retention.events_s
+        self._command(lambda: self._redis.set(keys.replay(number), order.dump(), ex=life_s))
+        return number
+
+    def _replay(self, plan: Plan, stream: str, tally: Tally) -> bool:
+        """Append what is left of a stream. Returns False if the whole replay is over."""
+        events = self.history.past(stream, plan.order.span).events
+        greatest = self._greatest(stream)
+        mark = self._mark(tally.number, stream)
+        left = list(wanted(plan, events, _position(mark)))
+        if not left and self._is_erased(stream):
+            tally.erased += 1
+        while left:
+            piece, last = left[:PIECE], json.dumps(left[:PIECE][-1][0].position)
+            limits = (self._retention.state_s, self._retention.events_s)
+            operands = self._operands(stream, piece, tally.number, greatest)
+            gone, *lanes = self._scripts.call(
+                "replay", SERVER_CLOCK, tally.number, *limits, stream, mark, last, *operands
+            )
+            if gone == _OVER:
+                return False
+            if gone == _ERASED:
+                tally.erased += 1
+                return True
+            if gone == _OVERTAKEN:  # another operator resumed the same replay
+                mark = self._mark(tally.number, stream)
+                left = list(wanted(plan, events, _position(mark)))
+                continue
+            mark, left = last, left[PIECE:]
+            tally.gone += gone
+            tally.appended += sum(len(actions) for _, actions in piece)
+            for lane in lanes:
+                self._ring(lane.decode())
+        return True
+
+    def _operands(
+        self,
+        stream: str,
+        piece: Iterable[tuple[PastEvent, Sequence[KnownAction]]],
+        number: int,
+        greatest: Position | None,
+    ) -> Iterator[str | int]:
+        now = round(self.history.now(), 6)
+        for event, actions in piece:
+            late = is_late(event, greatest)
+            entry = Entry(event.fingerprint, enqueued_at=now, late=late, replay=number).pack()
+            yield event.fingerprint
+            yield len(actions)
+            for action in actions:
+                yield from (action.lane, action.unit(stream, event.fingerprint), entry)
+
+    def _mark(self, number: int, stream: str) -> str:
+        found = self._command(lambda: self._redis.hget(keys.replay_done(number), stream))
+        return found.decode() if found else ""
+
+    def _done(self, number: int, stream: str) -> Position | None:
+        return _position(self._mark(number, stream)) if number else None
+
+    def _greatest(self, stream: str) -> Position | None:
+        state = self._command(lambda: self._redis.get(keys.order(stream)))
+        return SequenceState.load(json.loads(state)).greatest if state else None
+
+    def _is_erased(self, stream: str) -> bool:
+        return bool(self._command(lambda: self._redis.exists(keys.erased(stream))))
+
+    def _command(self, run: Callable[[], Any]) -> Any:
+        try:
+            return run()
+        except RedisError as error:
+            raise translated(error) from error
+
+
+_OVERTAKEN: Final = -1
+_OVER: Final = -2
+_ERASED: Final = -3
+
+
+def _position(mark: str) -> Position | None:
+    return Position(*json.loads(mark)) if mark else None

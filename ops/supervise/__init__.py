@@ -1,0 +1,1 @@
+"""The supervision of one machine: what deedbox up starts, watches and stops."""

@@ -1,0 +1,106 @@
+"""The process table of ``deedbox up``, as data. The ``Procfile`` says the same for other process managers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from deedbox.ops.supervise.programs import Program
+from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.redis import embedded, keys
+from deedbox.shared.settings import Settings
+
+LANE_PROCESSES: Final = {keys.SEQUENCER: 1, "default": 1, keys.DOCUMENTS: 2}
+"""Processes per lane. Documents wait for the network, so two; the sequencer is fast, and one keeps ``up`` small."""
+
+IMPORT_TIMEOUT_S: Final = 60.0
+"""For importing the modules of DEEDBOX_ACTIONS: heavy applications take seconds, none a minute."""
+
+# Ascending start, descending stop: first nothing new comes in, then the workers finish, then Redis ends.
+_STORE, _WORK, _RECEIVE = 10, 50, 90
+
+
+def table(settings: Settings, lanes: Mapping[str, int]) -> list[Program]:
+    """Return the programs of one machine: ``lanes`` maps a lane to its number of worker processes.
+
+    Raises SettingsError if the embedded Redis is needed and no server is installed.
+    """
+    store = [] if settings.redis_url is not None else [_redis(settings)]
+    return [
+        *store,
+        _python("bridge", "deedbox.workers", "bridge"),
+        _python("sweeper", "deedbox.workers", "sweeper"),
+        *(
+            _python(
+                f"worker-{lane}",
+                "deedbox.workers",
+                "worker",
+                "--lane",
+                lane,
+                numprocs=numprocs,
+                stop_wait_s=30,
+            )
+            for lane, numprocs in lanes.items()
+        ),
+        _python("ops", "deedbox.ops.web"),
+        _python("web", "deedbox.ingress", priority=_RECEIVE, stop_wait_s=35),
+    ]
+
+
+def processes_per_lane(lanes: Iterable[str]) -> dict[str, int]:
+    """Return how many processes ``up`` gives to each of these lanes and to the sequencer, which is always needed."""
+    return {lane: LANE_PROCESSES.get(lane, 1) for lane in dict.fromkeys([keys.SEQUENCER, *lanes])}
+
+
+def learn_lanes(env: Mapping[str, str]) -> list[str]:
+    """Ask the workers which lanes the registered actions name. Raises SettingsError with their sentence."""
+    return [str(lane) for lane in described(env)["lanes"]]
+
+
+def described(env: Mapping[str, str]) -> dict[str, Any]:
+    """Ask the workers for their ``lanes`` and ``actions``; the user's modules are imported in another process.
+
+    Raises SettingsError with the sentence of that process.
+    """
+    command = [sys.executable, "-m", "deedbox.workers", "lanes", "--json"]
+    try:
+        done = subprocess.run(
+            command, env=dict(env), capture_output=True, text=True, check=False, timeout=IMPORT_TIMEOUT_S
+        )
+    except subprocess.TimeoutExpired:
+        raise SettingsError(
+            f"Importing the modules of DEEDBOX_ACTIONS took more than {IMPORT_TIMEOUT_S:g} s; "
+            "move what is slow there out of the module's top level."
+        ) from None
+    if done.returncode != 0:
+        raise SettingsError(
+            _last_line(done.stderr).removeprefix("deedbox: ")
+            or f"`{' '.join(command)}` failed without a word."
+        )
+    # The last line only: the user's modules may print while they are imported.
+    return dict(json.loads(_last_line(done.stdout)))
+
+
+def _redis(settings: Settings) -> Program:
+    return Program(
+        "redis",
+        embedded.server_command(settings.data_dir),
+        priority=_STORE,
+        stop_wait_s=30,
+        lock=embedded.server_lock(settings.data_dir),
+    )
+
+
+def _python(
+    name: str, module: str, *arguments: str, numprocs: int = 1, priority: int = _WORK, stop_wait_s: int = 10
+) -> Program:
+    command = (sys.executable, "-m", module, *arguments)
+    return Program(name, command, numprocs=numprocs, priority=priority, stop_wait_s=stop_wait_s)
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""

@@ -1,0 +1,167 @@
+"""``deedbox up``: everything on one machine, until it is told to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from typing import Final, NoReturn
+from urllib.parse import urlsplit
+
+from deedbox.ops.supervise import processes, supervisor
+from deedbox.ops.supervise.readiness import Readiness, callback_url, metrics_url, ops_url
+from deedbox.shared.broker import topology
+from deedbox.shared.core.errors import DeedboxError
+from deedbox.shared.redis import connections, embedded
+from deedbox.shared.runtime import ports
+from deedbox.shared.runtime.data_dir import lock_data_dir
+from deedbox.shared.settings import Settings
+
+PATIENCE_S: Final = 30.0
+"""After so long without an answer a person is told what is missing; the waiting goes on."""
+
+Say = Callable[[str], None]
+
+
+def up(environ: MutableMapping[str, str], say: Say) -> int:
+    """Run the process table until SIGTERM or Ctrl-C; returns the exit code 0.
+
+    ``say`` prints one line. Raises SettingsError, or another DeedboxError if the port cannot be had.
+    """
+    try:
+        with terminable():
+            settings = checked(environ)
+            lanes = processes.processes_per_lane(processes.learn_lanes(environ))
+            with lock_data_dir(settings.data_dir):
+                return _supervise(settings, lanes, say)
+    except KeyboardInterrupt:  # told to stop before anything ran
+        return 0
+
+
+def checked(environ: MutableMapping[str, str]) -> Settings:
+    """Read and check all settings before anything starts; a port 0 becomes a free port, in ``environ`` too."""
+    for name in ("PORT", "OPS_PORT", "DEEDBOX_METRICS_PORT"):
+        if environ.get(name, "").strip() == "0":
+            environ[name] = str(embedded.free_port())
+    settings = Settings.load(environ)
+    settings.sources()
+    _ = settings.documents_dir
+    if settings.broker_url is not None:
+        topology.transport(connections.broker_url(settings))
+    if settings.redis_url is not None:
+        connections.demand(connections.brisk_redis(connections.redis_url(settings)))
+    demand_ports(settings)
+    return settings
+
+
+def demand_ports(settings: Settings) -> None:
+    """Check that the web process, its metrics and the ops process will be able to listen. Raises DeedboxError that names the setting."""
+    trouble = ports.port_trouble(settings.bind, settings.port) or ports.port_trouble(
+        settings.ops_bind, settings.ops_port, names=("OPS_PORT", "DEEDBOX_OPS_BIND")
+    )
+    if trouble is None and settings.metrics_port is not None:
+        names = ("DEEDBOX_METRICS_PORT", "DEEDBOX_METRICS_BIND")
+        trouble = ports.port_trouble(settings.metrics_bind, settings.metrics_port, names=names)
+    if trouble is not None:
+        raise DeedboxError(trouble)
+
+
+def _supervise(settings: Settings, lanes: Mapping[str, int], say: Say) -> int:
+    # The table first: it finds out whether there is a Redis server to start.
+    programs = processes.table(settings, lanes)
+    own_redis = settings.redis_url is None
+    redis_url = embedded.prepare(settings.data_dir) if own_redis else connections.redis_url(settings)
+    announcer = _Announcer(settings, redis_url, lanes, say)
+    try:
+        return supervisor.run(programs, settings.run_dir, announcer.start, on_exit=announcer.tell_exit)
+    finally:
+        announcer.stop()
+        if own_redis:
+            embedded.remove_address(settings.data_dir)
+
+
+class _Announcer:
+    """Says once when everything answers, and what ended meanwhile; it looks from a thread of its own."""
+
+    def __init__(self, settings: Settings, redis_url: str, lanes: Mapping[str, int], say: Say) -> None:
+        self._settings, self._redis_url, self._lanes, self._say = settings, redis_url, lanes, say
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._announce, name="readiness", daemon=True)
+        self._started_at = time.time()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+        self._say("Deedbox has stopped.")
+
+    def tell_exit(self, name: str) -> None:
+        self._say(f"deedbox: {name} ended and is started again.")
+
+    def _announce(self) -> None:
+        with connections.brisk_redis(self._redis_url) as redis:
+            readiness = Readiness(self._settings, redis, self._lanes, self._started_at)
+            while missing := readiness.wait(self._stop, PATIENCE_S):
+                if self._stop.is_set():
+                    return
+                self._say(f"deedbox: still waiting for {', '.join(missing)}.")
+        if not self._stop.is_set():
+            self._say("\n".join(announcement(self._settings, self._redis_url, self._lanes)))
+
+
+def announcement(settings: Settings, redis_url: str, lanes: Mapping[str, int]) -> list[str]:
+    """Return the lines that tell where everything is. They hold no secret."""
+    url = callback_url(settings)
+    others = [name for name in settings.sources() if name != "default"]
+    embedded_note = ", embedded" if settings.redis_url is None else ""
+    rows = [
+        ("callbacks", url),
+        *(("", f"{url}/{name}") for name in others),
+        ("dashboard", ops_url(settings)),
+        ("metrics", f"{ops_url(settings)}metrics"),
+        *([("", metrics_url(settings))] if settings.metrics_port is not None else []),
+        ("redis", without_secrets(redis_url) + embedded_note),
+        *([("broker", _broker(settings))] if settings.broker_url is not None else []),
+        ("data", str(settings.data_dir.resolve())),
+        ("documents", str(settings.documents_dir.resolve())),
+        ("lanes", ", ".join(f"{lane} ({count})" for lane, count in lanes.items())),
+        ("stop", f"Ctrl-C, or SIGTERM to process {os.getpid()}"),
+    ]
+    return [
+        "Deedbox is ready.",
+        *(f"  {name:<10} {value}" for name, value in rows),
+        f"Next: give Dropbox Sign a public https:// address that leads to {url} as its callback URL;",
+        f"or try it from here: deedbox simulate --url {url} --requests 5",
+    ]
+
+
+def without_secrets(url: str) -> str:
+    """Return a URL without user, password and query."""
+    parts = urlsplit(url)
+    # Cut, not parsed: what stands for a port in some broker URLs is no number.
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _broker(settings: Settings) -> str:
+    urls = settings.broker_url.get_secret_value() if settings.broker_url else ""
+    return ", ".join(without_secrets(url.strip()) for url in urls.split(";") if url.strip())
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does, by KeyboardInterrupt, so that files and locks are given back."""
+
+    def interrupt(_signal: int, _frame: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,1 @@
+"""Who may read and change what on the ops pages."""

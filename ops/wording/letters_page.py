@@ -1,0 +1,105 @@
+"""Dead letters for people. E-mail addresses in errors are masked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from rich.table import Table
+from rich.text import Text
+
+from deedbox.ops.repair.deadletters import Letter
+from deedbox.ops.repair.redrive import Plan, Refused, Tally
+from deedbox.ops.wording.output import console, counted, masked, printable, without_addresses, write_line
+
+IDS_SHOWN: Final = 10
+DETAIL_CHARS: Final = 60
+
+
+def write_list(letters: Sequence[Letter], total: int, *, limited: bool) -> None:
+    """Write a table. ``limited``: there may be more that fit."""
+    if not letters:
+        write_line("No dead letters." if not total else f"None of the {total} dead letters fits.")
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("id", "at (UTC)", "reason", "action", "event", "key", "detail"):
+        table.add_column(heading, overflow="fold" if heading == "key" else "ellipsis")
+    for letter in letters:
+        cells = (letter.id, _clock(letter.at), letter.reason, letter.action or "-", letter.type or "-",
+                 _stream(letter), masked(letter.detail)[:DETAIL_CHARS])  # fmt: skip
+        table.add_row(*(Text(printable(" ".join(cell.split()))) for cell in cells))
+    console().print(table)
+    if limited and total > len(letters):
+        write_line(f"{len(letters)} of {total} shown; --limit shows more.")
+
+
+def details(letter: Letter, traceback: str, *, masking: bool) -> dict[str, Any]:
+    """Return a letter's fields as JSON values, without empty ones."""
+    fields = {name: value for name, value in letter.document().items() if value != ""}
+    fields["at"] = letter.at
+    if traceback:
+        fields["traceback"] = traceback
+    return dict(without_addresses(fields)) if masking else fields
+
+
+def write_details(document: dict[str, Any]) -> None:
+    """Write a letter's fields; long texts come last, as they are."""
+    for name, value in document.items():
+        if name == "at":
+            write_line(f"{name:<10} {_clock(float(value))} UTC")
+        elif name not in {"traceback", "raw"}:
+            write_line(f"{name:<10} {value}")
+    for name in ("traceback", "raw"):
+        if name in document:
+            write_line(f"\n{name}:\n{document[name]}")
+
+
+def write_summary(letters: Sequence[Letter], what: str) -> None:
+    """Say how many letters of which kinds are meant, and the first ids."""
+    if not letters:
+        write_line(f"No dead letters {what}.")
+        return
+    write_line(f"{counted(len(letters), 'dead letter')} {what}:")
+    kinds = Counter((letter.reason, letter.action) for letter in letters)
+    for (reason, action), count in kinds.most_common():
+        write_line(f"  {count:>6}  {reason}" + (f" of {action}" if action else ""))
+    more = f" and {len(letters) - IDS_SHOWN} more" if len(letters) > IDS_SHOWN else ""
+    write_line(f"  ids: {', '.join(letter.id for letter in letters[:IDS_SHOWN])}{more}")
+
+
+def write_plan(plan: Plan) -> None:
+    """Say what a redrive would do."""
+    write_summary([step.letter for step in plan.steps], "to redrive")
+    late = sum(step.late for step in plan.steps)
+    if late:
+        events = counted(late, "event")
+        write_line(f"  {events} will be flagged late: later events of the same key have been released")
+    _write_refused(plan.refused)
+
+
+def write_tally(tally: Tally) -> None:
+    """Say what a redrive did."""
+    write_line(f"Redriven: {counted(tally.redriven, 'dead letter')}.")
+    if tally.gone:
+        write_line(f"Gone meanwhile (another operator was faster): {tally.gone}.")
+    _write_refused(tally.refused[tally.refused_before :])
+
+
+def _write_refused(refused: Sequence[Refused]) -> None:
+    if not refused:
+        return
+    ids = " ".join(each.letter.id for each in refused[:IDS_SHOWN])
+    write_line(f"{counted(len(refused), 'dead letter')} cannot be redriven:")
+    for why, count in Counter(each.why for each in refused).most_common():
+        write_line(f"  {count:>6}  {why}")
+    write_line(f"  what is left is to remove them: `deedbox dead discard {ids}`")
+
+
+def _stream(letter: Letter) -> str:
+    return f"{letter.source}:{letter.key}" if letter.key else "-"
+
+
+def _clock(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}"

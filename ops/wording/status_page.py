@@ -1,0 +1,93 @@
+"""The status for people: a table of stages, then what works, what waits, and what is wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from deedbox.ops.readmodels.stages import Lane, WaitingHead
+from deedbox.ops.readmodels.status import HEADS_SHOWN, Status, refusals, starvation, warnings
+from deedbox.ops.wording.output import counted, duration, printable
+
+MEANING: Final = {
+    "broker": "received, not yet claimed by a bridge",
+    "claimed": "claimed by a bridge, not yet in the inbox",
+    "inbox": "to be deduplicated and ordered",
+    "held": "waiting for an earlier event",
+    "lane:sequencer": "shards of the inbox, ready or leased",
+    "retrying": "heads of line that wait for another attempt",
+    "dead": "set aside for a person",
+    "spool": "taken while the broker was down",
+}
+
+COUNTERS: Final[tuple[str, ...]] = (
+    "arrived", "released", "late", "duplicate", "conflict", "held", "given_up", "quarantined", "too_old", "erased",
+    "action_done", "action_retry", "action_dead",
+    "body_signature_valid", "body_signature_wrong", "body_signature_absent",
+)  # fmt: skip
+"""Shown in this order; others follow by name."""
+
+
+def render(status: Status) -> RenderableType:
+    """Build the page."""
+    return Group(_stages(status), Text(), *(Text(printable(line)) for line in _lines(status)))
+
+
+def _stages(status: Status) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("stage")
+    table.add_column("depth", justify="right")
+    table.add_column("oldest", justify="right")
+    table.add_column("meaning")
+    lanes = {f"lane:{lane.name}": lane for lane in status.survey.lanes}
+    for name, stage in status.stages.items():
+        meaning = MEANING.get(name) or _actions(lanes[name])
+        style = "bold red" if name == "dead" and stage.depth else "" if stage.depth else "dim"
+        depth = "?" if stage.depth is None else str(stage.depth)
+        cells = (name, depth, duration(stage.oldest_age_s), meaning)
+        table.add_row(*(Text(printable(cell), style=style) for cell in cells))
+    return table
+
+
+def _actions(lane: Lane) -> str:
+    return "for " + ", ".join(lane.actions) if lane.actions else "for no action that a worker has now"
+
+
+def _lines(status: Status) -> Iterator[str]:
+    found = status.survey
+    staff = Counter(worker.lane for worker in found.workers)
+    busy = Counter(worker.lane for worker in found.workers if worker.state == "busy")
+    rows = [f"{lane} {count} ({busy[lane]} busy)" for lane, count in staff.items()]
+    yield "workers alive   " + (", ".join(rows) or "none")
+    if status.view.bridge_alive is not None:
+        yield "bridge          " + ("alive" if status.view.bridge_alive else "none")
+    counts: dict[str, int] = {name: found.counters[name] for name in COUNTERS if name in found.counters}
+    counts |= dict(sorted(found.counters.items()))
+    yield "counters        " + (", ".join(f"{name} {count}" for name, count in counts.items()) or "none yet")
+    if found.waiting:
+        yield ""
+        yield "waiting heads of line:"
+        yield from (f"  {_head(head)}" for head in found.waiting[:HEADS_SHOWN])
+        if (more := (found.retrying.depth or 0) - HEADS_SHOWN) > 0:
+            yield f"  and {more} more"
+    if problems := [*warnings(status), *refusals(status), *starvation(status)]:
+        yield ""
+        yield from (f"! {problem}" for problem in problems)
+
+
+def _head(head: WaitingHead) -> str:
+    tries = ", ".join(
+        part
+        for part in (
+            counted(head.failures, "failed attempt") if head.failures else "",
+            f"put off {counted(head.retries, 'time')}" if head.retries else "",
+        )
+        if part
+    )
+    due = f"next in {duration(head.due_in_s)}" if head.due_in_s > 0 else "next now"
+    return f"{head.action} of {head.stream}: {tries or 'not started'} in {duration(head.since_s)}, {due}"

@@ -1,0 +1,1 @@
+"""Alerts: their conditions, their grouping, their text and their targets."""

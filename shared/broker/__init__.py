@@ -1,0 +1,1 @@
+"""The broker: addresses, message forms and errors of each transport."""

@@ -1,0 +1,1 @@
+"""Redis: the keyspace, connections, scripts, and what lives there."""

@@ -1,0 +1,158 @@
+"""Erasure: removes what is known about one request, and leaves a tombstone that makes every repeat a duplicate.
+
+Its order makes it restartable, and safe beside every running process:
+
+1. the tombstone: from here on no script writes about the stream any more (``release.lua``, ``finish.lua``,
+   ``remember.lua``, ``replay.lua`` and others look in their own call), and no document of it is stored (``deedbox.shared.documents``);
+2. the documents, if asked;
+3. everything else in Redis, in one call (``erase.lua``).
+
+What is still on its way (spool, broker, inbox) meets the tombstone and is kept nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+from deedbox.shared.core.errors import DeedboxError
+from deedbox.shared.core.identity import shard_of
+from deedbox.shared.documents import DocumentStore
+from deedbox.shared.redis.request_keys import Holdings, Subject
+from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.shared.retention import Retention
+from deedbox.shared.runtime import logs
+
+ERASABLE: Final = frozenset({"signature_request", "fax"})
+"""Kinds of keys that have an end. The tombstone of a template, an account or a type would swallow later events."""
+
+log = logs.get("erasure")
+
+
+class Asker(StrEnum):
+    """Who wanted an erasure; kept in the tombstone and in the log."""
+
+    OPERATOR = "operator"
+    DESTROYED = "destroyed"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What there is to remove."""
+
+    events: int
+    """Stored callbacks, other bodies of the same fact included."""
+    queued: dict[str, int]
+    """Entries of queues by action."""
+    letters: tuple[str, ...]
+    """Ids of dead letters."""
+    state: bool
+    """Whether order state, dedupe memory, timeline, read model, document record or an interrupted replay is there."""
+    documents: tuple[Path, ...]
+    """Files in the document store, as this host sees it."""
+    erased_at: float | None
+    """Unix seconds of an earlier erasure."""
+
+    @property
+    def in_redis(self) -> bool:
+        """Whether Redis holds more than a tombstone."""
+        return bool(self.events or self.queued or self.letters or self.state)
+
+    @property
+    def known(self) -> bool:
+        """Whether there is, or was, anything at all."""
+        return self.in_redis or bool(self.documents) or self.erased_at is not None
+
+    def document(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            "events": self.events, "queued": self.queued, "letters": list(self.letters), "state": self.state,
+            "documents": [str(path) for path in self.documents], "erased_at": self.erased_at,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What an erasure removed."""
+
+    events: int
+    queued: int
+    letters: int
+    held: int
+    """Events among them that had not been released yet."""
+    documents: tuple[Path, ...]
+
+    def document(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            "events": self.events, "queued": self.queued, "letters": self.letters,
+            "documents": [str(path) for path in self.documents],
+        }  # fmt: skip
+
+
+class Eraser:
+    """Finds and erases. Every method raises Unavailable if Redis or the document store does not answer."""
+
+    def __init__(self, scripts: Scripts, store: DocumentStore, retention: Retention) -> None:
+        self._scripts = scripts
+        self._holdings = Holdings(scripts.redis)
+        self._store = store
+        self._retention = retention
+
+    def find(self, subject: Subject) -> Found:
+        """Look what there is, and change nothing."""
+        holdings, stream = self._holdings, subject.stream
+        letters = holdings.letters(subject)
+        names = {*holdings.facts(stream), *filter(None, letters.values())}
+        return Found(
+            events=holdings.stored(sorted(names)),
+            queued=holdings.queued(stream),
+            letters=tuple(letters),
+            state=holdings.state(stream) or bool(holdings.replays(subject)),
+            documents=tuple(self._store.paths(subject.source, subject.request_id)),
+            erased_at=holdings.erased_at(stream),
+        )
+
+    def erase(self, subject: Subject, *, documents: bool, by: Asker) -> Removed:
+        """Erase. May be called again at any time, also after an interruption.
+
+        Raises DeedboxError for a key whose later events would be lost.
+        """
+        demand_erasable(subject)
+        stream = subject.stream
+        self._call(stream, by)
+        files = self._store.erase(subject.source, subject.request_id) if documents else []
+        # Looked for after the tombstone, which ends what files letters.
+        letters = list(self._holdings.letters(subject))
+        replays = [int(value) for pair in self._holdings.replays(subject).items() for value in pair]
+        lanes, actions = self._holdings.lanes_and_actions(stream)
+        operands: list[str | int] = [
+            len(letters), *letters, len(replays) // 2, *replays, len(lanes), *lanes, *actions
+        ]  # fmt: skip
+        events, queued, dead, held = self._call(stream, by, operands)
+        removed = Removed(events, queued, dead, held, tuple(files))
+        log.warning(
+            "request.erased", source=subject.source, key=subject.ordering_key, by=str(by), events=events,
+            queued=queued, letters=dead, documents=len(files),
+        )  # fmt: skip
+        return removed
+
+    def _call(self, stream: str, by: Asker, operands: Sequence[str | int] = ()) -> list[int]:
+        """Set the tombstone; with operands, remove everything too."""
+        reply: list[int] = self._scripts.call(
+            "erase", SERVER_CLOCK, stream, shard_of(stream), self._retention.state_s, by, int(bool(operands)),
+            *operands,
+        )  # fmt: skip
+        return reply
+
+
+def demand_erasable(subject: Subject) -> None:
+    """Refuse a key that goes on after an erasure. Raises DeedboxError."""
+    if subject.kind not in ERASABLE:
+        raise DeedboxError(
+            f"{subject.ordering_key} is no signature request and no fax: it goes on, and erasing it would drop its later "
+            "events too; its stored events expire by DEEDBOX_EVENT_RETENTION_DAYS."
+        )

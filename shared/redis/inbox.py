@@ -1,0 +1,128 @@
+"""The inbox: where the bridge puts callbacks and the sequencer finds them, in shards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from deedbox.shared import codec
+from deedbox.shared.core.callback import parse_callback
+from deedbox.shared.core.envelope import Envelope, decode_kombu, encode_kombu
+from deedbox.shared.core.errors import BadCallback, Undecodable
+from deedbox.shared.core.identity import OrderingKey, ordering_key, shard_of
+from deedbox.shared.core.reasons import DeathReason
+from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.shared.runtime import telemetry
+
+if TYPE_CHECKING:
+    from deedbox.shared.runtime.spans import Span, Spans
+
+
+@dataclass(slots=True)
+class Load:
+    """A batch on its way into the inbox."""
+
+    entries: list[tuple[int, bytes]] = field(default_factory=list)
+    """Shard and packed envelope."""
+    redriven: list[bytes] = field(default_factory=list)
+    quarantined: list[tuple[bytes, str]] = field(default_factory=list)
+    """Message in kombu's form, and why it cannot be decoded."""
+    envelopes: list[Envelope] = field(default_factory=list)
+    """What the entries hold."""
+    spans: list[Span] = field(default_factory=list)
+    """Of those callbacks that are traced; for whoever appends the batch to end."""
+
+    def add_message(self, message: bytes) -> None:
+        """Add a message as kombu's Redis transport stores it; quarantine it if it cannot be decoded."""
+        try:
+            self.add(Envelope.from_headers(*decode_kombu(message)))
+        except Undecodable as error:
+            self.quarantined.append((message, str(error)))
+
+    def add_parts(self, headers: dict[str, object], body: bytes) -> None:
+        """Add a message of any other transport."""
+        try:
+            self.add(Envelope.from_headers(headers, body))
+        except Undecodable as error:
+            known = {name: value for name, value in headers.items() if isinstance(value, str | int | float)}
+            self.quarantined.append((encode_kombu(known, body), str(error)))
+
+    def add(self, envelope: Envelope) -> None:
+        """Add a callback to the shard of its stream."""
+        moving = telemetry.spans()
+        if moving is not None:
+            envelope = self._traced(moving, envelope)
+        self.envelopes.append(envelope)
+        shard = envelope.shard
+        if shard is None:
+            shard = shard_of(f"{envelope.source}:{envelope.key or _key(envelope)}")
+        self.entries.append((shard, envelope.pack()))
+
+    def _traced(self, moving: Spans, envelope: Envelope) -> Envelope:
+        span = moving.resume("bridge.move", envelope.trace_id, envelope.span_id)
+        if span is None:
+            return envelope
+        span.set(source=envelope.source)
+        self.spans.append(span)
+        return replace(envelope, span_id=span.span_id)
+
+
+def _key(envelope: Envelope) -> OrderingKey:
+    """Derive the ordering key, only to choose the shard; what the sequencer cannot parse may lie anywhere."""
+    try:
+        return ordering_key(parse_callback(codec.body_of(envelope)))
+    except (BadCallback, Undecodable):
+        return OrderingKey("type", "undecodable")
+
+
+def stream_of(message: bytes) -> str:
+    """Return the stream of a message in kombu's form, as far as it can be read; else an empty text."""
+    try:
+        envelope = Envelope.from_headers(*decode_kombu(message))
+        key = envelope.key or str(ordering_key(parse_callback(codec.body_of(envelope))))
+    except (Undecodable, BadCallback, RecursionError):
+        return ""
+    return f"{envelope.source}:{key}"
+
+
+def callback_in(message: bytes) -> bytes:
+    """Return the callback's text in a message in kombu's form, uncompressed; the message as it is if it has none."""
+    try:
+        headers, body = decode_kombu(message)
+        return codec.decode(str(headers.get("codec", "")), body)
+    except (Undecodable, RecursionError):
+        return message
+
+
+@dataclass(frozen=True, slots=True)
+class RawClaim:
+    """What a bridge read of its claimed list. Only that may be dropped: more may have come since."""
+
+    name: str
+    count: int
+    newest: bytes
+
+    @property
+    def operands(self) -> tuple[str | int | bytes, ...]:
+        """Return what the scripts compare."""
+        return self.name, self.count, self.newest
+
+
+def append(scripts: Scripts, load: Load, claim: RawClaim | None = None) -> bool:
+    """Append a batch in one call, dropping the claim with it if broker and state are the same Redis.
+
+    Returns whether the sequencer must be rung. Raises Unavailable; then nothing was written, or all of it.
+    """
+    args: list[str | bytes | float] = [SERVER_CLOCK, *(claim.operands if claim else [""]), len(load.entries)]
+    for shard, entry in load.entries:
+        args += [shard, entry]
+    args += [len(load.redriven), *load.redriven]
+    for letter in _letters(load.quarantined):
+        args += [len(letter), *letter]
+    return bool(scripts.call("append", *args))
+
+
+def _letters(quarantined: Iterable[tuple[bytes, str]]) -> Iterable[Sequence[str | bytes]]:
+    for message, detail in quarantined:
+        yield ["reason", DeathReason.UNDECODABLE, "detail", detail, "raw", message]

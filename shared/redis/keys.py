@@ -1,0 +1,221 @@
+"""The Redis keyspace: every key that Deedbox writes, in one table.
+
+Owner: the process that creates it. Lives: how it ends. ``<stream>`` is ``source:ordering key``, ``<unit>`` is
+``action|stream`` (ordered) or ``action|stream|fingerprint`` (unordered), or a shard number in lane
+``sequencer``. All names start with ``deedbox:`` except the broker's list and RQ's own keys. The two retentions are
+settings (``deedbox.shared.retention``).
+
+==============================  ======  =========  =====================  ====================================
+key                             type    owner      lives                  meaning
+==============================  ======  =========  =====================  ====================================
+deedbox.raw                     list    ingress    until claimed          kombu's queue of raw callbacks, on
+                                                                          the broker's Redis, newest left
+bridge:leases                   zset    bridge     a day                  bridge id -> end of its lease; on the
+                                                                          broker's Redis, else on the state's
+bridge:claimed:<id>             list    bridge     until appended         callbacks claimed, not yet appended
+inbox:<shard>                   list    bridge     until drained          callbacks: arrival time, envelope
+lane:<lane>:ready               zset    all        until leased           unit -> since when it is ready
+lane:<lane>:leased              zset    worker     until finished         unit -> end of its lease
+lane:<lane>:tokens              hash    worker     until finished         unit -> fencing token of its lease
+lane:<lane>:losses              hash    sweeper    a day                  unit -> event at its head, and how often
+                                                                          a process ended with it
+lane:<lane>:waiting             zset    worker     until due              unit whose head waits -> when due
+lane:<lane>:depth               string  all        for good               entries in the lane's queues
+lane:<lane>:idle                zset    worker     seconds                drainer that blocks on the bell -> until
+lane:<lane>:bell                list    all        until heard            wakes idle drainers (BLPOP)
+lanes                           hash    worker     for good               lane -> JSON {actions, seen_at}
+queue:<unit>                    list    sequencer  until done             entries: fingerprint + JSON
+order:<stream>                  string  sequencer  state retention        the ordering rule's state, JSON
+seen:<stream>                   zset    sequencer  state retention        fingerprint -> arrival: dedupe memory;
+                                                                          also <fingerprint>:<digest> of other
+                                                                          bodies, so that erasure finds them
+timeline:<stream>               list    sequencer  state retention        JSON lines for ``trace``
+event:<fingerprint>             hash    sequencer  event retention,       one stored event: body and facts;
+                                                   longer for a dead      <fingerprint>:<digest>: another body
+                                                   letter                 of the same fact (a conflict)
+erased:<stream>                 string  all        state retention after  tombstone: JSON {at, by}; what comes for
+                                                   the last repeat        the stream is a duplicate, kept nowhere
+wake:<shard>                    zset    sequencer  until looked at        stream with held events -> when
+held                            zset    sequencer  until released         fingerprint -> held since
+dead, dead:<id>, dead:seq       zset,   all        until a person acts    dead letters by time, each as a hash
+                                hash
+redrive                         list    ops        until the bridge read  raw messages to decode once more
+replay:seq, replay:<n>          string  ops        for good; event        number of replays; one replay's order,
+                                                   or until it is whole   JSON: what, which actions
+replay:<n>:done                 hash    ops        as long                stream -> position appended last
+counters                        hash    all        for good               name -> count, for ``status``
+calls                           hash    worker     for good               ``lane|action|<outcome>``, ``|le|<bucket>``
+                                                                          -> count of calls, ``|us`` -> time
+spools                          hash    web        until drained          host id -> JSON {bytes, frames,
+                                                                          oldest_received_at, seen_at}: what a
+                                                                          host's spool holds; times in unix s
+intake                          hash    web        until the end,         ``host:pid`` -> JSON: what a web process
+                                                   a day if killed        received so far (``deedbox.ingress.monitor.counters``);
+                                                                          silent for 60 s: not live any more
+sources                         hash    web        for good               ``source|accepted``, ``|spooled``,
+                                                                          ``|refused|<reason>`` -> count, and
+                                                                          ``|last_accepted_at``, ``|last_test_at``,
+                                                                          ``|failures`` -> unix s: the latest up to
+                                                                          10 refusals in a row, by commas
+fence                           string  worker     for good               source of fencing tokens
+events                          stream  all        DEEDBOX_EVENTS_KEEP    the clean stream: one entry per released
+                                                                          event, references only, in the order
+                                                                          of release
+events:seq                      string  all        for good               entries ever added to ``events``: shows
+                                                                          a reader that it missed some
+gaps:due                        zset    sequencer  until looked at        stream of which something may be
+                                                                          missing -> when the sweeper looks
+request:<stream>                string  worker     state retention        read model of one signature request
+document:<stream>               string  worker     state retention        what was fetched and stored, JSON
+requests                        zset    worker     REQUESTS_KEEP newest,  stream -> when its read model changed
+                                                   state retention        last: the index of the search
+fetching:<stream>               string  worker     minutes                one fetch of a request at a time
+api:pause:<account>             string  worker     until reset            the API told us to wait until
+budget:LIMITER/<kind>/...       list    worker     a minute               the library ``limits``: calls of an account
+samples                         stream  ops        SAMPLES_KEEP newest    one JSON sample of every stage per 10 s
+samples:totals                  string  ops        a day                  counters at the last sample, JSON: the
+                                                                          next one is the difference
+samples:turn:<slot>             string  ops        a minute               one ops process takes the sample of a
+                                                                          slot
+alerts                          string  all        for good               what was told and what is gathered for the
+                                                                          next message, JSON (``deedbox.workers.builtins.alert_desk``)
+callback_url:watched            string  sweeper    15 min                 the callback URLs were just looked after
+rq:queue:deedbox.<lane>         list    RQ         until taken            doorbells: RQ jobs, no events in them
+==============================  ======  =========  =====================  ====================================
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+PREFIX: Final = "deedbox:"
+RAW_QUEUE: Final = "deedbox.raw"
+"""Name of the broker queue; on Redis also the name of the list."""
+
+RQ_QUEUE_PREFIX: Final = "deedbox."
+"""Before a lane's name, so that an application's own RQ queues in the same Redis never meet ours."""
+
+SEQUENCER: Final = "sequencer"
+DOCUMENTS: Final = "documents"
+ALERTS_LANE: Final = "alerts"
+FANOUT: Final = "fanout"
+RESERVED_LANES: Final = frozenset({SEQUENCER, DOCUMENTS, ALERTS_LANE, FANOUT})
+
+TIMELINE_KEEP: Final = 500
+"""Lines per timeline: a request of 20 signers makes about 200; the cap is against a poisonous loop."""
+
+REQUESTS_KEEP: Final = 10_000
+"""Signature requests that can be found by title: the latest ones. About 1 MB, and one search reads them all."""
+
+SAMPLES_KEEP: Final = 8_640
+"""Samples of a day, one per 10 s."""
+
+BRIDGE_LEASES: Final = PREFIX + "bridge:leases"
+LANES: Final = PREFIX + "lanes"
+HELD: Final = PREFIX + "held"
+DEAD: Final = PREFIX + "dead"
+COUNTERS: Final = PREFIX + "counters"
+REDRIVE: Final = PREFIX + "redrive"
+SPOOLS: Final = PREFIX + "spools"
+EVENTS: Final = PREFIX + "events"
+EVENTS_SEQ: Final = PREFIX + "events:seq"
+CALLS: Final = PREFIX + "calls"
+INTAKE: Final = PREFIX + "intake"
+SOURCES: Final = PREFIX + "sources"
+REQUESTS: Final = PREFIX + "requests"
+SAMPLES: Final = PREFIX + "samples"
+SAMPLES_TOTALS: Final = PREFIX + "samples:totals"
+GAPS_DUE: Final = PREFIX + "gaps:due"
+REPLAY_SEQ: Final = PREFIX + "replay:seq"
+ALERTS: Final = PREFIX + "alerts"
+CALLBACK_URL_WATCHED: Final = PREFIX + "callback_url:watched"
+
+
+def claimed(bridge: str) -> str:
+    """List of what one bridge claimed."""
+    return f"{PREFIX}bridge:claimed:{bridge}"
+
+
+def inbox(shard: int) -> str:
+    """List of a shard's callbacks."""
+    return f"{PREFIX}inbox:{shard}"
+
+
+def lane(name: str, part: str) -> str:
+    """One of a lane's keys: ready, leased, tokens, losses, waiting, depth, idle or bell."""
+    return f"{PREFIX}lane:{name}:{part}"
+
+
+def queue(unit: str) -> str:
+    """List of a unit's entries."""
+    return f"{PREFIX}queue:{unit}"
+
+
+def order(stream: str) -> str:
+    """Order state of a stream."""
+    return f"{PREFIX}order:{stream}"
+
+
+def seen(stream: str) -> str:
+    """Dedupe memory of a stream."""
+    return f"{PREFIX}seen:{stream}"
+
+
+def timeline(stream: str) -> str:
+    """Timeline of a stream."""
+    return f"{PREFIX}timeline:{stream}"
+
+
+def event(fingerprint: str) -> str:
+    """One stored event."""
+    return f"{PREFIX}event:{fingerprint}"
+
+
+def dead(letter_id: str) -> str:
+    """One dead letter."""
+    return f"{PREFIX}dead:{letter_id}"
+
+
+def erased(stream: str) -> str:
+    """Tombstone of an erased stream."""
+    return f"{PREFIX}erased:{stream}"
+
+
+def replay(number: int) -> str:
+    """Order of one replay."""
+    return f"{PREFIX}replay:{number}"
+
+
+def replay_done(number: int) -> str:
+    """How far a replay came in each stream."""
+    return f"{PREFIX}replay:{number}:done"
+
+
+def request(stream: str) -> str:
+    """Read model of a signature request."""
+    return f"{PREFIX}request:{stream}"
+
+
+def samples_turn(slot: int) -> str:
+    """Exclusive right to take the sample of one slot (number of the interval since 1970)."""
+    return f"{PREFIX}samples:turn:{slot}"
+
+
+def document(stream: str) -> str:
+    """Document record of a signature request."""
+    return f"{PREFIX}document:{stream}"
+
+
+def fetching(stream: str) -> str:
+    """Mutual exclusion of fetches of one request."""
+    return f"{PREFIX}fetching:{stream}"
+
+
+def api_pause(source: str) -> str:
+    """Until when the API asked this account to wait."""
+    return f"{PREFIX}api:pause:{source}"
+
+
+def rq_queue(lane_name: str) -> str:
+    """Name of the RQ queue of a lane."""
+    return RQ_QUEUE_PREFIX + lane_name

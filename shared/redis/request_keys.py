@@ -1,0 +1,179 @@
+"""What Redis holds of one stream, wherever it lies: read only, for erasure and for pages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.inbox import callback_in, stream_of
+from deedbox.shared.redis.scripting import text
+
+CHUNK: Final = 500
+"""Letters read in one round trip; members of a lane's set looked at in one."""
+
+REPLAYS: Final = 1000
+"""How many replays back interrupted ones are looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One ordering key of one source."""
+
+    source: str
+    ordering_key: str
+
+    @property
+    def stream(self) -> str:
+        """Source and ordering key in one text."""
+        return f"{self.source}:{self.ordering_key}"
+
+    @property
+    def kind(self) -> str:
+        """What it is: ``signature_request``, ``fax`` and so on."""
+        return self.ordering_key.partition("/")[0]
+
+    @property
+    def request_id(self) -> str:
+        """The id without its kind: the name of its folder in the document store."""
+        return self.ordering_key.partition("/")[2]
+
+
+class Holdings:
+    """Looks things up. Every method raises Unavailable if Redis does not answer."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def facts(self, stream: str) -> list[str]:
+        """Return the names of the stream's events: fingerprints, and those of other bodies."""
+        [members] = self._read([("zrange", keys.seen(stream), 0, -1)])
+        return [text(each) for each in members]
+
+    def stored(self, names: Sequence[str]) -> int:
+        """Count the events of these names that are still stored."""
+        return sum(self._read([("exists", keys.event(name)) for name in names]))
+
+    def state(self, stream: str) -> bool:
+        """Tell whether order state, dedupe memory, timeline, read model or document record is there."""
+        kinds = (keys.order, keys.seen, keys.timeline, keys.request, keys.document)
+        [count] = self._read([("exists", *(key(stream) for key in kinds))])
+        return bool(count)
+
+    def erased_at(self, stream: str) -> float | None:
+        """Return when the stream was erased (unix seconds); None if it was not, or longer ago than state is kept."""
+        [mark] = self._read([("get", keys.erased(stream))])
+        return float(json.loads(mark)["at"]) if mark else None
+
+    def held(self, stream: str) -> bool:
+        """Tell whether an event of the stream waits for its turn."""
+        scores = self._read([("zscore", keys.HELD, name) for name in self.facts(stream)])
+        return any(score is not None for score in scores)
+
+    def queued(self, stream: str) -> dict[str, int]:
+        """Count the entries that wait or run, by action."""
+        facts = self.facts(stream)
+        found = {}
+        for action in self.lanes_and_actions(stream)[1]:
+            units = [f"{action}|{stream}", *(f"{action}|{stream}|{fact}" for fact in facts)]
+            if count := sum(self._read([("llen", keys.queue(unit)) for unit in units])):
+                found[action] = count
+        return found
+
+    def lanes_and_actions(self, stream: str) -> tuple[list[str], list[str]]:
+        """Return all lanes, and the actions that may have queues of the stream."""
+        [rows] = self._read([("hgetall", keys.LANES)])
+        lanes = sorted(text(name) for name in rows)
+        names = {name for row in rows.values() for name in json.loads(row).get("actions", ())}
+        # An action that no deployment announces any more may have left entries behind: whatever has a queue is in
+        # one of these sets.
+        pattern = "*|" + _literally(stream) + "*"
+        for lane in lanes:
+            for part in ("ready", "waiting", "leased"):
+                names |= {unit.partition("|")[0] for unit in self._scan(keys.lane(lane, part), pattern)}
+        return lanes, sorted(names)
+
+    def replays(self, subject: Subject) -> dict[int, bool]:
+        """Find the interrupted replays that know the stream: number -> whether they are of this stream alone."""
+        found = {}
+        for number, order in self.unfinished_replays().items():
+            alone = (order["source"], order["key"]) == (subject.source, subject.ordering_key)
+            [begun] = self._read([("hexists", keys.replay_done(number), subject.stream)])
+            if alone or begun:
+                found[number] = alone
+        return found
+
+    def unfinished_replays(self) -> dict[int, dict[str, Any]]:
+        """Return the orders of the replays that were interrupted, newest first, by number."""
+        [newest] = self._read([("get", keys.REPLAY_SEQ)])
+        numbers = range(int(newest or 0), max(0, int(newest or 0) - REPLAYS), -1)
+        orders = self._read([("get", keys.replay(number)) for number in numbers])
+        return {
+            number: json.loads(order)
+            for number, order in zip(numbers, orders, strict=True)
+            if order is not None
+        }
+
+    def letters(self, subject: Subject) -> dict[str, str]:
+        """Find the dead letters: id -> fingerprint of the event, which may be empty."""
+        [found] = self._read([("zrange", keys.DEAD, 0, -1)])
+        ids = [text(each) for each in found]
+        letters = {}
+        for start in range(0, len(ids), CHUNK):
+            chunk = ids[start : start + CHUNK]
+            rows = self._read([("hmget", keys.dead(each), _FIELDS) for each in chunk])
+            for letter, row in zip(chunk, rows, strict=True):
+                if _is_about(subject, *row[:4]):
+                    letters[letter] = text(row[4] or b"")
+        return letters
+
+    def _scan(self, key: str, pattern: str) -> Iterator[str]:
+        try:
+            for unit, _ in self._redis.zscan_iter(key, match=pattern, count=CHUNK):
+                yield text(unit)
+        except RedisError as error:
+            raise translated(error) from error
+
+    def _read(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Run commands, each a name of redis-py's and its arguments, in one round trip."""
+        if not commands:
+            return []
+        pipe = self._redis.pipeline(transaction=False)
+        for name, *arguments in commands:
+            run: Callable[..., object] = getattr(pipe, name)
+            run(*arguments)
+        try:
+            return pipe.execute()
+        except RedisError as error:
+            raise translated(error) from error
+
+
+_FIELDS: Final = ("source", "key", "unit", "raw", "event")
+
+
+def _is_about(
+    subject: Subject, source: bytes | None, key: bytes | None, unit: bytes | None, raw: bytes | None
+) -> bool:
+    if raw is not None:
+        return _message_is_about(subject, raw)
+    if key is not None:
+        return (source, key) == (subject.source.encode(), subject.ordering_key.encode())
+    return unit is not None and unit.split(b"|")[1:2] == [subject.stream.encode()]
+
+
+def _message_is_about(subject: Subject, raw: bytes) -> bool:
+    """Look into a message that was set aside undecoded: at its key if it can be read, else into its text."""
+    if stream := stream_of(raw):
+        return stream == subject.stream
+    return subject.request_id.encode() in callback_in(raw)
+
+
+def _literally(name: str) -> str:
+    """Escape a name for a MATCH pattern."""
+    return "".join("\\" + char if char in "*?[]^\\" else char for char in name)

@@ -1,0 +1,70 @@
+"""Loads the Lua scripts and calls them, with redis errors translated."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any, Final
+
+from redis import Redis
+from redis.commands.core import Script
+from redis.exceptions import RedisError
+
+from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.redis import keys
+
+NAMES: Final = (
+    "append",
+    "beat",
+    "budget_used",
+    "claim_entries",
+    "claim_raw",
+    "claim_shard",
+    "discard",
+    "drop_raw",
+    "erase",
+    "file_events",
+    "finish",
+    "gaps_due",
+    "leave",
+    "move_unit",
+    "redrive",
+    "redrive_raw",
+    "release",
+    "remember",
+    "renew",
+    "replay",
+    "report_intake",
+    "restore_raw",
+    "suspect",
+    "sweep",
+)
+
+SERVER_CLOCK: Final = ""
+"""As ``now``: the script asks the server for the time, when it runs. Tests may pass seconds instead."""
+
+
+def text(reply: bytes | str) -> str:
+    """Return a reply as text: clients here do not decode, and redis-py's types allow for both."""
+    return reply.decode() if isinstance(reply, bytes) else reply
+
+
+def source_of(name: str) -> str:
+    """Return a script's text: the key prefixes, the library, then the script."""
+    folder = files("deedbox.shared.redis") / "scripts"
+    head = f"local P = '{keys.PREFIX}'\nlocal RQ = 'rq:queue:{keys.RQ_QUEUE_PREFIX}'\n"
+    return head + (folder / "lib.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8")
+
+
+class Scripts:
+    """The scripts of one Redis connection pool. Shared by threads; opens nothing by itself."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.redis = redis
+        self._scripts: dict[str, Script] = {name: redis.register_script(source_of(name)) for name in NAMES}
+
+    def call(self, name: str, *args: str | bytes | float) -> Any:
+        """Run a script. Raises Unavailable when Redis does not answer or refuses."""
+        try:
+            return self._scripts[name](args=args)
+        except RedisError as error:
+            raise Unavailable(f"Redis did not run {name}: {type(error).__name__}: {error}") from error

@@ -1,0 +1,1 @@
+"""What every process needs to run: logs, tracing, gunicorn's options, ports, signals."""

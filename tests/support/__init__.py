@@ -1,0 +1,1 @@
+"""Servers, clients and builders that several suites share."""

@@ -1,0 +1,1 @@
+"""The bridge: moves raw callbacks from the broker into the inbox, and decides nothing."""

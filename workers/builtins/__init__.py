@@ -1,0 +1,1 @@
+"""The actions that come with Deedbox, and what only they need."""

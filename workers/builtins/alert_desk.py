@@ -1,0 +1,122 @@
+"""The alert desk: takes facts from all workers and sweepers, and files the messages that come of them.
+
+What was told and what is gathered stands in one key. Whoever changes it files the messages in the same step, so that
+many processes send one message, and a crash neither loses nor repeats one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis.exceptions import RedisError
+
+from deedbox.shared.alerts.alerting import SEND, Fact, Message, Policy, State, step
+from deedbox.shared.alerts.conditions import Noticed, Watch, condition
+from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.connections import translated
+from deedbox.shared.runtime import logs
+from deedbox.workers.internal_events import Filed, Filing, Guard
+
+TOPIC: Final = "alerts"
+TRIES: Final = 100
+"""Changes of other processes that may come between a read and its write, again and again."""
+
+log = logs.get("alerts")
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """What stands in the key."""
+
+    state: State
+    watch: Watch
+
+    def dump(self) -> str:
+        """Return the key's text."""
+        document = {"state": self.state.dump(), "watch": self.watch.dump()}
+        return json.dumps(document, separators=(",", ":"), sort_keys=True)
+
+
+def board_of(text: bytes) -> Board:
+    """Read the key's text; an empty board for none, and for one of another version."""
+    try:
+        document = json.loads(text) if text else {}
+        return Board(State.load(document["state"]), Watch.load(document["watch"]))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return Board(State(), Watch())
+
+
+class AlertDesk:
+    """Where facts are told. ``receivers``: identities of whom messages go to."""
+
+    def __init__(
+        self,
+        redis: Any,
+        filing: Filing,
+        receivers: Sequence[str],
+        policy: Policy = Policy(),  # noqa: B008 - frozen
+    ) -> None:
+        self._redis = redis
+        self._filing = filing
+        self._receivers = receivers
+        self._policy = policy
+
+    def tell(self, *facts: Fact) -> None:
+        """Tell facts. Raises Unavailable."""
+        self.change(lambda watch, _now: Noticed(watch, facts))
+
+    def condition(self, kind: str, source: str, target: str, value: str) -> None:
+        """Tell how a condition is now; ``value`` empty: all is well. Raises Unavailable."""
+        self.change(lambda watch, now: condition(watch, kind, source, target, value, now))
+
+    def read(self) -> tuple[Watch, float]:
+        """Return what was so at the last look, and Redis's time. Raises Unavailable."""
+        now, text = self._read()
+        return board_of(text).watch, now
+
+    def change(self, look: Callable[[Watch, float], Noticed]) -> tuple[Message, ...]:
+        """Take in what a look notices, and file what goes out. ``look`` may be called again. Raises Unavailable."""
+        for _ in range(TRIES):
+            now, text = self._read()
+            board = board_of(text)
+            noticed = look(board.watch, now)
+            decision = step(board.state, noticed.facts, noticed.over, now, self._policy)
+            after = Board(decision.state, noticed.watch).dump()
+            if after.encode() == text:
+                return ()
+            if self._filing.file(Guard(keys.ALERTS, text, after), self._filed(decision.messages), now):
+                _log(decision.messages)
+                return decision.messages
+        raise Unavailable("the alerts are changed by others all the time")
+
+    def _read(self) -> tuple[float, bytes]:
+        try:
+            with self._redis.pipeline(transaction=False) as pipe:
+                pipe.time()
+                pipe.get(keys.ALERTS)
+                (seconds, micros), text = pipe.execute()
+        except RedisError as error:
+            raise translated(error) from error
+        return seconds + micros / 1_000_000, text or b""
+
+    def _filed(self, messages: Sequence[Message]) -> list[Filed]:
+        return [
+            Filed(SEND, message.source or "default", TOPIC, {**message.dump(), "receiver": receiver})
+            for message in messages
+            for receiver in self._receivers
+        ]
+
+
+def _log(messages: Sequence[Message]) -> None:
+    for message in messages:
+        log.warning(
+            "alert.raised",
+            kind=message.kind,
+            source=message.source,
+            count=message.count,
+            recovered=message.recovered,
+        )

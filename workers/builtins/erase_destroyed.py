@@ -1,0 +1,96 @@
+"""Built-in action ``erase_destroyed``: when Dropbox Sign has destroyed a request, so does Deedbox.
+
+It comes last: every other action has the event before. And it believes the API only, because ``event_hash`` does
+not sign the body: a callback alone, forged or not, erases nothing. What the API answers for a destroyed request is
+documented nowhere; 404 (unknown) and 410 (deleted) are the two that say gone (reference sheet of the wire, section 6).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from deedbox.shared.core.attempts import AttemptPolicy
+from deedbox.shared.core.reasons import Entry
+from deedbox.shared.redis.erasure import Asker, Eraser
+from deedbox.shared.redis.keys import DOCUMENTS
+from deedbox.shared.redis.request_keys import Holdings, Subject
+from deedbox.shared.retention import DAY_S
+from deedbox.workers.actions.interface import ActionFunction, Context, Event, Reject, Retry
+from deedbox.workers.actions.registry import RegisteredAction
+from deedbox.workers.dropbox_sign.account import Accounts, outages_are_waited_for, requested
+
+NAME: Final = "erase_destroyed"
+DESTROYED: Final = "signature_request_destroyed"
+
+PATIENCE_S: Final = 6.0 * DAY_S
+"""How long the other actions are waited for: twice as long as one of them may retry by default. Then a dead letter."""
+
+GRACE_S: Final = 600.0
+"""How long the API may go on showing a request that it reported as destroyed."""
+
+LOOK_AGAIN_S: Final = (2.0, 30.0)
+"""Time between two looks at the other actions' queues: at first, and after ``EAGER_LOOKS``."""
+
+EAGER_LOOKS: Final = 15
+
+
+class EraseDestroyed:
+    """The action; one per process."""
+
+    def __init__(
+        self, eraser: Eraser, holdings: Holdings, accounts: Accounts, *, documents: bool,
+        clock: Callable[[], float] = time.time,
+    ) -> None:  # fmt: skip
+        self._eraser = eraser
+        self._holdings = holdings
+        self._accounts = accounts
+        self._documents = documents
+        self._clock = clock
+
+    def __call__(self, event: Event, context: Context) -> None:
+        """Wait for the others, ask the API, erase."""
+        request_id = requested(event)
+        if request_id is None:
+            return
+        subject = Subject(event.source, event.ordering_key)
+        with outages_are_waited_for():
+            # A tombstone: the call that set it was killed before it was through.
+            if self._holdings.erased_at(subject.stream) is None:
+                self._wait_for_others(subject, context)
+                if not self._is_gone(event.source, request_id, context):
+                    context.note(Entry.NOTE, detail="not erased: the API still shows the request")
+                    return
+            self._eraser.erase(subject, documents=self._documents, by=Asker.DESTROYED)
+
+    def _wait_for_others(self, subject: Subject, context: Context) -> None:
+        busy = sorted(set(self._holdings.queued(subject.stream)) - {NAME})
+        if self._holdings.held(subject.stream):
+            busy.append("the order of events")
+        if busy:
+            raise Retry(
+                f"{', '.join(busy[:5])} must be through with the request before it is erased",
+                after=LOOK_AGAIN_S[context.retries >= EAGER_LOOKS],
+            )
+
+    def _is_gone(self, source: str, request_id: str, context: Context) -> bool:
+        """Ask the API, within the account's budget; a wait occupies no process."""
+        answer = self._accounts.signature_request(source, request_id)
+        name = f"{answer.status} {answer.error_name}".strip()
+        if answer.status in {404, 410}:
+            return True
+        if answer.status == 200:  # noqa: PLR2004 - HTTP
+            now = self._clock()
+            if now - (context.waiting_since or now) < GRACE_S:
+                raise Retry("the API still shows the request", after=60.0)
+            return False
+        if answer.status in {409, 422, 429} or answer.status >= 500:  # noqa: PLR2004 - HTTP
+            raise Retry(f"the API does not answer for now ({name})")
+        raise Reject(f"the API does not say whether the request is gone ({name}); `deedbox erase` erases it")
+
+
+def registered(function: ActionFunction) -> RegisteredAction:
+    """Return the action for the registry; in the lane that waits for the API anyway."""
+    policy = AttemptPolicy(give_up_s=PATIENCE_S)
+    return RegisteredAction(NAME, (DESTROYED,), function, DOCUMENTS, 60.0, policy=policy)

@@ -1,0 +1,294 @@
+"""Built-in action ``fetch_documents``: puts the final signed document of a request into the store.
+
+When: on ``downloadable``, if the API says that the request is complete; if none came some time after
+``all_signed``, then; and once more on the first later ``downloadable``. The payload is only a hint, because
+``event_hash`` does not sign it: every decision is taken on what the API answers. The table of answers is
+section 6 of the wire's reference sheet.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, NoReturn
+
+from deedbox.shared.core.attempts import AttemptPolicy
+from deedbox.shared.core.gaps import SUSPECTED
+from deedbox.shared.core.reasons import Entry
+from deedbox.shared.documents import DocumentStore, DocumentType, StoredDocument, Unwanted
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.shared.retention import Retention
+from deedbox.shared.runtime import logs
+from deedbox.workers.actions.interface import ActionFunction, Context, Event, Reject, Retry
+from deedbox.workers.actions.registry import RegisteredAction
+from deedbox.workers.dropbox_sign.account import (
+    OK,
+    UNPROCESSABLE,
+    Accounts,
+    files_budget,
+    outages_are_waited_for,
+    refuse,
+    request_in,
+    requested,
+)
+from deedbox.workers.dropbox_sign.client import Answer
+
+log = logs.get("documents")
+
+NAME: Final = "fetch_documents"
+ALL_SIGNED: Final = "signature_request_all_signed"
+DOWNLOADABLE: Final = "signature_request_downloadable"
+STORED: Final = "deedbox.document_stored"
+
+TIMEOUT_S: Final = 120.0
+FETCHING_S: Final = 130
+"""Life of the mark that one fetch of a request is under way: longer than the action's timeout."""
+
+CLOCK_SLACK_S: Final = 60.0
+"""How far (seconds) the vendor's clock may be off ours."""
+
+_MAGIC: Final[Mapping[str, bytes]] = {"pdf": b"%PDF-", "zip": b"PK\x03\x04"}
+_END: Final[Mapping[str, bytes]] = {"pdf": b"%%EOF", "zip": b"PK\x05\x06"}
+_TAIL_BYTES: Final = 66_000
+"""Where the end mark must be: a zip may carry a comment of 64 KiB behind its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchPolicy:
+    """What is fetched, and when."""
+
+    kind: DocumentType = "pdf"
+    grace_s: float = 60.0
+    """After ``all_signed``, fetch without a ``downloadable``."""
+    retention: Retention = Retention()
+
+
+@dataclass(slots=True)
+class Record:
+    """What was fetched for one request."""
+
+    versions: list[dict[str, Any]] = field(default_factory=list)
+    fetched_by: list[str] = field(default_factory=list)
+    """Idempotency keys of the calls that fetched, so that a call repeated after a crash fetches nothing twice."""
+    refetched: bool = False
+
+    @classmethod
+    def load(cls, text: bytes | str | None) -> Record:
+        """Rebuild the record."""
+        return cls(**json.loads(text)) if text else cls()
+
+    def dump(self) -> str:
+        """Return the record as JSON."""
+        return json.dumps(
+            {"versions": self.versions, "fetched_by": self.fetched_by, "refetched": self.refetched}
+        )
+
+
+class FetchDocuments:
+    """The action; one per process."""
+
+    def __init__(
+        self,
+        scripts: Scripts,
+        accounts: Accounts,
+        store: DocumentStore,
+        policy: FetchPolicy,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._scripts = scripts
+        self._redis = scripts.redis
+        self._retention = policy.retention
+        self._accounts = accounts
+        self._store = store
+        self._kind = policy.kind
+        self._grace_s = policy.grace_s
+        self._clock = clock
+
+    def __call__(self, event: Event, context: Context) -> None:
+        """Fetch, wait or do nothing, as the module says."""
+        request_id = requested(event)
+        if request_id is None:
+            return
+        with outages_are_waited_for():
+            self._decide(event, context, request_id, f"{event.source}:{event.ordering_key}")
+
+    def _decide(self, event: Event, context: Context, request_id: str, stream: str) -> None:
+        record = Record.load(self._redis.get(keys.document(stream)))
+        mark = context.idempotency_key.encode()
+        if context.idempotency_key in record.fetched_by:
+            # The call that fetched was killed, maybe before it took its mark away; the request's other events wait.
+            self._take_away(stream, mark)
+            _announce(context, request_id, record.versions[-1])
+            return
+        if record.versions and not context.replay:
+            if event.type == ALL_SIGNED or record.refetched or _fetched_since(record, event):
+                return
+        elif event.type == ALL_SIGNED and not context.replay:
+            self._wait_for_downloadable(context)
+        with self._marked(stream, mark):
+            self._fetch(event, context, request_id, stream)
+
+    def fetch_missing(
+        self, event: Event, context: Context, request_id: str, stream: str, request: Mapping[str, Any]
+    ) -> bool:
+        """Fetch for another action a document that nobody fetched, given that the API shows the request as complete.
+
+        Returns whether this call or an earlier try of it fetched. Raises what a call of this action does.
+        """
+        mark = context.idempotency_key.encode()
+        # Under the mark: whoever fetches has it, and whoever fetched has recorded it before letting go.
+        with self._marked(stream, mark):
+            record = Record.load(self._redis.get(keys.document(stream)))
+            if context.idempotency_key in record.fetched_by:
+                _announce(context, request_id, record.versions[-1])
+                return True
+            if record.versions:
+                return False
+            self._store_final(event, context, request_id, stream, request)
+            return True
+
+    @contextmanager
+    def _marked(self, stream: str, mark: bytes) -> Iterator[None]:
+        """Be the only one who fetches for this request. Raises Retry.
+
+        The mark names this (event, action): repeated after a crash it finds its own mark and need not wait for its
+        end. That the killed call is not still running is the lease's business.
+        """
+        if not self._redis.set(keys.fetching(stream), mark, nx=True, ex=FETCHING_S):
+            if self._redis.get(keys.fetching(stream)) != mark:
+                raise Retry("another fetch of this request is under way", after=1.0)
+            self._redis.expire(keys.fetching(stream), FETCHING_S)
+        try:
+            yield
+        finally:
+            self._take_away(stream, mark)
+
+    def _erased(self, stream: str) -> bool:
+        return bool(self._redis.exists(keys.erased(stream)))
+
+    def _take_away(self, stream: str, mark: bytes) -> None:
+        # Compare and delete need not be one step: the mark lives longer than a call may.
+        if self._redis.get(keys.fetching(stream)) == mark:
+            self._redis.delete(keys.fetching(stream))
+
+    def _wait_for_downloadable(self, context: Context) -> None:
+        waited_s = 0.0 if context.waiting_since is None else self._clock() - context.waiting_since
+        if waited_s < self._grace_s:
+            raise Retry("waiting for signature_request_downloadable", after=self._grace_s - waited_s + 0.01)
+
+    def _fetch(self, event: Event, context: Context, request_id: str, stream: str) -> None:
+        # A look at the scarcer budget first: else every try of every waiting document would spend a call on
+        # reading the request again. The payload's test_mode is hint enough for a look.
+        self._accounts.afford(event.source, files_budget(test_mode=event.test_mode), take=False)
+        request = self._read_request(event, context, request_id)
+        if request.get("is_complete") is not True:
+            self._not_complete(event)
+            return
+        self._store_final(event, context, request_id, stream, request)
+
+    def _store_final(
+        self, event: Event, context: Context, request_id: str, stream: str, request: Mapping[str, Any]
+    ) -> None:
+        kind = files_budget(test_mode=bool(request.get("test_mode")))
+        answer = self._accounts.call(event.source, kind, lambda api: api.files(request_id, self._kind))
+        if answer.status == UNPROCESSABLE:
+            self._unprocessable(event, context, request_id)
+        if answer.status != OK:
+            refuse(answer, context, self._clock())
+        self._check(answer)
+        facts = {**self._facts(request, request_id), "trace_id": context.trace_id}
+        try:
+            stored = self._store.put(
+                event.source, request_id, answer.body, self._kind, facts, lambda: not self._erased(stream)
+            )
+        except Unwanted:
+            return  # erased while this call ran; the commit of this call finds the tombstone too
+        log.info(
+            "document.stored", source=event.source, key=event.ordering_key, trigger=event.type, sha256=stored.sha256,
+            size=stored.size, trace_id=context.trace_id,
+        )  # fmt: skip
+        self._remember(context, stream, stored, event.type, request_id)
+
+    def _read_request(self, event: Event, context: Context, request_id: str) -> dict[str, Any]:
+        answer = self._accounts.signature_request(event.source, request_id)
+        if answer.status != OK:
+            refuse(answer, context, self._clock())
+        return request_in(answer, request_id)
+
+    def _not_complete(self, event: Event) -> None:
+        request = event.payload.get("signature_request")
+        claims_complete = isinstance(request, dict) and request.get("is_complete") is True
+        if event.type == ALL_SIGNED or claims_complete:
+            raise Retry("the API does not show the request as complete yet")
+        # An intermediate `downloadable`: what could be fetched now is a partly signed copy, which is never stored.
+
+    def _unprocessable(self, event: Event, context: Context, request_id: str) -> NoReturn:
+        if self._read_request(event, context, request_id).get("has_error"):
+            raise Reject("the request's files are in error (422, has_error)")
+        raise Retry("the files are not ready (422)")
+
+    def _check(self, answer: Answer) -> None:
+        if answer.too_large:
+            raise Reject("the document is larger than DEEDBOX_DOCUMENT_MAX_BYTES; raise it, then redrive")
+        if not answer.body.startswith(_MAGIC[self._kind]):
+            raise Reject(f"the API sent something that is no {self._kind}")
+        # A connection that broke off would otherwise be stored as the document of record.
+        if _END[self._kind] not in answer.body[-_TAIL_BYTES:]:
+            raise Retry(f"the {self._kind} is cut off")
+
+    def _facts(self, request: Mapping[str, Any], request_id: str) -> dict[str, Any]:
+        signatures = request.get("signatures")
+        return {
+            "signature_request_id": request_id,
+            "title": request.get("title"),
+            "signers": len(signatures) if isinstance(signatures, list) else None,
+            "fetched_at": round(self._clock(), 3),
+            "test_mode": bool(request.get("test_mode")),
+        }
+
+    def _remember(
+        self, context: Context, stream: str, stored: StoredDocument, trigger: str, request_id: str
+    ) -> None:
+        record = Record.load(self._redis.get(keys.document(stream)))
+        first = not record.versions
+        record.refetched = record.refetched or not first
+        record.fetched_by.append(context.idempotency_key)
+        record.versions = [row for row in record.versions if row["sha256"] != stored.sha256]
+        version = {"sha256": stored.sha256, "size": stored.size, "url": stored.url, "trigger": trigger,
+                   "fetched_at": round(self._clock(), 3)}  # fmt: skip
+        record.versions.append(version)
+        self._scripts.call(
+            "remember", SERVER_CLOCK, stream, "document", record.dump(), self._retention.state_s
+        )
+        _announce(context, request_id, version)
+
+
+def registered(function: ActionFunction) -> RegisteredAction:
+    """Return the action for the registry. Unordered: a waiting ``all_signed`` must not hold up ``downloadable``."""
+    return RegisteredAction(
+        NAME,
+        (ALL_SIGNED, DOWNLOADABLE),
+        function,
+        keys.DOCUMENTS,
+        TIMEOUT_S,
+        ordered=False,
+        policy=AttemptPolicy(),
+    )
+
+
+def _fetched_since(record: Record, event: Event) -> bool:
+    """Tell whether a late ``downloadable`` speaks of what was fetched after it, when gaps were closed."""
+    newest = record.versions[-1]
+    before: float = newest["fetched_at"] - CLOCK_SLACK_S
+    return newest["trigger"] == SUSPECTED and event.time < before
+
+
+def _announce(context: Context, request_id: str, version: Mapping[str, Any]) -> None:
+    """Tell the timeline and the key's other actions; the commit of this call carries both."""
+    context.note(Entry.DOCUMENT, sha256=version["sha256"], size=version["size"], url=version["url"])
+    payload = {name: version[name] for name in ("url", "sha256", "size")}
+    context.emit(STORED, {**payload, "signature_request_id": request_id})

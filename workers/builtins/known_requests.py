@@ -1,0 +1,41 @@
+"""What is known here of signature requests, read from Redis for the look for gaps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+from redis import Redis
+
+from deedbox.shared.core.gaps import Known
+from deedbox.shared.core.ordering import SequenceState
+from deedbox.shared.redis import keys
+from deedbox.workers.builtins.fetch_documents import Record
+
+KIND = "signature_request"
+
+
+def known(redis: Redis, streams: Sequence[str], *, fetches: bool) -> dict[str, Known]:
+    """Read what is known of these streams, in one round trip; erased ones are left out. Raises RedisError."""
+    pipe = redis.pipeline(transaction=False)
+    for stream in streams:
+        for key in (keys.request(stream), keys.order(stream), keys.document(stream), keys.erased(stream)):
+            pipe.get(key)
+    replies = pipe.execute()
+    return {
+        stream: Known(
+            model=json.loads(model) if model else {},
+            order=SequenceState.load(json.loads(order)) if order else None,
+            has_document=bool(Record.load(record).versions),
+            fetches=fetches,
+        )
+        for stream, model, order, record, tombstone in zip(
+            streams, replies[::4], replies[1::4], replies[2::4], replies[3::4], strict=True
+        )
+        if tombstone is None
+    }
+
+
+def streams_of(source: str, request_ids: Iterable[str]) -> list[str]:
+    """Return the streams of signature requests."""
+    return [f"{source}:{KIND}/{request_id}" for request_id in request_ids]

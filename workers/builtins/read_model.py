@@ -1,0 +1,31 @@
+"""The read model of a signature request in Redis: read, changed and written without losing another's change.
+
+Two actions write it: ``track_status`` from events, ``reconcile`` from what the API shows. Each may run while the
+other does, so that the write succeeds only if nobody wrote since the read. Of an erased request nothing is written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.shared.retention import Retention
+
+Change = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
+_CHANGED: Final = 2
+"""What ``remember.lua`` says if another write came between."""
+
+
+def change(scripts: Scripts, stream: str, how: Change, retention: Retention) -> None:
+    """Change a stream's read model. ``how`` may be called again. Raises RedisError, Unavailable."""
+    reply = _CHANGED
+    while reply == _CHANGED:
+        before: Any = scripts.redis.get(keys.request(stream)) or b""
+        model = how(json.loads(before) if before else {})
+        text = json.dumps(model, separators=(",", ":"))
+        life_s, keep = retention.state_s, keys.REQUESTS_KEEP
+        reply = scripts.call("remember", SERVER_CLOCK, stream, "request", text, life_s, before, keep)

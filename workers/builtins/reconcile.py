@@ -1,0 +1,200 @@
+"""Built-in action ``reconcile``: reads a request again from the API and mends what callbacks did not tell.
+
+It runs for ``deedbox.gap_suspected``, which the sweeper and ``deedbox reconcile`` file: the read model catches up,
+a missing document is fetched, and ``deedbox.reconciled`` tells other actions what was missing. That a callback was
+lost stays so: user actions for its event were never called, and decide themselves what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from deedbox.shared.core.attempts import AttemptPolicy
+from deedbox.shared.core.gaps import COMPLETE, RECONCILED, SUSPECTED, Findings, Gap, Known, found, suspected
+from deedbox.shared.core.reasons import Entry
+from deedbox.shared.core.status import catch_up, state_shown
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.scripting import Scripts
+from deedbox.shared.retention import Retention
+from deedbox.workers.actions.interface import ActionFunction, Context, Event, Reject, Retry
+from deedbox.workers.actions.registry import RegisteredAction
+from deedbox.workers.builtins import read_model
+from deedbox.workers.builtins.fetch_documents import TIMEOUT_S, FetchDocuments
+from deedbox.workers.builtins.known_requests import known
+from deedbox.workers.dropbox_sign.account import (
+    NOT_FOUND,
+    OK,
+    Accounts,
+    files_budget,
+    outages_are_waited_for,
+    request_in,
+    requested,
+)
+
+NAME: Final = "reconcile"
+
+LOOK_AGAIN_S: Final = 900.0
+LOOK_UNTIL_S: Final = 6 * 3600.0
+"""A request that was said to be complete and is not, for the API: looked at again after 15 min, then at twice the
+age, until it is 6 h: the vendor finishes within minutes, so that more calls would tell nothing new."""
+
+_GONE: Final = frozenset({403, NOT_FOUND, 410})
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One call: what it is about."""
+
+    event: Event
+    context: Context
+    request_id: str
+    stream: str
+    asked: Findings
+    """What whoever asked had found."""
+
+
+class Reconcile:
+    """The action; one per process. ``fetch`` is None where documents are not stored."""
+
+    def __init__(
+        self,
+        scripts: Scripts,
+        accounts: Accounts,
+        fetch: FetchDocuments | None,
+        retention: Retention = Retention(),  # noqa: B008 - frozen
+    ) -> None:
+        self._scripts = scripts
+        self._retention = retention
+        self._accounts = accounts
+        self._fetch = fetch
+
+    def __call__(self, event: Event, context: Context) -> None:
+        """Look, mend and tell."""
+        request_id = requested(event)
+        if request_id is None:
+            raise Reject("a gap of something that is no signature request")
+        stream = f"{event.source}:{event.ordering_key}"
+        case = _Case(event, context, request_id, stream, Findings.load(event.payload))
+        with outages_are_waited_for():
+            self._look(case)
+
+    def _look(self, case: _Case) -> None:
+        here = self._known(case)
+        if here is None:
+            return  # erased meanwhile
+        begun = _mark_of(here.model, case.context)
+        if not begun and "run" not in case.event.payload and not suspected(here):
+            return  # while this call waited, callbacks closed the gap
+        if Gap.NO_DOCUMENT in case.asked.gaps and self._fetch and not here.has_document:
+            # The scarcer budget first: else every document that waits for its turn would spend a call on each try.
+            budget = files_budget(test_mode=case.event.test_mode)
+            self._accounts.afford(case.event.source, budget, take=False)
+        answer = self._accounts.signature_request(case.event.source, case.request_id)
+        if answer.status in _GONE:
+            reason = f"the API will not show the request ({answer.status} {answer.error_name})".replace(
+                " )", ")"
+            )
+            self._tell(case, case.asked, self._remember(case, case.asked), (), reason)
+            return
+        if answer.status != OK:
+            self._accounts.refuse(answer, case.context)
+        self._mend(case, here, request_in(answer, case.request_id))
+
+    def _mend(self, case: _Case, here: Known, request: Mapping[str, Any]) -> None:
+        shown = state_shown(request)
+        contradicted = here.model.get("state") in COMPLETE and shown not in {
+            "all_signed",
+            "declined",
+            "error",
+        }
+        if contradicted:
+            self._look_again(case.context)
+        findings = case.asked if contradicted else Findings()
+        mark = self._remember(case, findings, request)
+        findings = Findings.load(mark)
+        fetched = False
+        if Gap.NO_DOCUMENT in findings.gaps and self._fetch and shown == "all_signed":
+            fetched = self._fetch.fetch_missing(
+                case.event, case.context, case.request_id, case.stream, request
+            )
+            if not fetched:  # another call was faster
+                findings = findings.without(Gap.NO_DOCUMENT)
+        repaired = [what for what, done in (("state", mark.get("advanced")), ("document", fetched)) if done]
+        reason = "the API does not show the request as complete" if contradicted else ""
+        self._tell(case, findings, mark, repaired, reason)
+
+    def _known(self, case: _Case) -> Known | None:
+        found = known(self._scripts.redis, [case.stream], fetches=self._fetch is not None)
+        return found.get(case.stream)
+
+    def _look_again(self, context: Context) -> None:
+        now = self._accounts.clock()
+        waited_s = 0.0 if context.waiting_since is None else now - context.waiting_since
+        if waited_s < LOOK_UNTIL_S:
+            raise Retry(
+                "the API does not show the request as complete yet", after=max(LOOK_AGAIN_S, waited_s)
+            )
+
+    def _remember(
+        self, case: _Case, findings: Findings, request: Mapping[str, Any] | None = None
+    ) -> Mapping[str, Any]:
+        """Bring the read model up to date and mark it. Returns the mark; empty if there was nothing to find.
+
+        A call that a crash repeats finds its own mark, and so tells the same again.
+        """
+        here = self._known(case) or Known()
+        mark: dict[str, Any] = {}
+
+        def change(model: Mapping[str, Any]) -> Mapping[str, Any]:
+            now_known = Known(model, here.order, here.has_document, here.fetches)
+            gaps = findings if request is None else findings | found(now_known, request)
+            after = dict(model) if request is None else catch_up(model, request)
+            mark.clear()
+            mark.update(_mark_of(model, case.context))
+            if not mark and gaps:
+                mark.update(self._mark(case, gaps, model, after))
+            marked = {"reconciled": mark} if mark else {}
+            return {**after, **marked, "signature_request_id": case.request_id}
+
+        read_model.change(self._scripts, case.stream, change, self._retention)
+        return mark
+
+    def _mark(
+        self, case: _Case, findings: Findings, before: Mapping[str, Any], after: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        told = {*before.get("reconciled", {}).get("told", ()), *findings.missed}
+        changed = any(before.get(name) != after.get(name) for name in ("state", "signers"))
+        return {
+            **findings.dump(),
+            "at": round(self._accounts.clock(), 3),
+            "by": case.context.idempotency_key,
+            "advanced": changed,
+            "told": sorted(told),
+        }
+
+    def _tell(
+        self, case: _Case, findings: Findings, mark: Mapping[str, Any], repaired: Any, reason: str
+    ) -> None:
+        if not findings:
+            return
+        state = (self._known(case) or Known()).model.get("state", "unknown")
+        told = {**findings.dump(), "repaired": list(repaired), "state": state, "reason": reason}
+        case.context.note(Entry.RECONCILED, **told)
+        # The time of the mark sets this apart from an earlier gap of the same kind, and not from a repeat.
+        at = mark.get("at", case.event.time)
+        case.context.emit(RECONCILED, {"signature_request_id": case.request_id, "at": at, **told})
+
+
+def _mark_of(model: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    """Return the mark that an earlier try of this call left on the read model; empty if there is none."""
+    mark: dict[str, Any] = model.get("reconciled", {})
+    return dict(mark) if mark.get("by") == context.idempotency_key else {}
+
+
+def registered(function: ActionFunction) -> RegisteredAction:
+    """Return the action for the registry. Unordered: one look that waits must not hold up another one's."""
+    return RegisteredAction(
+        NAME, (SUSPECTED,), function, keys.DOCUMENTS, TIMEOUT_S, ordered=False, policy=AttemptPolicy()
+    )

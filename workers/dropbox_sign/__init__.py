@@ -1,0 +1,1 @@
+"""The Dropbox Sign API: its client, its accounts and their budgets."""

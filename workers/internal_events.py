@@ -1,0 +1,65 @@
+"""Files internal events for one action each, guarded by a key: of several processes that decide, one files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from deedbox.shared.core.attempts import Entry
+from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.workers.actions.registry import RegisteredAction
+from deedbox.workers.lanes.outcomes import internal
+
+KEY: Final = "deedbox/{}"
+"""Ordering key of events that are about Deedbox itself: ``deedbox trace deedbox/alerts`` shows theirs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """The key that decides who files."""
+
+    key: str
+    before: str | bytes
+    """The value that was read; empty if there was none."""
+    value: str
+    life_s: int | None = None
+    """None: for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """One event to file."""
+
+    event_type: str
+    source: str
+    topic: str
+    """Second half of its ordering key."""
+    payload: dict[str, Any]
+
+
+class Filing:
+    """Files events of one action."""
+
+    def __init__(
+        self, scripts: Scripts, ring: Callable[[str], None], action: RegisteredAction, event_life_s: int
+    ) -> None:
+        self._scripts = scripts
+        self._ring = ring
+        self._action = action
+        self._event_life_s = event_life_s
+
+    def file(self, guard: Guard, events: Iterable[Filed], now: float) -> bool:
+        """File everything, or nothing if the guard's key has another value by now. Raises Unavailable."""
+        operands: list[str | bytes | float] = []
+        for event in events:
+            stored = internal(event.event_type, event.payload, event.source, KEY.format(event.topic), "", now)
+            entry = Entry(stored.fingerprint, enqueued_at=round(now, 6)).pack()
+            unit, fields = self._action.unit(stored.stream, stored.fingerprint), stored.fields()
+            operands += [self._action.lane, unit, entry, stored.fingerprint, len(fields), *fields]
+        life = "" if guard.life_s is None else guard.life_s
+        head = (SERVER_CLOCK, guard.key, guard.before, guard.value, life, self._event_life_s)
+        done, *lanes = self._scripts.call("file_events", *head, *operands)
+        for lane in lanes:
+            self._ring(lane.decode())
+        return bool(done)

@@ -1,0 +1,1 @@
+"""Lanes: pools of worker processes that call the actions."""

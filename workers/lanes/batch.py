@@ -1,0 +1,149 @@
+"""A batch of claimed entries, and the attendant that keeps a slow call from holding up the rest of it.
+
+Fast actions cost less than the round trips around them, so a runner claims many entries and commits many
+outcomes at once. That must not hurt anyone: as soon as one call takes longer than a moment, a thread commits
+the outcomes so far, gives back what was not started, and renews the lease of the call that runs.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import field
+from typing import Final
+
+from deedbox.shared.core.values import value
+from deedbox.shared.runtime import logs
+
+MOMENT_S: Final = 0.05
+"""A call longer than this is slow: others stop waiting for it."""
+
+log = logs.get("batch")
+
+Operand = str | bytes | float
+
+
+@value
+class Claim:
+    """One leased entry, with its event."""
+
+    lane: str
+    unit: str
+    token: str
+    entry_text: bytes
+    fields: dict[bytes, bytes] = field(repr=False)
+
+
+@value
+class Outcome:
+    """What to commit for a claim: a verb of ``finish.lua`` (done, wait), its wait, and operations."""
+
+    verb: str
+    wait_s: float
+    operations: list[list[Operand]]
+
+
+Section = list[Operand]
+
+
+class Batch:
+    """Claimed entries, each of another unit, in the order in which they are to run.
+
+    Shared by the runner (takes and finishes) and the attendant (gives back): every method locks.
+    """
+
+    def __init__(self, claims: Sequence[Claim], monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._pending = deque(claims)
+        self._sections: list[Section] = []
+        self._current: tuple[Claim, float] | None = None
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+
+    def take(self) -> Claim | None:
+        """Start the next entry; None if there is no more."""
+        with self._lock:
+            self._current = (self._pending.popleft(), self._monotonic()) if self._pending else None
+            return self._current[0] if self._current else None
+
+    def finish(self, claim: Claim, outcome: Outcome) -> None:
+        """Record the outcome of the entry that was taken last."""
+        with self._lock:
+            self._current = None
+            section: Section = ["U", claim.unit, claim.token, outcome.verb, outcome.wait_s, claim.entry_text]
+            self._sections.append(section + [operand for each in outcome.operations for operand in each])
+
+    def running(self) -> tuple[Claim, float] | None:
+        """Return the entry that runs and for how long (seconds)."""
+        with self._lock:
+            if self._current is None:
+                return None
+            return self._current[0], self._monotonic() - self._current[1]
+
+    def give_back(self) -> None:
+        """Let go of everything that was not started."""
+        with self._lock:
+            self._sections += [["U", claim.unit, claim.token, "back", 0, ""] for claim in self._pending]
+            self._pending.clear()
+
+    def collect(self) -> list[Section]:
+        """Take the sections that wait to be committed."""
+        with self._lock:
+            sections, self._sections = self._sections, []
+            return sections
+
+    def put_back(self, sections: list[Section]) -> None:
+        """Return sections whose commit failed, before any newer ones."""
+        with self._lock:
+            self._sections = sections + self._sections
+
+
+class Attendant:
+    """Watches one batch at a time from a thread of its own; one per process."""
+
+    def __init__(
+        self,
+        commit: Callable[[Batch], object],
+        renew: Callable[[Claim, float], None],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._commit = commit
+        self._renew = renew
+        self._monotonic = monotonic
+        self._changed = threading.Condition()
+        self._batch: Batch | None = None
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def attending(self, batch: Batch) -> Iterator[None]:
+        """Watch the batch inside the block."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="attendant", daemon=True)
+            self._thread.start()
+        with self._changed:
+            self._batch = batch
+            self._changed.notify()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._batch = None
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while self._batch is None:
+                    self._changed.wait()
+                batch = self._batch
+            time.sleep(MOMENT_S)
+            running = batch.running()
+            if running is None or running[1] < MOMENT_S:
+                continue
+            try:
+                batch.give_back()
+                self._commit(batch)
+                self._renew(*running)
+            except Exception as error:  # noqa: BLE001 - without this thread, leases of slow calls would end
+                log.warning("attendant.waiting", error=type(error).__name__)

@@ -1,0 +1,220 @@
+"""What a call led to, as the operations of its commit (``finish.lua``), one timeline entry and one log line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import traceback
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from deedbox.shared.core import jsontext
+from deedbox.shared.core.attempts import Again, Dead, Entry, Failure
+from deedbox.shared.core.measures import bucket_of
+from deedbox.shared.core.reasons import DeathReason
+from deedbox.shared.core.reasons import Entry as Kind
+from deedbox.shared.core.signature import BodySignature
+from deedbox.shared.core.values import value
+from deedbox.shared.records.stored_event import StoredEvent
+from deedbox.shared.runtime import logs, telemetry
+from deedbox.workers.actions.interface import Context
+from deedbox.workers.actions.registry import RegisteredAction, Registry
+from deedbox.workers.lanes.batch import Claim, Operand, Outcome
+from deedbox.workers.sequencer.clean_stream import clean_stream_entry
+
+DETAIL_MAX_CHARS: Final = 300
+RETRIES_TOLD: Final = 8
+"""Retries that each get a line in the timeline; after them, the 16th, 32nd and so on do."""
+
+TRACEBACK_MAX_CHARS: Final = 4000
+
+LOGGER: Final = "outcomes"
+
+log = logs.get(LOGGER)
+
+
+def leave(wait_s: float) -> Outcome:
+    """Leave the entry as it is; look again after ``wait_s`` seconds."""
+    return Outcome("wait", wait_s, [])
+
+
+def lost(claim: Claim, action: str, detail: str) -> Outcome:
+    """Set an entry aside whose event is gone or unreadable."""
+    letter: dict[str, str | bytes] = {
+        "reason": DeathReason.EVENT_MISSING, "detail": detail, "action": action, "lane": claim.lane,
+        "unit": claim.unit, "entry": claim.entry_text,
+    }  # fmt: skip
+    log.error("action.finished", outcome="dead", reason="event_missing", action=action, lane=claim.lane)
+    return Outcome("done", 0, [dead_letter(letter), ["C", "action_dead", 1]])
+
+
+def dead_letter(letter: Mapping[str, str | bytes]) -> list[Operand]:
+    """Make the operation that files a dead letter."""
+    values: list[Operand] = [_encodable(value) for pair in letter.items() for value in pair]
+    return ["D", len(values), *values]
+
+
+def _encodable(value: str | bytes) -> str | bytes:
+    """Replace half characters, which JSON can spell and an error may quote: no client can send them."""
+    return value.encode("utf-8", "replace") if isinstance(value, str) else value
+
+
+@value
+class Report:
+    """Turns what happened in a call into the operations of the commit and one log line."""
+
+    claim: Claim
+    action: RegisteredAction
+    entry: Entry
+    stored: StoredEvent
+    took_s: float
+    at: float
+    """Unix seconds, Redis's clock, when the call ended."""
+    registry: Registry
+    span_id: str = ""
+    """The call's span; empty: it is not traced."""
+
+    @property
+    def cause(self) -> StoredEvent:
+        """The event as the cause of internal ones, whose spans belong below this call."""
+        return replace(self.stored, span_id=self.span_id) if self.span_id else self.stored
+
+    def done(self, context: Context) -> Outcome:
+        notes = context._notes  # noqa: SLF001 - of the same package
+        lines = [self._line(Kind.ACTION, outcome="done"), *map(self._row, notes)]
+        operations: list[list[Operand]] = [self._stream(), ["T", len(lines), *lines]]
+        for event_type, payload in context._emitted:  # noqa: SLF001 - of the same package
+            operations += internal_event(event_type, payload, self.cause, self.at, self.registry)
+        operations += [["C", "action_done", 1], self._measured("done")]
+        stored = sum(note["kind"] == Kind.DOCUMENT for note in notes)
+        if stored:
+            operations.append(["C", "documents_stored", stored])
+        if telemetry.lines():
+            logs.fact(LOGGER, "action.finished", **self._facts("done"))
+        return Outcome("done", 0, operations)
+
+    def failed(self, failure: Failure, error: BaseException, verdict: Again | Dead) -> Outcome:
+        detail = _detail(error)
+        if isinstance(verdict, Again):
+            self._log(
+                "info" if failure is Failure.RETRY else "warning",
+                str(failure),
+                error=_where(error),
+                next_in_s=round(verdict.after_s, 3),
+            )
+            line = self._line(
+                Kind.RETRY, outcome=str(failure), detail=detail, next_at=round(self.at + verdict.after_s, 3)
+            )
+            told: list[list[Operand]] = (
+                [["T", 1, line]]
+                if failure is not Failure.RETRY or _worth_telling(verdict.entry.retries)
+                else []
+            )
+            return Outcome("wait", verdict.after_s, [
+                ["E", verdict.entry.pack()],
+                self._stream(),
+                *told,
+                ["C", "action_retry", 1],
+                self._measured(str(failure)),
+            ])  # fmt: skip
+        self._log("error", "dead", error=_where(error), reason=str(verdict.reason))
+        letter: dict[str, str | bytes] = {
+            "reason": verdict.reason, "detail": detail, "action": self.action.name, "lane": self.claim.lane,
+            "unit": self.claim.unit, "entry": self.entry.pack(), "event": self.stored.fingerprint,
+            "source": self.stored.source, "key": self.stored.ordering_key, "type": self.stored.event_type,
+            "trace_id": self.stored.trace_id, "traceback": _traceback(error, failure),
+        }  # fmt: skip
+        return Outcome("done", 0, [
+            self._stream(),
+            ["T", 1, self._line(Kind.DEAD, reason=str(verdict.reason), detail=detail)],
+            dead_letter(letter),
+            ["C", "action_dead", 1],
+            self._measured("dead"),
+        ])  # fmt: skip
+
+    def _measured(self, outcome: str) -> list[Operand]:
+        return ["M", self.action.name, outcome, bucket_of(self.took_s), round(self.took_s * 1_000_000)]
+
+    def _stream(self) -> list[Operand]:
+        return ["S", self.stored.stream]
+
+    def _line(self, kind: Kind, **details: Any) -> bytes:
+        row = {"kind": kind.value, "attempt": self.entry.attempt, "took_s": round(self.took_s, 6), **details}
+        if self.entry.late:
+            row["late"] = True
+        if self.entry.replay:
+            row["replay"] = self.entry.replay
+        return self._row(row)
+
+    def _row(self, row: dict[str, Any]) -> bytes:
+        head = {"at": round(self.at, 6), "type": self.stored.event_type, "event": self.stored.fingerprint,
+                "action": self.action.name}  # fmt: skip
+        return jsontext.dumps(head | row)
+
+    def _log(self, level: str, outcome: str, **details: Any) -> None:
+        getattr(log, level)("action.finished", **self._facts(outcome), **details)
+
+    def _facts(self, outcome: str) -> dict[str, Any]:
+        stored = self.stored
+        return {
+            "outcome": outcome, "action": self.action.name, "lane": self.claim.lane, "event_type": stored.event_type,
+            "source": stored.source, "key": stored.ordering_key, "attempt": self.entry.attempt,
+            "took_ms": round(self.took_s * 1000, 1), "trace_id": stored.trace_id,
+        }  # fmt: skip
+
+
+def _worth_telling(retries: int) -> bool:
+    """Thin out the timeline of a long wait: its bounded length is for the history, not for one action's patience."""
+    return retries <= RETRIES_TOLD or retries & (retries - 1) == 0
+
+
+def _detail(error: BaseException) -> str:
+    """Describe an error for the timeline and the dead letter: a person needs the message there."""
+    try:
+        text = f"{type(error).__name__}: {error}" if not hasattr(error, "reason") else str(error)
+    except Exception:  # noqa: BLE001 - the error's own __str__ is user code too
+        text = type(error).__name__
+    return text[:DETAIL_MAX_CHARS]
+
+
+def _where(error: BaseException) -> str:
+    """Describe an error for the log: type and line of code, never its message, which may name a signer."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else ""
+    return type(error).__name__ + place
+
+
+def _traceback(error: BaseException, failure: Failure) -> str:
+    if failure in {Failure.RETRY, Failure.REJECT}:
+        return ""
+    return "".join(traceback.format_exception(error))[-TRACEBACK_MAX_CHARS:]
+
+
+def internal_event(
+    event_type: str, payload: dict[str, Any], cause: StoredEvent, now: float, registry: Registry
+) -> list[list[Operand]]:
+    """Make the operations that add an internal event and dispatch it to the same key's actions."""
+    subscribed = registry.subscribed(event_type)
+    stored = internal(event_type, payload, cause.source, cause.ordering_key, cause.trace_id, now)
+    stored = replace(stored, span_id=cause.span_id)
+    digest, fields = stored.fingerprint, stored.fields()
+    entry = Entry(digest, enqueued_at=round(now, 6)).pack()
+    operations: list[list[Operand]] = [["F", digest, now, len(fields), *fields]]
+    operations += clean_stream_entry(registry, digest, event_type, stored.event_time, None, late=False)
+    operations += [["Q", each.lane, each.unit(stored.stream, digest), 1, entry] for each in subscribed]
+    return operations
+
+
+def internal(
+    event_type: str, payload: dict[str, Any], source: str, ordering_key: str, trace_id: str, now: float
+) -> StoredEvent:
+    """Make an internal event of a key. Its identity is its stream, type and payload."""
+    body = json.dumps(payload, separators=(",", ":"), sort_keys=True).encode()
+    name = f"internal\0{event_type}\0{source}:{ordering_key}\0".encode()
+    digest = hashlib.blake2b(name + body, digest_size=16).hexdigest()
+    return StoredEvent(
+        fingerprint=digest, source=source, ordering_key=ordering_key, event_type=event_type,
+        event_time=int(now), related_signature_id=None, received_at=now, arrived_at=now,
+        body_signature=BodySignature.ABSENT, trace_id=trace_id, body_digest=digest, body=body,
+    )  # fmt: skip

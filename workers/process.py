@@ -1,0 +1,319 @@
+"""The composition root of every worker process: reads settings, opens clients, builds what the process runs."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Final
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from deedbox.shared import budgets
+from deedbox.shared.alerts.alerting import Policy
+from deedbox.shared.alerts.targets import Receiver, receivers
+from deedbox.shared.broker import topology
+from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.documents import DocumentStore
+from deedbox.shared.redis import connections, keys
+from deedbox.shared.redis.doorbells import Bells
+from deedbox.shared.redis.erasure import Eraser
+from deedbox.shared.redis.replicas import ReplicatedScripts
+from deedbox.shared.redis.request_keys import Holdings
+from deedbox.shared.redis.scripting import Scripts
+from deedbox.shared.retention import DAY_S
+from deedbox.shared.settings import Settings
+from deedbox.workers import announcement
+from deedbox.workers.actions.interface import ActionFunction, Context, Event
+from deedbox.workers.actions.registry import RegisteredAction, Registry, load_module
+from deedbox.workers.bridge.kombu_bridge import KombuBridge
+from deedbox.workers.bridge.redis_bridge import RedisBridge
+from deedbox.workers.builtins import (
+    alert,
+    erase_destroyed,
+    fetch_documents,
+    publish_event,
+    reconcile,
+    track_status,
+    watch_callback_url,
+)
+from deedbox.workers.builtins.alert_desk import AlertDesk
+from deedbox.workers.builtins.event_bus import EventBus
+from deedbox.workers.dropbox_sign.account import Accounts
+from deedbox.workers.dropbox_sign.client import Budget, SignApi
+from deedbox.workers.internal_events import Filing
+from deedbox.workers.lanes.runner import LaneRunner
+from deedbox.workers.lease import Drain, Lease
+from deedbox.workers.sequencer.sequencer import Sequencer, SequencerPolicy
+from deedbox.workers.sweeper.alert_conditions import ConditionWatch
+from deedbox.workers.sweeper.callback_url_watch import CallbackUrlWatch
+from deedbox.workers.sweeper.gaps import GapDesk, GapDetector
+from deedbox.workers.sweeper.sweeper import Sweeper
+
+START_PATIENCE_S: Final = 5.0
+"""How long a process waits at its start for a Redis that is starting beside it."""
+
+
+@dataclass
+class Process:
+    """Everything that one worker process works with. Nothing is opened before it is asked for."""
+
+    settings: Settings
+    name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}")
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    @cached_property
+    def redis(self) -> Redis:
+        """State and RQ. Raises SettingsError if it does not answer or drops keys."""
+        client = connections.patient_redis(self.redis_url, self.stop.is_set)
+        connections.demand(connections.brisk_redis(self.redis_url), patience_s=START_PATIENCE_S)
+        return client
+
+    @cached_property
+    def redis_url(self) -> str:
+        """Address of state and RQ."""
+        return connections.redis_url(self.settings)
+
+    @cached_property
+    def scripts(self) -> Scripts:
+        """The scripts on the state's Redis."""
+        return Scripts(self.redis)
+
+    @cached_property
+    def bells(self) -> Bells:
+        """Doorbells."""
+        return Bells(self.redis)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """All actions: the built-in ones, then the user's. Raises SettingsError."""
+        return build_registry(self.settings, self._builtin)
+
+    def _builtin(self, name: str) -> RegisteredAction:
+        builders: Mapping[str, Callable[[], RegisteredAction]] = {
+            track_status.NAME: self._track_status,
+            fetch_documents.NAME: lambda: fetch_documents.registered(self._fetch),
+            reconcile.NAME: self._reconcile,
+            erase_destroyed.NAME: self._erase_destroyed,
+            alert.NAME: self._alert,
+            watch_callback_url.NAME: self._watch_callback_url,
+            publish_event.NAME: self._publish_event,
+        }
+        return builders[name]()
+
+    def _track_status(self) -> RegisteredAction:
+        return track_status.registered(track_status.TrackStatus(self.scripts, self.settings.retention))
+
+    def _reconcile(self) -> RegisteredAction:
+        fetch = self._fetch if fetch_documents.NAME in self.settings.enabled_builtins else None
+        return reconcile.registered(
+            reconcile.Reconcile(self.scripts, self.accounts, fetch, self.settings.retention)
+        )
+
+    def _erase_destroyed(self) -> RegisteredAction:
+        settings = self.settings
+        eraser = Eraser(self.scripts, DocumentStore(settings.documents_dir), settings.retention)
+        documents = settings.erase_documents == "on"
+        action = erase_destroyed.EraseDestroyed(
+            eraser, Holdings(self.redis), self.accounts, documents=documents
+        )
+        return erase_destroyed.registered(action)
+
+    def _alert(self) -> RegisteredAction:
+        details = self.settings.alert_details == "on"
+        action = alert.Alert(self.alert_desk, self._receivers_by_identity, details=details)
+        return alert.registered(action, self.settings.alert_types)
+
+    def _watch_callback_url(self) -> RegisteredAction:
+        desk = self.alert_desk if alert.NAME in self.settings.enabled_builtins else None
+        watched = self.settings.watched_sources
+        return watch_callback_url.registered(
+            watch_callback_url.WatchCallbackUrl(self.accounts, watched, desk)
+        )
+
+    def _publish_event(self) -> RegisteredAction:
+        bus = EventBus(connections.events_url(self.settings), self.settings.redis_wait_replicas)
+        with_payload = self.settings.events_payload == "on"
+        return publish_event.registered(publish_event.PublishEvent(bus, with_payload=with_payload))
+
+    @cached_property
+    def _fetch(self) -> fetch_documents.FetchDocuments:
+        settings = self.settings
+        policy = fetch_documents.FetchPolicy(
+            settings.document_type, settings.downloadable_grace_s, settings.retention
+        )
+        return fetch_documents.FetchDocuments(
+            self.scripts, self.accounts, DocumentStore(settings.documents_dir), policy
+        )
+
+    @cached_property
+    def apis(self) -> Mapping[str, SignApi]:
+        """The API of every source."""
+        url, limit = self.settings.api_url, self.settings.document_max_bytes
+        sources = self.settings.sources().values()
+        return {each.name: SignApi(url, each.api_keys[0], document_max_bytes=limit) for each in sources}
+
+    @cached_property
+    def budget(self) -> Budget:
+        """The accounts' budgets."""
+        return Budget(self.redis, budgets.per_minute(self.settings))
+
+    @cached_property
+    def accounts(self) -> Accounts:
+        """The API of every source, within its budget."""
+        return Accounts(self.apis, self.budget)
+
+    def lease(self, lane: str) -> int:
+        """Drain a lane for about two seconds. Returns the units of work done."""
+        return self._leases[lane].run(self.name)
+
+    @cached_property
+    def drains(self) -> Mapping[str, Drain]:
+        """What works off each lane."""
+        lanes = (lane for lane in self.registry.lanes if lane != keys.SEQUENCER)
+        return {keys.SEQUENCER: self._sequencer().drain} | {lane: self._runner(lane).drain for lane in lanes}
+
+    @cached_property
+    def _leases(self) -> Mapping[str, Lease]:
+        ring, stopping = self.bells.ring, self.stop.is_set
+        return {lane: Lease(lane, drain, self.scripts, ring, stopping) for lane, drain in self.drains.items()}
+
+    def _sequencer(self) -> Sequencer:
+        settings = self.settings
+        policy = SequencerPolicy(
+            settings.order_policy, settings.max_event_age_s, settings.retention, settings.gap_look_after_s
+        )
+        return Sequencer(self.scripts, self.registry, policy, self.bells.ring)
+
+    def _runner(self, lane: str) -> LaneRunner:
+        return LaneRunner(
+            lane, self.scripts, self.registry, self.bells.ring, retention=self.settings.retention
+        )
+
+    def announce(self) -> None:
+        """Tell sweepers and pages which lanes there are. Raises SettingsError if Redis refuses."""
+        try:
+            announcement.announce(self.redis, self.registry, time.time())
+        except RedisError as error:
+            raise SettingsError(
+                f"DEEDBOX_REDIS_URL: Redis refused a write ({error}); it must be writable."
+            ) from None
+
+    def bridge(self) -> RedisBridge | KombuBridge:
+        """Return the bridge that fits the broker."""
+        url = connections.broker_url(self.settings)
+        if not topology.is_redis(url):
+            topology.connect(url)  # opens nothing; a URL that cannot be one is said at the start
+            connect = partial(topology.connect, url, consuming=True)
+            return KombuBridge(self.name, connect, self._replicated(), self.bells.ring)
+        same = url == self.redis_url
+        broker = self.scripts if same else Scripts(connections.patient_redis(url, self.stop.is_set))
+        if not same:
+            connections.demand(connections.brisk_redis(url), "DEEDBOX_BROKER_URL")
+        state = self.scripts if same else self._replicated()
+        return RedisBridge(self.name, broker, state, self.bells.ring, same_redis=same)
+
+    def _replicated(self) -> ReplicatedScripts:
+        return ReplicatedScripts(self.redis, self.settings.redis_wait_replicas)
+
+    def sweeper(self) -> Sweeper:
+        """Return the sweeper. Raises SettingsError."""
+        builtins = self.settings.enabled_builtins
+        also: list[Callable[[], object]] = []
+        if self.settings.gap_look_after_s:
+            also.append(GapDetector(self.desk).once)
+        if alert.NAME in builtins:
+            also.append(ConditionWatch(self.redis, self.alert_desk).once)
+        if watch_callback_url.NAME in builtins:
+            filing = self._filing(describe_builtin(watch_callback_url.NAME), DAY_S)
+            also.append(CallbackUrlWatch(filing, self.settings.watched_sources).once)
+        return Sweeper(self.scripts, self.bells.ring, *also, retention=self.settings.retention)
+
+    @cached_property
+    def alert_desk(self) -> AlertDesk:
+        """Where alerts are decided on."""
+        policy = Policy(self.settings.alert_window_s, self.settings.alert_per_hour)
+        filing = self._filing(describe_builtin(alert.NAME), alert.MESSAGE_LIFE_S)
+        return AlertDesk(self.redis, filing, tuple(self._receivers_by_identity()), policy)
+
+    def _receivers_by_identity(self) -> Mapping[str, Receiver]:
+        return {receiver.identity: receiver for receiver in receivers(self.settings)}
+
+    def _filing(self, action: RegisteredAction, event_life_s: int) -> Filing:
+        return Filing(self.scripts, self.bells.ring, action, event_life_s)
+
+    @property
+    def desk(self) -> GapDesk:
+        """Where gaps are looked up and handed to ``reconcile``."""
+        fetches = fetch_documents.NAME in self.settings.enabled_builtins
+        return GapDesk(self.scripts, self.bells.ring, self.settings.retention, fetches=fetches)
+
+
+def describe_builtin(name: str, types: tuple[str, ...] = ()) -> RegisteredAction:
+    """Return a built-in action that can be listed but not run: it needs neither Redis nor a key.
+
+    ``types``: event types of the one action whose types are a setting.
+    """
+
+    def unusable(_event: Event, _context: Context) -> None:
+        raise RuntimeError("this registry was built for listing")
+
+    specs: dict[str, Callable[[ActionFunction], RegisteredAction]] = {
+        track_status.NAME: track_status.registered,
+        erase_destroyed.NAME: erase_destroyed.registered,
+        fetch_documents.NAME: fetch_documents.registered,
+        publish_event.NAME: publish_event.registered,
+        reconcile.NAME: reconcile.registered,
+        alert.NAME: partial(alert.registered, types=types),
+        watch_callback_url.NAME: watch_callback_url.registered,
+    }
+    return specs[name](unusable)
+
+
+def build_registry(settings: Settings, builtin: Callable[[str], RegisteredAction]) -> Registry:
+    """Collect the actions of a deployment. ``builtin`` makes a built-in action from its name."""
+    registry = Registry(events_keep=settings.events_keep)
+    for name in settings.enabled_builtins:
+        registry.add(builtin(name))
+    known: set[tuple[int, str]] = set()
+    for module in settings.actions:
+        for registered in load_module(module):
+            # One function that two listed modules export is one action, not two of one name.
+            identity = (id(registered.function), registered.name)
+            if identity not in known:
+                known.add(identity)
+                _demand_kept_events(registered, settings)
+                registry.add(registered)
+    return registry
+
+
+def _demand_kept_events(action: RegisteredAction, settings: Settings) -> None:
+    """Refuse an action that may ask to be called later for longer than its event is kept."""
+    if action.policy.give_up_s > settings.retention.events_s:
+        raise SettingsError(
+            f"The action {action.name} has a give_up_s of {action.policy.give_up_s / DAY_S:.1f} days, and events are kept "
+            f"for {settings.event_retention_days}; raise DEEDBOX_EVENT_RETENTION_DAYS or lower give_up_s."
+        )
+
+
+_current: list[Process] = []
+
+
+def install(process: Process) -> None:
+    """Make a process's composition root known to RQ's entry point."""
+    _current[:] = [process]
+
+
+def current() -> Process:
+    """Return the composition root that RQ's entry point works with."""
+    if not _current:
+        raise RuntimeError(
+            "this process was not started by `python -m deedbox.workers`; doorbells need its worker"
+        )
+    return _current[0]

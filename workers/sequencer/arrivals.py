@@ -1,0 +1,67 @@
+"""A delivered callback on its way through the sequencer: identified, and grouped with its stream's state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from deedbox.shared import codec
+from deedbox.shared.core.callback import parse_callback
+from deedbox.shared.core.envelope import Envelope
+from deedbox.shared.core.identity import Fact, identify
+from deedbox.shared.core.ordering import Arrival, SequenceState, arrival_of
+from deedbox.shared.records.stored_event import StoredEvent
+
+
+@dataclass(slots=True)
+class Delivered:
+    """One callback of the batch, identified."""
+
+    fact: Fact
+    arrival: Arrival
+    stored: StoredEvent
+    text_bytes: int
+    """Length of the callback's text, uncompressed."""
+    redriven: bool = False
+    """An operator sent it again: it is a fact of its own, and its age does not matter."""
+
+
+@dataclass(slots=True)
+class StreamWork:
+    """Everything that one commit needs to know about one stream."""
+
+    ordered: bool = True
+    delivered: list[Delivered] = field(default_factory=list)
+    state: SequenceState = field(default_factory=SequenceState)
+    known_digests: dict[str, str] = field(default_factory=dict)
+    """Fingerprint -> body digest ('' if the event is gone), for arrivals that were seen before."""
+
+
+def delivered(envelope: Envelope, appended_at: float) -> Delivered:
+    """Identify a callback. Raises BadCallback, Undecodable, RecursionError."""
+    text = codec.body_of(envelope)
+    callback = parse_callback(text)
+    fact = identify(envelope.source, callback, envelope.redrive)
+    arrival = arrival_of(
+        callback.event_type,
+        callback.event_time,
+        callback.related_signature_id,
+        fact.fingerprint,
+        callback.payload,
+    )
+    stored = StoredEvent(
+        fingerprint=fact.fingerprint,
+        source=envelope.source,
+        ordering_key=str(fact.key),
+        event_type=callback.event_type,
+        event_time=callback.event_time,
+        related_signature_id=callback.related_signature_id,
+        received_at=envelope.received_at,
+        arrived_at=appended_at,
+        body_signature=envelope.body_signature,
+        trace_id=envelope.trace_id,
+        body_digest=fact.body_digest,
+        body=envelope.body,
+        codec=envelope.codec,
+        span_id=envelope.span_id,
+    )
+    return Delivered(fact, arrival, stored, len(text), redriven=bool(envelope.redrive))

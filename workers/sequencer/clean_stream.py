@@ -1,0 +1,28 @@
+"""The clean stream: one entry per released event, written by the commit that releases it.
+
+Events of one key stand in it in the order of their release, because one lease at a time releases a key's events.
+An entry refers to the stored event; it holds no payload.
+"""
+
+from __future__ import annotations
+
+from deedbox.shared.core.identity import is_file_safe
+from deedbox.workers.actions.registry import Registry
+from deedbox.workers.lanes.batch import Operand
+
+
+def clean_stream_entry(
+    registry: Registry,
+    fingerprint: str,
+    event_type: str,
+    event_time: int,
+    signature: str | None,
+    *,
+    late: bool,
+) -> list[list[Operand]]:
+    """Return the operation that adds an event, for ``release.lua`` and ``finish.lua``; none if there is no stream."""
+    if not registry.events_keep:
+        return []
+    # Nobody signs a signature id: what is none could be a text of any kind and length.
+    known = signature if signature is not None and is_file_safe(signature) else ""
+    return [["X", registry.events_keep, fingerprint, event_type, event_time, known, int(late)]]

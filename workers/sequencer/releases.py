@@ -1,0 +1,208 @@
+"""The sequencer's decisions as the operations of its one commit (``release.lua``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from deedbox.shared.core import jsontext
+from deedbox.shared.core.attempts import Entry
+from deedbox.shared.core.envelope import decode_inbox, encode_kombu
+from deedbox.shared.core.errors import Undecodable
+from deedbox.shared.core.ordering import Arrival, Decision
+from deedbox.shared.core.reasons import Arrival as Outcome
+from deedbox.shared.core.reasons import DeathReason
+from deedbox.shared.core.reasons import Entry as Kind
+from deedbox.shared.records.stored_event import ASIDE
+from deedbox.workers.actions.registry import Registry
+from deedbox.workers.sequencer.arrivals import Delivered, StreamWork
+from deedbox.workers.sequencer.clean_stream import clean_stream_entry
+
+Operand = str | bytes | float
+
+
+class StreamSection:
+    """What a commit writes about one stream.
+
+    Lines, entries and counts are gathered and written once: a batch of a busy stream has many of them, and every
+    operand costs on both ends of the connection.
+    """
+
+    def __init__(self, stream: str, state: bytes, wake_at: float | None) -> None:
+        self.stream = stream
+        self._operands: list[Operand] = ["S", stream, state, "" if wake_at is None else f"{wake_at:.6f}"]
+        self._lines: list[bytes] = []
+        self._counts: dict[str, int] = {}
+        self.queues: dict[tuple[str, str], list[str]] = {}
+        """Lane and unit of work -> entries, in their order."""
+
+    def add(self, *operation: Operand) -> None:
+        """Add an operation that is not one of those below."""
+        self._operands += operation
+
+    def line(self, kind: Kind, at: float, arrival: Arrival, **details: Any) -> None:
+        """Add a line to the stream's timeline."""
+        row = {"at": round(at, 6), "kind": kind.value, "type": arrival.type, "event": arrival.fingerprint}
+        self._lines.append(jsontext.dumps(row | details))
+
+    def count(self, name: str, by: int = 1) -> None:
+        """Add to a counter."""
+        self._counts[name] = self._counts.get(name, 0) + by
+
+    def enqueue(self, lane: str, unit: str, entry: str) -> None:
+        """Add an entry to a unit's queue."""
+        self.queues.setdefault((lane, unit), []).append(entry)
+
+    def operands(self) -> list[Operand]:
+        """Return the operations, flat."""
+        flat = self._operands
+        if self._lines:
+            flat += ["T", len(self._lines), *self._lines]
+        for (lane, unit), entries in self.queues.items():
+            flat += ["Q", lane, unit, len(entries), *entries]
+        for name, by in self._counts.items():
+            flat += ["C", name, by]
+        return flat
+
+
+def add_releases(
+    section: StreamSection, registry: Registry, work: StreamWork, decision: Decision, now: float
+) -> None:
+    """Dispatch what a decision released, to the queues of every action that wants it."""
+    was_held = {held.arrival.fingerprint for held in work.state.held}
+    in_vain = {proof.name for proof in decision.given_up}
+    enqueued_at = round(now, 6)
+    for released in decision.release:
+        arrival, late = released.arrival, released.late
+        position = arrival.position
+        fingerprint = position.fingerprint
+        if fingerprint in was_held:
+            section.add("R", fingerprint)
+            expired = any(proof.name in in_vain for proof in arrival.proofs)
+            section.count("hold_expired" if expired else "hold_satisfied")
+        actions = registry.subscribed(arrival.type)
+        if actions:
+            entry = Entry(fingerprint, enqueued_at, late).pack()
+            for action in actions:
+                section.enqueue(action.lane, action.unit(section.stream, fingerprint), entry)
+        for operation in clean_stream_entry(
+            registry, fingerprint, arrival.type, position.time, position.signature, late=late
+        ):
+            section.add(*operation)
+        waited_s = max(0.0, now - released.since)
+        kind = Kind.LATE if late else Kind.RELEASED
+        section.line(kind, now, arrival, position=list(position), waited_s=waited_s)
+        section.count((Outcome.LATE if late else Outcome.RELEASED).value)
+    if decision.given_up:
+        section.count("given_up", len(decision.given_up))
+
+
+def add_gaps(section: StreamSection, decision: Decision, after_s: float) -> None:
+    """Ask for a look for gaps where something may be missing later: the document, or what was given up.
+
+    Rare events only, because each asks for one more write.
+    """
+    if not section.stream.partition(":")[2].startswith("signature_request/"):
+        return
+    if decision.given_up or any(released.arrival.type in _FINAL for released in decision.release):
+        section.add("G", after_s)
+
+
+_FINAL = frozenset({"signature_request_all_signed", "signature_request_downloadable"})
+
+
+def add_arrivals(
+    section: StreamSection, work: StreamWork, fresh: Sequence[Delivered], decision: Decision
+) -> None:
+    """Record each arrival: a new fact with its body, a hold, a duplicate, or a conflicting body."""
+    held_now = {held.arrival.fingerprint for held in decision.state.held}
+    first: dict[str, str] = dict(work.known_digests)
+    for each in fresh:
+        fingerprint, stored = each.fact.fingerprint, each.stored
+        _add_arrived(section, each)
+        known = first.get(fingerprint)
+        if known is None:
+            first[fingerprint] = each.fact.body_digest
+            fields = stored.fields()
+            section.add("F", fingerprint, stored.arrived_at, len(fields), *fields)
+            if fingerprint in held_now:
+                section.add("H", fingerprint, stored.arrived_at)
+                section.line(Kind.HELD, stored.arrived_at, each.arrival, waits_for=_waits_for(each, decision))
+                section.count(Outcome.HELD.value)
+            continue
+        section.count(Outcome.DUPLICATE.value)
+        if known in {"", each.fact.body_digest}:
+            section.line(Kind.DUPLICATE, stored.arrived_at, each.arrival)
+            continue
+        # Another body of the same fact is kept under an id of its own, for an operator to compare or apply.
+        other = stored.body_digest
+        fields = stored.fields()
+        section.add("B", f"{fingerprint}:{other}", stored.arrived_at, len(fields), *fields)
+        section.line(Kind.CONFLICT, stored.arrived_at, each.arrival, body=other)
+        section.count(Outcome.CONFLICT.value)
+
+
+def _waits_for(each: Delivered, decision: Decision) -> list[str]:
+    satisfied = decision.state.satisfied
+    return [proof.name for proof in each.arrival.proofs if proof.name not in satisfied]
+
+
+def _add_arrived(section: StreamSection, each: Delivered) -> None:
+    stored = each.stored
+    section.line(
+        Kind.ARRIVED,
+        stored.arrived_at,
+        each.arrival,
+        event_time=stored.event_time,
+        received_at=stored.received_at,
+        body_signature=stored.body_signature.value,
+        trace_id=stored.trace_id,
+    )
+    section.count("arrived")
+    section.count("body_signature_" + stored.body_signature.value)
+
+
+def add_too_old(section: StreamSection, each: Delivered) -> None:
+    """Set an event aside that was too old when it was received."""
+    stored = each.stored
+    # Marked, because a replay must leave alone what was never dispatched: a redrive makes it a fact of its own.
+    fields = [*stored.fields(), ASIDE, DeathReason.TOO_OLD.value]
+    _add_arrived(section, each)
+    section.add("F", stored.fingerprint, stored.arrived_at, len(fields), *fields)
+    section.count(Outcome.TOO_OLD.value)
+    section.line(Kind.DEAD, stored.arrived_at, each.arrival, reason=DeathReason.TOO_OLD.value)
+    section.add(
+        *_dead(
+            [
+                ("reason", DeathReason.TOO_OLD),
+                ("detail", "the event was older than DEEDBOX_MAX_EVENT_AGE_S when it was received"),
+                ("source", stored.source),
+                ("key", stored.ordering_key),
+                ("type", stored.event_type),
+                ("event", stored.fingerprint),
+                ("trace_id", stored.trace_id),
+            ]
+        )
+    )
+
+
+def undecodable(entry: bytes, error: Exception) -> Iterable[Operand]:
+    """Set an entry of the inbox aside that this version cannot read: the operations, flat."""
+    yield from _dead(
+        [("reason", DeathReason.UNDECODABLE), ("detail", str(error)), ("raw", _as_message(entry))]
+    )
+    yield from ("C", "quarantined", 1)
+
+
+def _as_message(entry: bytes) -> bytes:
+    """Give an entry the form of a broker message, which is what a redrive hands to the bridge."""
+    try:
+        envelope = decode_inbox(entry)[1]
+    except Undecodable:
+        return encode_kombu({}, entry)
+    return encode_kombu(envelope.headers(), envelope.body)
+
+
+def _dead(fields: Sequence[tuple[str, str | bytes]]) -> list[Operand]:
+    values = [value for pair in fields for value in pair]
+    return ["D", len(values), *values]

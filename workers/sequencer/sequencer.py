@@ -1,0 +1,283 @@
+"""The sequencer: drains shards of the inbox, deduplicates, restores order, and releases to the actions' queues.
+
+A lease, about 2 s of one RQ job: claim a shard, read a batch, load the streams' states, ``step`` each, commit
+everything in one script call that checks the lease. It decides nothing itself (``deedbox.shared.core.ordering``
+does) and runs no user code. A crash anywhere before the commit changes nothing; after it, everything is there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from redis.exceptions import RedisError
+
+from deedbox.shared.core import jsontext
+from deedbox.shared.core.envelope import decode_inbox
+from deedbox.shared.core.errors import BadCallback, Undecodable
+from deedbox.shared.core.ordering import OrderingPolicy, SequenceState, pass_through, step
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.shared.retention import Retention
+from deedbox.shared.runtime import logs
+from deedbox.workers.actions.registry import Registry
+from deedbox.workers.lease import LEASE_S, LINGER_S, NO_CLAIM, Drained
+from deedbox.workers.pacing import Gathering
+from deedbox.workers.sequencer.arrivals import Delivered, StreamWork, delivered
+from deedbox.workers.sequencer.hop_log import Judgements
+from deedbox.workers.sequencer.releases import (
+    Operand,
+    StreamSection,
+    add_arrivals,
+    add_gaps,
+    add_releases,
+    add_too_old,
+    undecodable,
+)
+
+BATCH: Final = 250
+"""Callbacks of one commit: large enough that round trips cost little, small enough (about 1 MB) that one
+script call does not stall Redis for longer than some ms."""
+
+BATCH_BYTES: Final = 4 * 1024 * 1024
+"""A batch ends here, whatever its count: bodies may be as large as DEEDBOX_BODY_MAX_BYTES."""
+
+TEXT_BYTES: Final = 4 * BATCH_BYTES
+"""The same for what the bodies are uncompressed, which Redis cannot measure: bodies that compress a thousandfold would
+else be gigabytes to parse under one lease."""
+
+log = logs.get("sequencer")
+
+
+@dataclass(frozen=True, slots=True)
+class SequencerPolicy:
+    """How the sequencer treats arrivals."""
+
+    order: OrderingPolicy = OrderingPolicy()
+    max_event_age_s: float = 0.0
+    """An event older than this at receipt is dead-lettered; 0: never."""
+    retention: Retention = Retention()
+    gap_after_s: float = 0.0
+    """When to look for gaps in a request that is complete or whose predecessor was given up; 0: never."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one claim returned."""
+
+    shard: str
+    token: str
+    now: float
+    entries: list[bytes]
+    due: list[str]
+    """Streams whose holds may be over."""
+    more: bool = False
+    """Whether entries stay in the shard behind these."""
+
+    @property
+    def judged_at(self) -> float:
+        """Time at which holds are judged. With a backlog behind this batch: when its last callback was appended.
+
+        What a held event waits for may lie in the backlog; judged by the clock on the wall, an hour's backlog
+        would be released as expired.
+        """
+        if not (self.more and self.entries):
+            return self.now
+        try:
+            return min(self.now, decode_inbox(self.entries[-1])[0])
+        except Undecodable:
+            return self.now
+
+
+class Sequencer:
+    """Drains shards. One per process."""
+
+    def __init__(
+        self, scripts: Scripts, registry: Registry, policy: SequencerPolicy, ring: Callable[[str], None]
+    ) -> None:
+        self._scripts = scripts
+        self._ring = ring
+        self._redis = scripts.redis
+        self._registry = registry
+        self._policy = policy
+        self._gathering = Gathering()
+
+    def drain(self, drainer: str, go_on: Callable[[], bool]) -> Drained:
+        """Drain shards while ``go_on`` says so. Raises Unavailable."""
+        claim: Sequence[Operand] = (drainer, LEASE_S, LINGER_S + 1, BATCH, BATCH_BYTES)
+        reply = self._scripts.call("claim_shard", SERVER_CLOCK, *claim)
+        units = 0
+        while reply:
+            shard, token, ring, now, entries, due, behind = reply
+            if ring:
+                self._ring(keys.SEQUENCER)
+            streams = [stream.decode() for stream in due]
+            batch = Batch(shard.decode(), token.decode(), float(now), entries, streams, more=behind > 0)
+            units += 1
+            if not go_on():
+                self.commit(batch)
+                return Drained(units, idle=False)
+            gathers = self._gathering.found(len(entries), len(entries) if behind else BATCH)
+            reply = self.commit(batch, NO_CLAIM if gathers else claim)
+            if gathers:
+                self._gathering.pause()
+            if gathers or reply is None:
+                reply = self._scripts.call("claim_shard", SERVER_CLOCK, *claim)
+        self._gathering.found(0, BATCH)
+        return Drained(units, idle=True)
+
+    def drain_one(self, drainer: str) -> bool:
+        """Claim one shard and commit one batch of it. Returns whether there was one."""
+        return self.drain(drainer, lambda: False).units > 0
+
+    def commit(self, batch: Batch, claim: Sequence[Operand] = NO_CLAIM) -> Sequence[Any] | None:
+        """Decide about a batch, write the decision, and claim what is ready next.
+
+        Returns the claim; None if the lease of this batch was lost, and then nothing was written or claimed.
+        """
+        judgements = Judgements()
+        streams, operands, taken = self._identify(batch, judgements)
+        if taken < len(batch.entries):
+            batch = replace(batch, entries=batch.entries[:taken], more=True)
+        spooled_since = self._load(streams)
+        for stream, work in streams.items():
+            operands += self._decide(stream, work, batch, spooled_since, judgements)
+        life = self._policy.retention
+        reply = self._scripts.call(
+            "release", SERVER_CLOCK, batch.shard, batch.token, len(batch.entries),
+            life.state_s, life.events_s, keys.TIMELINE_KEEP, *claim, *operands,
+        )  # fmt: skip
+        if not reply[0]:
+            # Another process took the shard over after this one was paused for longer than its lease.
+            log.warning("sequencer.fenced", shard=batch.shard)
+            return None
+        _, lanes, claimed = reply
+        for lane in lanes:
+            self._ring(lane.decode())
+        judgements.tell(self._redis)
+        next_claim: Sequence[Any] = claimed
+        return next_claim
+
+    def _identify(
+        self, batch: Batch, judgements: Judgements
+    ) -> tuple[dict[str, StreamWork], list[Operand], int]:
+        """Group the batch by stream. What cannot be decoded becomes a dead letter: it never wedges the shard.
+
+        Returns also how many entries were taken: to parse all of them may take longer than the lease.
+        """
+        streams: dict[str, StreamWork] = {}
+        operands: list[Operand] = []
+        for stream in batch.due:
+            streams[stream] = StreamWork()
+        room = TEXT_BYTES
+        for number, entry in enumerate(batch.entries):
+            if room <= 0:
+                return streams, operands, number
+            try:
+                appended_at, envelope = decode_inbox(entry)
+                each = delivered(judgements.begin(envelope), appended_at)
+            except (Undecodable, BadCallback, RecursionError) as error:
+                room -= len(entry)
+                log.warning("sequencer.undecodable", reason="undecodable", error=type(error).__name__)
+                operands += undecodable(entry, error)
+                continue
+            room -= each.text_bytes
+            work = streams.setdefault(each.fact.stream, StreamWork())
+            work.ordered = each.fact.key.ordered
+            work.delivered.append(each)
+        return streams, operands, len(batch.entries)
+
+    def _load(self, streams: dict[str, StreamWork]) -> float | None:
+        """Read every stream's state and dedupe memory in one round trip, and digests of repeats in another.
+
+        Returns since when some host's spool holds callbacks, if any does.
+        """
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.hvals(keys.SPOOLS)
+        for stream, work in streams.items():
+            pipeline.get(keys.order(stream))
+            fingerprints = [each.fact.fingerprint for each in work.delivered]
+            if fingerprints:
+                pipeline.zmscore(keys.seen(stream), fingerprints)
+        try:
+            replies = iter(pipeline.execute())
+        except RedisError as error:
+            raise translated(error) from error
+        spooled_since = oldest_spooled(next(replies))
+        repeats: list[tuple[StreamWork, str]] = []
+        for work in streams.values():
+            document = next(replies)
+            if document:
+                work.state = SequenceState.load(jsontext.loads(document))
+            scores = next(replies) if work.delivered else []
+            repeats += [
+                (work, each.fact.fingerprint)
+                for each, score in zip(work.delivered, scores, strict=True)
+                if score is not None
+            ]
+        self._load_digests(repeats)
+        return spooled_since
+
+    def _load_digests(self, repeats: Sequence[tuple[StreamWork, str]]) -> None:
+        if not repeats:
+            return
+        pipeline = self._redis.pipeline(transaction=False)
+        for _, fingerprint in repeats:
+            pipeline.hget(keys.event(fingerprint), "digest")
+        try:
+            digests = pipeline.execute()
+        except RedisError as error:
+            raise translated(error) from error
+        for (work, fingerprint), digest in zip(repeats, digests, strict=True):
+            work.known_digests[fingerprint] = digest.decode() if digest else ""
+
+    def _decide(
+        self, stream: str, work: StreamWork, batch: Batch, spooled_since: float | None, judgements: Judgements
+    ) -> list[Operand]:
+        """Turn one stream's decision into the operations of the commit."""
+        fresh, refused = self._split_by_age(work)
+        arrivals = [(each.arrival, each.stored.arrived_at) for each in fresh]
+        if work.ordered:
+            decision = step(
+                work.state, arrivals, batch.judged_at, self._policy.order, work.known_digests, spooled_since
+            )
+            state = jsontext.dumps(decision.state.dump())
+        else:
+            decision = pass_through(arrivals, work.known_digests)
+            state = b""
+        judgements.add(work, fresh, refused, decision, batch.now)
+        section = StreamSection(stream, state, decision.wake_at)
+        for each in refused:
+            add_too_old(section, each)
+        add_arrivals(section, work, fresh, decision)
+        add_releases(section, self._registry, work, decision, batch.now)
+        if self._policy.gap_after_s:
+            add_gaps(section, decision, self._policy.gap_after_s)
+        return section.operands()
+
+    def _split_by_age(self, work: StreamWork) -> tuple[list[Delivered], list[Delivered]]:
+        """Part the arrivals that are too old. Repeats of known facts go on: they end as duplicates."""
+        limit = self._policy.max_event_age_s
+        fresh: list[Delivered] = []
+        old: dict[str, Delivered] = {}
+        for each in work.delivered:
+            known = each.fact.fingerprint in work.known_digests
+            age_s = each.stored.received_at - each.stored.event_time
+            if limit and not known and not each.redriven and age_s > limit:
+                old[each.fact.fingerprint] = each
+                work.known_digests[each.fact.fingerprint] = each.fact.body_digest
+            else:
+                fresh.append(each)
+        return fresh, list(old.values())
+
+
+def oldest_spooled(watermarks: Iterable[bytes]) -> float | None:
+    """Return the time of receipt (unix seconds) of the oldest callback that any ingress host has in its spool.
+
+    A host that vanished with its spool holds nothing up for long: ``hold_max_s`` bounds every hold.
+    """
+    oldest = [json.loads(mark).get("oldest_received_at") for mark in watermarks]
+    return min((at for at in oldest if at is not None), default=None)

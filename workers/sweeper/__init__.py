@@ -1,0 +1,1 @@
+"""The sweeper: wakes what is due, such as retries, expired holds and abandoned leases."""

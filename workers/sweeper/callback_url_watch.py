@@ -1,0 +1,47 @@
+"""The sweeper's part in the callback URL watchdog: every quarter of an hour, one of all sweepers asks for a look."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from deedbox.shared.redis import keys
+from deedbox.shared.sources import Source
+from deedbox.workers.builtins.watch_callback_url import DUE, event_payload, targets
+from deedbox.workers.internal_events import Filed, Filing, Guard
+
+EVERY_S: Final = 900
+"""A dropped URL loses callbacks for good once their retries are over, days later; the account has 60 calls a minute."""
+
+ASK_EVERY_S: Final = 15.0
+"""How often this process looks whether it is time: one small script."""
+
+TOPIC: Final = "callback_url"
+
+
+class CallbackUrlWatch:
+    """Files one event per account and app when it is time to; any number may run."""
+
+    def __init__(
+        self, filing: Filing, sources: Mapping[str, Source], clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:  # fmt: skip
+        self._filing = filing
+        self._sources = sources
+        self._clock = clock
+        self._wall = wall
+        self._asked_at = float("-inf")
+
+    def once(self) -> None:
+        """File the looks, if it is time to. Raises Unavailable."""
+        if self._clock() < self._asked_at + ASK_EVERY_S:
+            return
+        now = self._wall()
+        events = [
+            Filed(DUE, source.name, TOPIC, event_payload(target, now))
+            for source in self._sources.values()
+            for target in targets(source)
+        ]
+        self._filing.file(Guard(keys.CALLBACK_URL_WATCHED, b"", "1", EVERY_S), events, now)
+        self._asked_at = self._clock()

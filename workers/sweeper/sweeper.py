@@ -1,0 +1,90 @@
+"""The sweeper: wakes what is due, in every lane: held events, retries, abandoned leases, forgotten work.
+
+Any number may run: what it does is idempotent. It makes up for every wake-up that a crash swallowed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.core.identity import SHARDS
+from deedbox.shared.core.reasons import DeathReason
+from deedbox.shared.records.lanes import announced
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.shared.retention import DAY_S, Retention
+from deedbox.shared.runtime import logs
+from deedbox.workers.announcement import follow_moves
+
+TICK_S: Final = 0.25
+"""The resolution of holds and retries: a person does not notice it, Redis does not either."""
+
+AT_MOST: Final = 500
+
+LOSSES_MAX: Final = 8
+"""Processes that one (event, action) may take down, one after the other, before it is set aside: as many as a failing
+action has attempts. Each costs its lane a worker for up to a lease."""
+
+OUTAGE_WAIT_S: Final = 1.0
+
+log = logs.get("sweeper")
+
+
+class Sweeper:
+    """Sweeps the lanes that workers have announced."""
+
+    def __init__(
+        self,
+        scripts: Scripts,
+        ring: Callable[[str], None],
+        *also: Callable[[], object],
+        retention: Retention = Retention(),  # noqa: B008 - frozen
+    ) -> None:
+        """``also`` is done at the end of every round: the looks for gaps and for what people must know."""
+        self._also = also
+        self._scripts = scripts
+        self._ring = ring
+        self._limits = (LOSSES_MAX, DAY_S, keys.TIMELINE_KEEP, retention.state_s)
+
+    def run(self, stopping: Callable[[], bool], sleep: Callable[[float], None] = time.sleep) -> None:
+        """Sweep until asked to stop; outages of Redis are waited for."""
+        while not stopping():
+            try:
+                self.once()
+                sleep(TICK_S)
+            except Unavailable as error:
+                log.warning("sweeper.waiting", error=str(error))
+                sleep(OUTAGE_WAIT_S)
+
+    def once(self) -> None:
+        """Sweep every lane once. Raises Unavailable."""
+        lanes = announced(self._scripts.redis)
+        for lane in dict.fromkeys((keys.SEQUENCER, *lanes)):
+            self._sweep(lane)
+        for lane in follow_moves(self._scripts, lanes):
+            self._ring(lane)
+        for look in self._also:
+            look()
+
+    def _sweep(self, lane: str) -> None:
+        shards = SHARDS if lane == keys.SEQUENCER else 0
+        abandoned, due, ring, dead = self._scripts.call(
+            "sweep", SERVER_CLOCK, lane, shards, AT_MOST, *self._limits
+        )
+        if abandoned:
+            log.warning("sweeper.lease_abandoned", lane=lane, units=abandoned)
+        if dead:
+            log.error(
+                "action.finished",
+                outcome="dead",
+                reason=str(DeathReason.WORKER_LOST),
+                lane=lane,
+                entries=dead,
+            )
+        if due:
+            log.debug("sweeper.retry_due", lane=lane, units=due)
+        if ring:
+            self._ring(lane)
