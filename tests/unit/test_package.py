@@ -26,13 +26,13 @@ def test_every_template_and_static_file_is_in_the_wheel(names: set[str]) -> None
     wanted = [
         path for folder in ("templates", "static") for path in (ROOT / "ops" / "web" / folder).rglob("*")
     ]
-    files = {path.relative_to(ROOT).as_posix() for path in wanted if path.is_file()}
+    files = {f"deedbox/{path.relative_to(ROOT).as_posix()}" for path in wanted if path.is_file()}
     assert files
     assert files <= names
 
 
 def test_the_runbook_that_the_dashboard_shows_is_in_the_wheel(names: set[str]) -> None:
-    assert "ops/web/runbook.md" in names
+    assert "deedbox/ops/web/runbook.md" in names
 
 
 def test_tests_and_what_they_vendor_stay_out_of_the_wheel(names: set[str]) -> None:

@@ -18,10 +18,11 @@ REMOTE = Settings.load({"DEEDBOX_REDIS_URL": "redis://elsewhere/0"})
 
 
 def _workers(directory: Path, source: str) -> dict[str, str]:
-    """Put another package ``workers`` before ours."""
-    (directory / "workers").mkdir()
-    (directory / "workers" / "__init__.py").touch()
-    (directory / "workers" / "__main__.py").write_text(source, encoding="utf-8")
+    """Put another package ``deedbox.workers`` before ours."""
+    (directory / "deedbox" / "workers").mkdir(parents=True)
+    (directory / "deedbox" / "__init__.py").touch()
+    (directory / "deedbox" / "workers" / "__init__.py").touch()
+    (directory / "deedbox" / "workers" / "__main__.py").write_text(source, encoding="utf-8")
     return {**os.environ, "PYTHONPATH": str(directory), "PYTHONSAFEPATH": "1"}
 
 
@@ -57,7 +58,7 @@ def test_the_embedded_redis_starts_first_and_stops_last(tmp_path: Path) -> None:
 def _started(line: str) -> str:
     """Return what a line of the Procfile becomes: commands are replaced by the module that does it."""
     return {"deedbox ops": "-m deedbox.ops.web"}.get(
-        line, line.replace("deedbox ", "-m workers ").removeprefix("python ")
+        line, line.replace("deedbox ", "-m deedbox.workers ").removeprefix("python ")
     )
 
 
