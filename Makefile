@@ -1,5 +1,5 @@
 # `make demo` and `make test` set themselves up. No root, no Redis, no API key.
-.PHONY: help setup demo up test lint bench bench-quick soak lock clean
+.PHONY: help setup demo up test check unit docs bench bench-quick soak lock clean
 
 # The newest tried Python that is at least 3.11; `make PYTHON=python3.12 ...` overrides it.
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python3.14; do \
@@ -38,13 +38,19 @@ demo: setup ## run the main job end to end against a simulated Dropbox Sign
 up: setup ## start the pipeline and stay (reads the environment and .env)
 	@$(BIN)/deedbox up
 
-lint: .venv/.installed-dev ## ruff, mypy strict, import contracts
+check: .venv/.installed-dev ## ruff, mypy strict, import contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-test: .venv/.installed-dev lint ## lint, then every test
+unit: .venv/.installed-dev ## the fast tests: unit, properties, contracts on the fake Redis
+	@$(BIN)/pytest -q -n auto --maxprocesses 4 tests/unit tests/properties tests/contract -m "not real_redis"
+
+docs: .venv/.installed-dev ## write the pages that are made from code
+	@$(BIN)/python docs/generate.py
+
+test: .venv/.installed-dev check ## check, then every test
 	@$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 bench: .venv/.installed-bench ## measure against RQ, Celery and taskiq, side by side (about 25 minutes)

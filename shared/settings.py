@@ -66,7 +66,9 @@ Days = Annotated[int, Field(ge=SHORTEST_DAYS, le=3650)]
 class Settings(BaseModel):
     """Everything a process may know from its environment. Field descriptions are the reference."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=False)
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", populate_by_name=False, use_attribute_docstrings=True
+    )
 
     api_keys: Annotated[SecretStr | None, Field(alias="DEEDBOX_API_KEYS")] = None
     """Key ring of source ``default``, comma-separated; any may sign, the first calls the API."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,9 +28,32 @@ def _text(name: str) -> str:
 
 
 @pytest.mark.parametrize("variable", sorted(_variables()))
-def test_every_setting_stands_in_the_environment_example_and_in_the_readme(variable: str) -> None:
+def test_every_setting_is_in_the_environment_example_and_on_its_page(variable: str) -> None:
     assert re.search(rf"^(# )?{variable}=", _text("deploy/env.example"), re.MULTILINE)
-    assert f"`{variable}`" in _text("README.md")
+    assert f"`{variable}`" in _text("docs/settings.md")
+
+
+def test_generated_pages_are_what_the_code_says() -> None:
+    command = [sys.executable, str(ROOT / "docs" / "generate.py"), "--check"]
+    assert subprocess.run(command, capture_output=True, text=True, check=False).stdout == ""
+
+
+def _pages() -> list[Path]:
+    tracked = subprocess.run(
+        ["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return [ROOT / name for name in tracked.stdout.splitlines() if "vendor" not in name]
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no checkout: the list of pages comes from git")
+def test_every_link_between_pages_leads_somewhere() -> None:
+    broken = [
+        f"{page.relative_to(ROOT)} -> {target}"
+        for page in _pages()
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text("utf-8"))
+        if "://" not in target and not (page.parent / target).exists()
+    ]
+    assert broken == []
 
 
 def test_the_environment_example_names_no_setting_that_does_not_exist() -> None:
@@ -56,8 +81,8 @@ def test_the_runbook_has_no_heading_for_a_reason_that_does_not_exist() -> None:
 
 
 @pytest.mark.parametrize("path", [operation.path for operation in OPERATIONS])
-def test_every_address_of_the_api_stands_in_the_readme(path: str) -> None:
-    assert f"| `{path}` |" in _text("README.md")
+def test_every_address_of_the_api_is_on_its_page(path: str) -> None:
+    assert f"| `{path}` |" in _text("docs/api.md")
 
 
 def test_the_procfile_runs_what_up_runs() -> None:

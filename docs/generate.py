@@ -1,0 +1,93 @@
+"""Writes the pages that are made from code: ``settings.md`` and ``cli.md``. ``make docs`` runs it.
+
+With ``--check`` nothing is written; the exit code is 1 if a page is not what the code says.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic.fields import FieldInfo
+
+from deedbox.shared.settings import Settings
+
+FOLDER: Final = Path(__file__).parent
+_MADE: Final = "<!-- Made from code by `make docs`; edit the docstrings there, not this page. -->\n"
+_REQUIRED: Final = {"DEEDBOX_API_KEYS": "required"}
+
+
+def settings_page() -> str:
+    """Return the page of all settings, in the order in which the code declares them."""
+    rows = [
+        f"| `{info.alias}` | {_default(info)} | {_cell(info.description or '')} |"
+        for info in Settings.model_fields.values()
+    ]
+    return "\n".join(
+        [
+            "# Settings\n",
+            _MADE,
+            "Settings come from the environment and from `.env` in the current directory; the environment wins. An empty",
+            "value counts as unset. `deedbox check` names variables that do not exist and suggests the right one.",
+            "`deploy/env.example` is a file to copy.\n",
+            "| variable | default | meaning |",
+            "|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def cli_page() -> str:
+    """Return the help of every command, as Typer writes it."""
+    command = [sys.executable, "-m", "typer", "deedbox.ops.cli", "utils", "docs", "--name", "deedbox"]
+    # A wide terminal: the list of commands has its sentences whole.
+    environment = {**os.environ, "COLUMNS": "1000", "TERMINAL_WIDTH": "1000"}
+    made = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+    title, _, rest = re.sub(r"\[/?bold\]", "`", html.unescape(made)).partition("\n\n")
+    return f"{title}\n\n{_MADE}\n{rest.rstrip()}\n"
+
+
+def _default(info: FieldInfo) -> str:
+    value: Any = info.default
+    if info.alias in _REQUIRED:
+        return _REQUIRED[str(info.alias)]
+    if value is None or value == ():
+        return "none"
+    if isinstance(value, tuple):
+        return f"`{','.join(value)}`"
+    if isinstance(value, float):
+        return f"`{value:g}`"
+    return f"`{value}`"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("``", "`").replace("|", "\\|").split())
+
+
+PAGES: Final = {"settings.md": settings_page, "cli.md": cli_page}
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or compare them with what is there."""
+    texts = {FOLDER / name: page() for name, page in PAGES.items()}
+    if arguments == ["--check"]:
+        old = [
+            path.name for path, text in texts.items() if not path.is_file() or path.read_text("utf-8") != text
+        ]
+        sys.stdout.write(
+            "".join(f"docs/{name} is not what the code says; run `make docs`.\n" for name in old)
+        )
+        return 1 if old else 0
+    for path, text in texts.items():
+        path.write_text(text, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
