@@ -14,7 +14,8 @@ from typing import Final
 
 import zstandard
 
-from deedbox.shared.core.envelope import BODY_LIMIT_BYTES, Envelope
+from deedbox.shared.broker.message import BODY_LIMIT_BYTES
+from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Undecodable
 
 CODEC: Final = "zstd-1"

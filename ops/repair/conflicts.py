@@ -16,8 +16,9 @@ from redis.exceptions import RedisError
 
 from deedbox.ops.readmodels import timeline
 from deedbox.shared import codec
+from deedbox.shared.broker.message import encode_kombu
 from deedbox.shared.core.callback import parse_callback
-from deedbox.shared.core.envelope import Envelope, encode_kombu
+from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import BadCallback, DeedboxError, Undecodable
 from deedbox.shared.core.identity import identify
 from deedbox.shared.core.reasons import Entry

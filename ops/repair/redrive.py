@@ -22,8 +22,9 @@ from redis.exceptions import RedisError
 
 from deedbox.ops.repair.deadletters import DeadLetters, Letter
 from deedbox.ops.repair.progress import Tell, nobody
+from deedbox.shared.broker.message import encode_kombu
 from deedbox.shared.core.attempts import Entry
-from deedbox.shared.core.envelope import Envelope, encode_kombu
+from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Undecodable
 from deedbox.shared.core.ordering import Position, SequenceState, arrival_of
 from deedbox.shared.core.reasons import DeathReason

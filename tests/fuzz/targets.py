@@ -17,8 +17,9 @@ from werkzeug.test import TestResponse
 from deedbox.ingress.app import create_app
 from deedbox.ingress.receive.ladder import ACK
 from deedbox.shared import codec
+from deedbox.shared.broker.message import encode_kombu
 from deedbox.shared.core.attempts import Entry
-from deedbox.shared.core.envelope import Envelope, decode_inbox, encode_kombu
+from deedbox.shared.core.envelope import Envelope, decode_inbox
 from deedbox.shared.core.identity import is_file_safe
 from deedbox.shared.core.ordering import OrderingPolicy, SequenceState, pass_through, step
 from deedbox.shared.core.reasons import Refusal

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from deedbox.shared.broker.message import encode_kombu
 from deedbox.shared.core import jsontext
 from deedbox.shared.core.attempts import Entry
-from deedbox.shared.core.envelope import decode_inbox, encode_kombu
+from deedbox.shared.core.envelope import decode_inbox
 from deedbox.shared.core.errors import Undecodable
 from deedbox.shared.core.ordering import Arrival, Decision
 from deedbox.shared.core.reasons import Arrival as Outcome

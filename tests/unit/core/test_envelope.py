@@ -15,14 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deedbox.shared.broker.header_line import SCHEMA_VERSION
-from deedbox.shared.core.envelope import (
-    Envelope,
-    decode_inbox,
-    decode_kombu,
-    decompress,
-    encode_kombu,
-)
+from deedbox.shared.broker.message import decode_kombu, decompress, encode_kombu
+from deedbox.shared.core.envelope import SCHEMA_VERSION, Envelope, decode_inbox
 from deedbox.shared.core.errors import Undecodable
 from deedbox.shared.core.signature import BodySignature
 
