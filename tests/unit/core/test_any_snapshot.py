@@ -109,7 +109,12 @@ def test_the_order_in_which_bodies_are_merged_does_not_matter(orders: tuple[list
 
 def test_a_body_without_a_title_a_time_and_signers_takes_nothing_away() -> None:
     """The vendor has sent a ``canceled`` with an empty title, ``created_at`` 0 and no metadata."""
-    whole = {"title": "Lease", "created_at": T, "test_mode": True, "signatures": [signer("s1", last_viewed_at=T)]}
+    whole = {
+        "title": "Lease",
+        "created_at": T,
+        "test_mode": True,
+        "signatures": [signer("s1", last_viewed_at=T)],
+    }
     gutted = {"title": "", "created_at": 0, "metadata": {}, "test_mode": None, "signatures": []}
     model = told([(P + "sent", T, whole), (P + "canceled", T + 9, gutted)])[-1]
     known = {name: model[name] for name in ("title", "created_at", "test_mode", "signers", "state")}
