@@ -80,6 +80,9 @@ samples:turn:<slot>             string  ops        a minute               one op
 alerts                          string  all        for good               what was told and what is gathered for the
                                                                           next message, JSON (``deedbox.workers.builtins.alert_desk``)
 callback_url:watched            string  sweeper    15 min                 the callback URLs were just looked after
+restarts                        hash    up         10 min                 ``host/process`` -> JSON: how a process of
+                                                                          ``deedbox up`` ended last
+                                                                          (``deedbox.ops.supervise.restarts``)
 rq:queue:deedbox.<lane>         list    RQ         until taken            doorbells: RQ jobs, no events in them
 ==============================  ======  =========  =====================  ====================================
 """
@@ -128,6 +131,7 @@ SAMPLES_TOTALS: Final = PREFIX + "samples:totals"
 GAPS_DUE: Final = PREFIX + "gaps:due"
 REPLAY_SEQ: Final = PREFIX + "replay:seq"
 ALERTS: Final = PREFIX + "alerts"
+RESTARTS: Final = PREFIX + "restarts"
 CALLBACK_URL_WATCHED: Final = PREFIX + "callback_url:watched"
 
 
