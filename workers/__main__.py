@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from functools import partial
 from types import FrameType
 
 from redis.exceptions import RedisError
@@ -23,6 +22,9 @@ from deedbox.workers.commands import callback_url, reconcile
 from deedbox.workers.process import Process, build_registry, describe_builtin, install
 
 log = logs.get("worker")
+
+LEFT_BEHIND_S = 3.0
+"""How long the end of a process waits for threads that an action has started."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -84,7 +86,7 @@ def _worker(process: Process, arguments: argparse.Namespace) -> int:
     process.announce()
     install(process)
     log.info("worker.started", lane=lane, **_settings_once(process))
-    worker = rq_worker.build(lane, process.redis, process.name, partial(stopping.ask, process.stop))
+    worker = rq_worker.build(lane, process.redis, process.name, process.ask_to_stop)
     try:
         worker.work(logging_level="WARNING")
     except RedisError as error:  # RQ signs off in Redis, which may be away
@@ -128,11 +130,14 @@ def _settings_once(process: Process) -> dict[str, object]:
 
 def _stop_on_signals(process: Process) -> None:
     def stop(_signal: int, _frame: FrameType | None) -> None:
-        stopping.ask(process.stop)
+        process.ask_to_stop()
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    # Threads that an action left behind, hung, would be waited for.
+    stopping.end_within(LEFT_BEHIND_S, lambda: None, status)
+    sys.exit(status)

@@ -28,6 +28,7 @@ from deedbox.shared.redis.replicas import ReplicatedScripts
 from deedbox.shared.redis.request_keys import Holdings
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import DAY_S
+from deedbox.shared.runtime import stopping
 from deedbox.shared.settings import Settings
 from deedbox.workers import announcement
 from deedbox.workers.actions.interface import ActionFunction, Context, Event
@@ -49,6 +50,7 @@ from deedbox.workers.dropbox_sign.account import Accounts
 from deedbox.workers.dropbox_sign.client import Budget, SignApi
 from deedbox.workers.internal_events import Filing
 from deedbox.workers.lanes.runner import LaneRunner
+from deedbox.workers.lanes.watchdog import Watchdog
 from deedbox.workers.lease import Drain, Lease
 from deedbox.workers.sequencer.sequencer import Sequencer, SequencerPolicy
 from deedbox.workers.sweeper.alert_conditions import ConditionWatch
@@ -67,6 +69,19 @@ class Process:
     settings: Settings
     name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}")
     stop: threading.Event = field(default_factory=threading.Event)
+    _watchdog: Watchdog = field(default_factory=Watchdog)
+    _leaving: list[Callable[[], object]] = field(default_factory=list)
+    """What gives back, at a stop that does not wait any longer, what this process has claimed."""
+
+    def ask_to_stop(self) -> None:
+        """Stop soon, and within the grace of a supervisor whatever happens. For signal handlers."""
+        if not self.stop.is_set():
+            stopping.ask(self.stop)
+            stopping.end_within(stopping.STOP_WITHIN_S, self._farewell)
+
+    def _farewell(self) -> None:
+        for leave in self._leaving:
+            leave()
 
     @cached_property
     def redis(self) -> Redis:
@@ -192,9 +207,12 @@ class Process:
         return Sequencer(self.scripts, self.registry, policy, self.bells.ring)
 
     def _runner(self, lane: str) -> LaneRunner:
-        return LaneRunner(
-            lane, self.scripts, self.registry, self.bells.ring, retention=self.settings.retention
-        )
+        runner = LaneRunner(
+            lane, self.scripts, self.registry, self.bells.ring, retention=self.settings.retention,
+            guard=self._watchdog,
+        )  # fmt: skip
+        self._leaving.append(runner.leave)
+        return runner
 
     def announce(self) -> None:
         """Tell sweepers and pages which lanes there are. Raises SettingsError if Redis refuses."""
