@@ -25,7 +25,7 @@ HERE = Path(__file__).name
 
 
 def test_an_async_action_runs_with_its_trace_id(state: Redis) -> None:
-    seen: list[object] = []
+    seen: list[tuple[str, str, int]] = []
 
     async def act(event: Event, _context: Context) -> None:
         await sleep(0.001)
@@ -37,8 +37,8 @@ def test_an_async_action_runs_with_its_trace_id(state: Redis) -> None:
     assert [each[:2] for each in seen] == [
         ("signature_request_sent", TRACE),
         ("signature_request_viewed", TRACE),
-    ]  # type: ignore[index]
-    assert len({each[2] for each in seen}) == 1, "one event loop, in which clients may be kept"  # type: ignore[index]
+    ]
+    assert len({each[2] for each in seen}) == 1, "one event loop, in which clients may be kept"
     assert deployment.counters()["action_done"] == 2
 
 
@@ -189,11 +189,12 @@ def test_a_forked_child_of_an_action_is_no_worker(state: Redis, tmp_path: Path, 
     calls = tmp_path / "calls"
     statuses: list[int] = []
 
-    def child() -> None:
+    def child() -> object:
         if kind == "exit":
             raise SystemExit(3)
         if kind == "raise":
             raise ValueError("in the child")
+        return None
 
     def act(event: Event, _context: Context) -> object:
         with calls.open("a") as file:
@@ -235,7 +236,7 @@ def test_an_answer_that_comes_after_a_timeout_is_no_other_commands_answer(state:
     def act(_event: Event, _context: Context) -> None:
         pool = deployment.scripts.redis.connection_pool
         connection = pool.get_connection()
-        connection.send_command("BLPOP", "nothing", 1)  # answers with nil, one second later
+        connection.send_command("BLPOP", "nothing", 1)  # type: ignore[no-untyped-call]  # answers with nil, one second later
         pool.release(connection)
         time.sleep(60)
 
