@@ -1,6 +1,7 @@
 -- Finds what is due in one lane: abandoned leases, retries, and (lane sequencer) holds that are over.
 -- ARGV: now ('' = server), lane, shards of the inbox (0 for action lanes), at most per kind, and for entries that take
---       their process down: times until it is a dead letter, life of that count in s, lines per timeline, order TTL in s
+--       their process down: times until it is a dead letter, life of that count in s, lines per timeline, order TTL in s,
+--       event TTL in s
 -- Returns: {leases taken back, retries due, 1 if the lane must be rung, entries that became dead letters}.
 local now = clock(ARGV[1])
 local lane, shards, limit = ARGV[2], tonumber(ARGV[3]), ARGV[4]
@@ -15,10 +16,11 @@ local function count_loss(unit)
   if erased and not erases(unit) then
     -- Nothing is counted or filed about it, and nothing waits for its outcome.
     redis.call('LPOP', P .. 'queue:' .. unit)
+    refer(event_of(head), -1)
     redis.call('DECR', lane_key(lane, 'depth'))
     return 0
   end
-  local event, losses = string.sub(head, 1, 32), lane_key(lane, 'losses')
+  local event, losses = event_of(head), lane_key(lane, 'losses')
   local known = redis.call('HGET', losses, unit)
   local count = 1
   if known and string.sub(known, 1, 32) == event then count = tonumber(string.sub(known, 33)) + 1 end
@@ -29,6 +31,7 @@ local function count_loss(unit)
   end
   redis.call('HDEL', losses, unit)
   redis.call('LPOP', P .. 'queue:' .. unit)
+  refer(event, -1)
   redis.call('DECR', lane_key(lane, 'depth'))
   local action = string.match(unit, '^[^|]*')
   local detail = count .. ' times in a row the process that ran it ended without an outcome'
@@ -36,7 +39,7 @@ local function count_loss(unit)
     'entry', head, 'event', event }
   local stored = redis.call('HGET', P .. 'event:' .. event, 'head')
   local readable, fields = pcall(cjson.decode, stored or '')
-  if stored and readable then
+  if readable and type(fields) == 'table' and fields.source and fields.key then
     for name, field in pairs({ source = 'source', key = 'key', type = 'type', trace_id = 'trace_id' }) do
       letter[#letter + 1], letter[#letter + 2] = name, fields[field]
     end
@@ -70,6 +73,7 @@ for shard = 0, shards - 1 do
     mark_ready('sequencer', tostring(shard), now)
   end
 end
+end_of_references(ARGV[9])
 local ring = 0
 if redis.call('ZCARD', lane_key(lane, 'ready')) > 0 then ring = wake(lane, now) end
 return { #abandoned, #due, ring, dead }
