@@ -20,7 +20,8 @@ from kombu.pools import ProducerPool
 from deedbox.ingress.publish.amqp_confirms import publish_all
 from deedbox.shared.broker import topology
 from deedbox.shared.broker.errors import RefusedForCause, cause, refuses_for_cause
-from deedbox.shared.core.envelope import Envelope, encode_kombu
+from deedbox.shared.broker.message import encode_kombu
+from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.room import fullness
 from deedbox.shared.redis import keys, replicas

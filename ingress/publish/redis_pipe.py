@@ -15,7 +15,8 @@ import kombu
 
 from deedbox.shared.broker import topology
 from deedbox.shared.broker.errors import cause
-from deedbox.shared.core.envelope import Envelope, encode_kombu
+from deedbox.shared.broker.message import encode_kombu
+from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import broker_url

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from deedbox.ingress.spool.folder import SpoolDir, lock
-from deedbox.shared.core.envelope import Envelope, encode_kombu
+from deedbox.shared.broker.message import encode_kombu
+from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Undecodable
 from deedbox.shared.core.reasons import DeathReason
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts

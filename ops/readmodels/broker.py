@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from deedbox.ops.readmodels.broker_queues import BrokerQueues
 from deedbox.ops.readmodels.stages import Stage
 from deedbox.shared.broker import topology
-from deedbox.shared.core.envelope import decode_kombu
+from deedbox.shared.broker.message import decode_kombu
 from deedbox.shared.core.errors import Undecodable
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated

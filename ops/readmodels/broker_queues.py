@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from deedbox.ops.installation import Installation
 from deedbox.shared.broker import sqs, topology
-from deedbox.shared.core.envelope import encode_kombu
+from deedbox.shared.broker.message import encode_kombu
 from deedbox.shared.core.errors import SettingsError, Unavailable
 from deedbox.shared.redis import keys
 

@@ -1,31 +1,25 @@
 """What travels inside Deedbox: the received JSON text, untouched, and what ingress knows about it.
 
-Three forms, each versioned and readable by later versions: the broker message (headers + body), the message
-as kombu's Redis transport wraps it, and the entry of the inbox.
+Two forms, each with a schema version: the broker message (headers and body; ``deedbox.shared.broker.message`` has
+kombu's wrapping of it), and the entry of inbox and spool.
 """
 
 from __future__ import annotations
 
-import binascii
-import hashlib
 import math
 import re
-import zlib
 from collections.abc import Mapping
 from typing import Any, Final, Self
 
-from deedbox.shared.broker import header_line
-from deedbox.shared.broker.header_line import SCHEMA_VERSION
 from deedbox.shared.core import jsontext
 from deedbox.shared.core.errors import Undecodable
 from deedbox.shared.core.identity import is_shard
 from deedbox.shared.core.signature import BodySignature
 from deedbox.shared.core.values import value
-from deedbox.shared.redis.keys import RAW_QUEUE
 
 _SOURCE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
-BODY_LIMIT_BYTES: Final = 512 * 1024 * 1024
-"""Bound on what a compressed body may grow to."""
+
+SCHEMA_VERSION: Final = 1
 
 
 @value
@@ -92,36 +86,30 @@ class Envelope:
 
         The key stays out: who reads an entry parses the body anyway.
         """
-        head = [PACKED_VERSION, self.source, self.received_at, self.body_signature.value, self.trace_id]
-        if self.redrive or self.codec or self.span_id:
-            head += [self.redrive, self.codec]
-        if self.span_id:
-            head.append(self.span_id)
+        head = [SCHEMA_VERSION, self.source, self.received_at, self.body_signature.value, self.trace_id,
+                self.redrive, self.codec, self.span_id]  # fmt: skip
+        while not head[-1]:
+            head.pop()
         return jsontext.dumps(head) + b"\n" + self.body
 
     @classmethod
     def unpack(cls, entry: bytes) -> Self:
-        """Inverse of ``pack``; reads what version 1 wrote, too. Raises Undecodable."""
+        """Inverse of ``pack``. Raises Undecodable."""
         head, newline, body = entry.partition(b"\n")
         try:
-            headers = jsontext.loads(head)
+            values = jsontext.loads(head)
         except (ValueError, RecursionError):
             raise Undecodable("an inbox entry without its headers") from None
-        if newline and isinstance(headers, dict):
-            return cls.from_headers(headers, body)
-        if not newline or not isinstance(headers, list) or not headers:
+        if not newline or not isinstance(values, list) or not values or len(values) > len(_PACKED):
             raise Undecodable("an inbox entry without its headers")
-        if headers[0] != PACKED_VERSION or len(headers) not in _PACKED_LENGTHS:
-            raise Undecodable(f"an inbox entry of version {str(headers[0])[:20]}")
-        named = dict(zip(_PACKED_NAMES, headers[1:], strict=False))
-        named = {name: value for name, value in named.items() if value or name not in _OPTIONAL}
-        return cls.from_headers({"deedbox": SCHEMA_VERSION, **named}, body)
+        named = dict(zip(_PACKED, values, strict=False))
+        return cls.from_headers({name: value for name, value in named.items() if value != ""}, body)
 
 
-PACKED_VERSION: Final = 2
-_OPTIONAL: Final = ("redrive", "codec", "span_id")
-_PACKED_NAMES: Final = ("source", "received_at", "body_signature", "trace_id", *_OPTIONAL)
-_PACKED_LENGTHS: Final = frozenset({5, 7, 8})
+_PACKED: Final = (
+    "deedbox", "source", "received_at", "body_signature", "trace_id", "redrive", "codec", "span_id",
+)  # fmt: skip
+"""Headers of an entry by their place; empty ones at its end are left out."""
 
 
 def _text(value: object) -> str:
@@ -148,86 +136,6 @@ def _shard(value: object) -> int:
     if not is_shard(value):
         raise ValueError
     return value
-
-
-def decode_kombu(message: bytes) -> tuple[dict[str, Any], bytes]:
-    """Unwrap a message as kombu's Redis transport stores it. Returns headers and body; raises Undecodable."""
-    try:
-        document = jsontext.loads(message)
-        headers = document["headers"]
-        body = document["body"]
-        encoding = document["properties"].get("body_encoding")
-        data = binascii.a2b_base64(body, strict_mode=True) if encoding == "base64" else body.encode()
-        compression = headers.get("compression")
-        line = headers.get("deedbox")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error) as error:
-        raise Undecodable(f"not a message of kombu ({type(error).__name__})") from None
-    if isinstance(line, str):
-        headers = header_line.read(line)
-    return headers, decompress(data, compression)
-
-
-def encode_kombu(headers: Mapping[str, Any], body: bytes) -> bytes:
-    """Wrap a message for the raw queue as kombu's Redis transport stores it; ``decode_kombu`` unwraps it.
-
-    As short as kombu lets it be, because callbacks that wait are in memory: of what kombu would add, only what its
-    consumers cannot do without, and an envelope's headers in one line. Of an ordering key only the shard is left.
-    """
-    line = header_line.write(headers)
-    if line is None:  # no envelope of ours: something for quarantine
-        return jsontext.dumps(
-            {
-                "body": binascii.b2a_base64(body, newline=False).decode(),
-                "headers": dict(headers),
-                "properties": {
-                    "body_encoding": "base64",
-                    "delivery_tag": _tag(repr(headers).encode("utf-8", "replace"), body),
-                    "delivery_info": _INFO,
-                },
-            }
-        )
-    text = binascii.b2a_base64(body, newline=False)
-    return _MESSAGE % (text, line, _tag(line, body).encode())
-
-
-_INFO: Final = {"exchange": "", "routing_key": RAW_QUEUE}
-"""Where kombu puts a message back that its consumer did not acknowledge."""
-
-_MESSAGE: Final = (
-    b'{"body":"%b","headers":{"deedbox":"%b"},'
-    b'"properties":{"body_encoding":"base64","delivery_tag":"%b","delivery_info":'
-    + jsontext.dumps(_INFO)
-    + b"}}"
-)
-"""Of text that JSON need not escape."""
-
-
-def _tag(line: bytes, body: bytes) -> str:
-    """Return a name for a message that no other has, unless it is the same to the byte.
-
-    kombu's consumers keep what they have not acknowledged under it.
-    """
-    digest = hashlib.blake2b(line + body, digest_size=6).digest()
-    return binascii.b2a_base64(digest, newline=False).decode()
-
-
-def decompress(data: bytes, compression: object) -> bytes:
-    """Undo the compression that a message's header names. Raises Undecodable."""
-    if compression is None:
-        return data
-    if not isinstance(compression, str) or compression not in {
-        "zlib",
-        "application/x-gzip",
-    }:  # kombu's name of zlib is the latter
-        raise Undecodable("a compression that this version does not know")
-    try:
-        inflater = zlib.decompressobj()
-        body = inflater.decompress(data, BODY_LIMIT_BYTES)
-    except zlib.error:
-        raise Undecodable("a compressed body that is damaged") from None
-    if not inflater.eof:
-        raise Undecodable("a compressed body that is cut off or too large")
-    return body
 
 
 def decode_inbox(entry: bytes) -> tuple[float, Envelope]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from deedbox.shared import codec
+from deedbox.shared.broker.message import decode_kombu, encode_kombu
 from deedbox.shared.core.callback import parse_callback
-from deedbox.shared.core.envelope import Envelope, decode_kombu, encode_kombu
+from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import BadCallback, Undecodable
 from deedbox.shared.core.identity import OrderingKey, ordering_key, shard_of
 from deedbox.shared.core.reasons import DeathReason

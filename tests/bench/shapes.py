@@ -17,7 +17,8 @@ from typing import Final
 from redis import Redis
 
 from deedbox.shared import codec
-from deedbox.shared.core.envelope import Envelope, encode_kombu
+from deedbox.shared.broker.message import encode_kombu
+from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.signature import BodySignature
 from deedbox.shared.redis import inbox, keys
 from deedbox.shared.redis.doorbells import Bells

@@ -17,13 +17,15 @@ from werkzeug.test import TestResponse
 from deedbox.ingress.app import create_app
 from deedbox.ingress.receive.ladder import ACK
 from deedbox.shared import codec
+from deedbox.shared.broker.message import encode_kombu
 from deedbox.shared.core.attempts import Entry
-from deedbox.shared.core.envelope import Envelope, decode_inbox, encode_kombu
+from deedbox.shared.core.envelope import Envelope, decode_inbox
 from deedbox.shared.core.identity import is_file_safe
 from deedbox.shared.core.ordering import OrderingPolicy, SequenceState, pass_through, step
 from deedbox.shared.core.reasons import Refusal
 from deedbox.shared.core.signature import event_hash
 from deedbox.shared.core.status import advance
+from deedbox.shared.records import order_state, queue_entry
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis.inbox import Load, stream_of
 from deedbox.workers.actions.registry import RegisteredAction, Registry
@@ -100,12 +102,15 @@ def process(envelope: Envelope) -> None:
     assert stream_of(encode_kombu(envelope.headers(), envelope.body)) == each.fact.stream
     assert each.fact == delivered(unpacked, appended_at + 1).fact
     _ordered(each)
-    stored = StoredEvent.from_fields(each.fact.fingerprint, _hash(each.stored))
+    stored = StoredEvent.load(each.fact.fingerprint, _hash(each.stored))
+    assert isinstance(stored, StoredEvent)
     assert stored == each.stored
     event = event_of(stored, late=False)
+    assert event
     assert is_file_safe(each.stored.source)
     json.dumps(advance({}, event.type, event.time, event.payload))
-    assert Entry.unpack(Entry(stored.fingerprint, ARRIVED_AT).pack()).fingerprint == stored.fingerprint
+    entry = Entry(stored.fingerprint, ARRIVED_AT)
+    assert queue_entry.load(queue_entry.dump(entry)) == entry
 
 
 def _ordered(each: Delivered) -> None:
@@ -116,7 +121,8 @@ def _ordered(each: Delivered) -> None:
         decision = pass_through(arrivals, ())
     else:
         decision = step(SequenceState(), arrivals, ARRIVED_AT, OrderingPolicy())
-        kept = SequenceState.load(json.loads(json.dumps(decision.state.dump())))
+        kept = order_state.load(order_state.dump(decision.state))
+        assert isinstance(kept, SequenceState)
         assert kept == decision.state
         later = step(kept, [], ARRIVED_AT + 10_000, OrderingPolicy())
         assert len(decision.release) + len(later.release) == 1

@@ -9,8 +9,9 @@ from random import Random
 from typing import Any, Final
 
 from deedbox.shared import codec
+from deedbox.shared.broker.message import encode_kombu
 from deedbox.shared.core.callback import parse_callback
-from deedbox.shared.core.envelope import Envelope, encode_kombu
+from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.identity import identify
 from deedbox.shared.core.signature import BodySignature
 from tests.simulation.scheduler import START

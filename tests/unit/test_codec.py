@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deedbox.shared import codec
-from deedbox.shared.core.envelope import BODY_LIMIT_BYTES, Envelope
+from deedbox.shared.broker.message import BODY_LIMIT_BYTES
+from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Undecodable
 from deedbox.shared.core.signature import BodySignature
 from deedbox.shared.simulator.lifecycle import Account, generate_requests

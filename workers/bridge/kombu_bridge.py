@@ -11,7 +11,7 @@ from kombu import Connection, Consumer
 from kombu.exceptions import KombuError
 
 from deedbox.shared.broker import sqs, topology
-from deedbox.shared.core.envelope import encode_kombu
+from deedbox.shared.broker.message import encode_kombu
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.redis import inbox
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts

@@ -14,7 +14,8 @@ from deedbox.ingress.spool.folder import SpoolDir
 from deedbox.ingress.spool.frames import FRAME_HEAD_BYTES
 from deedbox.ingress.spool.writer import Spool
 from deedbox.shared import codec
-from deedbox.shared.core.envelope import Envelope, decode_kombu
+from deedbox.shared.broker.message import decode_kombu
+from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.signature import BodySignature
 from deedbox.shared.redis import keys

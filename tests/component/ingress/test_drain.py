@@ -17,7 +17,8 @@ from deedbox.ingress.spool.folder import SpoolDir
 from deedbox.ingress.spool.frames import HEAD_BYTES
 from deedbox.ingress.spool.usage import Reporter
 from deedbox.ingress.spool.writer import Spool
-from deedbox.shared.core.envelope import Envelope, decode_kombu
+from deedbox.shared.broker.message import decode_kombu
+from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.reasons import DeathReason
 from deedbox.shared.redis import keys
 from deedbox.shared.settings import Settings

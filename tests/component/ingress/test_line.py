@@ -11,7 +11,8 @@ import redis
 
 from deedbox.ingress.publish import redis_pipe
 from deedbox.ingress.publish.redis_pipe import Line
-from deedbox.shared.core.envelope import Envelope, decode_kombu
+from deedbox.shared.broker.message import decode_kombu
+from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.redis import keys
 from deedbox.shared.settings import Settings

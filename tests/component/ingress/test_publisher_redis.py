@@ -18,7 +18,8 @@ from deedbox.ingress.publish.publisher import Publisher
 from deedbox.ingress.receive.ladder import Accepted, LadderPolicy, Received, judge
 from deedbox.shared import codec
 from deedbox.shared.broker import topology
-from deedbox.shared.core.envelope import Envelope, decode_kombu
+from deedbox.shared.broker.message import decode_kombu
+from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.signature import event_hash
 from deedbox.shared.redis import keys

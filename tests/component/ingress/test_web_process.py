@@ -17,7 +17,8 @@ import pytest
 import redis
 
 from deedbox.shared import codec
-from deedbox.shared.core.envelope import Envelope, decode_kombu
+from deedbox.shared.broker.message import decode_kombu
+from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.redis import keys
 from tests.component.ingress.conftest import Server, free_port, listens, stop, wait_until
 from tests.unit.ingress.wire import KEY, MULTIPART, callback, multipart

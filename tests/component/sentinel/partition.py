@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import cast
 
 from deedbox.ingress.publish.publisher import Publisher
-from deedbox.shared.core.envelope import decode_kombu
+from deedbox.shared.broker.message import decode_kombu
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.redis import keys
 from tests.component.sentinel.cluster import PASSWORD, Cluster

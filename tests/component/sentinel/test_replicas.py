@@ -17,7 +17,7 @@ from deedbox.ingress.spool.folder import SpoolDir
 from deedbox.ingress.spool.usage import Gauge
 from deedbox.ops.checks import run
 from deedbox.shared.broker import topology
-from deedbox.shared.core.envelope import decode_kombu
+from deedbox.shared.broker.message import decode_kombu
 from deedbox.shared.core.errors import SettingsError, Unavailable
 from deedbox.shared.redis import connections, keys
 from deedbox.shared.redis.replicas import ReplicatedScripts

@@ -19,7 +19,8 @@ from deedbox.ingress.spool.writer import Spool
 from deedbox.shared.broker import sqs as sqs_urls
 from deedbox.shared.broker import topology
 from deedbox.shared.broker.errors import RefusedForCause
-from deedbox.shared.core.envelope import Envelope, decode_kombu
+from deedbox.shared.broker.message import decode_kombu
+from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import SettingsError, Unavailable
 from deedbox.shared.core.reasons import DeathReason
 from tests.component.ingress.conftest import envelope, free_port

@@ -11,8 +11,9 @@ from typing import Any, cast
 from redis import Redis
 
 from deedbox.shared import codec
+from deedbox.shared.broker.message import encode_kombu
 from deedbox.shared.core.attempts import AttemptPolicy
-from deedbox.shared.core.envelope import Envelope, encode_kombu
+from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.ordering import OrderingPolicy
 from deedbox.shared.core.signature import BodySignature
 from deedbox.shared.redis import inbox, keys

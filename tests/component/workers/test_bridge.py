@@ -13,7 +13,7 @@ import pytest
 from redis import Redis
 
 from deedbox.shared import codec
-from deedbox.shared.core.envelope import encode_kombu
+from deedbox.shared.broker.message import encode_kombu
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.workers.bridge.kombu_bridge import KombuBridge
