@@ -84,8 +84,8 @@ def test_no_process_waits_for_the_reader_of_its_log(mortal: MortalRedis, tmp_pat
         wait_until(lambda: listens(port) and listens(ops_port))
         for number in range(CALLBACKS):
             # Every tenth is refused: those lines are warnings, and take another way through the log.
-            request = {"signature_request": {"signature_request_id": f"r{number}"}}
-            text = callback(key="wrong") if number % 10 == 9 else callback(**request)
+            request = {"signature_request_id": f"r{number}"}
+            text = callback(key="wrong") if number % 10 == 9 else callback(signature_request=request)
             status, body = answer(port, "POST", "/callbacks", multipart(text))
             assert (status, body) == (200, ACK) or (status == 401 and number % 10 == 9), number
         assert answer(port, "GET", "/healthz")[0] == 200
