@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from deedbox.shared.records.fields import Unreadable
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.workers.actions.interface import Event
 from deedbox.workers.lanes.batch import Claim
@@ -26,9 +27,11 @@ def action_of(claim: Claim) -> str:
     return claim.unit.partition("|")[0]
 
 
-def event_of(stored: StoredEvent, *, late: bool) -> Event:
-    """Build what an action sees from the stored event."""
+def event_of(stored: StoredEvent, *, late: bool) -> Event | Unreadable:
+    """Build what an action sees from the stored event; Unreadable if its body is damaged."""
     payload = stored.payload()
+    if isinstance(payload, Unreadable):
+        return payload
     request = payload.get("signature_request")
     request = request if isinstance(request, dict) else {}
     kind, _, identifier = stored.ordering_key.partition("/")

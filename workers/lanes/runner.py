@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from deedbox.shared.core.attempts import Entry, Failure, after_failure
-from deedbox.shared.core.errors import Unavailable, Undecodable
+from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.records import queue_entry
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
@@ -73,6 +74,8 @@ class LaneRunner:
         self._limits = (retention.state_s, retention.events_s, keys.TIMELINE_KEEP)
         self._guard = guard
         self._caller = Caller()
+        self._at_work: tuple[Claim, Entry, StoredEvent] | None = None
+        """What was called last; for the attendant."""
         self._attendant = Attendant(self._attend)
         self._commits = threading.Lock()
         self._size = 1
@@ -166,7 +169,8 @@ class LaneRunner:
         """Do what a slow call needs: commit what is done, renew the lease, and end the process of one that does not end."""
         action = self._registry.get(action_of(claim))
         if action is not None and running_s > action.timeout_s + OVERTIME_S:
-            self._give_up(batch, claim, self._overdue(action, claim, running_s))
+            if self._at_work is not None and self._at_work[0] is claim:
+                self._give_up(batch, claim, self._overdue(action, *self._at_work, running_s))
             return
         self._commit(batch)
         now = time.monotonic()
@@ -174,9 +178,9 @@ class LaneRunner:
             self._renewed_at = now
             self._scripts.call("renew", SERVER_CLOCK, claim.lane, claim.unit, claim.token, LEASE_S)
 
-    def _overdue(self, action: RegisteredAction, claim: Claim, running_s: float) -> Outcome:
-        entry = Entry.unpack(claim.entry_text)
-        stored = StoredEvent.from_fields(entry.fingerprint, claim.fields)
+    def _overdue(
+        self, action: RegisteredAction, claim: Claim, entry: Entry, stored: StoredEvent, running_s: float
+    ) -> Outcome:
         told = f"the call did not end within {OVERTIME_S:g} s after its limit of {action.timeout_s:g} s; its process ended itself"
         error = ActionTimeout(action.timeout_s, told).with_traceback(self._caller.standing())
         at = time.monotonic() + self._clock_offset
@@ -218,12 +222,15 @@ class LaneRunner:
         if action is None:
             log.error("action.unknown", lane=claim.lane, action=name, next_in_s=UNKNOWN_ACTION_WAIT_S)
             return leave(UNKNOWN_ACTION_WAIT_S)
-        try:
-            entry = Entry.unpack(claim.entry_text)
-            stored = StoredEvent.from_fields(entry.fingerprint, claim.fields)
-            event = event_of(stored, late=entry.late)
-        except (Undecodable, ValueError, RecursionError) as error:
-            return lost(claim, name, str(error))
+        entry = queue_entry.load(claim.entry_text)
+        if not entry:
+            return lost(claim, name, "the queue entry cannot be read")
+        stored = StoredEvent.load(entry.fingerprint, claim.fields)
+        if not stored:
+            return lost(claim, name, "the stored event is gone or cannot be read")
+        event = event_of(stored, late=entry.late)
+        if not event:
+            return lost(claim, name, "the stored body cannot be read")
         return self._call(claim, action, entry, stored, event)
 
     def _call(
@@ -237,6 +244,7 @@ class LaneRunner:
             waiting_since=entry.first_failed_at,
             trace_id=stored.trace_id,
         )
+        self._at_work = (claim, entry, stored)
         started = time.monotonic()
         failed, span_id = self._caller.traced(action, event, context, stored)
         ended = time.monotonic()
