@@ -18,6 +18,7 @@ from deedbox.shared.redis import keys
 from deedbox.shared.runtime import logs, stopping, telemetry
 from deedbox.shared.settings import SETTINGS_SHOWN, Settings
 from deedbox.workers import rq_worker
+from deedbox.workers.actions.loading import misspellings
 from deedbox.workers.commands import callback_url, reconcile
 from deedbox.workers.process import Process, build_registry, describe_builtin, install
 
@@ -83,6 +84,11 @@ def _worker(process: Process, arguments: argparse.Namespace) -> int:
         )
     if lane == keys.ALERTS_LANE:
         demand(receivers(process.settings))
+    for warning in (
+        each for action in process.registry.actions if action.lane == lane for each in misspellings(action)
+    ):
+        log.warning("action.type_unknown", detail=warning)
+    logs.show_application(process.settings.actions)
     process.announce()
     install(process)
     log.info("worker.started", lane=lane, **_settings_once(process))
@@ -116,6 +122,8 @@ def _lanes(process: Process, arguments: argparse.Namespace) -> int:
     registry = build_registry(settings, lambda name: describe_builtin(name, settings.alert_types))
     if keys.ALERTS_LANE in registry.lanes:
         demand(receivers(settings))
+    for warning in (each for action in registry.actions for each in misspellings(action)):
+        sys.stderr.write(f"deedbox: {warning}\n")
     if arguments.json:
         sys.stdout.write(json.dumps({"lanes": registry.lanes, "actions": registry.describe()}) + "\n")
         return 0

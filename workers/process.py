@@ -32,7 +32,8 @@ from deedbox.shared.runtime import stopping
 from deedbox.shared.settings import Settings
 from deedbox.workers import announcement
 from deedbox.workers.actions.interface import ActionFunction, Context, Event
-from deedbox.workers.actions.registry import RegisteredAction, Registry, load_module
+from deedbox.workers.actions.loading import load_module
+from deedbox.workers.actions.registry import RegisteredAction, Registry
 from deedbox.workers.bridge.kombu_bridge import KombuBridge
 from deedbox.workers.bridge.redis_bridge import RedisBridge
 from deedbox.workers.builtins import (

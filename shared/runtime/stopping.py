@@ -8,9 +8,10 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, NoReturn
 
 from deedbox.shared.runtime import logs
+from deedbox.shared.runtime.line_writer import LineWriter
 
 STOP_WITHIN_S: Final = 8.0
 """From a request to stop until a process ends itself, whatever it is doing: supervisors kill after 10 s."""
@@ -20,6 +21,9 @@ FAREWELL_S: Final = 1.0
 
 ENDED_ITSELF: Final = 70
 """Exit status of a process that ended itself because a call in it did not end (EX_SOFTWARE)."""
+
+LAST_LINES_S: Final = 0.5
+"""For the last lines of the log: nobody may read them."""
 
 log = logs.get("stopping")
 
@@ -47,9 +51,11 @@ def end_within(seconds: float, farewell: Callable[[], object], status: int = 0) 
     threading.Thread(target=end, name="end", daemon=True).start()
 
 
-def end_process(status: int = ENDED_ITSELF) -> None:
+def end_process(status: int = ENDED_ITSELF) -> NoReturn:
     """End this process now: nothing is waited for, no thread and no lock."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
+    if isinstance(sys.stderr, LineWriter):
+        sys.stderr.drain(LAST_LINES_S)
     os._exit(status)

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Final
 
 from deedbox.shared.core.attempts import AttemptPolicy
-from deedbox.shared.core.reasons import Entry
 from deedbox.shared.redis.erasure import Asker, Eraser
 from deedbox.shared.redis.keys import DOCUMENTS
 from deedbox.shared.redis.request_keys import Holdings, Subject
@@ -60,7 +59,7 @@ class EraseDestroyed:
             if self._holdings.erased_at(subject.stream) is None:
                 self._wait_for_others(subject, context)
                 if not self._is_gone(event.source, request_id, context):
-                    context.note(Entry.NOTE, detail="not erased: the API still shows the request")
+                    context.note("not erased: the API still shows the request")
                     return
             self._eraser.erase(subject, documents=self._documents, by=Asker.DESTROYED)
 

@@ -23,7 +23,7 @@ from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
 from deedbox.shared.retention import Retention
 from deedbox.shared.runtime import logs
-from deedbox.workers.actions.interface import ActionFunction, Context, Event, Reject, Retry
+from deedbox.workers.actions.interface import ActionFunction, Context, Event, Reject, Retry, add_line
 from deedbox.workers.actions.registry import RegisteredAction
 from deedbox.workers.dropbox_sign.account import (
     OK,
@@ -289,6 +289,6 @@ def _fetched_since(record: Record, event: Event) -> bool:
 
 def _announce(context: Context, request_id: str, version: Mapping[str, Any]) -> None:
     """Tell the timeline and the key's other actions; the commit of this call carries both."""
-    context.note(Entry.DOCUMENT, sha256=version["sha256"], size=version["size"], url=version["url"])
+    add_line(context, Entry.DOCUMENT, sha256=version["sha256"], size=version["size"], url=version["url"])
     payload = {name: version[name] for name in ("url", "sha256", "size")}
     context.emit(STORED, {**payload, "signature_request_id": request_id})

@@ -6,11 +6,9 @@ import asyncio
 import contextvars
 import inspect
 import os
-import sys
 import time
 import traceback
 from collections.abc import Awaitable
-from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, NoReturn
 
@@ -19,10 +17,11 @@ from structlog.contextvars import bind_contextvars, reset_contextvars
 from deedbox.shared.core.attempts import Failure
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.runtime import telemetry
+from deedbox.shared.runtime.stopping import end_process
+from deedbox.shared.runtime.user_line import standing
 from deedbox.workers.actions.interface import Context, Event, Reject, Retry
 from deedbox.workers.actions.registry import RegisteredAction
 from deedbox.workers.lanes.time_limit import ActionTimeout, StopNow, time_limit
-from deedbox.workers.lanes.user_line import standing
 
 LEAST_S: Final = 0.001
 """What is left at least of an async call's time once its coroutine is there."""
@@ -151,7 +150,4 @@ def _end_child(error: BaseException | None) -> NoReturn:
         status = error.code if isinstance(error.code, int) else int(error.code is not None)
     elif error is not None:
         traceback.print_exception(error)
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(status & 0xFF)
+    end_process(status & 0xFF)

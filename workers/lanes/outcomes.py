@@ -19,10 +19,10 @@ from deedbox.shared.core.values import value
 from deedbox.shared.records import queue_entry
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.runtime import logs, telemetry
+from deedbox.shared.runtime.user_line import place
 from deedbox.workers.actions.interface import Context
 from deedbox.workers.actions.registry import RegisteredAction, Registry
 from deedbox.workers.lanes.batch import Claim, Operand, Outcome
-from deedbox.workers.lanes.user_line import place
 from deedbox.workers.sequencer.clean_stream import clean_stream_entry
 
 DETAIL_MAX_CHARS: Final = 300

@@ -20,7 +20,7 @@ _INSTALLED: Final = (sysconfig.get_path("purelib") + "/", sysconfig.get_path("pl
 
 def place(trace: TracebackType | None) -> str:
     """Name the application's innermost line as ``file.py:12``; without one the innermost of all; empty without a trace."""
-    frames = traceback.extract_tb(trace)
+    frames = [frame for frame in traceback.extract_tb(trace) if not frame.filename.startswith("<frozen ")]
     theirs = [frame for frame in frames if not frame.filename.startswith((_OURS, *_STANDARD))]
     theirs = [frame for frame in theirs if not frame.filename.startswith(_INSTALLED)][-1:] or theirs[:1]
     for frame in theirs or frames[-1:]:
