@@ -37,6 +37,8 @@ class Entry:
     first_failed_at: float | None = None
     replay: int = 0
     """Number of the replay; 0 for the first life."""
+    losses: int = 0
+    """Processes in a row that ended without an outcome while they had it; ``sweep.lua`` counts, an outcome resets."""
 
     @property
     def attempt(self) -> int:
@@ -70,7 +72,7 @@ class Entry:
             raise Undecodable("a queue entry of another version") from None
 
 
-_OPTIONAL: Final = ("late", "failures", "retries", "backoffs", "first_failed_at", "replay")
+_OPTIONAL: Final = ("late", "failures", "retries", "backoffs", "first_failed_at", "replay", "losses")
 
 
 class Failure(StrEnum):
@@ -119,7 +121,7 @@ def after_failure(
     after_s: float | None = None,
 ) -> Again | Dead:
     """Decide what a failed call leads to. ``after_s`` is the wait that a ``Retry`` asked for."""
-    failed = replace(entry, first_failed_at=entry.first_failed_at or now)
+    failed = replace(entry, first_failed_at=entry.first_failed_at or now, losses=0)
     if failure is Failure.REJECT:
         return Dead(DeathReason.REJECTED)
     if failure is Failure.RETRY:

@@ -12,7 +12,8 @@ from enum import StrEnum
 from typing import Any, Final, Self
 
 from deedbox.shared.core.ordering import SequenceState
-from deedbox.shared.core.status import STATES, last_change, signers_shown, state_shown
+from deedbox.shared.core.request_snapshot import last_change, signers_shown
+from deedbox.shared.core.status import COMPLETE, ENDED, STATES, state_shown
 
 SUSPECTED: Final = "deedbox.gap_suspected"
 RECONCILED: Final = "deedbox.reconciled"
@@ -20,9 +21,6 @@ RECONCILED: Final = "deedbox.reconciled"
 
 SIGNED: Final = "signature_request_signed"
 ALL_SIGNED: Final = "signature_request_all_signed"
-
-COMPLETE: Final = frozenset({"all_signed", "downloadable"})
-"""States of a request whose final document exists."""
 
 
 class Gap(StrEnum):
@@ -121,7 +119,7 @@ def found(known: Known, request: Mapping[str, Any]) -> Findings:
     return Findings(tuple(gaps)) | _missed(known, (n for n, place in shown.items() if place == "signed"))
 
 
-_OVER: Final = frozenset({"declined", "canceled", "expired", "invalid", "error", "destroyed"})
+_OVER: Final = ENDED - {"error"}
 """States in which the API gives no document, whatever a list that lags behind shows."""
 
 

@@ -17,8 +17,6 @@ inbox:<shard>                   list    bridge     until drained          callba
 lane:<lane>:ready               zset    all        until leased           unit -> since when it is ready
 lane:<lane>:leased              zset    worker     until finished         unit -> end of its lease
 lane:<lane>:tokens              hash    worker     until finished         unit -> fencing token of its lease
-lane:<lane>:losses              hash    sweeper    a day                  unit -> event at its head, and how often
-                                                                          a process ended with it
 lane:<lane>:waiting             zset    worker     until due              unit whose head waits -> when due
 lane:<lane>:depth               string  all        for good               entries in the lane's queues
 lane:<lane>:idle                zset    worker     seconds                drainer that blocks on the bell -> until
@@ -146,7 +144,7 @@ def inbox(shard: int) -> str:
 
 
 def lane(name: str, part: str) -> str:
-    """One of a lane's keys: ready, leased, tokens, losses, waiting, depth, idle or bell."""
+    """One of a lane's keys: ready, leased, tokens, waiting, depth, idle or bell."""
     return f"{PREFIX}lane:{name}:{part}"
 
 

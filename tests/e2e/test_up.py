@@ -23,7 +23,7 @@ KEY = "324e3b0840f065eb51f3fd63231d0d33daa35d4ed10d27718839e81737065782"
 
 ACTIONS = """
 from pathlib import Path
-from deedbox.workers.actions import action
+from deedbox import action
 
 @action("signature_request_sent", "deedbox.document_stored", lane="crm")
 def write_down(event, context):
@@ -126,7 +126,7 @@ WRONG = {
 }
 
 TWINS = """
-from deedbox.workers.actions import action
+from deedbox import action
 
 @action("*", name="twin")
 def one(event, context): ...

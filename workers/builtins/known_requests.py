@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from redis import Redis
 
+from deedbox.shared.core import status
 from deedbox.shared.core.gaps import Known
 from deedbox.shared.core.ordering import SequenceState
 from deedbox.shared.redis import keys
@@ -24,7 +25,7 @@ def known(redis: Redis, streams: Sequence[str], *, fetches: bool) -> dict[str, K
     replies = pipe.execute()
     return {
         stream: Known(
-            model=json.loads(model) if model else {},
+            model=status.load(model),
             order=SequenceState.load(json.loads(order)) if order else None,
             has_document=bool(Record.load(record).versions),
             fetches=fetches,
