@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from deedbox.ops.cli import alerting, callback_url, erasing, inspection, reconciling, repair, running
-from deedbox.shared.core.errors import DeedboxError, SettingsError
+from deedbox.shared.core.errors import DeedboxError, RedisAway, SettingsError
 
 FAILED = 1
 USAGE = 2
@@ -88,5 +88,17 @@ def load_dotenv(path: Path) -> None:
 
 
 def _give_up(error: DeedboxError, code: int) -> None:
-    sys.stderr.write(f"deedbox: {error}\n")
+    sys.stderr.write(f"deedbox: {_explained(error)}\n")
     sys.exit(code)
+
+
+def _explained(error: DeedboxError) -> str:
+    """Name the Redis that does not answer: the one place that does it for all commands."""
+    if not isinstance(error, RedisAway):
+        return str(error)
+    from deedbox.ops.installation import Installation
+
+    try:
+        return Installation.load(os.environ).explained(error)
+    except SettingsError:
+        return str(error)

@@ -46,7 +46,7 @@ def _snapshots(installation: Installation, first: Status, *, as_json: bool) -> N
         try:
             found = look(installation)
         except Unavailable as error:
-            sys.stderr.write(f"deedbox: {error}\n")
+            sys.stderr.write(f"deedbox: {installation.explained(error)}\n")
             continue
         if not as_json:
             write_line()
@@ -60,4 +60,4 @@ def _live(installation: Installation, first: Status) -> None:
             try:
                 live.update(status_page.render(look(installation)), refresh=True)
             except Unavailable as error:
-                live.update(f"No answer: {error}", refresh=True)
+                live.update(installation.explained(error), refresh=True)
