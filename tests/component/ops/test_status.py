@@ -182,8 +182,7 @@ def test_watching_without_a_terminal_writes_a_snapshot_a_second(
     code = (
         # A shell that starts the suite in its background has children that ignore Ctrl-C.
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "import typer; from deedbox.ops.cli import inspection; app = typer.Typer(); inspection.register(app); "
-        "app.command('other')(lambda: None); app()"
+        "from deedbox.ops.cli import main; main()"
     )
     env = {"DEEDBOX_REDIS_URL": redis_server.url, "PATH": ""}
     output = tmp_path / "output"
