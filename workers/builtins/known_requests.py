@@ -11,7 +11,7 @@ from deedbox.shared.core import status
 from deedbox.shared.core.gaps import Known
 from deedbox.shared.core.ordering import SequenceState
 from deedbox.shared.redis import keys
-from deedbox.workers.builtins.fetch_documents import Record
+from deedbox.workers.builtins.document_record import Record
 
 KIND = "signature_request"
 
@@ -27,7 +27,7 @@ def known(redis: Redis, streams: Sequence[str], *, fetches: bool) -> dict[str, K
         stream: Known(
             model=status.load(model),
             order=SequenceState.load(json.loads(order)) if order else None,
-            has_document=bool(Record.load(record).versions),
+            has_document=Record.load(record).settled,
             fetches=fetches,
         )
         for stream, model, order, record, tombstone in zip(
