@@ -113,7 +113,7 @@ def test_a_redirect_to_where_no_document_may_come_from_is_not_followed(
     assert len(desk.sidecars()) == 1
 
 
-@pytest.mark.parametrize("location", ["http://[", "http://127.0.0.1:99999/", "http:///x"])
+@pytest.mark.parametrize("location", ["http://[", "http://127.0.0.1:99999/"])
 def test_what_is_no_url_is_not_followed(location: str) -> None:
     answer = HTTPResponse(status=302, headers={"Location": location}, request_url=FILES)
     base = "http://127.0.0.1:1/v3"
