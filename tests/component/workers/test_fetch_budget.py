@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from functools import partial
+from typing import Any
 
 import pytest
 from flask import Response
@@ -90,7 +91,7 @@ def test_who_waits_for_a_download_is_told_when_its_turn_comes_and_keeps_its_plac
         desk.api.state.put(shown(request_id))
         desk.happen(DOWNLOADABLE, request_id=request_id, is_complete=True)
     for _ in range(2):
-        waiting = desk.state.zrange(keys.lane(LANE, "waiting"), 0, -1, withscores=True)
+        waiting: Any = desk.state.zrange(keys.lane(LANE, "waiting"), 0, -1, withscores=True)
         streams = [unit.decode().split("/")[1].partition("|")[0] for unit, _ in waiting]
         assert streams == ["r2", "r3", "r4"]
         turns = [round((at - begun) / 60) for _, at in waiting]
@@ -106,7 +107,8 @@ def test_an_intermediate_downloadable_takes_no_turn_of_those_that_need_a_downloa
     assert (desk.deployment.left(), desk.deployment.letters()) == (0, [])
     desk.api.state.put(shown("r3"))
     desk.happen(DOWNLOADABLE, request_id="r3", is_complete=True)
-    [(_, at)] = desk.state.zrange(keys.lane(LANE, "waiting"), 0, -1, withscores=True)
+    waiting: Any = desk.state.zrange(keys.lane(LANE, "waiting"), 0, -1, withscores=True)
+    [(_, at)] = waiting
     assert at < time.time() + 62
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 from flask import Flask, Response, jsonify, redirect, request
 from urllib3 import HTTPResponse
+from werkzeug.wrappers import Response as BaseResponse
 
 from deedbox.shared.simulator.loopback import LoopbackServer
 from deedbox.workers.dropbox_sign.client import SignApi
@@ -28,8 +29,8 @@ class Host:
     server: LoopbackServer
     asked: list[tuple[str, bool]] = field(default_factory=list)
     """Path, and whether it came with the key."""
-    files: Callable[[], object] = lambda: Response(PDF)
-    facts: Callable[[], object] = lambda: jsonify(signature_request=shown())
+    files: Callable[[], BaseResponse] = lambda: Response(PDF)
+    facts: Callable[[], BaseResponse] = lambda: jsonify(signature_request=shown())
 
 
 def host(address: str) -> Host:
@@ -41,12 +42,22 @@ def host(address: str) -> Host:
     def note() -> None:
         found.asked.append((request.path, "Authorization" in request.headers))
 
-    app.add_url_rule("/v3/signature_request/<_id>", "facts", lambda _id: found.facts())
-    app.add_url_rule("/v3/signature_request/files/<_id>", "files", lambda _id: found.files())
-    app.add_url_rule("/storage/<_name>", "storage", lambda _name: Response(PDF))
-    app.add_url_rule(
-        "/hop/<int:left>", "hop", lambda left: redirect(f"/hop/{left - 1}" if left else "/storage/x")
-    )
+    @app.get("/v3/signature_request/<_id>")
+    def facts(_id: str) -> BaseResponse:
+        return found.facts()
+
+    @app.get("/v3/signature_request/files/<_id>")
+    def files(_id: str) -> BaseResponse:
+        return found.files()
+
+    @app.get("/storage/<_name>")
+    def storage(_name: str) -> BaseResponse:
+        return Response(PDF)
+
+    @app.get("/hop/<int:left>")
+    def hop(left: int) -> BaseResponse:
+        return redirect(f"/hop/{left - 1}" if left else "/storage/x")
+
     found.server.start()
     return found
 
