@@ -11,9 +11,7 @@ from os.path import dirname
 from types import CodeType, FrameType, TracebackType
 from typing import Any, Final
 
-import deedbox
-
-_OURS: Final = dirname(deedbox.__file__) + "/"  # noqa: PTH120 - code objects name files as text, which pathlib would normalise
+_OURS: Final = dirname(dirname(dirname(__file__))) + "/"  # noqa: PTH120 - as the code objects name their files, links and all
 _STANDARD: Final = (sysconfig.get_path("stdlib") + "/", "<")
 _INSTALLED: Final = (sysconfig.get_path("purelib") + "/", sysconfig.get_path("platlib") + "/")
 
