@@ -38,6 +38,8 @@ def register(app: typer.Typer) -> None:
     )
     spool.command("status")(spool_status)
     spool.command("drain")(spool_drain)
+    spool.command("redrive")(spool_redrive)
+    spool.command("discard")(spool_discard)
     app.add_typer(spool, name="spool", rich_help_panel="Repair")
 
 
@@ -162,7 +164,7 @@ def ops() -> None:
 def spool_status(
     *, json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
 ) -> None:
-    """Show how much waits on this host's disk, and since when."""
+    """Show how much waits on this host's disk, and what was set aside because it cannot be published."""
     _become("spool", *(["--json"] if json else []), module="deedbox.ingress")
 
 
@@ -174,6 +176,16 @@ def spool_drain(
     Web processes do this by themselves; the command is for a host whose web process is gone. Safe beside them.
     """
     _become("drain", *(["--json"] if json else []), module="deedbox.ingress")
+
+
+def spool_redrive(ids: Annotated[list[int], typer.Argument(help="As `spool status` shows them.")]) -> None:
+    """Publish callbacks of this host that were set aside once more."""
+    _become("redrive", *map(str, ids), module="deedbox.ingress")
+
+
+def spool_discard(ids: Annotated[list[int], typer.Argument(help="As `spool status` shows them.")]) -> None:
+    """Remove callbacks of this host that were set aside. They are gone for good."""
+    _become("discard", *map(str, ids), module="deedbox.ingress")
 
 
 def _become(*arguments: str, module: str = "deedbox.workers") -> NoReturn:

@@ -1,0 +1,96 @@
+"""What an ingress host says of its spool in Redis: a lease, renewed every second while callbacks are in it.
+
+While it lives, holds wait for those callbacks. A host that vanished does not renew it: what it held is lost with the
+host, or comes late when the host is back, and nothing waits for it any more.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from math import isfinite
+from typing import Final, Self
+
+from deedbox.shared.core.errors import Undecodable
+from deedbox.shared.redis.scripting import text
+
+LEASE_S: Final = 60.0
+"""Longer than a web process is silent while Redis fails over, or while it is started again."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolMark:
+    """One host's spool, as it said last. Times in unix seconds."""
+
+    host: str
+    """The name of the host, for people; the key of the mark is the folder's own id."""
+    callbacks: int
+    size_bytes: int
+    oldest_received_at: float
+    seen_at: float
+    """When it was said, by Redis's clock."""
+
+    def lives(self, now: float) -> bool:
+        """Tell whether the host still says so. ``now``: by Redis's clock."""
+        return now - self.seen_at <= LEASE_S
+
+    def dump(self) -> str:
+        """Return the stored form."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def load(cls, stored: bytes | str) -> Self:
+        """Inverse of ``dump``. Raises Undecodable for anything else."""
+        try:
+            row = json.loads(stored)
+            found = cls(
+                str(row["host"]), int(row["callbacks"]), int(row["size_bytes"]),
+                float(row["oldest_received_at"]), float(row["seen_at"]),
+            )  # fmt: skip
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            raise Undecodable("this is no mark of a spool") from None
+        if not (isfinite(found.oldest_received_at) and isfinite(found.seen_at)):
+            raise Undecodable("a mark of a spool has a time that is none")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolMarks:
+    """The marks of all hosts, by the id of the folder."""
+
+    live: Mapping[str, SpoolMark]
+    silent: Mapping[str, SpoolMark]
+    """Not renewed for ``LEASE_S``: the host is gone, or its web processes are."""
+    unreadable: tuple[str, ...]
+    """Ids whose mark nobody can read: they count for nothing."""
+
+    @classmethod
+    def of(cls, stored: Mapping[bytes, bytes], now: float) -> Self:
+        """Read what Redis has. ``now``: by Redis's clock."""
+        live: dict[str, SpoolMark] = {}
+        silent: dict[str, SpoolMark] = {}
+        unreadable: list[str] = []
+        for name, value in sorted(stored.items()):
+            try:
+                mark = SpoolMark.load(value)
+            except Undecodable:
+                unreadable.append(text(name))
+            else:
+                (live if mark.lives(now) else silent)[text(name)] = mark
+        return cls(live, silent, tuple(unreadable))
+
+    @property
+    def size_bytes(self) -> int:
+        """Return the bytes in all of them."""
+        return sum(mark.size_bytes for mark in (*self.live.values(), *self.silent.values()))
+
+    @property
+    def oldest_received_at(self) -> float | None:
+        """Since when some living host holds callbacks; None if none does."""
+        return oldest(self.live.values())
+
+
+def oldest(marks: Iterable[SpoolMark]) -> float | None:
+    """Return the time of receipt of the oldest callback of these spools."""
+    return min((mark.oldest_received_at for mark in marks), default=None)
