@@ -124,7 +124,7 @@ class Settings(BaseModel):
     max_event_age_s: Annotated[float, Field(alias="DEEDBOX_MAX_EVENT_AGE_S", ge=0, allow_inf_nan=False)] = 0.0
     """An event older than this (seconds) at receipt is acknowledged and dead-lettered; 0: off."""
     event_retention_days: Annotated[Days, Field(alias="DEEDBOX_EVENT_RETENTION_DAYS")] = DEFAULT_DAYS
-    """Days for which a callback's body is kept after its arrival; at least 7, at most the state's."""
+    """Days for which a callback's body is kept after its last outcome; at least 7, at most the state's."""
     state_retention_days: Annotated[Days, Field(alias="DEEDBOX_STATE_RETENTION_DAYS")] = DEFAULT_DAYS
     """Days for which order state, dedupe memory, timeline and read model live after a request's last event; at least 7."""
     erase_documents: Annotated[

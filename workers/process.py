@@ -288,18 +288,8 @@ def build_registry(settings: Settings, builtin: Callable[[str], RegisteredAction
             identity = (id(registered.function), registered.name)
             if identity not in known:
                 known.add(identity)
-                _demand_kept_events(registered, settings)
                 registry.add(registered)
     return registry
-
-
-def _demand_kept_events(action: RegisteredAction, settings: Settings) -> None:
-    """Refuse an action that may ask to be called later for longer than its event is kept."""
-    if action.policy.give_up_s > settings.retention.events_s:
-        raise SettingsError(
-            f"The action {action.name} has a give_up_s of {action.policy.give_up_s / DAY_S:.1f} days, and events are kept "
-            f"for {settings.event_retention_days}; raise DEEDBOX_EVENT_RETENTION_DAYS or lower give_up_s."
-        )
 
 
 _current: list[Process] = []

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deedbox.ingress.forks import call_in_children
+from deedbox.shared.runtime.forks import call_in_children
 
 
 class FileLock:

@@ -18,7 +18,7 @@ from deedbox.ingress.spool.folder import SpoolDir
 from deedbox.ingress.spool.quarantine import Quarantine
 from deedbox.ingress.spool.state_redis import StateRedis
 from deedbox.shared.core.errors import Unavailable
-from deedbox.shared.records.spool_mark import SpoolMark
+from deedbox.shared.records import spool_mark
 from deedbox.shared.redis import keys
 from deedbox.shared.settings import Settings
 
@@ -121,8 +121,8 @@ class Reporter:
         try:
             seconds, microseconds = redis.time()
             now = seconds + microseconds / 1_000_000
-            mark = SpoolMark(socket.gethostname(), callbacks, size_bytes, oldest, now)
-            redis.hset(keys.SPOOLS, self._folder.host_id(), mark.dump())
+            mark = spool_mark.SpoolMark(socket.gethostname(), callbacks, size_bytes, oldest, now)
+            redis.hset(keys.SPOOLS, self._folder.host_id(), spool_mark.dump(mark))
         except RedisError as error:
             raise _not_taken(error) from None
 

@@ -14,13 +14,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from deedbox.ingress.forks import call_in_children
 from deedbox.ingress.spool.database import Damaged, Database
 from deedbox.ingress.spool.folder import SpoolDir
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.reasons import Refusal
 from deedbox.shared.runtime import logs
+from deedbox.shared.runtime.forks import call_in_children
 
 COMMIT_BYTES: Final = 1024 * 1024
 """So much goes into one commit, or one callback that is larger."""

@@ -72,10 +72,9 @@ class Findings:
 
     @classmethod
     def load(cls, document: Mapping[str, Any]) -> Self:
-        """Rebuild from what ``dump`` returned; slugs of another version are left out."""
-        slugs = {str(gap) for gap in Gap}
-        gaps = tuple(Gap(slug) for slug in document.get("gaps", ()) if slug in slugs)
-        return cls(gaps, tuple(document.get("missed", ())))
+        """Rebuild from what ``dump`` returned; what is no finding is left out."""
+        gaps, missed = _texts(document.get("gaps")), _texts(document.get("missed"))
+        return cls(tuple(gap for gap in Gap if gap in gaps), missed)
 
     def without(self, gap: Gap) -> Findings:
         """Leave one gap out."""
@@ -86,6 +85,10 @@ class Findings:
         return Findings(
             tuple(gap for gap in Gap if gap in gaps), tuple(sorted({*self.missed, *other.missed}))
         )
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(each for each in value if isinstance(each, str)) if isinstance(value, list) else ()
 
 
 def suspected(known: Known) -> Findings:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from math import isfinite
-from typing import Final, Self
+from typing import Any, Final, Self
 
-from deedbox.shared.core.errors import Undecodable
+from deedbox.shared.records.fields import Unreadable, guarded, natural, number, words
 from deedbox.shared.redis.scripting import text
+
+FORM = "spool mark"
 
 LEASE_S: Final = 60.0
 """Longer than a web process is silent while Redis fails over, or while it is started again."""
@@ -35,24 +36,22 @@ class SpoolMark:
         """Tell whether the host still says so. ``now``: by Redis's clock."""
         return now - self.seen_at <= LEASE_S
 
-    def dump(self) -> str:
-        """Return the stored form."""
-        return json.dumps(asdict(self))
 
-    @classmethod
-    def load(cls, stored: bytes | str) -> Self:
-        """Inverse of ``dump``. Raises Undecodable for anything else."""
-        try:
-            row = json.loads(stored)
-            found = cls(
-                str(row["host"]), int(row["callbacks"]), int(row["size_bytes"]),
-                float(row["oldest_received_at"]), float(row["seen_at"]),
-            )  # fmt: skip
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            raise Undecodable("this is no mark of a spool") from None
-        if not (isfinite(found.oldest_received_at) and isfinite(found.seen_at)):
-            raise Undecodable("a mark of a spool has a time that is none")
-        return found
+def dump(mark: SpoolMark) -> str:
+    """Return the mark's text; ``load`` is the inverse."""
+    return json.dumps(asdict(mark))
+
+
+def load(data: bytes) -> SpoolMark | Unreadable:
+    """Return the mark; Unreadable for any bytes that ``dump`` does not write."""
+    return guarded(FORM, data, _mark)
+
+
+def _mark(row: Any) -> SpoolMark:
+    return SpoolMark(
+        words(row["host"]), natural(row["callbacks"]), natural(row["size_bytes"]),
+        number(row["oldest_received_at"]), number(row["seen_at"]),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +71,8 @@ class SpoolMarks:
         silent: dict[str, SpoolMark] = {}
         unreadable: list[str] = []
         for name, value in sorted(stored.items()):
-            try:
-                mark = SpoolMark.load(value)
-            except Undecodable:
+            mark = load(value)
+            if isinstance(mark, Unreadable):
                 unreadable.append(text(name))
             else:
                 (live if mark.lives(now) else silent)[text(name)] = mark

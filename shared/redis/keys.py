@@ -17,22 +17,23 @@ inbox:<shard>                   list    bridge     until drained          callba
 lane:<lane>:ready               zset    all        until leased           unit -> since when it is ready
 lane:<lane>:leased              zset    worker     until finished         unit -> end of its lease
 lane:<lane>:tokens              hash    worker     until finished         unit -> fencing token of its lease
-lane:<lane>:losses              hash    sweeper    a day                  unit -> event at its head, and how often
-                                                                          a process ended with it
 lane:<lane>:waiting             zset    worker     until due              unit whose head waits -> when due
 lane:<lane>:depth               string  all        for good               entries in the lane's queues
 lane:<lane>:idle                zset    worker     seconds                drainer that blocks on the bell -> until
 lane:<lane>:bell                list    all        until heard            wakes idle drainers (BLPOP)
 lanes                           hash    worker     for good               lane -> JSON {actions, seen_at}
 queue:<unit>                    list    sequencer  until done             entries: fingerprint + JSON
-order:<stream>                  string  sequencer  state retention        the ordering rule's state, JSON
-seen:<stream>                   zset    sequencer  state retention        fingerprint -> arrival: dedupe memory;
+order:<stream>                  string  sequencer  state retention,       the ordering rule's state, JSON
+                                                   not while events are
+                                                   held
+seen:<stream>                   zset    sequencer  as long                fingerprint -> arrival: dedupe memory;
                                                                           also <fingerprint>:<digest> of other
                                                                           bodies, so that erasure finds them
 timeline:<stream>               list    sequencer  state retention        JSON lines for ``trace``
-event:<fingerprint>             hash    sequencer  event retention,       one stored event: body and facts;
-                                                   longer for a dead      <fingerprint>:<digest>: another body
-                                                   letter                 of the same fact (a conflict)
+event:<fingerprint>             hash    sequencer  event retention after  one stored event: body and facts; open:
+                                                   its last outcome       queue entries, dead letters and holds
+                                                                          that name it; <fingerprint>:<digest>:
+                                                                          another body of the same fact
 erased:<stream>                 string  all        state retention after  tombstone: JSON {at, by}; what comes for
                                                    the last repeat        the stream is a duplicate, kept nowhere
 wake:<shard>                    zset    sequencer  until looked at        stream with held events -> when
@@ -146,7 +147,7 @@ def inbox(shard: int) -> str:
 
 
 def lane(name: str, part: str) -> str:
-    """One of a lane's keys: ready, leased, tokens, losses, waiting, depth, idle or bell."""
+    """One of a lane's keys: ready, leased, tokens, waiting, depth, idle or bell."""
     return f"{PREFIX}lane:{name}:{part}"
 
 

@@ -19,8 +19,8 @@ DEFAULT_TIMEOUT_S: Final = 60.0
 class Retry(Exception):
     """Try later; uses no attempt. The queue of this ordering key and action waits meanwhile.
 
-    ``after``: seconds until then; None: a growing backoff. The dead letter ``retry_expired`` ends it after
-    the action's ``give_up_s``.
+    ``after``: seconds until then; None: a growing backoff. Neither is longer than what is left of the action's
+    ``give_up_s``, after which the dead letter ``retry_expired`` ends it.
     """
 
     def __init__(self, reason: str, after: float | None = None) -> None:

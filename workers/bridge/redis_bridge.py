@@ -32,9 +32,8 @@ at most."""
 WAIT_S: Final = 1
 """Longest wait for a callback before the bridge looks around: stop requests, dead bridges, redrives."""
 
-LOGGER: Final = "bridge"
 
-log = logs.get(LOGGER)
+log = logs.get("bridge")
 
 
 class RedisBridge:
@@ -136,9 +135,11 @@ def report(load: inbox.Load, ring_lane: Callable[[str], None], *, ring: bool) ->
     if not telemetry.lines():
         return
     now = time.time()
-    rows = (
-        {"source": each.source, "trace_id": each.trace_id,
-         "waited_ms": round((now - each.received_at) * 1000, 1), "redriven": bool(each.redrive)}
-        for each in load.envelopes
-    )  # fmt: skip
-    logs.facts(LOGGER, "event.bridged", rows)
+    for each in load.envelopes:
+        log.info(
+            "event.bridged",
+            source=each.source,
+            trace_id=each.trace_id,
+            waited_ms=round((now - each.received_at) * 1000, 1),
+            redriven=bool(each.redrive),
+        )

@@ -13,6 +13,8 @@
 --   C counter, increment
 --   D n, n values (field, value, ...)                      dead letter
 --   G seconds                                              look for gaps in this stream after so long
+--   I shard, entry / W stream, shard       an entry of the inbox, a wake-up ('' = of no stream), that belong to another
+--                                          shard; both come before the first S
 -- Of an erased stream nothing is written: each of its arrivals is counted as a duplicate and renews the tombstone.
 -- Returns: {1, {lane to ring, ...}, what claim_inbox returns, or {}}; {0} if the lease was lost, and then nothing was
 --          written or claimed.
@@ -22,7 +24,8 @@ if not holds('sequencer', shard, ARGV[3]) then return { 0 } end
 local order_ttl, event_ttl, keep = ARGV[5], ARGV[6], tonumber(ARGV[7])
 local stream, gathered, gone = '', {}, false
 -- A batch has many operations and few counters, lanes, units and streams: what they share is written once.
-local tally, lines, facts, remembers = {}, {}, {}, false
+-- A held event lives in the order state: neither that nor the dedupe memory ends before it is released.
+local tally, lines, facts, remembers, moved, holds_events = {}, {}, {}, false, {}, false
 local function count(name, by) tally[name] = (tally[name] or 0) + by end
 local function end_of_stream()
   add_lines(stream, lines, keep, order_ttl)
@@ -31,7 +34,11 @@ local function end_of_stream()
     call_many('ZADD', P .. 'seen:' .. stream, facts)
     facts = {}
   end
-  if remembers then redis.call('EXPIRE', P .. 'seen:' .. stream, order_ttl) end
+  if remembers and holds_events then
+    redis.call('PERSIST', P .. 'seen:' .. stream)
+  elseif remembers then
+    redis.call('EXPIRE', P .. 'seen:' .. stream, order_ttl)
+  end
 end
 local i = 13
 while ARGV[i] do
@@ -55,34 +62,34 @@ while ARGV[i] do
       facts[#facts + 1] = ARGV[i + 2]
       facts[#facts + 1] = ARGV[i + 1]
       redis.call('HSET', P .. 'event:' .. ARGV[i + 1], unpack(ARGV, i + 4, i + 3 + n))
-      redis.call('EXPIRE', P .. 'event:' .. ARGV[i + 1], event_ttl)
+      refer(ARGV[i + 1], 0)
     end
     i = i + 4 + n
   elseif op == 'S' then
     end_of_stream()
-    stream, remembers = ARGV[i + 1], true
+    stream, remembers, holds_events = ARGV[i + 1], true, ARGV[i + 3] ~= ''
     gone = is_erased(stream)
     if gone then
       redis.call('EXPIRE', P .. 'erased:' .. stream, order_ttl)
+    elseif holds_events then
+      redis.call('SET', P .. 'order:' .. stream, ARGV[i + 2])
     elseif ARGV[i + 2] ~= '' then
       redis.call('SET', P .. 'order:' .. stream, ARGV[i + 2], 'EX', order_ttl)
     end
-    if ARGV[i + 2] == '' then
-      -- A stream without an order has no end: its dedupe memory is bounded by age instead.
-      redis.call('ZREMRANGEBYSCORE', P .. 'seen:' .. stream, '-inf', now - tonumber(order_ttl))
-    end
-    if ARGV[i + 3] ~= '' and not gone then
+    -- By age, too: a stream that goes on for ever (an account, a template, a type) never expires as a whole.
+    redis.call('ZREMRANGEBYSCORE', P .. 'seen:' .. stream, '-inf', now - tonumber(order_ttl))
+    if holds_events and not gone then
       redis.call('ZADD', P .. 'wake:' .. shard, ARGV[i + 3], stream)
     else
       redis.call('ZREM', P .. 'wake:' .. shard, stream)
     end
     i = i + 4
   elseif op == 'H' then
-    if not gone then redis.call('ZADD', P .. 'held', ARGV[i + 2], ARGV[i + 1]) end
+    if not gone then refer(ARGV[i + 1], redis.call('ZADD', P .. 'held', ARGV[i + 2], ARGV[i + 1])) end
     i = i + 3
   elseif op == 'R' then
     -- What was not released because of the tombstone stays held: the erasure counts it.
-    if not gone then redis.call('ZREM', P .. 'held', ARGV[i + 1]) end
+    if not gone then refer(ARGV[i + 1], -redis.call('ZREM', P .. 'held', ARGV[i + 1])) end
     i = i + 2
   elseif op == 'C' then
     local name = ARGV[i + 1]
@@ -94,6 +101,18 @@ while ARGV[i] do
   elseif op == 'G' then
     if not gone then redis.call('ZADD', P .. 'gaps:due', now + tonumber(ARGV[i + 1]), stream) end
     i = i + 2
+  elseif op == 'I' then
+    -- Without a stream before it: nothing of it is decided here.
+    redis.call('RPUSH', P .. 'inbox:' .. ARGV[i + 1], ARGV[i + 2])
+    moved[#moved + 1] = ARGV[i + 1]
+    i = i + 3
+  elseif op == 'W' then
+    redis.call('ZREM', P .. 'wake:' .. shard, ARGV[i + 1])
+    if ARGV[i + 2] ~= '' then
+      redis.call('ZADD', P .. 'wake:' .. ARGV[i + 2], now, ARGV[i + 1])
+      moved[#moved + 1] = ARGV[i + 2]
+    end
+    i = i + 3
   elseif op == 'D' then
     local n = tonumber(ARGV[i + 1])
     if not gone then bury(now, i + 2, i + 1 + n) end
@@ -106,15 +125,17 @@ end_of_stream()
 end_of_publishing()
 count_all(tally)
 enqueue_all(gathered, now)
+end_of_references(event_ttl)
 redis.call('LTRIM', P .. 'inbox:' .. shard, ARGV[4], -1)
 drop_lease('sequencer', shard)
+mark_all_ready('sequencer', moved, now)
 local rung, claimed = {}, {}
 local again = redis.call('EXISTS', P .. 'inbox:' .. shard) == 1
   or redis.call('ZCOUNT', P .. 'wake:' .. shard, '-inf', now) > 0
 if again then mark_ready('sequencer', shard, now) end
 if ARGV[8] ~= '' then
   claimed = claim_inbox(now, 8)
-elseif again and wake('sequencer', now) == 1 then
+elseif (again or #moved > 0) and wake('sequencer', now) == 1 then
   rung[1] = 'sequencer'
 end
 for lane, _ in pairs(gathered) do

@@ -21,7 +21,7 @@ from deedbox.ingress.spool.writer import Spool
 from deedbox.shared.broker.message import decode_kombu
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.reasons import DeathReason
-from deedbox.shared.records.spool_mark import SpoolMark
+from deedbox.shared.records import spool_mark
 from deedbox.shared.redis import keys
 from deedbox.shared.settings import Settings
 from tests.component.ingress.conftest import Server
@@ -217,7 +217,8 @@ def test_redis_knows_what_the_host_has_spooled_and_forgets_it_when_drained(
     mine = reporter(tmp_path, private_redis)
     mine.report()
     with private_redis.client() as client:
-        mark = SpoolMark.load(client.hget(keys.SPOOLS, folder.host_id()) or b"")
+        mark = spool_mark.load(client.hget(keys.SPOOLS, folder.host_id()) or b"")
+        assert mark
         assert (mark.size_bytes, mark.callbacks, mark.oldest_received_at) == (2 * ENTRY_BYTES, 2, 1005.0)
         assert mark.host == socket.gethostname()
         assert mark.lives(client.time()[0])

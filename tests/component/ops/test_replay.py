@@ -194,6 +194,8 @@ def test_a_replayed_event_lives_long_enough_to_be_worked_off(
 
     operate("replay", "r1", "--action", "crm", "--yes")
 
+    assert state.ttl(keys.event(line["event"])) == -1
+    deployment.work()
     assert int(state.ttl(keys.event(line["event"]))) > Retention().events_s - 60
 
 

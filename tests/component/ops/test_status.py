@@ -12,6 +12,7 @@ import pytest
 from redis import Redis
 
 from deedbox.shared.core.ordering import OrderingPolicy
+from deedbox.shared.records import spool_mark
 from deedbox.shared.records.spool_mark import SpoolMark
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
@@ -74,7 +75,7 @@ def test_the_spools_of_all_hosts_are_one_stage(operate: Operate, state: Redis) -
 
 
 def say_spooled(state: Redis, folder: str, mark: SpoolMark) -> None:
-    state.hset(keys.SPOOLS, folder, mark.dump())
+    state.hset(keys.SPOOLS, folder, spool_mark.dump(mark))
 
 
 def test_looking_changes_nothing(operate: Operate, state: Redis) -> None:
