@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from deedbox.shared.records import order_state, presence, queue_entry
+from deedbox.shared.records import order_state, presence, queue_entry, spool_mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,5 +49,11 @@ FORMS: Final = (
         "lost",
         "It is left out of what `status` says.",
         presence.load_lost,
+    ),
+    Form(
+        spool_mark.FORM,
+        "spools",
+        "It counts for nothing: no hold waits for that host. `status` and an alert say so.",
+        spool_mark.load,
     ),
 )

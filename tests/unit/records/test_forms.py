@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from deedbox.shared.core.attempts import Entry
 from deedbox.shared.core.ordering import Arrival, Held, Position, Proof, SequenceState
-from deedbox.shared.records import order_state, presence, queue_entry
+from deedbox.shared.records import order_state, presence, queue_entry, spool_mark
 from deedbox.shared.records.fields import Unreadable
 from deedbox.shared.records.forms import FORMS, Form
 from deedbox.shared.records.presence import LostCall, Presence
@@ -77,6 +77,10 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
     presence.LOST_FORM: (
         st.builds(LostCall, TIMES, TEXTS, TEXTS, TEXTS, TEXTS, COUNTS),
         presence.dump_lost,
+    ),
+    spool_mark.FORM: (
+        st.builds(spool_mark.SpoolMark, TEXTS, COUNTS, COUNTS, TIMES, TIMES),
+        spool_mark.dump,
     ),
 }
 
