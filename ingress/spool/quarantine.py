@@ -19,6 +19,7 @@ from deedbox.shared.broker.message import encode_kombu
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Undecodable
 from deedbox.shared.core.reasons import DeathReason
+from deedbox.shared.redis.inbox import NO_BATCH
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
 
 LETTER: Final = ".letter"
@@ -71,7 +72,7 @@ def _hand_over(path: Path, text: bytes, scripts: Scripts) -> None:
     if facts["reason"] != DeathReason.SPOOL_DAMAGED:
         values += ["raw", _message(content)]
     # No callbacks, nothing redriven, one dead letter.
-    scripts.call("append", SERVER_CLOCK, "", 0, 0, len(values), *values)
+    scripts.call("append", SERVER_CLOCK, *NO_BATCH, len(values), *values)
     if facts["reason"] == DeathReason.SPOOL_DAMAGED:
         path.rename(path.with_suffix(KEPT))
     else:

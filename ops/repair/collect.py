@@ -9,7 +9,7 @@ from deedbox.ops.readmodels.broker_queues import BrokerQueues
 from deedbox.shared.core.callback import parse_callback
 from deedbox.shared.core.errors import BadCallback, Unavailable
 from deedbox.shared.core.reasons import DeathReason
-from deedbox.shared.redis.inbox import callback_in, stream_of
+from deedbox.shared.redis.inbox import NO_BATCH, callback_in, stream_of
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
 
 DETAIL: Final = "the broker delivered it again and again, and no bridge acknowledged it"
@@ -33,7 +33,7 @@ def collect(queues: BrokerQueues, scripts: Scripts) -> int:
                 *_about(message),
             ]
             # No callbacks, nothing redriven, one dead letter.
-            scripts.call("append", SERVER_CLOCK, "", 0, 0, len(values), *values)
+            scripts.call("append", SERVER_CLOCK, *NO_BATCH, len(values), *values)
             remove()
             moved += 1
     except Unavailable:

@@ -240,7 +240,7 @@ def test_a_letter_whose_event_is_gone_cannot_go_back_and_says_so(operate: Operat
 
 def test_a_letter_without_a_message_cannot_go_back(operate: Operate, state: Redis) -> None:
     letter = ("reason", "spool_damaged", "detail", "12 bytes in web-1's quarantine")
-    Scripts(state).call("append", "", "", 0, 0, len(letter), *letter)
+    Scripts(state).call("append", "", *inbox.NO_BATCH, len(letter), *letter)
 
     answer = operate("dead", "redrive", "1", "--yes")
 
