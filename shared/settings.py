@@ -42,6 +42,9 @@ BUILTINS: Final = (
 PUBLISH_EVENT: Final = "publish_event"
 """The built-in action that writes to other services' queues: only if asked for, by name or by DEEDBOX_EVENTS_URL."""
 
+SETTINGS_SHOWN: Final = "DEEDBOX_SETTINGS_SHOWN"
+"""Set for the children of ``deedbox up``, which has printed the settings: they do not log them again."""
+
 _EVENT_TYPE: Final = re.compile(r"\*|[A-Za-z0-9_.-]+\*?", re.ASCII)
 _SECRET: Final = "set"  # noqa: S105 - the word shown instead of a secret
 
@@ -330,16 +333,20 @@ class Settings(BaseModel):
         return found
 
     def summary(self) -> dict[str, Any]:
-        """Return the settings for a start-up log line: secrets only as set or unset."""
+        """Return the variables that are set, for a start-up line: secrets only as set."""
         rows: dict[str, Any] = {}
         for name, info in type(self).model_fields.items():
             value = getattr(self, name)
+            if name not in self.model_fields_set:
+                continue
             if "SecretStr" in str(info.annotation):
-                rows[name] = _SECRET if value is not None else "unset"
+                rows[str(info.alias)] = _SECRET
             elif name == "callback_url":
-                rows[name] = shown(value)
+                rows[str(info.alias)] = shown(value)
+            elif isinstance(value, tuple):
+                rows[str(info.alias)] = ",".join(value)
             else:
-                rows[name] = str(value) if isinstance(value, Path) else value
+                rows[str(info.alias)] = str(value) if isinstance(value, Path) else value
         return rows
 
 

@@ -17,7 +17,7 @@ from deedbox.shared.alerts.targets import demand, receivers
 from deedbox.shared.core.errors import DeedboxError, SettingsError
 from deedbox.shared.redis import keys
 from deedbox.shared.runtime import logs, stopping, telemetry
-from deedbox.shared.settings import Settings
+from deedbox.shared.settings import SETTINGS_SHOWN, Settings
 from deedbox.workers import rq_worker
 from deedbox.workers.commands import callback_url, reconcile
 from deedbox.workers.process import Process, build_registry, describe_builtin, install
@@ -83,7 +83,7 @@ def _worker(process: Process, arguments: argparse.Namespace) -> int:
         demand(receivers(process.settings))
     process.announce()
     install(process)
-    log.info("worker.started", lane=lane, settings=process.settings.summary())
+    log.info("worker.started", lane=lane, **_settings_once(process))
     worker = rq_worker.build(lane, process.redis, process.name, partial(stopping.ask, process.stop))
     try:
         worker.work(logging_level="WARNING")
@@ -96,7 +96,7 @@ def _worker(process: Process, arguments: argparse.Namespace) -> int:
 def _bridge(process: Process, _arguments: argparse.Namespace) -> int:
     _stop_on_signals(process)
     bridge = process.bridge()
-    log.info("bridge.started", settings=process.settings.summary())
+    log.info("bridge.started", **_settings_once(process))
     bridge.run(process.stop.is_set)
     return 0
 
@@ -120,6 +120,10 @@ def _lanes(process: Process, arguments: argparse.Namespace) -> int:
     for row in registry.describe():
         sys.stdout.write(f"{row['lane']:<12} {row['name']:<40} {', '.join(row['types'])}\n")
     return 0
+
+
+def _settings_once(process: Process) -> dict[str, object]:
+    return {} if os.environ.get(SETTINGS_SHOWN) else {"settings": process.settings.summary()}
 
 
 def _stop_on_signals(process: Process) -> None:

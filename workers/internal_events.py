@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from deedbox.shared.core.attempts import Entry
+from deedbox.shared.records import queue_entry
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
 from deedbox.workers.actions.registry import RegisteredAction
 from deedbox.workers.lanes.outcomes import internal
@@ -54,7 +55,7 @@ class Filing:
         operands: list[str | bytes | float] = []
         for event in events:
             stored = internal(event.event_type, event.payload, event.source, KEY.format(event.topic), "", now)
-            entry = Entry(stored.fingerprint, enqueued_at=round(now, 6)).pack()
+            entry = queue_entry.dump(Entry(stored.fingerprint, enqueued_at=round(now, 6)))
             unit, fields = self._action.unit(stored.stream, stored.fingerprint), stored.fields()
             operands += [self._action.lane, unit, entry, stored.fingerprint, len(fields), *fields]
         life = "" if guard.life_s is None else guard.life_s

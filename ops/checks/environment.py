@@ -13,11 +13,11 @@ from typing import Final
 from deedbox.ops.checks.finding import Finding, failed, ok, unusable, warning
 from deedbox.shared.alerts.targets import demand, described, receivers
 from deedbox.shared.core.errors import SettingsError
-from deedbox.shared.settings import Settings
+from deedbox.shared.settings import SETTINGS_SHOWN, Settings
 
 PREFIX: Final = "DEEDBOX_"
 
-NO_SETTINGS: Final = frozenset({"DEEDBOX_RECORD_PATH"})
+NO_SETTINGS: Final = frozenset({"DEEDBOX_RECORD_PATH", SETTINGS_SHOWN})
 """Known variables that are no settings: the recording action of the demonstration reads its path there."""
 
 FREE_MIN_BYTES: Final = 1 << 30

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
-from contextlib import suppress
-from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
 import typer
@@ -50,9 +47,15 @@ def up() -> None:
     What ends is started again. Settings: DEEDBOX_API_KEYS is the only one that is required; PORT (8000),
     DEEDBOX_ACTIONS and DEEDBOX_REDIS_URL are the next that matter.
     """
+    from deedbox.ops.supervise.speaker import Speaker
     from deedbox.ops.supervise.up import up as run
 
-    raise typer.Exit(run(os.environ, _say))
+    speaker = Speaker()
+    try:
+        code = run(os.environ, speaker.say)
+    finally:
+        speaker.close()
+    raise typer.Exit(code)
 
 
 def demo(
@@ -182,6 +185,7 @@ def _become(*arguments: str, module: str = "deedbox.workers") -> NoReturn:
 
 def _run_several(lane: str, count: int) -> int:
     from deedbox.ops.supervise import processes, supervisor
+    from deedbox.ops.supervise.speaker import Speaker
     from deedbox.shared.core.errors import SettingsError
 
     known = processes.learn_lanes(os.environ)
@@ -193,16 +197,8 @@ def _run_several(lane: str, count: int) -> int:
         )
     command = (sys.executable, "-m", "deedbox.workers", "worker", "--lane", lane)
     program = supervisor.Program(f"worker-{lane}", command, numprocs=count, stop_wait_s=30)
-    # Not below the data directory: `deedbox up` has its own there, and a host of workers may have none.
-    with tempfile.TemporaryDirectory(prefix="deedbox-") as run_dir:
-        return supervisor.run(
-            [program],
-            Path(run_dir),
-            on_exit=lambda name: _say(f"deedbox: {name} ended and is started again."),
-        )
-
-
-def _say(line: str) -> None:
-    """Print a line. A terminal that was closed must not keep the processes from being stopped."""
-    with suppress(OSError):
-        typer.echo(line)
+    speaker = Speaker()
+    try:
+        return supervisor.run([program], on_exit=lambda end: speaker.say(f"deedbox: {end}"))
+    finally:
+        speaker.close()

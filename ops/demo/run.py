@@ -24,6 +24,7 @@ from deedbox.ops.demo.course import LANES, Course, Stopped
 from deedbox.ops.demo.report import Report
 from deedbox.ops.demo.scenario import Scenario
 from deedbox.ops.supervise import processes, supervisor
+from deedbox.ops.supervise.programs import Exit
 from deedbox.ops.supervise.readiness import callback_url
 from deedbox.ops.supervise.up import terminable
 from deedbox.shared.redis import connections, embedded
@@ -60,7 +61,7 @@ def run(options: DemoOptions, environ: MutableMapping[str, str]) -> int:
         programs = processes.table(settings, processes.processes_per_lane(LANES))
         driver = _Driver(options, settings, scenario, embedded.prepare(data_dir), api_port)
         try:
-            supervisor.run(programs, settings.run_dir, driver.start, on_exit=driver.note_exit, quiet=True)
+            supervisor.run(programs, driver.start, on_exit=driver.note_exit, logs=settings.run_dir)
         finally:
             driver.join()
             embedded.remove_address(data_dir)
@@ -99,9 +100,9 @@ class _Driver:
         stopping.ask(self._stop)
         handle(number, frame)
 
-    def note_exit(self, name: str) -> None:
+    def note_exit(self, end: Exit) -> None:
         """Count a process that ended without having been told to."""
-        self._restarts[name] += 1
+        self._restarts[end.name] += 1
 
     def join(self) -> None:
         """Wait for the thread to end."""

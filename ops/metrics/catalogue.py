@@ -54,6 +54,8 @@ SIMPLE: Final = {
     "conflict": _counter("callbacks_conflict", "Repeats with another body."),
     "too_old": _counter("callbacks_too_old", "Callbacks older than DEEDBOX_MAX_EVENT_AGE_S at receipt."),
     "quarantined": _counter("callbacks_undecodable", "Messages that could not be decoded."),
+    "misplaced": _counter("callbacks_misplaced", "Callbacks moved to the shard of their request."),
+    "crowded": _counter("requests_crowded", "Requests whose snapshots proved more than is waited for."),
     "released": _counter("events_released", "Events released in order."),
     "late": _counter("events_late", "Events released behind a later one of their request."),
     "held": _counter("holds", "Events that had to wait for a predecessor."),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,6 +10,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from deedbox.ops.readmodels import timeline
+from deedbox.shared.core import status
+from deedbox.shared.core.request_snapshot import time_of
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import text
@@ -98,12 +99,8 @@ def _latest(redis: Redis) -> Iterator[Hit]:
 
 
 def _described(source: str, ordering_key: str, model: Any) -> Hit:
-    try:
-        row = json.loads(model or b"{}")
-        states = list(row.get("signers", {}).values())
-        updated_at = row.get("updated_at")
-    except (ValueError, AttributeError):
-        return Hit(source, ordering_key)
+    row = status.load(model)
+    states = [place for place in row.get("signers", {}).values() if place != "removed"]
     return Hit(
         source,
         ordering_key,
@@ -111,6 +108,6 @@ def _described(source: str, ordering_key: str, model: Any) -> Hit:
         str(row.get("title") or ""),
         states.count("signed"),
         len(states),
-        float(updated_at) if isinstance(updated_at, int | float) else None,
+        time_of(row.get("updated_at")),
         test_mode=bool(row.get("test_mode")),
     )

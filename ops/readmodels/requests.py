@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,15 +10,15 @@ from typing import Any, Final, Self
 from redis import Redis
 from redis.exceptions import RedisError
 
+from deedbox.shared.core import status
 from deedbox.shared.core.identity import is_file_safe
+from deedbox.shared.core.request_snapshot import time_of
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 
 Replies = tuple[bytes | None, bytes | None]
 
 _FILE: Final = re.compile(r"([0-9a-f]{64})\.(pdf|zip)", re.ASCII)
-_SIGNED: Final = frozenset({"all_signed", "downloadable"})
-_CLOSED: Final = frozenset({"declined", "canceled", "expired", "invalid", "error", "destroyed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,32 +61,33 @@ class SignatureRequest:
 
     @property
     def complete(self) -> bool:
-        """Everybody has signed. Only complete requests have documents."""
-        return self.state in _SIGNED or bool(self.documents)
+        """Everybody has signed."""
+        return self.state in status.COMPLETE
 
     @property
     def closed(self) -> bool:
         """It ended otherwise: it will never be further than it is."""
-        return self.state in _CLOSED
+        return self.state in status.ENDED
 
     @classmethod
     def of(cls, source: str, request_id: str, replies: Replies) -> Self | None:
         """Build it from what Redis holds under ``request_keys``; None if nothing is known."""
-        model, record = (_object(reply) for reply in replies)
+        model, record = (status.load(reply) for reply in replies)
         if not model and not record:
             return None
-        signers, title, test_mode = model.get("signers"), model.get("title"), model.get("test_mode")
-        known = signers.items() if isinstance(signers, dict) else ()
+        documents = _documents(record)
+        state = _state(model, has_document=bool(documents))
+        title, test_mode = model.get("title"), model.get("test_mode")
         return cls(
             source=source,
             signature_request_id=request_id,
-            state=str(model.get("state", "unknown")),
-            ready_to_sign=model.get("ready_to_sign") is True,
-            signers=[Signer(signature, str(state)) for signature, state in known],
-            documents=list(_documents(record)),
+            state=state,
+            ready_to_sign=state in status.SIGNABLE,
+            signers=[Signer(signature, str(place)) for signature, place in model.get("signers", {}).items()],
+            documents=documents,
             title=title if isinstance(title, str) else None,
             test_mode=test_mode if isinstance(test_mode, bool) else None,
-            updated_at=model.get("updated_at"),
+            updated_at=time_of(model.get("updated_at")),
         )
 
 
@@ -127,9 +127,7 @@ def _documents(record: Mapping[str, Any]) -> list[Document]:
     return found
 
 
-def _object(text: bytes | None) -> dict[str, Any]:
-    try:
-        document = json.loads(text or b"{}")
-    except ValueError:
-        return {}
-    return document if isinstance(document, dict) else {}
+def _state(model: Mapping[str, Any], *, has_document: bool) -> str:
+    """Return the state. A stored document proves that everybody has signed: it was fetched when the API said so."""
+    state = str(model.get("state", "unknown"))
+    return "downloadable" if has_document and state not in {*status.COMPLETE, "destroyed"} else state

@@ -16,9 +16,8 @@ from redis.exceptions import RedisError
 
 from deedbox.ops.readmodels import workforce
 from deedbox.ops.readmodels.workforce import Worker
-from deedbox.shared.core.attempts import Entry
-from deedbox.shared.core.errors import Undecodable
 from deedbox.shared.core.identity import SHARDS
+from deedbox.shared.records import queue_entry
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import text
@@ -224,10 +223,9 @@ def _heads(redis: Redis, sample: list[tuple[float, str, str]], now: float) -> li
     heads = []
     for (due, lane, unit), packed in zip(sample, pipe.execute(), strict=True):
         action, _, rest = unit.partition("|")
-        try:
-            entry = Entry.unpack(packed or b"")
-        except Undecodable:
-            continue  # it left its queue between the two looks
+        entry = queue_entry.load(packed or b"")
+        if not entry:
+            continue  # it left its queue between the two looks, or cannot be read
         since = entry.enqueued_at if entry.first_failed_at is None else entry.first_failed_at
         heads.append(
             WaitingHead(

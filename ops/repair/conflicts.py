@@ -50,7 +50,8 @@ class Conflict:
         """Name the fields in which the two bodies differ, never their values, which may name people."""
         if self.first is None:
             return []
-        return list(islice(_differences(self.first.payload(), self.other.payload()), PATHS_MAX))
+        first, other = self.first.payload(), self.other.payload()
+        return list(islice(_differences(first or None, other or None), PATHS_MAX))
 
     def envelope(self) -> Envelope:
         """Return the callback as a fact of its own: the same mark each time, so that applying it twice is one fact."""
@@ -103,10 +104,7 @@ class Conflicts:
         return Conflict(other, self._stored(event), self._applied(Conflict(other, None, applied=False)))
 
     def _stored(self, name: str) -> StoredEvent | None:
-        try:
-            return StoredEvent.from_fields(name, self._command("hgetall", keys.event(name)))
-        except Undecodable:
-            return None
+        return StoredEvent.load(name, self._command("hgetall", keys.event(name))) or None
 
     def _applied(self, conflict: Conflict) -> bool:
         envelope = conflict.envelope()

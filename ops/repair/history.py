@@ -17,9 +17,9 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from deedbox.ops.repair.progress import Tell, nobody
-from deedbox.shared.core.errors import Undecodable
-from deedbox.shared.core.ordering import Position, arrival_of
+from deedbox.shared.core.ordering import Position
 from deedbox.shared.core.routing import INTERNAL_PREFIX
+from deedbox.shared.core.snapshot import arrival_of
 from deedbox.shared.records.stored_event import ASIDE, StoredEvent
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
@@ -140,9 +140,8 @@ class History:
 
 
 def _event(fingerprint: str, row: list[Any]) -> PastEvent | None:
-    try:
-        stored = StoredEvent.from_fields(fingerprint, {b"head": row[0] or b"", b"body": b""})
-    except Undecodable:
+    stored = StoredEvent.load(fingerprint, {b"head": row[0] or b"", b"body": b""})
+    if not stored:
         return None
     arrival = arrival_of(stored.event_type, stored.event_time, stored.related_signature_id, fingerprint, {})
     return PastEvent(stored.event_type, arrival.position, stored.arrived_at)

@@ -5,14 +5,14 @@ Three ways back, by what the letter is about:
 * an (event, action): to the end of its unit's queue, with its attempts counted anew and the same idempotency key;
 * a message that never became an event (``undecodable``): as it was, to the bridge, which may be of a later
   version by now;
-* an event that was ``too_old``: as a fact of its own, to the bridge; its age does not matter any more.
+* an event that was ``too_old`` or ``state_unreadable``: as a fact of its own, to the bridge. Its age does not matter any
+  more, and a state that cannot be read is begun anew.
 
 Each step is one script call that also removes the letter: an interrupted redrive repeats nothing.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
@@ -25,9 +25,10 @@ from deedbox.ops.repair.progress import Tell, nobody
 from deedbox.shared.broker.message import encode_kombu
 from deedbox.shared.core.attempts import Entry
 from deedbox.shared.core.envelope import Envelope
-from deedbox.shared.core.errors import Undecodable
-from deedbox.shared.core.ordering import Position, SequenceState, arrival_of
+from deedbox.shared.core.ordering import Position
 from deedbox.shared.core.reasons import DeathReason
+from deedbox.shared.core.snapshot import arrival_of
+from deedbox.shared.records import order_state, queue_entry
 from deedbox.shared.records.lanes import announced, lanes_of_actions
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis import keys
@@ -171,14 +172,16 @@ class Redriver:
         if event is None:
             return Reply.EVENT_GONE
         seconds, microseconds = self._command(self._redis.time)
-        old = Entry.unpack(letter.entry)
+        old = queue_entry.load(letter.entry)
+        if not old:
+            return Reply.EVENT_GONE
         entry = Entry(
             old.fingerprint, seconds + microseconds / 1_000_000, late=old.late or step.late, replay=old.replay
         )
         # Not the lane of its death, if the action has moved: two lanes might run one queue side by side.
         lane = lanes.get(letter.action, letter.lane)
         code, *ring = self._scripts.call(
-            "redrive", SERVER_CLOCK, letter.id, life.events_s, lane, letter.unit, entry.pack(), event.stream,
+            "redrive", SERVER_CLOCK, letter.id, life.events_s, lane, letter.unit, queue_entry.dump(entry), event.stream,
             event.arrived_at, life.state_s,
         )  # fmt: skip
         if ring and ring[0]:
@@ -209,12 +212,9 @@ class Redriver:
         heads = self._command(pipe.execute)
         found = {}
         for fingerprint, head in zip(fingerprints, heads, strict=True):
-            try:
-                found[fingerprint] = StoredEvent.from_fields(
-                    fingerprint, {b"head": head or b"", b"body": b""}
-                )
-            except Undecodable:
-                continue
+            stored = StoredEvent.load(fingerprint, {b"head": head or b"", b"body": b""})
+            if stored:
+                found[fingerprint] = stored
         return found
 
     def _with_message(self, letters: Iterable[Letter]) -> set[str]:
@@ -241,11 +241,9 @@ class Redriver:
             pipe.get(keys.order(stream))
         states = self._command(pipe.execute)
         loaded = {
-            name: SequenceState.load(json.loads(state)).greatest
-            for name, state in zip(names, states, strict=True)
-            if state
+            name: order_state.load(packed) for name, packed in zip(names, states, strict=True) if packed
         }
-        return {name: position for name, position in loaded.items() if position is not None}
+        return {name: state.greatest for name, state in loaded.items() if state and state.greatest}
 
     def _command(self, run: Callable[[], Any]) -> Any:
         try:
@@ -275,12 +273,10 @@ def _step(
     place = arrival_of(
         event.event_type, event.event_time, event.related_signature_id, event.fingerprint, {}
     ).position
-    if letter.reason == DeathReason.TOO_OLD:
+    if letter.reason in {DeathReason.TOO_OLD, DeathReason.STATE_UNREADABLE}:
         return Step(letter, Route.BRIDGE, event, place)
-    try:
-        Entry.unpack(letter.entry)
-    except Undecodable:
-        return Refused(letter, "its queue entry is of another version")
+    if not queue_entry.load(letter.entry):
+        return Refused(letter, "its queue entry cannot be read")
     last = greatest.get(event.stream)
     return Step(letter, Route.QUEUE, event, place, late=last is not None and last > place)
 

@@ -22,7 +22,8 @@ from deedbox.ops.repair.progress import Tell, nobody
 from deedbox.ops.repair.replay_plan import Order, Plan, Tally, is_late, wanted
 from deedbox.shared.core.attempts import Entry
 from deedbox.shared.core.errors import DeedboxError
-from deedbox.shared.core.ordering import Position, SequenceState
+from deedbox.shared.core.ordering import Position
+from deedbox.shared.records import order_state, queue_entry
 from deedbox.shared.records.lanes import announced, lanes_of_actions
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
@@ -170,7 +171,7 @@ class Replayer:
         now = round(self.history.now(), 6)
         for event, actions in piece:
             late = is_late(event, greatest)
-            entry = Entry(event.fingerprint, enqueued_at=now, late=late, replay=number).pack()
+            entry = queue_entry.dump(Entry(event.fingerprint, enqueued_at=now, late=late, replay=number))
             yield event.fingerprint
             yield len(actions)
             for action in actions:
@@ -184,8 +185,9 @@ class Replayer:
         return _position(self._mark(number, stream)) if number else None
 
     def _greatest(self, stream: str) -> Position | None:
-        state = self._command(lambda: self._redis.get(keys.order(stream)))
-        return SequenceState.load(json.loads(state)).greatest if state else None
+        packed = self._command(lambda: self._redis.get(keys.order(stream)))
+        state = order_state.load(packed) if packed else None
+        return state.greatest if state else None
 
     def _is_erased(self, stream: str) -> bool:
         return bool(self._command(lambda: self._redis.exists(keys.erased(stream))))

@@ -11,13 +11,15 @@ from typing import Any, Final
 from deedbox.ops.supervise.programs import Program
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.redis import embedded, keys
-from deedbox.shared.settings import Settings
+from deedbox.shared.settings import SETTINGS_SHOWN, Settings
 
 LANE_PROCESSES: Final = {keys.SEQUENCER: 1, "default": 1, keys.DOCUMENTS: 2}
 """Processes per lane. Documents wait for the network, so two; the sequencer is fast, and one keeps ``up`` small."""
 
 IMPORT_TIMEOUT_S: Final = 60.0
 """For importing the modules of DEEDBOX_ACTIONS: heavy applications take seconds, none a minute."""
+
+_SHOWN: Final = {SETTINGS_SHOWN: "yes"}
 
 # Ascending start, descending stop: first nothing new comes in, then the workers finish, then Redis ends.
 _STORE, _WORK, _RECEIVE = 10, 50, 90
@@ -91,6 +93,7 @@ def _redis(settings: Settings) -> Program:
         priority=_STORE,
         stop_wait_s=30,
         lock=embedded.server_lock(settings.data_dir),
+        log=(settings.data_dir / "redis" / "redis.log").absolute(),
     )
 
 
@@ -98,7 +101,9 @@ def _python(
     name: str, module: str, *arguments: str, numprocs: int = 1, priority: int = _WORK, stop_wait_s: int = 10
 ) -> Program:
     command = (sys.executable, "-m", module, *arguments)
-    return Program(name, command, numprocs=numprocs, priority=priority, stop_wait_s=stop_wait_s)
+    return Program(
+        name, command, numprocs=numprocs, priority=priority, stop_wait_s=stop_wait_s, environment=_SHOWN
+    )
 
 
 def _last_line(text: str) -> str:

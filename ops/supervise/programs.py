@@ -1,28 +1,15 @@
-"""The programs of ``deedbox up`` and the supervisor library's configuration that runs them."""
+"""One line of the process table, and how the end of a process is reported."""
 
 from __future__ import annotations
 
-import os
-import re
-import resource
-import shlex
-from collections.abc import Mapping, Sequence
+import signal
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 from typing import Final
 
-from deedbox.shared.core.errors import SettingsError
-from deedbox.shared.runtime import child
-
-RESTART_MAX_S: Final = 10
-"""Longest pause before a program that ends at once is tried again. There is no giving up: what it waits for
-(a broker, a disk) may be back at any time."""
-
-STARTED_AFTER_S: Final = 5
-"""A program that ends sooner is restarted with a pause; importing an application alone can take seconds."""
-
-_SOCKET_PATH_MAX_BYTES: Final = 100
+_ORDINALS: Final = {1: "st", 2: "nd", 3: "rd"}
+_TEENS: Final = range(11, 14)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +19,7 @@ class Program:
     name: str
     command: tuple[str, ...]
     numprocs: int = 1
-    stop_wait_s: int = 10
+    stop_wait_s: float = 10
     """From SIGTERM to SIGKILL (which reaches the program's own children too)."""
     priority: int = 100
     """Started in ascending, stopped in descending order."""
@@ -40,86 +27,42 @@ class Program:
     """On top of this process's environment."""
     lock: Path | None = None
     """File that the program keeps locked while it lives; a second one waits for it."""
+    log: Path | None = None
+    """File in which the program says why it ended, if not in the output that it shares with us."""
 
 
-def configuration(programs: Sequence[Program], run_dir: Path) -> str:
-    """Return the text of ``supervisord.conf``. It holds no secret. Raises SettingsError."""
-    # %(here)s is the directory of the file: a path written out could hold what the format takes for a comment.
-    lines = [
-        "; Written at each start; changes here are lost. `supervisorctl -c THIS_FILE status` shows the processes.",
-        "[supervisord]",
-        "nodaemon=true",
-        "silent=true",
-        "identifier=deedbox",
-        "nocleanup=true",
-        "logfile=%(here)s/supervisord.log",
-        "logfile_maxbytes=5MB",
-        "logfile_backups=1",
-        "pidfile=%(here)s/supervisord.pid",
-        "childlogdir=%(here)s",
-        f"minfds={_descriptors()}",
-        "minprocs=1",
-    ]
-    if os.geteuid() == 0:
-        lines.append("user=root")  # stay root on purpose: without it the library complains
-    if len(os.fsencode(run_dir / "supervisor.sock")) < _SOCKET_PATH_MAX_BYTES:
-        lines += _control_socket()
-    for priority, stage in groupby(
-        sorted(programs, key=lambda program: program.priority), lambda p: p.priority
-    ):
-        members = list(stage)
-        lines += [line for program in members for line in _program(program)]
-        name = members[0].name if len(members) == 1 else f"stage-{priority}"
-        joined = ",".join(program.name for program in members)
-        lines += ["", f"[group:{name}]", f"programs={joined}", f"priority={priority}"]
-    return "\n".join(lines) + "\n"
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """A process ended without having been told to."""
+
+    name: str
+    how: str
+    """Its exit status or signal, in words."""
+    pause_s: float
+    """Until it is started again."""
+    recent: int = 1
+    """How often it ended within ``within_s``, this time included."""
+    within_s: float = 60.0
+    log: Path | None = None
+    """Where it says why."""
+
+    def __str__(self) -> str:
+        again = f"is started again in {self.pause_s:.0f} s" if self.pause_s else "was started again"
+        times = f" ({_ordinal(self.recent)} time in {self.within_s / 60:.0f} min)" if self.recent > 1 else ""
+        where = f"; details: {self.log}" if self.log else ""
+        return f"{self.name} {self.how} and {again}{times}{where}."
 
 
-def _control_socket() -> list[str]:
-    address = "%(here)s/supervisor.sock"
-    return [
-        *("", "[unix_http_server]", f"file={address}", "chmod=0700"),
-        *("", "[supervisorctl]", f"serverurl=unix://{address}"),
-        *("", "[rpcinterface:supervisor]"),
-        "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface",
-    ]
+def ending(status: int) -> str:
+    """Say how a process ended: a status, or the negative number of a signal."""
+    if status >= 0:
+        return f"exited with status {status}"
+    try:
+        return f"was killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was killed by signal {-status}"
 
 
-def _program(program: Program) -> list[str]:
-    command = child.command_line(program.command, parent=os.getpid(), lock=program.lock)
-    name = "%(program_name)s" + ("-%(process_num)d" if program.numprocs > 1 else "")
-    return [
-        "",
-        f"[program:{program.name}]",
-        f"command={_escaped(command)}",
-        f"process_name={name}",
-        f"numprocs={program.numprocs}",
-        f"priority={program.priority}",
-        "autorestart=true",
-        f"startsecs={STARTED_AFTER_S}",
-        f"startretries={RESTART_MAX_S + 1}",
-        "stopsignal=TERM",
-        f"stopwaitsecs={program.stop_wait_s}",
-        # SIGTERM goes to the program alone: gunicorn ends its own workers. SIGKILL goes to all of them: a
-        # worker that survives its master would keep the port.
-        "stopasgroup=false",
-        "killasgroup=true",
-        "stdout_logfile=NONE",
-        "stdout_logfile_maxbytes=5MB",
-        "stdout_logfile_backups=1",
-        "stderr_logfile=NONE",
-    ]
-
-
-def _escaped(command: Sequence[str]) -> str:
-    """Write a command so that the format's comments (after a space) and expansions leave it alone."""
-    if any("\n" in argument or "\r" in argument for argument in command):
-        raise SettingsError("The programs cannot be run: a command or path holds a line break; rename it.")
-    # A ; or # after a space is always inside '...' here; closing and opening the quote parts it from the space.
-    return re.sub(r"(?<=\s)([;#])", r"''\1", shlex.join(command)).replace("%", "%%")
-
-
-def _descriptors() -> int:
-    """Bound of what the library closes in a child, and demands of the system: never more than allowed."""
-    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 1024 if soft == resource.RLIM_INFINITY else min(1024, soft)
+def _ordinal(number: int) -> str:
+    suffix = "th" if number % 100 in _TEENS else _ORDINALS.get(number % 10, "th")
+    return f"{number}{suffix}"

@@ -1,17 +1,15 @@
-"""How the supervision notices things: its signals, and the end of whoever reads its output."""
+"""How the supervision notices things: its signals, and that the reader of its output has gone."""
 
 from __future__ import annotations
 
 import select
 import signal
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, Final
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
 
 STOP: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
-TAKEN: Final = (*STOP, signal.SIGCHLD, signal.SIGUSR2)
-"""All that the supervisor library installs handlers for."""
 
 
 def nobody_listens() -> bool:
@@ -25,56 +23,39 @@ def nobody_listens() -> bool:
     return any(found & (select.POLLERR | select.POLLHUP) for _descriptor, found in poll.poll(0))
 
 
-class _Wakeup:
-    """What the library's loop wants of a descriptor that it watches: this one only ends its wait of a second."""
+class Caught:
+    """The signals that arrived. Python writes their numbers to a socket, so that none is lost between two looks."""
 
-    def __init__(self, end: socket.socket) -> None:
-        self._end = end
+    def __init__(self, ours: socket.socket) -> None:
+        self._ours = ours
 
-    def readable(self) -> bool:
-        return True
-
-    def writable(self) -> bool:
-        return False
-
-    def handle_read_event(self) -> None:
-        with suppress(BlockingIOError):
-            self._end.recv(4096)
-
-    def handle_error(self) -> None:
-        """Nothing to do: the worst case is a wait of a second."""
-
-
-@contextmanager
-def waking(watched: dict[int, Any]) -> Iterator[Callable[[], None]]:
-    """Let each signal (a child ended, stop) end the loop's wait, which a handler alone would not do.
-
-    ``watched`` is the loop's map of descriptors; yields a function that ends the wait as well.
-    """
-    ours, signals = socket.socketpair()
-    with ours, signals:
-        ours.setblocking(False)
-        signals.setblocking(False)
-        previous = signal.set_wakeup_fd(signals.fileno(), warn_on_full_buffer=False)
-        watched[ours.fileno()] = _Wakeup(ours)
-
-        def wake() -> None:
-            with suppress(BlockingIOError):  # a full socket wakes as well
-                signals.send(b"\0")
-
+    def wait(self, timeout_s: float) -> list[int]:
+        """Wait for signals (a stop, a child's end) for at most so long; return their numbers."""
+        self._ours.settimeout(max(0.001, timeout_s))
         try:
-            yield wake
-        finally:
-            watched.pop(ours.fileno(), None)
-            signal.set_wakeup_fd(previous)
+            return list(self._ours.recv(4096))
+        except TimeoutError:
+            return []
 
 
 @contextmanager
-def restored() -> Iterator[None]:
-    """Give the signals back to those who had them before the supervision."""
-    before = {number: signal.getsignal(number) for number in TAKEN}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def caught() -> Iterator[Caught]:
+    """Catch stops and the ends of children within the block. A SIGHUP that is ignored (``nohup``) stays so."""
+    numbers = [signal.SIGCHLD, *STOP]
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        numbers.remove(signal.SIGHUP)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.setblocking(False)
+        descriptor = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+        before = {number: signal.signal(number, _noted) for number in numbers}
+        try:
+            yield Caught(ours)
+        finally:
+            signal.set_wakeup_fd(descriptor)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _noted(_number: int, _frame: object) -> None:
+    """Do nothing: that a handler exists makes Python write the number to the socket."""

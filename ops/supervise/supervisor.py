@@ -1,8 +1,8 @@
 """Run a set of programs, start again what ends, and stop all of them in order.
 
-The work is done by the supervisor library, inside this process: the programs are its direct children. Each is
-in a process group of its own, so Ctrl-C in a terminal reaches this process only and the order of the stop is
-ours: programs of the highest priority first, those of one priority together, the lowest priority last.
+The programs are direct children of this process. Each is in a process group of its own, so Ctrl-C in a terminal
+reaches this process only and the order of the stop is ours: programs of the highest priority first, those of one
+priority together, the lowest priority last.
 
 Standard output and error of a program are those of this process, inherited, not copied: that works alike for a
 terminal, a file, a pipe and the socket of a journal (which no ``/dev/stdout`` can open), and a reader that
@@ -13,63 +13,66 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from itertools import groupby
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from supervisor import events
-from supervisor.medusa.asyncore_25 import ExitNow
-from supervisor.options import ServerOptions
-from supervisor.states import ProcessStates, SupervisorStates
-from supervisor.supervisord import Supervisor
-
-from deedbox.ops.supervise.programs import RESTART_MAX_S, Program, configuration
-from deedbox.ops.supervise.signals import STOP, TAKEN, nobody_listens, restored, waking
-from deedbox.shared.core.errors import SettingsError
-from deedbox.shared.runtime.data_dir import make_private, writable, write_private
+from deedbox.ops.supervise.programs import Exit, Program, ending
+from deedbox.ops.supervise.signals import STOP, Caught, caught, nobody_listens
+from deedbox.shared.runtime import child
+from deedbox.shared.runtime.data_dir import make_private, writable
 
 __all__ = ["Program", "request_stop", "run"]
 
+RESTART_MAX_S: Final = 10.0
+"""Longest pause before a program that ends at once is tried again. There is no giving up: what it waits for
+(a broker, a disk) may be back at any time."""
+
+STARTED_AFTER_S: Final = 5.0
+"""A program that ends sooner is restarted with a pause; importing an application alone can take seconds."""
+
+RECENT_S: Final = 60.0
+"""Ends within so long are counted together."""
+
+_TURN_S: Final = 1.0
 _IMPATIENCE_S: Final = 1.0
 
 
 def run(
     programs: Sequence[Program],
-    run_dir: Path,
     on_started: Callable[[], None] | None = None,
     *,
-    on_exit: Callable[[str], None] | None = None,
-    quiet: bool = False,
+    on_exit: Callable[[Exit], None] | None = None,
+    logs: Path | None = None,
 ) -> int:
     """Run the programs until SIGTERM, SIGINT, SIGQUIT or SIGHUP, and stop them; returns 0. Main thread only.
 
     A pipe whose reader has gone is taken as SIGHUP; both are ignored if SIGHUP was (``nohup``).
 
-    ``on_started`` is called once, when each program has been started for the first time; ``on_exit`` with the
-    name of a process that ended without being told to. Both run between two turns of the supervision: they
-    must return soon; if one raises, everything is stopped and ``run`` raises it. With ``quiet``, output goes to
-    ``<run_dir>/<name>.log``. A second Ctrl-C kills what is being stopped. Raises SettingsError.
+    ``on_started`` is called once, when each program has been started for the first time; ``on_exit`` when a process
+    ended without being told to. Both run between two turns of the supervision: they must return soon; if one raises,
+    everything is stopped and ``run`` raises it. With ``logs``, output goes to ``<logs>/<name>.log``. A second
+    Ctrl-C kills what is being stopped. Raises SettingsError.
     """
-    run_dir = run_dir.resolve()
-    with writable(run_dir):
-        make_private(run_dir)
-        write_private(run_dir / "supervisord.conf", configuration(programs, run_dir))
-    options = _Options(on_started, on_exit, inherit_output=not quiet)
-    options.realize(["-c", str(run_dir / "supervisord.conf")], doc="")
-    options.first, options.test = True, False
-    _complete(options, programs, run_dir, quiet=quiet)
-    supervisor = Supervisor(options)
-    options.supervisor = supervisor
-    with restored(), waking(options.get_socket_map()) as options.wake, suppress(ExitNow):
-        options.wake()  # the first start comes after the first wait
-        supervisor.main()
-    events.clear()
-    options.close_httpservers()
-    options.close_logger()
-    if options.failure is not None:
-        raise options.failure
+    with ExitStack() as files, caught() as signals:
+        processes = [
+            _Process(program, name, None if logs is None else _log(files, logs / f"{name}.log"))
+            for program in sorted(programs, key=lambda each: each.priority)
+            for name in _names(program)
+        ]
+        supervision = _Supervision(processes, on_exit or (lambda _exit: None))
+        try:
+            supervision.start()
+            if on_started is not None:
+                on_started()
+            supervision.keep_up(signals)
+        finally:
+            supervision.stop(signals)
     return 0
 
 
@@ -78,120 +81,144 @@ def request_stop() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-class _Options(ServerOptions):  # type: ignore[misc]  # the library ships no types
-    """The library's own extension point: how it makes pipes, takes signals and reports errors."""
+def _names(program: Program) -> list[str]:
+    if program.numprocs == 1:
+        return [program.name]
+    return [f"{program.name}-{number}" for number in range(program.numprocs)]
 
-    mood: Any = SupervisorStates.RUNNING
 
-    def __init__(
-        self,
-        on_started: Callable[[], None] | None,
-        on_exit: Callable[[str], None] | None,
-        *,
-        inherit_output: bool,
-    ) -> None:
-        super().__init__()
-        self.supervisor: Any = None
-        self.failure: Exception | None = None
-        self.wake: Callable[[], None] = lambda: None
-        self._on_started, self._on_exit = on_started, on_exit
-        self._inherit_output = inherit_output
-        self._stops_on_hangup = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+def _log(files: ExitStack, path: Path) -> int:
+    with writable(path.parent):
+        make_private(path.parent)
+        return files.enter_context(path.open("ab")).fileno()
+
+
+class _Process:
+    """One process: running, or due to be started."""
+
+    def __init__(self, program: Program, name: str, output: int | None) -> None:
+        self.program, self.name = program, name
+        self.due_at: float | None = 0.0
+        """When it is to be started (monotonic seconds); None while it runs."""
+        self._output = output
+        self._running: subprocess.Popen[bytes] | None = None
+        self._started_at = 0.0
+        self._pause_s = 0.0
+        self._ends: deque[float] = deque(maxlen=1000)
+
+    @property
+    def lives(self) -> bool:
+        """Whether it runs."""
+        return self._running is not None and self._running.poll() is None
+
+    def start(self, now: float) -> Exit | None:
+        """Start it. Returns its end if the system refused."""
+        command = child.command_line(self.program.command, parent=os.getpid(), lock=self.program.lock)
+        self._started_at, self.due_at = now, None
+        try:
+            self._running = subprocess.Popen(
+                command,
+                env={**os.environ, **self.program.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=self._output,
+                stderr=self._output,
+                process_group=0,
+            )
+        except (OSError, ValueError) as error:  # no memory, no process left; a NUL in an argument
+            return self._ended(now, f"could not be started ({error})")
+        return None
+
+    def end(self, now: float) -> Exit | None:
+        """Return its end, if it ended since the last look; it is then due again."""
+        if self._running is None or (status := self._running.poll()) is None:
+            return None
+        self._running = None
+        return self._ended(now, ending(status))
+
+    def _ended(self, now: float, how: str) -> Exit:
+        soon = now - self._started_at < STARTED_AFTER_S
+        self._pause_s = min(self._pause_s + 1, RESTART_MAX_S) if soon else 0.0
+        self.due_at = now + self._pause_s
+        self._ends.append(now)
+        recent = sum(at > now - RECENT_S for at in self._ends)
+        return Exit(self.name, how, self._pause_s, recent, RECENT_S, self.program.log)
+
+    def tell(self, number: signal.Signals) -> None:
+        """Signal the program alone, for gunicorn ends its own workers; SIGKILL goes to all of its group.
+
+        A worker that survives its master would keep the port.
+        """
+        if self._running is None or self._running.poll() is not None:
+            return
+        with suppress(ProcessLookupError):
+            if number is signal.SIGKILL:
+                os.killpg(self._running.pid, number)
+            else:
+                self._running.send_signal(number)
+
+
+class _Supervision:
+    """The processes, in ascending priority."""
+
+    def __init__(self, processes: Sequence[_Process], on_exit: Callable[[Exit], None]) -> None:
+        self._processes = processes
+        self._on_exit = on_exit
         self._stop_asked_at: float | None = None
 
-    def usage(self, msg: object) -> None:
-        """Refuse a configuration."""
-        raise SettingsError(f"The programs cannot be run: {msg}")
+    def start(self) -> None:
+        """Start what is due."""
+        now = time.monotonic()
+        for process in self._processes:
+            if process.due_at is not None and process.due_at <= now:
+                self._tell(process.start(now))
 
-    def make_pipes(self, stderr: bool = True) -> dict[str, int | None]:  # noqa: FBT001, FBT002 - not our signature
-        """Give the child this process's own output, and nothing to read."""
-        if not self._inherit_output:
-            return super().make_pipes(stderr)  # type: ignore[no-any-return]
-        return {
-            "stdin": None,
-            "stdout": None,
-            "stderr": None,
-            "child_stdin": os.open(os.devnull, os.O_RDONLY),
-            "child_stdout": os.dup(1),
-            "child_stderr": os.dup(2) if stderr else None,
-        }
-
-    def fork(self) -> int:
-        """Fork so that no stop gets lost: until its exec a child would take signals with our handlers, and drop them."""
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, TAKEN)
-        try:
-            pid: int = super().fork()
-            if pid == 0:
-                for number in TAKEN:
-                    if callable(signal.getsignal(number)):
-                        signal.signal(number, signal.SIG_DFL)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        return pid
-
-    def setsignals(self) -> None:
-        """Take the signals; called after the library has forgotten all subscriptions, before the first start."""
-        super().setsignals()
-        # The library restarts everything on SIGHUP. A closed terminal means stop; nohup means carry on.
-        signal.signal(signal.SIGHUP, self._hang_up if self._stops_on_hangup else signal.SIG_IGN)
-        events.subscribe(events.ProcessStateBackoffEvent, self._limit_pause)
-        events.subscribe(events.ProcessStateExitedEvent, self._tell_exit)
-
-    def get_signal(self) -> int | None:
-        """Return the next signal, if any; called once a turn, after every due program was started."""
-        if self._on_started is not None:
-            started, self._on_started = self._on_started, None
-            self._call(started)
-        if self._stops_on_hangup and self.mood > SupervisorStates.SHUTDOWN and nobody_listens():
-            self.logger.warn("the reader of our output has gone: stopping")  # noqa: G010 - not logging's
-            self.mood = SupervisorStates.SHUTDOWN
-        received: int | None = super().get_signal()
-        if received in STOP:
+    def keep_up(self, signals: Caught) -> None:
+        """Start again what ends, until a stop is asked for."""
+        stops_on_hangup = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+        while not self._asked(signals.wait(self._rest_s())):
             now = time.monotonic()
-            if self._stop_asked_at is None:
-                self._stop_asked_at = now
-            # Wrappers (make, uv run) pass on the Ctrl-C that the terminal delivered already: not a second one.
-            elif received == signal.SIGINT and now - self._stop_asked_at > _IMPATIENCE_S:
-                self._kill_stopping()
-        return received
+            for process in self._processes:
+                self._tell(process.end(now))
+            if stops_on_hangup and nobody_listens():
+                return
+            self.start()
 
-    def _hang_up(self, _signal: int, frame: object) -> None:
-        self.signal_receiver.receive(signal.SIGTERM, frame)
+    def stop(self, signals: Caught) -> None:
+        """Stop everything, the highest priority first."""
+        descending = reversed(self._processes)
+        for _priority, members in groupby(descending, lambda process: process.program.priority):
+            self._stop_stage(list(members), signals)
 
-    def _limit_pause(self, event: Any) -> None:
-        """Pause 1, 2, 3... s up to the maximum; a count that stays below ``startretries`` never gives up."""
-        process = event.process
-        process.backoff = min(process.backoff, RESTART_MAX_S)
-        process.delay = min(process.delay, time.time() + RESTART_MAX_S)
-        self._tell_exit(event)
+    def _stop_stage(self, members: Sequence[_Process], signals: Caught) -> None:
+        began = time.monotonic()
+        for process in members:
+            process.tell(signal.SIGTERM)
+        while alive := [process for process in members if process.lives]:
+            impatient = self._impatient(signals.wait(0.1))
+            waited_s = time.monotonic() - began
+            for process in alive:
+                if impatient or waited_s > process.program.stop_wait_s:
+                    process.tell(signal.SIGKILL)
 
-    def _tell_exit(self, event: Any) -> None:
-        self.wake()
-        if self._on_exit is not None:
-            self._call(self._on_exit, event.process.config.name)
+    def _rest_s(self) -> float:
+        due = [process.due_at for process in self._processes if process.due_at is not None]
+        return min([_TURN_S, *(at - time.monotonic() for at in due)])
 
-    def _call(self, callback: Callable[..., None], *arguments: str) -> None:
-        try:
-            callback(*arguments)
-        except Exception as error:  # noqa: BLE001 - raised by run(), once the programs have ended
-            self.failure = self.failure or error
-            self.mood = SupervisorStates.SHUTDOWN
+    def _asked(self, numbers: Sequence[int]) -> bool:
+        if not any(number in STOP for number in numbers):
+            return False
+        self._stop_asked_at = time.monotonic()
+        return True
 
-    def _kill_stopping(self) -> None:
-        for group in self.supervisor.process_groups.values():
-            for process in group.processes.values():
-                if process.get_state() == ProcessStates.STOPPING:
-                    process.delay = 0
+    def _impatient(self, numbers: Sequence[int]) -> bool:
+        """Tell a second Ctrl-C from one that a wrapper (make, uv run) passes on: the terminal delivered it already."""
+        if signal.SIGINT not in numbers:
+            return False
+        now = time.monotonic()
+        if self._stop_asked_at is None:
+            self._stop_asked_at = now
+        return now - self._stop_asked_at > _IMPATIENCE_S
 
-
-def _complete(options: _Options, programs: Sequence[Program], run_dir: Path, *, quiet: bool) -> None:
-    """Set what the file cannot express: values with any character, and secrets."""
-    by_name = {program.name: program for program in programs}
-    for group in options.process_group_configs:
-        for process in group.process_configs:
-            # One of several processes is called NAME-0, NAME-1...
-            program = by_name.get(process.name) or by_name[process.name.rpartition("-")[0]]
-            process.environment = dict(program.environment)
-            if quiet:
-                process.redirect_stderr = True
-                process.stdout_logfile = str(run_dir / f"{process.name}.log")
+    def _tell(self, end: Exit | None) -> None:
+        if end is not None:
+            self._on_exit(end)

@@ -11,8 +11,12 @@ from contextlib import contextmanager
 from typing import Final, NoReturn
 from urllib.parse import urlsplit
 
+from deedbox.ops.checks import environment
+from deedbox.ops.checks.finding import Verdict
 from deedbox.ops.supervise import processes, supervisor
+from deedbox.ops.supervise.programs import Exit
 from deedbox.ops.supervise.readiness import Readiness, callback_url, metrics_url, ops_url
+from deedbox.ops.supervise.restarts import RestartRecorder
 from deedbox.shared.broker import topology
 from deedbox.shared.core.errors import DeedboxError
 from deedbox.shared.redis import connections, embedded
@@ -20,8 +24,8 @@ from deedbox.shared.runtime import ports
 from deedbox.shared.runtime.data_dir import lock_data_dir
 from deedbox.shared.settings import Settings
 
-PATIENCE_S: Final = 30.0
-"""After so long without an answer a person is told what is missing; the waiting goes on."""
+PATIENCE_S: Final = (5.0, 30.0)
+"""After so long without an answer, and again after so long, a person is told what is missing; the waiting goes on."""
 
 Say = Callable[[str], None]
 
@@ -29,11 +33,16 @@ Say = Callable[[str], None]
 def up(environ: MutableMapping[str, str], say: Say) -> int:
     """Run the process table until SIGTERM or Ctrl-C; returns the exit code 0.
 
-    ``say`` prints one line. Raises SettingsError, or another DeedboxError if the port cannot be had.
+    ``say`` prints one line and never waits. Raises SettingsError, or another DeedboxError if the port cannot be had.
     """
     try:
         with terminable():
             settings = checked(environ)
+            for finding in environment.variables(environ):
+                if finding.verdict is Verdict.WARNING:
+                    say(f"deedbox: {finding.detail}; {finding.fix}")
+            if settings.actions:
+                say(f"Importing {', '.join(settings.actions)} (DEEDBOX_ACTIONS).")
             lanes = processes.processes_per_lane(processes.learn_lanes(environ))
             with lock_data_dir(settings.data_dir):
                 return _supervise(settings, lanes, say)
@@ -74,9 +83,10 @@ def _supervise(settings: Settings, lanes: Mapping[str, int], say: Say) -> int:
     programs = processes.table(settings, lanes)
     own_redis = settings.redis_url is None
     redis_url = embedded.prepare(settings.data_dir) if own_redis else connections.redis_url(settings)
+    say(f"Starting {', '.join(_counted(each.name, each.numprocs) for each in programs)}.")
     announcer = _Announcer(settings, redis_url, lanes, say)
     try:
-        return supervisor.run(programs, settings.run_dir, announcer.start, on_exit=announcer.tell_exit)
+        return supervisor.run(programs, announcer.start, on_exit=announcer.tell_exit)
     finally:
         announcer.stop()
         if own_redis:
@@ -84,12 +94,14 @@ def _supervise(settings: Settings, lanes: Mapping[str, int], say: Say) -> int:
 
 
 class _Announcer:
-    """Says once when everything answers, and what ended meanwhile; it looks from a thread of its own."""
+    """Says once when everything answers, and what ended meanwhile; it looks and records from a thread of its own."""
 
     def __init__(self, settings: Settings, redis_url: str, lanes: Mapping[str, int], say: Say) -> None:
         self._settings, self._redis_url, self._lanes, self._say = settings, redis_url, lanes, say
+        self._redis = connections.brisk_redis(redis_url)
+        self._recorder = RestartRecorder(self._redis)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._announce, name="readiness", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="readiness", daemon=True)
         self._started_at = time.time()
 
     def start(self) -> None:
@@ -101,16 +113,25 @@ class _Announcer:
             self._thread.join(timeout=5)
         self._say("Deedbox has stopped.")
 
-    def tell_exit(self, name: str) -> None:
-        self._say(f"deedbox: {name} ended and is started again.")
+    def tell_exit(self, end: Exit) -> None:
+        self._say(f"deedbox: {end}")
+        self._recorder.note(end)
+
+    def _run(self) -> None:
+        with self._redis:
+            self._announce()
+            self._recorder.run(self._stop.wait)
 
     def _announce(self) -> None:
-        with connections.brisk_redis(self._redis_url) as redis:
-            readiness = Readiness(self._settings, redis, self._lanes, self._started_at)
-            while missing := readiness.wait(self._stop, PATIENCE_S):
-                if self._stop.is_set():
-                    return
-                self._say(f"deedbox: still waiting for {', '.join(missing)}.")
+        readiness = Readiness(self._settings, self._redis, self._lanes, self._started_at)
+        patience = iter(PATIENCE_S)
+        patience_s = next(patience)
+        while missing := readiness.wait(self._stop, patience_s):
+            if self._stop.is_set():
+                return
+            patience_s = next(patience, patience_s)
+            self._say(f"Waiting for {', '.join(missing)}.")
+            self._recorder.write()
         if not self._stop.is_set():
             self._say("\n".join(announcement(self._settings, self._redis_url, self._lanes)))
 
@@ -130,7 +151,11 @@ def announcement(settings: Settings, redis_url: str, lanes: Mapping[str, int]) -
         *([("broker", _broker(settings))] if settings.broker_url is not None else []),
         ("data", str(settings.data_dir.resolve())),
         ("documents", str(settings.documents_dir.resolve())),
-        ("lanes", ", ".join(f"{lane} ({count})" for lane, count in lanes.items())),
+        ("lanes", ", ".join(_counted(lane, count) for lane, count in lanes.items())),
+        (
+            "settings",
+            ", ".join(f"{name}={value}" for name, value in settings.summary().items()) or "defaults",
+        ),
         ("stop", f"Ctrl-C, or SIGTERM to process {os.getpid()}"),
     ]
     return [
@@ -139,6 +164,10 @@ def announcement(settings: Settings, redis_url: str, lanes: Mapping[str, int]) -
         f"Next: give Dropbox Sign a public https:// address that leads to {url} as its callback URL;",
         f"or try it from here: deedbox simulate --url {url} --requests 5",
     ]
+
+
+def _counted(name: str, count: int) -> str:
+    return name if count == 1 else f"{name} ({count})"
 
 
 def without_secrets(url: str) -> str:

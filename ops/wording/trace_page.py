@@ -105,6 +105,8 @@ def _action(row: Row) -> str:
 
 
 def _retry(row: Row) -> str:
+    if row["outcome"] == "lost":
+        return str(row["detail"])
     why = {"retry": "put off", "timeout": "timed out", "error": "failed"}.get(row["outcome"], row["outcome"])
     wait_s = max(0.0, row["next_at"] - row["at"])
     return (

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, Final, Self
+from typing import Final
 
-from deedbox.shared.core import jsontext
-from deedbox.shared.core.errors import Undecodable
 from deedbox.shared.core.reasons import DeathReason
 from deedbox.shared.core.values import value
-
-FINGERPRINT_CHARS: Final = 32
 
 BACKOFF_FIRST_S: Final = 1.0
 BACKOFF_MAX_S: Final = 600.0
@@ -37,6 +33,8 @@ class Entry:
     first_failed_at: float | None = None
     replay: int = 0
     """Number of the replay; 0 for the first life."""
+    losses: int = 0
+    """Processes in a row that ended without an outcome while they had it; ``sweep.lua`` counts, an outcome resets."""
 
     @property
     def attempt(self) -> int:
@@ -47,30 +45,6 @@ class Entry:
         """Return the key that stays the same over retries, crashes and redrives; a replay has its own."""
         suffix = f":replay-{self.replay}" if self.replay else ""
         return f"{self.fingerprint}:{action}{suffix}"
-
-    def pack(self) -> str:
-        """Return the queue's form: the fingerprint (scripts read it), then JSON."""
-        rest: dict[str, Any] = {"at": self.enqueued_at}
-        rest |= {name: value for name in _OPTIONAL if (value := getattr(self, name))}
-        return self.fingerprint + jsontext.dumps(rest).decode()
-
-    @classmethod
-    def unpack(cls, text: bytes | str) -> Self:
-        """Inverse of ``pack``. Raises Undecodable."""
-        decoded = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-        fingerprint, rest = decoded[:FINGERPRINT_CHARS], decoded[FINGERPRINT_CHARS:]
-        try:
-            document = jsontext.loads(rest)
-            return cls(
-                fingerprint=fingerprint,
-                enqueued_at=float(document.pop("at")),
-                **{name: document[name] for name in _OPTIONAL if name in document},
-            )
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
-            raise Undecodable("a queue entry of another version") from None
-
-
-_OPTIONAL: Final = ("late", "failures", "retries", "backoffs", "first_failed_at", "replay")
 
 
 class Failure(StrEnum):
@@ -119,7 +93,7 @@ def after_failure(
     after_s: float | None = None,
 ) -> Again | Dead:
     """Decide what a failed call leads to. ``after_s`` is the wait that a ``Retry`` asked for."""
-    failed = replace(entry, first_failed_at=entry.first_failed_at or now)
+    failed = replace(entry, first_failed_at=entry.first_failed_at or now, losses=0)
     if failure is Failure.REJECT:
         return Dead(DeathReason.REJECTED)
     if failure is Failure.RETRY:

@@ -1,7 +1,7 @@
 """What travels inside Deedbox: the received JSON text, untouched, and what ingress knows about it.
 
-Two forms, each versioned: the broker message (headers and body; ``deedbox.shared.broker.message`` has kombu's wrapping of
-it), and the entry of inbox and spool.
+Two forms, each with a schema version: the broker message (headers and body; ``deedbox.shared.broker.message`` has
+kombu's wrapping of it), and the entry of inbox and spool.
 """
 
 from __future__ import annotations
@@ -86,36 +86,30 @@ class Envelope:
 
         The key stays out: who reads an entry parses the body anyway.
         """
-        head = [PACKED_VERSION, self.source, self.received_at, self.body_signature.value, self.trace_id]
-        if self.redrive or self.codec or self.span_id:
-            head += [self.redrive, self.codec]
-        if self.span_id:
-            head.append(self.span_id)
+        head = [SCHEMA_VERSION, self.source, self.received_at, self.body_signature.value, self.trace_id,
+                self.redrive, self.codec, self.span_id]  # fmt: skip
+        while not head[-1]:
+            head.pop()
         return jsontext.dumps(head) + b"\n" + self.body
 
     @classmethod
     def unpack(cls, entry: bytes) -> Self:
-        """Inverse of ``pack``; reads what version 1 wrote, too. Raises Undecodable."""
+        """Inverse of ``pack``. Raises Undecodable."""
         head, newline, body = entry.partition(b"\n")
         try:
-            headers = jsontext.loads(head)
+            values = jsontext.loads(head)
         except (ValueError, RecursionError):
             raise Undecodable("an inbox entry without its headers") from None
-        if newline and isinstance(headers, dict):
-            return cls.from_headers(headers, body)
-        if not newline or not isinstance(headers, list) or not headers:
+        if not newline or not isinstance(values, list) or not values or len(values) > len(_PACKED):
             raise Undecodable("an inbox entry without its headers")
-        if headers[0] != PACKED_VERSION or len(headers) not in _PACKED_LENGTHS:
-            raise Undecodable(f"an inbox entry of version {str(headers[0])[:20]}")
-        named = dict(zip(_PACKED_NAMES, headers[1:], strict=False))
-        named = {name: value for name, value in named.items() if value or name not in _OPTIONAL}
-        return cls.from_headers({"deedbox": SCHEMA_VERSION, **named}, body)
+        named = dict(zip(_PACKED, values, strict=False))
+        return cls.from_headers({name: value for name, value in named.items() if value != ""}, body)
 
 
-PACKED_VERSION: Final = 2
-_OPTIONAL: Final = ("redrive", "codec", "span_id")
-_PACKED_NAMES: Final = ("source", "received_at", "body_signature", "trace_id", *_OPTIONAL)
-_PACKED_LENGTHS: Final = frozenset({5, 7, 8})
+_PACKED: Final = (
+    "deedbox", "source", "received_at", "body_signature", "trace_id", "redrive", "codec", "span_id",
+)  # fmt: skip
+"""Headers of an entry by their place; empty ones at its end are left out."""
 
 
 def _text(value: object) -> str:

@@ -12,7 +12,8 @@ from enum import StrEnum
 from typing import Any, Final, Self
 
 from deedbox.shared.core.ordering import SequenceState
-from deedbox.shared.core.status import STATES, last_change, signers_shown, state_shown
+from deedbox.shared.core.request_snapshot import last_change, signers_shown
+from deedbox.shared.core.status import COMPLETE, ENDED, STATES, state_shown
 
 SUSPECTED: Final = "deedbox.gap_suspected"
 RECONCILED: Final = "deedbox.reconciled"
@@ -20,9 +21,6 @@ RECONCILED: Final = "deedbox.reconciled"
 
 SIGNED: Final = "signature_request_signed"
 ALL_SIGNED: Final = "signature_request_all_signed"
-
-COMPLETE: Final = frozenset({"all_signed", "downloadable"})
-"""States of a request whose final document exists."""
 
 
 class Gap(StrEnum):
@@ -74,10 +72,9 @@ class Findings:
 
     @classmethod
     def load(cls, document: Mapping[str, Any]) -> Self:
-        """Rebuild from what ``dump`` returned; slugs of another version are left out."""
-        slugs = {str(gap) for gap in Gap}
-        gaps = tuple(Gap(slug) for slug in document.get("gaps", ()) if slug in slugs)
-        return cls(gaps, tuple(document.get("missed", ())))
+        """Rebuild from what ``dump`` returned; what is no finding is left out."""
+        gaps, missed = _texts(document.get("gaps")), _texts(document.get("missed"))
+        return cls(tuple(gap for gap in Gap if gap in gaps), missed)
 
     def without(self, gap: Gap) -> Findings:
         """Leave one gap out."""
@@ -88,6 +85,10 @@ class Findings:
         return Findings(
             tuple(gap for gap in Gap if gap in gaps), tuple(sorted({*self.missed, *other.missed}))
         )
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(each for each in value if isinstance(each, str)) if isinstance(value, list) else ()
 
 
 def suspected(known: Known) -> Findings:
@@ -121,7 +122,7 @@ def found(known: Known, request: Mapping[str, Any]) -> Findings:
     return Findings(tuple(gaps)) | _missed(known, (n for n, place in shown.items() if place == "signed"))
 
 
-_OVER: Final = frozenset({"declined", "canceled", "expired", "invalid", "error", "destroyed"})
+_OVER: Final = ENDED - {"error"}
 """States in which the API gives no document, whatever a list that lags behind shows."""
 
 

@@ -8,7 +8,6 @@ whether a retry repeats them is documented nowhere.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from typing import Any, Final, TypeGuard
@@ -37,6 +36,13 @@ PER_SIGNER_TYPES: Final = frozenset(
 )
 """Types that happen once per signer (reference sheet, section 4): without a related_signature_id, only the
 snapshot of the signatures can tell one signer's event from another's."""
+
+_TIME_OF: Final[Mapping[str, str]] = {
+    "signature_request_viewed": "last_viewed_at",
+    "signature_request_signed": "signed_at",
+    "signature_request_remind": "last_reminded_at",
+}
+"""Where a snapshot shows that a signer's event happened at this very second."""
 
 _FAX_FILES: Final = re.compile(r"/fax/files/([^/?#]+)")
 _ID_MAX_CHARS: Final = 200
@@ -117,18 +123,12 @@ def identify(source: str, callback: Callback, redrive: str = "") -> Fact:
     """
     key = ordering_key(callback)
     body = _canonical_body(callback.payload)
-    parts: list[str] = [
-        source,
-        callback.event_type,
-        str(callback.event_time),
-        str(key),
-        callback.related_signature_id or "",
-    ]
-    if callback.related_signature_id is None and callback.event_type in PER_SIGNER_TYPES:
+    signature = callback.related_signature_id or _only_signer(callback)
+    parts: list[str] = [source, callback.event_type, str(callback.event_time), str(key), signature or ""]
+    if signature is None and callback.event_type in PER_SIGNER_TYPES:
         parts.append(_signers_digest(callback.payload))
     if not key.ordered:
-        # Not `canonical`, which is faster: a fingerprint must be what earlier versions stored.
-        parts.append(_digest("body", json.dumps(body, sort_keys=True, separators=(",", ":"))))
+        parts.append(_digest("body", canonical(body)))
     if redrive:
         parts.append("redrive:" + redrive)
     return Fact(source, key, _digest("fact", *parts), _digest("body", canonical(body)))
@@ -163,14 +163,30 @@ def _canonical_body(payload: Mapping[str, Any]) -> dict[str, Any]:
     return body
 
 
+def _signatures(payload: Mapping[str, Any]) -> list[dict[str, Any]]:
+    rows = _sub(payload, "signature_request").get("signatures")
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
+def _only_signer(callback: Callback) -> str | None:
+    """Return whom a per-signer event is about, where its snapshot leaves one choice; None if it does not.
+
+    One delivery of an event may carry the metadata that names the signer, and another none. They are one fact.
+    """
+    if callback.event_type not in PER_SIGNER_TYPES:
+        return None
+    rows = _signatures(callback.payload)
+    if len(rows) > 1:
+        at, column = callback.event_time, _TIME_OF.get(callback.event_type, "")
+        rows = [row for row in rows if isinstance(row.get(column), int) and row[column] == at]
+    found = rows[0].get("signature_id") if len(rows) == 1 else None
+    return found if isinstance(found, str) and found else None
+
+
 def _signers_digest(payload: Mapping[str, Any]) -> str:
-    signatures = _sub(payload, "signature_request").get("signatures")
-    rows = [
-        [signature.get(name) for name in ("signature_id", "status_code", "signed_at", "last_reminded_at")]
-        for signature in (signatures if isinstance(signatures, list) else [])
-        if isinstance(signature, dict)
-    ]
-    return _digest("signers", *sorted(json.dumps(row) for row in rows))
+    columns = ("signature_id", "status_code", "signed_at", "last_reminded_at")
+    rows = [[row.get(name) for name in columns] for row in _signatures(payload)]
+    return _digest("signers", *sorted(canonical(row) for row in rows))
 
 
 def _digest(*parts: str | bytes) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, NamedTuple, Self
+from typing import Final, NamedTuple
 
 from deedbox.shared.core.values import value
 
@@ -21,6 +21,13 @@ DAY_S: Final = 86_400
 
 SPOOL_LOOK_S: Final = 1.0
 """How often (seconds) a key looks whether the spool that its held events wait for is empty."""
+
+PROOFS_PER_SNAPSHOT: Final = 1_000
+"""A request of 300 signers proves fewer. ``event_hash`` signs no snapshot: a forged one may show any number."""
+
+PROOFS_PER_KEY: Final = 5_000
+"""What is remembered of one key and what its held events wait for. Beyond it nothing is held: the order state would
+grow with every forged snapshot, and each later callback of the request would write all of it."""
 
 PROOF_HORIZON_S: Final = 4 * DAY_S
 """A predecessor older than this (seconds) cannot still arrive: the vendor's retries end after 30 h or 3 days."""
@@ -46,14 +53,6 @@ RANKS: Final[Mapping[str, int]] = {_P + name: rank for rank, row in enumerate(_R
 """Causal rank of a type: what must come first among events of the same second."""
 
 DEFAULT_RANK: Final = RANKS[_P + "viewed"]
-
-
-_SENT, _VIEWED, _SIGNED, _ALL_SIGNED = (_P + name for name in ("sent", "viewed", "signed", "all_signed"))
-_SENT_RANK, _ALL_SIGNED_RANK = RANKS[_SENT], RANKS[_ALL_SIGNED]
-_SNAPSHOT_TIMES: Final = (
-    ("last_viewed_at", _VIEWED, RANKS[_VIEWED]),
-    ("signed_at", _SIGNED, RANKS[_SIGNED]),
-)
 
 
 class Position(NamedTuple):
@@ -105,7 +104,9 @@ class Arrival:
     type: str
     proofs: tuple[Proof, ...] = ()
     signatures: frozenset[str] = frozenset()
-    """Signature ids that the snapshot shows."""
+    """Signature ids that the snapshot shows; empty while the event is held, which no longer needs them."""
+    crowded: bool = False
+    """The snapshot proves more than ``PROOFS_PER_SNAPSHOT``: it counts as proving nothing."""
 
     @property
     def fingerprint(self) -> str:
@@ -147,37 +148,8 @@ class SequenceState:
     """Arrivals of a type whose signer is unknown: each satisfies one open proof of that type."""
     given_up: frozenset[str] = frozenset()
     """Names of proofs that were given up and whose events have not come since: callbacks that may be lost."""
-
-    def dump(self) -> list[Any]:
-        """Return the state as JSON values; ``load`` is the inverse."""
-        return [
-            [[list(h.arrival.position), h.arrival.type, [list(p) for p in h.arrival.proofs],
-              sorted(h.arrival.signatures), h.since] for h in self.held],
-            list(self.greatest) if self.greatest else None,
-            sorted(self.satisfied),
-            dict(self.wildcards),
-            sorted(self.given_up),
-        ]  # fmt: skip
-
-    @classmethod
-    def load(cls, document: Sequence[Any]) -> Self:
-        """Rebuild the state from what ``dump`` returned."""
-        held, greatest, satisfied, wildcards, *rest = document
-        return cls(
-            held=tuple(
-                Held(
-                    Arrival(
-                        Position(*position), kind, tuple(Proof(*p) for p in proofs), frozenset(signatures)
-                    ),
-                    since,
-                )
-                for position, kind, proofs, signatures, since in held
-            ),
-            greatest=Position(*greatest) if greatest else None,
-            satisfied=frozenset(satisfied),
-            wildcards=wildcards,
-            given_up=frozenset(rest[0] if rest else ()),  # absent in what earlier versions wrote
-        )
+    noted: bool = False
+    """Whether a ``Decision`` has said already that there were more proofs than are kept."""
 
 
 @value
@@ -201,6 +173,8 @@ class Decision:
     given_up: tuple[Proof, ...]
     wake_at: float | None
     """When a held event becomes ready without any arrival; None if nothing is held."""
+    crowded: bool = False
+    """For the first time of this key there were more proofs than are kept, and so an event was not held."""
 
     @property
     def late(self) -> tuple[Arrival, ...]:
@@ -231,11 +205,13 @@ def step(
     satisfied = set(state.satisfied)
     wildcards = dict(state.wildcards)
     lost = set(state.given_up)
+    crowded = False
     for arrival, since in arrivals:
         if arrival.fingerprint in known:
             duplicates.append(arrival)
             continue
         known.add(arrival.fingerprint)
+        crowded |= arrival.crowded
         _satisfy(arrival, satisfied, wildcards)
         _found_again(arrival, lost)
         if state.greatest is not None and arrival.position < state.greatest:
@@ -248,6 +224,8 @@ def step(
     while held:
         first = held[0]
         missing = _missing(first.arrival, satisfied, wildcards)
+        if missing and _is_crowded(satisfied, held):
+            crowded, missing = True, []
         if now < _ready_at(held, missing, policy, spooled_since):
             break
         if missing:
@@ -266,13 +244,15 @@ def step(
             wake_at = min(wake_at, max(_ready_at(held, missing, policy, None), now + SPOOL_LOOK_S))
     after = replace(
         state,
-        held=tuple(held),
+        held=tuple(_reduced(item, satisfied) for item in held),
         greatest=greatest,
         satisfied=frozenset(satisfied),
         wildcards=wildcards,
         given_up=frozenset(lost),
+        noted=state.noted or crowded,
     )
-    return Decision(after, tuple(release), tuple(duplicates), tuple(given_up), wake_at)
+    first_time = crowded and not state.noted
+    return Decision(after, tuple(release), tuple(duplicates), tuple(given_up), wake_at, first_time)
 
 
 def pass_through(arrivals: Iterable[tuple[Arrival, float]], seen: Collection[str]) -> Decision:
@@ -295,8 +275,21 @@ def _satisfy(arrival: Arrival, satisfied: set[str], wildcards: dict[str, int]) -
     name = arrival.satisfies
     if name is None:
         wildcards[arrival.type] = wildcards.get(arrival.type, 0) + 1
-    else:
+    elif len(satisfied) < PROOFS_PER_KEY:
         satisfied.add(name)
+
+
+def _is_crowded(satisfied: Collection[str], held: Iterable[Held]) -> bool:
+    return len(satisfied) + sum(len(item.arrival.proofs) for item in held) >= PROOFS_PER_KEY
+
+
+def _reduced(item: Held, satisfied: Collection[str]) -> Held:
+    """Leave out what a held event needs no more: proofs that are satisfied stay so."""
+    arrival = item.arrival
+    open_proofs = tuple(proof for proof in arrival.proofs if proof.name not in satisfied)
+    if len(open_proofs) == len(arrival.proofs) and not arrival.signatures:
+        return item
+    return Held(replace(arrival, proofs=open_proofs, signatures=frozenset()), item.since)
 
 
 def _found_again(arrival: Arrival, lost: set[str]) -> None:
@@ -332,66 +325,3 @@ def _ready_at(
 def _expires(item: Held, policy: OrderingPolicy, spooled_since: float | None) -> float:
     waits_for_spool = spooled_since is not None and spooled_since < item.since
     return item.since + (max(policy.expiry_s, policy.hold_max_s) if waits_for_spool else policy.expiry_s)
-
-
-def arrival_of(
-    event_type: str,
-    event_time: int,
-    related_signature_id: str | None,
-    fingerprint: str,
-    payload: Mapping[str, Any],
-) -> Arrival:
-    """Reduce a parsed callback to what the rule looks at: its position and what its snapshot proves."""
-    signature = related_signature_id or ""
-    position = Position(event_time, RANKS.get(event_type, DEFAULT_RANK), signature, fingerprint)
-    request = payload.get("signature_request")
-    if not isinstance(request, dict):
-        return Arrival(position, event_type)
-    signatures = [row for row in _rows(request.get("signatures")) if _is_id(row.get("signature_id"))]
-    proofs = tuple(_proofs(request, signatures, position, event_type))
-    return Arrival(position, event_type, proofs, frozenset([row["signature_id"] for row in signatures]))
-
-
-def _is_id(value: object) -> bool:
-    return isinstance(value, str) and value != ""
-
-
-def _rows(value: object) -> list[dict[str, Any]]:
-    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
-
-
-def _proofs(
-    request: Mapping[str, Any], signatures: Sequence[Mapping[str, Any]], position: Position, event_type: str
-) -> Iterable[Proof]:
-    """Yield the predecessors that the snapshot shows to have happened, and that can still arrive.
-
-    A predecessor is before the event's own place and at most ``PROOF_HORIZON_S`` older. An event is its own proof,
-    and `all_signed` at the last signature's time is no predecessor of a signature.
-    """
-    here = position[:3]
-    oldest = position.time - PROOF_HORIZON_S
-    created = _seconds(request.get("created_at"))
-    if created is not None and created >= oldest and event_type != _SENT and (created, _SENT_RANK, "") < here:
-        yield Proof(_SENT, "", created)
-    signed_times = []
-    for row in signatures:
-        signature = row["signature_id"]
-        for name, kind, rank in _SNAPSHOT_TIMES:
-            at = _seconds(row.get(name))
-            if at is None:
-                continue
-            if kind is _SIGNED:
-                signed_times.append(at)
-            own = kind == event_type and signature == position.signature
-            if at >= oldest and not own and (at, rank, signature) < here:
-                yield Proof(kind, signature, at)
-    if request.get("is_complete") is True and signed_times and event_type != _ALL_SIGNED:
-        last = max(signed_times)
-        if last >= oldest and (last, _ALL_SIGNED_RANK, "") < here:
-            yield Proof(_ALL_SIGNED, "", last)
-
-
-def _seconds(value: object) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        return None
-    return value

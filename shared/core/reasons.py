@@ -41,6 +41,7 @@ class DeathReason(StrEnum):
     BROKER_REFUSED = "broker_refused"
     SPOOL_DAMAGED = "spool_damaged"
     UNDELIVERABLE = "undeliverable"
+    STATE_UNREADABLE = "state_unreadable"
 
 
 class Arrival(StrEnum):

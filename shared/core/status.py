@@ -1,12 +1,26 @@
-"""The read model of one signature request: where it stands, merged monotonically from events. Pure.
+"""The read model of one signature request: where it stands, merged from events and from what the API shows. Pure.
 
-Late and repeated events never move it back; closed states absorb. It holds no names and no addresses.
+Three laws hold for any events, in any order. A state never goes back. Of each fact and of each signer, the newest
+callback that names it counts, so that an empty one (``signature_request_canceled`` has been reported without a title
+and with ``created_at`` 0) replaces nothing. And no two fields contradict each other, because what can be derived is.
+The model holds no names and no addresses, and its size has a bound.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
+
+from deedbox.shared.core import jsontext
+from deedbox.shared.core.ordering import DEFAULT_RANK, RANKS
+from deedbox.shared.core.request_snapshot import (
+    PLACES,
+    TIME_MAX,
+    facts_of,
+    last_change,
+    request_of,
+    signers_shown,
+)
 
 _P: Final = "signature_request_"
 
@@ -16,16 +30,28 @@ STATES: Final = (
     "sent",
     "viewed",
     "partly_signed",
+    "error",
     "all_signed",
     "downloadable",
     "declined",
     "canceled",
     "expired",
     "invalid",
-    "error",
     "destroyed",
 )
-"""In the order in which they absorb: a request never goes back to an earlier one."""
+"""In the order in which they absorb: a request never goes back to an earlier one. An error comes before ``all_signed``,
+because a request that everybody has signed all the same has got over it."""
+
+COMPLETE: Final = frozenset({"all_signed", "downloadable"})
+"""Everybody has signed: the final document exists."""
+
+ENDED: Final = frozenset({"declined", "canceled", "expired", "invalid", "error", "destroyed"})
+"""It ended otherwise: no more is to come."""
+
+SIGNABLE: Final = frozenset({"sent", "viewed", "partly_signed"})
+
+SIGNERS_MAX: Final = 500
+"""Signers that are kept, those of the newest callbacks: a request of the vendor's has some dozens."""
 
 _STATE_OF: Final[Mapping[str, str]] = {
     _P + "prepared": "prepared",
@@ -42,40 +68,38 @@ _STATE_OF: Final[Mapping[str, str]] = {
     "unknown_error": "error",
 }
 
-_SIGNER_STATES: Final = ("awaiting_signature", "viewed", "signed", "declined", "removed")
+_API_RANK: Final = 1 + max(RANKS.values())
+"""What the API shows was read after every callback of its second."""
 
-_FACTS: Final = ("title", "test_mode", "created_at", "expires_at")
-"""What is taken over as it is."""
+_Place = list[int]
+"""Time (unix seconds) and causal rank of the callback that something was taken from. How far that callback is trusted
+will be a third element."""
+
+
+def load(text: bytes | str | None) -> dict[str, Any]:
+    """Read a stored model; empty if there is none, and if it is unreadable: the next events make a new one."""
+    try:
+        model = jsontext.loads(text or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    return model if isinstance(model, dict) else {}
 
 
 def state_of(event_type: str, payload: Mapping[str, Any]) -> str:
     """Return the state that an event shows. ``downloadable`` counts only for a complete request."""
     if event_type == _P + "downloadable":
-        request = payload.get("signature_request")
-        complete = isinstance(request, dict) and request.get("is_complete") is True
-        return "downloadable" if complete else "unknown"
+        return "downloadable" if request_of(payload).get("is_complete") is True else "unknown"
     return _STATE_OF.get(event_type, "unknown")
 
 
 def advance(
     model: Mapping[str, Any], event_type: str, event_time: int, payload: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Merge one event into the read model. The order of the calls does not matter for states."""
-    before = model.get("state", "unknown")
-    state = max(before, state_of(event_type, payload), key=STATES.index)
-    request = payload.get("signature_request")
-    request = request if isinstance(request, dict) else {}
-    newer = event_time >= model.get("updated_at", 0)
-    merged = dict(model)
-    merged["state"] = state
-    merged["updated_at"] = max(event_time, model.get("updated_at", 0))
-    merged["ready_to_sign"] = bool(model.get("ready_to_sign")) or event_type == _P + "sent"
-    merged["signers"] = _merge_signers(model.get("signers", {}), request)
-    if newer or "title" not in merged:
-        for name in _FACTS:
-            if name in request:
-                merged[name] = request[name]
-    return merged
+    """Merge one event into the read model. The order of the calls does not matter."""
+    request = request_of(payload)
+    at = min(max(event_time, 0), TIME_MAX)
+    state = _further(state_of(event_type, payload), _signed_so_far(request))
+    return _merged(model, state, [at, RANKS.get(event_type, DEFAULT_RANK)], request)
 
 
 def state_shown(request: Mapping[str, Any]) -> str:
@@ -86,68 +110,69 @@ def state_shown(request: Mapping[str, Any]) -> str:
         return "declined"
     if request.get("is_complete") is True:
         return "all_signed"
-    signers = {_signer_state(row) for row in _rows(request)}
-    if "signed" in signers:
-        return "partly_signed"
-    if "viewed" in signers:
-        return "viewed"
     # A signer who is asked to sign was sent something; before that the vendor has another status.
-    awaited = any(row.get("status_code") == "awaiting_signature" for row in _rows(request))
-    return "sent" if awaited else "unknown"
-
-
-def signers_shown(request: Mapping[str, Any]) -> dict[str, str]:
-    """Return where each signer stands in a ``signature_request`` of the API, by signature id."""
-    return {row["signature_id"]: _signer_state(row) for row in _rows(request)}
-
-
-def last_change(request: Mapping[str, Any]) -> int:
-    """Return the latest time (unix seconds) at which a ``signature_request`` of the API shows anything happened."""
-    names = ("signed_at", "last_viewed_at", "last_reminded_at")
-    times = [request.get("created_at"), *(row.get(name) for row in _rows(request) for name in names)]
-    return max((at for at in times if isinstance(at, int) and not isinstance(at, bool)), default=0)
+    rows = request.get("signatures")
+    awaited = any(
+        isinstance(row, dict) and row.get("status_code") == "awaiting_signature"
+        for row in (rows if isinstance(rows, list) else [])
+    )
+    return _further(_signed_so_far(request), "sent" if awaited else "unknown")
 
 
 def catch_up(model: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
-    """Bring the read model up to what the API shows. Monotone like ``advance``.
-
-    A signer whom the API shows no more was removed or replaced by another signature.
-    """
-    merged = dict(model)
-    known = model.get("state", "unknown")
-    merged["state"] = max(known, state_shown(request), key=STATES.index)
+    """Bring the read model up to what the API shows now, which is newer than every callback so far."""
+    places = [*model.get("rows", {}).values(), *model.get("known_at", {}).values()]
+    latest = max([last_change(request), *(place[0] for place in places)])
+    merged = _merged(model, state_shown(request), [latest, _API_RANK], request)
     merged["updated_at"] = max(last_change(request), model.get("updated_at", 0))
-    merged["ready_to_sign"] = bool(model.get("ready_to_sign")) or state_shown(request) != "unknown"
-    signers = _merge_signers(model.get("signers", {}), request)
-    shown = signers_shown(request)
-    merged["signers"] = {name: place if name in shown else "removed" for name, place in signers.items()}
-    for name in _FACTS:
-        if name in request:
-            merged[name] = request[name]
     return merged
 
 
-def _merge_signers(known: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(known)
-    for row in _rows(request):
-        signer = row["signature_id"]
-        merged[signer] = max(
-            merged.get(signer, _SIGNER_STATES[0]), _signer_state(row), key=_SIGNER_STATES.index
-        )
-    return merged
+def _signed_so_far(request: Mapping[str, Any]) -> str:
+    places = set(signers_shown(request).values())
+    return "partly_signed" if "signed" in places else "viewed" if "viewed" in places else "unknown"
 
 
-def _rows(request: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    rows = request.get("signatures")
-    for row in rows if isinstance(rows, list) else []:
-        if isinstance(row, dict) and isinstance(row.get("signature_id"), str):
-            yield row
+def _further(*states: str) -> str:
+    return max(states, key=STATES.index)
 
 
-def _signer_state(row: Mapping[str, Any]) -> str:
-    # The times decide, not status_code: published examples say "signed" even for viewed events.
-    if row.get("signed_at"):
-        return "signed"
-    if row.get("status_code") == "declined":
-        return "declined"
-    return "viewed" if row.get("last_viewed_at") else _SIGNER_STATES[0]
+def _merged(
+    model: Mapping[str, Any], state: str, place: _Place, request: Mapping[str, Any]
+) -> dict[str, Any]:
+    state = _further(model.get("state", "unknown"), state)
+    rows = _rows_merged(model.get("rows", {}), place, signers_shown(request))
+    newest = max((row[:2] for row in rows.values()), default=place)
+    return {
+        **_facts_merged(model, place, facts_of(request)),
+        "state": state,
+        "ready_to_sign": state in SIGNABLE,
+        "updated_at": max(place[0], model.get("updated_at", 0)),
+        "rows": rows,
+        # A signer whom the newest list lacks was removed, or replaced: another address makes another signature id.
+        "signers": {name: row[2] if row[:2] == newest else "removed" for name, row in rows.items()},
+    }
+
+
+def _facts_merged(model: Mapping[str, Any], place: _Place, facts: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(model)
+    known_at = dict(model.get("known_at", {}))
+    for name, value in facts.items():
+        # Of two callbacks at one place the greater value counts, so that their order does not matter.
+        if name not in known_at or (place, value) > (known_at[name], merged[name]):
+            merged[name], known_at[name] = value, place
+    return {**merged, "known_at": known_at}
+
+
+def _rows_merged(
+    rows: Mapping[str, list[Any]], place: _Place, shown: Mapping[str, str]
+) -> dict[str, list[Any]]:
+    """Note for every signer the newest list that names it, and how far it got in any."""
+    merged = dict(rows)
+    for name, signer_place in shown.items():
+        known = merged.get(name, [*place, PLACES[0]])
+        merged[name] = [*max(place, known[:2]), max(known[2], signer_place, key=PLACES.index)]
+    if len(merged) <= SIGNERS_MAX:
+        return merged
+    kept = sorted(merged.items(), key=lambda item: (item[1][:2], item[0]))[-SIGNERS_MAX:]
+    return dict(kept)

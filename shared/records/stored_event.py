@@ -7,9 +7,17 @@ from typing import Any, Final, Self
 
 from deedbox.shared import codec
 from deedbox.shared.core import jsontext
-from deedbox.shared.core.errors import Undecodable
 from deedbox.shared.core.signature import BodySignature
 from deedbox.shared.core.values import value
+from deedbox.shared.records.fields import (
+    WHAT_DECODERS_RAISE,
+    Unreadable,
+    natural,
+    number,
+    row,
+    words,
+    words_or_none,
+)
 
 ASIDE: Final = "aside"
 """Field of an event that was set aside instead of released: why."""
@@ -43,9 +51,12 @@ class StoredEvent:
         """Source and ordering key: the unit of order."""
         return f"{self.source}:{self.ordering_key}"
 
-    def payload(self) -> dict[str, Any]:
-        """Return the whole callback as a dict. Raises Undecodable, ValueError, RecursionError."""
-        document = jsontext.loads(codec.decode(self.codec, self.body))
+    def payload(self) -> dict[str, Any] | Unreadable:
+        """Return the whole callback as a dict; Unreadable if the stored body is damaged."""
+        try:
+            document = jsontext.loads(codec.decode(self.codec, self.body))
+        except WHAT_DECODERS_RAISE:
+            return Unreadable("stored body", len(self.body))
         return document if isinstance(document, dict) else {}
 
     def fields(self) -> list[str | bytes]:
@@ -77,25 +88,29 @@ class StoredEvent:
         ]
 
     @classmethod
-    def from_fields(cls, fingerprint: str, fields: Mapping[bytes, bytes]) -> Self:
-        """Rebuild the event from its hash. Raises Undecodable if it is not one (expired or erased)."""
+    def load(cls, fingerprint: str, fields: Mapping[bytes, bytes]) -> Self | Unreadable:
+        """Rebuild the event from its hash; Unreadable if it is none: damaged, expired or erased."""
         try:
-            head = jsontext.loads(fields[b"head"])
-            return cls(
-                fingerprint=fingerprint,
-                source=head["source"],
-                ordering_key=head["key"],
-                event_type=head["type"],
-                event_time=head["time"],
-                related_signature_id=head["signature"],
-                received_at=head["received_at"],
-                arrived_at=head["arrived_at"],
-                body_signature=BodySignature(head["body_signature"]),
-                trace_id=head["trace_id"],
-                body_digest=head["digest"],
-                body=fields[b"body"],
-                codec=fields.get(b"codec", b"").decode(),
-                span_id=head.get("span_id", ""),
-            )
-        except (KeyError, ValueError, TypeError):
-            raise Undecodable("the stored event is gone or of another version") from None
+            return cls._read(fingerprint, fields)
+        except WHAT_DECODERS_RAISE:
+            return Unreadable("stored event")
+
+    @classmethod
+    def _read(cls, fingerprint: str, fields: Mapping[bytes, bytes]) -> Self:
+        head = row(jsontext.loads(fields[b"head"]))
+        return cls(
+            fingerprint=fingerprint,
+            source=words(head["source"]),
+            ordering_key=words(head["key"]),
+            event_type=words(head["type"]),
+            event_time=natural(head["time"]),
+            related_signature_id=words_or_none(head["signature"]),
+            received_at=number(head["received_at"]),
+            arrived_at=number(head["arrived_at"]),
+            body_signature=BodySignature(head["body_signature"]),
+            trace_id=words(head["trace_id"]),
+            body_digest=words(head["digest"]),
+            body=fields[b"body"],
+            codec=fields.get(b"codec", b"").decode(),
+            span_id=words(head.get("span_id", "")),
+        )

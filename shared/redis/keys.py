@@ -21,8 +21,6 @@ inbox:<shard>                   list    bridge     until drained          callba
 lane:<lane>:ready               zset    all        until leased           unit -> since when it is ready
 lane:<lane>:leased              zset    worker     until finished         unit -> end of its lease
 lane:<lane>:tokens              hash    worker     until finished         unit -> fencing token of its lease
-lane:<lane>:losses              hash    sweeper    a day                  unit -> event at its head, and how often
-                                                                          a process ended with it
 lane:<lane>:waiting             zset    worker     until due              unit whose head waits -> when due
 lane:<lane>:depth               string  all        for good               entries in the lane's queues
 lane:<lane>:idle                zset    worker     seconds                drainer that blocks on the bell -> until
@@ -84,6 +82,9 @@ samples:turn:<slot>             string  ops        a minute               one op
 alerts                          string  all        for good               what was told and what is gathered for the
                                                                           next message, JSON (``deedbox.workers.builtins.alert_desk``)
 callback_url:watched            string  sweeper    15 min                 the callback URLs were just looked after
+restarts                        hash    up         10 min                 ``host/process`` -> JSON: how a process of
+                                                                          ``deedbox up`` ended last
+                                                                          (``deedbox.ops.supervise.restarts``)
 rq:queue:deedbox.<lane>         list    RQ         until taken            doorbells: RQ jobs, no events in them
 ==============================  ======  =========  =====================  ====================================
 """
@@ -132,6 +133,7 @@ SAMPLES_TOTALS: Final = PREFIX + "samples:totals"
 GAPS_DUE: Final = PREFIX + "gaps:due"
 REPLAY_SEQ: Final = PREFIX + "replay:seq"
 ALERTS: Final = PREFIX + "alerts"
+RESTARTS: Final = PREFIX + "restarts"
 CALLBACK_URL_WATCHED: Final = PREFIX + "callback_url:watched"
 
 
@@ -156,7 +158,7 @@ def inbox(shard: int) -> str:
 
 
 def lane(name: str, part: str) -> str:
-    """One of a lane's keys: ready, leased, tokens, losses, waiting, depth, idle or bell."""
+    """One of a lane's keys: ready, leased, tokens, waiting, depth, idle or bell."""
     return f"{PREFIX}lane:{name}:{part}"
 
 

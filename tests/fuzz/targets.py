@@ -25,6 +25,7 @@ from deedbox.shared.core.ordering import OrderingPolicy, SequenceState, pass_thr
 from deedbox.shared.core.reasons import Refusal
 from deedbox.shared.core.signature import event_hash
 from deedbox.shared.core.status import advance
+from deedbox.shared.records import order_state, queue_entry
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis.inbox import Load, stream_of
 from deedbox.workers.actions.registry import RegisteredAction, Registry
@@ -101,12 +102,15 @@ def process(envelope: Envelope) -> None:
     assert stream_of(encode_kombu(envelope.headers(), envelope.body)) == each.fact.stream
     assert each.fact == delivered(unpacked, appended_at + 1).fact
     _ordered(each)
-    stored = StoredEvent.from_fields(each.fact.fingerprint, _hash(each.stored))
+    stored = StoredEvent.load(each.fact.fingerprint, _hash(each.stored))
+    assert isinstance(stored, StoredEvent)
     assert stored == each.stored
     event = event_of(stored, late=False)
+    assert event
     assert is_file_safe(each.stored.source)
     json.dumps(advance({}, event.type, event.time, event.payload))
-    assert Entry.unpack(Entry(stored.fingerprint, ARRIVED_AT).pack()).fingerprint == stored.fingerprint
+    entry = Entry(stored.fingerprint, ARRIVED_AT)
+    assert queue_entry.load(queue_entry.dump(entry)) == entry
 
 
 def _ordered(each: Delivered) -> None:
@@ -117,7 +121,8 @@ def _ordered(each: Delivered) -> None:
         decision = pass_through(arrivals, ())
     else:
         decision = step(SequenceState(), arrivals, ARRIVED_AT, OrderingPolicy())
-        kept = SequenceState.load(json.loads(json.dumps(decision.state.dump())))
+        kept = order_state.load(order_state.dump(decision.state))
+        assert isinstance(kept, SequenceState)
         assert kept == decision.state
         later = step(kept, [], ARRIVED_AT + 10_000, OrderingPolicy())
         assert len(decision.release) + len(later.release) == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -12,9 +11,10 @@ from deedbox.shared.core.ordering import (
     OrderingPolicy,
     Position,
     SequenceState,
-    arrival_of,
     step,
 )
+from deedbox.shared.core.snapshot import arrival_of
+from deedbox.shared.records import order_state
 from tests.properties.oracle import Event
 from tests.properties.traffic import Delivery
 
@@ -27,7 +27,9 @@ def arrival(event: Event) -> Arrival:
 
 def stored(state: SequenceState) -> SequenceState:
     """Return the state as another process reads it back."""
-    return SequenceState.load(json.loads(json.dumps(state.dump())))
+    read = order_state.load(order_state.dump(state))
+    assert isinstance(read, SequenceState)
+    return read
 
 
 @dataclass

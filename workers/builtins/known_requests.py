@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 
 from redis import Redis
 
+from deedbox.shared.core import status
 from deedbox.shared.core.gaps import Known
-from deedbox.shared.core.ordering import SequenceState
+from deedbox.shared.records import order_state
 from deedbox.shared.redis import keys
 from deedbox.workers.builtins.fetch_documents import Record
 
@@ -24,8 +24,8 @@ def known(redis: Redis, streams: Sequence[str], *, fetches: bool) -> dict[str, K
     replies = pipe.execute()
     return {
         stream: Known(
-            model=json.loads(model) if model else {},
-            order=SequenceState.load(json.loads(order)) if order else None,
+            model=status.load(model),
+            order=(order_state.load(order) or None) if order else None,
             has_document=bool(Record.load(record).versions),
             fetches=fetches,
         )

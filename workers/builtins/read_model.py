@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from deedbox.shared.core import status
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
 from deedbox.shared.retention import Retention
@@ -25,7 +26,7 @@ def change(scripts: Scripts, stream: str, how: Change, retention: Retention) -> 
     reply = _CHANGED
     while reply == _CHANGED:
         before: Any = scripts.redis.get(keys.request(stream)) or b""
-        model = how(json.loads(before) if before else {})
+        model = how(status.load(before))
         text = json.dumps(model, separators=(",", ":"))
         life_s, keep = retention.state_s, keys.REQUESTS_KEEP
         reply = scripts.call("remember", SERVER_CLOCK, stream, "request", text, life_s, before, keep)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from deedbox.shared.core.attempts import AttemptPolicy
-from deedbox.shared.core.gaps import COMPLETE, RECONCILED, SUSPECTED, Findings, Gap, Known, found, suspected
+from deedbox.shared.core.gaps import RECONCILED, SUSPECTED, Findings, Gap, Known, found, suspected
 from deedbox.shared.core.reasons import Entry
-from deedbox.shared.core.status import catch_up, state_shown
+from deedbox.shared.core.status import COMPLETE, catch_up, state_shown
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention

@@ -16,6 +16,7 @@ from deedbox.shared.core.reasons import DeathReason
 from deedbox.shared.core.reasons import Entry as Kind
 from deedbox.shared.core.signature import BodySignature
 from deedbox.shared.core.values import value
+from deedbox.shared.records import queue_entry
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.runtime import logs, telemetry
 from deedbox.workers.actions.interface import Context
@@ -112,7 +113,7 @@ class Report:
                 else []
             )
             return Outcome("wait", verdict.after_s, [
-                ["E", verdict.entry.pack()],
+                ["E", queue_entry.dump(verdict.entry)],
                 self._stream(),
                 *told,
                 ["C", "action_retry", 1],
@@ -121,7 +122,7 @@ class Report:
         self._log("error", "dead", error=_where(error), reason=str(verdict.reason))
         letter: dict[str, str | bytes] = {
             "reason": verdict.reason, "detail": detail, "action": self.action.name, "lane": self.claim.lane,
-            "unit": self.claim.unit, "entry": self.entry.pack(), "event": self.stored.fingerprint,
+            "unit": self.claim.unit, "entry": queue_entry.dump(self.entry), "event": self.stored.fingerprint,
             "source": self.stored.source, "key": self.stored.ordering_key, "type": self.stored.event_type,
             "trace_id": self.stored.trace_id, "traceback": _traceback(error, failure),
         }  # fmt: skip
@@ -199,7 +200,7 @@ def internal_event(
     stored = internal(event_type, payload, cause.source, cause.ordering_key, cause.trace_id, now)
     stored = replace(stored, span_id=cause.span_id)
     digest, fields = stored.fingerprint, stored.fields()
-    entry = Entry(digest, enqueued_at=round(now, 6)).pack()
+    entry = queue_entry.dump(Entry(digest, enqueued_at=round(now, 6)))
     operations: list[list[Operand]] = [["F", digest, now, len(fields), *fields]]
     operations += clean_stream_entry(registry, digest, event_type, stored.event_time, None, late=False)
     operations += [["Q", each.lane, each.unit(stored.stream, digest), 1, entry] for each in subscribed]

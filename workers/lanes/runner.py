@@ -15,7 +15,9 @@ from typing import Any, Final
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from deedbox.shared.core.attempts import Entry, Failure, after_failure
-from deedbox.shared.core.errors import Unavailable, Undecodable
+from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.records import queue_entry
+from deedbox.shared.records.fields import Unreadable
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
@@ -176,12 +178,15 @@ class LaneRunner:
         if action is None:
             log.error("action.unknown", lane=claim.lane, action=name, next_in_s=UNKNOWN_ACTION_WAIT_S)
             return leave(UNKNOWN_ACTION_WAIT_S)
-        try:
-            entry = Entry.unpack(claim.entry_text)
-            stored = StoredEvent.from_fields(entry.fingerprint, claim.fields)
-            event = event_of(stored, late=entry.late)
-        except (Undecodable, ValueError, RecursionError) as error:
-            return lost(claim, name, str(error))
+        entry = queue_entry.load(claim.entry_text)
+        if not entry:
+            return lost(claim, name, "the queue entry cannot be read")
+        stored = StoredEvent.load(entry.fingerprint, claim.fields)
+        if not stored:
+            return lost(claim, name, "the stored event is gone or cannot be read")
+        event = event_of(stored, late=entry.late)
+        if not event:
+            return lost(claim, name, "the stored body cannot be read")
         return self._call(claim, action, entry, stored, event)
 
     def _call(
@@ -285,9 +290,11 @@ def _action_of(claim: Claim) -> str:
     return claim.unit.partition("|")[0]
 
 
-def event_of(stored: StoredEvent, *, late: bool) -> Event:
-    """Build what an action sees from the stored event."""
+def event_of(stored: StoredEvent, *, late: bool) -> Event | Unreadable:
+    """Build what an action sees from the stored event; Unreadable if its body is damaged."""
     payload = stored.payload()
+    if isinstance(payload, Unreadable):
+        return payload
     request = payload.get("signature_request")
     request = request if isinstance(request, dict) else {}
     kind, _, identifier = stored.ordering_key.partition("/")

@@ -8,7 +8,9 @@ from deedbox.shared import codec
 from deedbox.shared.core.callback import parse_callback
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.identity import Fact, identify
-from deedbox.shared.core.ordering import Arrival, SequenceState, arrival_of
+from deedbox.shared.core.ordering import Arrival, SequenceState
+from deedbox.shared.core.snapshot import arrival_of
+from deedbox.shared.core.values import value
 from deedbox.shared.records.stored_event import StoredEvent
 
 
@@ -25,6 +27,25 @@ class Delivered:
     """An operator sent it again: it is a fact of its own, and its age does not matter."""
 
 
+@value
+class Aside:
+    """An event that is set aside: what its dead letter says."""
+
+    fingerprint: str
+    arrived_at: float
+    source: str = ""
+    key: str = ""
+    event_type: str = ""
+    trace_id: str = ""
+
+    @classmethod
+    def of(cls, stored: StoredEvent) -> Aside:
+        """Name a stored event."""
+        return cls(
+            stored.fingerprint, stored.arrived_at, stored.source, stored.ordering_key, stored.event_type, stored.trace_id
+        )  # fmt: skip
+
+
 @dataclass(slots=True)
 class StreamWork:
     """Everything that one commit needs to know about one stream."""
@@ -32,6 +53,10 @@ class StreamWork:
     ordered: bool = True
     delivered: list[Delivered] = field(default_factory=list)
     state: SequenceState = field(default_factory=SequenceState)
+    unreadable: bool = False
+    """The stored order state cannot be read: what arrives is set aside, until an operator sends it again."""
+    stranded: list[Aside] = field(default_factory=list)
+    """Events that the unreadable state held."""
     known_digests: dict[str, str] = field(default_factory=dict)
     """Fingerprint -> body digest ('' if the event is gone), for arrivals that were seen before."""
 

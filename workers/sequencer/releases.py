@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from deedbox.shared.broker.message import encode_kombu
 from deedbox.shared.core import jsontext
@@ -14,9 +14,10 @@ from deedbox.shared.core.ordering import Arrival, Decision
 from deedbox.shared.core.reasons import Arrival as Outcome
 from deedbox.shared.core.reasons import DeathReason
 from deedbox.shared.core.reasons import Entry as Kind
+from deedbox.shared.records import queue_entry
 from deedbox.shared.records.stored_event import ASIDE
 from deedbox.workers.actions.registry import Registry
-from deedbox.workers.sequencer.arrivals import Delivered, StreamWork
+from deedbox.workers.sequencer.arrivals import Aside, Delivered, StreamWork
 from deedbox.workers.sequencer.clean_stream import clean_stream_entry
 
 Operand = str | bytes | float
@@ -45,6 +46,10 @@ class StreamSection:
         """Add a line to the stream's timeline."""
         row = {"at": round(at, 6), "kind": kind.value, "type": arrival.type, "event": arrival.fingerprint}
         self._lines.append(jsontext.dumps(row | details))
+
+    def note(self, at: float, detail: str) -> None:
+        """Add a line that is about the stream, not about one event."""
+        self._lines.append(jsontext.dumps({"at": round(at, 6), "kind": Kind.NOTE.value, "detail": detail}))
 
     def count(self, name: str, by: int = 1) -> None:
         """Add to a counter."""
@@ -83,7 +88,7 @@ def add_releases(
             section.count("hold_expired" if expired else "hold_satisfied")
         actions = registry.subscribed(arrival.type)
         if actions:
-            entry = Entry(fingerprint, enqueued_at, late).pack()
+            entry = queue_entry.dump(Entry(fingerprint, enqueued_at, late))
             for action in actions:
                 section.enqueue(action.lane, action.unit(section.stream, fingerprint), entry)
         for operation in clean_stream_entry(
@@ -96,6 +101,9 @@ def add_releases(
         section.count((Outcome.LATE if late else Outcome.RELEASED).value)
     if decision.given_up:
         section.count("given_up", len(decision.given_up))
+    if decision.crowded:
+        section.note(now, "more proofs than a request has: what is not in order is released without a wait")
+        section.count("crowded")
 
 
 def add_gaps(section: StreamSection, decision: Decision, after_s: float) -> None:
@@ -165,26 +173,72 @@ def _add_arrived(section: StreamSection, each: Delivered) -> None:
 
 def add_too_old(section: StreamSection, each: Delivered) -> None:
     """Set an event aside that was too old when it was received."""
+    section.count(Outcome.TOO_OLD.value)
+    _set_aside(section, each, DeathReason.TOO_OLD)
+
+
+def add_unreadable(section: StreamSection, work: StreamWork) -> None:
+    """Isolate a stream whose order state cannot be read: its arrivals become dead letters.
+
+    Repeats of known facts are duplicates all the same. The state stays as it is, for a person to look at.
+    """
+    known = set(work.known_digests)
+    for each in work.delivered:
+        if each.fact.fingerprint in known:
+            _add_arrived(section, each)
+            section.count(Outcome.DUPLICATE.value)
+            section.line(Kind.DUPLICATE, each.stored.arrived_at, each.arrival)
+            continue
+        known.add(each.fact.fingerprint)
+        _set_aside(section, each, DeathReason.STATE_UNREADABLE)
+
+
+def add_stranded(section: StreamSection, work: StreamWork) -> None:
+    """Set aside what an unreadable order state held."""
+    for held in work.stranded:
+        section.add("R", held.fingerprint)
+        section.add("F", held.fingerprint, held.arrived_at, 2, ASIDE, DeathReason.STATE_UNREADABLE.value)
+        section.add(*_letter(held, DeathReason.STATE_UNREADABLE))
+
+
+def _set_aside(section: StreamSection, each: Delivered, reason: DeathReason) -> None:
     stored = each.stored
     # Marked, because a replay must leave alone what was never dispatched: a redrive makes it a fact of its own.
-    fields = [*stored.fields(), ASIDE, DeathReason.TOO_OLD.value]
+    fields = [*stored.fields(), ASIDE, reason.value]
     _add_arrived(section, each)
     section.add("F", stored.fingerprint, stored.arrived_at, len(fields), *fields)
-    section.count(Outcome.TOO_OLD.value)
-    section.line(Kind.DEAD, stored.arrived_at, each.arrival, reason=DeathReason.TOO_OLD.value)
-    section.add(
-        *_dead(
-            [
-                ("reason", DeathReason.TOO_OLD),
-                ("detail", "the event was older than DEEDBOX_MAX_EVENT_AGE_S when it was received"),
-                ("source", stored.source),
-                ("key", stored.ordering_key),
-                ("type", stored.event_type),
-                ("event", stored.fingerprint),
-                ("trace_id", stored.trace_id),
-            ]
-        )
+    section.line(Kind.DEAD, stored.arrived_at, each.arrival, reason=reason.value)
+    section.add(*_letter(Aside.of(stored), reason))
+
+
+_DETAILS: Final = {
+    DeathReason.TOO_OLD: "the event was older than DEEDBOX_MAX_EVENT_AGE_S when it was received",
+    DeathReason.STATE_UNREADABLE: "the stored order of its request cannot be read; a redrive begins a new one",
+}
+
+
+def _letter(aside: Aside, reason: DeathReason) -> list[Operand]:
+    return _dead(
+        [
+            ("reason", reason),
+            ("detail", _DETAILS[reason]),
+            ("source", aside.source),
+            ("key", aside.key),
+            ("type", aside.event_type),
+            ("event", aside.fingerprint),
+            ("trace_id", aside.trace_id),
+        ]
     )
+
+
+def misplaced(entry: bytes, shard: int) -> list[Operand]:
+    """Move an entry of the inbox to the shard of its stream: the state of a stream belongs to one shard's lease."""
+    return ["I", shard, entry, "C", "misplaced", 1]
+
+
+def misplaced_wake(stream: bytes, shard: int | None) -> list[Operand]:
+    """Move the wake-up of a stream to the stream's shard; remove it if it can be no stream (None)."""
+    return ["W", stream, "" if shard is None else shard]
 
 
 def undecodable(entry: bytes, error: Exception) -> Iterable[Operand]:

@@ -14,10 +14,11 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError
 
-from deedbox.shared.core import jsontext
 from deedbox.shared.core.envelope import decode_inbox
 from deedbox.shared.core.errors import BadCallback, Undecodable
-from deedbox.shared.core.ordering import OrderingPolicy, SequenceState, pass_through, step
+from deedbox.shared.core.identity import shard_of
+from deedbox.shared.core.ordering import OrderingPolicy, pass_through, step
+from deedbox.shared.records import order_state
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
@@ -34,9 +35,14 @@ from deedbox.workers.sequencer.releases import (
     add_arrivals,
     add_gaps,
     add_releases,
+    add_stranded,
     add_too_old,
+    add_unreadable,
+    misplaced,
+    misplaced_wake,
     undecodable,
 )
+from deedbox.workers.sequencer.stranded import stranded
 
 BATCH: Final = 250
 """Callbacks of one commit: large enough that round trips cost little, small enough (about 1 MB) that one
@@ -72,10 +78,15 @@ class Batch:
     token: str
     now: float
     entries: list[bytes]
-    due: list[str]
+    due: list[bytes]
     """Streams whose holds may be over."""
     more: bool = False
     """Whether entries stay in the shard behind these."""
+
+    @property
+    def number(self) -> int:
+        """The shard's number; -1 for a name that is none."""
+        return int(self.shard) if self.shard.isdecimal() else -1
 
     @property
     def judged_at(self) -> float:
@@ -114,8 +125,7 @@ class Sequencer:
             shard, token, ring, now, entries, due, behind = reply
             if ring:
                 self._ring(keys.SEQUENCER)
-            streams = [stream.decode() for stream in due]
-            batch = Batch(shard.decode(), token.decode(), float(now), entries, streams, more=behind > 0)
+            batch = Batch(shard.decode(), token.decode(), float(now), entries, due, more=behind > 0)
             units += 1
             if not go_on():
                 self.commit(batch)
@@ -170,8 +180,17 @@ class Sequencer:
         """
         streams: dict[str, StreamWork] = {}
         operands: list[Operand] = []
-        for stream in batch.due:
-            streams[stream] = StreamWork()
+        for name in batch.due:
+            try:
+                stream = name.decode()
+                home = shard_of(stream)
+            except UnicodeDecodeError:
+                operands += misplaced_wake(name, None)
+                continue
+            if home == batch.number:
+                streams[stream] = StreamWork()
+            else:
+                operands += misplaced_wake(name, home)
         room = TEXT_BYTES
         for number, entry in enumerate(batch.entries):
             if room <= 0:
@@ -185,6 +204,10 @@ class Sequencer:
                 operands += undecodable(entry, error)
                 continue
             room -= each.text_bytes
+            if (home := shard_of(each.fact.stream)) != batch.number:
+                # A later version may derive another key, a header may be wrong: two shards must not write one state.
+                operands += misplaced(entry, home)
+                continue
             work = streams.setdefault(each.fact.stream, StreamWork())
             work.ordered = each.fact.key.ordered
             work.delivered.append(each)
@@ -208,10 +231,10 @@ class Sequencer:
             raise translated(error) from error
         spooled_since = oldest_spooled(next(replies))
         repeats: list[tuple[StreamWork, str]] = []
-        for work in streams.values():
+        for stream, work in streams.items():
             document = next(replies)
             if document:
-                work.state = SequenceState.load(jsontext.loads(document))
+                self._take_state(stream, work, document)
             scores = next(replies) if work.delivered else []
             repeats += [
                 (work, each.fact.fingerprint)
@@ -220,6 +243,19 @@ class Sequencer:
             ]
         self._load_digests(repeats)
         return spooled_since
+
+    def _take_state(self, stream: str, work: StreamWork, document: bytes) -> None:
+        """Read a stream's state. One that cannot be read isolates its stream; the shard's other streams go on."""
+        state = order_state.load(document)
+        if state:
+            work.state = state
+            return
+        work.stranded = stranded(self._redis, stream)
+        # An operator who sends an event again, knowing the reason, begins a new state.
+        work.unreadable = not any(each.redriven for each in work.delivered)
+        log.error(
+            "sequencer.state_unreadable", reason="state_unreadable", stream=stream, isolated=work.unreadable
+        )
 
     def _load_digests(self, repeats: Sequence[tuple[StreamWork, str]]) -> None:
         if not repeats:
@@ -238,18 +274,24 @@ class Sequencer:
         self, stream: str, work: StreamWork, batch: Batch, spooled_since: float | None, judgements: Judgements
     ) -> list[Operand]:
         """Turn one stream's decision into the operations of the commit."""
+        if work.unreadable:
+            section = StreamSection(stream, b"", None)
+            add_stranded(section, work)
+            add_unreadable(section, work)
+            return section.operands()
         fresh, refused = self._split_by_age(work)
         arrivals = [(each.arrival, each.stored.arrived_at) for each in fresh]
         if work.ordered:
             decision = step(
                 work.state, arrivals, batch.judged_at, self._policy.order, work.known_digests, spooled_since
             )
-            state = jsontext.dumps(decision.state.dump())
+            state = order_state.dump(decision.state)
         else:
             decision = pass_through(arrivals, work.known_digests)
             state = b""
         judgements.add(work, fresh, refused, decision, batch.now)
         section = StreamSection(stream, state, decision.wake_at)
+        add_stranded(section, work)
         for each in refused:
             add_too_old(section, each)
         add_arrivals(section, work, fresh, decision)

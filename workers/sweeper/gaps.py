@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from deedbox.shared.core.attempts import Entry
 from deedbox.shared.core.gaps import SUSPECTED, Findings, Known, suspected
 from deedbox.shared.core.identity import is_file_safe
+from deedbox.shared.records import queue_entry
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts, text
@@ -80,7 +81,7 @@ class GapDesk:
                 continue
             stored = _event(look, now)
             fields = stored.fields()
-            entry = Entry(stored.fingerprint, enqueued_at=round(now, 6)).pack()
+            entry = queue_entry.dump(Entry(stored.fingerprint, enqueued_at=round(now, 6)))
             unit = action.unit(look.stream, stored.fingerprint)
             operands += [len(fields), unit, entry, stored.fingerprint, *fields]
         filed, ring = self._scripts.call("suspect", *head, *operands)

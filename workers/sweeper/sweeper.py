@@ -14,8 +14,8 @@ from deedbox.shared.core.identity import SHARDS
 from deedbox.shared.core.reasons import DeathReason
 from deedbox.shared.records.lanes import announced
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
-from deedbox.shared.retention import DAY_S, Retention
+from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts, text
+from deedbox.shared.retention import Retention
 from deedbox.shared.runtime import logs
 from deedbox.workers.announcement import follow_moves
 
@@ -47,7 +47,7 @@ class Sweeper:
         self._also = also
         self._scripts = scripts
         self._ring = ring
-        self._limits = (LOSSES_MAX, DAY_S, keys.TIMELINE_KEEP, retention.state_s)
+        self._limits = (LOSSES_MAX, keys.TIMELINE_KEEP, retention.state_s)
 
     def run(self, stopping: Callable[[], bool], sleep: Callable[[float], None] = time.sleep) -> None:
         """Sweep until asked to stop; outages of Redis are waited for."""
@@ -71,18 +71,26 @@ class Sweeper:
 
     def _sweep(self, lane: str) -> None:
         shards = SHARDS if lane == keys.SEQUENCER else 0
-        abandoned, due, ring, dead = self._scripts.call(
+        abandoned, due, ring, _dead, lost = self._scripts.call(
             "sweep", SERVER_CLOCK, lane, shards, AT_MOST, *self._limits
         )
         if abandoned:
             log.warning("sweeper.lease_abandoned", lane=lane, units=abandoned)
-        if dead:
-            log.error(
-                "action.finished",
-                outcome="dead",
-                reason=str(DeathReason.WORKER_LOST),
+        for unit, event, process, losses, source, key, trace_id in lost:
+            dead = int(losses) >= LOSSES_MAX
+            tell = log.error if dead else log.warning
+            tell(
+                "action.lost",
                 lane=lane,
-                entries=dead,
+                action=text(unit).partition("|")[0],
+                fingerprint=text(event),
+                source=text(source),
+                key=text(key),
+                trace_id=text(trace_id),
+                lost_process=text(process),
+                losses_in_a_row=int(losses),
+                outcome="dead" if dead else "again",
+                **({"reason": str(DeathReason.WORKER_LOST)} if dead else {}),
             )
         if due:
             log.debug("sweeper.retry_due", lane=lane, units=due)

@@ -17,11 +17,18 @@ from deedbox.ops.web.errors import OpsError
 
 Source = Annotated[str, Field(pattern=SOURCE_PATTERN)]
 
-_MET: Final[dict[str, Callable[[SignatureRequest], bool]]] = {
+Told = Callable[[SignatureRequest], bool]
+
+_MET: Final[dict[str, Told]] = {
     "ready_to_sign": lambda found: found.ready_to_sign,
     "complete": lambda found: found.complete,
     "documents": lambda found: bool(found.documents),
 }
+
+
+def _in_vain(found: SignatureRequest, wait: str | None) -> bool:
+    """Tell whether what was asked for can never be so any more."""
+    return found.closed or (wait == "ready_to_sign" and found.complete)
 
 
 class RequestQuery(Query):
@@ -64,14 +71,15 @@ class RequestAnswer(Answer):
     signature_request_id: str
     source: str
     state: str
-    """unknown, prepared, sent, viewed, partly_signed, all_signed, downloadable, declined, canceled, expired, invalid,
-    error or destroyed; it never goes back to an earlier one."""
+    """unknown, prepared, sent, viewed, partly_signed, error, all_signed, downloadable, declined, canceled, expired,
+    invalid or destroyed; it never goes back to an earlier one."""
     ready_to_sign: bool
-    """signature_request_sent has come: signers can sign now."""
+    """Signers can sign now: it was sent, or somebody has viewed or signed it, and it is neither complete nor closed."""
     complete: bool
     """Everybody has signed."""
     closed: bool
-    """It ended in another way (declined, canceled, expired, invalid, error, destroyed): waiting for more is in vain."""
+    """It ended in another way (declined, canceled, expired, invalid, error, destroyed): waiting for more is in vain.
+    With wait=ready_to_sign also true for a complete request."""
     signers: list[SignerAnswer]
     documents: list[DocumentAnswer]
     title: str | None
@@ -122,7 +130,7 @@ def request_view(room: WaitingRoom) -> Callable[[str], Response]:
 
         def settled(replies: Any) -> bool:
             now = found(replies)
-            return now is not None and (met(now) or now.closed)
+            return now is not None and (met(now) or _in_vain(now, asked.wait))
 
         if settled(replies) or asked.timeout == 0:
             return _answer(found(replies), asked, met)
@@ -143,7 +151,7 @@ def unknown(source: str) -> OpsError:
 def _answer(
     found: SignatureRequest | None,
     asked: RequestQuery,
-    met: Callable[[SignatureRequest], bool] | None = None,
+    met: Told | None = None,
     *,
     waited: bool = False,
     busy: bool = False,
@@ -151,7 +159,8 @@ def _answer(
     if found is None:
         raise unknown(asked.source)
     body = RequestAnswer.model_validate(found).model_dump()
-    body |= {"waited": waited, "met": None if met is None else met(found), "busy": busy}
+    closed = _in_vain(found, asked.wait)
+    body |= {"closed": closed, "waited": waited, "met": None if met is None else met(found), "busy": busy}
     response = jsonify(body)
     if busy:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)

@@ -33,7 +33,6 @@ i = i + 1 + 2 * replays
 
 local first_lane, first_action = i + 1, i + 1 + tonumber(ARGV[i])
 local function drop_queue(unit)
-  for l = first_lane, first_action - 1 do redis.call('HDEL', lane_key(ARGV[l], 'losses'), unit) end
   local length = redis.call('LLEN', P .. 'queue:' .. unit)
   if length == 0 then return end
   redis.call('DEL', P .. 'queue:' .. unit)

@@ -13,6 +13,8 @@
 --   C counter, increment
 --   D n, n values (field, value, ...)                      dead letter
 --   G seconds                                              look for gaps in this stream after so long
+--   I shard, entry / W stream, shard       an entry of the inbox, a wake-up ('' = of no stream), that belong to another
+--                                          shard; both come before the first S
 -- Of an erased stream nothing is written: each of its arrivals is counted as a duplicate and renews the tombstone.
 -- Returns: {1, {lane to ring, ...}, what claim_inbox returns, or {}}; {0} if the lease was lost, and then nothing was
 --          written or claimed.
@@ -22,7 +24,7 @@ if not holds('sequencer', shard, ARGV[3]) then return { 0 } end
 local order_ttl, event_ttl, keep = ARGV[5], ARGV[6], tonumber(ARGV[7])
 local stream, gathered, gone = '', {}, false
 -- A batch has many operations and few counters, lanes, units and streams: what they share is written once.
-local tally, lines, facts, remembers = {}, {}, {}, false
+local tally, lines, facts, remembers, moved = {}, {}, {}, false, {}
 local function count(name, by) tally[name] = (tally[name] or 0) + by end
 local function end_of_stream()
   add_lines(stream, lines, keep, order_ttl)
@@ -67,10 +69,8 @@ while ARGV[i] do
     elseif ARGV[i + 2] ~= '' then
       redis.call('SET', P .. 'order:' .. stream, ARGV[i + 2], 'EX', order_ttl)
     end
-    if ARGV[i + 2] == '' then
-      -- A stream without an order has no end: its dedupe memory is bounded by age instead.
-      redis.call('ZREMRANGEBYSCORE', P .. 'seen:' .. stream, '-inf', now - tonumber(order_ttl))
-    end
+    -- By age, too: a stream that goes on for ever (an account, a template, a type) never expires as a whole.
+    redis.call('ZREMRANGEBYSCORE', P .. 'seen:' .. stream, '-inf', now - tonumber(order_ttl))
     if ARGV[i + 3] ~= '' and not gone then
       redis.call('ZADD', P .. 'wake:' .. shard, ARGV[i + 3], stream)
     else
@@ -94,6 +94,18 @@ while ARGV[i] do
   elseif op == 'G' then
     if not gone then redis.call('ZADD', P .. 'gaps:due', now + tonumber(ARGV[i + 1]), stream) end
     i = i + 2
+  elseif op == 'I' then
+    -- Without a stream before it: nothing of it is decided here.
+    redis.call('RPUSH', P .. 'inbox:' .. ARGV[i + 1], ARGV[i + 2])
+    moved[#moved + 1] = ARGV[i + 1]
+    i = i + 3
+  elseif op == 'W' then
+    redis.call('ZREM', P .. 'wake:' .. shard, ARGV[i + 1])
+    if ARGV[i + 2] ~= '' then
+      redis.call('ZADD', P .. 'wake:' .. ARGV[i + 2], now, ARGV[i + 1])
+      moved[#moved + 1] = ARGV[i + 2]
+    end
+    i = i + 3
   elseif op == 'D' then
     local n = tonumber(ARGV[i + 1])
     if not gone then bury(now, i + 2, i + 1 + n) end
@@ -108,13 +120,14 @@ count_all(tally)
 enqueue_all(gathered, now)
 redis.call('LTRIM', P .. 'inbox:' .. shard, ARGV[4], -1)
 drop_lease('sequencer', shard)
+mark_all_ready('sequencer', moved, now)
 local rung, claimed = {}, {}
 local again = redis.call('EXISTS', P .. 'inbox:' .. shard) == 1
   or redis.call('ZCOUNT', P .. 'wake:' .. shard, '-inf', now) > 0
 if again then mark_ready('sequencer', shard, now) end
 if ARGV[8] ~= '' then
   claimed = claim_inbox(now, 8)
-elseif again and wake('sequencer', now) == 1 then
+elseif (again or #moved > 0) and wake('sequencer', now) == 1 then
   rung[1] = 'sequencer'
 end
 for lane, _ in pairs(gathered) do

@@ -1,62 +1,67 @@
 -- Finds what is due in one lane: abandoned leases, retries, and (lane sequencer) holds that are over.
 -- ARGV: now ('' = server), lane, shards of the inbox (0 for action lanes), at most per kind, and for entries that take
---       their process down: times until it is a dead letter, life of that count in s, lines per timeline, order TTL in s
--- Returns: {leases taken back, retries due, 1 if the lane must be rung, entries that became dead letters}.
+--       their process down: losses in a row until it is a dead letter, lines per timeline, order TTL in s
+-- Returns: {leases taken back, retries due, 1 if the lane must be rung, entries that became dead letters,
+--           {{unit, event, process, losses in a row, source, ordering key, trace id}, ...}}: what was lost.
 local now = clock(ARGV[1])
 local lane, shards, limit = ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local losses_max, lines_kept, order_ttl = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 
--- Counts a lease that nobody finished. No outcome is ever committed for a call that ends its process (out of memory, a
--- crash in native code), so no attempt is counted there: without this it would be called for ever, and take along
--- whatever else its process had claimed. An entry that had only been claimed too counts, but is done the next time.
-local function count_loss(unit)
+-- Returns the entry with its number of losses in a row. The count is part of the entry, so that it lives as long as the
+-- entry; an outcome writes an entry without one. Edited as text: cjson would round the entry's times.
+local function with_losses(entry, count)
+  local text = string.gsub(entry, ',"losses":%d+', '')
+  return (string.gsub(text, '}$', ',"losses":' .. count .. '}'))
+end
+
+-- Counts a lease that ended without an outcome: its process was killed, crashed in native code or ended itself. No attempt
+-- is counted for such a call: without this it would be called for ever, and take along whatever else its process had
+-- claimed. An entry that had only been claimed counts too, but ends with its next call.
+local dead, lost = 0, {}
+local function count_loss(unit, process)
   local head = redis.call('LINDEX', P .. 'queue:' .. unit, 0)
-  if not head then return 0 end
+  if not head then return end
   local erased = is_erased_unit(unit)
   if erased and not erases(unit) then
     -- Nothing is counted or filed about it, and nothing waits for its outcome.
     redis.call('LPOP', P .. 'queue:' .. unit)
     redis.call('DECR', lane_key(lane, 'depth'))
-    return 0
+    return
   end
-  local event, losses = string.sub(head, 1, 32), lane_key(lane, 'losses')
-  local known = redis.call('HGET', losses, unit)
-  local count = 1
-  if known and string.sub(known, 1, 32) == event then count = tonumber(string.sub(known, 33)) + 1 end
-  if count < tonumber(ARGV[5]) then
-    redis.call('HSET', losses, unit, event .. count)
-    redis.call('EXPIRE', losses, ARGV[6])
-    return 0
-  end
-  redis.call('HDEL', losses, unit)
-  redis.call('LPOP', P .. 'queue:' .. unit)
-  redis.call('DECR', lane_key(lane, 'depth'))
-  local action = string.match(unit, '^[^|]*')
-  local detail = count .. ' times in a row the process that ran it ended without an outcome'
-  local letter = { 'reason', 'worker_lost', 'detail', detail, 'action', action, 'lane', lane, 'unit', unit,
-    'entry', head, 'event', event }
-  local stored = redis.call('HGET', P .. 'event:' .. event, 'head')
-  local readable, fields = pcall(cjson.decode, stored or '')
-  if stored and readable then
-    for name, field in pairs({ source = 'source', key = 'key', type = 'type', trace_id = 'trace_id' }) do
-      letter[#letter + 1], letter[#letter + 2] = name, fields[field]
+  local event, action = string.sub(head, 1, 32), string.match(unit, '^[^|]*')
+  local count = tonumber(string.match(head, '"losses":(%d+)') or '0') + 1
+  local readable, facts = pcall(cjson.decode, redis.call('HGET', P .. 'event:' .. event, 'head') or '')
+  if not readable then facts = {} end
+  lost[#lost + 1] = { unit, event, process, count, facts.source or '', facts.key or '', facts.trace_id or '' }
+  local detail = 'the process that had it (' .. process .. ') ended without an outcome, ' .. count .. ' in a row'
+  local line = { at = now, kind = 'retry', outcome = 'lost', type = facts.type, event = event, action = action,
+    detail = detail }
+  if count < losses_max then
+    redis.call('LSET', P .. 'queue:' .. unit, 0, with_losses(head, count))
+  else
+    redis.call('LPOP', P .. 'queue:' .. unit)
+    redis.call('DECR', lane_key(lane, 'depth'))
+    local letter = { 'reason', 'worker_lost', 'detail', detail, 'action', action, 'lane', lane, 'unit', unit,
+      'entry', head, 'event', event }
+    for _, name in ipairs({ 'source', 'key', 'type', 'trace_id' }) do
+      if facts[name] then letter[#letter + 1], letter[#letter + 2] = name, facts[name] end
     end
-    local stream = fields.source .. ':' .. fields.key
-    if not erased then
-      local line = cjson.encode({ at = now, kind = 'dead', type = fields.type, event = event, action = action,
-        reason = 'worker_lost', detail = detail })
-      add_lines(stream, { line }, tonumber(ARGV[7]), ARGV[8])
-    end
+    file_letter(now, letter)
+    redis.call('HINCRBY', P .. 'counters', 'action_dead', 1)
+    line.kind, line.outcome, line.reason = 'dead', nil, 'worker_lost'
+    dead = dead + 1
   end
-  file_letter(now, letter)
-  redis.call('HINCRBY', P .. 'counters', 'action_dead', 1)
-  return 1
+  redis.call('HINCRBY', P .. 'counters', 'action_lost', 1)
+  if facts.source and not erased then
+    add_lines(facts.source .. ':' .. facts.key, { cjson.encode(line) }, lines_kept, order_ttl)
+  end
 end
 
-local dead = 0
 local abandoned = redis.call('ZRANGEBYSCORE', lane_key(lane, 'leased'), '-inf', now, 'LIMIT', 0, limit)
 for _, unit in ipairs(abandoned) do
+  local process = string.match(redis.call('HGET', lane_key(lane, 'tokens'), unit) or '', ':(.*)$') or 'unknown'
   drop_lease(lane, unit)
-  if lane ~= 'sequencer' then dead = dead + count_loss(unit) end
+  if lane ~= 'sequencer' then count_loss(unit, process) end
   -- A unit whose queue is gone would stay there by name until somebody claims it, also one of an erased stream.
   if lane == 'sequencer' or redis.call('EXISTS', P .. 'queue:' .. unit) == 1 then mark_ready(lane, unit, now) end
 end
@@ -72,4 +77,4 @@ for shard = 0, shards - 1 do
 end
 local ring = 0
 if redis.call('ZCARD', lane_key(lane, 'ready')) > 0 then ring = wake(lane, now) end
-return { #abandoned, #due, ring, dead }
+return { #abandoned, #due, ring, dead, lost }

@@ -96,6 +96,33 @@ def test_waiting_ends_when_the_request_has_ended_otherwise(ops: Ops, state: Redi
     assert (found["met"], found["closed"], found["state"]) == (False, True, "declined")
 
 
+@pytest.mark.parametrize(
+    ("end", "complete"),
+    [("declined", False), ("canceled", False), ("expired", False), ("all_signed", True)],
+)
+def test_waiting_for_signers_to_be_able_to_sign_ends_at_once_when_they_never_will(
+    ops: Ops, state: Redis, end: str, *, complete: bool
+) -> None:
+    arrive(tracking(state), sent(0), callback(P + end, 9, created_at=CREATED_AT))
+    found = get(ops, "/api/requests/r1?wait=ready_to_sign&timeout=20")
+    names = ("ready_to_sign", "met", "closed", "complete", "waited")
+    assert [found[name] for name in names] == [False, False, True, complete, False]
+
+
+def test_waiting_for_the_documents_of_a_complete_request_goes_on(ops: Ops, state: Redis) -> None:
+    arrive(tracking(state), sent(0), callback(P + "all_signed", 9, created_at=CREATED_AT))
+    found = get(ops, "/api/requests/r1?wait=documents&timeout=0.3")
+    assert [found[name] for name in ("met", "closed", "waited")] == [False, False, True]
+
+
+def test_a_request_that_somebody_has_viewed_is_ready_to_sign_though_no_sent_came(
+    ops: Ops, state: Redis
+) -> None:
+    arrive(tracking(state), callback(P + "viewed", 5, related="s1"))
+    found = get(ops, "/api/requests/r1?wait=ready_to_sign&timeout=20")
+    assert (found["met"], found["waited"]) == (True, False)
+
+
 def test_after_the_timeout_the_answer_says_that_it_is_not_so(ops: Ops, state: Redis) -> None:
     arrive(tracking(state), sent(0))
     found = get(ops, "/api/requests/r1?wait=documents&timeout=0.3")

@@ -1,6 +1,6 @@
 """A dummy program: notes in a journal file when it starts, is interrupted and ends.
 
-``journalist.py JOURNAL NAME [--last-words SECONDS] [--redis URL] [--deaf]``
+``journalist.py JOURNAL NAME [--last-words SECONDS] [--redis URL] [--deaf] [--silent] [--exit STATUS]``
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ def main() -> None:
     parser.add_argument("--last-words", type=float, default=0.0)
     parser.add_argument("--redis")
     parser.add_argument("--deaf", action="store_true")
+    parser.add_argument("--silent", action="store_true")
+    parser.add_argument("--exit", type=int)
     options = parser.parse_args()
 
     def note(what: str) -> None:
@@ -32,8 +34,11 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN if options.deaf else lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: note("interrupted"))
     note("started")
-    sys.stdout.write(f"{options.name} says {os.environ.get('GREETING', 'nothing')}\n")
-    sys.stdout.flush()
+    if not options.silent:
+        sys.stdout.write(f"{options.name} says {os.environ.get('GREETING', 'nothing')}\n")
+        sys.stdout.flush()
+    if options.exit is not None:
+        os._exit(options.exit)
     while not stop.wait(0.05):
         pass
     time.sleep(options.last_words)

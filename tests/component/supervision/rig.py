@@ -14,6 +14,8 @@ from typing import IO, Any
 
 import psutil
 
+from deedbox.ops.supervise.programs import Exit
+from deedbox.ops.supervise.speaker import Speaker
 from deedbox.ops.supervise.supervisor import Program, run
 from deedbox.shared.redis import embedded
 from deedbox.shared.runtime.data_dir import lock_data_dir
@@ -93,9 +95,10 @@ def main(data_dir: Path, spec: dict[str, Any]) -> int:
     """Run what the specification says."""
     programs = [Program(**{**row, "command": tuple(row["command"])}) for row in spec["programs"]]
 
-    def tell(name: str) -> None:
-        sys.stdout.write(f"exit {name}\n")
-        sys.stdout.flush()
+    speaker = Speaker()
+
+    def tell(end: Exit) -> None:
+        speaker.say(f"exit {end}")
 
     def fail() -> None:
         raise RuntimeError("on_started failed")
@@ -109,8 +112,11 @@ def main(data_dir: Path, spec: dict[str, Any]) -> int:
                 if "REDIS" in program.command:
                     command = tuple(url if word == "REDIS" else word for word in program.command)
                     programs[index] = Program(program.name, command, priority=program.priority)
-        started = fail if spec.get("fail") else lambda: tell("none yet")
-        return run(programs, data_dir / "run", started, on_exit=tell, quiet=bool(spec.get("quiet")))
+        started = fail if spec.get("fail") else lambda: speaker.say("all started")
+        try:
+            return run(programs, started, on_exit=tell, logs=data_dir / "run" if spec.get("quiet") else None)
+        finally:
+            speaker.close()
 
 
 if __name__ == "__main__":

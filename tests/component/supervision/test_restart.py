@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import stat
 import subprocess
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -16,7 +16,7 @@ import pytest
 import redis
 
 from tests.component.supervision.conftest import Start
-from tests.component.supervision.rig import until
+from tests.component.supervision.rig import Rig, until
 
 pytestmark = pytest.mark.e2e
 
@@ -137,21 +137,49 @@ def test_any_character_may_be_in_a_path(start: Start, tmp_path: Path) -> None:
     rig.process.terminate()
     assert rig.wait() == 0
     assert (odd / "run" / "one.log").exists()
-    assert (odd / "run" / "supervisord.log").exists()
 
 
-def test_an_operator_can_ask_for_the_status(start: Start, tmp_path: Path) -> None:
-    rig = start({"name": "one"})
-    rig.started("one")
-    configuration = tmp_path / "data" / "run" / "supervisord.conf"
-    control = Path(sys.executable).with_name("supervisorctl")
-
-    shown = subprocess.run(
-        [control, "-c", configuration, "status"], capture_output=True, text=True, check=False
+def test_the_end_of_a_process_names_its_status_or_signal_and_how_often(start: Start) -> None:
+    """Law: a crash loop is told with what a person needs to find its cause."""
+    rig = start(
+        {"name": "crashing", "words": ["--silent", "--exit", "3"]},
+        {"name": "killed", "words": ["--silent"]},
+        output=subprocess.PIPE,
     )
+    rig.started("killed")
+    os.kill(rig.pids("killed")[0], signal.SIGKILL)
+    assert rig.process.stdout is not None
+    wanted = {
+        b"exit killed was killed by SIGKILL and is started again in 1 s.",
+        b"exit crashing exited with status 3 and is started again in 1 s.",
+        b"exit crashing exited with status 3 and is started again in 2 s (2nd time in 1 min).",
+    }
+    for line in rig.process.stdout:
+        wanted.discard(line.rstrip())
+        if not wanted:
+            break
+    rig.process.terminate()
+    assert rig.wait() == 0
+    rig.process.stdout.close()
 
-    assert shown.stdout.startswith("one ")
-    assert stat.S_IMODE(configuration.stat().st_mode) == 0o600
+
+def test_a_terminal_that_stalls_keeps_nothing_from_being_started_again_and_stopped(start: Start) -> None:
+    """Law: the supervision waits for no reader of its output."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writer, b"x" * 512)
+    os.set_blocking(writer, True)
+    with os.fdopen(reader, "rb"), os.fdopen(writer, "wb") as full:
+        rig = start({"name": "one", "words": ["--silent"]}, output=full)
+        rig.started("one")
+        for count in (2, 3):
+            os.kill(rig.pids("one")[-1], signal.SIGKILL)
+            until(partial(_started_times, rig, count), "it is back")
+        rig.process.terminate()
+        assert rig.wait() == 0
+    assert rig.notes()[-1] == "one ended"
 
 
 def test_few_file_descriptors_are_enough(start: Start) -> None:
@@ -159,6 +187,10 @@ def test_few_file_descriptors_are_enough(start: Start) -> None:
     rig.started("one")
     rig.process.terminate()
     assert rig.wait() == 0
+
+
+def _started_times(rig: Rig, count: int) -> bool:
+    return len(rig.pids("one")) == count
 
 
 def _set(client: redis.Redis, key: str, value: str) -> bool:

@@ -64,7 +64,7 @@ def test_a_program_that_can_not_be_started_does_not_delay_the_stop(start: Start)
     rig = start({"name": "broken", "command": ["/nowhere/to-be-found"]}, output=subprocess.PIPE)
     assert rig.process.stdout is not None
     for line in rig.process.stdout:
-        if line == b"exit broken\n":
+        if line.startswith(b"exit broken exited with status 127"):
             break
     rig.process.terminate()
     assert rig.wait() == 0

@@ -6,12 +6,14 @@ import time
 
 import pytest
 from redis import Redis
+from structlog.testing import capture_logs
 
 from deedbox.shared.redis import keys
-from deedbox.workers.actions.interface import Context, Event
+from deedbox.workers.actions.interface import Context, Event, Retry
 from deedbox.workers.sweeper.sweeper import LOSSES_MAX
 from tests.component.workers.rig import (
     Deployment,
+    Failing,
     Journal,
     P,
     action,
@@ -72,6 +74,60 @@ def test_a_process_that_dies_now_and_then_costs_no_event_its_life(state: Redis) 
         deployment.sweeper.once()
         assert deployment.lanes["default"].drain_one("worker")
     assert (len(journal.calls), deployment.letters()) == (LOSSES_MAX + 2, [])
+
+
+def _lose(deployment: Deployment, state: Redis) -> None:
+    """Claim what is ready, as a worker that is then killed; its lease runs out."""
+    deployment.scripts.call("claim_entries", "", "default", "host-7-abc", 10, 2, 1, 1 << 20)
+    expire(state, keys.lane("default", "leased"))
+    deployment.sweeper.once()
+
+
+def test_an_outcome_ends_the_count_of_losses(state: Redis) -> None:
+    """An entry that waits for days meets many restarts: only those in a row are its own fault."""
+    waiting = Failing(Retry("not yet", after=0))
+    deployment = Deployment(state, action(waiting))
+    deployment.deliver(sent())
+    deployment.drain()
+    for calls in range(1, LOSSES_MAX + 3):
+        deployment.run_until(lambda calls=calls: len(waiting.calls) >= calls, "it was called")  # type: ignore[misc]
+        for _ in range(LOSSES_MAX - 1):
+            expire(state, keys.lane("default", "waiting"))
+            deployment.sweeper.once()
+            _lose(deployment, state)
+    assert deployment.letters() == []
+
+
+def test_a_count_of_losses_leaves_with_its_entry(state: Redis) -> None:
+    """However many entries a killed process had, Redis forgets them as soon as they are done."""
+    deployment = Deployment(state, action(Journal()))
+    deployment.deliver(*(sent(request_id=f"r{number}") for number in range(20)))
+    deployment.drain()
+    before = set(state.scan_iter(keys.lane("default", "*")))
+    for _ in range(20):
+        _lose(deployment, state)
+    deployment.run()
+    assert deployment.left() == 0
+    assert set(state.scan_iter(keys.lane("default", "*"))) <= before | {keys.lane("default", "idle").encode()}
+
+
+def test_a_loss_says_which_process_and_what_it_had(state: Redis) -> None:
+    """In the log, in the timeline, and by a counter."""
+    deployment = Deployment(state, action(Journal()))
+    deployment.deliver(sent())
+    deployment.drain()
+    with capture_logs() as lines:
+        _lose(deployment, state)
+    line = next(line for line in deployment.timeline() if line["kind"] == "retry")
+    assert (line["outcome"], line["action"]) == ("lost", "journal")
+    assert "host-7-abc" in line["detail"]
+    assert "ended without an outcome" in line["detail"]
+    [logged] = [line for line in lines if line["event"] == "action.lost"]
+    assert logged["lost_process"] == "host-7-abc"
+    assert (logged["action"], logged["key"], logged["losses_in_a_row"]) == (
+        "journal", "signature_request/r1", 1
+    )  # fmt: skip
+    assert deployment.counters()["action_lost"] == 1
 
 
 def test_other_work_starts_while_a_call_takes_long(state: Redis) -> None:

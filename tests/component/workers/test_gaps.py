@@ -13,9 +13,9 @@ from deedbox.ops.repair.catalog import KnownAction
 from deedbox.ops.repair.history import Span
 from deedbox.ops.repair.replay import Replayer
 from deedbox.ops.repair.replay_plan import Order
-from deedbox.shared.core.attempts import Entry
 from deedbox.shared.core.gaps import Findings, Gap
 from deedbox.shared.documents import DocumentStore
+from deedbox.shared.records import queue_entry
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.erasure import Asker, Eraser
 from deedbox.shared.redis.request_keys import Subject
@@ -189,8 +189,10 @@ def test_a_request_that_the_api_shows_as_incomplete_is_looked_at_some_times_only
     [unit] = members(desk.state, keys.lane(LANE, "waiting"))
     [entry] = desk.state.lrange(keys.queue(unit.decode()), 0, -1)
     assert desk.told.calls == []
-    waited_for_days = replace(Entry.unpack(entry), first_failed_at=1000.0)
-    desk.state.lset(keys.queue(unit.decode()), 0, waited_for_days.pack())
+    packed = queue_entry.load(entry)
+    assert packed
+    waited_for_days = replace(packed, first_failed_at=1000.0)
+    desk.state.lset(keys.queue(unit.decode()), 0, queue_entry.dump(waited_for_days))
     desk.later()
     report = desk.report()
     assert (report["gaps"], report["repaired"]) == (["no_document"], [])

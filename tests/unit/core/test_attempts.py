@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 
 import pytest
@@ -21,7 +20,6 @@ from deedbox.shared.core.attempts import (
     after_failure,
     backoff_s,
 )
-from deedbox.shared.core.errors import Undecodable
 from deedbox.shared.core.reasons import DeathReason
 
 LAW = settings(derandomize=True, max_examples=80, deadline=None)
@@ -38,56 +36,10 @@ ENTRIES = st.builds(
     late=st.booleans(),
     failures=st.integers(0, 100),
     retries=st.integers(0, 10_000),
+    backoffs=st.integers(0, 100),
     first_failed_at=st.none() | TIMES,
     replay=st.integers(0, 9),
 )
-
-
-@LAW
-@given(ENTRIES, st.booleans())
-def test_a_packed_entry_is_unpacked_the_same(entry: Entry, as_bytes: bool) -> None:  # noqa: FBT001
-    packed = entry.pack()
-    assert packed.startswith(entry.fingerprint)
-    assert Entry.unpack(packed.encode() if as_bytes else packed) == entry
-
-
-UNREADABLE = [
-    "",
-    FINGERPRINT,
-    FINGERPRINT + "{}",
-    FINGERPRINT + "null",
-    FINGERPRINT + '{"at":"soon"}',
-    FINGERPRINT + '{"at":null}',
-    FINGERPRINT + '{"at":1',
-    '{"at":1}',
-]
-
-
-@pytest.mark.parametrize("text", UNREADABLE)
-def test_an_entry_that_cannot_be_read_is_undecodable(text: str) -> None:
-    with pytest.raises(Undecodable):
-        Entry.unpack(text)
-
-
-@pytest.mark.parametrize("rest", ["[" * 100_000, '{"at":1' + "0" * 400 + "}"])
-def test_an_entry_beyond_the_parsers_bounds_is_undecodable_too(rest: str) -> None:
-    with pytest.raises(Undecodable):
-        Entry.unpack(FINGERPRINT + rest)
-
-
-@LAW
-@given(
-    st.one_of(
-        st.binary(max_size=60),
-        st.text(max_size=60),
-        st.sampled_from(["{", "[1]", '{"at":[]}', '{"at":true}', '{"at":1,"late":null}', "7"]).map(
-            FINGERPRINT.__add__
-        ),
-    )
-)
-def test_any_bytes_are_an_entry_or_undecodable(text: bytes | str) -> None:
-    with contextlib.suppress(Undecodable):
-        assert isinstance(Entry.unpack(text), Entry)
 
 
 @pytest.mark.parametrize("step", range(1, 40))

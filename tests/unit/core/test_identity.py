@@ -55,7 +55,7 @@ def with_request_id(identifier: object) -> Document:
             document("signature_request_signed", related=None),
             "default",
             "",
-            "ebee5c3d9e2f1b6f16a4631a99277b1e",
+            "2ccbbfaaf725089bea72ae504b07db0d",
         ),
         (TEST, "default", "", "6f1e3b6a88098f5b96118793abda86a2"),
         (FAX, "default", "", "715c237b1807c1a8c88670032bb9370f"),
@@ -371,3 +371,46 @@ def test_letters_digits_dashes_and_underscores_may_become_a_file_name(identifier
 )
 def test_nothing_else_may_become_a_file_name(identifier: str) -> None:
     assert not is_file_safe(identifier)
+
+
+# --- metadata that one delivery has and another has not -------------------------------------------------
+
+
+def without_metadata(body: Document) -> Document:
+    bare = copy.deepcopy(body)
+    del bare["event"]["event_metadata"]
+    return bare
+
+
+@pytest.mark.parametrize("event_type", sorted(PER_SIGNER_TYPES))
+def test_an_event_of_the_only_signer_is_one_fact_with_and_without_metadata(event_type: str) -> None:
+    body = document(event_type, related="s1", request={"signatures": [signer("s1", signed_at=5)]})
+    assert fact(without_metadata(body)) == fact(body)
+
+
+@pytest.mark.parametrize(
+    ("event_type", "column"),
+    [
+        ("signature_request_viewed", "last_viewed_at"),
+        ("signature_request_signed", "signed_at"),
+        ("signature_request_remind", "last_reminded_at"),
+    ],
+)
+def test_an_event_whose_second_one_signer_shows_is_one_fact_with_and_without_metadata(
+    event_type: str, column: str
+) -> None:
+    rows = [signer("s1", **{column: 1_700_000_100}), signer("s2", **{column: 1_700_000_090})]
+    body = document(event_type, related="s1", request={"signatures": rows})
+    assert fact(without_metadata(body)) == fact(body)
+
+
+def test_two_signers_of_one_second_without_metadata_are_two_facts() -> None:
+    at = 1_700_000_100
+    first = document(
+        "signature_request_signed", request={"signatures": [signer("s1", signed_at=at), signer("s2")]}
+    )
+    second = document(
+        "signature_request_signed",
+        request={"signatures": [signer("s1", signed_at=at), signer("s2", signed_at=at)]},
+    )
+    assert fact(without_metadata(first)).fingerprint != fact(without_metadata(second)).fingerprint

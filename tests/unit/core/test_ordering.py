@@ -12,10 +12,10 @@ from deedbox.shared.core.ordering import (
     Decision,
     OrderingPolicy,
     SequenceState,
-    arrival_of,
     pass_through,
     step,
 )
+from deedbox.shared.core.snapshot import arrival_of
 
 T = 1_700_000_000
 DAY_S = 86_400
@@ -390,9 +390,3 @@ def test_an_event_of_an_unknown_signer_stands_for_any_that_was_given_up() -> Non
     state = arrive(state, event(SIGNED, T + 1)).state
     assert state.given_up == {f"{SIGNED}|b"}
     assert arrive(state, event(VIEWED, T + 1)).state.given_up == {f"{SIGNED}|b"}
-
-
-def test_a_state_that_an_earlier_version_stored_is_read() -> None:
-    state = after(event(ALL_SIGNED, T + 9, rows=[("a", None, T + 1)], complete=True))
-    earlier = SequenceState.load(state.dump()[:4])
-    assert (earlier.satisfied, earlier.given_up) == (state.satisfied, frozenset())

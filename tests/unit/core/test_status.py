@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deedbox.shared.core.status import STATES, advance, catch_up, last_change, state_of, state_shown
+from deedbox.shared.core.request_snapshot import last_change
+from deedbox.shared.core.status import STATES, advance, catch_up, state_of, state_shown
 from tests.unit.core.wire import document, signer
 
 LAW = settings(derandomize=True, max_examples=80, deadline=None)

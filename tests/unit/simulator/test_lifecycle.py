@@ -9,7 +9,8 @@ import pytest
 
 from deedbox.shared.core.callback import parse_callback
 from deedbox.shared.core.identity import identify
-from deedbox.shared.core.ordering import OrderingPolicy, SequenceState, arrival_of, step
+from deedbox.shared.core.ordering import OrderingPolicy, SequenceState, step
+from deedbox.shared.core.snapshot import arrival_of
 from deedbox.shared.simulator.lifecycle import Account, SimulatedCallback, SimulatedRequest
 from deedbox.shared.simulator.story import Ending
 from tests.unit.simulator.conftest import BEGINS_AT, Make

@@ -1,0 +1,97 @@
+"""A callback's snapshot as the ordering rule sees it: what it proves to have happened before. Pure and total.
+
+``event_hash`` does not sign the snapshot, so that its fields may hold any JSON: what has another shape proves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any, Final
+
+from deedbox.shared.core.ordering import (
+    DEFAULT_RANK,
+    PROOF_HORIZON_S,
+    PROOFS_PER_SNAPSHOT,
+    RANKS,
+    Arrival,
+    Position,
+    Proof,
+)
+
+SIGNATURE_MAX_CHARS: Final = 200
+"""Longest signature id: genuine ones have 32 characters, and each becomes a part of the stored order state."""
+
+_P: Final = "signature_request_"
+_SENT, _VIEWED, _SIGNED, _ALL_SIGNED = (_P + name for name in ("sent", "viewed", "signed", "all_signed"))
+_SENT_RANK, _ALL_SIGNED_RANK = RANKS[_SENT], RANKS[_ALL_SIGNED]
+_SNAPSHOT_TIMES: Final = (
+    ("last_viewed_at", _VIEWED, RANKS[_VIEWED]),
+    ("signed_at", _SIGNED, RANKS[_SIGNED]),
+)
+
+
+def arrival_of(
+    event_type: str,
+    event_time: int,
+    related_signature_id: str | None,
+    fingerprint: str,
+    payload: Mapping[str, Any],
+) -> Arrival:
+    """Reduce a parsed callback to what the rule looks at: its position and what its snapshot proves."""
+    signature = (related_signature_id or "")[:SIGNATURE_MAX_CHARS]
+    position = Position(event_time, RANKS.get(event_type, DEFAULT_RANK), signature, fingerprint)
+    request = payload.get("signature_request")
+    if not isinstance(request, dict):
+        return Arrival(position, event_type)
+    signatures = [row for row in _rows(request.get("signatures")) if _is_id(row.get("signature_id"))]
+    proofs = tuple(islice(_proofs(request, signatures, position, event_type), PROOFS_PER_SNAPSHOT + 1))
+    shown = frozenset([row["signature_id"] for row in signatures])
+    if len(proofs) > PROOFS_PER_SNAPSHOT:
+        return Arrival(position, event_type, (), shown, crowded=True)
+    return Arrival(position, event_type, proofs, shown)
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= SIGNATURE_MAX_CHARS
+
+
+def _rows(value: object) -> list[dict[str, Any]]:
+    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
+
+
+def _proofs(
+    request: Mapping[str, Any], signatures: Sequence[Mapping[str, Any]], position: Position, event_type: str
+) -> Iterable[Proof]:
+    """Yield the predecessors that the snapshot shows to have happened, and that can still arrive.
+
+    A predecessor is before the event's own place and at most ``PROOF_HORIZON_S`` older. An event is its own proof,
+    and `all_signed` at the last signature's time is no predecessor of a signature.
+    """
+    here = position[:3]
+    oldest = position.time - PROOF_HORIZON_S
+    created = _seconds(request.get("created_at"))
+    if created is not None and created >= oldest and event_type != _SENT and (created, _SENT_RANK, "") < here:
+        yield Proof(_SENT, "", created)
+    signed_times = []
+    for row in signatures:
+        signature = row["signature_id"]
+        for name, kind, rank in _SNAPSHOT_TIMES:
+            at = _seconds(row.get(name))
+            if at is None:
+                continue
+            if kind is _SIGNED:
+                signed_times.append(at)
+            own = kind == event_type and signature == position.signature
+            if at >= oldest and not own and (at, rank, signature) < here:
+                yield Proof(kind, signature, at)
+    if request.get("is_complete") is True and signed_times and event_type != _ALL_SIGNED:
+        last = max(signed_times)
+        if last >= oldest and (last, _ALL_SIGNED_RANK, "") < here:
+            yield Proof(_ALL_SIGNED, "", last)
+
+
+def _seconds(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        return None
+    return value

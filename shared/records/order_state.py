@@ -1,0 +1,62 @@
+"""The order state of a stream, as it is stored: ``order:<stream>``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deedbox.shared.core import jsontext
+from deedbox.shared.core.ordering import Arrival, Held, Position, Proof, SequenceState
+from deedbox.shared.records.fields import Unreadable, flag, guarded, many, named, natural, number, words
+
+FORM = "order state"
+
+
+def dump(state: SequenceState) -> bytes:
+    """Return the state's text; ``load`` is the inverse. Lists instead of objects: it is written with every event."""
+    held = [
+        [list(each.arrival.position), each.arrival.type, [list(proof) for proof in each.arrival.proofs], each.since]
+        for each in state.held
+    ]  # fmt: skip
+    return jsontext.dumps(
+        [
+            held,
+            list(state.greatest) if state.greatest else None,
+            sorted(state.satisfied),
+            dict(state.wildcards),
+            sorted(state.given_up),
+            state.noted,
+        ]
+    )
+
+
+def load(data: bytes) -> SequenceState | Unreadable:
+    """Rebuild the state; Unreadable for any bytes that ``dump`` does not write."""
+    return guarded(FORM, data, _state)
+
+
+def _state(document: Any) -> SequenceState:
+    held, greatest, satisfied, wildcards, given_up, noted = document
+    return SequenceState(
+        held=many(held, _held),
+        greatest=None if greatest is None else position(greatest),
+        satisfied=frozenset(many(satisfied, words)),
+        wildcards=named(wildcards, natural),
+        given_up=frozenset(many(given_up, words)),
+        noted=flag(noted),
+    )
+
+
+def position(value: Any) -> Position:
+    """Read a position. Raises ValueError, TypeError."""
+    time, rank, signature, fingerprint = value
+    return Position(natural(time), natural(rank), words(signature), words(fingerprint))
+
+
+def _held(value: Any) -> Held:
+    place, kind, proofs, since = value
+    return Held(Arrival(position(place), words(kind), many(proofs, _proof)), number(since))
+
+
+def _proof(value: Any) -> Proof:
+    kind, signature, time = value
+    return Proof(words(kind), words(signature), natural(time))

@@ -1,0 +1,47 @@
+"""An entry of a queue, as it is stored: the fingerprint, which scripts read, then JSON. ``queue:<unit>``."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from deedbox.shared.core import jsontext
+from deedbox.shared.core.attempts import Entry
+from deedbox.shared.records.fields import Unreadable, flag, guarded, natural, number, number_or_none, row
+
+FORM: Final = "queue entry"
+
+FINGERPRINT_CHARS: Final = 32
+_FINGERPRINT: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_OPTIONAL: Final = ("late", "failures", "retries", "backoffs", "first_failed_at", "replay", "losses")
+
+
+def dump(entry: Entry) -> str:
+    """Return the entry's text; ``load`` is the inverse."""
+    rest: dict[str, Any] = {"at": entry.enqueued_at}
+    rest |= {name: value for name in _OPTIONAL if (value := getattr(entry, name))}
+    return entry.fingerprint + jsontext.dumps(rest).decode()
+
+
+def load(data: bytes | str) -> Entry | Unreadable:
+    """Rebuild the entry; Unreadable for any bytes that ``dump`` does not write."""
+    decoded = data.decode("utf-8", "replace") if isinstance(data, bytes) else data
+    fingerprint, rest = decoded[:FINGERPRINT_CHARS], decoded[FINGERPRINT_CHARS:]
+    if _FINGERPRINT.fullmatch(fingerprint) is None:
+        return Unreadable(FORM, len(data))
+    return guarded(FORM, rest, lambda document: _entry(fingerprint, document))
+
+
+def _entry(fingerprint: str, document: Any) -> Entry:
+    found = row(document)
+    return Entry(
+        fingerprint=fingerprint,
+        enqueued_at=number(found["at"]),
+        late=flag(found.get("late", False)),
+        failures=natural(found.get("failures", 0)),
+        retries=natural(found.get("retries", 0)),
+        backoffs=natural(found.get("backoffs", 0)),
+        first_failed_at=number_or_none(found.get("first_failed_at")),
+        replay=natural(found.get("replay", 0)),
+        losses=natural(found.get("losses", 0)),
+    )
