@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, cast
 
 from redis.exceptions import RedisError
@@ -77,17 +77,12 @@ class Status:
 
 def look(installation: Installation) -> Status:
     """Read the status. Raises SettingsError if nothing runs here, Unavailable if the state's Redis does not answer."""
-    redis = installation.broker_redis
     found = survey(installation.redis)
     fullness, refusing = _fullness(installation), _refusing(installation)
     used_up = tuple(
         each for each in budget.left(installation, budget.accounts(installation)) if each.left == 0
     )
-    if redis is not None:
-        return Status(found, broker.look_at_redis(redis), fullness, refusing, used_up)
-    bridges = broker.living_bridges(installation.redis)
-    view = replace(broker.look_at_kombu(installation.broker_url), bridge_alive=bridges > 0, bridges=bridges)
-    return Status(found, view, fullness, refusing, used_up)
+    return Status(found, broker.view(installation.broker, installation.redis), fullness, refusing, used_up)
 
 
 def _refusing(installation: Installation) -> dict[str, int]:
@@ -100,9 +95,9 @@ def _refusing(installation: Installation) -> dict[str, int]:
 
 def _fullness(installation: Installation) -> dict[str, float]:
     servers = {"state": installation.redis}
-    other = installation.broker_redis
-    if other is not None and other is not installation.redis:
-        servers["broker"] = other
+    other = installation.other_redis
+    if other is not None:
+        servers["broker"] = other.client
     found = {}
     for name, redis in servers.items():
         with suppress(RedisError):  # a broker that does not answer is told as such
@@ -144,9 +139,9 @@ def warnings(status: Status) -> list[str]:
     if view.trouble:
         said.append(f"The broker does not answer ({view.trouble}): `deedbox check` says more.")
     waiting_s = max(view.broker.oldest_age_s or 0.0, view.claimed.oldest_age_s or 0.0)
-    if view.bridge_alive is False and (view.broker.depth or view.claimed.depth):
+    if not view.bridges and (view.broker.depth or view.claimed.depth):
         said.append("Callbacks wait in the broker and no bridge runs: start `deedbox bridge`.")
-    elif view.bridge_alive and waiting_s > BRIDGE_SLACK_S:
+    elif view.bridges and waiting_s > BRIDGE_SLACK_S:
         said.append(
             f"Callbacks have waited in the broker for {waiting_s:.0f} s: the bridge does not keep up."
         )

@@ -117,7 +117,9 @@ def parse(url: str, setting: str = "DEEDBOX_BROKER_URL") -> BrokerAddress:
 def _amqp(url: str, setting: str) -> AmqpAddress:
     found = [_amqp_node(part.strip()) for part in url.split(";") if part.strip()]
     if len({encryption for _, encryption in found}) > 1:
-        raise ValueError("all nodes of a list must be reached the same way: amqp:// or amqps://, one set of parameters")
+        raise ValueError(
+            "all nodes of a list must be reached the same way: amqp:// or amqps://, one set of parameters"
+        )
     return AmqpAddress(tuple(each for each, _ in found), found[0][1], setting)
 
 

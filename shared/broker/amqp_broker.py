@@ -87,7 +87,7 @@ class AmqpBroker:
     server = None
 
     def __init__(self, address: AmqpAddress, limit: int = DEFAULT_LIMIT) -> None:
-        self._address = address
+        self.address = address
         self._share = len(address.nodes)
         self._first = 0
         """The node that answered last."""
@@ -100,7 +100,7 @@ class AmqpBroker:
             number = (self._first + turn) % self._share
             connection = self._to(number, heartbeat_s)
             try:
-                connection.connect()
+                _ = connection.default_channel  # `connect` would wait and try again by itself
             except Exception as failed:  # noqa: BLE001 - the last one is raised
                 connection.collect()
                 error = failed
@@ -112,9 +112,9 @@ class AmqpBroker:
     def _to(self, number: int, heartbeat_s: float) -> kombu.Connection:
         wait_s = WAIT_S / self._share
         return kombu.Connection(
-            self._address.nodes[number].url(),
+            self.address.nodes[number].url(),
             connect_timeout=CONNECT_TIMEOUT_S / self._share,
-            ssl=self._address.tls.for_amqp() if self._address.tls else False,
+            ssl=self.address.tls.for_amqp() if self.address.tls else False,
             heartbeat=heartbeat_s,
             transport_options={
                 "confirm_publish": True,
@@ -176,9 +176,15 @@ class AmqpBroker:
     def declare(self) -> None:
         self.ping()
 
+    def line(self) -> None:
+        return None
+
     def look(self) -> Look:
         with self._opened() as connection:
             return Look(_depth(connection, keys.RAW_QUEUE), dead=_depth(connection, DEAD_QUEUE))
+
+    def dead_depth(self) -> int:
+        return self.look().dead
 
     def take_dead(self) -> Iterator[tuple[bytes, Callable[[], None]]]:
         with self._opened() as connection:
@@ -187,11 +193,12 @@ class AmqpBroker:
                 yield in_kombus_form(message), message.ack
 
     def consumers(self, bridge: str, state: RedisAddress) -> Sequence[Callable[[], KombuConsumer]]:  # noqa: ARG002
-        return [partial(_consumer, AmqpBroker(node)) for node in self._address.alone()]
+        return [partial(_consumer, AmqpBroker(node)) for node in self.address.alone()]
 
     def topics(self) -> Topics:
         return AmqpTopics(
-            Connections(partial(self.connection, heartbeat_s=PUBLISHER_HEARTBEAT_S), 2, _tend), WAIT_S / self._share
+            Connections(partial(self.connection, heartbeat_s=PUBLISHER_HEARTBEAT_S), 2, _tend),
+            WAIT_S / self._share,
         )
 
     def close(self) -> None:
@@ -215,7 +222,11 @@ class AmqpBroker:
 
 def _consumer(node: AmqpBroker) -> KombuConsumer:
     return KombuConsumer(
-        partial(node.connection, heartbeat_s=CONSUMER_HEARTBEAT_S), declare, raw_queue(), prefetch=PREFETCH, multiple=True
+        partial(node.connection, heartbeat_s=CONSUMER_HEARTBEAT_S),
+        declare,
+        raw_queue(),
+        prefetch=PREFETCH,
+        multiple=True,
     )
 
 

@@ -36,8 +36,10 @@ class KombuConsumer:
         bulk: bool = False,
         errors: tuple[type[Exception], ...] = (),
     ) -> None:
-        """``multiple``: one acknowledgement is for everything before it (AMQP). ``bulk``: the transport brings up to ten
-        at once, and asking again would wait for more (SQS). ``errors``: what its library raises. Raises Unavailable.
+        """Connect and consume. Raises Unavailable.
+
+        ``multiple``: one acknowledgement is for everything before it (AMQP). ``bulk``: the transport brings up to ten
+        at once, and asking again would wait for more (SQS). ``errors``: what its library raises.
         """
         self._multiple, self._bulk = multiple, bulk
         self._errors = (OSError, AMQPError, KombuError, *errors)

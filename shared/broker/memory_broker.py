@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
+from deedbox.shared.broker.address import SqsAddress
 from deedbox.shared.broker.message import decode_kombu, encode_kombu
 from deedbox.shared.broker.port import BATCH, WAIT_S, Look, TopicMessage, Topics
 from deedbox.shared.core.envelope import Envelope
@@ -21,6 +22,7 @@ class MemoryBroker:
     name = "memory"
     takes_many_at_once = True
     server = None
+    address = SqsAddress("memory")
 
     def __init__(self) -> None:
         self.is_away = False
@@ -48,16 +50,24 @@ class MemoryBroker:
         return None
 
     def demand(self) -> None:
-        """Always fit."""
+        """Nothing makes it unfit."""
 
     def declare(self) -> None:
         self.ping()
 
+    def line(self) -> None:
+        return None
+
     def look(self) -> Look:
         self.ping()
         with self.arrived:
-            ages = [time.time() - float(decode_kombu(each)[0]["received_at"]) for each in list(self.waiting)[:1]]
+            ages = [
+                time.time() - float(decode_kombu(each)[0]["received_at"]) for each in list(self.waiting)[:1]
+            ]
             return Look(len(self.waiting), max(0.0, ages[0]) if ages else None, dead=len(self.dead))
+
+    def dead_depth(self) -> int:
+        return self.look().dead
 
     def take_dead(self) -> Iterator[tuple[bytes, Callable[[], None]]]:
         for message in list(self.dead):
@@ -80,6 +90,9 @@ class _Topics:
     def publish(self, message: TopicMessage) -> None:
         self._broker.ping()
         self._broker.topic_messages.append(message)
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 class MemoryConsumer:

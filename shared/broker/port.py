@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 from redis import Redis
 
+from deedbox.shared.broker.address import BrokerAddress
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.redis.address import RedisAddress
 from deedbox.shared.redis.inbox import Load, RawClaim
@@ -42,6 +43,15 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class RedisServer:
+    """A Redis, for a closer look."""
+
+    client: Redis
+    """One that fails within seconds."""
+    address: RedisAddress
+
+
+@dataclass(frozen=True, slots=True)
 class TopicMessage:
     """A clean event on its way to other services."""
 
@@ -55,8 +65,9 @@ class TopicMessage:
 class Consumer(Protocol):
     """Takes callbacks from the broker for one bridge; not for threads. What it took comes again unless it is ``done``."""
 
-    claim: RawClaim | None
-    """What an append may drop with its own write, because broker and state are one Redis; else None."""
+    @property
+    def claim(self) -> RawClaim | None:
+        """What an append may drop with its own write, because broker and state are one Redis; else None."""
 
     def take(self, load: Load) -> int:
         """Add callbacks to a batch, waiting up to ``WAIT_S`` for the first. Takes nothing new while it holds some.
@@ -85,6 +96,9 @@ class Topics(Protocol):
         *unknown*: the caller sends the same message again, with the same id.
         """
 
+    def close(self) -> None:
+        """Close this process's connections; the next publish opens others."""
+
 
 class Broker(Protocol):
     """One broker, whatever it is."""
@@ -95,7 +109,11 @@ class Broker(Protocol):
     """Whether many envelopes cost it about as much as one."""
 
     @property
-    def server(self) -> Redis | None:
+    def address(self) -> BrokerAddress:
+        """Where it is."""
+
+    @property
+    def server(self) -> RedisServer | None:
         """The Redis that it is, for checks of its durability; None for another broker."""
 
     def publish(self, envelope: Envelope) -> None:
@@ -123,8 +141,17 @@ class Broker(Protocol):
     def declare(self) -> None:
         """Make sure that the queues are there. Raises Unavailable."""
 
+    def line(self) -> Callable[[], Any] | None:
+        """Return what opens a connection of redis-py's for an event loop to write to; None where there is no such way.
+
+        Opening raises Unavailable within 2 s.
+        """
+
     def look(self) -> Look:
         """Look at its queues. Raises Unavailable."""
+
+    def dead_depth(self) -> int:
+        """Return how many messages it gave up delivering. Raises SettingsError for one that never does, Unavailable."""
 
     def take_dead(self) -> Iterable[tuple[bytes, Callable[[], None]]]:
         """Yield what it gave up delivering, in kombu's form, each with the call that removes it there. Raises Unavailable."""

@@ -13,12 +13,14 @@ from urllib.parse import quote
 
 import kombu
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError, RedisError
+from redis.retry import Retry
 
 from deedbox.shared.broker.errors import cause
 from deedbox.shared.broker.lending import DEFAULT_LIMIT, Connections, Lent
 from deedbox.shared.broker.message import decode_kombu, encode_kombu
-from deedbox.shared.broker.port import Look, Topics
+from deedbox.shared.broker.port import Consumer, Look, RedisServer, Topics
 from deedbox.shared.broker.redis_consumer import RedisConsumer
 from deedbox.shared.broker.topics import RedisTopics
 from deedbox.shared.core.envelope import Envelope
@@ -26,7 +28,13 @@ from deedbox.shared.core.errors import SettingsError, Unavailable, Undecodable
 from deedbox.shared.core.room import fullness
 from deedbox.shared.redis import keys, replicas, sentinel
 from deedbox.shared.redis.address import RedisAddress, shown
-from deedbox.shared.redis.connections import brisk_redis, demand_no_cluster, keepalive, patient_redis
+from deedbox.shared.redis.connections import (
+    SOCKET_TIMEOUT_S,
+    brisk_redis,
+    client,
+    demand_no_cluster,
+    keepalive,
+)
 from deedbox.shared.redis.scripting import Scripts, text
 
 CONNECT_TIMEOUT_S: Final = 0.5
@@ -45,18 +53,18 @@ class RedisBroker:
 
     def __init__(self, address: RedisAddress, limit: int = DEFAULT_LIMIT, wait_replicas: int = 0) -> None:
         """``wait_replicas``: how many replicas must have a callback before it counts as published."""
-        self._address = address
+        self.address = address
         self._wait_replicas = wait_replicas
         self._connections = Connections(self.connection, limit)
 
     @cached_property
-    def server(self) -> Redis:
-        """A client that fails within seconds."""
-        return brisk_redis(self._address)
+    def server(self) -> RedisServer:
+        """The Redis."""
+        return RedisServer(brisk_redis(self.address), self.address)
 
     def connection(self) -> kombu.Connection:
         """Return a connection of kombu's, not opened yet."""
-        where = self._address
+        where = self.address
         options: dict[str, Any] = {
             "socket_connect_timeout": CONNECT_TIMEOUT_S,
             "socket_timeout": TIMEOUT_S,
@@ -78,7 +86,10 @@ class RedisBroker:
             return kombu.Connection(url, **shape)
         if where.master:
             options |= {"master_name": where.master, "sentinel_kwargs": sentinel.sentinel_options(where)}
-            nodes = (f"sentinel://{self._login()}{shown(host)}:{port}/{where.database}" for host, port in where.nodes)
+            nodes = (
+                f"sentinel://{self._login()}{shown(host)}:{port}/{where.database}"
+                for host, port in where.nodes
+            )
             return kombu.Connection(";".join(nodes), **shape)
         [(host, port)] = where.nodes
         return kombu.Connection(
@@ -86,7 +97,7 @@ class RedisBroker:
         )
 
     def _login(self) -> str:
-        where = self._address
+        where = self.address
         if not (where.username or where.password):
             return ""
         return f"{quote(where.username or '', safe='')}:{quote(where.password or '', safe='')}@"
@@ -106,15 +117,14 @@ class RedisBroker:
         """
         messages = [encode_kombu(envelope.headers(), envelope.body) for envelope in envelopes]
         # Not kombu's own batch: Redis reads a pipeline in pieces of 16 KiB and fsyncs after each of them.
-        pipe = client_of(lent, self._address).pipeline(transaction=False)
+        pipe = self._client(lent).pipeline(transaction=False)
         pipe.lpush(keys.RAW_QUEUE, *messages)
         replicas.execute(pipe, self._wait_replicas, wait_s)
 
     def ping(self) -> None:
         connection = self.connection()
         try:
-            client = client_of(Lent(connection, 0.0), self._address)
-            replicas.demand(client, self._wait_replicas)
+            replicas.demand(self._client(Lent(connection, 0.0)), self._wait_replicas)
         except Exception as error:  # noqa: BLE001 - transports raise whatever their client library raises
             why = str(error) if isinstance(error, Unavailable) else cause(error)
             raise Unavailable(f"the broker cannot be reached ({why})") from None
@@ -122,62 +132,81 @@ class RedisBroker:
             connection.collect()
 
     def fullness(self) -> float | None:
-        return self._connections.use(lambda lent: fullness(client_of(lent, self._address).info("memory")))
+        return self._connections.use(lambda lent: fullness(self._client(lent).info("memory")))
 
     def demand(self) -> None:
         try:
-            demand_no_cluster(self.server, self._address.setting)
+            demand_no_cluster(self.server.client, self.address.setting)
         except RedisError:
             return  # not there yet, or not allowed to say: the first publish finds out
 
     def declare(self) -> None:
         """Nothing to declare: a list is there when something is in it."""
 
-    def raw_connection(self) -> Any:
-        """Return a connection of redis-py's for an event loop; None where there can be none. Raises Unavailable.
+    def line(self) -> Callable[[], Any] | None:
+        # WAIT answers up to a second later than the write, and in a message of its own.
+        return None if self._wait_replicas else self._open_line
 
-        None with replicas to wait for: WAIT answers up to a second later than the write, and in a message of its own.
-        """
-        if self._wait_replicas:
-            return None
-        return self._connections.use(lambda lent: client_of(lent, self._address).connection_pool.get_connection())
+    def _open_line(self) -> Any:
+        try:
+            self._demand_no_cluster(self._line_client)
+            return self._line_client.connection_pool.get_connection()
+        except RedisError as error:
+            raise Unavailable(f"the broker cannot be reached ({cause(error)})") from None
+
+    @cached_property
+    def _line_client(self) -> Redis:
+        return client(
+            self.address,
+            socket_connect_timeout=CONNECT_TIMEOUT_S,
+            socket_timeout=TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),
+        )
+
+    def _client(self, lent: Lent) -> Any:
+        """Return the redis-py client of a connection of kombu's. Kept: kombu makes a new one for every command."""
+        found = lent.kept.get("client")
+        if found is None:
+            with lent.connection.default_channel.conn_or_acquire() as found:
+                self._demand_no_cluster(found)
+                lent.kept["client"] = found
+        return found
+
+    def _demand_no_cluster(self, redis: Redis) -> None:
+        """Give nothing to a server that turned out to be in cluster mode: no worker could read it. Raises Unavailable."""
+        try:
+            demand_no_cluster(redis, self.address.setting)
+        except SettingsError as error:
+            raise Unavailable(str(error)) from None
+        except NoPermissionError:
+            pass  # a user who may not call INFO
 
     def look(self) -> Look:
         try:
-            return _look(self.server)
+            return _look(self.server.client)
         except RedisError as error:
             raise Unavailable(type(error).__name__) from None
+
+    def dead_depth(self) -> int:
+        self.take_dead()
+        return 0
 
     def take_dead(self) -> Iterator[tuple[bytes, Callable[[], None]]]:
         raise SettingsError("The broker is a Redis, which gives up on nothing: it has no dead-letter queue.")
 
-    def consumers(self, bridge: str, state: RedisAddress) -> Sequence[Callable[[], RedisConsumer]]:
-        same = state == self._address
-        return [lambda: RedisConsumer(Scripts(patient_redis(self._address)), bridge, same_redis=same)]
+    def consumers(self, bridge: str, state: RedisAddress) -> Sequence[Callable[[], Consumer]]:
+        same = state == self.address
+        return [
+            lambda: RedisConsumer(
+                Scripts(brisk_redis(self.address, SOCKET_TIMEOUT_S)), bridge, same_redis=same
+            )
+        ]
 
     def topics(self) -> Topics:
-        return RedisTopics(Connections(self.connection, 2), partial(client_of, where=self._address), self._wait_replicas)
+        return RedisTopics(Connections(self.connection, 2), self._client, self._wait_replicas)
 
     def close(self) -> None:
         self._connections.close()
-
-
-def client_of(lent: Lent, where: RedisAddress) -> Any:
-    """Return the redis-py client of a connection of kombu's. Kept: kombu makes a new one for every command.
-
-    A server that turned out to be in cluster mode takes nothing: no worker could read it. Raises Unavailable.
-    """
-    client = lent.kept.get("client")
-    if client is None:
-        with lent.connection.default_channel.conn_or_acquire() as client:
-            try:
-                demand_no_cluster(client, where.setting)
-            except SettingsError as error:
-                raise Unavailable(str(error)) from None
-            except NoPermissionError:
-                pass  # a user who may not call INFO
-            lent.kept["client"] = client
-    return client
 
 
 def _look(redis: Redis) -> Look:

@@ -70,15 +70,15 @@ class SqsBroker:
     server = None
 
     def __init__(self, address: SqsAddress, limit: int = DEFAULT_LIMIT) -> None:
-        """Raises SettingsError without AWS's library."""
+        """Build it. Raises SettingsError without AWS's library."""
         self._errors = errors()
-        self._address = address
+        self.address = address
         self._limit = limit
         self._connections = Connections(self.connection, limit)
 
     def connection(self, *, consuming: bool = False) -> kombu.Connection:
         """Return a connection of kombu's. ``consuming``: SQS is asked to wait for messages, and is given the time."""
-        where = self._address
+        where = self.address
         options: dict[str, Any] = {
             "client-config": {
                 "connect_timeout": CONNECT_TIMEOUT_S,
@@ -143,10 +143,16 @@ class SqsBroker:
     def declare(self) -> None:
         self.ping()
 
+    def line(self) -> None:
+        return None
+
     def look(self) -> Look:
         with self._opened() as connection:
             channel = connection.default_channel
             return Look(_depth(channel, _raw_url(channel)), dead=_depth(channel, _dead_url(channel)))
+
+    def dead_depth(self) -> int:
+        return self.look().dead
 
     def take_dead(self) -> Iterator[tuple[bytes, Callable[[], None]]]:
         with self._opened() as connection:

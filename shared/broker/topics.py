@@ -44,6 +44,9 @@ class AmqpTopics:
     def publish(self, message: TopicMessage) -> None:
         self._connections.use(partial(self._publish, message))
 
+    def close(self) -> None:
+        self._connections.close()
+
     def _publish(self, message: TopicMessage, lent: Lent) -> None:
         producer = lent.kept.get("producer")
         if producer is None:
@@ -83,6 +86,9 @@ class RedisTopics:
 
     def publish(self, message: TopicMessage) -> None:
         self._connections.use(partial(self._publish, message))
+
+    def close(self) -> None:
+        self._connections.close()
 
     def _publish(self, message: TopicMessage, lent: Lent) -> None:
         """Put the message on every bound queue in one transaction.

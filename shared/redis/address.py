@@ -27,9 +27,7 @@ SENTINEL_PORT: Final = 26379
 SCHEMES: Final = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
 
 _LOGIN_OPTIONS: Final = frozenset({"sentinel_username", "sentinel_password"})
-_SENTINELS: Final = (
-    "Redis servers that stand in for each other need Sentinel: redis+sentinel://host:26379,host:26379/mymaster"
-)
+_SENTINELS: Final = "Redis servers that stand in for each other need Sentinel: redis+sentinel://host:26379,host:26379/mymaster"
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,7 @@ def patient_redis(where: RedisAddress, stopping: Callable[[], bool] = lambda: Fa
     return found
 
 
-def brisk_redis(where: RedisAddress) -> Redis:
+def brisk_redis(where: RedisAddress, timeout_s: float = SHORT_TIMEOUT_S) -> Redis:
     """Return a client for commands and pages: it fails within seconds, so that a person gets an answer.
 
     A connection that the server closed is opened again; a time-out is not tried a second time.
@@ -124,7 +124,7 @@ def brisk_redis(where: RedisAddress) -> Redis:
     return client(
         where,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
-        socket_timeout=SHORT_TIMEOUT_S,
+        socket_timeout=timeout_s,
         retry=Retry(NoBackoff(), 1, (RedisConnectionError,)),
     )
 

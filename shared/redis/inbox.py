@@ -134,7 +134,7 @@ NO_BATCH: Final = (*NO_CLAIM, "", "", 0, 0)
 def append(scripts: Scripts, load: Load, claim: RawClaim | None = None, bridge: str = "") -> bool:
     """Append a batch in one call, dropping the claim with it if broker and state are the same Redis.
 
-    ``bridge``: whose last batch it is, where broker and state are two: the same batch again is confirmed, not written.
+    ``bridge``: whose last batch it is; the same batch again is confirmed, not written.
     Returns whether the sequencer must be rung. Raises Unavailable; then nothing was written, or all of it.
     """
     args: list[str | bytes | float] = [SERVER_CLOCK, *(claim.operands if claim else NO_CLAIM)]
@@ -152,7 +152,9 @@ def _digest(load: Load) -> bytes:
     """Return what two batches share only if they are the same deliveries: each has its trace id."""
     digest = blake2b(digest_size=16)
     for envelope in load.envelopes:
-        digest.update(f"{envelope.trace_id} {envelope.redrive} {len(envelope.body)} ".encode() + envelope.body)
+        digest.update(
+            f"{envelope.trace_id} {envelope.redrive} {len(envelope.body)} ".encode() + envelope.body
+        )
     for message, _ in load.quarantined:
         digest.update(b"%d " % len(message) + message)
     return digest.digest()

@@ -14,8 +14,8 @@ bridge:leases                   zset    bridge     a day                  bridge
                                                                           state's Redis, for status, and on the
                                                                           broker's, for its claims
 bridge:claimed:<id>             list    bridge     until appended         callbacks claimed, not yet appended
-bridge:batch:<id>               string  bridge     a day                  digest of the batch appended last, where
-                                                                          the broker is another server
+bridge:batch:<id>               string  bridge     a day                  digest of the batch appended last: the same
+                                                                          batch again is confirmed, not written
 probe:<trace id>                string  bridge     a minute               a test message of ``check`` came through
 inbox:<shard>                   list    bridge     until drained          callbacks: arrival time, envelope
 lane:<lane>:ready               zset    all        until leased           unit -> since when it is ready

@@ -9,8 +9,8 @@ import fakeredis
 import pytest
 from redis import Redis
 
-from deedbox.shared.redis import keys
-from deedbox.shared.redis.inbox import NO_CLAIM, RawClaim
+from deedbox.shared.redis import inbox, keys
+from deedbox.shared.redis.inbox import RawClaim
 from deedbox.shared.redis.scripting import Scripts
 from tests.component.workers.conftest import redis_server, state
 
@@ -53,7 +53,7 @@ class Store:
                letters: tuple[tuple[Operand, ...], ...] = (), batch: tuple[str, str] = ("", "")) -> bool:  # fmt: skip
         flat = [operand for entry in entries for operand in entry]
         tail = [operand for letter in letters for operand in (len(letter), *letter)]
-        named = claim.operands if claim else NO_CLAIM
+        named = claim.operands if claim else inbox.NO_CLAIM
         return bool(self.call("append", *named, *batch, len(entries), *flat, len(redriven), *redriven, *tail))
 
     def claim_shard(self, drainer: str, at_most: int = 250) -> Shard | None:

@@ -43,9 +43,12 @@ Opener = Callable[[], Consumer]
 class Bridge:
     """Consumes every node of a broker, each in a thread of its own."""
 
-    def __init__(self, bridge_id: str, openers: Sequence[Opener], state: Scripts, ring: Callable[[str], None]) -> None:
+    def __init__(
+        self, bridge_id: str, openers: Sequence[Opener], state: Scripts, ring: Callable[[str], None]
+    ) -> None:
         self._movers = [
-            Mover(bridge_id, f"{bridge_id}:{number}", opener, state, ring) for number, opener in enumerate(openers)
+            Mover(bridge_id, f"{bridge_id}:{number}", opener, state, ring)
+            for number, opener in enumerate(openers)
         ]
 
     def run(self, stopping: Callable[[], bool]) -> None:
@@ -122,15 +125,15 @@ class Mover:
             redrive(self._state, self._ring)
 
     def _appended(self, load: inbox.Load, consumer: Consumer, stopping: Callable[[], bool]) -> bool:
-        """Append a batch; one that is written and not confirmed is confirmed, however long that takes: no other bridge
-        could do better. Returns whether to ring.
+        """Append a batch. Returns whether to ring.
+
+        One that is written and not confirmed is confirmed, however long that takes: no other bridge could do better.
         """
         until = time.monotonic() + HOLD_S
         while True:
             try:
                 self._mark(load.probes)
-                claim = consumer.claim
-                return inbox.append(self._state, load, claim, "" if claim else self._name)
+                return inbox.append(self._state, load, consumer.claim, self._name)
             except Unavailable as error:
                 if stopping() or not (isinstance(error, NotReplicated) or time.monotonic() < until):
                     raise

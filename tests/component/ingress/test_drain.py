@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from deedbox.ingress.publish.publisher import Publisher
 from deedbox.ingress.spool import quarantine
 from deedbox.ingress.spool.drain import Drainer
 from deedbox.ingress.spool.folder import SpoolDir
@@ -32,6 +31,7 @@ from tests.component.ingress.spooling import (
     numbered,
     spooled,
 )
+from tests.support.brokers import broker_at
 
 
 def letters(folder: SpoolDir) -> list[dict[str, object]]:
@@ -138,7 +138,7 @@ def test_a_broker_that_is_down_is_no_reason_for_quarantine(tmp_path: Path) -> No
 
 
 def _drain_apart(data_dir: Path, url: str) -> None:
-    publisher = Publisher(url)
+    publisher = broker_at(url)
     Drainer(SpoolDir(data_dir), publisher, batch=7).drain()
     publisher.close()
 
@@ -177,7 +177,7 @@ def test_a_callback_too_large_for_redis_becomes_a_dead_letter(
     for envelope in (numbered(0), large, numbered(2)):
         spool.append(envelope, 5)
     spool.close()
-    publisher = Publisher(private_redis.url)
+    publisher = broker_at(private_redis.url)
     drainer = Drainer(folder, publisher)
     found = drainer.drain()
     publisher.close()

@@ -16,9 +16,7 @@ from deedbox.ops.readmodels.status import Status
 from deedbox.ops.readmodels.web_reports import SourceView
 
 NOW = 1_800_000_000.0
-WELL = Status(
-    Survey(NOW, Stage(0), Stage(0), Stage(0), {}), BrokerView(Stage(0), Stage(0), bridge_alive=True)
-)
+WELL = Status(Survey(NOW, Stage(0), Stage(0), Stage(0), {}), BrokerView(Stage(0), Stage(0), bridges=1))
 
 
 def report(process: str = "web:1", at: float = NOW, **source: Any) -> dict[bytes, bytes]:
@@ -89,7 +87,7 @@ def test_one_failure_is_nothing_to_wake_anybody_for() -> None:
 
 def test_what_holds_callbacks_up_comes_before_what_waits_for_a_person() -> None:
     survey = Survey(NOW, Stage(0), Stage(0), Stage(2), {}, spool=Stage(3))
-    broken = BrokerView(Stage(None), Stage(None), bridge_alive=None, trouble="OperationalError")
+    broken = BrokerView(Stage(None), Stage(None), bridges=1, trouble="OperationalError")
     found = attentions(Status(survey, broken), [])
     assert [each.severity for each in found] == [Severity.URGENT, Severity.NOTICE, Severity.NOTICE]
     assert "The broker does not answer" in found[0].text
