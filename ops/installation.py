@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -12,7 +13,7 @@ from redis import Redis
 from deedbox.shared.broker import brokers
 from deedbox.shared.broker.address import BrokerAddress
 from deedbox.shared.broker.port import Broker, RedisServer
-from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.core.errors import DeedboxError, RedisAway, SettingsError
 from deedbox.shared.redis import connections
 from deedbox.shared.redis.address import RedisAddress
 from deedbox.shared.redis.doorbells import Bells
@@ -66,6 +67,13 @@ class Installation:
     def bells(self) -> Bells:
         """Doorbells of the lanes."""
         return Bells(self.redis)
+
+    def explained(self, error: DeedboxError) -> str:
+        """Return the sentence of an error for people: a Redis that does not answer with its address, without secrets."""
+        if isinstance(error, RedisAway):
+            with suppress(DeedboxError):
+                return error.at(self.redis_address.place)
+        return str(error)
 
     def source_names(self) -> tuple[str, ...]:
         """Return the names of the tenants, as far as the settings here know them: reading needs no key."""

@@ -22,4 +22,5 @@ class Retention:
     state_s: int = DEFAULT_DAYS * DAY_S
     """Of a stream's order state, dedupe memory, timeline, read model and document record, and of a tombstone."""
     events_s: int = DEFAULT_DAYS * DAY_S
-    """Of a stored callback. At most ``state_s``: the dedupe memory is how erasure finds the bodies of a stream."""
+    """Of a stored callback, from its last outcome: what waits for it keeps it. At most ``state_s``: the dedupe memory is
+    how erasure finds the bodies of a stream that nothing waits for."""

@@ -80,7 +80,7 @@ class Settings(BaseModel):
     redis_url: Annotated[SecretStr | None, Field(alias="DEEDBOX_REDIS_URL")] = None
     """State and RQ; unset: the embedded Redis of the data directory."""
     broker_url: Annotated[SecretStr | None, Field(alias="DEEDBOX_BROKER_URL")] = None
-    """Any kombu URL; unset: the Redis URL. Several, separated by ``;``, for failover."""
+    """Redis, RabbitMQ or SQS; unset: the Redis above. Several RabbitMQ nodes, separated by ``;``, for failover."""
     redis_wait_replicas: Annotated[int, Field(alias="DEEDBOX_REDIS_WAIT_REPLICAS", ge=0, le=9)] = 0
     """Replicas of Redis that must have a callback before it is acknowledged; 0: the master alone."""
     data_dir: Annotated[Path, Field(alias="DEEDBOX_DATA_DIR")] = Path("var")
@@ -100,7 +100,7 @@ class Settings(BaseModel):
     builtins: Annotated[Csv, Field(alias="DEEDBOX_BUILTINS")] = ("all",)
     """Built-in actions: ``all``, ``none`` or names, comma-separated."""
     events_url: Annotated[SecretStr | None, Field(alias="DEEDBOX_EVENTS_URL")] = None
-    """kombu URL to which ``publish_event`` publishes, and with ``all`` the wish for it; unset: the broker, if named."""
+    """URL of a Redis or RabbitMQ to which ``publish_event`` publishes, and with ``all`` the wish for it; unset: the broker, if named."""
     events_payload: Annotated[
         Literal["on", "off"], BeforeValidator(_lower), Field(alias="DEEDBOX_EVENTS_PAYLOAD")
     ] = "on"
@@ -124,7 +124,7 @@ class Settings(BaseModel):
     max_event_age_s: Annotated[float, Field(alias="DEEDBOX_MAX_EVENT_AGE_S", ge=0, allow_inf_nan=False)] = 0.0
     """An event older than this (seconds) at receipt is acknowledged and dead-lettered; 0: off."""
     event_retention_days: Annotated[Days, Field(alias="DEEDBOX_EVENT_RETENTION_DAYS")] = DEFAULT_DAYS
-    """Days for which a callback's body is kept after its arrival; at least 7, at most the state's."""
+    """Days for which a callback's body is kept after its last outcome; at least 7, at most the state's."""
     state_retention_days: Annotated[Days, Field(alias="DEEDBOX_STATE_RETENTION_DAYS")] = DEFAULT_DAYS
     """Days for which order state, dedupe memory, timeline and read model live after a request's last event; at least 7."""
     erase_documents: Annotated[

@@ -47,7 +47,8 @@ from deedbox.workers.builtins import (
 )
 from deedbox.workers.builtins.alert_desk import AlertDesk
 from deedbox.workers.dropbox_sign.account import Accounts
-from deedbox.workers.dropbox_sign.client import Budget, SignApi
+from deedbox.workers.dropbox_sign.call_budgets import CallBudgets
+from deedbox.workers.dropbox_sign.client import SignApi
 from deedbox.workers.internal_events import Filing
 from deedbox.workers.lanes.runner import LaneRunner
 from deedbox.workers.lease import Drain, Lease
@@ -161,14 +162,14 @@ class Process:
         return {each.name: SignApi(url, each.api_keys[0], document_max_bytes=limit) for each in sources}
 
     @cached_property
-    def budget(self) -> Budget:
+    def budgets(self) -> CallBudgets:
         """The accounts' budgets."""
-        return Budget(self.redis, budgets.per_minute(self.settings))
+        return CallBudgets(self.scripts, budgets.per_minute(self.settings))
 
     @cached_property
     def accounts(self) -> Accounts:
         """The API of every source, within its budget."""
-        return Accounts(self.apis, self.budget)
+        return Accounts(self.apis, self.budgets)
 
     def lease(self, lane: str) -> int:
         """Drain a lane for about two seconds. Returns the units of work done."""
@@ -286,18 +287,8 @@ def build_registry(settings: Settings, builtin: Callable[[str], RegisteredAction
             identity = (id(registered.function), registered.name)
             if identity not in known:
                 known.add(identity)
-                _demand_kept_events(registered, settings)
                 registry.add(registered)
     return registry
-
-
-def _demand_kept_events(action: RegisteredAction, settings: Settings) -> None:
-    """Refuse an action that may ask to be called later for longer than its event is kept."""
-    if action.policy.give_up_s > settings.retention.events_s:
-        raise SettingsError(
-            f"The action {action.name} has a give_up_s of {action.policy.give_up_s / DAY_S:.1f} days, and events are kept "
-            f"for {settings.event_retention_days}; raise DEEDBOX_EVENT_RETENTION_DAYS or lower give_up_s."
-        )
 
 
 _current: list[Process] = []

@@ -8,7 +8,6 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from deedbox.ingress.forks import call_in_children
 from deedbox.ingress.monitor.counters import Intake
 from deedbox.ingress.publish.background import Background, Expose, Link
 from deedbox.ingress.publish.broker_memory import NO_ROOM, Room
@@ -21,6 +20,7 @@ from deedbox.shared.broker.errors import RefusedForCause
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.reasons import Refusal
+from deedbox.shared.runtime.forks import call_in_children
 from deedbox.shared.settings import Settings
 
 PATIENCE_S: Final = 1.8

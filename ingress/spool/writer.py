@@ -15,7 +15,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from deedbox.ingress.forks import call_in_children
 from deedbox.ingress.spool import frames
 from deedbox.ingress.spool.folder import SpoolDir
 from deedbox.ingress.spool.segment import Segment
@@ -23,6 +22,7 @@ from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.reasons import Refusal
 from deedbox.shared.runtime import logs
+from deedbox.shared.runtime.forks import call_in_children
 
 SEGMENT_BYTES: Final = 16 * 1024 * 1024
 """A drained segment is removed as a whole: small enough to give back space soon, large enough to be few."""

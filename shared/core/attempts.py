@@ -92,18 +92,23 @@ def after_failure(
     jitter: float,
     after_s: float | None = None,
 ) -> Again | Dead:
-    """Decide what a failed call leads to. ``after_s`` is the wait that a ``Retry`` asked for."""
+    """Decide what a failed call leads to. ``after_s`` is the wait that a ``Retry`` asked for.
+
+    No wait of a ``Retry`` is longer than what is left until the action gives up.
+    """
     failed = replace(entry, first_failed_at=entry.first_failed_at or now, losses=0)
     if failure is Failure.REJECT:
         return Dead(DeathReason.REJECTED)
     if failure is Failure.RETRY:
-        if now - (failed.first_failed_at or now) >= policy.give_up_s:
+        waited_s = now - (failed.first_failed_at or now)
+        if waited_s >= policy.give_up_s:
             return Dead(DeathReason.RETRY_EXPIRED)
+        left_s = policy.give_up_s - waited_s
         failed = replace(failed, retries=entry.retries + 1)
         if after_s is not None:
-            return Again(after_s, failed)
+            return Again(min(after_s, left_s), failed)
         failed = replace(failed, backoffs=entry.backoffs + 1)
-        return Again(backoff_s(failed.backoffs, jitter), failed)
+        return Again(min(backoff_s(failed.backoffs, jitter), left_s), failed)
     failed = replace(failed, failures=entry.failures + 1)
     if failed.failures >= policy.attempts:
         return Dead(DeathReason.ATTEMPTS_EXHAUSTED)

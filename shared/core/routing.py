@@ -8,6 +8,9 @@ from typing import Final
 INTERNAL_PREFIX: Final = "deedbox."
 """Types that begin so are emitted by Deedbox itself, such as ``deedbox.document_stored``."""
 
+NO_SUBJECT: Final = "type/"
+"""Ordering keys that begin so name no subject, only the type of an event in which no id was found."""
+
 _PATTERN: Final = re.compile(r"\*|[A-Za-z0-9_.-]+\*?", re.ASCII)
 
 
@@ -26,5 +29,10 @@ def matches(pattern: str, event_type: str) -> bool:
 
 
 def unit_of(action: str, stream: str, fingerprint: str, *, ordered: bool) -> str:
-    """Name the unit of work, whose entries run one after the other: per key, or per event if unordered."""
-    return f"{action}|{stream}" if ordered else f"{action}|{stream}|{fingerprint}"
+    """Name the unit of work, whose entries run one after the other: per key, or per event if unordered.
+
+    Events without a subject share a key by their type only: no order of theirs matters, to any action.
+    """
+    if ordered and not stream.partition(":")[2].startswith(NO_SUBJECT):
+        return f"{action}|{stream}"
+    return f"{action}|{stream}|{fingerprint}"

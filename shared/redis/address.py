@@ -49,10 +49,14 @@ class RedisAddress:
     setting: str = field(default="DEEDBOX_REDIS_URL", compare=False)
     """Where it comes from, for messages."""
 
+    @property
+    def place(self) -> str:
+        """Hosts and ports, or the path of the socket."""
+        return self.socket or ",".join(f"{shown(host)}:{port}" for host, port in self.nodes)
+
     def __str__(self) -> str:
         """Show where it is, without user and password."""
-        secure = "s" if self.tls else ""
-        hosts = ",".join(f"{shown(host)}:{port}" for host, port in self.nodes)
+        secure, hosts = "s" if self.tls else "", self.place
         if self.socket:
             return f"unix://{self.socket}" + (f"?db={self.database}" if self.database else "")
         if self.master:

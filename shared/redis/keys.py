@@ -27,14 +27,17 @@ lane:<lane>:idle                zset    worker     seconds                draine
 lane:<lane>:bell                list    all        until heard            wakes idle drainers (BLPOP)
 lanes                           hash    worker     for good               lane -> JSON {actions, seen_at}
 queue:<unit>                    list    sequencer  until done             entries: fingerprint + JSON
-order:<stream>                  string  sequencer  state retention        the ordering rule's state, JSON
-seen:<stream>                   zset    sequencer  state retention        fingerprint -> arrival: dedupe memory;
+order:<stream>                  string  sequencer  state retention,       the ordering rule's state, JSON
+                                                   not while events are
+                                                   held
+seen:<stream>                   zset    sequencer  as long                fingerprint -> arrival: dedupe memory;
                                                                           also <fingerprint>:<digest> of other
                                                                           bodies, so that erasure finds them
 timeline:<stream>               list    sequencer  state retention        JSON lines for ``trace``
-event:<fingerprint>             hash    sequencer  event retention,       one stored event: body and facts;
-                                                   longer for a dead      <fingerprint>:<digest>: another body
-                                                   letter                 of the same fact (a conflict)
+event:<fingerprint>             hash    sequencer  event retention after  one stored event: body and facts; open:
+                                                   its last outcome       queue entries, dead letters and holds
+                                                                          that name it; <fingerprint>:<digest>:
+                                                                          another body of the same fact
 erased:<stream>                 string  all        state retention after  tombstone: JSON {at, by}; what comes for
                                                    the last repeat        the stream is a duplicate, kept nowhere
 wake:<shard>                    zset    sequencer  until looked at        stream with held events -> when
@@ -73,7 +76,12 @@ requests                        zset    worker     REQUESTS_KEEP newest,  stream
                                                    state retention        last: the index of the search
 fetching:<stream>               string  worker     minutes                one fetch of a request at a time
 api:pause:<account>             string  worker     until reset            the API told us to wait until
-budget:LIMITER/<kind>/...       list    worker     a minute               the library ``limits``: calls of an account
+budget:<kind>:<account>:calls   list    worker     a minute               times of an account's calls of one kind,
+                                                                          newest first
+budget:<kind>:<account>:queue   zset    worker     until its turn         ticket -> fruitless tries, then since when
+                                                                          (ms): who waits for such a call
+budget:<kind>:<account>:due     zset    worker     as long                ticket -> when its place is lost, because
+                                                                          its turn was not taken up
 samples                         stream  ops        SAMPLES_KEEP newest    one JSON sample of every stage per 10 s
 samples:totals                  string  ops        a day                  counters at the last sample, JSON: the
                                                                           next one is the difference
@@ -230,6 +238,11 @@ def fetching(stream: str) -> str:
 def api_pause(source: str) -> str:
     """Until when the API asked this account to wait."""
     return f"{PREFIX}api:pause:{source}"
+
+
+def budget(kind: str, account: str, part: str) -> str:
+    """One of the keys of an account's budget: calls, queue or due."""
+    return f"{PREFIX}budget:{kind}:{account}:{part}"
 
 
 def rq_queue(lane_name: str) -> str:

@@ -29,6 +29,7 @@ def broken(world: World) -> list[str]:
         *_looked_for_gaps(world, evidence),
         *_as_released(world, evidence),
         *_erased(world, evidence),
+        *_kept(world, evidence),
     ]
 
 
@@ -156,6 +157,24 @@ def _erased(world: World, evidence: _Evidence) -> Iterator[str]:
         unit = letter.get(b"unit", b"").decode()
         if letter.get(b"key") == subject.ordering_key.encode() or _is_of_erased(world, unit):
             yield f"erasure: dead letter {letter[b'id'].decode()} is left"
+
+
+def _kept(world: World, evidence: _Evidence) -> Iterator[str]:
+    """Check that an event lives as long as something waits for it: at the end only dead letters do."""
+    letters = Counter(letter[b"event"].decode() for letter in evidence.letters if b"event" in letter)
+    for letter in evidence.letters:
+        if letter[b"reason"] == b"event_missing":
+            yield f"P2 kept: the event of {letter.get(b'unit')!r} was gone before its call"
+    for name in world.server.names("event:*"):
+        fingerprint = name.removeprefix(keys.event(""))
+        waiting = int(world.server.execute("HGET", name, "open") or 0)
+        if waiting != letters[fingerprint]:
+            yield f"P2 kept: {name} counts {waiting} that wait for it, and {letters[fingerprint]} do"
+        if (world.server.execute("TTL", name) == -1) != (waiting > 0):
+            yield f"P9 bounded: {name} with {waiting} that wait for it has the wrong end"
+    for event in letters:
+        if not world.server.has(keys.event(event)):
+            yield f"P2 kept: the event {event} of a dead letter is gone"
 
 
 def _looked_for_gaps(world: World, evidence: _Evidence) -> Iterator[str]:

@@ -61,6 +61,9 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
     "erasure_undone_by_a_call": Mutant(
         edits={"finish": _swapped("gone = is_erased_unit(unit)", "gone = false")}
     ),
+    "event_ends_before_its_outcome": Mutant(
+        edits={"release": _swapped("if redis.call('HINCRBY', key, 'open', by) > 0 then", "if by == -1 then")}
+    ),
     "wake_up_lost_after_drain": Mutant(
         edits={
             "leave": _without(

@@ -49,6 +49,9 @@ BELL_POLL_S: Final = 20.0
 GAP_AFTER_S: Final = 3.0
 """Soon enough that looks for gaps meet faults."""
 
+RETENTION: Final = Retention(events_s=3)
+"""An event ends that soon after its last outcome: a stall, a hold or a retry is longer."""
+
 LANES: Final = (keys.SEQUENCER, "default", "side", keys.DOCUMENTS)
 
 ERASING: Final = 0.3
@@ -184,7 +187,12 @@ class World:
         redis = self._client(process)
         scripts, ring = Scripts(redis), self._ringer(redis)
         # No document is ever stored here, so that every request that is complete gets its look.
-        sweeper = Sweeper(scripts, ring, GapDetector(GapDesk(scripts, ring, fetches=True)).once)
+        sweeper = Sweeper(
+            scripts,
+            ring,
+            GapDetector(GapDesk(scripts, ring, RETENTION, fetches=True)).once,
+            retention=RETENTION,
+        )
         sweeper.run(
             lambda: process.stopping, lambda wait_s: self.scheduler.sleep(wait_s * self.size.sweep_pace)
         )
@@ -192,7 +200,7 @@ class World:
     def _eraser(self, process: Process) -> None:
         assert self.erased is not None
         self.scheduler.pause(self._erase_at)
-        eraser = Eraser(Scripts(self._client(process)), DocumentStore(Path("nowhere")), Retention())
+        eraser = Eraser(Scripts(self._client(process)), DocumentStore(Path("nowhere")), RETENTION)
         while True:
             try:
                 eraser.erase(self.erased, documents=False, by=Asker.OPERATOR)
@@ -205,14 +213,16 @@ class World:
     def _sequencer(self, process: Process) -> None:
         redis = self._client(process)
         scripts, ring = Scripts(redis), self._ringer(redis)
-        policy = SequencerPolicy(OrderingPolicy(hold_s=self.size.hold_s), gap_after_s=GAP_AFTER_S)
+        policy = SequencerPolicy(
+            OrderingPolicy(hold_s=self.size.hold_s), retention=RETENTION, gap_after_s=GAP_AFTER_S
+        )
         sequencer = Sequencer(scripts, self.acts.registry, policy, ring)
         self._answer_bells(process, redis, keys.SEQUENCER, scripts, sequencer.drain, ring)
 
     def _worker(self, lane: str, process: Process) -> None:
         redis = self._client(process)
         scripts, ring = Scripts(redis), self._ringer(redis)
-        runner = LaneRunner(lane, scripts, self.acts.registry, ring, self.scheduler.rng.random)
+        runner = LaneRunner(lane, scripts, self.acts.registry, ring, self.scheduler.rng.random, RETENTION)
         self._answer_bells(process, redis, lane, scripts, runner.drain, ring)
 
     def _answer_bells(

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from deedbox.shared.core.attempts import GIVE_UP_S, AttemptPolicy
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.retention import DAY_S, Retention
 from deedbox.shared.settings import Settings
-from deedbox.workers.actions.registry import RegisteredAction
-from deedbox.workers.process import build_registry
 
 EVENTS, STATE = "DEEDBOX_EVENT_RETENTION_DAYS", "DEEDBOX_STATE_RETENTION_DAYS"
 
@@ -35,13 +32,3 @@ def test_a_bad_retention_is_one_sentence_that_names_the_setting(environ: dict[st
     assert names in str(caught.value)
     assert "\n" not in str(caught.value)
     assert str(caught.value).endswith(".")
-
-
-def test_an_action_may_not_be_more_patient_than_its_events_live(monkeypatch: pytest.MonkeyPatch) -> None:
-    patient = RegisteredAction("crm", ("*",), print, policy=AttemptPolicy(give_up_s=8 * DAY_S))
-    monkeypatch.setattr("deedbox.workers.process.load_module", lambda _name: [patient])
-    kept_shorter = {"DEEDBOX_ACTIONS": "mine", "DEEDBOX_BUILTINS": "none", EVENTS: "7"}
-    with pytest.raises(SettingsError, match=f"crm has a give_up_s of 8.0 days.*{EVENTS}"):
-        build_registry(Settings.load(kept_shorter), lambda _name: patient)
-    assert build_registry(Settings.load(kept_shorter | {EVENTS: "8"}), lambda _name: patient).get("crm")
-    assert Settings.load({EVENTS: "7"}).retention.events_s > GIVE_UP_S

@@ -19,8 +19,8 @@ DEFAULT_TIMEOUT_S: Final = 60.0
 class Retry(Exception):
     """Try later; uses no attempt. The queue of this ordering key and action waits meanwhile.
 
-    ``after``: seconds until then; None: a growing backoff. The dead letter ``retry_expired`` ends it after
-    the action's ``give_up_s``.
+    ``after``: seconds until then; None: a growing backoff. Neither is longer than what is left of the action's
+    ``give_up_s``, after which the dead letter ``retry_expired`` ends it.
     """
 
     def __init__(self, reason: str, after: float | None = None) -> None:
@@ -74,6 +74,8 @@ class Context:
     """True when an operator replays a past event on purpose."""
     retries: int = 0
     """How often this call was put off by ``Retry``."""
+    fruitless: int = 0
+    """How many earlier calls ended in an exception, or in a ``Retry`` that named no time."""
     waiting_since: float | None = None
     """Unix seconds of the first failure or ``Retry``; None on the first call."""
     trace_id: str = ""

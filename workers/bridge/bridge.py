@@ -33,9 +33,7 @@ LONGEST_WAIT_S: Final = 5.0
 
 PROBE_KEEP_S: Final = 60
 
-LOGGER: Final = "bridge"
-
-log = logs.get(LOGGER)
+log = logs.get("bridge")
 
 Opener = Callable[[], Consumer]
 
@@ -174,9 +172,11 @@ def report(load: inbox.Load, ring_lane: Callable[[str], None], *, ring: bool) ->
     if not telemetry.lines():
         return
     now = time.time()
-    rows = (
-        {"source": each.source, "trace_id": each.trace_id,
-         "waited_ms": round((now - each.received_at) * 1000, 1), "redriven": bool(each.redrive)}
-        for each in load.envelopes
-    )  # fmt: skip
-    logs.facts(LOGGER, "event.bridged", rows)
+    for each in load.envelopes:
+        log.info(
+            "event.bridged",
+            source=each.source,
+            trace_id=each.trace_id,
+            waited_ms=round((now - each.received_at) * 1000, 1),
+            redriven=bool(each.redrive),
+        )

@@ -47,7 +47,7 @@ class Sweeper:
         self._also = also
         self._scripts = scripts
         self._ring = ring
-        self._limits = (LOSSES_MAX, keys.TIMELINE_KEEP, retention.state_s)
+        self._limits = (LOSSES_MAX, keys.TIMELINE_KEEP, retention.state_s, retention.events_s)
 
     def run(self, stopping: Callable[[], bool], sleep: Callable[[float], None] = time.sleep) -> None:
         """Sweep until asked to stop; outages of Redis are waited for."""

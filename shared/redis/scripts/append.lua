@@ -35,6 +35,7 @@ while ARGV[i] do
   redis.call('HINCRBY', P .. 'counters', 'quarantined', 1)
   i = i + 1 + count
 end
+end_of_references(0)  -- letters only add
 -- Last: a write that a full Redis refuses must leave the claim.
 if ARGV[2] ~= '' then drop_claimed(ARGV[2], tonumber(ARGV[3]), ARGV[4]) end
 if ARGV[5] ~= '' then redis.call('SET', ARGV[5], ARGV[6], 'EX', 86400) end

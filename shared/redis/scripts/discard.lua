@@ -2,6 +2,7 @@
 -- Returns: how many were still there.
 local removed = 0
 for i = 3, #ARGV do
-  if unbury(ARGV[i], ARGV[2]) then removed = removed + 1 end
+  if unbury(ARGV[i]) then removed = removed + 1 end
 end
+end_of_references(ARGV[2])
 return removed

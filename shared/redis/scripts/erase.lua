@@ -35,6 +35,10 @@ local first_lane, first_action = i + 1, i + 1 + tonumber(ARGV[i])
 local function drop_queue(unit)
   local length = redis.call('LLEN', P .. 'queue:' .. unit)
   if length == 0 then return end
+  -- An entry keeps its event for longer than the dedupe memory lasts, in which the stream's other events are found.
+  for _, entry in ipairs(redis.call('LRANGE', P .. 'queue:' .. unit, 0, -1)) do
+    events = events + redis.call('DEL', P .. 'event:' .. event_of(entry))
+  end
   redis.call('DEL', P .. 'queue:' .. unit)
   entries = entries + length
   for l = first_lane, first_action - 1 do

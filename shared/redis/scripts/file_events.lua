@@ -11,7 +11,6 @@ while ARGV[i] do
   local n = tonumber(ARGV[i + 4])
   local event = P .. 'event:' .. ARGV[i + 3]
   redis.call('HSET', event, unpack(ARGV, i + 5, i + 4 + n))
-  redis.call('EXPIRE', event, event_ttl)
   enqueue(ARGV[i], ARGV[i + 1], ARGV[i + 2], now)
   -- Before all that is ready: a message must not wait behind the storm that it tells of, nor a look behind documents.
   local ready = lane_key(ARGV[i], 'ready')
@@ -20,6 +19,7 @@ while ARGV[i] do
   lanes[ARGV[i]] = true
   i = i + 5 + n
 end
+end_of_references(event_ttl)
 local reply = { 1 }
 for lane, _ in pairs(lanes) do
   if wake(lane, now) == 1 then reply[#reply + 1] = lane end

@@ -74,6 +74,7 @@ while ARGV[i] do
       is_head = left == ARGV[i + 5]
       if is_head and verb == 'done' then
         redis.call('LPOP', P .. 'queue:' .. unit)
+        refer(event_of(left), -1)
         here.depth = here.depth - 1
         left = first[2]
       end
@@ -125,9 +126,9 @@ while ARGV[i] do
     if held and not gone then
       fresh = redis.call('ZADD', P .. 'seen:' .. stream, 'NX', ARGV[i + 2], ARGV[i + 1])
       redis.call('EXPIRE', P .. 'seen:' .. stream, order_ttl)
-      if fresh == 1 then  -- a known one may be a dead letter's, and then it has no end
+      if fresh == 1 then
         redis.call('HSET', P .. 'event:' .. ARGV[i + 1], unpack(ARGV, i + 4, i + 3 + n))
-        redis.call('EXPIRE', P .. 'event:' .. ARGV[i + 1], event_ttl)
+        refer(ARGV[i + 1], 0)
       end
     end
     i = i + 4 + n
@@ -148,6 +149,7 @@ for name, by in pairs(counters) do redis.call('HINCRBY', P .. 'counters', name, 
 for name, by in pairs(calls) do redis.call('HINCRBY', P .. 'calls', name, by) end
 end_of_publishing()
 enqueue_all(gathered, now)
+end_of_references(event_ttl)
 -- The drainer first: a bell is rung for what it leaves.
 local claims, claimed, rung = ARGV[6] ~= '', {}, {}
 if claims then

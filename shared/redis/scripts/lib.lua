@@ -33,6 +33,28 @@ local function call_many(command, key, operands)
   end
 end
 
+-- What waits for stored events: entries of queues, dead letters, a hold. An event counts them, and has no end while there
+-- is one, because its retention starts at its last outcome. Gathered here, by event, and written by end_of_references.
+local references = {}
+local function refer(event, by) references[event] = (references[event] or 0) + by end
+
+-- The event of a queue's entry.
+local function event_of(entry) return string.sub(entry, 1, 32) end
+
+-- ttl: the life of an event for which nothing waits any more.
+local function end_of_references(ttl)
+  for event, by in pairs(references) do
+    local key = P .. 'event:' .. event
+    if redis.call('EXISTS', key) == 1 then
+      if redis.call('HINCRBY', key, 'open', by) > 0 then
+        redis.call('PERSIST', key)
+      else
+        redis.call('EXPIRE', key, ttl)
+      end
+    end
+  end
+end
+
 -- Marks units of work as ready unless they are leased (the holder looks again when it finishes) or wait for a
 -- retry (the head of line decides when the unit goes on).
 local function mark_all_ready(lane, units, now)
@@ -90,6 +112,7 @@ end
 -- Adds one entry to the end of a unit's queue. The depth is counted, because a lane may have 100,000 queues.
 local function enqueue(lane, unit, entry, now)
   redis.call('RPUSH', P .. 'queue:' .. unit, entry)
+  refer(event_of(entry), 1)
   redis.call('INCR', lane_key(lane, 'depth'))
   mark_ready(lane, unit, now)
 end
@@ -117,7 +140,10 @@ end
 local function gather_entries(gathered, lane, unit, from, to)
   local into = gather(gathered, lane)
   local entries = gather_unit(into, unit)
-  for i = from, to do entries[#entries + 1] = ARGV[i] end
+  for i = from, to do
+    entries[#entries + 1] = ARGV[i]
+    refer(event_of(ARGV[i]), 1)
+  end
   into.depth = into.depth + to - from + 1
 end
 
@@ -163,7 +189,7 @@ local function claim_units(lane, now, drainer, lease_s, idle_s, at_most, bytes_l
     if bytes_left <= 0 then break end
     local entry = redis.call('LINDEX', P .. 'queue:' .. unit, 0)
     if entry then
-      local event = redis.call('HGETALL', P .. 'event:' .. string.sub(entry, 1, 32))
+      local event = redis.call('HGETALL', P .. 'event:' .. event_of(entry))
       for _, value in ipairs(event) do bytes_left = bytes_left - #value end
       units[#units + 1] = { unit, '', entry, event }
       leased[#leased + 1] = unit
@@ -250,18 +276,14 @@ local function drop_claimed(list, count, newest)
   if redis.call('LINDEX', list, -count) == newest then redis.call('LTRIM', list, 0, -count - 1) end
 end
 
--- Files a dead letter from field, value, ... Returns its id. Its event stays as long as a letter about
--- it does, because a person may come back to it later than events live; the event counts its letters for that.
+-- Files a dead letter from field, value, ... Returns its id. Its event stays as long as a letter about it does,
+-- because a person may come back to it later than events live.
 local function file_letter(now, values)
   local id = tostring(redis.call('INCR', P .. 'dead:seq'))
   redis.call('HSET', P .. 'dead:' .. id, 'id', id, 'at', string.format('%.6f', now), unpack(values))
   redis.call('ZADD', P .. 'dead', now, id)
   for i = 1, #values, 2 do
-    local event = values[i] == 'event' and P .. 'event:' .. values[i + 1]
-    if event and redis.call('EXISTS', event) == 1 then
-      redis.call('PERSIST', event)
-      redis.call('HINCRBY', event, 'letters', 1)
-    end
+    if values[i] == 'event' then refer(values[i + 1], 1) end
     if values[i] == 'reason' then redis.call('HINCRBY', P .. 'counters', 'dead_' .. values[i + 1], 1) end
   end
   return id
@@ -270,17 +292,11 @@ end
 -- The same for what the caller passed: ARGV[from..to] are field, value, ...
 local function bury(now, from, to) return file_letter(now, { unpack(ARGV, from, to) }) end
 
--- Removes a dead letter. Returns false if it is gone (another operator was faster). With its last letter an event
--- gets the life of a new one.
-local function unbury(id, event_ttl)
+-- Removes a dead letter. Returns false if it is gone (another operator was faster).
+local function unbury(id)
   if redis.call('ZREM', P .. 'dead', id) == 0 then return false end
   local event = redis.call('HGET', P .. 'dead:' .. id, 'event')
   redis.call('DEL', P .. 'dead:' .. id)
-  if event and redis.call('EXISTS', P .. 'event:' .. event) == 1 then
-    if redis.call('HINCRBY', P .. 'event:' .. event, 'letters', -1) <= 0 then
-      redis.call('HDEL', P .. 'event:' .. event, 'letters')
-      redis.call('EXPIRE', P .. 'event:' .. event, event_ttl)
-    end
-  end
+  if event then refer(event, -1) end
   return true
 end

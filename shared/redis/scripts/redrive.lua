@@ -5,18 +5,17 @@
 --          is, {-2} if the stream was erased: then nothing was written.
 local now = clock(ARGV[1])
 local unit, entry, seen = ARGV[5], ARGV[6], P .. 'seen:' .. ARGV[7]
-local event = string.sub(entry, 1, 32)
+local event = event_of(entry)
 if not redis.call('ZSCORE', P .. 'dead', ARGV[2]) then return { 0 } end
 local erased = is_erased(ARGV[7])
 if erased and not erases(unit) then return { -2 } end
 if redis.call('EXISTS', P .. 'event:' .. event) == 0 then return { -1 } end
-unbury(ARGV[2], ARGV[3])
--- It is needed again from now on. One without an end is another dead letter's.
-if redis.call('TTL', P .. 'event:' .. event) >= 0 then redis.call('EXPIRE', P .. 'event:' .. event, ARGV[3]) end
+unbury(ARGV[2])
 if not erased then
   -- The stream's memory may have expired long before: without it, an erasure would not find the event.
   redis.call('ZADD', seen, 'NX', ARGV[8], event)
   redis.call('EXPIRE', seen, ARGV[9])
 end
 enqueue(ARGV[4], unit, entry, now)
+end_of_references(ARGV[3])
 return { 1, wake(ARGV[4], now) }

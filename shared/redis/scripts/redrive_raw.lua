@@ -3,6 +3,7 @@
 --       ('' = not known)
 -- Returns: 1; 0 if the letter is gone (another operator was faster), -2 if the stream was erased: nothing was written.
 if ARGV[5] ~= '' and is_erased(ARGV[5]) then return -2 end
-if ARGV[2] ~= '' and not unbury(ARGV[2], ARGV[3]) then return 0 end
+if ARGV[2] ~= '' and not unbury(ARGV[2]) then return 0 end
 redis.call('RPUSH', P .. 'redrive', ARGV[4])
+end_of_references(ARGV[3])
 return 1

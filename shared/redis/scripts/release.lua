@@ -24,7 +24,8 @@ if not holds('sequencer', shard, ARGV[3]) then return { 0 } end
 local order_ttl, event_ttl, keep = ARGV[5], ARGV[6], tonumber(ARGV[7])
 local stream, gathered, gone = '', {}, false
 -- A batch has many operations and few counters, lanes, units and streams: what they share is written once.
-local tally, lines, facts, remembers, moved = {}, {}, {}, false, {}
+-- A held event lives in the order state: neither that nor the dedupe memory ends before it is released.
+local tally, lines, facts, remembers, moved, holds_events = {}, {}, {}, false, {}, false
 local function count(name, by) tally[name] = (tally[name] or 0) + by end
 local function end_of_stream()
   add_lines(stream, lines, keep, order_ttl)
@@ -33,7 +34,11 @@ local function end_of_stream()
     call_many('ZADD', P .. 'seen:' .. stream, facts)
     facts = {}
   end
-  if remembers then redis.call('EXPIRE', P .. 'seen:' .. stream, order_ttl) end
+  if remembers and holds_events then
+    redis.call('PERSIST', P .. 'seen:' .. stream)
+  elseif remembers then
+    redis.call('EXPIRE', P .. 'seen:' .. stream, order_ttl)
+  end
 end
 local i = 13
 while ARGV[i] do
@@ -57,32 +62,34 @@ while ARGV[i] do
       facts[#facts + 1] = ARGV[i + 2]
       facts[#facts + 1] = ARGV[i + 1]
       redis.call('HSET', P .. 'event:' .. ARGV[i + 1], unpack(ARGV, i + 4, i + 3 + n))
-      redis.call('EXPIRE', P .. 'event:' .. ARGV[i + 1], event_ttl)
+      refer(ARGV[i + 1], 0)
     end
     i = i + 4 + n
   elseif op == 'S' then
     end_of_stream()
-    stream, remembers = ARGV[i + 1], true
+    stream, remembers, holds_events = ARGV[i + 1], true, ARGV[i + 3] ~= ''
     gone = is_erased(stream)
     if gone then
       redis.call('EXPIRE', P .. 'erased:' .. stream, order_ttl)
+    elseif holds_events then
+      redis.call('SET', P .. 'order:' .. stream, ARGV[i + 2])
     elseif ARGV[i + 2] ~= '' then
       redis.call('SET', P .. 'order:' .. stream, ARGV[i + 2], 'EX', order_ttl)
     end
     -- By age, too: a stream that goes on for ever (an account, a template, a type) never expires as a whole.
     redis.call('ZREMRANGEBYSCORE', P .. 'seen:' .. stream, '-inf', now - tonumber(order_ttl))
-    if ARGV[i + 3] ~= '' and not gone then
+    if holds_events and not gone then
       redis.call('ZADD', P .. 'wake:' .. shard, ARGV[i + 3], stream)
     else
       redis.call('ZREM', P .. 'wake:' .. shard, stream)
     end
     i = i + 4
   elseif op == 'H' then
-    if not gone then redis.call('ZADD', P .. 'held', ARGV[i + 2], ARGV[i + 1]) end
+    if not gone then refer(ARGV[i + 1], redis.call('ZADD', P .. 'held', ARGV[i + 2], ARGV[i + 1])) end
     i = i + 3
   elseif op == 'R' then
     -- What was not released because of the tombstone stays held: the erasure counts it.
-    if not gone then redis.call('ZREM', P .. 'held', ARGV[i + 1]) end
+    if not gone then refer(ARGV[i + 1], -redis.call('ZREM', P .. 'held', ARGV[i + 1])) end
     i = i + 2
   elseif op == 'C' then
     local name = ARGV[i + 1]
@@ -118,6 +125,7 @@ end_of_stream()
 end_of_publishing()
 count_all(tally)
 enqueue_all(gathered, now)
+end_of_references(event_ttl)
 redis.call('LTRIM', P .. 'inbox:' .. shard, ARGV[4], -1)
 drop_lease('sequencer', shard)
 mark_all_ready('sequencer', moved, now)

@@ -19,13 +19,10 @@ local gone, appended, lanes = 0, 0, {}
 local i = 8
 while ARGV[i] do
   local event, n = P .. 'event:' .. ARGV[i], tonumber(ARGV[i + 1])
-  local ttl = redis.call('TTL', event)
   i = i + 2
-  if ttl == -2 then
+  if redis.call('EXISTS', event) == 0 then
     gone = gone + 1
   else
-    -- It is needed again from now on. One without an end is a dead letter's.
-    if ttl >= 0 then redis.call('EXPIRE', event, event_ttl) end
     for j = i, i + 3 * n - 3, 3 do
       enqueue(ARGV[j], ARGV[j + 1], ARGV[j + 2], now)
       lanes[ARGV[j]] = true
@@ -35,6 +32,7 @@ while ARGV[i] do
   i = i + 3 * n
 end
 if appended > 0 then redis.call('HINCRBY', P .. 'counters', 'action_replayed', appended) end
+end_of_references(event_ttl)
 local reply = { gone }
 for lane, _ in pairs(lanes) do
   if wake(lane, now) == 1 then reply[#reply + 1] = lane end

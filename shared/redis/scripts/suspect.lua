@@ -24,7 +24,6 @@ while ARGV[i] do
     if mine and not is_erased(stream) and redis.call('ZADD', P .. 'seen:' .. stream, 'NX', now, fingerprint) == 1 then
       redis.call('EXPIRE', P .. 'seen:' .. stream, order_ttl)
       redis.call('HSET', P .. 'event:' .. fingerprint, unpack(ARGV, i + 3, i + 2 + n))
-      redis.call('EXPIRE', P .. 'event:' .. fingerprint, event_ttl)
       enqueue(lane, unit, entry, now)
       redis.call('HINCRBY', P .. 'counters', 'gap_suspected', 1)
       filed = filed + 1
@@ -32,5 +31,6 @@ while ARGV[i] do
     i = i + 3 + n
   end
 end
+end_of_references(event_ttl)
 if filed == 0 then return { 0, 0 } end
 return { filed, wake(lane, now) }

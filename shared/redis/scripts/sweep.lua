@@ -1,6 +1,7 @@
 -- Finds what is due in one lane: abandoned leases, retries, and (lane sequencer) holds that are over.
 -- ARGV: now ('' = server), lane, shards of the inbox (0 for action lanes), at most per kind, and for entries that take
---       their process down: losses in a row until it is a dead letter, lines per timeline, order TTL in s
+--       their process down: losses in a row until it is a dead letter, lines per timeline, order TTL in s,
+--       event TTL in s
 -- Returns: {leases taken back, retries due, 1 if the lane must be rung, entries that became dead letters,
 --           {{unit, event, process, losses in a row, source, ordering key, trace id}, ...}}: what was lost.
 local now = clock(ARGV[1])
@@ -25,13 +26,14 @@ local function count_loss(unit, process)
   if erased and not erases(unit) then
     -- Nothing is counted or filed about it, and nothing waits for its outcome.
     redis.call('LPOP', P .. 'queue:' .. unit)
+    refer(event_of(head), -1)
     redis.call('DECR', lane_key(lane, 'depth'))
     return
   end
-  local event, action = string.sub(head, 1, 32), string.match(unit, '^[^|]*')
+  local event, action = event_of(head), string.match(unit, '^[^|]*')
   local count = tonumber(string.match(head, '"losses":(%d+)') or '0') + 1
   local readable, facts = pcall(cjson.decode, redis.call('HGET', P .. 'event:' .. event, 'head') or '')
-  if not readable then facts = {} end
+  if not readable or type(facts) ~= 'table' or not (facts.source and facts.key) then facts = {} end
   lost[#lost + 1] = { unit, event, process, count, facts.source or '', facts.key or '', facts.trace_id or '' }
   local detail = 'the process that had it (' .. process .. ') ended without an outcome, ' .. count .. ' in a row'
   local line = { at = now, kind = 'retry', outcome = 'lost', type = facts.type, event = event, action = action,
@@ -40,6 +42,7 @@ local function count_loss(unit, process)
     redis.call('LSET', P .. 'queue:' .. unit, 0, with_losses(head, count))
   else
     redis.call('LPOP', P .. 'queue:' .. unit)
+    refer(event, -1)
     redis.call('DECR', lane_key(lane, 'depth'))
     local letter = { 'reason', 'worker_lost', 'detail', detail, 'action', action, 'lane', lane, 'unit', unit,
       'entry', head, 'event', event }
@@ -75,6 +78,7 @@ for shard = 0, shards - 1 do
     mark_ready('sequencer', tostring(shard), now)
   end
 end
+end_of_references(ARGV[8])
 local ring = 0
 if redis.call('ZCARD', lane_key(lane, 'ready')) > 0 then ring = wake(lane, now) end
 return { #abandoned, #due, ring, dead, lost }

@@ -5,14 +5,17 @@ from __future__ import annotations
 import io
 import json
 import logging
+import time
 from collections.abc import Iterator
 
 import pytest
 from redis import Redis
 
+from deedbox.shared.core.ordering import OrderingPolicy
 from deedbox.shared.redis import keys
+from deedbox.shared.retention import Retention
 from deedbox.shared.runtime import logs
-from deedbox.workers.actions.interface import Context, Event
+from deedbox.workers.actions.interface import Context, Event, Retry
 from tests.component.workers.rig import (
     CREATED_AT,
     Deployment,
@@ -44,6 +47,43 @@ def test_an_unordered_action_waits_for_no_other_event_of_its_key(state: Redis) -
     deployment.run()
     assert sorted(failing.types()) == ["sent", "viewed"]
     assert deployment.waiting() == 1
+
+
+def test_events_without_a_subject_wait_for_no_other_of_their_type(state: Redis) -> None:
+    """A product of the vendor that is not known yet: nothing in its callbacks says what they are about."""
+    failing = Failing(Retry("its own system is down", after=3600))
+    deployment = Deployment(state, action(failing))
+    bodies = [json.dumps({"event": {"event_type": "sms_thing_done", "event_time": str(CREATED_AT + number),
+                                    "event_hash": "0" * 64}}).encode() for number in range(3)]  # fmt: skip
+    deployment.deliver(*bodies)
+    deployment.run()
+    assert sorted(event.time - CREATED_AT for event, _ in failing.calls) == [0, 1, 2]
+    assert deployment.waiting() == 3
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_an_event_waits_for_its_first_call_longer_than_events_are_kept(state: Redis, *, held: bool) -> None:
+    """A lane whose workers never started; a sequencer that was down while an event was held. One day is one second."""
+    journal = Journal()
+    deployment = Deployment(
+        state, action(journal), retention=Retention(1, 1), order=OrderingPolicy(hold_s=1 if held else 0)
+    )
+    deployment.deliver(viewed(1), *([] if held else [sent()]))
+    deployment.drain()
+    time.sleep(1.3)
+    deployment.sweeper.once()
+    deployment.run()
+    assert (journal.types()[-1], deployment.letters()) == ("viewed", [])
+
+
+def test_events_behind_a_patient_head_live_as_long_as_they_wait(state: Redis) -> None:
+    """Each in its turn says Retry until its action gives up: together that is longer than events are kept."""
+    patient = Failing(Retry("crm away", after=0.1))
+    deployment = Deployment(state, action(patient, give_up_s=0.4), retention=Retention(1, 1))
+    deployment.deliver(*(callback("e", number) for number in range(5)))
+    deployment.run_until(lambda: deployment.left() == 0, "every event had its turn")
+    assert deployment.reasons() == ["retry_expired"] * 5
+    assert {event.time - CREATED_AT for event, _ in patient.calls} == set(range(5))
 
 
 def test_an_action_is_told_that_an_event_is_late(state: Redis) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -84,6 +85,21 @@ def test_a_retry_uses_no_attempt() -> None:
     assert (entry.failures, entry.retries, entry.attempt) == (0, 50, 1)
 
 
+@pytest.mark.parametrize("after_s", [99.0, 20 * 86_400.0, None])
+def test_no_retry_waits_for_longer_than_its_action_has_patience(after_s: float | None) -> None:
+    """Milliseconds for seconds are one slip: the call comes once more when the action gives up, then it is a letter."""
+    first = after_failure(ENTRY, Failure.RETRY, POLICY, NOW, jitter=1.0, after_s=POLICY.give_up_s - 1)
+    assert isinstance(first, Again)
+    now = NOW + first.after_s
+    last = after_failure(
+        replace(first.entry, backoffs=9), Failure.RETRY, POLICY, now, jitter=1.0, after_s=after_s
+    )
+    assert isinstance(last, Again)
+    assert last.after_s == 1.0
+    ended = after_failure(last.entry, Failure.RETRY, POLICY, now + last.after_s, jitter=1.0, after_s=after_s)
+    assert ended == Dead(DeathReason.RETRY_EXPIRED)
+
+
 def test_a_retry_waits_for_as_long_as_it_asked_for() -> None:
     outcome = after_failure(ENTRY, Failure.RETRY, POLICY, NOW, jitter=0.0, after_s=42.0)
     assert isinstance(outcome, Again)
@@ -91,9 +107,9 @@ def test_a_retry_waits_for_as_long_as_it_asked_for() -> None:
 
 
 def test_a_retry_that_asked_for_nothing_backs_off() -> None:
-    entry, waits = ENTRY, []
+    entry, waits, patient = ENTRY, [], AttemptPolicy()
     for _ in range(12):
-        outcome = after_failure(entry, Failure.RETRY, POLICY, NOW, jitter=1.0)
+        outcome = after_failure(entry, Failure.RETRY, patient, NOW, jitter=1.0)
         assert isinstance(outcome, Again)
         entry = outcome.entry
         waits.append(outcome.after_s)
