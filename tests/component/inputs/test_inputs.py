@@ -28,7 +28,6 @@ from deedbox.shared.redis.scripting import text
 from deedbox.shared.settings import Settings
 from deedbox.shared.simulator.loopback import LoopbackServer
 from deedbox.shared.simulator.paper import render_pdf
-from deedbox.workers.bridge.redis_bridge import RedisBridge
 from deedbox.workers.process import Process
 from tests.component.workers.rig import expire, members
 from tests.component.workers.server import RedisServer
@@ -130,9 +129,7 @@ class Pipeline:
         settings = Settings.load(environ)
         self.app = create_app(settings)
         self._process = Process(settings)
-        bridge = self._process.bridge()
-        assert isinstance(bridge, RedisBridge)
-        self._bridge = bridge
+        self._bridge = self._process.bridge()
         self._sweeper = self._process.sweeper()
         self._process.announce()
         self.redis = self._process.redis
@@ -144,8 +141,7 @@ class Pipeline:
     def settle(self) -> None:
         """Work until nothing is left, and let every wait be over at once."""
         for _ in range(ROUNDS):
-            while self.redis.llen(keys.RAW_QUEUE):
-                self._bridge.once()
+            self._bridge.run(lambda: not self.redis.llen(keys.RAW_QUEUE))
             for lane, drain in self._process.drains.items():
                 while drain("test", lambda: False).units:
                     pass
