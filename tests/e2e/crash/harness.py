@@ -29,7 +29,7 @@ import deedbox.shared.redis.inbox
 import deedbox.shared.redis.scripting
 import deedbox.workers.builtins.fetch_documents
 import deedbox.workers.builtins.recorder
-import deedbox.workers.lanes.runner
+import deedbox.workers.lanes.calls
 import deedbox.workers.sequencer.sequencer
 from deedbox.shared import codec
 from deedbox.shared.core.callback import parse_callback
@@ -181,12 +181,12 @@ def _lane_in_action(death: Death) -> None:
 
 
 def _lane_after_effect(death: Death) -> None:
-    def die(failed: object, action: Any, event: Any, context: Any) -> None:
+    def die(failed: object, _caller: object, action: Any, event: Any, context: Any) -> None:
         if failed is None and action.name == "record":
             stream = f"{event.source}:{event.ordering_key}"
             death.now([stream], [context.idempotency_key.partition(":")[0]])
 
-    _around(deedbox.workers.lanes.runner, "_attempt", after=die)
+    _around(deedbox.workers.lanes.calls.Caller, "attempt", after=die)
 
 
 def _stream_of(document: Path) -> str:
