@@ -34,6 +34,8 @@ class Document:
     stored_at: float
     """Unix seconds."""
     current: bool
+    store: str
+    """Id of the document store that it was put into."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +123,10 @@ def _documents(record: Mapping[str, Any]) -> list[Document]:
         if name is not None and name[1] == row.get("sha256"):
             found.append(
                 Document(
-                    n, name[1], name[2], int(row["size"]), float(row["fetched_at"]), current=n == len(rows)
+                    n, name[1], name[2], int(row["size"]), float(row["fetched_at"]),
+                    current=n == len(rows), store=str(row.get("store", "")),
                 )
-            )
+            )  # fmt: skip
     return found
 
 
