@@ -6,39 +6,17 @@ documents that they cannot read, in place of believing that these are gone.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any
 
 from redis import Redis
 from redis.exceptions import RedisError
 
-from deedbox.shared.core import status
+from deedbox.shared.records.document_record import DocumentRecord
+from deedbox.shared.records.store_mark import StoreMark
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import text
-
-
-@dataclass(frozen=True, slots=True)
-class StoreMark:
-    """One store, as the host that stored there last knows it."""
-
-    store: str
-    """The id in its mark file."""
-    host: str
-    path: str
-    used_at: float
-    """Unix seconds."""
-
-    @classmethod
-    def load(cls, store: str, row: bytes | str) -> Self | None:
-        """Rebuild a mark; None if it is unreadable: the next document that is stored there writes it anew."""
-        found = status.load(row)
-        try:
-            return cls(store, str(found["host"]), str(found["path"]), float(found["used_at"]))
-        except (KeyError, TypeError, ValueError):
-            return None
 
 
 class StoreMarks:
@@ -51,17 +29,16 @@ class StoreMarks:
         """Return the stores that are known, the one that was used last first."""
         rows = self._ask(lambda: self._redis.hgetall(keys.STORES))
         found = (StoreMark.load(text(store), row) for store, row in rows.items())
-        return sorted((mark for mark in found if mark is not None), key=lambda mark: -mark.used_at)
+        return sorted((mark for mark in found if mark), key=lambda mark: -mark.used_at)
 
     def note(self, mark: StoreMark, keep_s: float) -> None:
         """Note that a document was stored, and forget the stores in which none was for so long."""
         known = {each.store for each in self.all() if each.used_at >= mark.used_at - keep_s}
-        row = {name: value for name, value in asdict(mark).items() if name != "store"}
         fields = self._ask(lambda: self._redis.hkeys(keys.STORES))
         gone = [name for name in map(text, fields) if name not in known]
         if gone:
             self._ask(lambda: self._redis.hdel(keys.STORES, *gone))
-        self._ask(lambda: self._redis.hset(keys.STORES, mark.store, json.dumps(row)))
+        self._ask(lambda: self._redis.hset(keys.STORES, mark.store, mark.dump()))
 
     def _ask(self, ask: Callable[[], Any]) -> Any:
         try:
@@ -75,9 +52,5 @@ def elsewhere(record: bytes | str | None, own: str | None, here: Iterable[str]) 
 
     ``own``: the id of this host's store; ``here``: SHA-256 of what it holds for the request, whatever its id is.
     """
-    versions = status.load(record).get("versions")
-    found, held = set(), set(here)
-    for row in versions if isinstance(versions, list) else []:
-        if isinstance(row, dict) and isinstance(row.get("store"), str) and row.get("sha256") not in held:
-            found.add(row["store"])
-    return found - {own}
+    versions, held = (DocumentRecord.load(record) or DocumentRecord()).versions, set(here)
+    return {each["store"] for each in versions if each["sha256"] not in held} - {own}

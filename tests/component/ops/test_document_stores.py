@@ -16,6 +16,7 @@ from deedbox.ops.checks.finding import Finding, Verdict
 from deedbox.ops.installation import Installation
 from deedbox.shared.core.errors import DeedboxError, SettingsError
 from deedbox.shared.documents import DocumentStore, StoreMark, StoreMarks
+from deedbox.shared.records.document_record import DocumentRecord
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.erasure import Asker, Eraser
 from deedbox.shared.redis.request_keys import Subject
@@ -23,7 +24,6 @@ from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
 from deedbox.shared.settings import Settings
 from deedbox.shared.sources import parse_sources
-from deedbox.workers.builtins.document_record import Record
 from tests.component.workers.server import RedisServer
 
 pytestmark = pytest.mark.real_redis
@@ -44,9 +44,10 @@ def stored_by(
         "size": found.size,
         "url": found.url,
         "fetched_at": at,
+        "trigger": "x",
         "store": store.mark(),
     }
-    state.set(keys.document(f"default:signature_request/{request_id}"), Record([row]).dump())
+    state.set(keys.document(f"default:signature_request/{request_id}"), DocumentRecord([row]).dump())
     return store
 
 
