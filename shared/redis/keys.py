@@ -47,9 +47,9 @@ replay:<n>:done                 hash    ops        as long                stream
 counters                        hash    all        for good               name -> count, for ``status``
 calls                           hash    worker     for good               ``lane|action|<outcome>``, ``|le|<bucket>``
                                                                           -> count of calls, ``|us`` -> time
-spools                          hash    web        until drained          host id -> JSON {bytes, frames,
-                                                                          oldest_received_at, seen_at}: what a
-                                                                          host's spool holds; times in unix s
+spools                          hash    web        until drained, or       id of a host's spool -> JSON
+                                                   ``spool forget``       (``deedbox.shared.records.spool_mark``);
+                                                                          silent for 60 s: counts for nothing
 intake                          hash    web        until the end,         ``host:pid`` -> JSON: what a web process
                                                    a day if killed        received so far (``deedbox.ingress.monitor.counters``);
                                                                           silent for 60 s: not live any more

@@ -14,6 +14,7 @@ from deedbox.ops.readmodels.intake import sources_of
 from deedbox.ops.readmodels.stages import Stage, Survey
 from deedbox.ops.readmodels.status import Status
 from deedbox.ops.readmodels.web_reports import SourceView
+from deedbox.shared.records.spool_mark import SpoolMark, SpoolMarks
 
 NOW = 1_800_000_000.0
 EMPTY = Survey(NOW, Stage(0), Stage(0), Stage(0), {})
@@ -89,7 +90,8 @@ def test_one_failure_is_nothing_to_wake_anybody_for() -> None:
 
 
 def test_what_holds_callbacks_up_comes_before_what_waits_for_a_person() -> None:
-    survey = Survey(NOW, Stage(0), Stage(0), Stage(2), {}, spool=Stage(3))
+    marks = SpoolMarks({"h": SpoolMark("web-1", 3, 900, NOW - 5, NOW)}, {}, ())
+    survey = Survey(NOW, Stage(0), Stage(0), Stage(2), {}, spools=marks)
     broken = BrokerView(Stage(None), Stage(None), bridge_alive=None, trouble="OperationalError")
     found = Status(survey, broken).attentions
     assert [each.severity for each in found] == [Severity.URGENT, Severity.NOTICE, Severity.NOTICE]
