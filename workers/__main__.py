@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 
 from deedbox.shared.alerts.targets import demand, receivers
 from deedbox.shared.command_options import CallbackUrlOptions, ReconcileOptions
-from deedbox.shared.core.errors import DeedboxError, SettingsError
+from deedbox.shared.core.errors import DeedboxError, SettingsError, Unavailable
 from deedbox.shared.redis import keys
 from deedbox.shared.runtime import logs, stopping, telemetry
 from deedbox.shared.settings import SETTINGS_SHOWN, Settings
@@ -101,9 +101,12 @@ def _worker(process: Process, arguments: argparse.Namespace) -> int:
     install(process)
     log.info("worker.started", lane=lane, **_settings_once(process))
     worker = rq_worker.build(lane, process.redis, process.name, process.ask_to_stop)
+    announcer = process.announcer(lane)
+    announcer.start()
     try:
         worker.work(logging_level="WARNING")
-    except RedisError as error:  # RQ signs off in Redis, which may be away
+        announcer.end()
+    except (RedisError, Unavailable) as error:  # it signs off in Redis, which may be away
         log.warning("worker.left_without_sign_off", error=type(error).__name__)
     # A worker that ends without having been asked lost Redis for too long: its supervisor starts another.
     return 0 if process.stop.is_set() else 1

@@ -21,6 +21,7 @@ from deedbox.shared.alerts.targets import Receiver, receivers
 from deedbox.shared.broker import topology
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.documents import DocumentStore
+from deedbox.shared.records.presence import Presence
 from deedbox.shared.redis import connections, keys
 from deedbox.shared.redis.doorbells import Bells
 from deedbox.shared.redis.erasure import Eraser
@@ -54,6 +55,7 @@ from deedbox.workers.internal_events import Filing
 from deedbox.workers.lanes.runner import LaneRunner
 from deedbox.workers.lanes.watchdog import Watchdog
 from deedbox.workers.lease import Drain, Lease
+from deedbox.workers.presence import Announcer
 from deedbox.workers.sequencer.sequencer import Sequencer, SequencerPolicy
 from deedbox.workers.sweeper.alert_conditions import ConditionWatch
 from deedbox.workers.sweeper.callback_url_watch import CallbackUrlWatch
@@ -72,8 +74,7 @@ class Process:
     name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}")
     stop: threading.Event = field(default_factory=threading.Event)
     _watchdog: Watchdog = field(default_factory=Watchdog)
-    _leaving: list[Callable[[], object]] = field(default_factory=list)
-    """What gives back, at a stop that does not wait any longer, what this process has claimed."""
+    _runners: dict[str, LaneRunner] = field(default_factory=dict)
 
     def ask_to_stop(self) -> None:
         """Stop soon, and within the grace of a supervisor whatever happens. For signal handlers."""
@@ -82,8 +83,18 @@ class Process:
             stopping.end_within(stopping.STOP_WITHIN_S, self._farewell)
 
     def _farewell(self) -> None:
-        for leave in self._leaving:
-            leave()
+        for runner in self._runners.values():
+            runner.leave()
+
+    def announcer(self, lane: str) -> Announcer:
+        """Return what says that this process lives and works for a lane."""
+
+        def describe() -> Presence:
+            runner = self._runners.get(lane)
+            running = runner.at_work() if runner is not None else None
+            return Presence(lane) if running is None else Presence(lane, *running)
+
+        return Announcer(Scripts(connections.brisk_redis(self.redis_url)), self.name, describe)
 
     @cached_property
     def redis(self) -> Redis:
@@ -213,7 +224,7 @@ class Process:
             lane, self.scripts, self.registry, self.bells.ring, retention=self.settings.retention,
             guard=self._watchdog,
         )  # fmt: skip
-        self._leaving.append(runner.leave)
+        self._runners[lane] = runner
         return runner
 
     def announce(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from deedbox.shared.records import order_state, queue_entry, spool_mark
+from deedbox.shared.records import order_state, presence, queue_entry, spool_mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,18 @@ FORMS: Final = (
         "queue:<unit>",
         "The entry becomes a dead letter `event_missing`; the queue goes on.",
         queue_entry.load,
+    ),
+    Form(
+        presence.FORM,
+        "workers:doing",
+        "The process does not count as living; its next word, seconds later, replaces the value.",
+        presence.load,
+    ),
+    Form(
+        presence.LOST_FORM,
+        "lost",
+        "It is left out of what `status` says.",
+        presence.load_lost,
     ),
     Form(
         spool_mark.FORM,

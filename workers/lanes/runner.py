@@ -15,6 +15,7 @@ from typing import Any, Final
 from deedbox.shared.core.attempts import Entry, Failure, after_failure
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.records import queue_entry
+from deedbox.shared.records.queue_entry import FINGERPRINT_CHARS
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
@@ -198,6 +199,15 @@ class LaneRunner:
                 self._write(batch)
             finally:
                 self._guard.end()
+
+    def at_work(self) -> tuple[str, str, float] | None:
+        """Return what runs: its action, the fingerprint of its event, and for how long."""
+        batch = self._attendant.current()
+        running = batch.running() if batch is not None else None
+        if running is None:
+            return None
+        claim, running_s = running
+        return action_of(claim), claim.entry_text[:FINGERPRINT_CHARS].decode("ascii", "replace"), running_s
 
     def leave(self) -> None:
         """Give back what runs and what waits, for a process that is about to end: another one starts it at once."""

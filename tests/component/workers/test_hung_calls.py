@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import threading
@@ -13,6 +14,11 @@ from typing import Final
 import pytest
 from redis import Redis
 
+from deedbox.ops.readmodels.attention import AttentionKind
+from deedbox.ops.readmodels.broker import BrokerView
+from deedbox.ops.readmodels.stages import Stage, survey
+from deedbox.ops.readmodels.status import Status
+from deedbox.shared.redis import keys
 from deedbox.shared.redis.doorbells import Bells
 from deedbox.workers.actions.interface import Context, Event
 from tests.component.workers.fleet import Fleet
@@ -23,6 +29,11 @@ pytestmark = [pytest.mark.real_redis, pytest.mark.timeout(180)]
 
 ANOTHER_RUNS_WITHIN_S: Final = 15.0
 """Promised: another request's event on a lane of which every process hangs."""
+
+NOT_ALIVE_AFTER_S: Final = 15.0
+"""Promised: a process that was killed."""
+
+HEALTHY: Final = BrokerView(Stage(0), Stage(0), bridge_alive=True)
 
 GRACE_S: Final = 10.0
 """Promised: from SIGTERM to the end of a process."""
@@ -76,6 +87,9 @@ def released():
 def kept():
     twice(ctypes.PyDLL(None))
 
+def crash():
+    os._exit(3)
+
 async def awaiting():
     while True:
         try:
@@ -83,7 +97,7 @@ async def awaiting():
         except asyncio.CancelledError:
             pass
 
-@action("*", name="act", timeout_s=2, attempts=1)
+@action("*", name="act", timeout_s=int(os.environ.get("LIMIT_S", "2")), attempts=1)
 def act(event, context):
     note("began", event, context)
     kind = event.signature_request_id.partition("-")[0]
@@ -91,6 +105,10 @@ def act(event, context):
         return awaiting()
     if kind == "long":
         time.sleep(1.5)
+    elif kind == "slow":
+        until = time.monotonic() + 30
+        while time.monotonic() < until and not (FOLDER / "go").exists():
+            time.sleep(0.05)
     elif kind in globals():
         globals()[kind]()
     note("ended", event, context)
@@ -127,6 +145,15 @@ class Kept:
 def hanging(redis_server: RedisServer, state: Redis, tmp_path: Path) -> Iterator[Fleet]:
     assert state is not None
     fleet = Fleet(redis_server, tmp_path, module=MODULE)
+    yield fleet
+    fleet.close()
+
+
+@pytest.fixture
+def patient(redis_server: RedisServer, state: Redis, tmp_path: Path) -> Iterator[Fleet]:
+    """Lend processes whose calls may take long."""
+    assert state is not None
+    fleet = Fleet(redis_server, tmp_path, module=MODULE, LIMIT_S="60")
     yield fleet
     fleet.close()
 
@@ -192,6 +219,45 @@ def test_a_call_that_keeps_the_interpreter_costs_its_process_only(hanging: Fleet
         )
     finally:
         lane.close()
+
+
+def test_a_crash_loop_is_told_with_its_processes_and_its_call(hanging: Fleet, state: Redis) -> None:
+    """In the log, in the timeline and in what ``status`` warns of; and no more workers are alive than there are."""
+    lane = Kept(hanging, 1)
+    hanging.start("sweeper")
+    deployment = _deployment(state)
+    try:
+        _send(deployment, "crash-1")
+        first, second = hanging.began("crash-1"), hanging.began("crash-1", times=2)
+        until(lambda: state.llen(keys.LOST) >= 2, "both losses were noticed")
+        found = survey(state)
+        until(lambda: 0 < len(survey(state).workers) <= 2, "a killed one is not alive for long")
+    finally:
+        lane.close()
+    assert set(lane.statuses) == {3}
+    [said] = [each for each in Status(found, HEALTHY).attentions if each.kind is AttentionKind.LOST_CALLS]
+    assert "calls of the action act without an outcome" in said.text
+    assert f"-{second.pid}-" in said.text
+    told = [line["detail"] for line in deployment.timeline("crash-1") if line.get("outcome") == "lost"]
+    assert [pid for pid in (first.pid, second.pid) if any(f"-{pid}-" in detail for detail in told)] == [
+        first.pid, second.pid,
+    ]  # fmt: skip
+    logged = [json.loads(line) for line in hanging.log(100_000).splitlines() if '"action.lost"' in line]
+    assert {line["key"] for line in logged} == {"signature_request/crash-1"}
+
+
+def test_a_killed_worker_is_not_alive_for_long_and_a_busy_one_is(patient: Fleet, state: Redis) -> None:
+    killed, busy = patient.worker(), patient.worker()
+    until(lambda: len(survey(state).workers) == 2, "both are alive")
+    killed.kill()
+    killed_at = time.monotonic()
+    _send(_deployment(state), "slow-1")
+    patient.began("slow-1")
+    until(lambda: len(survey(state).workers) == 1, "one is alive")
+    assert time.monotonic() - killed_at < NOT_ALIVE_AFTER_S
+    until(lambda: survey(state).workers[0].state == "busy", "it says what it runs")
+    [worker] = survey(state).workers
+    assert (worker.action, f"-{busy.pid}-" in worker.name) == ("act", True)
 
 
 @pytest.mark.parametrize("kind", ["pool", "bare", "kept"])

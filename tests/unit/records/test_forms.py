@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from deedbox.shared.core.attempts import Entry
 from deedbox.shared.core.ordering import Arrival, Held, Position, Proof, SequenceState
-from deedbox.shared.records import order_state, queue_entry, spool_mark
+from deedbox.shared.records import order_state, presence, queue_entry, spool_mark
 from deedbox.shared.records.fields import Unreadable
 from deedbox.shared.records.forms import FORMS, Form
+from deedbox.shared.records.presence import LostCall, Presence
 
 LAW = settings(derandomize=True, max_examples=150, deadline=None)
 
@@ -68,6 +69,14 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
             losses=COUNTS,
         ),
         queue_entry.dump,
+    ),
+    presence.FORM: (
+        st.builds(Presence, TEXTS, TEXTS, TEXTS, st.none() | TIMES),
+        presence.dump,
+    ),
+    presence.LOST_FORM: (
+        st.builds(LostCall, TIMES, TEXTS, TEXTS, TEXTS, TEXTS, COUNTS),
+        presence.dump_lost,
     ),
     spool_mark.FORM: (
         st.builds(spool_mark.SpoolMark, TEXTS, COUNTS, COUNTS, TIMES, TIMES),
