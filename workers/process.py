@@ -95,7 +95,7 @@ class Process:
             running = runner.at_work() if runner is not None else None
             return Presence(lane) if running is None else Presence(lane, *running)
 
-        return Announcer(Scripts(connections.brisk_redis(self.redis_url)), self.name, describe)
+        return Announcer(Scripts(connections.brisk_redis(self.redis_address)), self.name, describe)
 
     @cached_property
     def redis(self) -> Redis:

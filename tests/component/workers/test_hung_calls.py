@@ -33,7 +33,7 @@ ANOTHER_RUNS_WITHIN_S: Final = 15.0
 NOT_ALIVE_AFTER_S: Final = 15.0
 """Promised: a process that was killed."""
 
-HEALTHY: Final = BrokerView(Stage(0), Stage(0), bridge_alive=True)
+HEALTHY: Final = BrokerView(Stage(0), Stage(0), bridges=1)
 
 GRACE_S: Final = 10.0
 """Promised: from SIGTERM to the end of a process."""
