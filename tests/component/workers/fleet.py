@@ -15,7 +15,7 @@ from tests.component.workers.server import until
 ROOT = Path(__file__).parents[3]
 
 _MODULE = """
-import os, time
+import logging, os, time
 from pathlib import Path
 from deedbox.workers.actions import action
 
@@ -28,6 +28,7 @@ def note(what, event, context):
 
 @action("*", name="act")
 def act(event, context):
+    logging.getLogger(__name__).info("seen")
     note("began", event, context)
     while (FOLDER / f"hold-{event.signature_request_id}").exists():
         time.sleep(0.02)
