@@ -20,6 +20,7 @@ from deedbox.shared.records import (
     intake_report,
     lanes,
     order_state,
+    presence,
     queue_entry,
     read_model,
     replay_order,
@@ -78,6 +79,18 @@ FORMS: Final = (
         "queue:<unit>",
         "It becomes a dead letter `event_missing`; the queue goes on.",
         queue_entry.load,
+    ),
+    Form(
+        presence.FORM,
+        "workers:doing",
+        "The process does not count as living; its next word, seconds later, replaces the value.",
+        presence.load,
+    ),
+    Form(
+        presence.LOST_FORM,
+        "lost",
+        "It is left out of what `status` says.",
+        presence.load_lost,
     ),
     Form(
         timeline_line.FORM,

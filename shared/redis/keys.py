@@ -95,6 +95,12 @@ callback_url:watched            string  sweeper    15 min                 the ca
 restarts                        hash    up         10 min                 ``host/process`` -> JSON: how a process of
                                                                           ``deedbox up`` ended last
                                                                           (``deedbox.ops.supervise.restarts``)
+workers                         zset    worker     seconds, or a minute   worker process -> when its last word stops
+                                                   if killed              counting
+workers:doing                   hash    worker     as long                worker process -> JSON: its lane, what it
+                                                                          runs (``deedbox.shared.records.presence``)
+lost                            list    sweeper    LOST_KEEP newest       JSON: a call whose process ended without
+                                                                          an outcome
 rq:queue:deedbox.<lane>         list    RQ         until taken            doorbells: RQ jobs, no events in them
 ==============================  ======  =========  =====================  ====================================
 """
@@ -127,6 +133,9 @@ SAMPLES_KEEP: Final = 8_640
 
 BRIDGE_LEASES: Final = PREFIX + "bridge:leases"
 LANES: Final = PREFIX + "lanes"
+WORKERS: Final = PREFIX + "workers"
+WORKERS_DOING: Final = PREFIX + "workers:doing"
+LOST: Final = PREFIX + "lost"
 HELD: Final = PREFIX + "held"
 DEAD: Final = PREFIX + "dead"
 COUNTERS: Final = PREFIX + "counters"

@@ -31,7 +31,7 @@ from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
 from deedbox.shared.runtime import logs
-from deedbox.workers.actions.interface import ActionFunction, Context, Event, Reject, Retry
+from deedbox.workers.actions.interface import ActionFunction, Context, Event, Reject, Retry, add_line
 from deedbox.workers.actions.registry import RegisteredAction
 from deedbox.workers.builtins.document_bytes import defect
 from deedbox.workers.builtins.document_record import SIMULATED, DocumentRecords
@@ -286,6 +286,6 @@ def _claims_complete(event: Event) -> bool:
 
 def _announce(context: Context, request_id: str, version: Mapping[str, Any]) -> None:
     """Tell the timeline and the key's other actions; the commit of this call carries both."""
-    context.note(Entry.DOCUMENT, sha256=version["sha256"], size=version["size"], url=version["url"])
+    add_line(context, Entry.DOCUMENT, sha256=version["sha256"], size=version["size"], url=version["url"])
     payload = {name: version[name] for name in ("url", "sha256", "size")}
     context.emit(STORED, {**payload, "signature_request_id": request_id})

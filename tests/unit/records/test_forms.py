@@ -27,6 +27,7 @@ from deedbox.shared.records import (
     intake_report,
     lanes,
     order_state,
+    presence,
     queue_entry,
     read_model,
     replay_order,
@@ -43,6 +44,7 @@ from deedbox.shared.records.fields import Unreadable
 from deedbox.shared.records.forms import FORMS, INBOX_FORM, Form
 from deedbox.shared.records.intake_report import IntakeReport, SourceReport
 from deedbox.shared.records.lanes import AnnouncedLane
+from deedbox.shared.records.presence import LostCall, Presence
 from deedbox.shared.records.replay_order import ReplayOrder, Span
 from deedbox.shared.records.store_mark import StoreMark
 from deedbox.shared.records.stored_event import StoredEvent
@@ -113,6 +115,14 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
             losses=COUNTS,
         ),
         queue_entry.dump,
+    ),
+    presence.FORM: (
+        st.builds(Presence, TEXTS, TEXTS, TEXTS, st.none() | TIMES),
+        presence.dump,
+    ),
+    presence.LOST_FORM: (
+        st.builds(LostCall, TIMES, TEXTS, TEXTS, TEXTS, TEXTS, COUNTS),
+        presence.dump_lost,
     ),
     INBOX_FORM: (
         st.tuples(
