@@ -25,6 +25,7 @@ from deedbox.shared.records import (
     read_model,
     replay_order,
     spool_mark,
+    store_mark,
     stored_event,
     timeline_line,
     tombstone,
@@ -108,6 +109,12 @@ FORMS: Final = (
         "document:<stream>",
         "It counts as none: the document is fetched once more, and stored under the same name.",
         document_record.DocumentRecord.load,
+    ),
+    Form(
+        store_mark.FORM,
+        "stores",
+        "It counts as none; the next document that is stored there writes it anew.",
+        lambda data: store_mark.StoreMark.load("0" * 32, data),
     ),
     Form(
         tombstone.FORM,

@@ -74,6 +74,8 @@ request:<stream>                string  worker     state retention        read m
 document:<stream>               string  worker     state retention        what was fetched and stored, JSON
 requests                        zset    worker     REQUESTS_KEEP newest,  stream -> when its read model changed
                                                    state retention        last: the index of the search
+stores                          hash    worker     state retention        document store's id -> JSON {host, path,
+                                                                          used_at}: who stored there last
 fetching:<stream>               string  worker     minutes                one fetch of a request at a time
 api:pause:<account>             string  worker     until reset            the API told us to wait until
 budget:<kind>:<account>:calls   list    worker     a minute               times of an account's calls of one kind,
@@ -150,6 +152,7 @@ SAMPLES_TOTALS: Final = PREFIX + "samples:totals"
 GAPS_DUE: Final = PREFIX + "gaps:due"
 REPLAY_SEQ: Final = PREFIX + "replay:seq"
 ALERTS: Final = PREFIX + "alerts"
+STORES: Final = PREFIX + "stores"
 RESTARTS: Final = PREFIX + "restarts"
 CALLBACK_URL_WATCHED: Final = PREFIX + "callback_url:watched"
 

@@ -32,6 +32,7 @@ from deedbox.shared.records import (
     read_model,
     replay_order,
     spool_mark,
+    store_mark,
     stored_event,
     timeline_line,
     tombstone,
@@ -45,6 +46,7 @@ from deedbox.shared.records.intake_report import IntakeReport, SourceReport
 from deedbox.shared.records.lanes import AnnouncedLane
 from deedbox.shared.records.presence import LostCall, Presence
 from deedbox.shared.records.replay_order import ReplayOrder, Span
+from deedbox.shared.records.store_mark import StoreMark
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.records.tombstone import Tombstone
 
@@ -179,7 +181,14 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
             DocumentRecord,
             st.lists(
                 st.fixed_dictionaries(
-                    {"sha256": TEXTS, "size": COUNTS, "url": TEXTS, "trigger": TEXTS, "fetched_at": TIMES}
+                    {
+                        "sha256": TEXTS,
+                        "size": COUNTS,
+                        "url": TEXTS,
+                        "trigger": TEXTS,
+                        "fetched_at": TIMES,
+                        "store": TEXTS,
+                    }
                 ),
                 max_size=2,
             ),
@@ -189,6 +198,7 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
         ),
         lambda record: record.dump(),
     ),
+    store_mark.FORM: (st.builds(StoreMark, st.just("0" * 32), TEXTS, TEXTS, TIMES), lambda mark: mark.dump()),
     tombstone.FORM: (st.builds(Tombstone, TIMES, TEXTS), lambda mark: mark.dump()),
     lanes.FORM: (st.builds(AnnouncedLane, st.lists(TEXTS).map(tuple), TIMES), lambda lane: lane.dump()),
     intake_report.FORM: (
