@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from deedbox.ops.checks import account, broker, environment, redis_server, replication, traffic
-from deedbox.ops.checks.finding import Finding, Verdict, failed
+from deedbox.ops.checks.finding import Finding, Verdict, failed, unusable
 from deedbox.ops.installation import Installation
 from deedbox.shared.core.errors import DeedboxError
 
@@ -32,7 +32,9 @@ def _redis(installation: Installation) -> Iterator[Finding]:
     try:
         redis = installation.redis
     except DeedboxError as error:
-        yield failed("redis", str(error))
+        # A wrong address is the settings' fault; that nothing runs here is not.
+        wrong = installation.settings.redis_url is not None
+        yield unusable("redis", str(error)) if wrong else failed("redis", str(error))
         return
     reachable = False
     for finding in redis_server.check(redis, "redis", "DEEDBOX_REDIS_URL"):
