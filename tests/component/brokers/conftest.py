@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +34,7 @@ class Secure:
     certificate: Path
     key: Path
 
-    def url(self, host: str = "127.0.0.1", **parameters: object) -> str:
+    def url(self, parameters: Mapping[str, object], host: str = "127.0.0.1") -> str:
         """Return its URL with these parameters."""
         query = "&".join(f"{name}={value}" for name, value in parameters.items())
         return f"{self.scheme}://{self.login}@{host}:{self.port}/{self.tail}" + (f"?{query}" if query else "")

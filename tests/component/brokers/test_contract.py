@@ -69,9 +69,9 @@ KINDS: dict[str, Callable[[pytest.FixtureRequest], Subject]] = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=KINDS.values(), ids=KINDS.keys())
+@pytest.fixture(params=list(KINDS))
 def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
-    found: Subject = request.param(request)
+    found = KINDS[request.param](request)
     yield found
     found.broker.close()
 

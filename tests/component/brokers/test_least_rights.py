@@ -33,8 +33,8 @@ def user(redis_server: RedisServer, state: Redis) -> As:
     found = DOCUMENTED.search(text)
     assert found is not None
     rights = [*found["keys"].split(), *found["commands"].split()]
-    state.execute_command("ACL", "SETUSER", "least", "reset", "on", ">s3cret", *rights)
-    state.execute_command("ACL", "LOG", "RESET")
+    state.execute_command("ACL", "SETUSER", "least", "reset", "on", ">s3cret", *rights)  # type: ignore[no-untyped-call]
+    state.execute_command("ACL", "LOG", "RESET")  # type: ignore[no-untyped-call]
     return As(redis_server.url.replace("redis://", "redis://least:s3cret@"))
 
 

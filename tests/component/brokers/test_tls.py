@@ -24,7 +24,7 @@ ELSEWHERE = RedisAddress((("elsewhere", 1),))
 
 
 def test_a_callback_goes_in_and_comes_out_over_tls(secure: Secure, envelope: Envelope) -> None:
-    broker = broker_at(secure.url(**secure.right))
+    broker = broker_at(secure.url(secure.right))
     broker.ping()
     broker.publish(envelope)
     broker.publish_many([envelope, envelope])
@@ -57,25 +57,25 @@ def test_a_server_of_another_authority_is_refused(
     del parameters["ssl_ca_certs"]
     if authority is not None:
         parameters["ssl_ca_certs"] = secure.strangers.ca
-    assert refused(secure.url(**parameters), envelope)
+    assert refused(secure.url(parameters), envelope)
 
 
 def test_a_server_of_another_name_is_refused_unless_told_otherwise(
     secure: Secure, envelope: Envelope
 ) -> None:
-    assert refused(secure.url(OTHER_NAME, **secure.right), envelope)
-    broker_at(secure.url(OTHER_NAME, **secure.right, ssl_check_hostname="no")).ping()
+    assert refused(secure.url(secure.right, OTHER_NAME), envelope)
+    broker_at(secure.url({**secure.right, "ssl_check_hostname": "no"}, OTHER_NAME)).ping()
 
 
 def test_an_authority_of_anybody_is_taken_only_if_told_so(secure: Secure) -> None:
     parameters = {name: value for name, value in secure.right.items() if name != "ssl_ca_certs"}
-    broker_at(secure.url(OTHER_NAME, **parameters, ssl_cert_reqs="none")).ping()
+    broker_at(secure.url({**parameters, "ssl_cert_reqs": "none"}, OTHER_NAME)).ping()
 
 
 def test_a_server_that_asks_for_our_certificate_gets_it_or_refuses_us(
     secure: Secure, envelope: Envelope
 ) -> None:
-    assert refused(secure.url(ssl_ca_certs=secure.ours.ca), envelope)
+    assert refused(secure.url({"ssl_ca_certs": secure.ours.ca}), envelope)
 
 
 def test_check_says_in_one_line_what_tls_refused(secure: Secure, operate: Operate, state: Redis) -> None:
@@ -86,8 +86,8 @@ def test_check_says_in_one_line_what_tls_refused(secure: Secure, operate: Operat
         found: dict[str, Any] = next(check for check in checks if check["name"] == "broker")
         return found
 
-    assert finding(secure.url(**secure.right))["verdict"] == "ok"
-    wrong = finding(secure.url(OTHER_NAME, **secure.right))
+    assert finding(secure.url(secure.right))["verdict"] == "ok"
+    wrong = finding(secure.url(secure.right, OTHER_NAME))
     assert wrong["verdict"] == "failed"
     assert "SSLCertVerificationError" in wrong["detail"]
     assert "s3cret" not in str(wrong)

@@ -84,6 +84,7 @@ def test_the_kernel_ends_connections_to_a_host_that_vanished_idle_or_not(redis_s
     for client in clients:
         connection = client.connection_pool.get_connection()
         for option, value in keepalive().items():
+            assert connection._sock is not None
             assert connection._sock.getsockopt(6, option) == value
         client.connection_pool.release(connection)
         client.close()
