@@ -46,6 +46,7 @@ def _redis(installation: Installation) -> Iterator[Finding]:
     yield from broker.check(installation)
     if reachable:
         yield from broker.passage(installation)
+        yield from broker.before(installation)
     yield from broker.events(installation)
     if reachable:
         yield from traffic.check(installation)

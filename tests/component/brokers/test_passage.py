@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from redis import Redis
 
+from deedbox.shared.broker import address
 from deedbox.shared.redis import keys
+from deedbox.shared.settings import Settings
+from deedbox.workers.process import Process
 from tests.component.ops.conftest import Operate, operate
 from tests.component.workers.rig import Deployment, Journal, action
 from tests.component.workers.server import RedisServer
@@ -54,3 +58,20 @@ def test_without_a_bridge_nothing_is_sent(operate: Operate, redis_server: RedisS
     found = passage(operate)
     assert (found["verdict"], found["fix"]) == ("warning", "start `deedbox bridge`")
     assert broker_at(redis_server.url).look().depth == 0
+
+
+def test_a_broker_that_the_settings_named_before_is_remembered(
+    operate: Operate, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    old = redis_server.url.replace("redis://", "redis://:s3cret@").removesuffix("/0") + "/7"
+    environ = {
+        "DEEDBOX_REDIS_URL": redis_server.url,
+        "DEEDBOX_API_KEYS": "key",
+        "DEEDBOX_DATA_DIR": str(tmp_path),
+    }
+    Process(Settings.load(environ | {"DEEDBOX_BROKER_URL": old.replace(":s3cret@", "")})).bridge()
+    checks = operate("check", "--offline", "--json").document["checks"]
+    [found] = [check for check in checks if check["name"] == "broker before"]
+    assert found["verdict"] == "warning"
+    assert str(address.parse(old)) in found["detail"]
+    assert "s3cret" not in found["detail"]
