@@ -1,13 +1,9 @@
-"""What ``deedbox check`` looks at, in the order in which a callback meets it. Nothing is changed by looking."""
+"""What ``deedbox check`` looks at, in the order in which a callback meets it. Looking changes nothing but a test message."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-<<<<<<< HEAD
-from deedbox.ops.checks import account, broker, environment, redis_server, replication, traffic
-from deedbox.ops.checks.finding import Finding, Verdict, failed, unusable
-=======
 from deedbox.ops.checks import (
     account,
     broker,
@@ -17,8 +13,7 @@ from deedbox.ops.checks import (
     replication,
     traffic,
 )
-from deedbox.ops.checks.finding import Finding, Verdict, failed
->>>>>>> main
+from deedbox.ops.checks.finding import Finding, Verdict, failed, unusable
 from deedbox.ops.installation import Installation
 from deedbox.shared.core.errors import DeedboxError
 
