@@ -12,8 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import Final, cast
 
+from redis import Redis
 from redis.exceptions import RedisError
 
 from deedbox.shared.broker.port import BATCH, LEASE_S, WAIT_S, Consumer
@@ -22,6 +24,7 @@ from deedbox.shared.redis import inbox, keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.replicas import NotReplicated
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.shared.retention import DAY_S
 from deedbox.shared.runtime import logs, telemetry
 from deedbox.workers.pacing import Gathering
 
@@ -32,6 +35,7 @@ FIRST_WAIT_S: Final = 0.1
 LONGEST_WAIT_S: Final = 5.0
 
 PROBE_KEEP_S: Final = 60
+BROKERS_KEEP_S: Final = 30 * DAY_S
 
 log = logs.get("bridge")
 
@@ -144,6 +148,19 @@ class Mover:
                 self._state.redis.set(keys.probe(trace_id), 1, ex=PROBE_KEEP_S)
         except RedisError as error:
             raise translated(error) from error
+
+
+def remember(redis: Redis, where: str, now: float) -> None:
+    """Note which broker is consumed: one that the settings do not name any more may still hold callbacks.
+
+    Best effort, and forgotten after a month.
+    """
+    with suppress(RedisError):
+        known = cast("dict[bytes, bytes]", redis.hgetall(keys.BRIDGE_BROKERS))
+        for old, at in known.items():
+            if float(at) < now - BROKERS_KEEP_S:
+                redis.hdel(keys.BRIDGE_BROKERS, old)
+        redis.hset(keys.BRIDGE_BROKERS, where, int(now))
 
 
 def redrive(state: Scripts, ring: Callable[[str], None]) -> None:
