@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import deedbox.ingress.spool.writer
+import deedbox.shared.broker.amqp_broker
 import deedbox.shared.broker.redis_broker
 import deedbox.shared.documents
 import deedbox.shared.redis.doorbells
@@ -112,9 +113,12 @@ def _around(owner: Any, name: str, *, before: Act | None = None, after: Act | No
 
 
 def _web_after_publish(death: Death) -> None:
-    publisher = deedbox.shared.broker.redis_broker.RedisBroker
-    _around(publisher, "publish", after=lambda _, _self, each: death.with_envelopes([each]))
-    _around(publisher, "publish_many", after=lambda _, _self, batch: death.with_envelopes(batch))
+    for broker in (
+        deedbox.shared.broker.redis_broker.RedisBroker,
+        deedbox.shared.broker.amqp_broker.AmqpBroker,
+    ):
+        _around(broker, "publish", after=lambda _, _self, each: death.with_envelopes([each]))
+        _around(broker, "publish_many", after=lambda _, _self, batch: death.with_envelopes(batch))
 
 
 def _web_after_spool(death: Death) -> None:
