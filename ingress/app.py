@@ -12,13 +12,13 @@ from typing import Final
 
 from flask import Blueprint, Flask, Response, jsonify, request
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
+from werkzeug.wsgi import get_input_stream
 
 from deedbox.ingress.monitor.counters import Intake
 from deedbox.ingress.monitor.readiness import Readiness
 from deedbox.ingress.publish.background import Link
 from deedbox.ingress.publish.handover import Handover
 from deedbox.ingress.publish.publisher import SPREAD, Publisher
-from deedbox.ingress.receive.flask_shortcut import Application
 from deedbox.ingress.receive.ladder import LadderPolicy, Refused
 from deedbox.ingress.receive.receiver import Answer, CutShort, Receiver, answer_of, report_failure
 from deedbox.shared.core.reasons import Refusal
@@ -69,14 +69,14 @@ def create_blueprint(
     readiness = Readiness(publisher, handover)
 
     def callbacks(source: str = "default") -> Response:
-        headers = request.headers
+        given = request.environ
         return _response(
             receiver.answer(
                 source,
                 request.method,
-                headers.get("Content-Type"),
-                headers.get("Content-Sha256"),
-                headers.get("traceparent"),
+                given.get("CONTENT_TYPE"),
+                given.get("HTTP_CONTENT_SHA256"),
+                given.get("HTTP_TRACEPARENT"),
                 _body,
             )
         )
@@ -111,11 +111,10 @@ def create_app(settings: Settings, publisher: Link | None = None) -> Flask:
     broker = publisher or Publisher(
         broker_url(settings), settings.web_threads + SPREAD, settings.redis_wait_replicas
     )
-    app = Application("ingress", _internal_error)
+    app = Flask("ingress", static_folder=None)
     app.register_blueprint(create_blueprint(settings, broker, sources))
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _internal_error)
-    app.shorten(app.extensions[RECEIVER], sources)
     return app
 
 
@@ -124,10 +123,9 @@ def _body(body_max_bytes: int) -> bytes | None:
 
     The limit is this request's own: the application's setting belongs to the application.
     """
-    # One byte more: a chunked body is cut at the limit without a word, and a cut body must not pass for a whole.
-    request.max_content_length = body_max_bytes + 1
     try:
-        return request.get_data(cache=False)
+        # One byte more: a chunked body is cut at the limit without a word, and a cut body must not pass for a whole.
+        return get_input_stream(request.environ, max_content_length=body_max_bytes + 1).read()
     except RequestEntityTooLarge:
         return None
     except ClientDisconnected:
@@ -136,7 +134,8 @@ def _body(body_max_bytes: int) -> bytes | None:
 
 def _response(answer: Answer) -> Response:
     response = Response(answer.body, answer.status, content_type=answer.content_type)
-    response.headers.extend(answer.headers)
+    if answer.headers:
+        response.headers.extend(answer.headers)
     return response
 
 

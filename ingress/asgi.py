@@ -32,7 +32,7 @@ from deedbox.ingress.receive.receiver import (
     stored,
 )
 from deedbox.shared.core.reasons import Refusal
-from deedbox.shared.runtime.patience import RECEIVE_S
+from deedbox.shared.runtime.front import RECEIVE_S
 from deedbox.shared.settings import Settings
 
 Scope = MutableMapping[str, Any]

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from deedbox.shared.runtime.patience import RECEIVE_S
+from deedbox.shared.runtime.front import RECEIVE_S
 from tests.component.ingress.conftest import Server, free_port, listens, stop, wait_until
 from tests.component.ingress.test_web_process import ACK, connect, environment, head, read_answer
 from tests.unit.ingress.wire import callback, multipart
