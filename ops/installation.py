@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
 from redis import Redis
 
+from deedbox.ops.wording.addresses import place
 from deedbox.shared.broker import topology
-from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.core.errors import DeedboxError, RedisAway, SettingsError
 from deedbox.shared.redis import connections
 from deedbox.shared.redis.doorbells import Bells
 from deedbox.shared.redis.scripting import Scripts
@@ -61,6 +63,13 @@ class Installation:
     def bells(self) -> Bells:
         """Doorbells of the lanes."""
         return Bells(self.redis)
+
+    def explained(self, error: DeedboxError) -> str:
+        """Return the sentence of an error for people: a Redis that does not answer with its address, without secrets."""
+        if isinstance(error, RedisAway):
+            with suppress(DeedboxError):
+                return error.at(place(self.redis_url))
+        return str(error)
 
     def source_names(self) -> tuple[str, ...]:
         """Return the names of the tenants, as far as the settings here know them: reading needs no key."""

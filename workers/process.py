@@ -46,7 +46,8 @@ from deedbox.workers.builtins import (
 from deedbox.workers.builtins.alert_desk import AlertDesk
 from deedbox.workers.builtins.event_bus import EventBus
 from deedbox.workers.dropbox_sign.account import Accounts
-from deedbox.workers.dropbox_sign.client import Budget, SignApi
+from deedbox.workers.dropbox_sign.call_budgets import CallBudgets
+from deedbox.workers.dropbox_sign.client import SignApi
 from deedbox.workers.internal_events import Filing
 from deedbox.workers.lanes.runner import LaneRunner
 from deedbox.workers.lease import Drain, Lease
@@ -160,14 +161,14 @@ class Process:
         return {each.name: SignApi(url, each.api_keys[0], document_max_bytes=limit) for each in sources}
 
     @cached_property
-    def budget(self) -> Budget:
+    def budgets(self) -> CallBudgets:
         """The accounts' budgets."""
-        return Budget(self.redis, budgets.per_minute(self.settings))
+        return CallBudgets(self.scripts, budgets.per_minute(self.settings))
 
     @cached_property
     def accounts(self) -> Accounts:
         """The API of every source, within its budget."""
-        return Accounts(self.apis, self.budget)
+        return Accounts(self.apis, self.budgets)
 
     def lease(self, lane: str) -> int:
         """Drain a lane for about two seconds. Returns the units of work done."""

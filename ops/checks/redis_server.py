@@ -16,8 +16,8 @@ from deedbox.shared.redis.embedded import MINIMUM
 from deedbox.shared.redis.keys import PREFIX, RAW_QUEUE
 from deedbox.shared.redis.scripting import text
 
-OURS: Final = (PREFIX, RAW_QUEUE, "rq:", "LIMITS", "_kombu.", "unacked")
-"""How the names of keys begin that Deedbox, RQ, kombu and the budgets write."""
+OURS: Final = (PREFIX, RAW_QUEUE, "rq:", "_kombu.", "unacked")
+"""How the names of keys begin that Deedbox, RQ and kombu write."""
 
 SCANS: Final = 5
 SCAN_COUNT: Final = 1000

@@ -7,17 +7,19 @@ measured, not read; of each only the oldest item is looked at. Nothing is change
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from redis import Redis
 from redis.exceptions import RedisError
 
-from deedbox.ops.readmodels import workforce
+from deedbox.ops.readmodels import unknown_calls, workforce
+from deedbox.ops.readmodels.unknown_calls import Announced, UnknownCalls
 from deedbox.ops.readmodels.workforce import Worker
 from deedbox.shared.core.identity import SHARDS
 from deedbox.shared.records import queue_entry
+from deedbox.shared.records.spool_mark import SpoolMarks, oldest
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import text
@@ -63,6 +65,8 @@ class Lane:
     """A lease runs: some process works here."""
     overdue_s: float = 0.0
     """How long its oldest abandoned lease or due retry has waited for a sweeper."""
+    unused: bool = False
+    """No declared action names it any more."""
 
 
 @dataclass(slots=True)
@@ -78,13 +82,21 @@ class Survey:
     lanes: list[Lane] = field(default_factory=list)
     workers: list[Worker] = field(default_factory=list)
     """The living ones."""
-    spool: Stage = field(default_factory=lambda: Stage(0))
-    """Callbacks on the disks of all web hosts, as they reported last."""
+    spools: SpoolMarks = SpoolMarks({}, {}, ())
+    """What the web hosts said of their spools."""
     retrying: Stage = field(default_factory=lambda: Stage(0))
     waiting: list[WaitingHead] = field(default_factory=list)
     """Up to ``WAITING_SAMPLE`` heads of line, soonest first."""
+    unknown: list[UnknownCalls] = field(default_factory=list)
+    """Calls of actions that no module declares."""
     overdue_holds_s: float = 0.0
     """How long the oldest hold has been over without anybody looking."""
+
+    @property
+    def spool(self) -> Stage:
+        """Callbacks on the disks of all web hosts, as they said last; also of hosts that are silent now."""
+        marks = [*self.spools.live.values(), *self.spools.silent.values()]
+        return Stage(sum(mark.callbacks for mark in marks), _age_s(self.now, oldest(marks)))
 
     @property
     def overdue_s(self) -> float:
@@ -112,23 +124,37 @@ def _survey(redis: Redis) -> Survey:
         for part in ("ready", "leased", "waiting"):
             pipe.zcard(keys.lane(name, part))
         pipe.get(keys.lane(name, "depth"))
-        pipe.zrange(keys.lane(name, "waiting"), 0, WAITING_SAMPLE - 1, withscores=True)
+        for part in ("waiting", "ready"):
+            pipe.zrange(keys.lane(name, part), 0, WAITING_SAMPLE - 1, withscores=True)
     for key in worker_keys:
         pipe.hmget(text(key), workforce.FIELDS)
     replies = iter(pipe.execute())
     sample: list[tuple[float, str, str]] = []
+    ready: list[tuple[str, str, float]] = []
     for name in names:
-        found.lanes.append(_lane(name, announced.get(name, ()), replies, found.now))
+        found.lanes.append(_lane(name, announced, replies, found.now))
         sample += [(due, name, text(unit)) for unit, due in next(replies)]
+        ready += [(name, text(unit), max(0.0, found.now - since)) for unit, since in next(replies)]
     workers = [each for key in worker_keys for each in workforce.of_reply(key, next(replies), found.now)]
     found.workers = workforce.living(workers, {lane.name: lane.leased for lane in found.lanes})
     found.waiting = _heads(redis, sorted(sample)[:WAITING_SAMPLE], found.now)
     oldest = max((head.since_s for head in found.waiting), default=None)
     found.retrying = Stage(sum(lane.waiting for lane in found.lanes), oldest)
+    _look_for_unknown(found, announced, ready)
     return found
 
 
-def _first_look(redis: Redis) -> tuple[Survey, dict[str, tuple[str, ...]], list[bytes]]:
+def _look_for_unknown(
+    found: Survey, announced: Mapping[str, Announced], ready: list[tuple[str, str, float]]
+) -> None:
+    unused = unknown_calls.unused(announced, (worker.lane for worker in found.workers))
+    found.lanes = [replace(lane, unused=lane.name in unused) for lane in found.lanes]
+    waiting = [(head.lane, f"{head.action}|{head.stream}", head.since_s) for head in found.waiting]
+    deep = frozenset(lane.name for lane in found.lanes if (lane.stage.depth or 0) > WAITING_SAMPLE)
+    found.unknown = unknown_calls.unknown(announced, unused, [*ready, *waiting], deep)
+
+
+def _first_look(redis: Redis) -> tuple[Survey, dict[str, Announced], list[bytes]]:
     pipe = redis.pipeline(transaction=False)
     pipe.time()
     for shard in range(SHARDS):
@@ -148,10 +174,10 @@ def _first_look(redis: Redis) -> tuple[Survey, dict[str, tuple[str, ...]], list[
     inbox, wake_at = _inbox(replies, now)
     held, dead = (Stage(next(replies), _age_s(now, _score(next(replies)))) for _ in range(2))
     counters = {text(name): int(count) for name, count in next(replies).items()}
-    spool = _spool(next(replies).values(), now)
-    lanes = {text(name): _actions(described) for name, described in next(replies).items()}
+    spools = SpoolMarks.of(next(replies), now)
+    lanes = {text(name): _announced(described) for name, described in next(replies).items()}
     overdue_s = _age_s(now, wake_at) or 0.0
-    found = Survey(now, inbox, held, dead, counters, spool=spool, overdue_holds_s=overdue_s)
+    found = Survey(now, inbox, held, dead, counters, spools=spools, overdue_holds_s=overdue_s)
     return found, lanes, sorted(next(replies))
 
 
@@ -177,28 +203,15 @@ def _first(times: Iterable[float | None]) -> float | None:
     return min((at for at in times if at is not None), default=None)
 
 
-def _spool(reports: Iterable[bytes], now: float) -> Stage:
-    """Sum up what the hosts reported; a report of another version counts for nothing."""
-    frames, oldest = 0, []
-    for report in reports:
-        try:
-            document = json.loads(report)
-            if held := int(document["frames"]):
-                frames += held
-                oldest.append(float(document["oldest_received_at"]))
-        except (ValueError, KeyError, TypeError):
-            continue
-    return Stage(frames, _age_s(now, _first(oldest)))
-
-
-def _actions(described: bytes) -> tuple[str, ...]:
+def _announced(described: bytes) -> Announced:
     try:
-        return tuple(json.loads(described)["actions"])
+        row = json.loads(described)
+        return Announced(tuple(map(str, row["actions"])), float(row["seen_at"]))
     except (ValueError, KeyError, TypeError):
-        return ()
+        return Announced((), 0.0)
 
 
-def _lane(name: str, actions: tuple[str, ...], replies: Iterator[Any], now: float) -> Lane:
+def _lane(name: str, announced: Mapping[str, Announced], replies: Iterator[Any], now: float) -> Lane:
     ready_at, first_end, last_end, due_at = (_score(next(replies)) for _ in range(4))
     ready, leased, waiting = (int(next(replies)) for _ in range(3))
     depth = int(next(replies) or 0)
@@ -208,7 +221,7 @@ def _lane(name: str, actions: tuple[str, ...], replies: Iterator[Any], now: floa
         # The sequencer's queues are the inbox, counted there: its own depth is shards at work or ready.
         Stage(ready + leased if name == keys.SEQUENCER else max(0, depth), _age_s(now, ready_at)),
         waiting,
-        actions,
+        announced[name].actions if name in announced else (),
         leased=last_end is not None and last_end > now,
         overdue_s=max(0.0, *overdue) if overdue else 0.0,
     )

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import Final, NoReturn
-from urllib.parse import urlsplit
 
 from deedbox.ops.checks import environment
 from deedbox.ops.checks.finding import Verdict
@@ -17,6 +16,7 @@ from deedbox.ops.supervise import processes, supervisor
 from deedbox.ops.supervise.programs import Exit
 from deedbox.ops.supervise.readiness import Readiness, callback_url, metrics_url, ops_url
 from deedbox.ops.supervise.restarts import RestartRecorder
+from deedbox.ops.wording.addresses import without_secrets
 from deedbox.shared.broker import topology
 from deedbox.shared.core.errors import DeedboxError
 from deedbox.shared.redis import connections, embedded
@@ -168,13 +168,6 @@ def announcement(settings: Settings, redis_url: str, lanes: Mapping[str, int]) -
 
 def _counted(name: str, count: int) -> str:
     return name if count == 1 else f"{name} ({count})"
-
-
-def without_secrets(url: str) -> str:
-    """Return a URL without user, password and query."""
-    parts = urlsplit(url)
-    # Cut, not parsed: what stands for a port in some broker URLs is no number.
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _broker(settings: Settings) -> str:

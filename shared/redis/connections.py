@@ -12,12 +12,12 @@ from typing import Any, Final, Self
 
 from redis import Redis
 from redis.backoff import ExponentialBackoff
+from redis.exceptions import AuthenticationError, OutOfMemoryError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from deedbox.shared.core.errors import SettingsError, Unavailable
+from deedbox.shared.core.errors import RedisAway, SettingsError, Unavailable
 from deedbox.shared.redis import embedded, sentinel
 from deedbox.shared.settings import Settings
 
@@ -169,4 +169,10 @@ def _brief(error: Exception) -> str:
 
 def translated(error: Exception) -> Unavailable:
     """Wrap a client library's error for callers that must not know the library."""
-    return Unavailable(f"{type(error).__name__}: {_brief(error)}")
+    if isinstance(error, RedisTimeoutError):
+        return RedisAway("timed out")
+    if isinstance(error, RedisConnectionError) and not isinstance(error, AuthenticationError):
+        cause = error.__cause__ or error.__context__
+        errno = isinstance(cause, OSError) and cause.strerror
+        return RedisAway(errno.lower() if errno else _brief(error))
+    return Unavailable(f"Redis refused ({_brief(error)}); `deedbox check` shows details.")

@@ -47,9 +47,9 @@ replay:<n>:done                 hash    ops        as long                stream
 counters                        hash    all        for good               name -> count, for ``status``
 calls                           hash    worker     for good               ``lane|action|<outcome>``, ``|le|<bucket>``
                                                                           -> count of calls, ``|us`` -> time
-spools                          hash    web        until drained          host id -> JSON {bytes, frames,
-                                                                          oldest_received_at, seen_at}: what a
-                                                                          host's spool holds; times in unix s
+spools                          hash    web        until drained, or       id of a host's spool -> JSON
+                                                   ``spool forget``       (``deedbox.shared.records.spool_mark``);
+                                                                          silent for 60 s: counts for nothing
 intake                          hash    web        until the end,         ``host:pid`` -> JSON: what a web process
                                                    a day if killed        received so far (``deedbox.ingress.monitor.counters``);
                                                                           silent for 60 s: not live any more
@@ -72,7 +72,12 @@ requests                        zset    worker     REQUESTS_KEEP newest,  stream
                                                    state retention        last: the index of the search
 fetching:<stream>               string  worker     minutes                one fetch of a request at a time
 api:pause:<account>             string  worker     until reset            the API told us to wait until
-budget:LIMITER/<kind>/...       list    worker     a minute               the library ``limits``: calls of an account
+budget:<kind>:<account>:calls   list    worker     a minute               times of an account's calls of one kind,
+                                                                          newest first
+budget:<kind>:<account>:queue   zset    worker     until its turn         ticket -> fruitless tries, then since when
+                                                                          (ms): who waits for such a call
+budget:<kind>:<account>:due     zset    worker     as long                ticket -> when its place is lost, because
+                                                                          its turn was not taken up
 samples                         stream  ops        SAMPLES_KEEP newest    one JSON sample of every stage per 10 s
 samples:totals                  string  ops        a day                  counters at the last sample, JSON: the
                                                                           next one is the difference
@@ -219,6 +224,11 @@ def fetching(stream: str) -> str:
 def api_pause(source: str) -> str:
     """Until when the API asked this account to wait."""
     return f"{PREFIX}api:pause:{source}"
+
+
+def budget(kind: str, account: str, part: str) -> str:
+    """One of the keys of an account's budget: calls, queue or due."""
+    return f"{PREFIX}budget:{kind}:{account}:{part}"
 
 
 def rq_queue(lane_name: str) -> str:

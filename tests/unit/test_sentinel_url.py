@@ -6,7 +6,7 @@ import ssl
 
 import pytest
 
-from deedbox.ops.supervise.up import without_secrets
+from deedbox.ops.wording.addresses import without_secrets
 from deedbox.shared.broker import topology
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.redis import connections, sentinel

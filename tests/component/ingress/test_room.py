@@ -15,12 +15,11 @@ from deedbox.ingress.publish.handover import Handover
 from deedbox.ingress.publish.publisher import Publisher
 from deedbox.ingress.spool.drain import Drainer
 from deedbox.ingress.spool.folder import SpoolDir
-from deedbox.ingress.spool.usage import Gauge
 from deedbox.ingress.spool.writer import Spool
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.settings import Settings
 from tests.component.ingress.conftest import redis_binary, wait_until
-from tests.component.ingress.spooling import MortalRedis, number_of, numbered, spooled
+from tests.component.ingress.spooling import MortalRedis, left, number_of, numbered, spooled
 from tests.component.ingress.test_outage import Web, drain
 from tests.component.workers.server import missing
 
@@ -165,7 +164,7 @@ def test_the_drain_command_says_why_it_stops_at_an_almost_full_redis(
     assert done.returncode == 1
     document = json.loads(done.stdout)
     assert "almost full" in document["drained"]["trouble"]
-    assert (document["left"]["frames"], broker.numbers()) == (5, [])
+    assert (document["left"]["callbacks"], broker.numbers()) == (5, [])
 
 
 def test_callbacks_are_acknowledged_from_the_spool_while_redis_is_almost_full_and_drained_when_it_is_not(
@@ -183,10 +182,10 @@ def test_callbacks_are_acknowledged_from_the_spool_while_redis_is_almost_full_an
             web.post(number)
         assert len(web.acknowledged) == 40
         assert len(broker.numbers()) == before
-        assert Gauge(SpoolDir(web.data_dir)).usage().frames == 40
+        assert left(SpoolDir(web.data_dir)) == 40
 
         empty(broker)
-        wait_until(lambda: Gauge(SpoolDir(web.data_dir)).usage().frames == 0)
+        wait_until(lambda: left(SpoolDir(web.data_dir)) == 0)
         wait_until(lambda: "warning" not in web.ready()[1])
         web.post(40)
         assert set(Counter(broker.numbers())) == web.acknowledged == set(range(41))

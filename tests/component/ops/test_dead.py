@@ -66,6 +66,16 @@ def test_a_list_shows_the_newest_first_and_obeys_its_filters(operate: Operate, s
     assert "default:signature_request/r1" in page
 
 
+def test_a_filter_of_an_action_that_no_letter_has_says_what_was_meant(operate: Operate, state: Redis) -> None:
+    Deployment(state, action(Moody(), name="myapp.callbacks.boom")).deliver(sent())
+    deployment = Deployment(state, action(Moody(), name="myapp.callbacks.boom"))
+    deployment.run()
+
+    for command in (("list",), ("redrive", "--yes"), ("discard", "--yes")):
+        said = operate("dead", *command, "--action", "boom").out
+        assert "Did you mean myapp.callbacks.boom?" in said
+
+
 def test_filters_narrow_by_what_an_operator_knows(operate: Operate, state: Redis) -> None:
     deployment, _ = _dead_actions(state, sent(0, "r1"), viewed(1, "r1"))
     deployment.deliver(sent(0, "r2"), source="emea")

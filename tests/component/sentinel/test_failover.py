@@ -68,7 +68,7 @@ class Traffic:
     def close(self) -> None:
         """Wait for the spool to be empty, and let go."""
         self.stop()
-        until(lambda: Gauge(self._folder).usage().frames == 0, "the spool is empty")
+        until(lambda: Gauge(self._folder).usage().callbacks == 0, "the spool is empty")
         self._handover.close()
         self._publisher.close()
 

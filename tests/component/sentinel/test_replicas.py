@@ -121,8 +121,8 @@ def test_what_no_replica_confirms_goes_to_the_spool_and_drains_later(
     with cluster.replica().frozen():
         answers = [handover.store(each) for each in stored]
         assert {answer.spooled for answer in answers} == {True}
-        assert gauge.usage().frames == 30
-    until(lambda: gauge.usage().frames == 0, "the spool is empty")
+        assert gauge.usage().callbacks == 30
+    until(lambda: gauge.usage().callbacks == 0, "the spool is empty")
     assert bodies(state) == {each.body for each in stored}
     assert handover.store(envelope(sent())) == Stored(spooled=False)
     handover.close()

@@ -13,8 +13,8 @@ from urllib.parse import quote
 import pytest
 
 from deedbox.ingress.publish.publisher import Publisher
-from deedbox.ingress.spool import quarantine
 from deedbox.ingress.spool.drain import Drainer
+from deedbox.ingress.spool.quarantine import Quarantine
 from deedbox.ingress.spool.writer import Spool
 from deedbox.shared.broker import sqs as sqs_urls
 from deedbox.shared.broker import topology
@@ -24,7 +24,7 @@ from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import SettingsError, Unavailable
 from deedbox.shared.core.reasons import DeathReason
 from tests.component.ingress.conftest import envelope, free_port
-from tests.component.ingress.spooling import GIB, number_of, numbered, spooled
+from tests.component.ingress.spooling import GIB, left, number_of, numbered, spooled
 from tests.component.ingress.test_bounds import BOUND_S, assert_bounded, full_port, silent_port
 from tests.support.sqs import SqsServer
 
@@ -142,10 +142,9 @@ def test_a_spooled_callback_that_is_too_large_is_set_aside_and_the_others_are_dr
         spool.append(numbered(number, size_bytes), 5)
     spool.close()
     found = Drainer(folder, publisher).drain()
-    assert (found.set_aside, found.trouble, folder.segments()) == (1, None, [])
+    assert (found.set_aside, found.trouble, left(folder)) == (1, None, 0)
     assert {number_of(envelope_of(message)) for message in received(sqs)} == {*range(28)} - {26}
-    [letter] = quarantine.waiting(folder)
-    assert json.loads(letter.read_bytes().partition(b"\n")[0])["reason"] == DeathReason.BROKER_REFUSED
+    assert [each.reason for each in Quarantine(folder).all()] == [DeathReason.BROKER_REFUSED]
 
 
 def test_an_option_that_there_is_not_is_named() -> None:

@@ -11,6 +11,7 @@ from flask import Flask
 
 from deedbox.ops.supervise import up
 from deedbox.ops.supervise.readiness import Readiness, callback_url
+from deedbox.ops.wording.addresses import without_secrets
 from deedbox.shared.core.errors import DeedboxError, SettingsError
 from deedbox.shared.settings import Settings
 from deedbox.shared.simulator.loopback import LoopbackServer
@@ -83,7 +84,7 @@ def test_a_broker_that_is_no_url_is_named() -> None:
     ],
 )
 def test_no_url_is_shown_with_its_secrets(url: str, shown: str) -> None:
-    assert up.without_secrets(url) == shown
+    assert without_secrets(url) == shown
 
 
 def test_the_announcement_tells_where_everything_is_and_no_secret() -> None:

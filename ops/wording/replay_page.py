@@ -12,7 +12,7 @@ def write_plan(plan: Plan) -> None:
     """Say what a replay would do."""
     what = f"to replay of replay {plan.number}" if plan.number else "to replay"
     if not plan.events:
-        write_line(f"Nothing {what}: no stored event that the actions subscribe to fits.")
+        write_line(f"Nothing {what}: no stored event matches that the actions subscribe to.")
     else:
         requests = counted(len(plan.streams), "request or other key", "requests and other keys")
         write_line(f"{counted(plan.events, 'event')} {what}, of {requests}:")
@@ -23,7 +23,7 @@ def write_plan(plan: Plan) -> None:
         write_line(f"  {counted(plan.runs[action.name], 'call')} of {action.name}{behind}")
     if plan.late:
         write_line(
-            f"  {counted(plan.late, 'event')} will be flagged late: later ones of their key have been released"
+            f"  {counted(plan.late, 'event')} will be flagged late: later ones of their request were already passed on"
         )
     _write_left_out(plan)
 
@@ -35,11 +35,11 @@ def _write_left_out(plan: Plan) -> None:
         )
     if plan.erased:
         write_line(
-            f"  left out: {counted(plan.erased, 'request')} that was erased: `deedbox erase` is for good"
+            f"  left out: {counted(plan.erased, 'request')} that was erased: `deedbox erase` cannot be undone"
         )
     if plan.held:
         write_line(
-            f"  left out: {counted(plan.held, 'event')} still held for a predecessor; the first run is to come"
+            f"  left out: {counted(plan.held, 'event')} still held for an earlier event; they have not run yet"
         )
     if plan.aside:
         write_line(
@@ -55,7 +55,7 @@ def write_started(number: int) -> None:
 
 def write_tally(tally: Tally) -> None:
     """Say what a replay did."""
-    write_line(f"Queued {counted(tally.appended, 'call')}; `deedbox status` shows how they are worked off.")
+    write_line(f"Queued {counted(tally.appended, 'call')}; `deedbox status` shows their progress.")
     if tally.gone:
         write_line(f"Expired meanwhile: {counted(tally.gone, 'event')}.")
     if tally.erased:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from deedbox.ops.cli.repair import PANEL, DryRun, Json, Yes
+from deedbox.ops.cli._options import EXAMPLE_ID, REPAIR, DryRun, Json, RequestId, Source, Yes
 from deedbox.shared.core.errors import DeedboxError
 
 # Imports inside the command: they cost what `deedbox worker` and the others do not need.
@@ -16,34 +16,34 @@ from deedbox.shared.core.errors import DeedboxError
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
-        rich_help_panel=PANEL,
-        epilog="Examples: [bold]deedbox erase fa5c8a0b0f492d768749333ad6fcc214c111e967 --dry-run[/bold], "
+        rich_help_panel=REPAIR,
+        epilog=f"Examples: [bold]deedbox erase {EXAMPLE_ID} --dry-run[/bold], "
         "[bold]deedbox erase fa5c8a0b --source sales --documents[/bold].",
     )(erase)
 
 
 def erase(
-    identifier: Annotated[
-        str, typer.Argument(metavar="ID", help="A signature_request_id, or a key such as fax/c26b8a16.")
-    ],
+    identifier: RequestId,
     *,
-    source: Annotated[str, typer.Option(help="The tenant, as in /callbacks/<source>.")] = "default",
+    source: Source = "default",
     documents: Annotated[
-        bool, typer.Option("--documents", help="The stored documents too; run it where the store is.")
+        bool,
+        typer.Option(
+            "--documents", help="Remove the stored documents too; run it on the host that has the store."
+        ),
     ] = False,
     dry_run: DryRun = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Remove callbacks, state, queue entries and dead letters of one signature request, for good.
+    """Remove callbacks, state, queue entries and dead letters of one signature request. This cannot be undone.
 
-    A tombstone stays for DEEDBOX_STATE_RETENTION_DAYS after the last repeat: what still comes for the request is a
-    duplicate, and kept nowhere.
+    Callbacks that still arrive for the request are ignored, until none has come for DEEDBOX_STATE_RETENTION_DAYS.
     """
-    from deedbox.ops.cli import erase_page
-    from deedbox.ops.cli.asking import confirm, demand_decision
+    from deedbox.ops.cli._terminal import confirm, demand_decision
     from deedbox.ops.installation import Installation
     from deedbox.ops.readmodels import timeline
+    from deedbox.ops.wording import erase_page
     from deedbox.ops.wording.output import write_json
     from deedbox.shared.documents import DocumentStore
     from deedbox.shared.redis.erasure import Asker, Eraser, demand_erasable
@@ -67,7 +67,7 @@ def erase(
         erase_page.write_found(subject, found, documents=documents)
     removed = None
     there = found.in_redis or (documents and found.documents)
-    if there and not dry_run and confirm(f"Erase {subject.ordering_key} for good?", yes=yes):
+    if there and not dry_run and confirm(f"Erase {subject.ordering_key}? This cannot be undone.", yes=yes):
         removed = eraser.erase(subject, documents=documents, by=Asker.OPERATOR)
         if not as_json:
             erase_page.write_removed(removed)

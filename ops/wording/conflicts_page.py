@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -47,6 +49,14 @@ def write_list(conflicts: Sequence[Conflict]) -> None:
             f"{row['body'][:SHORT_CHARS]}  another body of {row['type']}, received {received}, {state}"
         )
         write_line(f"  body signature {row['body_signature']}; {_told(conflict, row['differs_in'])}")
+
+
+def write_difference(conflict: Conflict) -> None:
+    """Write the lines in which both payloads differ, with two lines around each."""
+    old, new = (json.dumps(each, indent=2, sort_keys=True).splitlines() for each in bodies(conflict).values())
+    lines = list(difflib.unified_diff(old, new, "processed", "other", lineterm="", n=2))
+    for line in lines or ["Both have the same content."]:
+        write_line(line)
 
 
 def _told(conflict: Conflict, paths: list[str]) -> str:

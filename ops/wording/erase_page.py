@@ -50,4 +50,6 @@ def write_removed(removed: Removed) -> None:
         counted(removed.letters, "dead letter"),
         counted(len(removed.documents), "file"),
     ]
-    write_line(f"Erased: {', '.join(parts)}, and the state. What still comes for it is a duplicate.")
+    write_line(
+        f"Erased: {', '.join(parts)}, and the state. Callbacks that still arrive for it will be ignored."
+    )

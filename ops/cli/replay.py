@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deedbox.ops.cli._options import EXAMPLE_ACTION, EXAMPLE_ID, REPAIR, DryRun, Json, Yes
 from deedbox.ops.wording.times import SYNTAX
 from deedbox.shared.core.errors import SettingsError
 
@@ -15,12 +16,12 @@ if TYPE_CHECKING:
     from deedbox.ops.repair.replay_plan import Order
 
 
-def register(app: typer.Typer, panel: str) -> None:
+def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
-        rich_help_panel=panel,
-        epilog="Examples: [bold]deedbox replay fa5c8a0b0f492d768749333ad6fcc214c111e967 --action crm[/bold], "
-        "[bold]deedbox replay --since 2h --action crm --type 'signature_request_*' --dry-run[/bold].",
+        rich_help_panel=REPAIR,
+        epilog=f"Examples: [bold]deedbox replay {EXAMPLE_ID} --action {EXAMPLE_ACTION}[/bold], "
+        f"[bold]deedbox replay --since 2h --action {EXAMPLE_ACTION} --type 'signature_request_*' --dry-run[/bold].",
     )(replay)
 
 
@@ -48,27 +49,25 @@ def replay(  # noqa: PLR0913 - one parameter per option
         typer.Option(metavar="NAME", help="The tenant. Default: `default` for an ID, every one for a time."),
     ] = "",
     resume: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Go on with replay N, which was interrupted.")
+        int | None, typer.Option(metavar="N", min=1, help="Continue replay N, which was interrupted.")
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    as_json: Json = False,
 ) -> None:
     """Run chosen actions again on the stored events of one signature request, or of a span of time.
 
-    Events are kept for DEEDBOX_EVENT_RETENTION_DAYS. They go to the ends of the actions' queues in event order, behind what waits there, and only to actions that subscribe to their type.
+    Events are kept for DEEDBOX_EVENT_RETENTION_DAYS. They go to the ends of the actions' queues in event order. Only actions that subscribe to their type get them.
 
-    Actions see context.replay, event.late where later events have been released, and an idempotency key of their own that ends in :replay-N; N numbers the replays. An action that obeys its key does its work once per replay.
+    Actions see context.replay, and event.late where later events were already passed on. Their idempotency key ends in :replay-N; N is the number of the replay. An action that obeys its key does its work once per replay.
 
-    If it is interrupted, --resume N goes on and queues nothing twice; started anew, it is another replay. A span of time walks over all keys of the Redis, about a second per million, without holding others up.
+    After an interruption, --resume N continues and queues nothing twice. Started again without it, it is another replay. A span of time walks over all keys of the Redis, about a second per million, and delays no other work.
     """
-    from deedbox.ops.cli import progress, replay_page
-    from deedbox.ops.cli.asking import confirm, demand_decision
+    from deedbox.ops.cli._terminal import confirm, demand_decision, progress
     from deedbox.ops.installation import Installation
     from deedbox.ops.repair.catalog import Catalog
     from deedbox.ops.repair.replay import Replayer
+    from deedbox.ops.wording import replay_page
     from deedbox.ops.wording.output import write_json
 
     demand_decision(as_json=as_json, dry_run=dry_run, yes=yes)
@@ -77,11 +76,11 @@ def replay(  # noqa: PLR0913 - one parameter per option
     if resume is None:
         order = _order(replayer.history, action or [], request, source, event_type, (since, until))
     elif any((request, action, since, until, event_type, source)):
-        raise SettingsError("--resume goes on with what was asked for then; give it alone.")
+        raise SettingsError("--resume continues with what was asked for then; give it alone.")
     else:
         order = replayer.unfinished(resume)
     actions = Catalog.learn(os.environ).choose(order.actions)
-    with progress.shown() as tell:
+    with progress() as tell:
         plan = replayer.plan(order, actions, tell, number=resume or 0)
     runs = sum(plan.runs.values())
     if not as_json:
@@ -93,7 +92,7 @@ def replay(  # noqa: PLR0913 - one parameter per option
     if dry_run or not ((runs or resume) and confirm(question, yes=yes)):
         return
     started = (lambda _number: None) if as_json else replay_page.write_started
-    with progress.shown() as tell:
+    with progress() as tell:
         tally = replayer.carry_out(plan, tell, started)
     if as_json:
         write_json({"plan": plan.document(), "done": tally.document()})
@@ -110,7 +109,7 @@ def _order(
     times: tuple[str, str],
 ) -> Order:
     """Build what a person asked for. Raises SettingsError for too little."""
-    from deedbox.ops.cli.asking import checked_pattern
+    from deedbox.ops.cli._options import checked_pattern
     from deedbox.ops.readmodels.timeline import key_of
     from deedbox.ops.repair.history import Span
     from deedbox.ops.repair.replay_plan import Order

@@ -1,62 +1,46 @@
-"""Commands that repair: ``dead list``, ``show``, ``redrive``, ``discard`` and ``collect``."""
+"""The commands ``dead list``, ``show``, ``redrive``, ``discard`` and ``collect``."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from deedbox.ops.cli import conflicting, replaying
-from deedbox.ops.wording.times import SYNTAX
-from deedbox.shared.core.errors import DeedboxError
-from deedbox.shared.core.reasons import DeathReason
+from deedbox.ops.cli._options import EXAMPLE_ACTION, REPAIR, DryRun, Filters, Json, Yes, filtered
+from deedbox.shared.core.errors import DeedboxError, SettingsError
 
 if TYPE_CHECKING:
     from deedbox.ops.installation import Installation
-    from deedbox.ops.repair.deadletters import Selection
+    from deedbox.ops.repair.deadletters import DeadLetters, Selection
 
-PANEL: Final = "Repair"
+HINT_LETTERS: Final = 1000
+"""Letters that are looked at for the names of actions."""
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-Reason = Annotated[DeathReason | None, typer.Option(help="Only letters with this reason.")]
-Action = Annotated[str, typer.Option(metavar="NAME", help="Only letters of this action.")]
-Type = Annotated[
-    str,
-    typer.Option("--type", metavar="TYPE", help="Only letters about this event type, or a prefix with *."),
-]
-Source = Annotated[str, typer.Option(metavar="NAME", help="Only letters of this tenant.")]
-Key = Annotated[
-    str,
-    typer.Option(metavar="ID", help="Only letters of this signature request, or of a key such as template/…"),
-]
-Since = Annotated[
-    str, typer.Option(metavar="TIME", help=f"Only letters that were set aside since then: {SYNTAX}.")
-]
-Until = Annotated[
-    str, typer.Option(metavar="TIME", help="Only letters that were set aside before then; written the same.")
-]
 Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Ids, as `dead list` shows them.")]
 Every = Annotated[bool, typer.Option("--all", help="Every dead letter.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 # Imports inside the commands: they cost what `deedbox worker` and the others do not need.
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    dead = typer.Typer(no_args_is_help=True, help="List, show, redrive or discard what was set aside.")
+    dead = typer.Typer(
+        no_args_is_help=True,
+        help="List dead letters (work that was set aside), show one, run them again, or discard them.",
+    )
     dead.command(
         "list",
         epilog="Examples: [bold]deedbox dead list --reason attempts_exhausted[/bold], "
-        "[bold]deedbox dead list --action crm --since 2h[/bold].",
+        f"[bold]deedbox dead list --action {EXAMPLE_ACTION} --since 2h[/bold].",
     )(listing)
     dead.command("show", epilog="Example: [bold]deedbox dead show 17[/bold].")(show)
     dead.command(
         "redrive",
         epilog="Examples: [bold]deedbox dead redrive 17 18[/bold], "
-        "[bold]deedbox dead redrive --action crm --since 3h --dry-run[/bold].",
+        f"[bold]deedbox dead redrive --action {EXAMPLE_ACTION} --since 3h --dry-run[/bold].",
     )(redrive)
     dead.command(
         "discard",
@@ -64,20 +48,13 @@ def register(app: typer.Typer) -> None:
         "[bold]deedbox dead discard --reason event_missing --yes[/bold].",
     )(discard)
     dead.command("collect", epilog="Example: [bold]deedbox dead collect --dry-run[/bold].")(collect)
-    app.add_typer(dead, name="dead", rich_help_panel=PANEL)
-    replaying.register(app, PANEL)
-    conflicting.register(app, PANEL)
+    app.add_typer(dead, name="dead", rich_help_panel=REPAIR)
 
 
-def listing(  # noqa: PLR0913 - one parameter per option
+@filtered
+def listing(
     *,
-    reason: Reason = None,
-    action: Action = "",
-    event_type: Type = "",
-    source: Source = "",
-    key: Key = "",
-    since: Since = "",
-    until: Until = "",
+    filters: Filters,
     limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 50,
     as_json: Json = False,
 ) -> None:
@@ -91,14 +68,15 @@ def listing(  # noqa: PLR0913 - one parameter per option
 
     installation = Installation.load(os.environ)
     letters = DeadLetters(installation.scripts)
-    selection = _filters(installation, reason, action, event_type, source, key, (since, until))
-    found = list(islice(letters.newest_first(selection), limit))
+    found = list(islice(letters.newest_first(filters.selection(installation)), limit))
     total = letters.count()
     if as_json:
         rows = [letter.document() for letter in found]
         write_json({"total": total, "letters": without_addresses(rows)})
     else:
         letters_page.write_list(found, total, limited=len(found) == limit)
+        if not found:
+            _hint(installation, letters, filters)
 
 
 def show(
@@ -127,27 +105,22 @@ def show(
         letters_page.write_details(document)
 
 
-def redrive(  # noqa: PLR0913 - one parameter per option
+@filtered
+def redrive(
     ids: Ids = None,
     *,
+    filters: Filters,
     every: Every = False,
-    reason: Reason = None,
-    action: Action = "",
-    event_type: Type = "",
-    source: Source = "",
-    key: Key = "",
-    since: Since = "",
-    until: Until = "",
     dry_run: DryRun = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Send dead letters back: failed (event, action) pairs to the end of their queue, messages to the bridge.
+    """Run dead letters again. Failed calls go to the end of their queue; undelivered messages go back to the bridge.
 
-    Only the failed action runs again, with the same idempotency key. Several go in the order of their events.
+    Only the failed action runs again. Its attempt count starts again; the idempotency key stays the same. Several
+    letters go in the order of their events.
     """
-    from deedbox.ops.cli import progress
-    from deedbox.ops.cli.asking import confirm, demand_decision, selection
+    from deedbox.ops.cli._terminal import confirm, demand_decision, progress
     from deedbox.ops.installation import Installation
     from deedbox.ops.repair.deadletters import DeadLetters
     from deedbox.ops.repair.redrive import Redriver
@@ -156,18 +129,20 @@ def redrive(  # noqa: PLR0913 - one parameter per option
 
     demand_decision(as_json=as_json, dry_run=dry_run, yes=yes)
     installation = Installation.load(os.environ)
-    filters = _filters(installation, reason, action, event_type, source, key, (since, until))
-    chosen = selection(ids or (), filters, every=every)
+    chosen = _selection(ids or (), filters.selection(installation), every=every)
     retention = installation.settings.retention
     redriver = Redriver(installation.scripts, installation.bells.ring, retention)
-    plan = redriver.plan(DeadLetters(installation.scripts, retention).select(chosen))
+    letters = DeadLetters(installation.scripts, retention)
+    plan = redriver.plan(letters.select(chosen))
     if not as_json:
         letters_page.write_plan(plan)
+        if not (plan.steps or plan.refused):
+            _hint(installation, letters, filters)
     elif dry_run or not plan.steps:
         write_json({"plan": plan.document(), "done": None})
     if dry_run or not (plan.steps and confirm(f"Redrive {len(plan.steps)}?", yes=yes)):
         raise typer.Exit(1 if plan.refused and not plan.steps else 0)
-    with progress.shown() as tell:
+    with progress() as tell:
         tally = redriver.carry_out(plan, tell)
     if as_json:
         write_json({"plan": plan.document(), "done": tally.document()})
@@ -177,24 +152,18 @@ def redrive(  # noqa: PLR0913 - one parameter per option
         raise DeedboxError("Not every letter that was named could be redriven.")
 
 
-def discard(  # noqa: PLR0913 - one parameter per option
+@filtered
+def discard(
     ids: Ids = None,
     *,
+    filters: Filters,
     every: Every = False,
-    reason: Reason = None,
-    action: Action = "",
-    event_type: Type = "",
-    source: Source = "",
-    key: Key = "",
-    since: Since = "",
-    until: Until = "",
     dry_run: DryRun = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Remove dead letters for good; what they are about is never processed."""
-    from deedbox.ops.cli import progress
-    from deedbox.ops.cli.asking import confirm, demand_decision, selection
+    """Remove dead letters. This cannot be undone: their calls will never run."""
+    from deedbox.ops.cli._terminal import confirm, demand_decision, progress
     from deedbox.ops.installation import Installation
     from deedbox.ops.repair.deadletters import DeadLetters
     from deedbox.ops.wording import letters_page
@@ -202,18 +171,19 @@ def discard(  # noqa: PLR0913 - one parameter per option
 
     demand_decision(as_json=as_json, dry_run=dry_run, yes=yes)
     installation = Installation.load(os.environ)
-    filters = _filters(installation, reason, action, event_type, source, key, (since, until))
-    chosen = selection(ids or (), filters, every=every)
+    chosen = _selection(ids or (), filters.selection(installation), every=every)
     letters = DeadLetters(installation.scripts, installation.settings.retention)
     found = letters.select(chosen)
     plan = {"letters": [letter.id for letter in found]}
     if not as_json:
         letters_page.write_summary(found, "to discard")
+        if not found:
+            _hint(installation, letters, filters)
     elif dry_run or not found:
         write_json({"plan": plan, "done": None})
-    if dry_run or not found or not confirm(f"Discard {len(found)} for good?", yes=yes):
+    if dry_run or not found or not confirm(f"Discard {len(found)}? This cannot be undone.", yes=yes):
         return
-    with progress.shown() as tell:
+    with progress() as tell:
         removed = letters.discard(found, tell)
     if as_json:
         write_json({"plan": plan, "done": {"discarded": removed}})
@@ -226,7 +196,7 @@ def collect(*, dry_run: DryRun = False, yes: Yes = False, as_json: Json = False)
 
     The broker puts a message that no bridge acknowledged in 20 deliveries into a dead-letter queue of its own.
     """
-    from deedbox.ops.cli.asking import confirm, demand_decision
+    from deedbox.ops.cli._terminal import confirm, demand_decision
     from deedbox.ops.installation import Installation
     from deedbox.ops.readmodels.broker_queues import open_queues
     from deedbox.ops.repair.collect import collect as run
@@ -247,34 +217,34 @@ def collect(*, dry_run: DryRun = False, yes: Yes = False, as_json: Json = False)
         write_line(f"{counted(moved, 'dead letter')} filed; `deedbox dead list` shows them.")
 
 
-def _filters(
-    installation: Installation,
-    reason: DeathReason | None,
-    action: str,
-    event_type: str,
-    source: str,
-    key: str,
-    times: tuple[str, str],
-) -> Selection:
-    """Build what the filters mean, without ids. Raises SettingsError for one that means nothing."""
-    import math
+def _hint(installation: Installation, letters: DeadLetters, filters: Filters) -> None:
+    """Say which action was meant, where a filter matched nothing because no letter has an action of that name."""
+    from itertools import islice
 
-    from deedbox.ops.cli.asking import checked_pattern
-    from deedbox.ops.readmodels.timeline import key_of
     from deedbox.ops.repair.deadletters import Selection
-    from deedbox.ops.repair.history import History
-    from deedbox.ops.wording.times import span
+    from deedbox.ops.wording.action_names import meant
+    from deedbox.ops.wording.output import write_line
+    from deedbox.shared.records.lanes import announced
 
-    since, until = 0.0, math.inf
-    if any(times):
-        since, end = span(*times, History(installation.redis).now())
-        until = end if times[1] else math.inf
-    return Selection(
-        reason=reason or "",
-        action=action,
-        pattern=checked_pattern(event_type),
-        source=source,
-        key=key_of(key) if key else "",
-        since=since,
-        until=until,
-    )
+    if not filters.action:
+        return
+    lanes = announced(installation.redis)
+    actions = {each.action for each in islice(letters.newest_first(Selection()), HINT_LETTERS)}
+    actions |= {action for lane in lanes.values() for action in lane.actions}
+    if filters.action not in actions and (sentence := meant(filters.action, actions, lanes)):
+        write_line(sentence)
+
+
+def _selection(ids: Iterable[str], filters: Selection, *, every: bool) -> Selection:
+    """Build the selection of a command that changes something: it must be said which letters.
+
+    Raises SettingsError for none or a contradiction.
+    """
+    chosen = tuple(dict.fromkeys(ids))
+    if not (chosen or filters.narrow or every):
+        raise SettingsError(
+            "Say which dead letters: their ids, a filter such as --reason or --since, or --all."
+        )
+    if chosen and (filters.narrow or every):
+        raise SettingsError("Give either ids, or filters and --all; not both.")
+    return replace(filters, ids=chosen)

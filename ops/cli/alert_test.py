@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from deedbox.ops.cli.inspection import PANEL, Json
+from deedbox.ops.cli._options import LOOK, Json
 from deedbox.shared.core.errors import SettingsError
 
 # Imports inside the command: they cost what `deedbox worker` and the others do not need.
@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
         "alert-test",
-        rich_help_panel=PANEL,
+        rich_help_panel=LOOK,
         epilog="Exit code: 1 if a receiver did not take it. Example: [bold]deedbox alert-test --receiver 2[/bold].",
     )(alert_test)
 
@@ -29,7 +29,7 @@ def alert_test(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Send one test message to every receiver of DEEDBOX_ALERT_URLS, and say which of them did not take it."""
+    """Send one test message to each receiver in DEEDBOX_ALERT_URLS, and report which of them did not take it."""
     import time
 
     from deedbox.ops.wording.output import write_json, write_line
