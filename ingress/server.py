@@ -1,13 +1,12 @@
-"""Runs ingress under gunicorn: threads, because a thread may wait a second for the broker and others go on.
+"""Runs ingress under gunicorn: an event loop reads the requests, and threads wait for the broker.
 
-With ``DEEDBOX_INGRESS=asgi`` it is an event loop that waits, and callbacks share one publish (``deedbox.ingress.asgi``).
+With ``DEEDBOX_INGRESS=asgi`` the event loop does that, too (``deedbox.ingress.asgi``).
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from importlib.util import find_spec
 from typing import Any
 
 from deedbox.ingress.app import EXTENSION, create_app
@@ -81,10 +80,6 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     settings = Settings.load(environ)
     settings.sources()
     topology.transport(broker_url(settings))
-    if settings.ingress == "asgi" and find_spec("a2wsgi") is None:
-        raise SettingsError(
-            "DEEDBOX_INGRESS=asgi needs the extra asgi: pip install 'deedbox[asgi]', or unset it to use Flask."
-        )
     return settings
 
 

@@ -51,6 +51,7 @@ class Front:
         self._body_max_bytes = body_max_bytes
         self._arriving: set[_Arriving] = set()
         self._held_bytes = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._calls: SimpleQueue[Call] = SimpleQueue()
         self._due: deque[Callable[[], None]] = deque()
         self._is_woken = False
@@ -66,9 +67,7 @@ class Front:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
-        self._loop = asyncio.get_running_loop()
-        for number in range(self._threads):
-            threading.Thread(target=self._work, name=f"request-{number}", daemon=True).start()
+        self._begun()
         # What start-up has made stays: the garbage collector need not walk through it again and again.
         gc.collect()
         gc.freeze()
@@ -77,6 +76,14 @@ class Front:
         await receive()
         await send({"type": "lifespan.shutdown.complete"})
 
+    def _begun(self) -> asyncio.AbstractEventLoop:
+        """Return the loop; start the threads if they do not run yet."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            for number in range(self._threads):
+                threading.Thread(target=self._work, name=f"request-{number}", daemon=True).start()
+        return self._loop
+
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         arriving = _Arriving()
         self._arriving.add(arriving)
@@ -84,7 +91,7 @@ class Front:
             body, whole = await self._body(arriving, scope, receive)
             self._arriving.discard(arriving)
             environ = environ_of(scope, body, whole=whole)
-            call = Call(self.app, environ, receive, send, self._loop.create_future(), self._soon)
+            call = Call(self.app, environ, receive, send, self._begun().create_future(), self._soon)
             self._calls.put(call)
             try:
                 reply = await call.ended
@@ -118,7 +125,7 @@ class Front:
     def _make_room(self) -> None:
         if self._held_bytes > HELD_BYTES:
             largest = max(self._arriving, key=lambda each: each.size)
-            largest.deadline.reschedule(self._loop.time())
+            largest.deadline.reschedule(asyncio.get_running_loop().time())
 
     def _work(self) -> None:
         """Run calls. One of the threads."""
@@ -130,7 +137,7 @@ class Front:
         self._due.append(what)
         if not self._is_woken:
             self._is_woken = True
-            self._loop.call_soon_threadsafe(self._catch_up)
+            self._begun().call_soon_threadsafe(self._catch_up)
 
     def _catch_up(self) -> None:
         self._is_woken = False  # before it looks: what comes now wakes it again

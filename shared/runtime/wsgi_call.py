@@ -9,7 +9,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -137,15 +136,20 @@ class Call:
         await self.send(message)
 
 
+def path_of(scope: Scope) -> str:
+    """Return the path that a request asks for, also if its target names the host, as requests to a proxy do."""
+    path = str(scope["path"])
+    if not path.startswith("/") and "://" in path:
+        path = "/" + path.partition("://")[2].partition("/")[2]
+    return "/" + path.lstrip("/") if path.startswith("//") else path
+
+
 def environ_of(scope: Scope, body: bytes, *, whole: bool) -> Environ:
     """Return the environment of a request. One that is not ``whole`` announces more than there is."""
-    path = str(scope["path"])
-    if not path.startswith("/") and "://" in path:  # what is sent to a proxy names the host, too
-        path = urlsplit(path).path or "/"
     server = scope.get("server") or ("localhost", None)
     environ = _ENVIRON | {
         "REQUEST_METHOD": scope["method"],
-        "PATH_INFO": path.encode().decode("latin-1"),
+        "PATH_INFO": path_of(scope).encode().decode("latin-1"),
         "QUERY_STRING": scope["query_string"].decode("latin-1"),
         "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
         "SERVER_NAME": server[0],
