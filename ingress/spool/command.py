@@ -14,13 +14,12 @@ from contextlib import suppress
 from typing import Final
 
 from deedbox.ingress.publish.broker_memory import Room
-from deedbox.ingress.publish.publisher import Publisher
 from deedbox.ingress.spool.drain import Drained, Drainer
 from deedbox.ingress.spool.folder import SpoolDir
 from deedbox.ingress.spool.quarantine import Aside, Quarantine
 from deedbox.ingress.spool.usage import Gauge, Reporter, Usage
+from deedbox.shared.broker.brokers import broker_address, open_broker
 from deedbox.shared.core.errors import SettingsError, Unavailable
-from deedbox.shared.redis.connections import broker_url
 from deedbox.shared.runtime import logs
 from deedbox.shared.settings import Settings
 
@@ -63,7 +62,7 @@ def main(environ: Mapping[str, str], arguments: Sequence[str]) -> int:
 
 
 def _drain(settings: Settings, folder: SpoolDir, *, as_json: bool) -> int:
-    publisher = Publisher(broker_url(settings), wait_replicas=settings.redis_wait_replicas)
+    publisher = open_broker(broker_address(settings), wait_replicas=settings.redis_wait_replicas)
     room = Room(publisher)
     gauge = Gauge(folder)
     try:

@@ -16,6 +16,7 @@ from deedbox.shared.broker.message import encode_kombu
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Undecodable
 from deedbox.shared.core.reasons import DeathReason
+from deedbox.shared.redis.inbox import NO_BATCH
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
 
 _ALL: Final = "SELECT id, reason, detail, letter, received_at, length(entry) FROM aside JOIN callbacks USING (id) ORDER BY id"
@@ -60,16 +61,19 @@ class Quarantine:
         waiting = [each for each in self.all() if not each.is_letter]
         if not waiting or not self._mine.take():
             return
-        for each in waiting:
-            if each.id not in self._told:
-                self._tell(each, scripts)
-                self._told.add(each.id)
-            if each.reason is DeathReason.SPOOL_DAMAGED:
-                self._note(each.id)
-            else:
-                self.discard(each.id)
-            self._told.discard(each.id)
-        self._mine.drop()
+        try:
+            for each in waiting:
+                if each.id not in self._told:
+                    self._tell(each, scripts)
+                    self._told.add(each.id)
+                if each.reason is DeathReason.SPOOL_DAMAGED:
+                    self._note(each.id)
+                else:
+                    self.discard(each.id)
+                self._told.discard(each.id)
+        finally:
+            if not self._told:
+                self._mine.drop()
 
     def redrive(self, number: int) -> bool:
         """Publish one again with the next drain. Returns whether there is such a one."""
@@ -103,7 +107,7 @@ class Quarantine:
                 row = connection.execute("SELECT entry FROM callbacks WHERE id = ?", (each.id,)).fetchone()
             values += ["raw", _message(row[0] if row else b"")]
         # No callbacks, nothing redriven, one dead letter.
-        scripts.call("append", SERVER_CLOCK, "", 0, 0, len(values), *values)
+        scripts.call("append", SERVER_CLOCK, *NO_BATCH, len(values), *values)
 
 
 def _remove(connection: Connection, number: int) -> bool:

@@ -10,9 +10,13 @@ key                             type    owner      lives                  meanin
 ==============================  ======  =========  =====================  ====================================
 deedbox.raw                     list    ingress    until claimed          kombu's queue of raw callbacks, on
                                                                           the broker's Redis, newest left
-bridge:leases                   zset    bridge     a day                  bridge id -> end of its lease; on the
-                                                                          broker's Redis, else on the state's
+bridge:leases                   zset    bridge     a day                  bridge id -> end of its lease: on the
+                                                                          state's Redis, for status, and on the
+                                                                          broker's, for its claims
 bridge:claimed:<id>             list    bridge     until appended         callbacks claimed, not yet appended
+bridge:batch:<id>               string  bridge     a day                  digest of the batch appended last: the same
+                                                                          batch again is confirmed, not written
+probe:<trace id>                string  bridge     a minute               a test message of ``check`` came through
 inbox:<shard>                   list    bridge     until drained          callbacks: arrival time, envelope
 lane:<lane>:ready               zset    all        until leased           unit -> since when it is ready
 lane:<lane>:leased              zset    worker     until finished         unit -> end of its lease
@@ -144,6 +148,16 @@ CALLBACK_URL_WATCHED: Final = PREFIX + "callback_url:watched"
 def claimed(bridge: str) -> str:
     """List of what one bridge claimed."""
     return f"{PREFIX}bridge:claimed:{bridge}"
+
+
+def bridged(bridge: str) -> str:
+    """Digest of the batch that a bridge appended last."""
+    return f"{PREFIX}bridge:batch:{bridge}"
+
+
+def probe(trace_id: str) -> str:
+    """Mark that a test message came through."""
+    return f"{PREFIX}probe:{trace_id}"
 
 
 def inbox(shard: int) -> str:

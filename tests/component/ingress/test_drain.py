@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from deedbox.ingress.publish.publisher import Publisher
 from deedbox.ingress.spool.database import Database
 from deedbox.ingress.spool.drain import Drainer
 from deedbox.ingress.spool.folder import SpoolDir
@@ -34,6 +33,7 @@ from tests.component.ingress.spooling import (
     numbered,
     spooled,
 )
+from tests.support.brokers import broker_at
 
 
 def letters(folder: SpoolDir) -> list[Aside]:
@@ -148,7 +148,7 @@ def test_a_broker_that_is_down_is_no_reason_for_quarantine(tmp_path: Path) -> No
 
 
 def _drain_apart(data_dir: Path, url: str) -> None:
-    publisher = Publisher(url)
+    publisher = broker_at(url)
     while left(SpoolDir(data_dir)):
         Drainer(SpoolDir(data_dir), publisher, batch=7).drain(time.monotonic() + 0.01)
     publisher.close()
@@ -187,7 +187,7 @@ def test_a_callback_too_large_for_redis_becomes_a_dead_letter(
     for envelope in (numbered(0), large, numbered(2)):
         spool.append(envelope, 5)
     spool.close()
-    publisher = Publisher(private_redis.url)
+    publisher = broker_at(private_redis.url)
     drainer = Drainer(folder, publisher)
     found = drainer.drain()
     publisher.close()

@@ -12,7 +12,6 @@ import pytest
 
 from deedbox.ingress.publish.broker_memory import Room
 from deedbox.ingress.publish.handover import Handover
-from deedbox.ingress.publish.publisher import Publisher
 from deedbox.ingress.spool.drain import Drainer
 from deedbox.ingress.spool.folder import SpoolDir
 from deedbox.ingress.spool.writer import Spool
@@ -22,6 +21,7 @@ from tests.component.ingress.conftest import redis_binary, wait_until
 from tests.component.ingress.spooling import MortalRedis, left, number_of, numbered, spooled
 from tests.component.ingress.test_outage import Web, drain
 from tests.component.workers.server import missing
+from tests.support.brokers import broker_at
 
 pytestmark = pytest.mark.real_redis
 
@@ -64,7 +64,7 @@ class Told:
 
 
 def test_a_redis_tells_how_full_it_is_and_one_without_a_limit_does_not(broker: MortalRedis) -> None:
-    publisher = Publisher(broker.url)
+    publisher = broker_at(broker.url)
     fill(broker, 0.5)
     share = publisher.fullness()
     assert share is not None
@@ -93,7 +93,7 @@ def test_draining_pauses_before_the_redis_is_full_and_goes_on_when_there_is_room
     for first in range(0, 3000, 1000):
         spooled_large(folder, range(first, first + 1000))
     fill(broker, 0.6)
-    publisher = Publisher(broker.url)
+    publisher = broker_at(broker.url)
     drainer = Drainer(folder, publisher, batch=50, paused=Room(publisher, monotonic=counting()).look)
     found = drainer.drain()
     assert 0 < found.published < 3000
@@ -151,7 +151,9 @@ def test_an_almost_full_broker_is_better_than_none_when_the_spool_is_full_too(tm
     assert handover.store(numbered(1, 50_000)).spooled
     assert not handover.store(numbered(2, 50_000)).spooled
     assert broker.taken[-1] == 2
-    assert 1 not in broker.taken  # it stays in the spool: nothing is drained into a broker that is almost full
+    assert (
+        1 not in broker.taken
+    )  # it stays in the spool: nothing is drained into a broker that is almost full
     handover.close()
 
 
