@@ -15,6 +15,7 @@ from typing import Any, Final
 from redis import Redis
 
 from deedbox.shared.runtime import logs
+from deedbox.shared.runtime.outage import Outage
 
 INTERVAL_S: Final = 0.25
 """An answer comes this much later at most than what it waits for; Redis is asked four times a second."""
@@ -89,19 +90,17 @@ class Watcher:
             return len(self._watches)
 
     def _run(self) -> None:
-        trouble: str | None = None
+        outage = Outage(_log, "watcher.waiting")
         while True:
             with self._some:
                 self._some.wait_for(lambda: self._watches)
                 watches = tuple(self._watches)
             try:
                 self._look(watches)
-                trouble = None
+                outage.ended()
             except Exception as error:  # noqa: BLE001 - without this thread nobody's wait would end before its time
                 # Clients wait on: their own time decides, and their last look says what is the matter.
-                if trouble != type(error).__name__:
-                    trouble = type(error).__name__
-                    _log.warning("watcher.waiting", error=trouble)
+                outage.lasts(error=type(error).__name__)
             time.sleep(self._interval_s)
 
     def _look(self, watches: tuple[Watch, ...]) -> None:
