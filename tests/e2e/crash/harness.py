@@ -23,7 +23,7 @@ from typing import Any
 
 import deedbox.ingress.spool.writer
 import deedbox.shared.broker.redis_broker
-import deedbox.shared.documents
+import deedbox.shared.documents.store
 import deedbox.shared.redis.doorbells
 import deedbox.shared.redis.inbox
 import deedbox.shared.redis.scripting
@@ -206,7 +206,7 @@ def _document_before_sidecar(death: Death) -> None:
         if target.suffix == ".pdf":
             death.now([_stream_of(target)])
 
-    _around(deedbox.shared.documents, "_publish", after=die)
+    _around(deedbox.shared.documents.store, "_publish", after=die)
 
 
 def _document_after_record(death: Death) -> None:
