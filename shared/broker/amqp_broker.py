@@ -83,7 +83,6 @@ class AmqpBroker:
     """A RabbitMQ, or several nodes that stand in for each other."""
 
     name = "amqp"
-    takes_many_at_once = False
     server = None
 
     def __init__(self, address: AmqpAddress, limit: int = DEFAULT_LIMIT) -> None:

@@ -26,6 +26,7 @@ from deedbox.shared.redis.replicas import NotReplicated
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
 from deedbox.shared.retention import DAY_S
 from deedbox.shared.runtime import logs, telemetry
+from deedbox.shared.runtime.outage import Outage
 from deedbox.workers.pacing import Gathering
 
 HOLD_S: Final = 10.0
@@ -82,6 +83,7 @@ class Mover:
         self._gathering = Gathering()
         self._beat_at = float("-inf")
         self._wait_s = FIRST_WAIT_S
+        self._outage = Outage(log, "bridge.waiting")
 
     def run(self, stopping: Callable[[], bool]) -> None:
         """Move until asked to stop; a lost connection is opened again, and outages of Redis are waited for."""
@@ -97,10 +99,11 @@ class Mover:
                         if self._gathering.found(self.once(consumer, stopping), BATCH):
                             self._gathering.pause()
                         self._wait_s = FIRST_WAIT_S
+                        self._outage.ended()
                 finally:
                     consumer.close()
             except Unavailable as error:
-                log.warning("bridge.waiting", error=str(error), next_in_s=self._wait_s)
+                self._outage.lasts(error=str(error))
                 time.sleep(self._wait_s)
                 self._wait_s = min(self._wait_s * 2, LONGEST_WAIT_S)
 
@@ -132,15 +135,19 @@ class Mover:
         One that is written and not confirmed is confirmed, however long that takes: no other bridge could do better.
         """
         until = time.monotonic() + HOLD_S
+        outage = Outage(log, "bridge.holding", "bridge.moved")
         while True:
             try:
                 self._mark(load.probes)
-                return inbox.append(self._state, load, consumer.claim, self._name)
+                ring = inbox.append(self._state, load, consumer.claim, self._name)
             except Unavailable as error:
                 if stopping() or not (isinstance(error, NotReplicated) or time.monotonic() < until):
                     raise
-                log.warning("bridge.holding", error=str(error), callbacks=len(load.envelopes))
+                outage.lasts(error=str(error), callbacks=len(load.envelopes))
                 consumer.keep()
+            else:
+                outage.ended()
+                return ring
 
     def _mark(self, probes: Sequence[str]) -> None:
         try:
