@@ -5,21 +5,20 @@ from __future__ import annotations
 import os
 import socket
 import threading
-import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Final
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from deedbox.shared import budgets
 from deedbox.shared.alerts.alerting import Policy
 from deedbox.shared.alerts.targets import Receiver, receivers
 from deedbox.shared.broker import topology
-from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.core.errors import SettingsError, Unavailable
 from deedbox.shared.documents import DocumentStore
 from deedbox.shared.redis import connections, keys
 from deedbox.shared.redis.doorbells import Bells
@@ -182,7 +181,11 @@ class Process:
     @cached_property
     def _leases(self) -> Mapping[str, Lease]:
         ring, stopping = self.bells.ring, self.stop.is_set
-        return {lane: Lease(lane, drain, self.scripts, ring, stopping) for lane, drain in self.drains.items()}
+        actions = self.registry.actions_of
+        return {
+            lane: Lease(lane, drain, self.scripts, ring, stopping, actions=actions(lane))
+            for lane, drain in self.drains.items()
+        }
 
     def _sequencer(self) -> Sequencer:
         settings = self.settings
@@ -196,14 +199,23 @@ class Process:
             lane, self.scripts, self.registry, self.bells.ring, retention=self.settings.retention
         )
 
-    def announce(self) -> None:
-        """Tell sweepers and pages which lanes there are. Raises SettingsError if Redis refuses."""
+    def announce(self, lane: str) -> None:
+        """Say which actions there are, now and until the end. Raises SettingsError if Redis refuses."""
         try:
-            announcement.announce(self.redis, self.registry, time.time())
-        except RedisError as error:
+            self._declare(lane)
+        except Unavailable as error:
             raise SettingsError(
                 f"DEEDBOX_REDIS_URL: Redis refused a write ({error}); it must be writable."
             ) from None
+        threading.Thread(target=self._keep_announced, args=(lane,), name="announcement", daemon=True).start()
+
+    def _declare(self, lane: str) -> None:
+        announcement.announce(self.scripts, self.registry, runs_actions=lane != keys.SEQUENCER)
+
+    def _keep_announced(self, lane: str) -> None:
+        while not self.stop.wait(announcement.BEAT_S):
+            with suppress(Unavailable):
+                self._declare(lane)
 
     def bridge(self) -> RedisBridge | KombuBridge:
         """Return the bridge that fits the broker."""

@@ -51,7 +51,7 @@ def look(installation: Installation) -> Overview:
     now = found.survey.now
     reports = web_reports.fresh(web_reports.read(installation.redis), now)
     sources = web_reports.by_source(_kept(installation), reports)
-    calls = running.read(installation.redis, [lane.name for lane in found.survey.lanes], now)
+    calls = running.read(installation.redis, {lane.name: lane.actions for lane in found.survey.lanes}, now)
     return Overview(found, sources, reports, calls, attentions(found, sources))
 
 

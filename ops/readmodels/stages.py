@@ -7,8 +7,9 @@ measured, not read; of each only the oldest item is looked at. Nothing is change
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from redis import Redis
@@ -17,7 +18,8 @@ from redis.exceptions import RedisError
 from deedbox.ops.readmodels import workforce
 from deedbox.ops.readmodels.workforce import Worker
 from deedbox.shared.core.identity import SHARDS
-from deedbox.shared.records import queue_entry
+from deedbox.shared.records import queue_entry, subscriptions
+from deedbox.shared.records.subscriptions import Subscriptions
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import text
@@ -83,6 +85,8 @@ class Survey:
     retrying: Stage = field(default_factory=lambda: Stage(0))
     waiting: list[WaitingHead] = field(default_factory=list)
     """Up to ``WAITING_SAMPLE`` heads of line, soonest first."""
+    undeclared: dict[str, int] = field(default_factory=dict)
+    """Actions that have entries in queues and that no process declares any more -> how many."""
     overdue_holds_s: float = 0.0
     """How long the oldest hold has been over without anybody looking."""
 
@@ -103,23 +107,24 @@ def survey(redis: Redis) -> Survey:
 
 
 def _survey(redis: Redis) -> Survey:
-    found, announced, worker_keys = _first_look(redis)
-    names = tuple(dict.fromkeys((keys.SEQUENCER, *announced)))
+    found, subscribed, depths, worker_keys = _first_look(redis)
+    lanes = {keys.SEQUENCER: (), **subscribed.lanes}
     pipe = redis.pipeline(transaction=False)
-    for name in names:
-        for part, end in (("ready", 0), ("leased", 0), ("leased", -1), ("waiting", 0)):
-            pipe.zrange(keys.lane(name, part), end, end, withscores=True)
-        for part in ("ready", "leased", "waiting"):
-            pipe.zcard(keys.lane(name, part))
-        pipe.get(keys.lane(name, "depth"))
-        pipe.zrange(keys.lane(name, "waiting"), 0, WAITING_SAMPLE - 1, withscores=True)
+    _look_into(pipe, keys.shards)
+    for action in subscribed.lane_of:
+        _look_into(pipe, partial(keys.action, action))
     for key in worker_keys:
         pipe.hmget(text(key), workforce.FIELDS)
     replies = iter(pipe.execute())
     sample: list[tuple[float, str, str]] = []
-    for name in names:
-        found.lanes.append(_lane(name, announced.get(name, ()), replies, found.now))
-        sample += [(due, name, text(unit)) for unit, due in next(replies)]
+    pools = {name: _pool(replies) for name in (keys.SEQUENCER, *subscribed.lane_of)}
+    for name, actions in lanes.items():
+        mine = [pools[each] for each in actions] if name != keys.SEQUENCER else [pools[name]]
+        found.lanes.append(
+            _lane(name, actions, mine, sum(depths.get(each, 0) for each in actions), found.now)
+        )
+        sample += [(due, name, text(unit)) for pool in mine for unit, due in pool.waiting_first]
+    found.undeclared = subscribed.undeclared(depths)
     workers = [each for key in worker_keys for each in workforce.of_reply(key, next(replies), found.now)]
     found.workers = workforce.living(workers, {lane.name: lane.leased for lane in found.lanes})
     found.waiting = _heads(redis, sorted(sample)[:WAITING_SAMPLE], found.now)
@@ -128,7 +133,7 @@ def _survey(redis: Redis) -> Survey:
     return found
 
 
-def _first_look(redis: Redis) -> tuple[Survey, dict[str, tuple[str, ...]], list[bytes]]:
+def _first_look(redis: Redis) -> tuple[Survey, Subscriptions, dict[str, int], list[bytes]]:
     pipe = redis.pipeline(transaction=False)
     pipe.time()
     for shard in range(SHARDS):
@@ -140,7 +145,8 @@ def _first_look(redis: Redis) -> tuple[Survey, dict[str, tuple[str, ...]], list[
         pipe.zrange(key, 0, 0, withscores=True)
     pipe.hgetall(keys.COUNTERS)
     pipe.hgetall(keys.SPOOLS)
-    pipe.hgetall(keys.LANES)
+    pipe.hgetall(keys.SUBSCRIPTIONS)
+    pipe.hgetall(keys.DEPTHS)
     pipe.smembers(workforce.RQ_WORKERS)
     replies = iter(pipe.execute())
     seconds, microseconds = next(replies)
@@ -149,10 +155,13 @@ def _first_look(redis: Redis) -> tuple[Survey, dict[str, tuple[str, ...]], list[
     held, dead = (Stage(next(replies), _age_s(now, _score(next(replies)))) for _ in range(2))
     counters = {text(name): int(count) for name, count in next(replies).items()}
     spool = _spool(next(replies).values(), now)
-    lanes = {text(name): _actions(described) for name, described in next(replies).items()}
+    subscribed, depths = (
+        subscriptions.load(next(replies)) or Subscriptions(),
+        subscriptions.depths(next(replies)),
+    )
     overdue_s = _age_s(now, wake_at) or 0.0
     found = Survey(now, inbox, held, dead, counters, spool=spool, overdue_holds_s=overdue_s)
-    return found, lanes, sorted(next(replies))
+    return found, subscribed, depths, sorted(next(replies))
 
 
 def _inbox(replies: Iterator[Any], now: float) -> tuple[Stage, float | None]:
@@ -191,26 +200,46 @@ def _spool(reports: Iterable[bytes], now: float) -> Stage:
     return Stage(frames, _age_s(now, _first(oldest)))
 
 
-def _actions(described: bytes) -> tuple[str, ...]:
-    try:
-        return tuple(json.loads(described)["actions"])
-    except (ValueError, KeyError, TypeError):
-        return ()
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """The units of one action, or the shards of the inbox."""
+
+    ready_at: float | None
+    first_end: float | None
+    last_end: float | None
+    counts: tuple[int, int, int]
+    """Ready, leased, waiting."""
+    waiting_first: list[tuple[bytes, float]]
 
 
-def _lane(name: str, actions: tuple[str, ...], replies: Iterator[Any], now: float) -> Lane:
-    ready_at, first_end, last_end, due_at = (_score(next(replies)) for _ in range(4))
+def _look_into(pipe: Any, key: Callable[[str], str]) -> None:
+    for part, end in (("ready", 0), ("leased", 0), ("leased", -1)):
+        pipe.zrange(key(part), end, end, withscores=True)
+    for part in ("ready", "leased", "waiting"):
+        pipe.zcard(key(part))
+    pipe.zrange(key("waiting"), 0, WAITING_SAMPLE - 1, withscores=True)
+
+
+def _pool(replies: Iterator[Any]) -> _Pool:
+    ready_at, first_end, last_end = (_score(next(replies)) for _ in range(3))
     ready, leased, waiting = (int(next(replies)) for _ in range(3))
-    depth = int(next(replies) or 0)
-    overdue = [now - at for at in (first_end, due_at) if at is not None]
+    return _Pool(ready_at, first_end, last_end, (ready, leased, waiting), next(replies))
+
+
+def _lane(name: str, actions: tuple[str, ...], pools: Sequence[_Pool], depth: int, now: float) -> Lane:
+    ready, leased, waiting = (sum(counts) for counts in zip(*(pool.counts for pool in pools), strict=True))
+    due = [at for pool in pools for at in (pool.first_end, _score(pool.waiting_first)) if at is not None]
     return Lane(
         name,
         # The sequencer's queues are the inbox, counted there: its own depth is shards at work or ready.
-        Stage(ready + leased if name == keys.SEQUENCER else max(0, depth), _age_s(now, ready_at)),
+        Stage(
+            ready + leased if name == keys.SEQUENCER else depth,
+            _age_s(now, _first(pool.ready_at for pool in pools)),
+        ),
         waiting,
         actions,
-        leased=last_end is not None and last_end > now,
-        overdue_s=max(0.0, *overdue) if overdue else 0.0,
+        leased=any(pool.last_end is not None and pool.last_end > now for pool in pools),
+        overdue_s=max(0.0, now - min(due)) if due else 0.0,
     )
 
 

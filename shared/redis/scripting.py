@@ -13,6 +13,7 @@ from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.redis import keys
 
 NAMES: Final = (
+    "announce",
     "append",
     "beat",
     "budget_used",
@@ -26,7 +27,6 @@ NAMES: Final = (
     "finish",
     "gaps_due",
     "leave",
-    "move_unit",
     "redrive",
     "redrive_raw",
     "release",

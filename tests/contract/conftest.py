@@ -20,6 +20,8 @@ LEASE_S = 10
 LINGER_S = 3
 NO_CLAIM: Final = ("", 0, 0, 0, 0)
 LANE = "default"
+ACTIONS: Final = ("act", "loose", "hook", "log", "other", "erase_destroyed")
+"""Of every unit in these tests."""
 
 Operand = str | bytes | float
 
@@ -84,7 +86,9 @@ class Store:
 
     def claim(self, drainer: str, entries_at_most: int = 1, lane: str = LANE) -> list[Unit]:
         """Claim a batch; units in the order of the claim."""
-        reply = self.call("claim_entries", lane, drainer, LEASE_S, LINGER_S, entries_at_most, 1 << 20)
+        reply = self.call(
+            "claim_entries", lane, drainer, LEASE_S, LINGER_S, entries_at_most, 1 << 20, *ACTIONS
+        )
         self.ring = bool(reply and reply[0])
         return [Unit(*row) for row in reply[2:]]
 
@@ -106,7 +110,7 @@ class Store:
     def commit(self, *sections: list[Operand], lane: str = LANE) -> list[Any]:
         """Commit several outcomes in one call."""
         flat = [operand for each in sections for operand in each]
-        lost, rung, claimed = self.call("finish", lane, 1000, 1000, 50, *NO_CLAIM, *flat)
+        lost, rung, claimed = self.call("finish", lane, 1000, 1000, 50, *NO_CLAIM, 0, *flat)
         assert claimed == []
         return [lost, *rung]
 
@@ -116,7 +120,7 @@ class Store:
         """Commit outcomes and claim in one call. Returns the units, and the lanes to ring."""
         flat = [operand for each in sections for operand in each]
         claim = (drainer, LEASE_S, LINGER_S, at_most, 1 << 20)
-        _, rung, claimed = self.call("finish", LANE, 1000, 1000, 50, *claim, *flat)
+        _, rung, claimed = self.call("finish", LANE, 1000, 1000, 50, *claim, len(ACTIONS), *ACTIONS, *flat)
         return [Unit(*row) for row in claimed[2:]], rung
 
     def release_and_claim(
@@ -134,11 +138,17 @@ class Store:
     def sweep(self, lane: str = LANE) -> list[int]:
         """Sweep a lane: leases taken back, retries due, whether to ring."""
         shards = 16 if lane == keys.SEQUENCER else 0
-        reply: list[int] = self.call("sweep", lane, shards, 500, 8, 50, 1000, 1000)
+        actions = () if shards else ACTIONS
+        reply: list[int] = self.call("sweep", lane, shards, 500, 8, 50, 1000, 1000, *actions)
         return reply[:3]
 
-    def depth(self, lane: str = LANE) -> int:
-        return int(self.redis.get(keys.lane(lane, "depth")) or 0)
+    def leave(self, drainer: str) -> int:
+        """Ask whether a drainer may end its job."""
+        return int(self.call("leave", LANE, drainer, *ACTIONS))
+
+    def depth(self) -> int:
+        """Return how many entries the queues are said to hold."""
+        return sum(map(int, self.redis.hvals(keys.DEPTHS)))
 
     def dump(self) -> dict[Any, Any]:
         """Return everything that is stored."""

@@ -30,8 +30,8 @@ def _release(store: Store, shard: Shard, *units: str, stream: str = STREAM, fact
     )  # fmt: skip
 
 
-def _erase(store: Store, *letters: str, lanes: tuple[str, ...] = (LANE,), final: int = 1) -> list[int]:
-    operands: list[Operand] = [len(letters), *letters, 0, len(lanes), *lanes, "act", "loose"]
+def _erase(store: Store, *letters: str, final: int = 1) -> list[int]:
+    operands: list[Operand] = [len(letters), *letters, 0, "act", "loose"]
     reply: list[int] = store.call("erase", STREAM, SHARD, 1000, "operator", final, *operands)
     return reply
 
@@ -132,22 +132,20 @@ def test_the_action_that_erases_may_give_up_in_between_and_a_person_learns_it(st
     assert store.redis.zcard(keys.DEAD) == 2
 
 
-@pytest.mark.parametrize("lane", [LANE, "side"])
-def test_depths_count_what_is_left_wherever_a_unit_waits(store: Store, lane: str) -> None:
-    """Ready, leased or waiting for a retry, in the lane where its entries are counted."""
+def test_depths_count_what_is_left_wherever_a_unit_waits(store: Store) -> None:
+    """Ready, leased or waiting for a retry."""
     units = [f"act|{STREAM}", f"loose|{STREAM}|{FACT}", f"loose|{STREAM}|{FACT}:other", f"act|{OTHER}"]
     shard = _shard(store)
     store.release(
         shard, 1, ("S", STREAM, "s", ""), ("F", FACT, 1, 2, "a", "b"), ("B", FACT + ":other", 1, 2, "a", "b"),
-        *(("Q", lane, unit, 1, ENTRY) for unit in units for _ in range(2)),
+        *(("Q", LANE, unit, 1, ENTRY) for unit in units for _ in range(2)),
     )  # fmt: skip
-    waits = store.claimed("w", lane=lane)
-    store.finish(waits, "wait", 60, lane=lane)
-    store.claimed("w", lane=lane)
-    assert store.depth(lane) == store.entries_queued() == 8
-    assert _erase(store, lanes=(LANE, "side"))[1] == 6
-    assert store.depth(lane) == store.entries_queued() == 2
-    assert store.depth("side" if lane == LANE else LANE) == 0
+    waits = store.claimed("w")
+    store.finish(waits, "wait", 60)
+    store.claimed("w")
+    assert store.depth() == store.entries_queued() == 8
+    assert _erase(store)[1] == 6
+    assert store.depth() == store.entries_queued() == 2
 
 
 @pytest.mark.parametrize("begun", [False, True])

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from deedbox.shared.redis import keys
-from tests.contract.conftest import LANE, LEASE_S, Operand, Store
+from tests.contract.conftest import ACTIONS, LANE, LEASE_S, Operand, Store
 
 STREAM: Final = "default:signature_request/r1"
 FACTS: Final = tuple(digit * 32 for digit in "abc")
@@ -98,7 +98,7 @@ def test_what_is_held_ends_with_its_release_and_not_before(store: Store) -> None
 def test_an_erasure_finds_events_that_only_a_queue_still_names(store: Store) -> None:
     _release(store, *_fact(FACTS[0], _entry(FACTS[0])))
     store.redis.delete(keys.seen(STREAM))
-    events, entries, *_ = store.call("erase", STREAM, 0, 1000, "operator", 1, 0, 0, 1, LANE, "act")
+    events, entries, *_ = store.call("erase", STREAM, 0, 1000, "operator", 1, 0, 0, "act")
     assert (events, entries, store.redis.exists(keys.event(FACTS[0]))) == (1, 1, 0)
 
 
@@ -148,7 +148,7 @@ class Acts:
     def lose(self) -> None:
         if self._store.claim_entry("killed") is not None:
             self._store.now += LEASE_S + 1
-            self._store.call("sweep", LANE, 0, 500, 1, 50, 1000, RETENTION_S)
+            self._store.call("sweep", LANE, 0, 500, 1, 50, 1000, RETENTION_S, *ACTIONS)
 
     def discard(self) -> None:
         self._store.call("discard", RETENTION_S, *self._letters())

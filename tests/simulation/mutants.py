@@ -70,11 +70,9 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
     "wake_up_lost_after_drain": Mutant(
         edits={
             "leave": _without(
-                "if redis.call('ZCARD', lane_key(ARGV[2], 'ready')) > 0 and wake(ARGV[2], now) == 1 then return 2 end"
+                "if any_ready(pools_of(ARGV[2], 4, #ARGV)) and wake(ARGV[2], now) == 1 then return 2 end"
             ),
-            "sweep": _swapped(
-                "if redis.call('ZCARD', lane_key(lane, 'ready')) > 0 then", "if #abandoned + #due > 0 then"
-            ),
+            "sweep": _swapped("if lane ~= '' and any_ready(pools) then", "if abandoned + due > 0 then"),
         }
     ),
 }

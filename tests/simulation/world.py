@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +15,7 @@ from redis.exceptions import RedisError
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.ordering import OrderingPolicy
 from deedbox.shared.documents import DocumentStore
+from deedbox.shared.records.subscriptions import Subscriptions
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.erasure import Asker, Eraser
 from deedbox.shared.redis.request_keys import Subject
@@ -128,9 +128,8 @@ class World:
         """Let it all happen; laws are checked by ``laws``."""
         self.scheduler.before_step = self._step
         self.scheduler.on_idle = self._at_rest
-        for lane in LANES:
-            names = [name for name, temper in TEMPERS.items() if temper.lane == lane]
-            self.server.execute("HSET", keys.LANES, lane, json.dumps({"actions": names}))
+        declared = Subscriptions.of(self.acts.registry.describe())
+        self.server.execute("HSET", keys.SUBSCRIPTIONS, "generation", 1, "actions", declared.dump())
         size = self.size
         counts = {"bridge": size.bridges, "sequencer": size.sequencers, "sweeper": size.sweepers,
                   "default": size.workers, "side": 1, keys.DOCUMENTS: 1,
@@ -233,7 +232,8 @@ class World:
         def stopping() -> bool:
             return process.stopping
 
-        lease = Lease(lane, drain, scripts, ring, stopping, lambda: self.scheduler.now)
+        actions = self.acts.registry.actions_of(lane)
+        lease = Lease(lane, drain, scripts, ring, stopping, lambda: self.scheduler.now, actions)
         while not stopping():
             try:
                 if redis.blpop(["rq:queue:" + keys.rq_queue(lane)], BELL_POLL_S):
@@ -313,9 +313,7 @@ class World:
     def left(self) -> dict[str, int]:
         """Return what is not worked off: sizes of lists and sets that must be empty at the end."""
         sizes = {name: self.server.size(name) for name in self._must_be_empty()}
-        for lane in LANES[1:]:
-            depth = self.server.execute("GET", keys.lane(lane, "depth"))
-            sizes[keys.lane(lane, "depth")] = int(depth or 0)
+        sizes[keys.DEPTHS] = sum(map(int, self.server.execute("HVALS", keys.DEPTHS)))
         return {name: size for name, size in sizes.items() if size}
 
     def _nothing_left(self) -> bool:
@@ -333,6 +331,7 @@ _MUST_BE_EMPTY: Final = (
     keys.GAPS_DUE,
     *(f"{keys.PREFIX}wake:{shard}" for shard in range(SHARDS)),
     *(keys.inbox(shard) for shard in range(SHARDS)),
-    *(keys.lane(lane, part) for lane in LANES for part in ("ready", "leased", "tokens", "waiting")),
+    *(keys.shards(part) for part in ("ready", "leased", "tokens")),
+    *(keys.action(name, part) for name in TEMPERS for part in ("ready", "leased", "tokens", "waiting")),
 )
 _AS_BYTES: Final = frozenset(name.encode() for name in _MUST_BE_EMPTY)

@@ -35,11 +35,6 @@ LOGGER: Final = "outcomes"
 log = logs.get(LOGGER)
 
 
-def leave(wait_s: float) -> Outcome:
-    """Leave the entry as it is; look again after ``wait_s`` seconds."""
-    return Outcome("wait", wait_s, [])
-
-
 def lost(claim: Claim, action: str, detail: str) -> Outcome:
     """Set an entry aside whose event is gone or unreadable."""
     letter: dict[str, str | bytes] = {

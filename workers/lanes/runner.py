@@ -26,13 +26,10 @@ from deedbox.shared.runtime import logs, telemetry
 from deedbox.workers.actions.interface import Context, Event, Reject, Retry
 from deedbox.workers.actions.registry import RegisteredAction, Registry
 from deedbox.workers.lanes.batch import Attendant, Batch, Claim, Operand, Outcome
-from deedbox.workers.lanes.outcomes import Report, leave, lost
+from deedbox.workers.lanes.outcomes import Report, lost
 from deedbox.workers.lanes.time_limit import ActionTimeout, time_limit, time_limits
 from deedbox.workers.lease import LEASE_S, LINGER_S, NO_CLAIM, Drained
 from deedbox.workers.pacing import Gathering
-
-UNKNOWN_ACTION_WAIT_S: Final = 30.0
-"""How long an entry waits when this process has no such action: a rolling deploy is under way."""
 
 BATCH_MAX: Final = 256
 BATCH_BYTES: Final = 4 * 1024 * 1024
@@ -69,6 +66,7 @@ class LaneRunner:
         self._lane = lane
         self._scripts = scripts
         self._registry = registry
+        self._actions = registry.actions_of(lane)
         self._ring = ring
         self._jitter = jitter
         self._limits = (retention.state_s, retention.events_s, keys.TIMELINE_KEEP)
@@ -82,7 +80,9 @@ class LaneRunner:
     def drain(self, drainer: str, go_on: Callable[[], bool]) -> Drained:
         """Claim a batch of entries, call their actions, commit, and so on while ``go_on`` says so. Raises Unavailable."""
         asked_at = time.monotonic()
-        reply = self._scripts.call("claim_entries", SERVER_CLOCK, self._lane, *self._claim(drainer))
+        reply = self._scripts.call(
+            "claim_entries", SERVER_CLOCK, self._lane, *self._claim(drainer), *self._actions
+        )
         batches = 0
         before: set[bytes] = set()
         while reply:
@@ -104,7 +104,9 @@ class LaneRunner:
                 self._commit(batch)
                 self._gathering.pause()
                 asked_at = time.monotonic()
-                reply = self._scripts.call("claim_entries", SERVER_CLOCK, self._lane, *self._claim(drainer))
+                reply = self._scripts.call(
+                    "claim_entries", SERVER_CLOCK, self._lane, *self._claim(drainer), *self._actions
+                )
             else:
                 asked_at = time.monotonic()
                 reply = self._commit(batch, self._claim(drainer))
@@ -145,7 +147,14 @@ class LaneRunner:
             flat = [operand for section in sections for operand in section]
             try:
                 refused, lanes, claimed = self._scripts.call(
-                    "finish", SERVER_CLOCK, self._lane, *self._limits, *claim, *flat
+                    "finish",
+                    SERVER_CLOCK,
+                    self._lane,
+                    *self._limits,
+                    *claim,
+                    len(self._actions),
+                    *self._actions,
+                    *flat,
                 )
             except Unavailable:
                 batch.put_back(sections)
@@ -170,14 +179,13 @@ class LaneRunner:
         ):
             return
         self._renewed_at = now
-        self._scripts.call("renew", SERVER_CLOCK, claim.lane, claim.unit, claim.token, LEASE_S)
+        self._scripts.call("renew", SERVER_CLOCK, claim.unit, claim.token, LEASE_S)
 
     def _outcome(self, claim: Claim) -> Outcome:
         name = _action_of(claim)
         action = self._registry.get(name)
-        if action is None:
-            log.error("action.unknown", lane=claim.lane, action=name, next_in_s=UNKNOWN_ACTION_WAIT_S)
-            return leave(UNKNOWN_ACTION_WAIT_S)
+        if action is None:  # it claims for actions of its registry only
+            raise LookupError(name)
         entry = queue_entry.load(claim.entry_text)
         if not entry:
             return lost(claim, name, "the queue entry cannot be read")

@@ -6,18 +6,20 @@ Any number may run: what it does is idempotent. It makes up for every wake-up th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from redis.exceptions import RedisError
 
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.identity import SHARDS
 from deedbox.shared.core.reasons import DeathReason
-from deedbox.shared.records.lanes import announced
+from deedbox.shared.records.subscriptions import announced, depths
 from deedbox.shared.redis import keys
+from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts, text
 from deedbox.shared.retention import Retention
 from deedbox.shared.runtime import logs
-from deedbox.workers.announcement import follow_moves
 
 TICK_S: Final = 0.25
 """The resolution of holds and retries: a person does not notice it, Redis does not either."""
@@ -27,6 +29,9 @@ AT_MOST: Final = 500
 LOSSES_MAX: Final = 8
 """Processes that one (event, action) may take down, one after the other, before it is set aside: as many as a failing
 action has attempts. Each costs its lane a worker for up to a lease."""
+
+NO_LANE: Final = ""
+"""Of actions that no process declares any more: their leases and waits end too, but nobody is rung."""
 
 OUTAGE_WAIT_S: Final = 1.0
 
@@ -61,18 +66,26 @@ class Sweeper:
 
     def once(self) -> None:
         """Sweep every lane once. Raises Unavailable."""
-        lanes = announced(self._scripts.redis)
-        for lane in dict.fromkeys((keys.SEQUENCER, *lanes)):
-            self._sweep(lane)
-        for lane in follow_moves(self._scripts, lanes):
-            self._ring(lane)
+        subscribed = announced(self._scripts.redis)
+        self._sweep(keys.SEQUENCER)
+        for lane, actions in subscribed.lanes.items():
+            self._sweep(lane, actions)
+        if left := subscribed.undeclared(self._depths()):
+            self._sweep(NO_LANE, tuple(left))
         for look in self._also:
             look()
 
-    def _sweep(self, lane: str) -> None:
+    def _depths(self) -> dict[str, int]:
+        try:
+            found: Any = self._scripts.redis.hgetall(keys.DEPTHS)
+        except RedisError as error:
+            raise translated(error) from error
+        return depths(found)
+
+    def _sweep(self, lane: str, actions: Sequence[str] = ()) -> None:
         shards = SHARDS if lane == keys.SEQUENCER else 0
         abandoned, due, ring, _dead, lost = self._scripts.call(
-            "sweep", SERVER_CLOCK, lane, shards, AT_MOST, *self._limits
+            "sweep", SERVER_CLOCK, lane, shards, AT_MOST, *self._limits, *actions
         )
         if abandoned:
             log.warning("sweeper.lease_abandoned", lane=lane, units=abandoned)

@@ -20,9 +20,9 @@
 --          written or claimed.
 local now = clock(ARGV[1])
 local shard = ARGV[2]
-if not holds('sequencer', shard, ARGV[3]) then return { 0 } end
+if not holds(shard, ARGV[3]) then return { 0 } end
 local order_ttl, event_ttl, keep = ARGV[5], ARGV[6], tonumber(ARGV[7])
-local stream, gathered, gone = '', {}, false
+local stream, gone = '', false
 -- A batch has many operations and few counters, lanes, units and streams: what they share is written once.
 -- A held event lives in the order state: neither that nor the dedupe memory ends before it is released.
 local tally, lines, facts, remembers, moved, holds_events = {}, {}, {}, false, {}, false
@@ -51,7 +51,7 @@ while ARGV[i] do
     i = i + 2 + n
   elseif op == 'Q' then
     local n = tonumber(ARGV[i + 3])
-    if not gone then gather_entries(gathered, ARGV[i + 1], ARGV[i + 2], i + 4, i + 3 + n) end
+    if not gone then gather_entries(ARGV[i + 1], ARGV[i + 2], i + 4, i + 3 + n) end
     i = i + 4 + n
   elseif op == 'X' then
     if not gone then publish(stream, i + 1) end
@@ -124,21 +124,21 @@ end
 end_of_stream()
 end_of_publishing()
 count_all(tally)
-enqueue_all(gathered, now)
+enqueue_all(now)
 end_of_references(event_ttl)
 redis.call('LTRIM', P .. 'inbox:' .. shard, ARGV[4], -1)
-drop_lease('sequencer', shard)
-mark_all_ready('sequencer', moved, now)
+drop_lease(shard)
+mark_all_ready(moved, now)
 local rung, claimed = {}, {}
 local again = redis.call('EXISTS', P .. 'inbox:' .. shard) == 1
   or redis.call('ZCOUNT', P .. 'wake:' .. shard, '-inf', now) > 0
-if again then mark_ready('sequencer', shard, now) end
+if again then mark_ready(shard, now) end
 if ARGV[8] ~= '' then
   claimed = claim_inbox(now, 8)
 elseif (again or #moved > 0) and wake('sequencer', now) == 1 then
   rung[1] = 'sequencer'
 end
-for lane, _ in pairs(gathered) do
+for lane, _ in pairs(gathered.lanes) do
   if wake(lane, now) == 1 then rung[#rung + 1] = lane end
 end
 return { 1, rung, claimed }

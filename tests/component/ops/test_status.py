@@ -92,7 +92,6 @@ def test_looking_changes_nothing(operate: Operate, state: Redis) -> None:
 
 def test_the_page_names_what_waits_and_what_is_wrong(operate: Operate, state: Redis) -> None:
     deployment = Deployment(state, action(_later, name="crm", lane="crm"))
-    state.hset(keys.LANES, "crm", json.dumps({"actions": ["crm"], "seen_at": 1}))
     state.lpush(keys.RAW_QUEUE, message(sent(0, "r9")))
     deployment.deliver(sent())
     deployment.run()

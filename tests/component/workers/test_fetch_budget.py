@@ -17,7 +17,6 @@ from deedbox.workers.dropbox_sign.client import Budget, SignApi
 from tests.component.workers.fetch_desk import (
     API_KEY,
     DOWNLOADABLE,
-    LANE,
     PDF,
     Open,
     desk,
@@ -26,7 +25,7 @@ from tests.component.workers.fetch_desk import (
     shown,
 )
 from tests.component.workers.rig import (
-    members,
+    units,
 )
 from tests.component.workers.server import RedisServer
 
@@ -38,8 +37,8 @@ pytestmark = pytest.mark.real_redis
 def test_a_rate_limit_is_waited_out_as_its_header_says_and_no_call_goes_out(open_desk: Open) -> None:
     desk = open_desk(FilesApiPolicy(not_ready_max=0, file_calls_per_window=0, window_s=3600))
     desk.happen(DOWNLOADABLE)
-    [unit] = members(desk.state, keys.lane(LANE, "waiting"))
-    due_at = desk.state.zscore(keys.lane(LANE, "waiting"), unit) or 0
+    [unit] = units(desk.state, "waiting")
+    due_at = desk.state.zscore(keys.action("fetch_documents", "waiting"), unit) or 0
     window_ends_at = (int(time.time()) // 3600 + 1) * 3600
     assert abs(due_at - window_ends_at) < 5
     calls = desk.calls() + desk.calls(Endpoint.REQUEST)
@@ -65,8 +64,8 @@ def test_a_used_up_budget_is_a_wait_without_a_call(open_desk: Open) -> None:
     desk.happen(DOWNLOADABLE, request_id="r2")
     assert desk.waits()
     assert (desk.calls(), desk.calls(Endpoint.REQUEST)) == (1, 1)
-    [unit] = members(desk.state, keys.lane(LANE, "waiting"))
-    wait_s = (desk.state.zscore(keys.lane(LANE, "waiting"), unit) or 0) - time.time()
+    [unit] = units(desk.state, "waiting")
+    wait_s = (desk.state.zscore(keys.action("fetch_documents", "waiting"), unit) or 0) - time.time()
     assert 30 < wait_s <= 61
 
 
