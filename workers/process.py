@@ -190,9 +190,13 @@ class Process:
     def _sequencer(self) -> Sequencer:
         settings = self.settings
         policy = SequencerPolicy(
-            settings.order_policy, settings.max_event_age_s, settings.retention, settings.gap_look_after_s
+            settings.order_policy,
+            settings.max_event_age_s,
+            settings.retention,
+            settings.gap_look_after_s,
+            settings.events_keep,
         )
-        return Sequencer(self.scripts, self.registry, policy, self.bells.ring)
+        return Sequencer(self.scripts, policy, self.bells.ring)
 
     def _runner(self, lane: str) -> LaneRunner:
         return LaneRunner(

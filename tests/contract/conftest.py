@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import fakeredis
 import pytest
 from redis import Redis
 
+from deedbox.shared.records.subscriptions import Subscription, Subscriptions
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.inbox import RawClaim
 from deedbox.shared.redis.scripting import Scripts
@@ -35,9 +36,16 @@ class Store:
         self.ring = False
         """Whether the last claim asked for help."""
         self._scripts = Scripts(redis)
+        self.declare(*(Subscription(name, (name,), LANE, name != "loose") for name in ACTIONS))
 
     def call(self, name: str, *args: Operand) -> Any:
         return self._scripts.call(name, self.now, *args)
+
+    def declare(self, *actions: Subscription) -> int:
+        """Announce a declaration that was never seen before. Returns its generation."""
+        declared = Subscriptions(actions)
+        generation, _ = self.call("announce", f"{self.now} {declared.digest}", declared.dump(), 60, 0)
+        return int(generation)
 
     def publish(self, *messages: bytes) -> None:
         """As kombu does it: newest left."""
@@ -80,9 +88,21 @@ class Store:
 
     def enqueue(self, *entries: tuple[str, str], lane: str = LANE) -> None:
         """Release references into queues, the way the sequencer does."""
+        units = dict.fromkeys(unit for unit, _ in entries)
+        self.declare(
+            *(_subscription(name, units, lane) for name in dict.fromkeys((*ACTIONS, *map(_action, units))))
+        )
         self.append((0, b"callback"))
         shard = self.shard("sequencer")
-        self.release(shard, 1, *(("Q", lane, unit, 1, entry) for unit, entry in entries))
+        self.release(
+            shard,
+            1,
+            *(
+                operation
+                for unit, entry in entries
+                for operation in (("S", unit.split("|")[1], "", ""), queued(unit, entry))
+            ),
+        )
 
     def claim(self, drainer: str, entries_at_most: int = 1, lane: str = LANE) -> list[Unit]:
         """Claim a batch; units in the order of the claim."""
@@ -157,6 +177,26 @@ class Store:
     def entries_queued(self) -> int:
         """Count what really lies in queues."""
         return sum(self.redis.llen(key) for key in self.redis.scan_iter(keys.queue("*")))
+
+
+def queued(unit: str, entry: str) -> tuple[Operand, ...]:
+    """Make the operation of a release that brings an entry to the end of a unit's queue: its action wants its own name."""
+    return (*emitted(unit, entry), '{"kind":"released"}')
+
+
+def emitted(unit: str, entry: str) -> tuple[Operand, ...]:
+    """Make the same operation of an outcome."""
+    action, _, *fingerprint = unit.split("|")
+    return ("A", fingerprint[0] if fingerprint else entry[:32], action, entry)
+
+
+def _action(unit: str) -> str:
+    return unit.partition("|")[0]
+
+
+def _subscription(name: str, units: Iterable[str], lane: str) -> Subscription:
+    ordered = not any(unit.count("|") > 1 for unit in units if _action(unit) == name)
+    return Subscription(name, (name,), lane, ordered and name != "loose")
 
 
 class Shard:

@@ -8,11 +8,24 @@ from typing import Any
 import pytest
 
 from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.records.subscriptions import Subscription
 from deedbox.shared.redis import keys
-from tests.contract.conftest import ACTIONS, LANE, LEASE_S, LINGER_S, Store, section
+from tests.contract.conftest import ACTIONS, LANE, LEASE_S, LINGER_S, Store, emitted, queued, section
 
 UNIT = "act|x:a/1"
 OTHER = "act|x:a/2"
+
+
+def _releases(*entries: tuple[str, str]) -> list[tuple[Any, ...]]:
+    """Make a release of entries of several streams."""
+    return [
+        each for unit, entry in entries for each in (("S", unit.split("|")[1], "", ""), queued(unit, entry))
+    ]
+
+
+def _listen(store: Store) -> None:
+    """Let two actions, in two lanes, want what an action emits."""
+    store.declare(Subscription("hook", ("emit",), "crm"), Subscription("log", ("emit",), LANE))
 
 
 def _ring(store: Store) -> None:
@@ -57,7 +70,7 @@ def test_a_stale_token_commits_no_outcome(store: Store, verb: str) -> None:
     store.sweep()
     current = store.claimed("b")
     before = store.dump()
-    everything = (("E", "changed"), ("S", "x:a/1"), ("T", 1, "{}"), ("C", "n", 1), ("Q", LANE, OTHER, 1, "9"),
+    everything = (("E", "changed"), ("S", "x:a/1"), ("T", 1, "{}"), ("C", "n", 1), emitted(OTHER, "9"),
                   ("D", 2, "reason", "rejected"))  # fmt: skip
     assert store.finish(stale, verb, 1, *everything) == [1]
     assert store.dump() == before
@@ -104,22 +117,27 @@ def test_a_dead_entry_leaves_its_letter_and_the_queue_goes_on(store: Store) -> N
 
 
 def _emit(fingerprint: str) -> tuple[tuple[Any, ...], ...]:
-    return (("S", "x:a/1"), ("F", fingerprint, 1000, 2, "head", "{}"), ("Q", "crm", "hook|x:a/1", 1, fingerprint),
-            ("Q", LANE, "log|x:a/1", 1, fingerprint))  # fmt: skip
+    return (
+        ("S", "x:a/1"),
+        ("F", fingerprint, 1000, 2, "head", "{}"),
+        ("A", fingerprint, "emit", fingerprint),
+    )
 
 
 def test_an_internal_event_is_dispatched_once_however_often_it_is_emitted(store: Store) -> None:
     store.enqueue((UNIT, "1"), (UNIT, "2"), (UNIT, "3"))
+    _listen(store)
     first, again, another = _emit("a" * 32), _emit("a" * 32), _emit("b" * 32)
     for operations in (first, again, another):
         store.finish(store.claimed("w"), "done", 0, *operations, ("T", 1, "after"))
     assert store.redis.lrange(keys.queue("hook|x:a/1"), 0, -1) == [b"a" * 32, b"b" * 32]
     assert store.redis.lrange(keys.queue("log|x:a/1"), 0, -1) == [b"a" * 32, b"b" * 32]
-    assert store.redis.llen(keys.timeline("x:a/1")) == 3
+    assert store.redis.lrange(keys.timeline("x:a/1"), 3, -1) == [b"after"] * 3
 
 
 def test_an_internal_event_asks_for_a_doorbell_in_its_lanes(store: Store) -> None:
     store.enqueue((UNIT, "1"))
+    _listen(store)
     reply = store.finish(store.claimed("w"), "done", 0, *_emit("a" * 32))
     assert sorted(reply[1:]) == [b"crm", LANE.encode()]
 
@@ -127,6 +145,7 @@ def test_an_internal_event_asks_for_a_doorbell_in_its_lanes(store: Store) -> Non
 def test_the_depth_counts_what_lies_in_the_queues(store: Store) -> None:
     """Whatever happens to entries: the page that shows the depth never drifts from the truth."""
     store.enqueue(*((f"act|x:a/{number % 3}", str(number)) for number in range(9)))
+    _listen(store)
     for what in ("done", "retry", "leave", "done", "crash", "fenced", "dead", "back", "done"):
         head = store.claimed("a")
         if what in {"crash", "fenced"}:
@@ -232,7 +251,7 @@ def test_a_drainer_that_left_counts_no_more_as_idle(store: Store) -> None:
     store.claim_entry("a")
     assert store.leave("a") == 1
     store.append((0, b"callback"))
-    reply = store.release(store.shard("s"), 1, ("Q", LANE, UNIT, 1, "1"))
+    reply = store.release(store.shard("s"), 1, *_releases((UNIT, "1")))
     assert LANE.encode() in reply
 
 
@@ -247,8 +266,8 @@ def test_whoever_takes_work_asks_for_help_if_more_is_ready(store: Store) -> None
 def test_idle_drainers_are_woken_before_anyone_is_asked_for(store: Store) -> None:
     assert [store.claim_entry(drainer) for drainer in "ab"] == [None, None]
     store.append((0, b"callback"))
-    queued = (("Q", LANE, UNIT, 1, "1"), ("Q", LANE, OTHER, 1, "2"))
-    assert LANE.encode() not in store.release(store.shard("s"), 1, *queued)
+    both = _releases((UNIT, "1"), (OTHER, "2"))
+    assert LANE.encode() not in store.release(store.shard("s"), 1, *both)
 
 
 def test_bells_do_not_pile_up(store: Store) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from deedbox.shared.redis import keys
-from tests.contract.conftest import ACTIONS, LANE, LEASE_S, Operand, Store
+from tests.contract.conftest import ACTIONS, LANE, LEASE_S, Operand, Store, emitted, queued
 
 STREAM: Final = "default:signature_request/r1"
 FACTS: Final = tuple(digit * 32 for digit in "abc")
@@ -28,7 +28,7 @@ def _release(store: Store, *operations: tuple[Operand, ...]) -> None:
 
 
 def _entry(fingerprint: str, action: str = "act") -> tuple[Operand, ...]:
-    return ("Q", LANE, f"{action}|{STREAM}", 1, fingerprint + "{}")
+    return queued(f"{action}|{STREAM}", fingerprint + "{}")
 
 
 def _letter(fingerprint: str) -> tuple[Operand, ...]:
@@ -143,7 +143,7 @@ class Acts:
 
     def emit(self) -> None:
         fact = self._fact()
-        self._finish(("S", STREAM), ("F", fact, 999, 2, "head", "{}"), _entry(fact, "hook"))
+        self._finish(("S", STREAM), ("F", fact, 999, 2, "head", "{}"), emitted(f"hook|{STREAM}", fact + "{}"))
 
     def lose(self) -> None:
         if self._store.claim_entry("killed") is not None:

@@ -214,7 +214,7 @@ class World:
         policy = SequencerPolicy(
             OrderingPolicy(hold_s=self.size.hold_s), retention=RETENTION, gap_after_s=GAP_AFTER_S
         )
-        sequencer = Sequencer(scripts, self.acts.registry, policy, ring)
+        sequencer = Sequencer(scripts, policy, ring)
         self._answer_bells(process, redis, keys.SEQUENCER, scripts, sequencer.drain, ring)
 
     def _worker(self, lane: str, process: Process) -> None:

@@ -8,7 +8,8 @@
 --     done   the head leaves the queue, the lease ends
 --     wait   the head stays for `wait` seconds (its new text, if any, is operation E), the lease ends
 --     back   nothing was started: the lease ends, the unit is ready at once
---   Operations: S stream / T n lines / C counter increment / E entry / Q lane unit n entries /
+--   Operations: S stream / T n lines / C counter increment / E entry /
+--     A fingerprint type entry (an internal event to all actions that want it) /
 --     M action outcome bucket us (one call: how it ended, how long it took) /
 --     F fingerprint arrived-at n values (an internal event) / D n values (dead letter) /
 --     X keep fingerprint type event-time related-signature-id late (the internal event into the clean stream)
@@ -28,8 +29,8 @@ local function end_of_stream()
   lines = {}
 end
 -- How many operands follow each opcode; and of which of them the value is the number of those that follow it.
-local operands = { U = 5, S = 1, T = 1, C = 2, M = 4, E = 1, Q = 3, F = 3, X = 6, D = 1 }
-local has_list = { T = 1, Q = 3, F = 3, D = 1 }
+local operands = { U = 5, S = 1, T = 1, C = 2, M = 4, E = 1, A = 3, F = 3, X = 6, D = 1 }
+local has_list = { T = 1, F = 3, D = 1 }
 -- One look at all leases and at all tombstones, of which there are seldom any.
 local units, tombstones, presented, tokens, held_by, some_erased = {}, {}, {}, {}, {}, false
 local first_section = 12 + tonumber(ARGV[11])
@@ -122,10 +123,9 @@ while ARGV[i] do
   elseif op == 'E' then
     if held and is_head then redis.call('LSET', P .. 'queue:' .. unit, 0, ARGV[i + 1]) end
     i = i + 2
-  elseif op == 'Q' then
-    local n = tonumber(ARGV[i + 3])
-    if held and not gone then gather_entries(ARGV[i + 1], ARGV[i + 2], i + 4, i + 3 + n) end
-    i = i + 4 + n
+  elseif op == 'A' then
+    if held and not gone then dispatch(stream, ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]) end
+    i = i + 4
   elseif op == 'F' then
     -- An internal event happens once: a repeat after a crash finds its fingerprint and adds nothing.
     local n = tonumber(ARGV[i + 3])
@@ -139,9 +139,7 @@ while ARGV[i] do
       end
     end
     i = i + 4 + n
-    while fresh == 0 and (ARGV[i] == 'Q' or ARGV[i] == 'X') do
-      i = i + (ARGV[i] == 'Q' and 4 + tonumber(ARGV[i + 3]) or 7)
-    end
+    while fresh == 0 and (ARGV[i] == 'A' or ARGV[i] == 'X') do i = i + 1 + operands[ARGV[i]] end
   elseif op == 'X' then
     if held and not gone then publish(stream, i + 1) end
     i = i + 7

@@ -179,14 +179,48 @@ local function gather_depth(unit, by)
   gathered.depths[action] = (gathered.depths[action] or 0) + by
 end
 
--- The entries are ARGV[from..to].
-local function gather_entries(lane, unit, from, to)
-  local entries = gather_unit(lane, unit)
-  for i = from, to do
-    entries[#entries + 1] = ARGV[i]
-    refer(event_of(ARGV[i]), 1)
+local function gather_entry(lane, unit, entry)
+  table.insert(gather_unit(lane, unit), entry)
+  refer(event_of(entry), 1)
+  gather_depth(unit, 1)
+end
+
+-- What is subscribed, as the newest announcement says: read once per call, and only if something is dispatched.
+local subscribed, generation
+local subscribers = {}
+
+-- The same as matches in shared/core/routing.py.
+local function matches(pattern, event_type)
+  if pattern == '*' then return string.sub(event_type, 1, 8) ~= 'deedbox.' end
+  if string.sub(pattern, -1) == '*' then return string.sub(event_type, 1, #pattern - 1) == string.sub(pattern, 1, -2) end
+  return event_type == pattern
+end
+
+local function subscribers_of(event_type)
+  if not subscribed then
+    local found = redis.call('HMGET', P .. 'subscriptions', 'actions', 'generation')
+    subscribed, generation = cjson.decode(found[1] or '[]'), found[2] or '0'
   end
-  gather_depth(unit, to - from + 1)
+  if not subscribers[event_type] then
+    subscribers[event_type] = {}
+    for _, action in ipairs(subscribed) do
+      local wanted = false
+      for _, pattern in ipairs(action.types) do wanted = wanted or matches(pattern, event_type) end
+      if wanted then table.insert(subscribers[event_type], action) end
+    end
+  end
+  return subscribers[event_type]
+end
+
+-- Adds an event to the queues of all actions that want it: one after the other per key, or (unordered, or of no subject
+-- whose order could matter) one of its own. The same as unit_of in shared/core/routing.py.
+local function dispatch(stream, fingerprint, event_type, entry)
+  local no_subject = string.match(stream, '^[^:]*:type/')
+  for _, action in ipairs(subscribers_of(event_type)) do
+    local unit = action.name .. '|' .. stream
+    if no_subject or not action.ordered then unit = unit .. '|' .. fingerprint end
+    gather_entry(action.lane, unit, entry)
+  end
 end
 
 -- Writes what was gathered. A unit without an entry is only marked as ready.
@@ -281,7 +315,8 @@ end
 local function claim_inbox(now, from)
   local shards, drainer = pools_of('sequencer'), ARGV[from]
   local unit = oldest_ready(shards, 1)[1]
-  if not unit then
+  -- Before anything is announced nobody knows where events go.
+  if not unit or redis.call('EXISTS', P .. 'subscriptions') == 0 then
     idle('sequencer', drainer, now + tonumber(ARGV[from + 2]))
     return {}
   end

@@ -183,7 +183,6 @@ class Deployment:
         self.rung: list[str] = []
         self.sequencer = Sequencer(
             self.scripts,
-            self.registry,
             SequencerPolicy(order, max_event_age_s, retention, gap_after_s),
             self.rung.append,
         )
