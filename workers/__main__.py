@@ -7,13 +7,15 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import FrameType
+from typing import Any
 
 from redis.exceptions import RedisError
 
 from deedbox.shared.alerts.targets import demand, receivers
+from deedbox.shared.command_options import CallbackUrlOptions, ReconcileOptions
 from deedbox.shared.core.errors import DeedboxError, SettingsError
 from deedbox.shared.redis import keys
 from deedbox.shared.runtime import logs, stopping, telemetry
@@ -53,16 +55,21 @@ def _parser() -> argparse.ArgumentParser:
         run=_bridge
     )
     commands.add_parser("sweeper", help="wake what is due").set_defaults(run=_sweeper)
-    reconciling = commands.add_parser("reconcile", help="ask the API what callbacks missed, and repair it")
-    reconcile.add_arguments(reconciling)
-    reconciling.set_defaults(run=reconcile.run)
-    setting = commands.add_parser("callback-url", help="show the callback URLs, or put them back")
-    callback_url.add_arguments(setting)
-    setting.set_defaults(run=callback_url.run)
+    for name, run, options in (
+        ("reconcile", reconcile.run, ReconcileOptions),
+        ("callback-url", callback_url.run, CallbackUrlOptions),
+    ):
+        command = commands.add_parser(name, help=f"do what `deedbox {name}` was told")
+        command.add_argument("options", type=options.load)
+        command.set_defaults(run=partial(_with_options, run))
     lanes = commands.add_parser("lanes", help="list lanes and actions")
     lanes.add_argument("--json", action="store_true")
     lanes.set_defaults(run=_lanes)
     return parser
+
+
+def _with_options(run: Callable[[Process, Any], int], process: Process, arguments: argparse.Namespace) -> int:
+    return run(process, arguments.options)
 
 
 def _worker(process: Process, arguments: argparse.Namespace) -> int:

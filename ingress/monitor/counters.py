@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from deedbox.ingress.forks import call_in_children
 from deedbox.shared.core.reasons import Refusal
+from deedbox.shared.runtime.forks import call_in_children
 
 ACK_BOUNDS_S: Final = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0)
 """Upper bounds of the acknowledgement histogram. Dropbox Sign gives up after 25 s; we promise 2 s."""

@@ -46,8 +46,7 @@ class CutShort(Exception):
 _TRACED: Final = ("source", "event_type", "outcome", "reason", "status")
 """Facts of the line that the span has too."""
 
-_LOGGER: Final = "ingress"
-_log = logs.get(_LOGGER)
+_log = logs.get("ingress")
 
 
 class Outcome(StrEnum):
@@ -210,7 +209,7 @@ class Receiver:
             outcome = Outcome.SPOOLED if isinstance(found, Spooled) else Outcome.ACCEPTED
             facts |= {"outcome": str(outcome), "status": int(HTTPStatus.OK)}
             if telemetry.lines() or outcome is Outcome.SPOOLED:
-                logs.fact(_LOGGER, "event.received", **facts)
+                _log.info("event.received", **facts)
             return facts
         if verdict.cause is not None:
             facts["cause"] = verdict.cause

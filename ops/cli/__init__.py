@@ -8,14 +8,30 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from deedbox.ops.cli import alerting, callback_url, erasing, inspection, reconciling, repair, running
-from deedbox.shared.core.errors import DeedboxError, SettingsError
+from deedbox.ops.cli import (
+    alert_test,
+    callback_url,
+    check,
+    conflict,
+    dead,
+    demo,
+    erase,
+    processes,
+    reconcile,
+    replay,
+    spool,
+    status,
+    trace,
+    up,
+)
+from deedbox.shared.core.errors import DeedboxError, RedisAway, SettingsError
 
 FAILED = 1
 USAGE = 2
@@ -49,13 +65,12 @@ def _options(
     """Receive Dropbox Sign callbacks and turn them into a clean stream: verified, durable, once, in order."""
 
 
-running.register(app)
-inspection.register(app)
-repair.register(app)
-reconciling.register(app)
-callback_url.register(app)
-alerting.register(app)
-erasing.register(app)
+for _command in (
+    *(up, demo, processes),
+    *(status, trace, check, alert_test),
+    *(dead, replay, reconcile, callback_url, conflict, erase, spool),
+):
+    _command.register(app)
 
 
 def main() -> None:
@@ -87,6 +102,18 @@ def load_dotenv(path: Path) -> None:
             os.environ.setdefault(name, value)
 
 
+def explained(error: DeedboxError, environ: Mapping[str, str]) -> str:
+    """Return the sentence of an error. A Redis that does not answer is named here, for all commands."""
+    if not isinstance(error, RedisAway):
+        return str(error)
+    from deedbox.ops.installation import Installation
+
+    try:
+        return Installation.load(environ).explained(error)
+    except SettingsError:
+        return str(error)
+
+
 def _give_up(error: DeedboxError, code: int) -> None:
-    sys.stderr.write(f"deedbox: {error}\n")
+    sys.stderr.write(f"deedbox: {explained(error, os.environ)}\n")
     sys.exit(code)

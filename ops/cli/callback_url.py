@@ -1,4 +1,4 @@
-"""The commands ``callback-url show`` and ``set``."""
+"""The commands ``callback-url show`` and ``set``; a worker process does the work."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from typing import Annotated
 
 import typer
 
-from deedbox.ops.cli.repair import PANEL, DryRun, Json, Yes
-from deedbox.ops.cli.running import _become
+from deedbox.ops.cli._options import REPAIR, DryRun, Json, Source, Yes
+from deedbox.ops.cli._terminal import become
+from deedbox.shared.command_options import CallbackUrlOptions
 
-App = Annotated[str, typer.Option("--app", metavar="CLIENT_ID", help="This API app only.")]
+App = Annotated[str, typer.Option("--app", metavar="CLIENT_ID", help="Only this API app.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     commands = typer.Typer(
-        no_args_is_help=True, help="Show the callback URLs that Dropbox Sign has, or put them back."
+        no_args_is_help=True, help="Show the callback URLs that Dropbox Sign has, or set them again."
     )
     commands.command(
         "show",
@@ -26,37 +27,38 @@ def register(app: typer.Typer) -> None:
         epilog="Examples: [bold]deedbox callback-url set --dry-run[/bold], [bold]deedbox callback-url set "
         "https://hooks.example.com/callbacks --yes[/bold].",
     )(put)
-    app.add_typer(commands, name="callback-url", rich_help_panel=PANEL)
+    app.add_typer(commands, name="callback-url", rich_help_panel=REPAIR)
 
 
 def show(
     *,
-    source: Annotated[str, typer.Option(help="This tenant only; else all of them.")] = "",
+    source: Annotated[
+        str, typer.Option(metavar="NAME", help="Only this tenant; by default all of them.")
+    ] = "",
     app: App = "",
     as_json: Json = False,
 ) -> None:
-    """Show the callback URL of each account, and of the apps in client_ids, beside the one that it should be."""
-    _run("show", f"--source={source}", f"--app={app}", **{"--json": as_json})
+    """Show the callback URL of each account and of the apps in client_ids, and what each should be."""
+    become("callback-url", CallbackUrlOptions(source=source, app=app, as_json=as_json).dump())
 
 
 def put(
     url: Annotated[
-        str, typer.Argument(metavar="[URL]", help="By default DEEDBOX_CALLBACK_URL, or the source's own.")
+        str,
+        typer.Argument(metavar="[URL]", help="Default: DEEDBOX_CALLBACK_URL, or callback_url of the source."),
     ] = "",
     *,
-    source: Annotated[str, typer.Option(help="The tenant, as in /callbacks/<source>.")] = "default",
+    source: Source = "default",
     app: App = "",
     dry_run: DryRun = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Put a callback URL back where it is missing or another: at the account and the apps of a source.
+    """Set the callback URL again where it is missing or different: at the account and the apps of a source.
 
-    Dropbox Sign drops a URL after ten failures in a row. Afterwards: `deedbox reconcile` for what was missed.
+    Dropbox Sign removes a URL after ten failures in a row. Run `deedbox reconcile` afterwards for what was missed.
     """
-    flags = {"--dry-run": dry_run, "--yes": yes, "--json": as_json}
-    _run("set", f"--url={url}", f"--source={source}", f"--app={app}", **flags)
-
-
-def _run(verb: str, *options: str, **flags: bool) -> None:
-    _become("callback-url", verb, *options, *(flag for flag, on in flags.items() if on))
+    options = CallbackUrlOptions(
+        source=source, put=True, url=url, app=app, dry_run=dry_run, yes=yes, as_json=as_json
+    )
+    become("callback-url", options.dump())

@@ -1,16 +1,31 @@
-"""What needs a person, in plain words, the most urgent first. Pure."""
+"""What needs a person: one list for ``status``, the pages and the alerts, the most urgent first. Pure.
+
+Each row knows its kind; no reader recognises it by its sentence.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
-from deedbox.ops.readmodels import status
 from deedbox.ops.readmodels.intake import FAILURES_MAX
-from deedbox.ops.readmodels.status import Status
-from deedbox.ops.readmodels.web_reports import SourceView
+from deedbox.ops.wording.output import counted, duration
+from deedbox.shared.core.room import FULL_FROM
+
+if TYPE_CHECKING:  # a Status lists its own attentions
+    from deedbox.ops.readmodels.status import Status
+    from deedbox.ops.readmodels.web_reports import SourceView
+
+OVERDUE_MAX_S: Final = 15.0
+"""A sweeper looks four times a second; after this long there is none."""
+
+BRIDGE_SLACK_S: Final = 15.0
+"""A bridge's claim lasts 10 s: callbacks that wait for longer than this wait for a bridge."""
+
+OLD_WORK_S: Final = 15 * 60.0
+"""Work that is ready for so long: its workers live, and do not keep up."""
 
 URGENT_FROM: Final = 5
 """Failures in a row from which a source is urgent: half of what costs the URL."""
@@ -18,7 +33,13 @@ URGENT_FROM: Final = 5
 NOTED_FROM: Final = 2
 """One failure is what any scanner of the internet causes."""
 
-_DEAD_COMMAND: Final = "`deedbox dead list`"
+CRASHES_FROM: Final = 2
+"""Ends of one process within a minute; a single one is what a deployment or an operator causes."""
+
+FREE_MIN_BYTES: Final = 256 << 20
+"""Room on a disk below which Redis, the spool or the documents will soon be refused."""
+
+_WAITING_LINK: Final = "/runbook#where-callbacks-wait"
 
 
 class Severity(StrEnum):
@@ -30,60 +51,200 @@ class Severity(StrEnum):
     """Soon: nothing waits behind it."""
 
 
+class AttentionKind(StrEnum):
+    """What it is about: closed, so that programs can decide by it."""
+
+    REDIS_AWAY = "redis_away"
+    BROKER_AWAY = "broker_away"
+    NO_BRIDGE = "no_bridge"
+    BRIDGE_SLOW = "bridge_slow"
+    REDIS_FULL = "redis_full"
+    BROKER_DEAD_LETTERS = "broker_dead_letters"
+    NO_WORKER = "no_worker"
+    OLD_WORK = "old_work"
+    NO_SWEEPER = "no_sweeper"
+    UNKNOWN_ACTION = "unknown_action"
+    UNUSED_LANE = "unused_lane"
+    CRASH_LOOP = "crash_loop"
+    DISK_FULL = "disk_full"
+    REFUSALS = "refusals"
+    DEAD_LETTERS = "dead_letters"
+    BUDGET = "budget_used_up"
+    SPOOL = "spool"
+
+
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """One sentence; commands stand between backticks."""
+    """One sentence; commands are written between backticks."""
 
+    kind: AttentionKind
     severity: Severity
     text: str
     link: str = ""
-    """Page of the dashboard that mends or explains it, as a path."""
+    """Page of the dashboard that helps, as a path."""
+    about: str = ""
+    """Which one of its kind: a lane, a source, a process; empty if there can be only one."""
+
+    def document(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {"kind": self.kind, "severity": self.severity, "about": self.about, "text": self.text}
 
 
-def attentions(found: Status, sources: Iterable[SourceView]) -> list[Attention]:
+def attentions(found: Status) -> list[Attention]:
     """Say what needs a person; empty if nothing does."""
-    said = [_of_warning(text) for text in status.warnings(found)]
-    said += [each for source in sources if (each := _of_source(source)) is not None]
-    said += [
-        Attention(Severity.NOTICE, text, "/runbook#where-callbacks-wait") for text in status.starvation(found)
-    ]
-    if found.survey.spool.depth:
-        said.append(_of_spool(found.survey.spool.depth))
+    said = [each for rule in _RULES for each in rule(found)]
     return sorted(said, key=lambda each: each.severity is not Severity.URGENT)
 
 
-def _of_warning(text: str) -> Attention:
-    # Dead letters wait for a person and hold nobody up; everything else that `status` warns of holds up callbacks.
-    if _DEAD_COMMAND in text:
-        return Attention(Severity.NOTICE, text, "/dead")
-    return Attention(Severity.URGENT, text, "/runbook#where-callbacks-wait")
+def redis_away(sentence: str) -> Attention:
+    """Say that the state cannot be read, and what still works."""
+    text = (
+        f"{sentence} Callbacks are still accepted and kept in the broker or on the web hosts' disks, and nothing "
+        "accepted is lost."
+    )
+    return Attention(AttentionKind.REDIS_AWAY, Severity.URGENT, text, "/runbook#deedboxredisdown")
 
 
-def _of_source(source: SourceView) -> Attention | None:
+def _urgent(kind: AttentionKind, text: str, about: str = "", link: str = _WAITING_LINK) -> Attention:
+    return Attention(kind, Severity.URGENT, text, link, about)
+
+
+def _broker(found: Status) -> Iterator[Attention]:
+    view = found.view
+    waiting_s = max(view.broker.oldest_age_s or 0.0, view.claimed.oldest_age_s or 0.0)
+    if view.trouble:
+        text = f"The broker does not answer ({view.trouble}). Is it running? `deedbox check` shows details."
+        yield _urgent(AttentionKind.BROKER_AWAY, text, link="/runbook#deedboxbrokerdown")
+    if not view.bridges and (view.broker.depth or view.claimed.depth):
+        text = "Callbacks wait in the broker and no bridge runs: start `deedbox bridge`."
+        yield _urgent(AttentionKind.NO_BRIDGE, text)
+    elif view.bridges and waiting_s > BRIDGE_SLACK_S:
+        text = f"Callbacks have waited in the broker for {duration(waiting_s)}: the bridge does not keep up."
+        yield _urgent(AttentionKind.BRIDGE_SLOW, text)
+    if view.dead_letters:
+        text = (
+            f"The broker gave up delivering {counted(view.dead_letters, 'message')}: `deedbox dead collect` makes "
+            "dead letters of them."
+        )
+        yield _urgent(AttentionKind.BROKER_DEAD_LETTERS, text, link="/runbook#undeliverable")
+
+
+def _room(found: Status) -> Iterator[Attention]:
+    for name, share in found.fullness.items():
+        if share >= FULL_FROM:
+            text = f"The Redis of the {name} is {share:.0%} full: `deedbox check`, and the runbook, 'Redis is full'."
+            yield _urgent(AttentionKind.REDIS_FULL, text, name, "/runbook#redis-is-full")
+    for place, free_bytes in found.free_bytes.items():
+        if free_bytes < FREE_MIN_BYTES:
+            text = f"The disk of {place} has {free_bytes >> 20} MiB left: make room on that disk."
+            yield _urgent(AttentionKind.DISK_FULL, text, place, "/runbook#spool_full")
+
+
+def _lanes(found: Status) -> Iterator[Attention]:
+    staffed = {worker.lane for worker in found.survey.workers}
+    for lane in found.survey.lanes:
+        depth, age_s = lane.stage.depth, lane.stage.oldest_age_s or 0.0
+        if lane.unused:
+            text = (
+                f"No action uses the lane {lane.name} any more: end its workers, nothing has to run for it."
+            )
+            yield Attention(AttentionKind.UNUSED_LANE, Severity.NOTICE, text, about=lane.name)
+        elif depth and lane.name not in staffed:
+            text = (
+                f"Lane {lane.name} has work (depth {depth}) and no living worker: "
+                f"start `deedbox worker --lane {lane.name}`."
+            )
+            yield _urgent(AttentionKind.NO_WORKER, text, lane.name, "/runbook#deedboxworkersgone")
+        elif depth and age_s > OLD_WORK_S:
+            text = (
+                f"Work of lane {lane.name} has been ready for {duration(age_s)}, and its workers do not get to it: "
+                "add processes, or look for a call that does not end."
+            )
+            yield _urgent(AttentionKind.OLD_WORK, text, lane.name, "/runbook#deedboxstageold")
+    inbox_s = found.survey.inbox.oldest_age_s or 0.0
+    if inbox_s > OLD_WORK_S:
+        text = f"Callbacks have waited in the inbox for {duration(inbox_s)}: the sequencer does not keep up."
+        yield _urgent(AttentionKind.OLD_WORK, text, "inbox", "/runbook#deedboxstageold")
+
+
+def _unknown_actions(found: Status) -> Iterator[Attention]:
+    for each in found.survey.unknown:
+        text = (
+            f"{counted(each.calls, 'call')} wait for the action {each.action}, which no module in DEEDBOX_ACTIONS "
+            f"declares (since {duration(each.oldest_s)}): declare it again, or end or rename its calls."
+        )
+        yield _urgent(AttentionKind.UNKNOWN_ACTION, text, each.action, "/runbook#unknown-actions")
+
+
+def _processes(found: Status) -> Iterator[Attention]:
+    if found.survey.overdue_s > OVERDUE_MAX_S:
+        text = (
+            f"Holds, retries or leases have been due for {duration(found.survey.overdue_s)}, and no sweeper looks: "
+            "start `deedbox sweeper`."
+        )
+        yield _urgent(AttentionKind.NO_SWEEPER, text, link="/runbook#deedboxsweepergone")
+    for each in found.restarts:
+        if each.count >= CRASHES_FROM:
+            where = f"details: {each.log}" if each.log else "the output of `deedbox up` says why"
+            text = (
+                f"{each.process} on {each.host} {each.how} and was restarted, {each.count} times in a minute, last "
+                f"{duration(max(0.0, found.survey.now - each.at))} ago; {where}."
+            )
+            yield _urgent(
+                AttentionKind.CRASH_LOOP, text, f"{each.host}/{each.process}", "/runbook#worker_lost"
+            )
+
+
+def _sources(found: Status) -> Iterator[Attention]:
+    for source in found.sources:
+        if source.failures_in_a_row >= NOTED_FROM:
+            yield _of_source(source)
+
+
+def _of_source(source: SourceView) -> Attention:
     count = source.failures_in_a_row
-    if count < NOTED_FROM:
-        return None
     reason = source.reasons[0] if source.reasons else ""
-    why = f", mostly `{reason}`" if reason else ""
+    why = f" (mostly `{reason}`)" if reason else ""
+    refused = f"The last {count} callbacks of source {source.name} were refused{why}"
     if count >= FAILURES_MAX:
-        sentence = (
-            f"Source {source.name} refused its last {count} callbacks or more{why}: if they came from Dropbox Sign, it "
-            "has dropped the callback URL by now. Mend the cause, then set the URL again; `deedbox check` looks."
+        text = (
+            f"{refused}, or more: if they came from Dropbox Sign, it has removed the callback URL by now. Fix the "
+            "cause, then set the URL again; `deedbox check` shows the URL."
         )
     else:
-        sentence = (
-            f"Source {source.name} refused {count} callbacks in a row{why}: after {source.kept.failures_left} more, "
-            "Dropbox Sign drops the callback URL."
+        text = (
+            f"{refused}. After {source.kept.failures_left} more in a row, Dropbox Sign removes the callback URL. See "
+            "`deedbox check` and the log of the web process."
         )
     severity = Severity.URGENT if count >= URGENT_FROM else Severity.NOTICE
-    return Attention(severity, sentence, f"/runbook#{reason}" if reason else "/runbook#refused-requests")
+    link = f"/runbook#{reason}" if reason else "/runbook#refused-requests"
+    return Attention(AttentionKind.REFUSALS, severity, text, link, source.name)
 
 
-def _of_spool(frames: int) -> Attention:
-    wait = "callback waits" if frames == 1 else "callbacks wait"
-    return Attention(
-        Severity.NOTICE,
-        f"{frames} {wait} on the disks of web hosts, acknowledged and safe: they follow as soon as the broker takes "
-        "them. Before a host is taken away: `deedbox spool drain`.",
-        "/runbook#spool",
-    )
+def _aside(found: Status) -> Iterator[Attention]:
+    if dead := found.survey.dead.depth:
+        text = (
+            f"{dead} dead {'letter needs' if dead == 1 else 'letters need'} a decision: `deedbox dead list`."
+        )
+        yield Attention(AttentionKind.DEAD_LETTERS, Severity.NOTICE, text, "/dead")
+    if waiting := found.survey.retrying.depth if found.used_up else 0:
+        which = ", ".join(
+            f"{each.kind} of source {each.source} ({each.per_minute} a minute)" for each in found.used_up
+        )
+        text = (
+            f"The API budget is used up: {which}. {counted(waiting, 'call')} wait for their turn and continue by "
+            "themselves; the bounds are DEEDBOX_FILES_PER_MINUTE and its like, below the vendor's."
+        )
+        yield Attention(AttentionKind.BUDGET, Severity.NOTICE, text, _WAITING_LINK)
+    if frames := found.survey.spool.depth:
+        text = (
+            f"{frames} {'callback waits' if frames == 1 else 'callbacks wait'} on the disks of web hosts, "
+            "acknowledged and safe: they follow as soon as the broker takes them. Before a host is removed: "
+            "`deedbox spool drain`."
+        )
+        yield Attention(AttentionKind.SPOOL, Severity.NOTICE, text, "/runbook#spool")
+
+
+_RULES: Final[tuple[Callable[[Status], Iterator[Attention]], ...]] = (
+    _broker, _room, _lanes, _unknown_actions, _processes, _sources, _aside,
+)  # fmt: skip

@@ -6,8 +6,7 @@ measured, not read; of each only the oldest item is looked at. Nothing is change
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -19,10 +18,14 @@ from deedbox.ops.readmodels import workforce
 from deedbox.ops.readmodels.workforce import Worker
 from deedbox.shared.core.identity import SHARDS
 from deedbox.shared.records import queue_entry, subscriptions
+from deedbox.shared.records.spool_mark import SpoolMarks, oldest
 from deedbox.shared.records.subscriptions import Subscriptions
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import text
+
+NO_LANE: Final = ""
+"""Of actions that no process declares any more."""
 
 WAITING_SAMPLE: Final = 200
 """Heads of line that are looked at for ``retrying``: those that are due first. The oldest failure may be another."""
@@ -65,6 +68,18 @@ class Lane:
     """A lease runs: some process works here."""
     overdue_s: float = 0.0
     """How long its oldest abandoned lease or due retry has waited for a sweeper."""
+    unused: bool = False
+    """It has living workers, and no declared action names it any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownCalls:
+    """Calls of one action that nothing declares any more: no process will run them."""
+
+    action: str
+    calls: int
+    oldest_s: float
+    """How long the oldest of them has waited, at least."""
 
 
 @dataclass(slots=True)
@@ -80,15 +95,21 @@ class Survey:
     lanes: list[Lane] = field(default_factory=list)
     workers: list[Worker] = field(default_factory=list)
     """The living ones."""
-    spool: Stage = field(default_factory=lambda: Stage(0))
-    """Callbacks on the disks of all web hosts, as they reported last."""
+    spools: SpoolMarks = SpoolMarks({}, {}, ())
+    """What the web hosts said of their spools."""
     retrying: Stage = field(default_factory=lambda: Stage(0))
     waiting: list[WaitingHead] = field(default_factory=list)
     """Up to ``WAITING_SAMPLE`` heads of line, soonest first."""
-    undeclared: dict[str, int] = field(default_factory=dict)
-    """Actions that have entries in queues and that no process declares any more -> how many."""
+    unknown: list[UnknownCalls] = field(default_factory=list)
+    """Calls of actions that no module declares."""
     overdue_holds_s: float = 0.0
     """How long the oldest hold has been over without anybody looking."""
+
+    @property
+    def spool(self) -> Stage:
+        """Callbacks on the disks of all web hosts, as they said last; also of hosts that are silent now."""
+        marks = [*self.spools.live.values(), *self.spools.silent.values()]
+        return Stage(sum(mark.callbacks for mark in marks), _age_s(self.now, oldest(marks)))
 
     @property
     def overdue_s(self) -> float:
@@ -110,26 +131,29 @@ def _survey(redis: Redis) -> Survey:
     found, subscribed, depths, worker_keys = _first_look(redis)
     lanes = {keys.SEQUENCER: (), **subscribed.lanes}
     pipe = redis.pipeline(transaction=False)
+    left = subscribed.undeclared(depths)
     _look_into(pipe, keys.shards)
-    for action in subscribed.lane_of:
+    for action in (*subscribed.lane_of, *left):
         _look_into(pipe, partial(keys.action, action))
     for key in worker_keys:
         pipe.hmget(text(key), workforce.FIELDS)
     replies = iter(pipe.execute())
     sample: list[tuple[float, str, str]] = []
-    pools = {name: _pool(replies) for name in (keys.SEQUENCER, *subscribed.lane_of)}
+    pools = {name: _pool(replies) for name in (keys.SEQUENCER, *subscribed.lane_of, *left)}
     for name, actions in lanes.items():
         mine = [pools[each] for each in actions] if name != keys.SEQUENCER else [pools[name]]
         found.lanes.append(
             _lane(name, actions, mine, sum(depths.get(each, 0) for each in actions), found.now)
         )
         sample += [(due, name, text(unit)) for pool in mine for unit, due in pool.waiting_first]
-    found.undeclared = subscribed.undeclared(depths)
+    sample += [(due, NO_LANE, text(unit)) for name in left for unit, due in pools[name].waiting_first]
     workers = [each for key in worker_keys for each in workforce.of_reply(key, next(replies), found.now)]
     found.workers = workforce.living(workers, {lane.name: lane.leased for lane in found.lanes})
     found.waiting = _heads(redis, sorted(sample)[:WAITING_SAMPLE], found.now)
     oldest = max((head.since_s for head in found.waiting), default=None)
     found.retrying = Stage(sum(lane.waiting for lane in found.lanes), oldest)
+    found.lanes += _unused(found, lanes)
+    found.unknown = [_unknown(found, name, calls, pools[name]) for name, calls in left.items()]
     return found
 
 
@@ -154,13 +178,11 @@ def _first_look(redis: Redis) -> tuple[Survey, Subscriptions, dict[str, int], li
     inbox, wake_at = _inbox(replies, now)
     held, dead = (Stage(next(replies), _age_s(now, _score(next(replies)))) for _ in range(2))
     counters = {text(name): int(count) for name, count in next(replies).items()}
-    spool = _spool(next(replies).values(), now)
-    subscribed, depths = (
-        subscriptions.load(next(replies)) or Subscriptions(),
-        subscriptions.depths(next(replies)),
-    )
+    spools = SpoolMarks.of(next(replies), now)
+    subscribed = subscriptions.load(next(replies)) or Subscriptions()
+    depths = subscriptions.depths(next(replies))
     overdue_s = _age_s(now, wake_at) or 0.0
-    found = Survey(now, inbox, held, dead, counters, spool=spool, overdue_holds_s=overdue_s)
+    found = Survey(now, inbox, held, dead, counters, spools=spools, overdue_holds_s=overdue_s)
     return found, subscribed, depths, sorted(next(replies))
 
 
@@ -186,18 +208,15 @@ def _first(times: Iterable[float | None]) -> float | None:
     return min((at for at in times if at is not None), default=None)
 
 
-def _spool(reports: Iterable[bytes], now: float) -> Stage:
-    """Sum up what the hosts reported; a report of another version counts for nothing."""
-    frames, oldest = 0, []
-    for report in reports:
-        try:
-            document = json.loads(report)
-            if held := int(document["frames"]):
-                frames += held
-                oldest.append(float(document["oldest_received_at"]))
-        except (ValueError, KeyError, TypeError):
-            continue
-    return Stage(frames, _age_s(now, _first(oldest)))
+def _unused(found: Survey, lanes: Mapping[str, object]) -> list[Lane]:
+    names = dict.fromkeys(worker.lane for worker in found.workers if worker.lane not in lanes)
+    return [Lane(name, Stage(0), 0, unused=True) for name in names]
+
+
+def _unknown(found: Survey, action: str, calls: int, pool: _Pool) -> UnknownCalls:
+    ready_s = _age_s(found.now, pool.ready_at) or 0.0
+    waiting_s = max((head.since_s for head in found.waiting if head.action == action), default=0.0)
+    return UnknownCalls(action, calls, max(ready_s, waiting_s))
 
 
 @dataclass(frozen=True, slots=True)

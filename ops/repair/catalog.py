@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
 from deedbox.ops.supervise.processes import described
+from deedbox.ops.wording.action_names import meant
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.core.routing import matches, unit_of
 
@@ -58,9 +58,13 @@ class Catalog:
 
     def _unknown(self, name: str) -> str:
         known = ", ".join(sorted(self.actions)) or "none"
-        close = difflib.get_close_matches(name, self.actions, n=1, cutoff=0.6)
-        meant = f" Did you mean {close[0]}?" if close else ""
-        return (
-            f"There is no action {name}; the registered ones are {known}.{meant} "
-            "DEEDBOX_ACTIONS must be set here as it is for the workers."
+        hint = meant(name, self.actions, {each.lane for each in self.actions.values()})
+        return " ".join(
+            part
+            for part in (
+                f"There is no action {name}; the registered ones are {known}.",
+                hint,
+                "DEEDBOX_ACTIONS must be set here as it is for the workers.",
+            )
+            if part
         )

@@ -60,7 +60,7 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fl
     app = Flask("deedbox.ops.web", template_folder="templates", static_folder="static")
     app.config.update(MAX_CONTENT_LENGTH=FORM_MAX_BYTES, SEND_FILE_MAX_AGE_DEFAULT=3600)
     app.json = InOrder(app)
-    errors.install(app)
+    errors.install(app, context.installation.explained)
     words.install(app)
     watch = guard.Guard(app, tokens.load(settings), access_policy(settings), clock)
     hint = str(tokens.token_path(settings)) if tokens.is_generated(settings) else None

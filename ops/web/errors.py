@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Final
 
@@ -46,8 +46,12 @@ class OpsError(Exception):
         self.more = more
 
 
-def install(app: Flask) -> None:
-    """Answer every error of an application."""
+def install(app: Flask, explained: Callable[[DeedboxError], str] = str) -> None:
+    """Answer every error of an application. ``explained`` makes the sentence of what does not answer."""
+
+    def _unavailable(error: Unavailable | SettingsError) -> BaseResponse:
+        return _answer(OpsError(Refused.UNAVAILABLE, explained(error)))
+
     app.register_error_handler(OpsError, _answer)
     app.register_error_handler(HTTPException, _of_flask)
     app.register_error_handler(Unavailable, _unavailable)
@@ -98,10 +102,6 @@ def _of_flask(error: HTTPException) -> BaseResponse:
             OpsError(Refused.BAD_REQUEST, "the request is not of the form that this address expects")
         )
     return _bug(error)
-
-
-def _unavailable(error: Unavailable | SettingsError) -> BaseResponse:
-    return _answer(OpsError(Refused.UNAVAILABLE, f"{str(error).rstrip('.')}; `deedbox check` says more"))
 
 
 def _of_deedbox(error: DeedboxError) -> BaseResponse:

@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response
 
 from deedbox.ops.charts import charts, samples
 from deedbox.ops.installation import Installation
-from deedbox.ops.readmodels import overview
+from deedbox.ops.readmodels import attention, overview
 from deedbox.ops.readmodels.fresh import Fresh
 from deedbox.ops.web import cards
 from deedbox.shared.core.errors import DeedboxError
@@ -39,16 +39,18 @@ def create_pages(installation: Installation) -> Blueprint:
     @blueprint.get("/")
     def overview_page() -> Answer:
         hours = _hours()
-        seen, code = _overview(looks)
+        seen, code = _overview(installation, looks)
         try:
-            page = drawn[hours].get()
+            # Not looked for while the overview found Redis away: each look costs its own time-out.
+            page = drawn[hours].get() if seen["seen"] else None
         except DeedboxError:
-            page = charts.page([], hours, time.time())  # the outage is told by the overview
+            page = None
+        page = page or charts.page([], hours, time.time())
         return render_template("overview.html", **seen, page=page, rows=_rows(page), spans=charts.HOURS), code
 
     @blueprint.get("/live/overview")
     def live() -> Answer:
-        seen, code = _overview(looks)
+        seen, code = _overview(installation, looks)
         return render_template("_live.html", **seen), code
 
     @blueprint.get("/live/charts")
@@ -58,14 +60,27 @@ def create_pages(installation: Installation) -> Blueprint:
     return blueprint
 
 
-def _overview(looks: Fresh[overview.Overview]) -> tuple[dict[str, Any], int]:
+def _overview(installation: Installation, looks: Fresh[overview.Overview]) -> tuple[dict[str, Any], int]:
     """Look; an outage of the state's Redis is something to show here, because an operator comes to see it."""
     try:
         seen = looks.get()
     except DeedboxError as error:
-        return {"seen": None, "outage": str(error)}, int(HTTPStatus.SERVICE_UNAVAILABLE)
-    parts = {"flow": cards.flow(seen), "lanes": cards.lanes(seen), "aside": cards.aside(seen)}
-    return {"seen": seen, **parts}, int(HTTPStatus.OK)
+        return _outage(installation.explained(error), looks.last()), int(HTTPStatus.SERVICE_UNAVAILABLE)
+    return {"seen": seen, **_cards(seen)}, int(HTTPStatus.OK)
+
+
+def _outage(sentence: str, old: overview.Overview | None) -> dict[str, Any]:
+    """Show what does not answer, and what was seen last, marked as old."""
+    return {
+        "seen": None,
+        "outage": attention.redis_away(sentence),
+        "old": old,
+        **(_cards(old) if old else {}),
+    }
+
+
+def _cards(seen: overview.Overview) -> dict[str, Any]:
+    return {"flow": cards.flow(seen), "lanes": cards.lanes(seen), "aside": cards.aside(seen)}
 
 
 def _charts(installation: Installation, hours: int) -> charts.Page:

@@ -16,19 +16,21 @@ from deedbox.ops.wording.output import console, counted, masked, printable, with
 
 IDS_SHOWN: Final = 10
 DETAIL_CHARS: Final = 60
+INTERNAL: Final = frozenset({"unit", "entry"})
+"""Fields that say how a letter goes back, and nothing to people."""
 
 
 def write_list(letters: Sequence[Letter], total: int, *, limited: bool) -> None:
-    """Write a table. ``limited``: there may be more that fit."""
+    """Write a table. ``limited``: there may be more that match."""
     if not letters:
-        write_line("No dead letters." if not total else f"None of the {total} dead letters fits.")
+        write_line("No dead letters." if not total else f"None of the {total} dead letters matches.")
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("id", "at (UTC)", "reason", "action", "event", "key", "detail"):
         table.add_column(heading, overflow="fold" if heading == "key" else "ellipsis")
     for letter in letters:
         cells = (letter.id, _clock(letter.at), letter.reason, letter.action or "-", letter.type or "-",
-                 _stream(letter), masked(letter.detail)[:DETAIL_CHARS])  # fmt: skip
+                 _stream(letter), _shortened(masked(letter.detail)))  # fmt: skip
         table.add_row(*(Text(printable(" ".join(cell.split()))) for cell in cells))
     console().print(table)
     if limited and total > len(letters):
@@ -37,7 +39,9 @@ def write_list(letters: Sequence[Letter], total: int, *, limited: bool) -> None:
 
 def details(letter: Letter, traceback: str, *, masking: bool) -> dict[str, Any]:
     """Return a letter's fields as JSON values, without empty ones."""
-    fields = {name: value for name, value in letter.document().items() if value != ""}
+    fields = {
+        name: value for name, value in letter.document().items() if value != "" and name not in INTERNAL
+    }
     fields["at"] = letter.at
     if traceback:
         fields["traceback"] = traceback
@@ -75,7 +79,9 @@ def write_plan(plan: Plan) -> None:
     late = sum(step.late for step in plan.steps)
     if late:
         events = counted(late, "event")
-        write_line(f"  {events} will be flagged late: later events of the same key have been released")
+        write_line(
+            f"  {events} will be flagged late: later events of the same request were already passed on"
+        )
     _write_refused(plan.refused)
 
 
@@ -95,6 +101,10 @@ def _write_refused(refused: Sequence[Refused]) -> None:
     for why, count in Counter(each.why for each in refused).most_common():
         write_line(f"  {count:>6}  {why}")
     write_line(f"  what is left is to remove them: `deedbox dead discard {ids}`")
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= DETAIL_CHARS else f"{text[: DETAIL_CHARS - 1]}…"
 
 
 def _stream(letter: Letter) -> str:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deedbox.ops.readmodels.stages import Lane, WaitingHead
-from deedbox.ops.readmodels.status import HEADS_SHOWN, Status, refusals, starvation, warnings
+from deedbox.ops.readmodels.status import HEADS_SHOWN, Status
 from deedbox.ops.wording.output import counted, duration, printable
 
 MEANING: Final = {
@@ -19,8 +19,8 @@ MEANING: Final = {
     "claimed": "claimed by a bridge, not yet in the inbox",
     "inbox": "to be deduplicated and ordered",
     "held": "waiting for an earlier event",
-    "lane:sequencer": "shards of the inbox, ready or leased",
-    "retrying": "heads of line that wait for another attempt",
+    "lane:sequencer": "parts of the inbox that wait for, or are with, a sequencer",
+    "retrying": "calls that failed or were put off, waiting for their next attempt",
     "dead": "set aside for a person",
     "spool": "taken while the broker was down",
 }
@@ -55,7 +55,9 @@ def _stages(status: Status) -> Table:
 
 
 def _actions(lane: Lane) -> str:
-    return "for " + ", ".join(lane.actions) if lane.actions else "for no action that a worker has now"
+    if lane.unused:
+        return "no action uses it any more"
+    return "for " + ", ".join(lane.actions) if lane.actions else "no worker has announced it yet"
 
 
 def _lines(status: Status) -> Iterator[str]:
@@ -64,30 +66,30 @@ def _lines(status: Status) -> Iterator[str]:
     busy = Counter(worker.lane for worker in found.workers if worker.state == "busy")
     rows = [f"{lane} {count} ({busy[lane]} busy)" for lane, count in staff.items()]
     yield "workers alive   " + (", ".join(rows) or "none")
-    if status.view.bridge_alive is not None:
-        yield "bridge          " + ("alive" if status.view.bridge_alive else "none")
+    yield "bridge          " + ("alive" if status.view.bridges else "none")
     counts: dict[str, int] = {name: found.counters[name] for name in COUNTERS if name in found.counters}
     counts |= dict(sorted(found.counters.items()))
     yield "counters        " + (", ".join(f"{name} {count}" for name, count in counts.items()) or "none yet")
     if found.waiting:
         yield ""
-        yield "waiting heads of line:"
-        yield from (f"  {_head(head)}" for head in found.waiting[:HEADS_SHOWN])
+        yield "waiting for a retry:"
+        unknown = frozenset(each.action for each in found.unknown)
+        yield from (f"  {_head(head, unknown)}" for head in found.waiting[:HEADS_SHOWN])
         if (more := (found.retrying.depth or 0) - HEADS_SHOWN) > 0:
             yield f"  and {more} more"
-    if problems := [*warnings(status), *refusals(status), *starvation(status)]:
+    if problems := status.attentions:
         yield ""
-        yield from (f"! {problem}" for problem in problems)
+        yield from (f"! {problem.text}" for problem in problems)
 
 
-def _head(head: WaitingHead) -> str:
-    tries = ", ".join(
-        part
-        for part in (
-            counted(head.failures, "failed attempt") if head.failures else "",
-            f"put off {counted(head.retries, 'time')}" if head.retries else "",
-        )
-        if part
-    )
-    due = f"next in {duration(head.due_in_s)}" if head.due_in_s > 0 else "next now"
-    return f"{head.action} of {head.stream}: {tries or 'not started'} in {duration(head.since_s)}, {due}"
+def _head(head: WaitingHead, unknown: frozenset[str]) -> str:
+    due = f"next attempt {f'in {duration(head.due_in_s)}' if head.due_in_s > 0 else 'now'}"
+    tries = [
+        counted(head.failures, "failed attempt") if head.failures else "",
+        f"put off {counted(head.retries, 'time')}" if head.retries else "",
+    ]
+    told = ", ".join(each for each in tries if each)
+    since = f"waiting for {duration(head.since_s)}"
+    if head.action in unknown:
+        return f"{head.action} of {head.stream}: {told or 'not started yet'} ({since}): no worker knows this action"
+    return f"{head.action} of {head.stream}: {told or 'not started yet'}, {since}, {due}"

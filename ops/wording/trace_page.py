@@ -33,7 +33,7 @@ def lines(timeline: Timeline) -> Iterator[str]:
 
 def erased(source: str, key: str, at: float) -> str:
     """Say that a key was erased (``at``: unix seconds)."""
-    return f"{key} of source {source} was erased at {_clock(at)}; what came for it since was a duplicate."
+    return f"{key} of source {source} was erased at {_clock(at)}. Callbacks that arrive for it are ignored."
 
 
 def unknown(source: str, key: str, places: Sequence[tuple[str, str]], kept_days: int) -> str:
@@ -89,15 +89,15 @@ def _released(row: Row) -> str:
 
 
 def _late(row: Row) -> str:
-    return f"released {_released(row)}, behind a later event that was out already"
+    return f"released {_released(row)}, behind a later event that was already passed on"
 
 
 def _duplicate(_row: Row) -> str:
-    return "the same fact once more; nothing to do"
+    return "the same event again; nothing to do"
 
 
 def _conflict(row: Row) -> str:
-    return f"the same fact with another body ({row['body'][:SHORT_CHARS]}), kept aside; see `deedbox conflict list`"
+    return f"the same event with another body ({row['body'][:SHORT_CHARS]}), kept aside; see `deedbox conflict list`"
 
 
 def _action(row: Row) -> str:

@@ -15,6 +15,18 @@ class Unavailable(DeedboxError):
     """A component (broker, Redis, disk, API) did not do its part in time; trying again later may help."""
 
 
+class RedisAway(Unavailable):
+    """Redis does not answer; ``how`` says in a few words what was seen instead of an answer."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__(f"Redis does not answer ({how}). Is it running? `deedbox check` shows details.")
+        self.how = how
+
+    def at(self, address: str) -> str:
+        """Return the sentence with the address (which holds no secret): only who made the client knows it."""
+        return str(self).replace("Redis does", f"Redis at {address} does", 1)
+
+
 class Undecodable(DeedboxError):
     """Bytes that are not what the wire format says; trying again never helps."""
 

@@ -28,7 +28,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from deedbox.shared.core.errors import SettingsError
-from deedbox.shared.runtime.data_dir import make_private, writable, write_private
+from deedbox.shared.runtime.data_dir import is_locked, make_private, writable, write_private
 from deedbox.shared.settings import Settings
 
 MINIMUM: Final = (6, 2)
@@ -154,8 +154,18 @@ def attach_url(settings: Settings, patience_s: float = ATTACH_PATIENCE_S) -> str
         if time.monotonic() >= deadline:
             break
         time.sleep(0.1)
-    raise SettingsError(
-        f"Nothing is running in DEEDBOX_DATA_DIR ({settings.data_dir}); start `deedbox up` or set DEEDBOX_REDIS_URL."
+    raise _not_attached(settings.data_dir)
+
+
+def _not_attached(data_dir: Path) -> SettingsError:
+    """Tell a Redis that ends again and again from nothing at all."""
+    if is_locked(data_dir):
+        return SettingsError(
+            f"`deedbox up` runs in DEEDBOX_DATA_DIR ({data_dir}), and its Redis does not answer: it is starting, or it "
+            f"ends again and again; {(data_dir / 'redis' / 'redis.log').absolute()} says why."
+        )
+    return SettingsError(
+        f"Nothing is running in DEEDBOX_DATA_DIR ({data_dir}); start `deedbox up` or set DEEDBOX_REDIS_URL."
     )
 
 

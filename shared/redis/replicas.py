@@ -21,6 +21,7 @@ from redis.client import Pipeline
 from redis.exceptions import RedisError
 
 from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import Scripts
 
 PUBLISH_WAIT_S: Final = 0.5
@@ -74,4 +75,4 @@ class ReplicatedScripts(Scripts):
             self._scripts[name](args=args, client=pipe)
             return execute(pipe, self._replicas, BATCH_WAIT_S)[0]
         except RedisError as error:
-            raise Unavailable(f"Redis did not run {name}: {type(error).__name__}: {error}") from error
+            raise translated(error) from error

@@ -9,13 +9,14 @@ from redis import Redis
 from redis.commands.core import Script
 from redis.exceptions import RedisError
 
-from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.redis import keys
+from deedbox.shared.redis.connections import translated
 
 NAMES: Final = (
     "announce",
     "append",
     "beat",
+    "budget_take",
     "budget_used",
     "claim_entries",
     "claim_raw",
@@ -67,4 +68,4 @@ class Scripts:
         try:
             return self._scripts[name](args=args)
         except RedisError as error:
-            raise Unavailable(f"Redis did not run {name}: {type(error).__name__}: {error}") from error
+            raise translated(error) from error

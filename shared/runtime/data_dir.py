@@ -39,6 +39,21 @@ def lock_data_dir(data_dir: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def is_locked(data_dir: Path) -> bool:
+    """Tell whether a ``deedbox up`` has this data directory. Changes nothing."""
+    try:
+        descriptor = os.open(data_dir / "run" / "lock", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def make_private(*directories: Path) -> None:
     """Create directories (0700) where they are missing; those that exist stay as they are."""
     for directory in directories:

@@ -10,32 +10,36 @@ import json
 import logging
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import MutableMapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Final, Literal, TextIO
+from typing import Any, Final, Literal, TextIO
 
 import orjson
 import structlog
 from structlog.typing import Processor
+
+from deedbox.shared.runtime.line_writer import LineWriter
 
 LogFormat = Literal["auto", "json", "console"]
 
 ROOT: Final = "deedbox"
 """Loggers below this name speak at INFO; all others (werkzeug, kombu, rq, gunicorn) from WARNING on."""
 
-ATOMIC_BYTES: Final = 4096
-"""So much a pipe takes at once (PIPE_BUF, Linux): lines of several processes into one pipe do not mix."""
+STDERR: Final = 2
 
 FRAMES: Final = 8
 """Innermost frames of an exception that are shown."""
 
 
 def configure(log_format: LogFormat, process: str, stream: TextIO | None = None) -> None:
-    """Set up logging for one process: web, bridge, worker, sweeper or ops. May be called again."""
-    out = sys.stderr if stream is None else stream
+    """Set up logging for one process: web, bridge, worker, sweeper or ops. May be called again.
+
+    Without ``stream`` the lines go to standard error, and whatever else is written there too, by a thread.
+    """
+    out = stderr() if stream is None else stream
     console = log_format == "console" or (log_format == "auto" and out.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -45,29 +49,47 @@ def configure(log_format: LogFormat, process: str, stream: TextIO | None = None)
         _Process(process),
         _exception_without_values,
     ]
-    processors = [*shared, *_renderers(console=console)]
-    global _facts  # noqa: PLW0603 - like structlog's own configuration, one per process
-    _facts = None if console else _Facts(process, out, processors)
     # Our own lines skip the standard library's logging, which costs three times as much as the rest of a line.
     structlog.configure(
-        processors=processors,
+        processors=[*shared, *_renderers(console=console)],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=_Lines(out),
+        logger_factory=partial(_Lines, out),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(out)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *_renderers(console=console),
-            ],
-        )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            *_renderers(console=console),
+        ],
     )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
+    if isinstance(out, LineWriter):
+        out.dropped_line = partial(_dropped_line, formatter)
+
+
+def stderr() -> TextIO:
+    """Return standard error; from now on nobody who writes to it waits for its reader.
+
+    That holds for the traceback of a thread or a process that ends by a bug, too. What a test or a host application has
+    put in its place stays.
+    """
+    with suppress(AttributeError, OSError, ValueError):
+        if sys.stderr.fileno() == STDERR and not isinstance(sys.stderr, LineWriter):
+            sys.stderr.flush()
+            sys.stderr = LineWriter(STDERR)
+    return sys.stderr
+
+
+def _dropped_line(formatter: logging.Formatter, count: int) -> str:
+    record = logging.LogRecord(
+        f"{ROOT}.logs", logging.WARNING, "", 0, f"{count} lines dropped: the log was not read", None, None
+    )
+    return formatter.format(record) + "\n"
 
 
 def get(name: str) -> structlog.typing.FilteringBoundLogger:
@@ -76,103 +98,12 @@ def get(name: str) -> structlog.typing.FilteringBoundLogger:
     return logger
 
 
-def fact(name: str, event: str, **facts: Any) -> None:
-    """Write what ``get(name).info(event, **facts)`` writes, in a third of the time: for lines about each callback."""
-    if _facts is None or not _facts.are_current:
-        get(name).info(event, **facts)
-    else:
-        _facts.write(_facts.line(name, event, facts))
+class _Lines(structlog.WriteLogger):
+    """structlog's writer of lines, with the name of its logger."""
 
-
-def facts(name: str, event: str, rows: Iterable[dict[str, Any]]) -> None:
-    """Write such a line for each row of a batch, some lines with one system call."""
-    if _facts is None or not _facts.are_current:
-        for row in rows:
-            get(name).info(event, **row)
-        return
-    for lines in _grouped(_facts.line(name, event, row) for row in rows):
-        _facts.write(lines)
-
-
-def _grouped(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Join lines, as many as a pipe takes at once."""
-    group = b""
-    for line in lines:
-        if group and len(group) + len(line) > ATOMIC_BYTES:
-            yield group
-            group = b""
-        group += line
-    if group:
-        yield group
-
-
-class _Facts:
-    """Writes lines of JSON, straight from their facts, while structlog is configured as ``configure`` left it."""
-
-    def __init__(self, process: str, stream: TextIO, processors: Sequence[Processor]) -> None:
-        self._process = process
-        self._stream = stream
-        self._bytes: BinaryIO | None = getattr(stream, "buffer", None)
-        self._processors = processors
-        self._renderer = processors[-1]
-
-    @property
-    def are_current(self) -> bool:
-        """Whether nobody has given structlog other processors since: a host application, or a test."""
-        processors = structlog.get_config()["processors"]
-        # structlog's own way to capture lines in tests exchanges what is in the list.
-        return processors is self._processors and processors[-1] is self._renderer
-
-    def line(self, name: str, event: str, facts: dict[str, Any]) -> bytes:
-        """Return a line. The order of its fields is that of the processors."""
-        facts["event"] = event
-        line = structlog.contextvars.merge_contextvars(None, "info", facts)
-        line["level"] = "info"
-        line["logger"] = f"{ROOT}.{name}"
-        line["timestamp"] = datetime.now(UTC)
-        line["process"] = self._process
-        try:
-            return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z)
-        except TypeError:  # see _json
-            return f"{json.dumps(line, default=str)}\n".encode()
-
-    def write(self, data: bytes) -> None:
-        """Write whole lines, in one call."""
-        with suppress(ValueError, OSError):  # as for all lines
-            if self._bytes is None:
-                self._stream.write(data.decode())
-                self._stream.flush()
-            else:
-                self._bytes.write(data)
-                self._bytes.flush()
-
-
-_facts: _Facts | None = None
-
-
-class _Lines:
-    """Makes loggers that write lines to one stream; each knows its name."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def __call__(self, *names: str) -> _Line:
-        return _Line(names[0] if names else ROOT, self._stream)
-
-
-class _Line:
-    """Writes lines. One call of ``write`` for each, so that threads and processes do not mix them."""
-
-    def __init__(self, name: str, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, name: str = ROOT) -> None:
+        super().__init__(stream)
         self.name = name
-        self._stream = stream
-
-    def msg(self, line: str) -> None:
-        with suppress(ValueError, OSError):  # a stream that was closed must not stop the work
-            self._stream.write(line + "\n")
-            self._stream.flush()
-
-    debug = info = warning = warn = error = critical = exception = fatal = log = msg
 
 
 def _add_logger_name(logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -23,9 +23,11 @@ STARTS_WITHIN_S: Final = 60.0
 class RabbitServer:
     """One node."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, address: str = "127.0.0.1") -> None:
         folder.mkdir(parents=True)
         self._port = free_port()
+        configuration = folder / "rabbitmq.conf"
+        configuration.write_text("loopback_users.guest = false\n")
         self._log = (folder / "console.log").open("ab")
         self._environment = {
             **os.environ,
@@ -33,16 +35,18 @@ class RabbitServer:
             "ERL_EPMD_PORT": str(free_port()),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODENAME": f"deedbox{self._port}@localhost",
-            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_IP_ADDRESS": address,
             "RABBITMQ_NODE_PORT": str(self._port),
             "RABBITMQ_DIST_PORT": str(free_port()),
             "RABBITMQ_MNESIA_BASE": str(folder / "data"),
             "RABBITMQ_LOG_BASE": str(folder),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
-            "RABBITMQ_CONFIG_FILE": str(folder / "none"),
+            "RABBITMQ_CONFIG_FILE": str(configuration),
         }
-        self.url = f"amqp://guest:guest@127.0.0.1:{self._port}//"
-        self._names = subprocess.Popen(["epmd"], env=self._environment, stdout=self._log, stderr=self._log)
+        self.url = f"amqp://guest:guest@{address}:{self._port}//"
+        self._names = subprocess.Popen(
+            self.command("epmd"), env=self._environment, stdout=self._log, stderr=self._log
+        )
         self._process: subprocess.Popen[bytes] | None = None
 
     @staticmethod
@@ -53,14 +57,24 @@ class RabbitServer:
     def start(self) -> None:
         """Start and wait until it listens. Raises TimeoutError."""
         self._process = subprocess.Popen(
-            [str(SERVER)], env=self._environment, stdout=self._log, stderr=self._log
+            self.command(str(SERVER)), env=self._environment, stdout=self._log, stderr=self._log
         )
         deadline = time.monotonic() + STARTS_WITHIN_S
         while time.monotonic() < deadline:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self._port), 0.5):
+            if self.listens():
                 return
             time.sleep(0.1)
         raise TimeoutError("RabbitMQ did not start")
+
+    def command(self, *command: str) -> list[str]:
+        """Return the command that starts this program; a node on another host has one around it."""
+        return list(command)
+
+    def listens(self) -> bool:
+        """Tell whether the node takes connections."""
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self._port), 0.5):
+            return True
+        return False
 
     def end(self, number: signal.Signals) -> int:
         """Send a signal to the Erlang machine and wait for its end; returns its pid."""

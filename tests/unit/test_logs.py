@@ -1,133 +1,187 @@
-"""The short way for lines about callbacks writes the same lines as structlog does."""
+"""Lines of the log: their fields, and that no process waits for the program that reads them."""
 
 from __future__ import annotations
 
 import io
 import json
+import logging
+import os
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import structlog
 
-from deedbox.shared.runtime import logs
+from deedbox.shared.runtime import line_writer, logs
+from deedbox.shared.runtime.line_writer import ATOMIC_BYTES, BYTES_MAX, LineWriter
 from tests.unit.logging_to import logging_to
 
 FACTS: dict[str, Any] = {"source": "default", "took_ms": 1.5, "cause": None, "status": 200}
 
 
-class Pipe(io.TextIOWrapper):
-    """A stream of text over bytes, as stderr is."""
-
-    def __init__(self) -> None:
-        super().__init__(io.BytesIO(), encoding="utf-8")
-
-    def getvalue(self) -> str:
-        self.flush()
-        assert isinstance(self.buffer, io.BytesIO)
-        return self.buffer.getvalue().decode()
-
-
-@pytest.fixture(params=[Pipe, io.StringIO])
-def written(request: pytest.FixtureRequest) -> Iterator[Any]:
-    stream = request.param()
+@pytest.fixture
+def written() -> Iterator[io.StringIO]:
+    stream = io.StringIO()
     with logging_to(stream):
         yield stream
 
 
-def lines(stream: Any) -> list[dict[str, Any]]:
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
-def test_a_fact_is_the_line_that_structlog_writes(written: Any) -> None:
-    with structlog.contextvars.bound_contextvars(job="7", status=0):
+def test_a_line_names_its_event_logger_level_process_and_time(written: io.StringIO) -> None:
+    with structlog.contextvars.bound_contextvars(job="7"):
         logs.get("ingress").info("event.received", **FACTS)
-        logs.fact("ingress", "event.received", **FACTS)
-    slow, fast = lines(written)
-    assert list(slow) == list(fast)
-    assert slow.pop("timestamp")[:13] == fast["timestamp"][:13]
-    assert fast.pop("timestamp").endswith("Z")
-    assert slow == fast
+    (line,) = lines(written)
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {
+        **FACTS,
+        "event": "event.received",
+        "logger": "deedbox.ingress",
+        "level": "info",
+        "process": "web",
+        "job": "7",
+    }
 
 
-def test_facts_and_other_lines_keep_their_order(written: Any) -> None:
-    for number in range(10):
-        write = logs.fact if number % 2 else lambda name, event: logs.get(name).info(event)
-        write("test", str(number))
-    assert [line["event"] for line in lines(written)] == [str(number) for number in range(10)]
+def test_lines_of_the_standard_library_have_the_same_fields(written: io.StringIO) -> None:
+    logging.getLogger("kombu").warning("away")
+    (line,) = lines(written)
+    assert (line["event"], line["logger"], line["level"], line["process"]) == (
+        "away",
+        "kombu",
+        "warning",
+        "web",
+    )
 
 
-def test_half_characters_do_not_lose_the_line(written: Any) -> None:
-    logs.fact("test", "odd", text="\udc00")
+def test_half_characters_do_not_lose_the_line(written: io.StringIO) -> None:
+    logs.get("test").info("odd", text="\udc00")
     assert lines(written)[0]["event"] == "odd"
 
 
-def test_a_closed_stream_does_not_stop_the_work(written: Any) -> None:
-    written.close()
-    logs.fact("test", "unheard")
-
-
-def test_whoever_captures_lines_gets_facts_too(written: Any) -> None:
-    with structlog.testing.capture_logs() as captured:
-        logs.fact("test", "seen", depth=3)
-    assert captured == [{"event": "seen", "depth": 3, "log_level": "info"}]
-    assert lines(written) == []
-
-
-def test_whoever_configures_structlog_decides_on_facts_too(written: Any) -> None:
-    heard: list[Any] = []
-
-    def hear(_logger: object, _method: str, event: Any) -> Any:
-        heard.append(dict(event))
-        raise structlog.DropEvent
-
-    structlog.configure(processors=[hear])
-    logs.fact("test", "seen", depth=3)
-    assert heard == [{"event": "seen", "depth": 3}]
-    assert lines(written) == []
-
-
-def test_a_terminal_gets_readable_facts(written: Any) -> None:
+def test_a_terminal_gets_readable_lines(written: io.StringIO) -> None:
     logs.configure("console", "web", written)
-    logs.fact("test", "now", depth=3)
+    logs.get("test").info("now", depth=3)
     assert "depth" in written.getvalue()
     assert not written.getvalue().startswith("{")
 
 
-@pytest.mark.parametrize("captured", [False, True])
-def test_the_lines_of_a_batch_are_those_of_single_facts(written: Any, captured: bool) -> None:  # noqa: FBT001
-    if captured:  # the long way
-        structlog.configure(processors=[*structlog.get_config()["processors"]])
-    rows = [{**FACTS, "number": number, "text": "x" * number} for number in range(100)]
-    logs.facts("test", "done", (dict(row) for row in rows))
-    for row in rows:
-        logs.fact("test", "done", **row)
-    found = [{**line, "timestamp": ""} for line in lines(written)]
-    assert found[:100] == found[100:]
+@contextmanager
+def pipe() -> Iterator[tuple[int, LineWriter]]:
+    """Give the reading end of a pipe, and a writer of its other end."""
+    reading, writing = os.pipe()
+    try:
+        yield reading, LineWriter(writing)
+    finally:
+        os.close(reading)
+        os.close(writing)
 
 
-class Recording(io.BytesIO):
-    """Keeps what each write brought."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.writes: list[bytes] = []
-
-    def write(self, data: Any) -> int:
-        self.writes.append(bytes(data))
-        return len(self.writes[-1])
+def read_until(descriptor: int, end: bytes) -> bytes:
+    found = b""
+    while end not in found:
+        found += os.read(descriptor, 65536)
+    return found
 
 
-def test_a_batch_is_written_in_whole_lines_and_no_more_at_once_than_a_pipe_takes() -> None:
-    stream = io.TextIOWrapper(Recording(), encoding="utf-8")
-    facts = logs._Facts("worker", stream, [lambda *_: {}])
-    long = {"text": "x" * 5000}
-    written = [facts.line("test", "done", dict(row)) for row in [FACTS] * 50 + [long] + [FACTS] * 50]
-    for data in logs._grouped(written):
-        facts.write(data)
-    recorded = stream.buffer
-    assert isinstance(recorded, Recording)
-    assert b"".join(recorded.writes) == b"".join(written)
-    assert all(data.endswith(b"\n") for data in recorded.writes)
-    assert all(len(data) <= logs.ATOMIC_BYTES or data.count(b"\n") == 1 for data in recorded.writes)
-    assert len(recorded.writes) < 15
+def test_lines_arrive_in_order_and_whole() -> None:
+    with pipe() as (reading, writer):
+        for number in range(500):
+            writer.write(f"{number}\n")
+        assert read_until(reading, b"499\n").split() == [b"%d" % number for number in range(500)]
+
+
+def test_a_pipe_that_is_not_read_holds_up_nobody_and_the_next_line_counts_what_was_dropped() -> None:
+    line = "x" * 999 + "\n"
+    with pipe() as (reading, writer):
+        for _ in range(3 * BYTES_MAX // 1000):
+            writer.write(line)
+        assert not writer.drain(0.05)
+        found = b""
+        while len(found) < BYTES_MAX // 2:
+            found += os.read(reading, 65536)
+        writer.write("after\n")
+        found += read_until(reading, b"after\n")
+    read = found.decode().splitlines()
+    (told,) = (each for each in read if "dropped" in each)
+    kept = read.count("x" * 999)
+    assert told == f"{3 * BYTES_MAX // 1000 - kept} lines dropped: the log was not read"
+    assert read[-2:] == [told, "after"]
+
+
+def test_lines_of_several_threads_do_not_mix() -> None:
+    with pipe() as (reading, writer):
+
+        def write(word: str) -> None:
+            for _ in range(200):
+                writer.write(word * 40 + "\n")
+
+        threads = [threading.Thread(target=write, args=(word,)) for word in "abc"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        writer.write("end\n")
+        found = read_until(reading, b"end\n").decode().split()
+    assert sorted(found[:-1]) == ["a" * 40] * 200 + ["b" * 40] * 200 + ["c" * 40] * 200
+
+
+def test_a_pipe_gets_no_more_at_once_than_it_takes_whole() -> None:
+    long = b"x" * (ATOMIC_BYTES + 1)
+    found = list(line_writer._grouped([*[b"y" * 1000] * 9, long, b"z"]))
+    assert [len(each) for each in found if isinstance(each, bytes)] == [4000, 4000, 1000, len(long), 1]
+
+
+def test_a_forked_child_writes_its_own_lines_only() -> None:
+    with pipe() as (reading, writer):
+        writer.write("parent\n")
+        child = os.fork()
+        if not child:
+            writer.write("child\n")
+            writer.drain(5)
+            os._exit(0)
+        os.waitpid(child, 0)
+        writer.write("end\n")
+        assert sorted(read_until(reading, b"end\n").split()) == [b"child", b"end", b"parent"]
+
+
+PROCESS = """
+import threading
+from deedbox.shared.runtime import logs
+logs.configure("json", "test")
+{}
+"""
+
+
+def running(code: str, **options: Any) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", PROCESS.format(code)], stderr=subprocess.PIPE, **options)
+
+
+def test_what_was_logged_last_is_written_when_a_process_ends() -> None:
+    process = running("logs.get('x').info('last words')")
+    assert b"last words" in process.communicate(timeout=30)[1]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "for _ in range(20000): logs.get('x').info('n' * 100)",
+        "raise ValueError('x' * 200_000)",
+        "t = threading.Thread(target=lambda: 1 / ('x' * 200_000)); [t.start(), t.join()]",
+        "import sys; sys.stderr.write('x' * 200_000)",
+    ],
+    ids=["lines", "traceback", "traceback of a thread", "text"],
+)
+def test_a_process_whose_log_is_never_read_ends_by_itself(code: str) -> None:
+    process = running(code)
+    try:
+        assert process.wait(20) in {0, 1}
+    finally:
+        process.kill()
+        process.communicate()

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import RedisError
 
+from deedbox.shared.command_options import CallbackUrlOptions
 from deedbox.shared.core.callback_url import CALLBACK_URL_FORM, is_callback_url, is_expected, shown
-from deedbox.shared.core.errors import DeedboxError, SettingsError
+from deedbox.shared.core.errors import DeedboxError, SettingsError, Unavailable
 from deedbox.shared.sources import Source
 from deedbox.workers.actions.interface import Reject, Retry
 from deedbox.workers.builtins.watch_callback_url import ACCOUNT, Look, look, targets
+from deedbox.workers.commands.asking import confirm
 from deedbox.workers.dropbox_sign.account import NOT_FOUND, OK, Accounts
+from deedbox.workers.dropbox_sign.call_budgets import Turn
 from deedbox.workers.dropbox_sign.client import Answer, SignApi
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ BUDGET_PATIENCE_S: Final = 120.0
 """How long the command waits for the account's budget of calls."""
 
 _WAIT_S: Final = 5.0
+_TURN: Final = Turn(uuid.uuid4().hex)
+"""The place of this command, which makes one call after the other, in the queue for the account's budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,34 +62,24 @@ class _Row:
         }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options; their help is ``deedbox callback-url --help``."""
-    parser.add_argument("verb", choices=("show", "set"))
-    parser.add_argument("--url", default="")
-    parser.add_argument("--source", default="")
-    parser.add_argument("--app", default="")
-    for flag in ("--dry-run", "--yes", "--json"):
-        parser.add_argument(flag, action="store_true")
-
-
-def run(process: Process, arguments: argparse.Namespace) -> int:
+def run(process: Process, options: CallbackUrlOptions) -> int:
     """Show or set. Returns the exit code: 1 if a URL is not what it should be. Raises DeedboxError."""
     sources = process.settings.sources()
     accounts = process.accounts
-    if arguments.verb == "set":
-        return _set(accounts, _one(sources, arguments), arguments)
-    chosen = [_named(sources, arguments.source)] if arguments.source else list(sources.values())
+    if options.put:
+        return _set(accounts, _one(sources, options), options)
+    chosen = [_named(sources, options.source)] if options.source else list(sources.values())
     rows = [
         _read(accounts, source, target, source.callback_url)
         for source in chosen
-        for target in ((arguments.app,) if arguments.app else targets(source))
+        for target in ((options.app,) if options.app else targets(source))
     ]
-    _write(rows, as_json=arguments.json)
+    _write(rows, as_json=options.as_json)
     return 1 if any(row.verdict in {"wrong", "unknown"} for row in rows) else 0
 
 
-def _one(sources: dict[str, Source], arguments: argparse.Namespace) -> Source:
-    return _named(sources, arguments.source or "default")
+def _one(sources: dict[str, Source], options: CallbackUrlOptions) -> Source:
+    return _named(sources, options.source or "default")
 
 
 def _named(sources: dict[str, Source], name: str) -> Source:
@@ -93,28 +88,28 @@ def _named(sources: dict[str, Source], name: str) -> Source:
     return sources[name]
 
 
-def _set(accounts: Accounts, source: Source, arguments: argparse.Namespace) -> int:
-    url = arguments.url or source.callback_url
+def _set(accounts: Accounts, source: Source, options: CallbackUrlOptions) -> int:
+    url = options.url or source.callback_url
     if not url:
         raise SettingsError(
             "There is no URL to set; name it, or set DEEDBOX_CALLBACK_URL (callback_url in DEEDBOX_SOURCES)."
         )
     if not is_callback_url(url):
         raise SettingsError(f"The URL {CALLBACK_URL_FORM}")
-    chosen = (arguments.app,) if arguments.app else targets(source)
+    chosen = (options.app,) if options.app else targets(source)
     before = [_read(accounts, source, target, url) for target in chosen]
     if unknown := [row.target for row in before if row.verdict == "unknown"]:
         raise DeedboxError(f"The API knows no app {unknown[0]} of this account; see the API settings.")
     todo = [row for row in before if row.verdict == "wrong"]
-    if not arguments.json:
+    if not options.as_json:
         for row in before:
             _say(f"{_name(row)}: {shown(row.look.url)} -> {shown(url) if row in todo else 'stays'}")
-    if not todo or arguments.dry_run or not _confirm(len(todo), yes=arguments.yes):
-        if arguments.json:
-            _write(before, as_json=True, dry_run=bool(arguments.dry_run))
+    if not todo or options.dry_run or not _wanted(len(todo), options):
+        if options.as_json:
+            _write(before, as_json=True, dry_run=bool(options.dry_run))
         return 0
     after = [_put(accounts, row, source, url) for row in todo]
-    if arguments.json:
+    if options.as_json:
         _write(after, as_json=True)
     else:
         _say(f"Set, and read back: {len(after)}. Press Test beside the URL in the API settings to try it.")
@@ -127,7 +122,7 @@ def _put(accounts: Accounts, row: _Row, source: Source, url: str) -> _Row:
             return api.set_account_callback_url(url)
         return api.set_app_callback_url(row.target, url)
 
-    answer: Answer = _patiently(lambda: accounts.call(source.name, "api", put))
+    answer: Answer = _patiently(lambda: accounts.admit(source.name, _TURN, "api").ask(put))
     if answer.status != OK:
         raise DeedboxError(f"The API did not take the URL for {_name(row)} ({_status(answer)}).")
     after = _read(accounts, source, row.target, url)
@@ -137,7 +132,7 @@ def _put(accounts: Accounts, row: _Row, source: Source, url: str) -> _Row:
 
 
 def _read(accounts: Accounts, source: Source, target: str, expected: str | None) -> _Row:
-    found: Look = _patiently(lambda: look(accounts, source.name, target))
+    found: Look = _patiently(lambda: look(accounts, source.name, target, _TURN))
     if found.refused:
         raise DeedboxError(
             f"The API refuses the key of the source {source.name} ({_status(found.answer)}); put a valid key "
@@ -160,7 +155,7 @@ def _patiently(call: Any) -> Any:
             time.sleep(min(_WAIT_S, error.after or _WAIT_S))
         except Reject as error:
             raise DeedboxError(error.reason) from None
-        except RedisError as error:
+        except (RedisError, Unavailable) as error:
             raise DeedboxError(
                 f"Redis, which keeps the account's budget, does not answer ({type(error).__name__})."
             ) from None
@@ -187,16 +182,8 @@ def _write(rows: Sequence[_Row], *, as_json: bool, dry_run: bool = False) -> Non
         _say("Put it back with `deedbox callback-url set`.")
 
 
-def _confirm(count: int, *, yes: bool) -> bool:
-    if yes:
-        return True
-    if not sys.stdin.isatty():
-        raise SettingsError("There is no terminal to ask on; add --yes, or look first with --dry-run.")
-    from rich.console import Console
-    from rich.prompt import Confirm
-
-    question = f"Set {count} callback URL{'' if count == 1 else 's'}?"
-    return Confirm.ask(question, console=Console(stderr=True), default=False)
+def _wanted(count: int, options: CallbackUrlOptions) -> bool:
+    return confirm(f"Set {count} callback URL{'' if count == 1 else 's'}?", yes=options.yes)
 
 
 def _say(line: str) -> None:

@@ -6,7 +6,6 @@ which repairs within the account's budgets. Asking twice is harmless: the action
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import sys
@@ -17,7 +16,9 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from deedbox.shared.command_options import ReconcileOptions
 from deedbox.shared.core.errors import SettingsError
+from deedbox.workers.commands.asking import confirm
 from deedbox.workers.dropbox_sign.listing import Lister, Missing, Tally, compare
 from deedbox.workers.sweeper.gaps import LOOK_AT_MOST, Look, operators_mark
 
@@ -32,33 +33,23 @@ _UNIT_S: Final = {"min": 60.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _DURATION_MAX_S: Final = 10 * 366 * 86_400.0
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options; their help is ``deedbox reconcile --help``."""
-    parser.add_argument("--since", default="24h")
-    parser.add_argument("--reach", default="30d")
-    parser.add_argument("--source", default="default")
-    parser.add_argument("--dry-run", action="store_true")
-    parser.add_argument("--yes", action="store_true")
-    parser.add_argument("--json", action="store_true")
-
-
-def run(process: Process, arguments: argparse.Namespace) -> int:
+def run(process: Process, options: ReconcileOptions) -> int:
     """List, show, ask, and hand over. Returns the exit code. Raises DeedboxError."""
     now = time.time()
-    since = moment("--since", arguments.since, now)
-    reach_s = duration("--reach", arguments.reach)
-    source = _source(process, arguments.source)
+    since = moment("--since", options.since, now)
+    reach_s = duration("--reach", options.reach)
+    source = _source(process, options.source)
     tally = _list(process, source, since, reach_s, now)
-    if not arguments.json:
+    if not options.as_json:
         _show(tally)
     filed = 0
-    if tally.missing and not arguments.dry_run and _confirm(len(tally.missing), yes=arguments.yes):
+    if tally.missing and not options.dry_run and _wanted(tally, options):
         filed = _file(process, tally.missing)
-        if not arguments.json:
+        if not options.as_json:
             _say(f"Handed over {_requests(filed)}; `deedbox status` shows the lane documents at work,")
             _say("`deedbox trace ID` what was repaired.")
-    if arguments.json:
-        _say(json.dumps(_document(tally, source, since, filed, dry_run=arguments.dry_run)))
+    if options.as_json:
+        _say(json.dumps(_document(tally, source, since, filed, dry_run=options.dry_run)))
     return 0
 
 
@@ -84,7 +75,7 @@ def _list(process: Process, source: str, since: float, reach_s: float, now: floa
         def waiting(wait_s: float) -> None:
             progress.update(task, description=f"Waiting {wait_s:.0f} s for the account's budget of calls")
 
-        lister = Lister(source, process.apis[source], process.budget, waiting)
+        lister = Lister(source, process.apis[source], process.budgets, waiting)
         desk = process.desk
         for page in lister.pages(since - reach_s, now):
             compare(desk, source, page, tally, since, now)
@@ -140,16 +131,9 @@ def _requests(count: int) -> str:
     return f"{count} signature request{'' if count == 1 else 's'}"
 
 
-def _confirm(count: int, *, yes: bool) -> bool:
-    if yes:
-        return True
-    if not sys.stdin.isatty():
-        raise SettingsError("There is no terminal to ask on; add --yes, or look first with --dry-run.")
-    from rich.console import Console
-    from rich.prompt import Confirm
-
-    question = f"Read {_requests(count)} again from the API and repair?"
-    return Confirm.ask(question, console=Console(stderr=True), default=False)
+def _wanted(tally: Tally, options: ReconcileOptions) -> bool:
+    question = f"Read {_requests(len(tally.missing))} again from the API and repair?"
+    return confirm(question, yes=options.yes)
 
 
 def _say(line: str) -> None:

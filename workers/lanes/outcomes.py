@@ -30,9 +30,8 @@ RETRIES_TOLD: Final = 8
 
 TRACEBACK_MAX_CHARS: Final = 4000
 
-LOGGER: Final = "outcomes"
 
-log = logs.get(LOGGER)
+log = logs.get("outcomes")
 
 
 def lost(claim: Claim, action: str, detail: str) -> Outcome:
@@ -87,7 +86,7 @@ class Report:
         if stored:
             operations.append(["C", "documents_stored", stored])
         if telemetry.lines():
-            logs.fact(LOGGER, "action.finished", **self._facts("done"))
+            log.info("action.finished", **self._facts("done"))
         return Outcome("done", 0, operations)
 
     def failed(self, failure: Failure, error: BaseException, verdict: Again | Dead) -> Outcome:

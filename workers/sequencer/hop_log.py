@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -23,7 +23,7 @@ from deedbox.workers.sequencer.arrivals import Delivered, StreamWork
 if TYPE_CHECKING:
     from deedbox.shared.runtime.spans import Span
 
-LOGGER: Final = "sequencer"
+log = logs.get("sequencer")
 
 
 @value
@@ -92,7 +92,8 @@ class Judgements:
         heads = _heads(redis, earlier) if earlier else {}
         told = [(each, _Told.of(each.stored, heads.get(each.fingerprint, {}))) for each in self.found]
         if telemetry.lines():
-            logs.facts(LOGGER, "event.sequenced", (_line(each, about) for each, about in told))
+            for each, about in told:
+                log.info("event.sequenced", **_line(each, about))
         if telemetry.spans() is not None:
             for each, about in told:
                 self._end_span(each, about)

@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response
 
 from deedbox.ops.installation import Installation
 from deedbox.ops.readmodels import status
+from deedbox.ops.readmodels.attention import AttentionKind, Severity
 from deedbox.ops.web.api.operations import Answer, Operation
 from deedbox.ops.web.auth.access import Refused
 
@@ -23,6 +24,19 @@ class StageAnswer(Answer):
     """Since when the oldest of them does, in seconds; null if none does, or if nobody knows."""
 
 
+class WarningAnswer(Answer):
+    """One thing that needs a person."""
+
+    kind: AttentionKind
+    """What it is about."""
+    severity: Severity
+    """urgent: callbacks wait or may be lost. notice: nothing waits behind it."""
+    about: str
+    """Which one of its kind, such as the name of a lane; may be empty."""
+    text: str
+    """One sentence for people."""
+
+
 class QueuesAnswer(Answer):
     """What ``deedbox status --json`` prints. ``stages`` is a contract; the rest may grow."""
 
@@ -34,8 +48,12 @@ class QueuesAnswer(Answer):
     """Totals since the installation began."""
     waiting: list[JsonValue]
     """What waits for a retry, the next first."""
-    warnings: list[str]
-    """What needs a person, in plain words."""
+    unknown_calls: list[JsonValue]
+    """Calls of actions that no module in DEEDBOX_ACTIONS declares."""
+    restarts: list[JsonValue]
+    """Processes of `deedbox up` that ended in the last ten minutes, the latest first."""
+    warnings: list[WarningAnswer]
+    """What needs a person, the most urgent first."""
 
 
 OPERATION = Operation(

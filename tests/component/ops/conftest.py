@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from redis import Redis
 from typer.testing import CliRunner
 
-from deedbox.ops.cli import alerting, erasing, inspection, repair
+from deedbox.ops import cli
 from deedbox.shared.core.errors import DeedboxError, SettingsError
 from tests.component.workers.conftest import redis_server, state
 from tests.component.workers.server import RedisServer
@@ -48,11 +47,6 @@ def operate(
 ) -> Operate:
     """Return a function that runs ``deedbox ARGUMENTS`` with these variables on top of the usual ones."""
     del state  # emptied
-    app = typer.Typer()
-    inspection.register(app)
-    repair.register(app)
-    erasing.register(app)
-    alerting.register(app)
     for name in [name for name in os.environ if name.startswith("DEEDBOX_")]:
         monkeypatch.delenv(name)
     usual = {
@@ -62,10 +56,11 @@ def operate(
     }
 
     def run(*arguments: str, **env: str) -> Answer:
-        done = CliRunner().invoke(app, arguments, env=usual | env)
+        done = CliRunner().invoke(cli.app, arguments, env=usual | env)
         error = done.exception
         if isinstance(error, DeedboxError):
-            return Answer(done.stdout, 2 if isinstance(error, SettingsError) else 1, str(error), done.stderr)
+            sentence = cli.explained(error, os.environ | usual | env)
+            return Answer(done.stdout, 2 if isinstance(error, SettingsError) else 1, sentence, done.stderr)
         if error is not None and not isinstance(error, SystemExit):
             raise error
         return Answer(done.stdout, done.exit_code, "", done.stderr)

@@ -8,7 +8,7 @@ import pytest
 from redis import Redis
 
 from deedbox.shared.redis import keys
-from deedbox.workers.bridge import redis_bridge
+from deedbox.workers.bridge import bridge
 from tests.component.ops.conftest import Operate
 from tests.component.workers.rig import Deployment, Journal, action, sent, viewed
 
@@ -24,7 +24,7 @@ def _conflict(state: Redis) -> tuple[Deployment, Journal]:
 
 
 def _bridged(deployment: Deployment) -> None:
-    redis_bridge.redrive(deployment.scripts, deployment.rung.append)
+    bridge.redrive(deployment.scripts, deployment.rung.append)
     deployment.run()
 
 
@@ -49,9 +49,20 @@ def test_a_conflict_is_listed_with_the_fields_that_differ_and_no_value(
 def test_both_bodies_are_shown_when_asked_for(operate: Operate, state: Redis) -> None:
     _conflict(state)
     [row] = operate("conflict", "list", "r1", "--json").document["conflicts"]
-    shown = operate("conflict", "show", "r1", row["body"][:6]).document
+    shown = operate("conflict", "show", "r1", row["body"][:6], "--json").document
     assert shown["processed"]["signature_request"]["title"] == "Jane's lease"
     assert shown["other"]["signature_request"]["title"] == "John's lease"
+
+
+def test_what_differs_is_shown_and_not_both_bodies(operate: Operate, state: Redis) -> None:
+    _conflict(state)
+    [row] = operate("conflict", "list", "r1", "--json").document["conflicts"]
+    shown = operate("conflict", "show", "r1", row["body"][:6]).out.splitlines()
+    changed = [line for line in shown if line[0] in "+-" and line[:3] not in {"+++", "---"}]
+    assert [line.strip("+- ,") for line in changed] == [
+        '"title": "Jane\'s lease"',
+        '"title": "John\'s lease"',
+    ]
 
 
 def test_an_applied_conflict_is_a_fact_of_its_own_once(operate: Operate, state: Redis) -> None:

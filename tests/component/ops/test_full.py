@@ -32,7 +32,9 @@ def finding(operate: Operate) -> dict[str, str]:
 def test_status_and_check_warn_of_a_redis_that_is_almost_full(operate: Operate) -> None:
     document = operate("status", "--json").document
     assert 0.85 < document["redis_fullness"]["state"] < 0.95
-    assert any(re.search(r"state is (8[5-9]|9[0-5])% full", warning) for warning in document["warnings"])
+    assert any(
+        re.search(r"state is (8[5-9]|9[0-5])% full", warning["text"]) for warning in document["warnings"]
+    )
     assert finding(operate)["verdict"] == "warning"
 
 

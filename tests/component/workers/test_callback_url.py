@@ -16,13 +16,13 @@ from deedbox.shared.settings import Settings
 from deedbox.shared.simulator.api_state import Endpoint, FilesApiPolicy
 from deedbox.shared.simulator.files_api import FilesApi
 from deedbox.shared.simulator.lifecycle import Account
-from deedbox.workers.__main__ import main
 from deedbox.workers.internal_events import Filing
 from deedbox.workers.process import Process, describe_builtin
 from deedbox.workers.sweeper.callback_url_watch import CallbackUrlWatch
 from tests.component.workers.rig import Deployment, silent, units
 from tests.component.workers.server import RedisServer, free_port
 from tests.e2e.running import COMMAND, environment
+from tests.support.command_line import run_command
 
 pytestmark = pytest.mark.real_redis
 
@@ -107,7 +107,7 @@ def command(
     def run(*words: str, **env: str) -> Done:
         for name, value in (site.environ | env).items():
             monkeypatch.setenv(name, value)
-        code = main(["callback-url", *words])
+        code = run_command(["callback-url", *words], monkeypatch)
         return Done(code, *capsys.readouterr())
 
     return run
@@ -194,7 +194,7 @@ def test_set_puts_back_what_is_wrong_and_touches_nothing_else(
 
 
 def test_set_takes_another_url_for_one_app(site: Site, command: Callable[..., Done]) -> None:
-    assert command("set", f"--url={OTHER}", f"--app={APP}", "--yes", "--json").code == 0
+    assert command("set", f"{OTHER}", f"--app={APP}", "--yes", "--json").code == 0
     assert (site.api.callback_url, site.api.apps[APP]) == (URL, OTHER)
 
 
@@ -225,7 +225,7 @@ def test_set_asks_first(site: Site, command: Callable[..., Done]) -> None:
     ("words", "env", "code", "sentence"),
     [
         (("show", "--source=emea"), {}, 2, "There is no source emea"),
-        (("set", "--url=http://hooks.example.com"), {}, 2, "no public https URL"),
+        (("set", "http://hooks.example.com"), {}, 2, "no public https URL"),
         (("set", "--yes"), {"DEEDBOX_CALLBACK_URL": ""}, 2, "DEEDBOX_CALLBACK_URL"),
         (("set", "--app=unknown", "--yes"), {}, 1, "no app unknown"),
         (("show",), {"DEEDBOX_API_KEYS": "another"}, 1, "refuses the key"),

@@ -19,7 +19,6 @@ from deedbox.shared.simulator.api_state import Endpoint, FilesApiPolicy
 from deedbox.shared.simulator.files_api import FilesApi
 from deedbox.shared.simulator.lifecycle import Account, SimulatedRequest, generate_requests
 from deedbox.shared.simulator.story import Ending, LifecyclePolicy
-from deedbox.workers.__main__ import main
 from tests.component.workers.gaps_desk import (
     API_KEY,
     SIGNED,
@@ -33,6 +32,7 @@ from tests.component.workers.gaps_desk import (
 )
 from tests.component.workers.server import RedisServer, free_port
 from tests.e2e.running import COMMAND, environment
+from tests.support.command_line import run_command
 
 pytestmark = pytest.mark.real_redis
 
@@ -113,7 +113,7 @@ def run(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest
             for name, value in (environ | more).items():
                 context.setenv(name, value)
             capsys.readouterr()
-            code = main(["reconcile", *options])
+            code = run_command(["reconcile", *options], monkeypatch)
         return Done(code, *capsys.readouterr())
 
     return reconcile

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from deedbox.ops.charts import charts
@@ -9,6 +13,7 @@ from deedbox.ops.charts.sampling import Sample, Totals, quantile_ms, sample
 from deedbox.ops.readmodels.fresh import Fresh
 from deedbox.ops.readmodels.stages import Stage
 from deedbox.ops.readmodels.web_reports import Report, SourceReport
+from deedbox.shared.core.errors import RedisAway
 
 NOW = 1_800_000_000.0
 BOUNDS = (1.0, 10.0)
@@ -157,3 +162,27 @@ def test_a_look_is_shared_for_a_moment_and_a_failed_one_is_not_kept() -> None:
     assert [fresh.get(), fresh.get()] == [1, 1]
     clock[0] = 2.0
     assert fresh.get() == 2
+
+
+def test_those_who_waited_for_a_failing_look_share_its_failure() -> None:
+    """Law: while Redis is away, ten browsers wait for one time-out, not for ten in a row."""
+    looking, fail = threading.Event(), threading.Event()
+    looks: list[int] = []
+
+    def look() -> int:
+        looks.append(1)
+        looking.set()
+        fail.wait(10)
+        raise RedisAway("timed out")
+
+    fresh = Fresh(look, 1.0)
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(fresh.get)
+        assert looking.wait(10)
+        waiting = [pool.submit(fresh.get) for _ in range(3)]
+        time.sleep(0.2)  # until they wait for the lock, at which nothing can be seen
+        fail.set()
+        for asked in (first, *waiting):
+            with pytest.raises(RedisAway):
+                asked.result(10)
+    assert len(looks) == 1

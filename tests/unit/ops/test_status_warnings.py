@@ -6,15 +6,17 @@ from dataclasses import replace
 
 import pytest
 
+from deedbox.ops.readmodels.attention import AttentionKind, Severity
 from deedbox.ops.readmodels.broker import BrokerView
 from deedbox.ops.readmodels.budget import Budget
-from deedbox.ops.readmodels.stages import Lane, Stage, Survey
-from deedbox.ops.readmodels.status import Status, starvation, warnings
+from deedbox.ops.readmodels.stages import Lane, Stage, Survey, UnknownCalls
+from deedbox.ops.readmodels.status import Status
 from deedbox.ops.readmodels.workforce import Worker, living, of_reply
+from deedbox.ops.supervise.restarts import Restart
 
 NOW = 1_800_000_000.0
 WORKER = Worker("w", "crm", "idle", 1.0)
-HEALTHY_VIEW = BrokerView(Stage(0), Stage(0), bridge_alive=True)
+HEALTHY_VIEW = BrokerView(Stage(0), Stage(0), bridges=1)
 
 
 def _survey(lane: Lane, *, workers: tuple[Worker, ...] = (WORKER,), dead: int = 0) -> Survey:
@@ -26,51 +28,53 @@ LANE = Lane("crm", Stage(5, 1.0), waiting=0)
 
 
 def test_a_healthy_installation_gives_no_warning() -> None:
-    assert warnings(Status(_survey(LANE), HEALTHY_VIEW)) == []
+    assert Status(_survey(LANE), HEALTHY_VIEW).attentions == []
 
 
 def test_a_lane_with_work_needs_a_worker() -> None:
-    [said] = warnings(Status(_survey(LANE, workers=()), HEALTHY_VIEW))
-    assert "deedbox worker --lane crm" in said
+    [said] = Status(_survey(LANE, workers=()), HEALTHY_VIEW).attentions
+    assert said.kind is AttentionKind.NO_WORKER
+    assert "deedbox worker --lane crm" in said.text
 
 
 def test_an_empty_lane_needs_none() -> None:
     lane = replace(LANE, stage=Stage(0))
-    assert warnings(Status(_survey(lane, workers=()), HEALTHY_VIEW)) == []
+    assert Status(_survey(lane, workers=()), HEALTHY_VIEW).attentions == []
 
 
 @pytest.mark.parametrize(
     ("view", "command"),
     [
-        (BrokerView(Stage(2, 1.0), Stage(0), bridge_alive=False), "deedbox bridge"),
-        (BrokerView(Stage(0), Stage(2, 1.0), bridge_alive=False), "deedbox bridge"),
-        (BrokerView(Stage(900, 60.0), Stage(250, 1.0), bridge_alive=True), "does not keep up"),
-        (BrokerView(Stage(None), Stage(None), bridge_alive=None, trouble="TimeoutError"), "deedbox check"),
+        (BrokerView(Stage(2, 1.0), Stage(0), bridges=0), "deedbox bridge"),
+        (BrokerView(Stage(0), Stage(2, 1.0), bridges=0), "deedbox bridge"),
+        (BrokerView(Stage(900, 60.0), Stage(250, 1.0), bridges=1), "does not keep up"),
+        (BrokerView(Stage(None), Stage(None), bridges=1, trouble="TimeoutError"), "deedbox check"),
     ],
 )
 def test_callbacks_that_wait_in_the_broker_need_a_bridge(view: BrokerView, command: str) -> None:
-    [said] = warnings(Status(_survey(LANE), view))
-    assert command in said
+    [said] = Status(_survey(LANE), view).attentions
+    assert command in said.text
 
 
 def test_work_that_is_due_for_long_needs_a_sweeper() -> None:
-    [said] = warnings(Status(_survey(replace(LANE, overdue_s=60.0)), HEALTHY_VIEW))
-    assert "deedbox sweeper" in said
+    [said] = Status(_survey(replace(LANE, overdue_s=60.0)), HEALTHY_VIEW).attentions
+    assert "deedbox sweeper" in said.text
     held = replace(_survey(LANE), overdue_holds_s=60.0)
-    [said] = warnings(Status(held, HEALTHY_VIEW))
-    assert "deedbox sweeper" in said
+    [said] = Status(held, HEALTHY_VIEW).attentions
+    assert "deedbox sweeper" in said.text
 
 
 def test_a_hold_that_was_woken_waits_for_the_sequencer_and_not_for_a_sweeper() -> None:
     worker = replace(WORKER, lane="sequencer")
     survey = _survey(Lane("sequencer", Stage(1, 60.0), waiting=0), workers=(worker,))
     survey.overdue_holds_s = 60.0
-    assert warnings(Status(survey, HEALTHY_VIEW)) == []
+    assert Status(survey, HEALTHY_VIEW).attentions == []
 
 
 def test_dead_letters_need_a_person() -> None:
-    [said] = warnings(Status(_survey(LANE, dead=1), HEALTHY_VIEW))
-    assert said == "1 dead letter waits for a person: `deedbox dead list`."
+    [said] = Status(_survey(LANE, dead=1), HEALTHY_VIEW).attentions
+    assert said.text == "1 dead letter needs a decision: `deedbox dead list`."
+    assert said.severity is Severity.NOTICE
 
 
 def test_a_worker_lives_by_its_heartbeat_or_while_busy_by_its_lanes_lease() -> None:
@@ -89,21 +93,53 @@ def test_workers_of_other_applications_are_none_of_ours() -> None:
     assert of_reply(b"rq:worker:c", [b"deedbox.crm", b"idle", beat], NOW) == [Worker("c", "crm", "idle", 0.0)]
 
 
-@pytest.mark.parametrize(("count", "told"), [(0, False), (4, False), (5, True), (10, True)])
-def test_a_source_that_refuses_everything_is_told_before_the_url_is_gone(count: int, told: bool) -> None:  # noqa: FBT001
-    status = Status(_survey(LANE), HEALTHY_VIEW, refusing={"emea": count})
-    assert bool(status.document()["warnings"]) is told
-    assert ("emea" in str(status.document()["warnings"])) is told
-
-
 def test_calls_that_wait_for_the_apis_budget_are_told_from_calls_that_fail() -> None:
     survey = _survey(LANE)
     survey.retrying = Stage(18, 30.0)
     used_up = (Budget("default", "files", 15, 0),)
-    [said] = starvation(Status(survey, HEALTHY_VIEW, used_up=used_up))
-    assert "files of source default (15 a minute)" in said
-    assert said in Status(survey, HEALTHY_VIEW, used_up=used_up).document()["warnings"]
+    [said] = Status(survey, HEALTHY_VIEW, used_up=used_up).attentions
+    assert said.kind is AttentionKind.BUDGET
+    assert "files of source default (15 a minute)" in said.text
+    assert said.document() in Status(survey, HEALTHY_VIEW, used_up=used_up).document()["warnings"]
 
 
 def test_a_used_up_budget_that_nobody_waits_for_is_no_news() -> None:
-    assert starvation(Status(_survey(LANE), HEALTHY_VIEW, used_up=(Budget("default", "api", 60, 0),))) == []
+    used_up = (Budget("default", "api", 60, 0),)
+    assert Status(_survey(LANE), HEALTHY_VIEW, used_up=used_up).attentions == []
+
+
+def test_calls_of_an_action_that_no_module_declares_are_named() -> None:
+    survey = _survey(LANE)
+    survey.unknown = [UnknownCalls("myapp.callbacks.inp", 5, 621.0)]
+    [said] = Status(survey, HEALTHY_VIEW).attentions
+    assert (said.kind, said.about) == (AttentionKind.UNKNOWN_ACTION, "myapp.callbacks.inp")
+    assert "5 calls wait for the action myapp.callbacks.inp" in said.text
+
+
+def test_an_unused_lane_is_named_and_nobody_is_told_to_start_a_worker_for_it() -> None:
+    """Law: no advice names a command that refuses: `deedbox worker` refuses a lane that no action names."""
+    empty = replace(LANE, stage=Stage(0), unused=True)
+    [said] = Status(_survey(empty, workers=()), HEALTHY_VIEW).attentions
+    assert (said.kind, said.severity, said.about) == (AttentionKind.UNUSED_LANE, Severity.NOTICE, "crm")
+
+
+def test_a_crash_loop_names_the_process_how_it_ended_and_how_often() -> None:
+    restart = Restart("web-1", "worker-default", "exited with status 3", 3, NOW - 5)
+    [said] = Status(_survey(LANE), HEALTHY_VIEW, restarts=(restart,)).attentions
+    assert (said.kind, said.about) == (AttentionKind.CRASH_LOOP, "web-1/worker-default")
+    assert "worker-default on web-1 exited with status 3 and was restarted, 3 times in a minute" in said.text
+    once = replace(restart, count=1)
+    assert Status(_survey(LANE), HEALTHY_VIEW, restarts=(once,)).attentions == []
+
+
+def test_a_disk_without_room_is_named_with_its_place() -> None:
+    [said] = Status(
+        _survey(LANE), HEALTHY_VIEW, free_bytes={"/srv/var": 12 << 20, "/srv/doc": 1 << 40}
+    ).attentions
+    assert (said.kind, said.about) == (AttentionKind.DISK_FULL, "/srv/var")
+    assert said.text == "The disk of /srv/var has 12 MiB left: make room on that disk."
+
+
+def test_work_that_its_living_workers_do_not_get_to_is_told() -> None:
+    [said] = Status(_survey(replace(LANE, stage=Stage(3, 1000.0))), HEALTHY_VIEW).attentions
+    assert (said.kind, said.about) == (AttentionKind.OLD_WORK, "crm")

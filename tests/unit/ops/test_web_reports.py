@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 
 from deedbox.ops.readmodels import web_reports
-from deedbox.ops.readmodels.attention import Severity, attentions
+from deedbox.ops.readmodels.attention import AttentionKind, Severity
 from deedbox.ops.readmodels.broker import BrokerView
 from deedbox.ops.readmodels.intake import sources_of
 from deedbox.ops.readmodels.stages import Stage, Survey
 from deedbox.ops.readmodels.status import Status
 from deedbox.ops.readmodels.web_reports import SourceView
+from deedbox.shared.records.spool_mark import SpoolMark, SpoolMarks
 
 NOW = 1_800_000_000.0
-WELL = Status(
-    Survey(NOW, Stage(0), Stage(0), Stage(0), {}), BrokerView(Stage(0), Stage(0), bridge_alive=True)
-)
+EMPTY = Survey(NOW, Stage(0), Stage(0), Stage(0), {})
+ALIVE = BrokerView(Stage(0), Stage(0), bridges=1)
 
 
 def report(process: str = "web:1", at: float = NOW, **source: Any) -> dict[bytes, bytes]:
@@ -72,25 +72,28 @@ def test_a_report_whose_buckets_do_not_fit_its_bounds_counts_for_nothing() -> No
 @pytest.mark.parametrize(
     ("count", "severity", "words"),
     [
-        (2, Severity.NOTICE, "after 8 more"),
-        (5, Severity.URGENT, "after 5 more"),
-        (10, Severity.URGENT, "has dropped"),
+        (2, Severity.NOTICE, "After 8 more"),
+        (5, Severity.URGENT, "After 5 more"),
+        (10, Severity.URGENT, "has removed"),
     ],
 )
 def test_failures_in_a_row_need_a_person(count: int, severity: Severity, words: str) -> None:
-    [found] = attentions(WELL, [view(count, report(refused={"bad_event_hash": count}))])
+    [found] = Status(
+        EMPTY, ALIVE, sources=(view(count, report(refused={"bad_event_hash": count})),)
+    ).attentions
     assert (found.severity, found.link) == (severity, "/runbook#bad_event_hash")
     assert words in found.text
 
 
 def test_one_failure_is_nothing_to_wake_anybody_for() -> None:
-    assert attentions(WELL, [view(1)]) == []
+    assert Status(EMPTY, ALIVE, sources=(view(1),)).attentions == []
 
 
 def test_what_holds_callbacks_up_comes_before_what_waits_for_a_person() -> None:
-    survey = Survey(NOW, Stage(0), Stage(0), Stage(2), {}, spool=Stage(3))
-    broken = BrokerView(Stage(None), Stage(None), bridge_alive=None, trouble="OperationalError")
-    found = attentions(Status(survey, broken), [])
+    marks = SpoolMarks({"h": SpoolMark("web-1", 3, 900, NOW - 5, NOW)}, {}, ())
+    survey = Survey(NOW, Stage(0), Stage(0), Stage(2), {}, spools=marks)
+    broken = BrokerView(Stage(None), Stage(None), bridges=1, trouble="OperationalError")
+    found = Status(survey, broken).attentions
     assert [each.severity for each in found] == [Severity.URGENT, Severity.NOTICE, Severity.NOTICE]
-    assert "The broker does not answer" in found[0].text
+    assert found[0].kind is AttentionKind.BROKER_AWAY
     assert [each.link for each in found[1:]] == ["/dead", "/runbook#spool"]

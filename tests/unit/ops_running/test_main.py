@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deedbox.ops import cli
-from deedbox.ops.cli import running
+from deedbox.ops.cli import processes
 from deedbox.shared.core.errors import SettingsError, Unavailable
 
 
@@ -60,7 +60,7 @@ def test_every_error_has_its_exit_code_and_no_traceback(
     def fail(*_: str) -> None:
         raise error
 
-    monkeypatch.setattr(running, "_become", fail)
+    monkeypatch.setattr(processes, "become", fail)
     assert _exit_code(monkeypatch, "bridge") == code
     expected = f"deedbox: {error}\n" if str(error) else ""
     assert capsys.readouterr() == ("", expected)
@@ -103,3 +103,31 @@ def test_several_processes_of_an_unknown_lane_are_refused(
 ) -> None:
     assert _exit_code(monkeypatch, "worker", "--lane", "nope", "--processes", "2") == 2
     assert "No registered action names the lane nope" in capsys.readouterr().err
+
+
+COMMANDS = [
+    *(["up"], ["demo"], ["simulate"], ["worker"], ["bridge"], ["sweeper"], ["ops"]),
+    *(["status"], ["trace"], ["check"], ["alert-test"]),
+    *(["dead", verb] for verb in ("list", "show", "redrive", "discard", "collect")),
+    *(["replay"], ["reconcile"], ["callback-url", "show"], ["callback-url", "set"], ["erase"]),
+    *(["conflict", verb] for verb in ("list", "show", "apply")),
+    *(["spool", verb] for verb in ("status", "drain")),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_a_help_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    assert _exit_code(monkeypatch, *command, "--help") == 0
+    assert f"deedbox {' '.join(command)} [OPTIONS]" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("verb", ["list", "redrive", "discard"])
+def test_the_filters_of_dead_letters_are_the_same_for_every_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    _exit_code(monkeypatch, "dead", verb, "--help")
+    shown = capsys.readouterr().out
+    for option in ("--reason", "--action", "--type", "--source", "--key", "--since", "--until"):
+        assert option in shown

@@ -1,0 +1,77 @@
+"""The commands ``worker``, ``bridge``, ``sweeper`` and ``ops``: one type of process each, as a Procfile runs them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from deedbox.ops.cli._options import RUN
+from deedbox.ops.cli._terminal import become
+
+# Imports inside the commands: `deedbox worker` is replaced by the worker at once, it needs none of the rest.
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(
+        rich_help_panel=RUN, epilog="Example: [bold]deedbox worker --lane documents --processes 2[/bold]."
+    )(worker)
+    app.command(rich_help_panel=RUN)(bridge)
+    app.command(rich_help_panel=RUN)(sweeper)
+    app.command(rich_help_panel=RUN)(ops)
+
+
+def worker(
+    *,
+    lane: Annotated[
+        str, typer.Option(help="The lane: sequencer, documents, default, or one that your actions name.")
+    ],
+    processes: Annotated[int, typer.Option(min=1, max=256, help="How many worker processes.")] = 1,
+) -> None:
+    """Run the workers of one lane."""
+    if processes == 1:
+        become("worker", "--lane", lane)
+    raise typer.Exit(_run_several(lane, processes))
+
+
+def bridge() -> None:
+    """Run the bridge: it moves callbacks from the broker into the inbox."""
+    become("bridge")
+
+
+def sweeper() -> None:
+    """Run the sweeper: it starts work whose time has come, such as retries, and events that waited long enough."""
+    become("sweeper")
+
+
+def ops() -> None:
+    """Run the dashboard, the status API and the metrics, on OPS_PORT (8001) of the loopback address.
+
+    Without DEEDBOX_OPS_TOKEN or DEEDBOX_OPS_TOKENS, it makes a token in the file ops/token of the data directory.
+    It also sends alerts about Redis, workers, ages and disks to DEEDBOX_ALERT_URLS.
+    """
+    become(module="deedbox.ops.web")
+
+
+def _run_several(lane: str, count: int) -> int:
+    from deedbox.ops.supervise import processes, supervisor
+    from deedbox.ops.supervise.speaker import Speaker
+    from deedbox.shared.core.errors import SettingsError
+
+    known = processes.learn_lanes(os.environ)
+    if lane not in known:
+        # One process says so itself and ends; several would be started again for ever.
+        raise SettingsError(
+            f"No registered action names the lane {lane}; the lanes are {', '.join(known)}. "
+            "Correct --lane, DEEDBOX_ACTIONS or DEEDBOX_BUILTINS."
+        )
+    command = (sys.executable, "-m", "deedbox.workers", "worker", "--lane", lane)
+    program = supervisor.Program(f"worker-{lane}", command, numprocs=count, stop_wait_s=30)
+    speaker = Speaker()
+    try:
+        return supervisor.run([program], on_exit=lambda end: speaker.say(f"deedbox: {end}"))
+    finally:
+        speaker.close()

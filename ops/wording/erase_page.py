@@ -1,0 +1,55 @@
+"""What ``deedbox erase`` says, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from deedbox.ops.wording.output import counted, write_line
+from deedbox.shared.redis.erasure import Found, Removed
+from deedbox.shared.redis.request_keys import Subject
+
+
+def unknown(subject: Subject, places: Sequence[tuple[str, str]]) -> str:
+    """Say that nothing is known about an id, and where it is: ``places`` are pairs of source and key."""
+    sentence = f"Nothing is known about {subject.ordering_key} of source {subject.source}"
+    if not places:
+        return f"{sentence}; check the id and --source."
+    hints = " or ".join(f"`deedbox erase {key} --source {name}`" for name, key in places[:3])
+    return f"{sentence}; try {hints}."
+
+
+def write_found(subject: Subject, found: Found, *, documents: bool) -> None:
+    """Say what would be removed, and what stays."""
+    write_line(f"{subject.ordering_key}  (source {subject.source})")
+    if found.erased_at is not None:
+        write_line(f"  was erased at {datetime.fromtimestamp(found.erased_at, UTC):%Y-%m-%d %H:%M:%S} UTC")
+    if not found.in_redis:
+        write_line("  nothing of it is left in Redis")
+    rows = [
+        (counted(found.events, "stored callback"), found.events),
+        ("order, dedupe memory, timeline, read model", found.state),
+        *((counted(count, "entry", "entries") + f" of {action} in its queue", 1) for action, count in found.queued.items()),
+        (f"{counted(len(found.letters), 'dead letter')}: {', '.join(found.letters[:20])}", found.letters),
+    ]  # fmt: skip
+    for text, there in rows:
+        if there:
+            write_line(f"  to remove   {text}")
+    verb = "to remove" if documents else "stays"
+    for path in found.documents:
+        write_line(f"  {verb:<10}  {path}")
+    if found.documents and not documents:
+        write_line("  (--documents removes the files too)")
+
+
+def write_removed(removed: Removed) -> None:
+    """Say what was removed."""
+    parts = [
+        counted(removed.events, "stored callback"),
+        counted(removed.queued, "queue entry", "queue entries"),
+        counted(removed.letters, "dead letter"),
+        counted(len(removed.documents), "file"),
+    ]
+    write_line(
+        f"Erased: {', '.join(parts)}, and the state. Callbacks that still arrive for it will be ignored."
+    )

@@ -1,0 +1,65 @@
+"""Redis behind Sentinel on three hosts: the master's host is cut off, and another takes over within ten seconds."""
+
+from __future__ import annotations
+
+import shutil
+import time
+
+import pytest
+
+from tests.component.workers.server import missing
+from tests.hosts.deployment import PASSWORD, WEB_PORT, Deployment
+from tests.hosts.traffic import playing
+
+pytestmark = [pytest.mark.e2e, pytest.mark.hosts, pytest.mark.real_redis, pytest.mark.timeout(300)]
+
+SILENCE_S = 16.0
+"""Two seconds until the sentinels agree, some for the election, ten at most for our clients, and a busy machine."""
+
+SENTINEL = """\
+port 26379
+bind 0.0.0.0
+protected-mode no
+sentinel monitor sign {master} 6379 2
+sentinel auth-pass sign {password}
+sentinel down-after-milliseconds sign 2000
+sentinel failover-timeout sign 6000
+"""
+
+
+@pytest.mark.parametrize("broker", ["redis", "rabbitmq"])
+def test_a_master_that_is_cut_off_costs_some_seconds_and_no_callback(
+    deployment: Deployment, broker: str
+) -> None:
+    if shutil.which("redis-sentinel") is None:
+        missing("No redis-sentinel was found; install Debian's package redis-sentinel.")
+    master = deployment.redis("state1")
+    follows = ("--replicaof", master.address, "6379", "--repl-diskless-sync-delay", "0")
+    hosts = [master, *(deployment.redis(name, *follows) for name in ("state2", "state3"))]
+    for host in hosts:
+        configuration = deployment.folder / host.name / "sentinel.conf"
+        configuration.write_text(SENTINEL.format(master=master.address, password=PASSWORD))
+        deployment.keep(host, "sentinel", "redis-sentinel", str(configuration))
+    nodes = ",".join(f"{host.address}:26379" for host in hosts)
+    time.sleep(4)
+    deployment.settings(
+        DEEDBOX_REDIS_URL=f"redis+sentinel://:{PASSWORD}@{nodes}/sign/0", DEEDBOX_REDIS_WAIT_REPLICAS="1"
+    )
+    if broker == "rabbitmq":
+        deployment.settings(DEEDBOX_BROKER_URL=deployment.rabbitmq("mq")[1].url)
+    for name in ("work1", "work2"):
+        deployment.workers(name)
+    url = f"http://{deployment.web('web1').address}:{WEB_PORT}/callbacks"
+
+    with playing(deployment, [url], seconds=40, seed=5) as finished:
+        time.sleep(6)
+        at = time.time()
+        master.cut_off()
+        time.sleep(28)
+        master.reconnect()
+        outcomes = finished()
+
+    assert {each.status for each in outcomes.answers} == {200}
+    assert max(each.took_s for each in outcomes.answers) < 5
+    assert (outcomes.lost, outcomes.twice, outcomes.inversions) == (set(), 0, 0)
+    assert outcomes.longest_silence_s(at, at + 28) < SILENCE_S
