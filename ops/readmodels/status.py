@@ -78,6 +78,7 @@ class Status:
             "redis_fullness": dict(self.fullness),
             "unknown_calls": [asdict(each) for each in self.survey.unknown],
             "restarts": [asdict(each) for each in self.restarts],
+            "spools": self.survey.spools.rows(self.survey.now),
             "warnings": [each.document() for each in self.attentions],
         }
 

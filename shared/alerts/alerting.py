@@ -40,6 +40,7 @@ class Kind(StrEnum):
     URL_DROPPED = "callback_url_dropped"
     URL_WRONG = "callback_url_wrong"
     API_REFUSED = "api_key_refused"
+    SPOOL_SILENT = "spool_silent"
     LIMIT = "alert_limit"
     """Not a fault: the hour's messages are used up."""
     TEST = "test"

@@ -53,6 +53,8 @@ class Seen:
     """Source -> refusals in a row."""
     wrong_signatures: Mapping[str, int] = field(default_factory=dict)
     """Source -> callbacks refused for their signature, ever."""
+    spools: Mapping[str, str] = field(default_factory=dict)
+    """Host whose spool is out of reach -> why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,16 @@ def observe(watch: Watch, seen: Seen, now: float) -> Noticed:
     for source in sorted({*seen.wrong_signatures, *seen.failures}):
         noticed += _signatures(noticed.watch, source, seen.wrong_signatures.get(source, 0), now)
         noticed += _failures(noticed.watch, source, seen.failures.get(source, 0), now)
+    for host in sorted({*seen.spools, *_told(watch, Kind.SPOOL_SILENT)}):
+        # Once: it lasts until a person says that the host is gone.
+        why = seen.spools.get(host, "")
+        noticed += condition(noticed.watch, Kind.SPOOL_SILENT, "", host, why, now, inf)
     return noticed
+
+
+def _told(watch: Watch, kind: str) -> set[str]:
+    start = f"{kind}||"
+    return {name.removeprefix(start) for name in watch.on if name.startswith(start)}
 
 
 def condition(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deedbox.ops.readmodels import timeline
 from deedbox.shared.alerts import alert_text
 from deedbox.shared.alerts.alerting import DEFAULT_EVENTS, Kind, Message
+from deedbox.shared.core.callback import Callback
+from deedbox.shared.core.identity import identify
 from deedbox.workers.actions.interface import Event
 from deedbox.workers.builtins.alert import fact_of
 
@@ -60,3 +64,26 @@ def test_a_title_is_shown_only_if_allowed_and_never_as_markup(title: str, name: 
     assert shown.isprintable()
     assert not set("<>@`*_[]&") & set(shown)
     assert len(shown) <= 90
+
+
+IDS = st.text(st.characters(exclude_categories=()), min_size=1, max_size=300) | st.sampled_from(
+    ["r_1", "a" * 500]
+)
+BODIES = st.one_of(
+    st.builds(lambda found: {"signature_request": {"signature_request_id": found}}, IDS),
+    st.builds(lambda found: {"template": {"template_id": found}}, IDS),
+    st.builds(lambda found: {"account": {"account_id": found}}, IDS),
+    st.just({"signature_request": None}),
+)
+
+
+@given(BODIES, st.sampled_from(["file_error", "signature_request_invalid", "template_error"]))
+def test_an_alert_names_an_id_that_trace_takes_as_it_stands(body: dict[str, Any], event_type: str) -> None:
+    """A ``file_error`` without a subject, too: its events lie under their type."""
+    callback = Callback(event_type, int(T), str(int(T)), "0" * 64, None, body)
+    key = str(identify("default", callback).key)
+    shown = fact_of(replace(_event(event_type, body), ordering_key=key), "k", details=False).shown
+    assert timeline.key_of(shown) == key
+    assert shown.isascii()
+    assert not set(shown) & set("<>@`*[]& ")
+    assert len(shown) < 250

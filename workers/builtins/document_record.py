@@ -18,6 +18,7 @@ from deedbox.workers.actions.interface import Context, Event
 CLOCK_SLACK_S: Final = 60.0
 """How far (seconds) the vendor's clock may be off ours."""
 
+SIMULATED: Final = "no document: the request is simulated, and the API is not asked for it"
 DENIED: Final = "no document: the API keeps this request from the account, which is only a recipient of it"
 
 
@@ -30,7 +31,7 @@ class Record:
     """Idempotency keys of the calls that fetched, so that a call repeated after a crash fetches nothing twice."""
     refetched: bool = False
     denied: str = ""
-    """Idempotency key of the call that learnt that the API keeps the request from this account, one of its recipients."""
+    """Idempotency key of the call that learnt that no document can be had, for a reason that needs no person."""
 
     @classmethod
     def load(cls, text: bytes | str | None) -> Record:
@@ -78,8 +79,8 @@ class DocumentRecords:
         """Keep a request's record. Raises Unavailable."""
         self._scripts.call("remember", SERVER_CLOCK, stream, "document", record.dump(), self._life_s)
 
-    def deny(self, stream: str, context: Context) -> None:
-        """Note, once per request, that the API keeps it from this account: nothing here needs a person.
+    def deny(self, stream: str, context: Context, why: str = DENIED) -> None:
+        """Note, once per request, why there is no document to be had: nothing here needs a person.
 
         A call that a crash repeats notes it again: its first note was not committed.
         """
@@ -88,4 +89,4 @@ class DocumentRecords:
             record.denied = context.idempotency_key
             self.write(stream, record)
         if record.denied == context.idempotency_key:
-            context.note(Entry.NOTE, detail=DENIED)
+            context.note(Entry.NOTE, detail=why)
