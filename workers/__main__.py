@@ -89,6 +89,7 @@ def _worker(process: Process, arguments: argparse.Namespace) -> int:
     if lane == keys.ALERTS_LANE:
         demand(receivers(process.settings))
     process.announce(lane)
+    process.keep_announced(lane)
     install(process)
     log.info("worker.started", lane=lane, **_settings_once(process))
     worker = rq_worker.build(lane, process.redis, process.name, partial(stopping.ask, process.stop))

@@ -206,13 +206,16 @@ class Process:
         )
 
     def announce(self, lane: str) -> None:
-        """Say which actions there are, now and until the end. Raises SettingsError if Redis refuses."""
+        """Say which actions there are. Raises SettingsError if Redis refuses."""
         try:
             self._declare(lane)
         except Unavailable as error:
             raise SettingsError(
                 f"DEEDBOX_REDIS_URL: Redis refused a write ({error}); it must be writable."
             ) from None
+
+    def keep_announced(self, lane: str) -> None:
+        """Say so again and again, until the end: a thread of its own, because a call may take long."""
         threading.Thread(target=self._keep_announced, args=(lane,), name="announcement", daemon=True).start()
 
     def _declare(self, lane: str) -> None:

@@ -19,7 +19,7 @@ from deedbox.shared.core.callback import parse_callback
 from deedbox.shared.core.identity import SHARDS, Fact, identify
 from deedbox.shared.core.ordering import DEFAULT_RANK, RANKS, Position
 from deedbox.shared.core.reasons import Entry
-from deedbox.shared.records import subscriptions
+from deedbox.shared.records.counts import counts_of
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import text
 from deedbox.shared.simulator.lifecycle import SimulatedCallback, SimulatedFact
@@ -157,7 +157,7 @@ def waiting(redis: Redis) -> dict[str, int]:
         pipeline.llen(keys.claimed(text(bridge)))
     pipeline.hgetall(keys.DEPTHS)
     *replies, depths = pipeline.execute()
-    found = {f"action:{name}": depth for name, depth in subscriptions.depths(depths).items()}
+    found = {f"action:{name}": depth for name, depth in counts_of(depths).items()}
     for stage, reply in zip(stages, replies, strict=True):
         found[stage] = found.get(stage, 0) + int(reply or 0)
     return {stage: count for stage, count in found.items() if count}

@@ -18,6 +18,7 @@ from deedbox.ops.readmodels import workforce
 from deedbox.ops.readmodels.workforce import Worker
 from deedbox.shared.core.identity import SHARDS
 from deedbox.shared.records import queue_entry, subscriptions
+from deedbox.shared.records.counts import counts_of, moment_of
 from deedbox.shared.records.spool_mark import SpoolMarks, oldest
 from deedbox.shared.records.subscriptions import Subscriptions
 from deedbox.shared.redis import keys
@@ -177,10 +178,10 @@ def _first_look(redis: Redis) -> tuple[Survey, Subscriptions, dict[str, int], li
     now = seconds + microseconds / 1_000_000
     inbox, wake_at = _inbox(replies, now)
     held, dead = (Stage(next(replies), _age_s(now, _score(next(replies)))) for _ in range(2))
-    counters = {text(name): int(count) for name, count in next(replies).items()}
+    counters = counts_of(next(replies))
     spools = SpoolMarks.of(next(replies), now)
     subscribed = subscriptions.load(next(replies)) or Subscriptions()
-    depths = subscriptions.depths(next(replies))
+    depths = counts_of(next(replies))
     overdue_s = _age_s(now, wake_at) or 0.0
     found = Survey(now, inbox, held, dead, counters, spools=spools, overdue_holds_s=overdue_s)
     return found, subscribed, depths, sorted(next(replies))
@@ -198,10 +199,7 @@ def _inbox(replies: Iterator[Any], now: float) -> tuple[Stage, float | None]:
 
 def _appended_at(entry: bytes | None) -> float | None:
     """Read the time that an inbox entry begins with."""
-    try:
-        return None if entry is None else float(entry.partition(b"\n")[0])
-    except ValueError:
-        return None
+    return None if entry is None else moment_of(entry.partition(b"\n")[0])
 
 
 def _first(times: Iterable[float | None]) -> float | None:

@@ -11,6 +11,7 @@ from math import inf
 from typing import Any, Final, Self
 
 from deedbox.shared.alerts.alerting import Fact, Kind, Message
+from deedbox.shared.records.fields import named, natural, number, words
 
 FAILURES_MAX: Final = 10
 """Failures in a row after which Dropbox Sign drops the callback URL."""
@@ -79,12 +80,19 @@ class Watch:
     @classmethod
     def load(cls, document: Mapping[str, Any]) -> Self:
         """Inverse of ``dump``. Raises KeyError, TypeError, ValueError for what is none."""
-        wrong = {source: (int(count), float(at)) for source, (count, at) in document["wrong"].items()}
-        on = {
-            name: (str(value), float(since), float(told))
-            for name, (value, since, told) in document["on"].items()
-        }
-        return cls(int(document["last_letter"]), wrong, on)
+        return cls(
+            natural(document["last_letter"]), named(document["wrong"], _wrong), named(document["on"], _on)
+        )
+
+
+def _wrong(value: Any) -> tuple[int, float]:
+    count, at = value
+    return natural(count), number(at)
+
+
+def _on(value: Any) -> tuple[str, float, float]:
+    state, since, told = value
+    return words(state), number(since), number(told)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from deedbox.shared.core import jsontext
 from deedbox.shared.core.ordering import DEFAULT_RANK, RANKS
 from deedbox.shared.core.request_snapshot import (
     PLACES,
@@ -75,15 +74,6 @@ _API_RANK: Final = 1 + max(RANKS.values())
 _Place = list[int]
 """Time (unix seconds) and causal rank of the callback that something was taken from. How far that callback is trusted
 will be a third element."""
-
-
-def load(text: bytes | str | None) -> dict[str, Any]:
-    """Read a stored model; empty if there is none, and if it is unreadable: the next events make a new one."""
-    try:
-        model = jsontext.loads(text or b"{}")
-    except (ValueError, RecursionError):
-        return {}
-    return model if isinstance(model, dict) else {}
 
 
 def state_of(event_type: str, payload: Mapping[str, Any]) -> str:

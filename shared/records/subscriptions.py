@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from deedbox.shared.core.routing import matches, unit_of
 from deedbox.shared.records import fields
+from deedbox.shared.records.counts import count_of
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 
@@ -88,7 +89,7 @@ def load(stored: Mapping[bytes, bytes]) -> Subscriptions | fields.Unreadable:
         return Subscriptions()
 
     def read(rows: object) -> Subscriptions:
-        return Subscriptions(fields.many(rows, _subscription), int(stored[b"generation"]))
+        return Subscriptions(fields.many(rows, _subscription), count_of(stored.get(b"generation")))
 
     return fields.guarded(FORM, stored.get(b"actions", b""), read)
 
@@ -108,8 +109,3 @@ def announced(redis: Redis) -> Subscriptions:
     except RedisError as error:
         raise translated(error) from error
     return load(found) or Subscriptions()
-
-
-def depths(stored: Mapping[bytes, bytes]) -> dict[str, int]:
-    """Read ``depths``: the entries in the queues of each action."""
-    return {name.decode("utf-8", "replace"): int(count) for name, count in stored.items() if count.isdigit()}

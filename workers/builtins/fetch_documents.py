@@ -111,7 +111,7 @@ class FetchDocuments:
             self._records.deny(stream, context)  # its own note again, after a crash
             return
         if record.versions and not context.replay:
-            if event.type == ALL_SIGNED or record.refetched or record.fetched_after(event):
+            if event.type == ALL_SIGNED or record.refetched or record.fetched_after(event.time):
                 return
         elif event.type == ALL_SIGNED and not context.replay:
             self._wait_for_downloadable(context)

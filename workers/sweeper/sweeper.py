@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from redis.exceptions import RedisError
@@ -14,12 +15,14 @@ from redis.exceptions import RedisError
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.identity import SHARDS
 from deedbox.shared.core.reasons import DeathReason
-from deedbox.shared.records.subscriptions import announced, depths
+from deedbox.shared.records.counts import counts_of
+from deedbox.shared.records.subscriptions import announced
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts, text
 from deedbox.shared.retention import Retention
 from deedbox.shared.runtime import logs
+from deedbox.workers.sweeper.looks import Looks
 
 TICK_S: Final = 0.25
 """The resolution of holds and retries: a person does not notice it, Redis does not either."""
@@ -50,6 +53,7 @@ class Sweeper:
     ) -> None:
         """``also`` is done at the end of every round: the looks for gaps and for what people must know."""
         self._also = also
+        self._looks = Looks()
         self._scripts = scripts
         self._ring = ring
         self._limits = (LOSSES_MAX, keys.TIMELINE_KEEP, retention.state_s, retention.events_s)
@@ -65,22 +69,27 @@ class Sweeper:
                 sleep(OUTAGE_WAIT_S)
 
     def once(self) -> None:
-        """Sweep every lane once. Raises Unavailable."""
+        """Sweep every lane once, then look for the rest. Raises Unavailable if Redis does not answer.
+
+        A look that fails for another reason fails alone: it is logged, and done again after a wait.
+        """
         subscribed = announced(self._scripts.redis)
-        self._sweep(keys.SEQUENCER)
-        for lane, actions in subscribed.lanes.items():
-            self._sweep(lane, actions)
-        if left := subscribed.undeclared(self._depths()):
-            self._sweep(NO_LANE, tuple(left))
-        for look in self._also:
-            look()
+        lanes = {
+            keys.SEQUENCER: (),
+            **subscribed.lanes,
+            NO_LANE: tuple(subscribed.undeclared(self._depths())),
+        }
+        for lane, actions in lanes.items():
+            self._looks.take(f"lane {lane}", partial(self._sweep, lane, actions))
+        for number, look in enumerate(self._also):
+            self._looks.take(f"look {number}", look)
 
     def _depths(self) -> dict[str, int]:
         try:
             found: Any = self._scripts.redis.hgetall(keys.DEPTHS)
         except RedisError as error:
             raise translated(error) from error
-        return depths(found)
+        return counts_of(found)
 
     def _sweep(self, lane: str, actions: Sequence[str] = ()) -> None:
         shards = SHARDS if lane == keys.SEQUENCER else 0

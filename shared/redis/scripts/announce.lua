@@ -13,7 +13,10 @@ if present and ARGV[5] == '1' then return { generation, 0 } end
 local known = redis.call('ZSCORE', seen, digest)
 redis.call('ZADD', seen, now, digest)
 redis.call('ZREMRANGEBYRANK', seen, 0, -101)
-if digest == present then return { generation, 0 } end
+if digest == present then
+  redis.call('HSET', key, 'actions', ARGV[3])  -- it may have been damaged
+  return { generation, 0 }
+end
 local lives = present and tonumber(redis.call('ZSCORE', seen, present) or '0') > now - tonumber(ARGV[4])
 if known and lives then return { generation, 0 } end
 redis.call('HSET', key, 'generation', generation + 1, 'digest', digest, 'actions', ARGV[3], 'at', string.format('%.3f', now))

@@ -39,6 +39,7 @@ while ARGV[i] do
   local op = ARGV[i]
   local n = operands[op]
   if not n then return redis.error_reply('ERR unknown opcode in finish') end
+  if op == 'A' and not knows_subscribers() then return redis.error_reply('ERR nothing is announced') end
   if op == 'U' then
     units[#units + 1], presented[#presented + 1] = ARGV[i + 1], ARGV[i + 2]
     tombstones[#tombstones + 1] = P .. 'erased:' .. (string.match(ARGV[i + 1], '^[^|]*|([^|]*)') or '')
@@ -150,8 +151,8 @@ while ARGV[i] do
   end
 end
 end_of_stream()
-for name, by in pairs(counters) do redis.call('HINCRBY', P .. 'counters', name, by) end
-for name, by in pairs(calls) do redis.call('HINCRBY', P .. 'calls', name, by) end
+for name, by in pairs(counters) do bump(P .. 'counters', name, by) end
+for name, by in pairs(calls) do bump(P .. 'calls', name, by) end
 end_of_publishing()
 enqueue_all(now)
 end_of_references(event_ttl)

@@ -71,6 +71,14 @@ local function call_many(command, key, operands)
   end
 end
 
+-- Adds to a counter of a hash; one that is no number, whoever wrote it, begins anew. Returns the new value.
+local function bump(key, field, by)
+  local readable, count = pcall(redis.call, 'HINCRBY', key, field, by)
+  if readable then return count end
+  redis.call('HSET', key, field, by)
+  return by
+end
+
 -- What waits for stored events: entries of queues, dead letters, a hold. An event counts them, and has no end while there
 -- is one, because its retention starts at its last outcome. Gathered here, by event, and written by end_of_references.
 local references = {}
@@ -84,7 +92,7 @@ local function end_of_references(ttl)
   for event, by in pairs(references) do
     local key = P .. 'event:' .. event
     if redis.call('EXISTS', key) == 1 then
-      if redis.call('HINCRBY', key, 'open', by) > 0 then
+      if bump(key, 'open', by) > 0 then
         redis.call('PERSIST', key)
       else
         redis.call('EXPIRE', key, ttl)
@@ -196,11 +204,23 @@ local function matches(pattern, event_type)
   return event_type == pattern
 end
 
+-- Reads it. Returns false if nothing is announced, or nothing that can be read: then nobody knows where events go, until
+-- a worker announces it again.
+local function knows_subscribers()
+  if subscribed then return true end
+  local found = redis.call('HMGET', P .. 'subscriptions', 'actions', 'generation')
+  local readable, actions = pcall(cjson.decode, found[1] or '')
+  readable = readable and type(actions) == 'table' and pcall(function()
+    for _, action in ipairs(actions) do
+      assert(type(action.name .. action.lane) == 'string' and action.ordered ~= nil)
+      for _, pattern in ipairs(action.types) do assert(type(pattern) == 'string') end
+    end
+  end)
+  if readable then subscribed, generation = actions, found[2] or '0' end
+  return readable
+end
+
 local function subscribers_of(event_type)
-  if not subscribed then
-    local found = redis.call('HMGET', P .. 'subscriptions', 'actions', 'generation')
-    subscribed, generation = cjson.decode(found[1] or '[]'), found[2] or '0'
-  end
   if not subscribers[event_type] then
     subscribers[event_type] = {}
     for _, action in ipairs(subscribed) do
@@ -234,7 +254,7 @@ end
 
 -- Adds counts that were tallied over a batch.
 local function count_all(tally)
-  for name, count in pairs(tally) do redis.call('HINCRBY', P .. 'counters', name, count) end
+  for name, count in pairs(tally) do bump(P .. 'counters', name, count) end
 end
 
 local function holds(unit, token) return redis.call('HGET', pool_of(unit) .. 'tokens', unit) == token end
@@ -248,7 +268,8 @@ end
 
 local function drop_lease(unit) drop_leases({ unit }) end
 
--- Returns the units of several pools that have been ready for longest, in this order, at most so many.
+-- Returns the units of several pools that have been ready for longest, in this order, at most so many. What belongs into
+-- another pool was never written by us, and goes.
 local function oldest_ready(pools, at_most)
   local sources, oldest = {}, {}
   local function read(source)
@@ -257,7 +278,7 @@ local function oldest_ready(pools, at_most)
     source.since = tonumber(source.rows[2])
   end
   for _, pool in ipairs(pools) do
-    local source = { key = pool .. 'ready', read = 0 }
+    local source = { pool = pool, key = pool .. 'ready', read = 0 }
     read(source)
     if source.since then sources[#sources + 1] = source end
   end
@@ -267,7 +288,8 @@ local function oldest_ready(pools, at_most)
       if source.since and (not first or source.since < first.since) then first = source end
     end
     if not first then break end
-    oldest[#oldest + 1] = first.rows[first.at]
+    local unit = first.rows[first.at]
+    if pool_of(unit) == first.pool then oldest[#oldest + 1] = unit else redis.call('ZREM', first.key, unit) end
     first.at = first.at + 2
     first.since = tonumber(first.rows[first.at + 1])
     if not first.since then read(first) end
@@ -315,8 +337,7 @@ end
 local function claim_inbox(now, from)
   local shards, drainer = pools_of('sequencer'), ARGV[from]
   local unit = oldest_ready(shards, 1)[1]
-  -- Before anything is announced nobody knows where events go.
-  if not unit or redis.call('EXISTS', P .. 'subscriptions') == 0 then
+  if not (unit and knows_subscribers()) then
     idle('sequencer', drainer, now + tonumber(ARGV[from + 2]))
     return {}
   end

@@ -22,7 +22,7 @@
 local now = clock(ARGV[1])
 local shard = ARGV[2]
 if not holds(shard, ARGV[3]) then return { 0 } end
-if redis.call('EXISTS', P .. 'subscriptions') == 0 then return { 0 } end
+if not knows_subscribers() then return { 0 } end
 local order_ttl, event_ttl, keep = ARGV[5], ARGV[6], tonumber(ARGV[7])
 local stream, gone = '', false
 -- A batch has many operations and few counters, lanes, units and streams: what they share is written once.

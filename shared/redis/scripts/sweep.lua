@@ -60,7 +60,8 @@ local pools, abandoned, due = pools_of(lane, 9, #ARGV), 0, 0
 for _, pool in ipairs(pools) do
   for _, unit in ipairs(redis.call('ZRANGEBYSCORE', pool .. 'leased', '-inf', now, 'LIMIT', 0, limit)) do
     local process = string.match(redis.call('HGET', pool .. 'tokens', unit) or '', ':(.*)$') or 'unknown'
-    drop_lease(unit)
+    redis.call('ZREM', pool .. 'leased', unit)
+    redis.call('HDEL', pool .. 'tokens', unit)
     if lane ~= 'sequencer' then count_loss(unit, process) end
     -- A unit whose queue is gone would stay there by name until somebody claims it, also one of an erased stream.
     if lane == 'sequencer' or redis.call('EXISTS', P .. 'queue:' .. unit) == 1 then mark_ready(unit, now) end
@@ -68,7 +69,7 @@ for _, pool in ipairs(pools) do
   end
   for _, unit in ipairs(redis.call('ZRANGEBYSCORE', pool .. 'waiting', '-inf', now, 'LIMIT', 0, limit)) do
     redis.call('ZREM', pool .. 'waiting', unit)
-    mark_ready(unit, now)
+    if redis.call('EXISTS', P .. 'queue:' .. unit) == 1 then mark_ready(unit, now) end
     due = due + 1
   end
 end
