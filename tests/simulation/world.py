@@ -126,6 +126,7 @@ class World:
         self.subscribed: dict[int, Registry] = {}
         """Generation of what is subscribed -> the actions that it names."""
         self._version = 0
+        self._version_of: dict[Process, int] = {}
         self._old_until = 0.0
         self._mutant = mutant
         self._calm_at = max((each.at for each in self.sent), default=START) + rng.random() * 6
@@ -233,24 +234,25 @@ class World:
             OrderingPolicy(hold_s=self.size.hold_s), retention=RETENTION, gap_after_s=GAP_AFTER_S
         )
         sequencer = Sequencer(scripts, policy, ring)
-        if self._declare(scripts, self._registry(), runs_actions=False):
+        if self._declare(scripts, self._registry(process), runs_actions=False):
             self._answer_bells(process, redis, keys.SEQUENCER, scripts, sequencer.drain, ring)
 
     def _worker(self, lane: str, process: Process) -> None:
         redis = self._client(process)
         scripts, ring = Scripts(redis), self._ringer(redis)
-        registry = self._registry()
+        registry = self._registry(process)
         if not self._declare(scripts, registry):
             return  # as the real process: its supervisor starts another
         self.scheduler.spawn(process, f"{process.name}/announcement", lambda: self._keep(scripts, registry))
         runner = LaneRunner(lane, scripts, registry, ring, self.scheduler.rng.random, RETENTION)
         self._answer_bells(process, redis, lane, scripts, runner.drain, ring, registry.actions_of(lane))
 
-    def _registry(self) -> Registry:
+    def _registry(self, process: Process) -> Registry:
         """Return the actions of a process that starts now: while a deployment rolls, some still have the old ones."""
         version = self._version
         if self.scheduler.now < self._old_until and self.scheduler.rng.random() < STALE:
             version = 1 - version
+        self._version_of[process] = version
         return self.acts.registries[version]
 
     def _declare(self, scripts: Scripts, registry: Registry, *, runs_actions: bool = True) -> bool:
@@ -273,6 +275,13 @@ class World:
             if process.kind in LANES:
                 at = self.scheduler.now + self.scheduler.rng.random() * ROLLING_S
                 self.scheduler.at(at, partial(setattr, process, "stopping", True))
+        self.scheduler.at(self._old_until, self._end_deployment)
+
+    def _end_deployment(self) -> None:
+        """End what still has the other version: no deployment stays half done."""
+        for process in self.scheduler.live:
+            if self._version_of.get(process, self._version) != self._version:
+                process.stopping = True
 
     def _answer_bells(
         self, process: Process, redis: SimulatedRedis, lane: str, scripts: Scripts, drain: Drain,

@@ -232,14 +232,26 @@ local function subscribers_of(event_type)
   return subscribers[event_type]
 end
 
+-- Returns the declared action of that name; nothing if there is none.
+local function declared(name)
+  if not knows_subscribers() then return nil end
+  for _, action in ipairs(subscribed) do
+    if action.name == name then return action end
+  end
+end
+
+-- Names the unit of work of an event. The same as unit_of in shared/core/routing.py.
+local function unit_of(action, stream, fingerprint)
+  local unit = action.name .. '|' .. stream
+  if not action.ordered or string.match(stream, '^[^:]*:type/') then unit = unit .. '|' .. fingerprint end
+  return unit
+end
+
 -- Adds an event to the queues of all actions that want it: one after the other per key, or (unordered, or of no subject
--- whose order could matter) one of its own. The same as unit_of in shared/core/routing.py.
+-- whose order could matter) one of its own.
 local function dispatch(stream, fingerprint, event_type, entry)
-  local no_subject = string.match(stream, '^[^:]*:type/')
   for _, action in ipairs(subscribers_of(event_type)) do
-    local unit = action.name .. '|' .. stream
-    if no_subject or not action.ordered then unit = unit .. '|' .. fingerprint end
-    gather_entry(action.lane, unit, entry)
+    gather_entry(action.lane, unit_of(action, stream, fingerprint), entry)
   end
 end
 
