@@ -56,7 +56,7 @@ class UndeclaredCalls:
 
     def end(self, action: str) -> Moved:
         """Make a dead letter of each call. Raises DeedboxError if the action is declared."""
-        ended, more = 0, 1
+        ended, left, more = 0, 0, 1
         while more:
             more, left = self._scripts.call("end_calls", SERVER_CLOCK, action, PIECE, *self._limits)
             if more == _DECLARED:
@@ -69,7 +69,7 @@ class UndeclaredCalls:
 
         Raises DeedboxError if the action is declared, or the other one is not.
         """
-        moved, more = 0, 1
+        moved, left, more = 0, 0, 1
         while more:
             more, left, ring, lane = self._scripts.call("rename_calls", SERVER_CLOCK, action, to, PIECE)
             if more == _DECLARED:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from deedbox.ops.repair.undeclared import Moved, UndeclaredCalls
@@ -47,7 +49,7 @@ def test_ended_calls_are_dead_letters_with_everything_that_a_redrive_needs(
 ) -> None:
     assert calls.end("old") == Moved(3, 0)
     assert (calls.find(), store.depth(), store.entries_queued()) == ({}, 0, 0)
-    letters = [store.redis.hgetall(keys.dead(str(number))) for number in (1, 2, 3)]
+    letters: list[Any] = [store.redis.hgetall(keys.dead(str(number))) for number in (1, 2, 3)]
     assert [letter[b"event"].decode() for letter in letters] == list(FACTS[:3])
     assert {letter[b"reason"] for letter in letters} == {b"action_gone"}
     assert {letter[b"unit"].decode() for letter in letters} == {OLD}

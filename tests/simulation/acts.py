@@ -41,7 +41,7 @@ KEEP_S: Final = (-2.0, -30.0)
 
 TEMPERS: Final = {
     "steady": Temper("default", ("*",), True, (None,), 0.0),
-    "flaky": Temper("default", (P + "*",), True, (0.0, 0.0, 0.5), 0.4),
+    "flaky": Temper("default", (P + "*",), True, (0.0, 0.0, 0.5, 3.0), 0.4),
     "slow": Temper(
         "side",
         (P + "viewed", P + "signed"),

@@ -123,7 +123,7 @@ class World:
         self._erase_at = START + drawn.random() * 12
         self._erasures = 0
         moving = Random(f"{seed}|moves")
-        self._deploys = sorted(START + moving.random() * 12 for _ in range(moving.choice((0, 1, 1, 2, 3))))
+        self._deploys = sorted(START + moving.random() * 6 for _ in range(moving.choice((0, 1, 1, 2, 3))))
         """When the next version is deployed, and the old one again: actions change their lanes."""
         self.subscribed: dict[int, Registry] = {}
         """Generation of what is subscribed -> the actions that it names."""
