@@ -177,7 +177,7 @@ def _unknown_actions(found: Status) -> Iterator[Attention]:
     for each in found.survey.unknown:
         text = (
             f"{counted(each.calls, 'call')} wait for the action {each.action}, which no module in DEEDBOX_ACTIONS "
-            f"declares (since {duration(each.oldest_s)}): declare it again, or end or rename its calls."
+            f"declares (since {duration(each.oldest_s)}): declare it again."
         )
         yield _urgent(AttentionKind.UNKNOWN_ACTION, text, each.action, "/runbook#unknown-actions")
 

@@ -45,7 +45,7 @@ ADVICE: Final[Mapping[str, str]] = {
     Kind.SPOOL_SILENT: "Start its web process, or run `deedbox spool drain` there. If it is gone for good, its callbacks "
     "are lost with it: `deedbox spool forget HOST`. Runbook: a host vanished with its spool.",
     Kind.NO_WORKER: "Start `deedbox worker --lane NAME`. Nothing is lost: what waits has no end. Runbook: DeedboxWorkersGone.",
-    Kind.UNDECLARED: "Declare the action again in DEEDBOX_ACTIONS, or end or rename its calls. Runbook: unknown actions.",
+    Kind.UNDECLARED: "Declare the action again in DEEDBOX_ACTIONS. Runbook: unknown actions.",
     Kind.LIMIT: "What else comes is counted, and told when the hour has room again. `deedbox status` shows what is "
     "wrong now; DEEDBOX_ALERT_PER_HOUR is the limit.",
     Kind.TEST: "Alerts of this Deedbox arrive here.",

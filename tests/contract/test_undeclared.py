@@ -81,7 +81,7 @@ def test_calls_that_run_are_left_for_a_later_time(store: Store, calls: Undeclare
     assert reply
     assert calls.rename("old", "act") == calls.end("old") == Moved(0, 3)
     store.now += LEASE_S + 1
-    store.call("sweep", "", 0, 500, 8, 50, 1000, 1000, "old")
+    store.call("sweep", "", 0, 500, 8, 50, 1000, 1000, 20, "old")
     assert calls.rename("old", "act") == Moved(3, 0)
 
 

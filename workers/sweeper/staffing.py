@@ -8,17 +8,14 @@ from typing import Any, Final, NamedTuple
 from redis import Redis
 from redis.exceptions import RedisError
 
+from deedbox.shared.records import presence
 from deedbox.shared.records.counts import counts_of
 from deedbox.shared.records.subscriptions import announced
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
-from deedbox.shared.redis.scripting import text
 
 PATIENCE_S: Final = 60.0
 """A restart or a deployment leaves a lane without a worker for shorter than this."""
-
-WORKERS: Final = "rq:workers"
-"""RQ's set of the keys of its workers' hashes; a hash ends a minute after its worker did."""
 
 
 class Missing(NamedTuple):
@@ -50,17 +47,14 @@ class Staffing:
         try:
             with self._redis.pipeline(transaction=False) as pipe:
                 pipe.hgetall(keys.DEPTHS)
-                pipe.smembers(WORKERS)
-                depths, workers = pipe.execute()
-                for key in workers:
-                    pipe.hget(key, "queues")
-                queues = pipe.execute() if workers else []
+                pipe.zrange(keys.WORKERS, 0, -1, withscores=True)
+                pipe.hgetall(keys.WORKERS_DOING)
+                pipe.time()
+                depths, ends, doing, (now, _) = pipe.execute()
         except RedisError as error:
             raise translated(error) from error
-        names = {name for each in queues if each for name in text(each).split(",")}
-        return counts_of(depths), {
-            name.removeprefix(keys.RQ_QUEUE_PREFIX) for name in names if name.startswith(keys.RQ_QUEUE_PREFIX)
-        }
+        said = (presence.load(doing.get(name, b"")) for name, end in ends if end > now)
+        return counts_of(depths), {each.lane for each in said if each}
 
     def _long(self, names: Any, kind: str) -> tuple[str, ...]:
         now, here = self._clock(), {kind + name for name in names}

@@ -21,7 +21,7 @@ local function set_aside(unit, entry)
     add_lines(facts.source .. ':' .. facts.key, { line }, tonumber(ARGV[5]), ARGV[6])
   end
   file_letter(now, letter)
-  redis.call('HINCRBY', P .. 'counters', 'action_dead', 1)
+  bump(P .. 'counters', 'action_dead', 1)
 end
 
 local ended, pool = 0, P .. 'action:' .. action .. ':'

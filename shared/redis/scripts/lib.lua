@@ -153,7 +153,7 @@ local function idle(lane, drainer, until_at) redis.call('ZADD', lane_key(lane, '
 local function action_of(unit) return string.match(unit, '^[^|]*') end
 
 -- Entries are counted by action, because an action may have 100,000 queues.
-local function deepen(action, by) redis.call('HINCRBY', P .. 'depths', action, by) end
+local function deepen(action, by) bump(P .. 'depths', action, by) end
 
 -- Adds one entry to the end of a unit's queue.
 local function enqueue(unit, entry, now)
