@@ -97,7 +97,8 @@ def _worker(process: Process, arguments: argparse.Namespace) -> int:
     ):
         log.warning("action.type_unknown", detail=warning)
     logs.show_application(process.settings.actions)
-    process.announce()
+    process.announce(lane)
+    process.keep_announced(lane)
     install(process)
     log.info("worker.started", lane=lane, **_settings_once(process))
     worker = rq_worker.build(lane, process.redis, process.name, process.ask_to_stop)

@@ -7,7 +7,7 @@ is nothing to do the lease blocks on the lane's bell, so that work which comes s
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from redis.exceptions import RedisError
@@ -56,13 +56,16 @@ class Lease:
         ring: Callable[[str], None],
         stopping: Callable[[], bool],
         monotonic: Callable[[], float] = time.monotonic,
+        actions: Sequence[str] = (),
     ) -> None:
+        """``actions``: what is worked off in the lane; nothing for the sequencer."""
         self._lane = lane
         self._drain = drain
         self._scripts = scripts
         self._ring = ring
         self._stopping = stopping
         self._monotonic = monotonic
+        self._actions = actions
 
     def run(self, drainer: str) -> int:
         """Drain until the time is over or nothing came for a while. Returns the units worked off."""
@@ -80,7 +83,7 @@ class Lease:
                 break
             if drained.idle and not self._heard_bell(min(left, LINGER_S)):
                 break
-        if int(self._scripts.call("leave", SERVER_CLOCK, self._lane, drainer)) == 2:  # noqa: PLR2004 - see leave.lua
+        if int(self._scripts.call("leave", SERVER_CLOCK, self._lane, drainer, *self._actions)) == 2:  # noqa: PLR2004 - see leave.lua
             self._ring(self._lane)
         return units
 

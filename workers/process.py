@@ -8,12 +8,12 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Final
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from deedbox.shared import budgets
 from deedbox.shared.alerts.alerting import Policy
@@ -21,7 +21,7 @@ from deedbox.shared.alerts.targets import Receiver, receivers
 from deedbox.shared.broker import brokers
 from deedbox.shared.broker.address import BrokerAddress
 from deedbox.shared.broker.port import Broker
-from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.core.errors import SettingsError, Unavailable
 from deedbox.shared.documents import DocumentStore
 from deedbox.shared.records.presence import Presence
 from deedbox.shared.redis import connections, keys
@@ -211,14 +211,22 @@ class Process:
     @cached_property
     def _leases(self) -> Mapping[str, Lease]:
         ring, stopping = self.bells.ring, self.stop.is_set
-        return {lane: Lease(lane, drain, self.scripts, ring, stopping) for lane, drain in self.drains.items()}
+        actions = self.registry.actions_of
+        return {
+            lane: Lease(lane, drain, self.scripts, ring, stopping, actions=actions(lane))
+            for lane, drain in self.drains.items()
+        }
 
     def _sequencer(self) -> Sequencer:
         settings = self.settings
         policy = SequencerPolicy(
-            settings.order_policy, settings.max_event_age_s, settings.retention, settings.gap_look_after_s
+            settings.order_policy,
+            settings.max_event_age_s,
+            settings.retention,
+            settings.gap_look_after_s,
+            settings.events_keep,
         )
-        return Sequencer(self.scripts, self.registry, policy, self.bells.ring)
+        return Sequencer(self.scripts, policy, self.bells.ring)
 
     def _runner(self, lane: str) -> LaneRunner:
         runner = LaneRunner(
@@ -228,14 +236,26 @@ class Process:
         self._runners[lane] = runner
         return runner
 
-    def announce(self) -> None:
-        """Tell sweepers and pages which lanes there are. Raises SettingsError if Redis refuses."""
+    def announce(self, lane: str) -> None:
+        """Say which actions there are. Raises SettingsError if Redis refuses."""
         try:
-            announcement.announce(self.redis, self.registry, time.time())
-        except RedisError as error:
+            self._declare(lane)
+        except Unavailable as error:
             raise SettingsError(
                 f"DEEDBOX_REDIS_URL: Redis refused a write ({error}); it must be writable."
             ) from None
+
+    def keep_announced(self, lane: str) -> None:
+        """Say so again and again, until the end: a thread of its own, because a call may take long."""
+        threading.Thread(target=self._keep_announced, args=(lane,), name="announcement", daemon=True).start()
+
+    def _declare(self, lane: str) -> None:
+        announcement.announce(self.scripts, self.registry, runs_actions=lane != keys.SEQUENCER)
+
+    def _keep_announced(self, lane: str) -> None:
+        while not self.stop.wait(announcement.BEAT_S):
+            with suppress(Unavailable):
+                self._declare(lane)
 
     def bridge(self) -> Bridge:
         """Return the bridge of the broker. Raises SettingsError."""

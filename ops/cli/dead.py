@@ -223,13 +223,13 @@ def _hint(installation: Installation, letters: DeadLetters, filters: Filters) ->
     from deedbox.ops.repair.deadletters import Selection
     from deedbox.ops.wording.action_names import meant
     from deedbox.ops.wording.output import write_line
-    from deedbox.shared.records.lanes import announced
+    from deedbox.shared.records.subscriptions import announced
 
     if not filters.action:
         return
-    lanes = announced(installation.redis)
+    lanes = announced(installation.redis).lanes
     actions = {each.action for each in islice(letters.newest_first(Selection()), HINT_LETTERS)}
-    actions |= {action for lane in lanes.values() for action in lane.actions}
+    actions |= {action for names in lanes.values() for action in names}
     if filters.action not in actions and (sentence := meant(filters.action, actions, lanes)):
         write_line(sentence)
 

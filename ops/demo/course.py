@@ -149,7 +149,7 @@ class Course:
             f"{len(sent.documents) - documents} of {len(sent.documents)} documents",
         )
         try:
-            stages = waiting(self.redis, (keys.SEQUENCER, *LANES))
+            stages = waiting(self.redis)
         except RedisError:
             return "Redis does not answer"
         parts = [f"{count} in {stage}" for stage, count in stages.items()]

@@ -11,7 +11,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self, cast
+from typing import Final, Self, cast
 
 from redis import Redis
 
@@ -19,6 +19,7 @@ from deedbox.shared.core.callback import parse_callback
 from deedbox.shared.core.identity import SHARDS, Fact, identify
 from deedbox.shared.core.ordering import DEFAULT_RANK, RANKS, Position
 from deedbox.shared.core.reasons import Entry
+from deedbox.shared.records.counts import counts_of
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import text
 from deedbox.shared.simulator.lifecycle import SimulatedCallback, SimulatedFact
@@ -143,21 +144,20 @@ def _letters(redis: Redis) -> Iterable[dict[str, str]]:
         yield {name: fields[name.encode()].decode() for name in shown if name.encode() in fields}
 
 
-def waiting(redis: Redis, lanes: Iterable[str]) -> dict[str, int]:
+def waiting(redis: Redis) -> dict[str, int]:
     """Return stage -> what still waits in it, stages that are empty left out. Raises RedisError."""
     pipeline = redis.pipeline(transaction=False)
-    stages = ["broker", "held", *("inbox" for _ in range(SHARDS)), *(f"lane:{lane}" for lane in lanes)]
+    stages = ["broker", "held", *("inbox" for _ in range(SHARDS))]
     pipeline.llen(keys.RAW_QUEUE)
     pipeline.zcard(keys.HELD)
     for shard in range(SHARDS):
         pipeline.llen(keys.inbox(shard))
-    for lane in lanes:
-        pipeline.get(keys.lane(lane, "depth"))
     for bridge in cast("list[bytes]", redis.zrange(keys.BRIDGE_LEASES, 0, -1)):
         stages.append("claimed")
         pipeline.llen(keys.claimed(text(bridge)))
-    found: dict[str, int] = {}
-    replies: list[Any] = pipeline.execute()
+    pipeline.hgetall(keys.DEPTHS)
+    *replies, depths = pipeline.execute()
+    found = {f"action:{name}": depth for name, depth in counts_of(depths).items()}
     for stage, reply in zip(stages, replies, strict=True):
         found[stage] = found.get(stage, 0) + int(reply or 0)
     return {stage: count for stage, count in found.items() if count}

@@ -151,9 +151,10 @@ def _lanes(found: Status) -> Iterator[Attention]:
     for lane in found.survey.lanes:
         depth, age_s = lane.stage.depth, lane.stage.oldest_age_s or 0.0
         if lane.unused:
-            if not depth:
-                text = f"No action uses the lane {lane.name} any more, and it is empty; nothing has to run for it."
-                yield Attention(AttentionKind.UNUSED_LANE, Severity.NOTICE, text, about=lane.name)
+            text = (
+                f"No action uses the lane {lane.name} any more: end its workers, nothing has to run for it."
+            )
+            yield Attention(AttentionKind.UNUSED_LANE, Severity.NOTICE, text, about=lane.name)
         elif depth and lane.name not in staffed:
             text = (
                 f"Lane {lane.name} has work (depth {depth}) and no living worker: "
@@ -174,10 +175,9 @@ def _lanes(found: Status) -> Iterator[Attention]:
 
 def _unknown_actions(found: Status) -> Iterator[Attention]:
     for each in found.survey.unknown:
-        many = f"{each.requests} or more requests" if each.more else counted(each.requests, "request")
         text = (
-            f"Calls for {many} wait for the action {each.action} of lane {each.lane}, which no module in "
-            f"DEEDBOX_ACTIONS declares (since {duration(each.oldest_s)}): declare it again."
+            f"{counted(each.calls, 'call')} wait for the action {each.action}, which no module in DEEDBOX_ACTIONS "
+            f"declares (since {duration(each.oldest_s)}): declare it again."
         )
         yield _urgent(AttentionKind.UNKNOWN_ACTION, text, each.action, "/runbook#unknown-actions")
 

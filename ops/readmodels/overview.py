@@ -54,5 +54,5 @@ class Overview:
 def look(installation: Installation) -> Overview:
     """Read everything. Raises SettingsError if nothing runs here, Unavailable if the state's Redis does not answer."""
     found = status.look(installation)
-    lanes = [lane.name for lane in found.survey.lanes]
+    lanes = {lane.name: lane.actions for lane in found.survey.lanes}
     return Overview(found, running.read(installation.redis, lanes, found.survey.now))

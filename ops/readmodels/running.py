@@ -1,8 +1,8 @@
-"""Which calls run right now: the leases of the lanes. A call of more than a moment holds one lease of its own."""
+"""Which calls run right now: the leases of the actions. A call of more than a moment holds one lease of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +13,7 @@ from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import text
 
-SHOWN_PER_LANE: Final = 20
+SHOWN_PER_ACTION: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +28,19 @@ class Call:
     """Until others may take it, unless its worker renews the lease; negative if it was abandoned."""
 
 
-def read(redis: Redis, lanes: Iterable[str], now: float) -> list[Call]:
-    """Read the calls of these lanes, those that were taken first at the front. Raises Unavailable."""
-    names = [name for name in lanes if name != keys.SEQUENCER]  # it calls nobody
+def read(redis: Redis, lanes: Mapping[str, Iterable[str]], now: float) -> list[Call]:
+    """Read the calls of these lanes' actions, those that were taken first at the front. Raises Unavailable."""
+    names = [(lane, action) for lane, actions in lanes.items() for action in actions]
     pipe = redis.pipeline(transaction=False)
-    for name in names:
-        pipe.zrange(keys.lane(name, "leased"), 0, SHOWN_PER_LANE - 1, withscores=True)
+    for _, action in names:
+        pipe.zrange(keys.action(action, "leased"), 0, SHOWN_PER_ACTION - 1, withscores=True)
     try:
         replies = pipe.execute()
     except RedisError as error:
         raise translated(error) from error
     return [
-        _call(name, text(unit), until - now)
-        for name, rows in zip(names, replies, strict=True)
+        _call(lane, text(unit), until - now)
+        for (lane, _), rows in zip(names, replies, strict=True)
         for unit, until in rows
     ]
 

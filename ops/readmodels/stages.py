@@ -6,25 +6,28 @@ measured, not read; of each only the oldest item is looked at. Nothing is change
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from redis import Redis
 from redis.exceptions import RedisError
 
-from deedbox.ops.readmodels import unknown_calls, workforce
-from deedbox.ops.readmodels.unknown_calls import UnknownCalls
+from deedbox.ops.readmodels import workforce
 from deedbox.ops.readmodels.workforce import Worker
 from deedbox.shared.core.identity import SHARDS
-from deedbox.shared.records import queue_entry
-from deedbox.shared.records.counts import count_of, counts_of, moment_of
-from deedbox.shared.records.lanes import AnnouncedLane
+from deedbox.shared.records import queue_entry, subscriptions
+from deedbox.shared.records.counts import counts_of, moment_of
 from deedbox.shared.records.presence import LostCall
 from deedbox.shared.records.spool_mark import SpoolMarks, oldest
+from deedbox.shared.records.subscriptions import Subscriptions
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import text
+
+NO_LANE: Final = ""
+"""Of actions that no process declares any more."""
 
 WAITING_SAMPLE: Final = 200
 """Heads of line that are looked at for ``retrying``: those that are due first. The oldest failure may be another."""
@@ -68,7 +71,17 @@ class Lane:
     overdue_s: float = 0.0
     """How long its oldest abandoned lease or due retry has waited for a sweeper."""
     unused: bool = False
-    """No declared action names it any more."""
+    """It has living workers, and no declared action names it any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownCalls:
+    """Calls of one action that nothing declares any more: no process will run them."""
+
+    action: str
+    calls: int
+    oldest_s: float
+    """How long the oldest of them has waited, at least."""
 
 
 @dataclass(slots=True)
@@ -119,42 +132,32 @@ def survey(redis: Redis) -> Survey:
 
 
 def _survey(redis: Redis) -> Survey:
-    found, announced = _first_look(redis)
-    names = tuple(dict.fromkeys((keys.SEQUENCER, *announced)))
+    found, subscribed, depths = _first_look(redis)
+    lanes = {keys.SEQUENCER: (), **subscribed.lanes}
     pipe = redis.pipeline(transaction=False)
-    for name in names:
-        for part, end in (("ready", 0), ("leased", 0), ("leased", -1), ("waiting", 0)):
-            pipe.zrange(keys.lane(name, part), end, end, withscores=True)
-        for part in ("ready", "leased", "waiting"):
-            pipe.zcard(keys.lane(name, part))
-        pipe.get(keys.lane(name, "depth"))
-        for part in ("waiting", "ready"):
-            pipe.zrange(keys.lane(name, part), 0, WAITING_SAMPLE - 1, withscores=True)
+    left = subscribed.undeclared(depths)
+    _look_into(pipe, keys.shards)
+    for action in (*subscribed.lane_of, *left):
+        _look_into(pipe, partial(keys.action, action))
     replies = iter(pipe.execute())
     sample: list[tuple[float, str, str]] = []
-    ready: list[tuple[str, str, float]] = []
-    for name in names:
-        found.lanes.append(_lane(name, announced, replies, found.now))
-        sample += [(due, name, text(unit)) for unit, due in next(replies)]
-        ready += [(name, text(unit), max(0.0, found.now - since)) for unit, since in next(replies)]
+    pools = {name: _pool(replies) for name in (keys.SEQUENCER, *subscribed.lane_of, *left)}
+    for name, actions in lanes.items():
+        mine = [pools[each] for each in actions] if name != keys.SEQUENCER else [pools[name]]
+        found.lanes.append(
+            _lane(name, actions, mine, sum(depths.get(each, 0) for each in actions), found.now)
+        )
+        sample += [(due, name, text(unit)) for pool in mine for unit, due in pool.waiting_first]
+    sample += [(due, NO_LANE, text(unit)) for name in left for unit, due in pools[name].waiting_first]
     found.waiting = _heads(redis, sorted(sample)[:WAITING_SAMPLE], found.now)
     oldest = max((head.since_s for head in found.waiting), default=None)
     found.retrying = Stage(sum(lane.waiting for lane in found.lanes), oldest)
-    _look_for_unknown(found, announced, ready)
+    found.lanes += _unused(found, lanes)
+    found.unknown = [_unknown(found, name, calls, pools[name]) for name, calls in left.items()]
     return found
 
 
-def _look_for_unknown(
-    found: Survey, announced: Mapping[str, AnnouncedLane], ready: list[tuple[str, str, float]]
-) -> None:
-    unused = unknown_calls.unused(announced, (worker.lane for worker in found.workers))
-    found.lanes = [replace(lane, unused=lane.name in unused) for lane in found.lanes]
-    waiting = [(head.lane, f"{head.action}|{head.stream}", head.since_s) for head in found.waiting]
-    deep = frozenset(lane.name for lane in found.lanes if (lane.stage.depth or 0) > WAITING_SAMPLE)
-    found.unknown = unknown_calls.unknown(announced, unused, [*ready, *waiting], deep)
-
-
-def _first_look(redis: Redis) -> tuple[Survey, dict[str, AnnouncedLane]]:
+def _first_look(redis: Redis) -> tuple[Survey, Subscriptions, dict[str, int]]:
     pipe = redis.pipeline(transaction=False)
     pipe.time()
     for shard in range(SHARDS):
@@ -166,7 +169,8 @@ def _first_look(redis: Redis) -> tuple[Survey, dict[str, AnnouncedLane]]:
         pipe.zrange(key, 0, 0, withscores=True)
     pipe.hgetall(keys.COUNTERS)
     pipe.hgetall(keys.SPOOLS)
-    pipe.hgetall(keys.LANES)
+    pipe.hgetall(keys.SUBSCRIPTIONS)
+    pipe.hgetall(keys.DEPTHS)
     pipe.zrange(keys.WORKERS, 0, -1, withscores=True)
     pipe.hgetall(keys.WORKERS_DOING)
     pipe.lrange(keys.LOST, 0, -1)
@@ -177,12 +181,13 @@ def _first_look(redis: Redis) -> tuple[Survey, dict[str, AnnouncedLane]]:
     held, dead = (Stage(next(replies), _age_s(now, _score(next(replies)))) for _ in range(2))
     counters = counts_of(next(replies))
     spools = SpoolMarks.of(next(replies), now)
-    lanes = {text(name): _announced(described) for name, described in next(replies).items()}
+    subscribed = subscriptions.load(next(replies)) or Subscriptions()
+    depths = counts_of(next(replies))
     overdue_s = _age_s(now, wake_at) or 0.0
     found = Survey(now, inbox, held, dead, counters, spools=spools, overdue_holds_s=overdue_s)
     found.workers = workforce.living(next(replies), next(replies), now)
     found.lost = workforce.lost_calls(next(replies))
-    return found, lanes
+    return found, subscribed, depths
 
 
 def _inbox(replies: Iterator[Any], now: float) -> tuple[Stage, float | None]:
@@ -204,23 +209,57 @@ def _first(times: Iterable[float | None]) -> float | None:
     return min((at for at in times if at is not None), default=None)
 
 
-def _announced(described: bytes) -> AnnouncedLane:
-    return AnnouncedLane.load(described) or AnnouncedLane((), 0.0)
+def _unused(found: Survey, lanes: Mapping[str, object]) -> list[Lane]:
+    names = dict.fromkeys(worker.lane for worker in found.workers if worker.lane not in lanes)
+    return [Lane(name, Stage(0), 0, unused=True) for name in names]
 
 
-def _lane(name: str, announced: Mapping[str, AnnouncedLane], replies: Iterator[Any], now: float) -> Lane:
-    ready_at, first_end, last_end, due_at = (_score(next(replies)) for _ in range(4))
+def _unknown(found: Survey, action: str, calls: int, pool: _Pool) -> UnknownCalls:
+    ready_s = _age_s(found.now, pool.ready_at) or 0.0
+    waiting_s = max((head.since_s for head in found.waiting if head.action == action), default=0.0)
+    return UnknownCalls(action, calls, max(ready_s, waiting_s))
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """The units of one action, or the shards of the inbox."""
+
+    ready_at: float | None
+    first_end: float | None
+    last_end: float | None
+    counts: tuple[int, int, int]
+    """Ready, leased, waiting."""
+    waiting_first: list[tuple[bytes, float]]
+
+
+def _look_into(pipe: Any, key: Callable[[str], str]) -> None:
+    for part, end in (("ready", 0), ("leased", 0), ("leased", -1)):
+        pipe.zrange(key(part), end, end, withscores=True)
+    for part in ("ready", "leased", "waiting"):
+        pipe.zcard(key(part))
+    pipe.zrange(key("waiting"), 0, WAITING_SAMPLE - 1, withscores=True)
+
+
+def _pool(replies: Iterator[Any]) -> _Pool:
+    ready_at, first_end, last_end = (_score(next(replies)) for _ in range(3))
     ready, leased, waiting = (int(next(replies)) for _ in range(3))
-    depth = count_of(next(replies))
-    overdue = [now - at for at in (first_end, due_at) if at is not None]
+    return _Pool(ready_at, first_end, last_end, (ready, leased, waiting), next(replies))
+
+
+def _lane(name: str, actions: tuple[str, ...], pools: Sequence[_Pool], depth: int, now: float) -> Lane:
+    ready, leased, waiting = (sum(counts) for counts in zip(*(pool.counts for pool in pools), strict=True))
+    due = [at for pool in pools for at in (pool.first_end, _score(pool.waiting_first)) if at is not None]
     return Lane(
         name,
         # The sequencer's queues are the inbox, counted there: its own depth is shards at work or ready.
-        Stage(ready + leased if name == keys.SEQUENCER else max(0, depth), _age_s(now, ready_at)),
+        Stage(
+            ready + leased if name == keys.SEQUENCER else depth,
+            _age_s(now, _first(pool.ready_at for pool in pools)),
+        ),
         waiting,
-        announced[name].actions if name in announced else (),
-        leased=last_end is not None and last_end > now,
-        overdue_s=max(0.0, *overdue) if overdue else 0.0,
+        actions,
+        leased=any(pool.last_end is not None and pool.last_end > now for pool in pools),
+        overdue_s=max(0.0, now - min(due)) if due else 0.0,
     )
 
 

@@ -29,8 +29,8 @@ from deedbox.shared.core.ordering import Position
 from deedbox.shared.core.reasons import DeathReason
 from deedbox.shared.core.snapshot import arrival_of
 from deedbox.shared.records import order_state, queue_entry
-from deedbox.shared.records.lanes import announced, lanes_of_actions
 from deedbox.shared.records.stored_event import StoredEvent
+from deedbox.shared.records.subscriptions import announced
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.inbox import stream_of
@@ -155,7 +155,7 @@ class Redriver:
     def carry_out(self, plan: Plan, tell: Tell = nobody) -> Tally:
         """Send the letters back, one by one, and ring the lanes that need it."""
         tally = Tally(refused=list(plan.refused), refused_before=len(plan.refused))
-        lanes = lanes_of_actions(announced(self._redis))
+        lanes = announced(self._redis).lane_of
         for number, step in enumerate(plan.steps):
             tell("redriving", number, len(plan.steps))
             done = self._requeue(step, lanes) if step.route is Route.QUEUE else self._resend(step)
@@ -178,7 +178,7 @@ class Redriver:
         entry = Entry(
             old.fingerprint, seconds + microseconds / 1_000_000, late=old.late or step.late, replay=old.replay
         )
-        # Not the lane of its death, if the action has moved: two lanes might run one queue side by side.
+        # Only to ring there: its queue is the action's, in whatever lane it died.
         lane = lanes.get(letter.action, letter.lane)
         code, *ring = self._scripts.call(
             "redrive", SERVER_CLOCK, letter.id, life.events_s, lane, letter.unit, queue_entry.dump(entry), event.stream,

@@ -23,8 +23,8 @@ from deedbox.shared.core.attempts import Entry
 from deedbox.shared.core.errors import DeedboxError
 from deedbox.shared.core.ordering import Position
 from deedbox.shared.records import order_state, queue_entry, replay_order
-from deedbox.shared.records.lanes import announced, lanes_of_actions
 from deedbox.shared.records.replay_order import ReplayOrder
+from deedbox.shared.records.subscriptions import announced
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.request_keys import Holdings
@@ -65,7 +65,7 @@ class Replayer:
         self, order: ReplayOrder, actions: Sequence[KnownAction], tell: Tell = nobody, *, number: int = 0
     ) -> Plan:
         """Find out what a replay would do, or what is left of replay ``number``."""
-        lanes = lanes_of_actions(announced(self._redis))
+        lanes = announced(self._redis).lane_of
         chosen = tuple(replace(action, lane=lanes.get(action.name, action.lane)) for action in actions)
         plan = Plan(order, chosen, number)
         streams = self._streams(order, tell)

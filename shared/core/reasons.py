@@ -42,6 +42,7 @@ class DeathReason(StrEnum):
     SPOOL_DAMAGED = "spool_damaged"
     UNDELIVERABLE = "undeliverable"
     STATE_UNREADABLE = "state_unreadable"
+    ACTION_GONE = "action_gone"
 
 
 class Arrival(StrEnum):

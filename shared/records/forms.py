@@ -18,7 +18,6 @@ from deedbox.shared.records import (
     counts,
     document_record,
     intake_report,
-    lanes,
     order_state,
     presence,
     queue_entry,
@@ -27,6 +26,7 @@ from deedbox.shared.records import (
     spool_mark,
     store_mark,
     stored_event,
+    subscriptions,
     timeline_line,
     tombstone,
 )
@@ -129,10 +129,10 @@ FORMS: Final = (
         lambda data: clean_entry.CleanEntry.load(dict.fromkeys(clean_entry.NAMES, data)),
     ),
     Form(
-        lanes.FORM,
-        "lanes",
-        "The lane is swept without its actions, until a worker announces it again.",
-        lanes.AnnouncedLane.load,
+        subscriptions.FORM,
+        "subscriptions",
+        "Nothing is released until a worker announces it again, within 10 s.",
+        lambda data: subscriptions.load({b"actions": data}),
     ),
     Form(
         intake_report.FORM,

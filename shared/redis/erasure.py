@@ -135,9 +135,9 @@ class Eraser:
         # Looked for after the tombstone, which ends what files letters.
         letters = list(self._holdings.letters(subject))
         replays = [int(value) for pair in self._holdings.replays(subject).items() for value in pair]
-        lanes, actions = self._holdings.lanes_and_actions(stream)
+        actions = self._holdings.actions()
         operands: list[str | int] = [
-            len(letters), *letters, len(replays) // 2, *replays, len(lanes), *lanes, *actions
+            len(letters), *letters, len(replays) // 2, *replays, *actions
         ]  # fmt: skip
         events, queued, dead, held = self._call(stream, by, operands)
         removed = Removed(events, queued, dead, held, tuple(files))

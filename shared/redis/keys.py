@@ -1,8 +1,7 @@
 """The Redis keyspace: every key that Deedbox writes, in one table.
 
 Owner: the process that creates it. Lives: how it ends. ``<stream>`` is ``source:ordering key``, ``<unit>`` is
-``action|stream`` (ordered) or ``action|stream|fingerprint`` (unordered), or a shard number in lane
-``sequencer``. All names start with ``deedbox:`` except the broker's list and RQ's own keys. The two retentions are
+``action|stream`` (ordered) or ``action|stream|fingerprint`` (unordered). All names start with ``deedbox:`` except the broker's list and RQ's own keys. The two retentions are
 settings (``deedbox.shared.retention``).
 
 ==============================  ======  =========  =====================  ====================================
@@ -20,14 +19,19 @@ probe:<trace id>                string  bridge     a minute               a test
 bridge:brokers                  hash    bridge     a month                each broker of its own that a bridge was
                                                                           started for, without secrets -> unix s
 inbox:<shard>                   list    bridge     until drained          callbacks: arrival time, envelope
-lane:<lane>:ready               zset    all        until leased           unit -> since when it is ready
-lane:<lane>:leased              zset    worker     until finished         unit -> end of its lease
-lane:<lane>:tokens              hash    worker     until finished         unit -> fencing token of its lease
-lane:<lane>:waiting             zset    worker     until due              unit whose head waits -> when due
-lane:<lane>:depth               string  all        for good               entries in the lane's queues
+action:<action>:ready           zset    all        until leased           unit -> since when it is ready
+action:<action>:leased          zset    worker     until finished         unit -> end of its lease
+action:<action>:tokens          hash    worker     until finished         unit -> fencing token of its lease
+action:<action>:waiting         zset    worker     until due              unit whose head waits -> when due
+depths                          hash    all        for good               action -> entries in its queues
+shards:ready, :leased, :tokens          sequencer  as above               the same for shards of the inbox
 lane:<lane>:idle                zset    worker     seconds                drainer that blocks on the bell -> until
 lane:<lane>:bell                list    all        until heard            wakes idle drainers (BLPOP)
-lanes                           hash    worker     for good               lane -> JSON {actions, seen_at}
+subscriptions                   hash    worker     for good               what is subscribed: generation, digest, at
+                                                                          (unix s), actions (JSON: name, types, lane,
+                                                                          ordered)
+declarations                    zset    worker     100 newest             digest of a declaration -> when a process
+                                                                          said it last
 queue:<unit>                    list    sequencer  until done             entries: fingerprint + JSON
 order:<stream>                  string  sequencer  state retention,       the ordering rule's state, JSON
                                                    not while events are
@@ -135,12 +139,13 @@ SAMPLES_KEEP: Final = 8_640
 
 BRIDGE_BROKERS: Final = PREFIX + "bridge:brokers"
 BRIDGE_LEASES: Final = PREFIX + "bridge:leases"
-LANES: Final = PREFIX + "lanes"
+SUBSCRIPTIONS: Final = PREFIX + "subscriptions"
 WORKERS: Final = PREFIX + "workers"
 WORKERS_DOING: Final = PREFIX + "workers:doing"
 LOST: Final = PREFIX + "lost"
 HELD: Final = PREFIX + "held"
 DEAD: Final = PREFIX + "dead"
+DEPTHS: Final = PREFIX + "depths"
 COUNTERS: Final = PREFIX + "counters"
 REDRIVE: Final = PREFIX + "redrive"
 SPOOLS: Final = PREFIX + "spools"
@@ -181,8 +186,18 @@ def inbox(shard: int) -> str:
 
 
 def lane(name: str, part: str) -> str:
-    """One of a lane's keys: ready, leased, tokens, waiting, depth, idle or bell."""
+    """One of a lane's keys: idle or bell."""
     return f"{PREFIX}lane:{name}:{part}"
+
+
+def action(name: str, part: str) -> str:
+    """One of an action's keys: ready, leased, tokens or waiting."""
+    return f"{PREFIX}action:{name}:{part}"
+
+
+def shards(part: str) -> str:
+    """One of the sequencer's keys about shards of the inbox: ready, leased or tokens."""
+    return f"{PREFIX}shards:{part}"
 
 
 def queue(unit: str) -> str:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from redis import Redis
 from redis.exceptions import RedisError
 
-from deedbox.shared.records.counts import count_of
-from deedbox.shared.records.lanes import AnnouncedLane
+from deedbox.shared.records.counts import count_of, counts_of
 from deedbox.shared.records.replay_order import ReplayOrder
 from deedbox.shared.records.tombstone import Tombstone
 from deedbox.shared.redis import keys
@@ -91,25 +90,16 @@ class Holdings:
         """Count the entries that wait or run, by action."""
         facts = self.facts(stream)
         found = {}
-        for action in self.lanes_and_actions(stream)[1]:
+        for action in self.actions():
             units = [f"{action}|{stream}", *(f"{action}|{stream}|{fact}" for fact in facts)]
             if count := sum(self._read([("llen", keys.queue(unit)) for unit in units])):
                 found[action] = count
         return found
 
-    def lanes_and_actions(self, stream: str) -> tuple[list[str], list[str]]:
-        """Return all lanes, and the actions that may have queues of the stream."""
-        [rows] = self._read([("hgetall", keys.LANES)])
-        lanes = sorted(text(name) for name in rows)
-        read = (AnnouncedLane.load(packed) for packed in rows.values())
-        names = {name for lane in read if lane for name in lane.actions}
-        # An action that no deployment announces any more may have left entries behind: whatever has a queue is in
-        # one of these sets.
-        pattern = "*|" + _literally(stream) + "*"
-        for lane in lanes:
-            for part in ("ready", "waiting", "leased"):
-                names |= {unit.partition("|")[0] for unit in self._scan(keys.lane(lane, part), pattern)}
-        return lanes, sorted(names)
+    def actions(self) -> list[str]:
+        """Return the actions that have queues, declared or not."""
+        [found] = self._read([("hgetall", keys.DEPTHS)])
+        return sorted(name for name, depth in counts_of(found).items() if depth)
 
     def replays(self, subject: Subject) -> dict[int, bool]:
         """Find the interrupted replays that know the stream: number -> whether they are of this stream alone."""
@@ -146,13 +136,6 @@ class Holdings:
                     letters[letter] = text(row[4] or b"")
         return letters
 
-    def _scan(self, key: str, pattern: str) -> Iterator[str]:
-        try:
-            for unit, _ in self._redis.zscan_iter(key, match=pattern, count=CHUNK):
-                yield text(unit)
-        except RedisError as error:
-            raise translated(error) from error
-
     def _read(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Run commands, each a name of redis-py's and its arguments, in one round trip."""
         if not commands:
@@ -185,8 +168,3 @@ def _message_is_about(subject: Subject, raw: bytes) -> bool:
     if stream := stream_of(raw):
         return stream == subject.stream
     return subject.request_id.encode() in callback_in(raw)
-
-
-def _literally(name: str) -> str:
-    """Escape a name for a MATCH pattern."""
-    return "".join("\\" + char if char in "*?[]^\\" else char for char in name)

@@ -13,6 +13,7 @@ from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 
 NAMES: Final = (
+    "announce",
     "append",
     "beat",
     "budget_take",
@@ -22,17 +23,18 @@ NAMES: Final = (
     "claim_shard",
     "discard",
     "drop_raw",
+    "end_calls",
     "erase",
     "file_events",
     "finish",
     "gaps_due",
     "leave",
-    "move_unit",
     "present",
     "redrive",
     "redrive_raw",
     "release",
     "remember",
+    "rename_calls",
     "renew",
     "replay",
     "report_intake",

@@ -152,12 +152,14 @@ def _sum(stages: list[Sample]) -> Sample:
 
 def _park(redis: Server, lane: str) -> None:
     """Hide a lane's work, so that its worker can start and find nothing yet."""
-    redis.client.rename(keys.lane(lane, "ready"), prefill.PARKED)
+    for ready in redis.client.scan_iter(keys.action("*", "ready")):
+        redis.client.rename(ready, prefill.PARKED + ready.decode())
     redis.client.delete("rq:queue:" + keys.rq_queue(lane), keys.lane(lane, "idle"), keys.lane(lane, "bell"))
 
 
 def _unpark(redis: Server, lane: str) -> None:
-    redis.client.rename(prefill.PARKED, keys.lane(lane, "ready"))
+    for parked in redis.client.scan_iter(prefill.PARKED + keys.action("*", "ready")):
+        redis.client.rename(parked, parked.decode().removeprefix(prefill.PARKED))
     Bells(redis.client).ring(lane)
 
 

@@ -14,7 +14,7 @@ from deedbox.shared.redis import keys
 from tests.browser import world
 from tests.browser.conftest import READER, Visit, Watch, sign_in
 from tests.component.ops_web.conftest import Ops
-from tests.component.workers.rig import members, sent, viewed
+from tests.component.workers.rig import members, sent, units, viewed
 from tests.component.workers.server import RedisServer, until
 
 pytestmark = [pytest.mark.real_redis, pytest.mark.e2e]
@@ -91,7 +91,7 @@ def test_a_redrive_shows_asks_and_then_does(visit: Visit, state: Redis) -> None:
     page.get_by_role("button", name="Redrive 3 dead letters").click()
     expect(page.get_by_role("status").first).to_have_text("Redriven: 3 dead letters.")
     assert members(state, keys.DEAD) == []
-    assert len(members(state, keys.lane("crm", "ready"))) == 3
+    assert len(units(state, "ready")) == 3
     deployment.run()
     page.reload()
     expect(page.get_by_role("heading", name="Those that fit, of 3")).to_be_visible()

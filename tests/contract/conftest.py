@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import fakeredis
 import pytest
 from redis import Redis
 
+from deedbox.shared.records.subscriptions import Subscription, Subscriptions
 from deedbox.shared.redis import inbox, keys
 from deedbox.shared.redis.inbox import RawClaim
 from deedbox.shared.redis.scripting import Scripts
@@ -20,6 +21,8 @@ LEASE_S = 10
 LINGER_S = 3
 NO_CLAIM: Final = ("", 0, 0, 0, 0)
 LANE = "default"
+ACTIONS: Final = ("act", "loose", "hook", "log", "other", "erase_destroyed")
+"""Of every unit in these tests."""
 
 Operand = str | bytes | float
 
@@ -33,9 +36,16 @@ class Store:
         self.ring = False
         """Whether the last claim asked for help."""
         self._scripts = Scripts(redis)
+        self.declare(*(Subscription(name, (name,), LANE, name != "loose") for name in ACTIONS))
 
     def call(self, name: str, *args: Operand) -> Any:
         return self._scripts.call(name, self.now, *args)
+
+    def declare(self, *actions: Subscription) -> int:
+        """Announce a declaration that was never seen before. Returns its generation."""
+        declared = Subscriptions(actions)
+        generation, _ = self.call("announce", f"{self.now} {declared.digest}", declared.dump(), 60, 0)
+        return int(generation)
 
     def publish(self, *messages: bytes) -> None:
         """As kombu does it: newest left."""
@@ -78,13 +88,27 @@ class Store:
 
     def enqueue(self, *entries: tuple[str, str], lane: str = LANE) -> None:
         """Release references into queues, the way the sequencer does."""
+        units = dict.fromkeys(unit for unit, _ in entries)
+        self.declare(
+            *(_subscription(name, units, lane) for name in dict.fromkeys((*ACTIONS, *map(_action, units))))
+        )
         self.append((0, b"callback"))
         shard = self.shard("sequencer")
-        self.release(shard, 1, *(("Q", lane, unit, 1, entry) for unit, entry in entries))
+        self.release(
+            shard,
+            1,
+            *(
+                operation
+                for unit, entry in entries
+                for operation in (("S", unit.split("|")[1], "", ""), queued(unit, entry))
+            ),
+        )
 
     def claim(self, drainer: str, entries_at_most: int = 1, lane: str = LANE) -> list[Unit]:
         """Claim a batch; units in the order of the claim."""
-        reply = self.call("claim_entries", lane, drainer, LEASE_S, LINGER_S, entries_at_most, 1 << 20)
+        reply = self.call(
+            "claim_entries", lane, drainer, LEASE_S, LINGER_S, entries_at_most, 1 << 20, *ACTIONS
+        )
         self.ring = bool(reply and reply[0])
         return [Unit(*row) for row in reply[2:]]
 
@@ -106,7 +130,7 @@ class Store:
     def commit(self, *sections: list[Operand], lane: str = LANE) -> list[Any]:
         """Commit several outcomes in one call."""
         flat = [operand for each in sections for operand in each]
-        lost, rung, claimed = self.call("finish", lane, 1000, 1000, 50, *NO_CLAIM, *flat)
+        lost, rung, claimed = self.call("finish", lane, 1000, 1000, 50, *NO_CLAIM, 0, *flat)
         assert claimed == []
         return [lost, *rung]
 
@@ -116,7 +140,7 @@ class Store:
         """Commit outcomes and claim in one call. Returns the units, and the lanes to ring."""
         flat = [operand for each in sections for operand in each]
         claim = (drainer, LEASE_S, LINGER_S, at_most, 1 << 20)
-        _, rung, claimed = self.call("finish", LANE, 1000, 1000, 50, *claim, *flat)
+        _, rung, claimed = self.call("finish", LANE, 1000, 1000, 50, *claim, len(ACTIONS), *ACTIONS, *flat)
         return [Unit(*row) for row in claimed[2:]], rung
 
     def release_and_claim(
@@ -134,11 +158,17 @@ class Store:
     def sweep(self, lane: str = LANE) -> list[int]:
         """Sweep a lane: leases taken back, retries due, whether to ring."""
         shards = 16 if lane == keys.SEQUENCER else 0
-        reply: list[int] = self.call("sweep", lane, shards, 500, 8, 50, 1000, 1000, 20)
+        actions = () if shards else ACTIONS
+        reply: list[int] = self.call("sweep", lane, shards, 500, 8, 50, 1000, 1000, 20, *actions)
         return reply[:3]
 
-    def depth(self, lane: str = LANE) -> int:
-        return int(self.redis.get(keys.lane(lane, "depth")) or 0)
+    def leave(self, drainer: str) -> int:
+        """Ask whether a drainer may end its job."""
+        return int(self.call("leave", LANE, drainer, *ACTIONS))
+
+    def depth(self) -> int:
+        """Return how many entries the queues are said to hold."""
+        return sum(map(int, self.redis.hvals(keys.DEPTHS)))
 
     def dump(self) -> dict[Any, Any]:
         """Return everything that is stored."""
@@ -147,6 +177,26 @@ class Store:
     def entries_queued(self) -> int:
         """Count what really lies in queues."""
         return sum(self.redis.llen(key) for key in self.redis.scan_iter(keys.queue("*")))
+
+
+def queued(unit: str, entry: str) -> tuple[Operand, ...]:
+    """Make the operation of a release that brings an entry to the end of a unit's queue: its action wants its own name."""
+    return (*emitted(unit, entry), '{"kind":"released"}')
+
+
+def emitted(unit: str, entry: str) -> tuple[Operand, ...]:
+    """Make the same operation of an outcome."""
+    action, _, *fingerprint = unit.split("|")
+    return ("A", fingerprint[0] if fingerprint else entry[:32], action, entry)
+
+
+def _action(unit: str) -> str:
+    return unit.partition("|")[0]
+
+
+def _subscription(name: str, units: Iterable[str], lane: str) -> Subscription:
+    ordered = not any(unit.count("|") > 1 for unit in units if _action(unit) == name)
+    return Subscription(name, (name,), lane, ordered and name != "loose")
 
 
 class Shard:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from deedbox.shared.redis import keys
-from tests.contract.conftest import LANE, Operand, Shard, Store, Unit
+from tests.contract.conftest import Operand, Shard, Store, Unit, emitted, queued
 
 STREAM, OTHER = "default:signature_request/r1", "default:signature_request/r2"
 FACT, LATE = "f" * 32, "e" * 32
@@ -26,12 +26,12 @@ def _release(store: Store, shard: Shard, *units: str, stream: str = STREAM, fact
         ("S", stream, "state", "2000"), ("T", 1, "arrived"), ("C", "arrived", 1), ("C", "body_signature_valid", 1),
         ("F", fact, 999, 2, "body", "Jane"), ("B", fact + ":other", 999, 2, "body", "Jane too"), ("H", fact, 999),
         ("C", "held", 1), ("R", fact), ("C", "released", 1), ("D", 4, "reason", "too_old", "event", fact),
-        *(("Q", LANE, unit, 1, fact + "{}") for unit in units),
+        *(queued(unit, fact + "{}") for unit in units),
     )  # fmt: skip
 
 
-def _erase(store: Store, *letters: str, lanes: tuple[str, ...] = (LANE,), final: int = 1) -> list[int]:
-    operands: list[Operand] = [len(letters), *letters, 0, len(lanes), *lanes, "act", "loose"]
+def _erase(store: Store, *letters: str, final: int = 1) -> list[int]:
+    operands: list[Operand] = [len(letters), *letters, 0, "act", "loose"]
     reply: list[int] = store.call("erase", STREAM, SHARD, 1000, "operator", final, *operands)
     return reply
 
@@ -79,8 +79,8 @@ def test_the_rest_of_that_commit_is_written(store: Store) -> None:
     shard = _shard(store)
     _erase(store)
     body = (("S", STREAM, "state", "2000"), ("T", 1, "gone"), ("S", OTHER, "state", ""), ("T", 1, "stays"))
-    store.release(shard, 1, *body, ("F", LATE, 1, 2, "a", "b"), ("Q", LANE, f"act|{OTHER}", 1, LATE))
-    assert store.redis.lrange(keys.timeline(OTHER), 0, -1) == [b"stays"]
+    store.release(shard, 1, *body, ("F", LATE, 1, 2, "a", "b"), queued(f"act|{OTHER}", LATE))
+    assert store.redis.lrange(keys.timeline(OTHER), 0, 0) == [b"stays"]
     assert store.redis.exists(keys.event(LATE))
     assert store.claimed("w").unit == f"act|{OTHER}".encode()
     assert not store.redis.exists(keys.timeline(STREAM))
@@ -110,7 +110,7 @@ def test_a_call_that_ran_meanwhile_leaves_nothing_behind(
     counters = store.redis.hgetall(keys.COUNTERS)
     refused = store.finish(
         running, verb, 5, *([("E", ENTRY + "again")] if verb == "wait" else []),
-        ("S", STREAM), ("T", 1, "action"), ("F", LATE, 1, 2, "body", "Jane"), ("Q", LANE, f"act|{STREAM}", 1, LATE),
+        ("S", STREAM), ("T", 1, "action"), ("F", LATE, 1, 2, "body", "Jane"), emitted(f"act|{STREAM}", LATE),
         ("C", "action_done", 1), ("D", 4, "reason", "rejected", "traceback", "Jane"),
     )[0]  # fmt: skip
     _erase(store, "1")
@@ -132,22 +132,21 @@ def test_the_action_that_erases_may_give_up_in_between_and_a_person_learns_it(st
     assert store.redis.zcard(keys.DEAD) == 2
 
 
-@pytest.mark.parametrize("lane", [LANE, "side"])
-def test_depths_count_what_is_left_wherever_a_unit_waits(store: Store, lane: str) -> None:
-    """Ready, leased or waiting for a retry, in the lane where its entries are counted."""
-    units = [f"act|{STREAM}", f"loose|{STREAM}|{FACT}", f"loose|{STREAM}|{FACT}:other", f"act|{OTHER}"]
+def test_depths_count_what_is_left_wherever_a_unit_waits(store: Store) -> None:
+    """Ready, leased or waiting for a retry."""
+    units = [f"act|{STREAM}", f"loose|{STREAM}|{FACT}", f"loose|{STREAM}|{FACT}:other"]
     shard = _shard(store)
     store.release(
         shard, 1, ("S", STREAM, "s", ""), ("F", FACT, 1, 2, "a", "b"), ("B", FACT + ":other", 1, 2, "a", "b"),
-        *(("Q", lane, unit, 1, ENTRY) for unit in units for _ in range(2)),
+        *(queued(unit, ENTRY) for unit in units for _ in range(2)),
+        ("S", OTHER, "s", ""), queued(f"act|{OTHER}", ENTRY), queued(f"act|{OTHER}", ENTRY),
     )  # fmt: skip
-    waits = store.claimed("w", lane=lane)
-    store.finish(waits, "wait", 60, lane=lane)
-    store.claimed("w", lane=lane)
-    assert store.depth(lane) == store.entries_queued() == 8
-    assert _erase(store, lanes=(LANE, "side"))[1] == 6
-    assert store.depth(lane) == store.entries_queued() == 2
-    assert store.depth("side" if lane == LANE else LANE) == 0
+    waits = store.claimed("w")
+    store.finish(waits, "wait", 60)
+    store.claimed("w")
+    assert store.depth() == store.entries_queued() == 8
+    assert _erase(store)[1] == 6
+    assert store.depth() == store.entries_queued() == 2
 
 
 @pytest.mark.parametrize("begun", [False, True])

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import pytest
 
 from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.records.subscriptions import Subscription
 from deedbox.shared.redis import keys
-from tests.contract.conftest import LANE, LEASE_S, LINGER_S, Store, section
+from tests.contract.conftest import ACTIONS, LANE, LEASE_S, LINGER_S, Store, emitted, queued, section
 
 UNIT = "act|x:a/1"
 OTHER = "act|x:a/2"
+
+
+def _releases(*entries: tuple[str, str]) -> list[tuple[Any, ...]]:
+    """Make a release of entries of several streams."""
+    return [
+        each for unit, entry in entries for each in (("S", unit.split("|")[1], "", ""), queued(unit, entry))
+    ]
+
+
+def _listen(store: Store) -> None:
+    """Let two actions, in two lanes, want what an action emits."""
+    store.declare(Subscription("hook", ("emit",), "crm"), Subscription("log", ("emit",), LANE))
 
 
 def _ring(store: Store) -> None:
@@ -56,7 +70,7 @@ def test_a_stale_token_commits_no_outcome(store: Store, verb: str) -> None:
     store.sweep()
     current = store.claimed("b")
     before = store.dump()
-    everything = (("E", "changed"), ("S", "x:a/1"), ("T", 1, "{}"), ("C", "n", 1), ("Q", LANE, OTHER, 1, "9"),
+    everything = (("E", "changed"), ("S", "x:a/1"), ("T", 1, "{}"), ("C", "n", 1), emitted(OTHER, "9"),
                   ("D", 2, "reason", "rejected"))  # fmt: skip
     assert store.finish(stale, verb, 1, *everything) == [1]
     assert store.dump() == before
@@ -103,22 +117,27 @@ def test_a_dead_entry_leaves_its_letter_and_the_queue_goes_on(store: Store) -> N
 
 
 def _emit(fingerprint: str) -> tuple[tuple[Any, ...], ...]:
-    return (("S", "x:a/1"), ("F", fingerprint, 1000, 2, "head", "{}"), ("Q", "crm", "hook|x:a/1", 1, fingerprint),
-            ("Q", LANE, "log|x:a/1", 1, fingerprint))  # fmt: skip
+    return (
+        ("S", "x:a/1"),
+        ("F", fingerprint, 1000, 2, "head", "{}"),
+        ("A", fingerprint, "emit", fingerprint),
+    )
 
 
 def test_an_internal_event_is_dispatched_once_however_often_it_is_emitted(store: Store) -> None:
     store.enqueue((UNIT, "1"), (UNIT, "2"), (UNIT, "3"))
+    _listen(store)
     first, again, another = _emit("a" * 32), _emit("a" * 32), _emit("b" * 32)
     for operations in (first, again, another):
         store.finish(store.claimed("w"), "done", 0, *operations, ("T", 1, "after"))
     assert store.redis.lrange(keys.queue("hook|x:a/1"), 0, -1) == [b"a" * 32, b"b" * 32]
     assert store.redis.lrange(keys.queue("log|x:a/1"), 0, -1) == [b"a" * 32, b"b" * 32]
-    assert store.redis.llen(keys.timeline("x:a/1")) == 3
+    assert store.redis.lrange(keys.timeline("x:a/1"), 3, -1) == [b"after"] * 3
 
 
 def test_an_internal_event_asks_for_a_doorbell_in_its_lanes(store: Store) -> None:
     store.enqueue((UNIT, "1"))
+    _listen(store)
     reply = store.finish(store.claimed("w"), "done", 0, *_emit("a" * 32))
     assert sorted(reply[1:]) == [b"crm", LANE.encode()]
 
@@ -126,6 +145,7 @@ def test_an_internal_event_asks_for_a_doorbell_in_its_lanes(store: Store) -> Non
 def test_the_depth_counts_what_lies_in_the_queues(store: Store) -> None:
     """Whatever happens to entries: the page that shows the depth never drifts from the truth."""
     store.enqueue(*((f"act|x:a/{number % 3}", str(number)) for number in range(9)))
+    _listen(store)
     for what in ("done", "retry", "leave", "done", "crash", "fenced", "dead", "back", "done"):
         head = store.claimed("a")
         if what in {"crash", "fenced"}:
@@ -139,7 +159,7 @@ def test_the_depth_counts_what_lies_in_the_queues(store: Store) -> None:
             store.finish(head, "done", 0, ("D", 2, "reason", "rejected"))
         elif what != "crash":
             store.finish(head, "back" if what == "back" else "done", 0, *_emit("a" * 32))
-        assert store.depth() + store.depth("crm") == store.entries_queued()
+        assert store.depth() == store.entries_queued()
         store.now += 2
         store.sweep()
     assert store.entries_queued() == 9 - 4 + 2
@@ -202,36 +222,36 @@ def test_a_lease_can_be_renewed_until_it_is_lost(store: Store) -> None:
     head = store.claimed("a")
     for _ in range(5):
         store.now += LEASE_S - 1
-        assert store.call("renew", LANE, head.unit, head.token, LEASE_S) == 1
+        assert store.call("renew", head.unit, head.token, LEASE_S) == 1
         assert store.sweep()[0] == 0
     store.now += LEASE_S + 1
     assert store.sweep()[0] == 1
-    assert store.call("renew", LANE, head.unit, head.token, LEASE_S) == 0
+    assert store.call("renew", head.unit, head.token, LEASE_S) == 0
     store.claim_entry("b")
-    assert store.call("renew", LANE, head.unit, head.token, LEASE_S) == 0
+    assert store.call("renew", head.unit, head.token, LEASE_S) == 0
 
 
 def test_a_drainer_does_not_leave_while_work_is_ready_without_a_successor(store: Store) -> None:
     """The last look found nothing, then work came and saw an idle drainer, then the drainer leaves."""
     assert store.claim_entry("a") is None
     store.enqueue((UNIT, "1"))
-    assert store.call("leave", LANE, "a") == 2
+    assert store.leave("a") == 2
     _ring(store)
-    assert store.call("leave", LANE, "a") == 1
+    assert store.leave("a") == 1
 
 
 def test_a_drainer_leaves_when_another_one_was_woken(store: Store) -> None:
     assert [store.claim_entry(drainer) for drainer in "ab"] == [None, None]
     store.enqueue((UNIT, "1"))
-    assert store.call("leave", LANE, "a") == 1
+    assert store.leave("a") == 1
     assert store.redis.llen(keys.lane(LANE, "bell")) >= 1
 
 
 def test_a_drainer_that_left_counts_no_more_as_idle(store: Store) -> None:
     store.claim_entry("a")
-    assert store.call("leave", LANE, "a") == 1
+    assert store.leave("a") == 1
     store.append((0, b"callback"))
-    reply = store.release(store.shard("s"), 1, ("Q", LANE, UNIT, 1, "1"))
+    reply = store.release(store.shard("s"), 1, *_releases((UNIT, "1")))
     assert LANE.encode() in reply
 
 
@@ -246,8 +266,8 @@ def test_whoever_takes_work_asks_for_help_if_more_is_ready(store: Store) -> None
 def test_idle_drainers_are_woken_before_anyone_is_asked_for(store: Store) -> None:
     assert [store.claim_entry(drainer) for drainer in "ab"] == [None, None]
     store.append((0, b"callback"))
-    queued = (("Q", LANE, UNIT, 1, "1"), ("Q", LANE, OTHER, 1, "2"))
-    assert LANE.encode() not in store.release(store.shard("s"), 1, *queued)
+    both = _releases((UNIT, "1"), (OTHER, "2"))
+    assert LANE.encode() not in store.release(store.shard("s"), 1, *both)
 
 
 def test_bells_do_not_pile_up(store: Store) -> None:
@@ -289,15 +309,39 @@ def test_an_outcome_that_this_version_does_not_know_is_an_error(store: Store) ->
         store.finish(store.claimed("a"), "done", 0, ("?", "x"))
 
 
-def test_an_action_that_moved_to_another_lane_loses_no_entry(store: Store) -> None:
-    """A rolling deploy: entries of one unit wait in the old lane, the next ones come in the new lane."""
+def test_of_a_unit_there_is_one_lease_whatever_lane_its_action_is_in(store: Store) -> None:
+    """A rolling deploy: processes of two lanes have the action, and its entries come from both versions."""
     store.enqueue((UNIT, "1"), lane="old")
+    running = store.claimed("of the old lane", lane="old")
     store.enqueue((UNIT, "2"), lane="new")
-    worked: list[bytes] = []
-    for _ in range(4):
-        heads = [(lane, store.claim_entry(lane, lane)) for lane in ("old", "new")]
-        for lane, head in heads:
-            if head is not None and head.entry:
-                worked.append(head.entry)
-                store.finish(head, "done", lane=lane)
-    assert set(worked) == {b"1", b"2"}
+    assert store.claim_entry("of the new lane", lane="new") is None
+    store.finish(running, "done", lane="old")
+    following = store.claimed("of the new lane", lane="new")
+    assert following.entry == b"2"
+    assert store.claim_entry("of the old lane", lane="old") is None
+
+
+def test_a_retry_holds_up_its_queue_in_every_lane(store: Store) -> None:
+    store.enqueue((UNIT, "1"), lane="old")
+    store.finish(store.claimed("a", lane="old"), "wait", 5, ("E", "1 again"), lane="old")
+    store.enqueue((UNIT, "2"), lane="new")
+    assert store.claim_entry("b", lane="new") is None
+    store.now += 5
+    store.sweep("new")
+    assert store.claimed("b", lane="new").entry == b"1 again"
+
+
+def test_work_of_actions_that_nobody_has_is_in_nobodys_way(store: Store) -> None:
+    store.enqueue(*((f"removed|x:a/{number}", "1") for number in range(1100)), (UNIT, "2"))
+    assert store.claimed("a").entry == b"2"
+    assert store.claim_entry("a") is None
+    assert store.leave("a") == 1
+
+
+def test_the_oldest_unit_of_all_actions_comes_first(store: Store) -> None:
+    ages = Random(1).sample(range(100), 100)
+    for age in ages:
+        store.now = 1000.0 + age
+        store.enqueue((f"{ACTIONS[age % 3]}|x:a/{age}", str(age)))
+    claimed = [int(unit.entry) for size in (1, 40, 3, 100) for unit in store.claim("a", size)]
+    assert claimed == list(range(100))

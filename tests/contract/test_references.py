@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from deedbox.shared.redis import keys
-from tests.contract.conftest import LANE, LEASE_S, Operand, Store
+from tests.contract.conftest import ACTIONS, LANE, LEASE_S, Operand, Store, emitted, queued
 
 STREAM: Final = "default:signature_request/r1"
 FACTS: Final = tuple(digit * 32 for digit in "abc")
@@ -28,7 +28,7 @@ def _release(store: Store, *operations: tuple[Operand, ...]) -> None:
 
 
 def _entry(fingerprint: str, action: str = "act") -> tuple[Operand, ...]:
-    return ("Q", LANE, f"{action}|{STREAM}", 1, fingerprint + "{}")
+    return queued(f"{action}|{STREAM}", fingerprint + "{}")
 
 
 def _letter(fingerprint: str) -> tuple[Operand, ...]:
@@ -98,7 +98,7 @@ def test_what_is_held_ends_with_its_release_and_not_before(store: Store) -> None
 def test_an_erasure_finds_events_that_only_a_queue_still_names(store: Store) -> None:
     _release(store, *_fact(FACTS[0], _entry(FACTS[0])))
     store.redis.delete(keys.seen(STREAM))
-    events, entries, *_ = store.call("erase", STREAM, 0, 1000, "operator", 1, 0, 0, 1, LANE, "act")
+    events, entries, *_ = store.call("erase", STREAM, 0, 1000, "operator", 1, 0, 0, "act")
     assert (events, entries, store.redis.exists(keys.event(FACTS[0]))) == (1, 1, 0)
 
 
@@ -143,12 +143,12 @@ class Acts:
 
     def emit(self) -> None:
         fact = self._fact()
-        self._finish(("S", STREAM), ("F", fact, 999, 2, "head", "{}"), _entry(fact, "hook"))
+        self._finish(("S", STREAM), ("F", fact, 999, 2, "head", "{}"), emitted(f"hook|{STREAM}", fact + "{}"))
 
     def lose(self) -> None:
         if self._store.claim_entry("killed") is not None:
             self._store.now += LEASE_S + 1
-            self._store.call("sweep", LANE, 0, 500, 1, 50, 1000, RETENTION_S, 20)
+            self._store.call("sweep", LANE, 0, 500, 1, 50, 1000, RETENTION_S, 20, *ACTIONS)
 
     def discard(self) -> None:
         self._store.call("discard", RETENTION_S, *self._letters())

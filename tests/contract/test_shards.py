@@ -6,7 +6,7 @@ import pytest
 
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.redis import keys
-from tests.contract.conftest import LANE, LEASE_S, LINGER_S, Store
+from tests.contract.conftest import LEASE_S, LINGER_S, Store, queued
 
 SEQUENCER = keys.SEQUENCER
 
@@ -34,7 +34,7 @@ def test_a_stale_token_writes_nothing(store: Store) -> None:
     before = store.dump()
     everything = (
         ("S", "x:a/1", "state", "1"), ("F", "f" * 32, 1, 2, "head", "{}"), ("H", "f" * 32, 1), ("T", 1, "{}"),
-        ("Q", LANE, "act|x:a/1", 1, "f" * 32), ("C", "released", 1), ("D", 2, "reason", "too_old"),
+        queued("act|x:a/1", "f" * 32), ("C", "released", 1), ("D", 2, "reason", "too_old"),
     )  # fmt: skip
     assert store.release(stale, 1, *everything) == [0]
     assert store.dump() == before
@@ -94,14 +94,14 @@ def test_a_commit_is_everything_that_was_decided(store: Store) -> None:
         shard, 1,
         ("S", stream, "state", "1030.5"), ("F", fingerprint, 999.5, 4, "head", "{}", "body", b"\x00"),
         ("H", fingerprint, 999.5), ("T", 1, "line"), ("C", "held", 2), ("D", 4, "reason", "too_old", "detail", "x"),
-        ("Q", LANE, "act|" + stream, 1, fingerprint + "{}"),
+        queued("act|" + stream, fingerprint + "{}"),
     )  # fmt: skip
     redis = store.redis
     assert redis.get(keys.order(stream)) == b"state"
     assert redis.zscore(keys.seen(stream), fingerprint) == 999.5
     assert redis.hgetall(keys.event(fingerprint)) == {b"head": b"{}", b"body": b"\x00", b"open": b"2"}
     assert redis.zscore(keys.HELD, fingerprint) == 999.5
-    assert redis.lrange(keys.timeline(stream), 0, -1) == [b"line"]
+    assert redis.lrange(keys.timeline(stream), 0, -1) == [b"line", b'{"kind":"released","generation":1}']
     assert redis.hget(keys.COUNTERS, "held") == b"2"
     assert redis.zcard(keys.DEAD) == 1
     assert redis.zscore(f"{keys.PREFIX}wake:7", stream) == 1030.5

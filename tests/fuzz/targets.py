@@ -28,7 +28,7 @@ from deedbox.shared.core.status import advance
 from deedbox.shared.records import order_state, queue_entry
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis.inbox import Load, stream_of
-from deedbox.workers.actions.registry import RegisteredAction, Registry
+from deedbox.workers.actions.registry import CLEAN_STREAM_KEEP
 from deedbox.workers.lanes.claims import event_of
 from deedbox.workers.sequencer.arrivals import Delivered, StreamWork, delivered
 from deedbox.workers.sequencer.releases import StreamSection, add_arrivals, add_releases
@@ -36,7 +36,6 @@ from tests.unit.ingress.wire import KEY, MULTIPART, RememberingBroker, multipart
 
 BROKER: Final = RememberingBroker()
 APP: Final = create_app(settings(DEEDBOX_BODY_MAX_BYTES="1048576"), BROKER)
-REGISTRY: Final = Registry([RegisteredAction("all", ("*",), lambda _event, _context: None)])
 ALLOWED: Final = frozenset({200, 400, 401, 413})
 ARRIVED_AT: Final = 1_800_000_000.5
 
@@ -130,7 +129,7 @@ def _ordered(each: Delivered) -> None:
     assert len(decision.duplicates) == 1
     section = StreamSection(each.fact.stream, b"", decision.wake_at)
     add_arrivals(section, work, [each, each], decision)
-    add_releases(section, REGISTRY, work, decision, ARRIVED_AT)
+    add_releases(section, work, decision, ARRIVED_AT, CLEAN_STREAM_KEEP)
     _check(section)
 
 
@@ -141,11 +140,10 @@ def _check(section: StreamSection) -> None:
             operand.encode()
         else:
             assert isinstance(operand, bytes) or math.isfinite(operand)
-    for _, unit in section.queues:
-        assert unit.isascii()
-        assert unit.isprintable()
-        assert len(unit) < 600
-        assert "/" not in unit.partition("/")[2]
+    assert section.stream.isascii()
+    assert section.stream.isprintable()
+    assert len(section.stream) < 600
+    assert "/" not in section.stream.partition("/")[2]
 
 
 def _hash(stored: StoredEvent) -> dict[bytes, bytes]:

@@ -8,6 +8,8 @@ from typing import Final, NamedTuple
 
 from deedbox.shared.core.attempts import AttemptPolicy
 from deedbox.shared.core.gaps import SUSPECTED
+from deedbox.shared.core.routing import unit_of
+from deedbox.shared.records.subscriptions import Subscriptions
 from deedbox.shared.redis import keys
 from deedbox.workers.actions.interface import Context, Event, Reject, Retry
 from deedbox.workers.actions.registry import RegisteredAction, Registry
@@ -39,7 +41,7 @@ KEEP_S: Final = (-2.0, -30.0)
 
 TEMPERS: Final = {
     "steady": Temper("default", ("*",), True, (None,), 0.0),
-    "flaky": Temper("default", (P + "*",), True, (0.0, 0.0, 0.5), 0.4),
+    "flaky": Temper("default", (P + "*",), True, (0.0, 0.0, 0.5, 3.0), 0.4),
     "slow": Temper(
         "side",
         (P + "viewed", P + "signed"),
@@ -51,6 +53,15 @@ TEMPERS: Final = {
     "noting": Temper("default", (INTERNAL,), False, (0.0,), 0.0),
     RECONCILE: Temper(keys.DOCUMENTS, (SUSPECTED,), False, (0.0, 0.5), 0.2),
 }
+MOVED: Final = {
+    "flaky": TEMPERS["flaky"]._replace(lane="side", patterns=(P + "viewed", P + "signed", P + "sent")),
+    "slow": TEMPERS["slow"]._replace(lane="default"),
+    "loose": TEMPERS["loose"]._replace(lane=keys.DOCUMENTS),
+}
+"""What the next version of the deployment changes: the lanes of three actions, and what one of them wants."""
+
+VERSIONS: Final = (TEMPERS, TEMPERS | MOVED)
+
 BAD: Final = 0.2
 """Share of schedules with such calls: each costs a process or more, and many steps."""
 
@@ -67,8 +78,13 @@ class Acts:
         self._seed = seed
         self._journal = journal
         self._limits = limits
+        self.registries = tuple(
+            Registry(self._registered(name, temper) for name, temper in version.items())
+            for version in VERSIONS
+        )
+        self.by_digest = {Subscriptions.of(each.describe()).digest: each for each in self.registries}
+        """The registry of each declaration."""
         self._bad = (HANG_S, *KEEP_S) if Random(f"{seed}|bad").random() < BAD else ()
-        self.registry = Registry(self._registered(name, temper) for name, temper in TEMPERS.items())
 
     def _registered(self, name: str, temper: Temper) -> RegisteredAction:
         def act(event: Event, context: Context) -> None:
@@ -79,7 +95,7 @@ class Acts:
         )
 
     def _act(self, name: str, temper: Temper, event: Event, context: Context) -> None:
-        call = self._journal.begin(self._call(name, event, context))
+        call = self._journal.begin(self._call(name, temper.lane, event, context))
         draw = Random(f"{self._seed}|{context.idempotency_key}|{context.attempt}|{context.retries}")
         try:
             bad = self._bad if name == "slow" else ()
@@ -106,14 +122,14 @@ class Acts:
             case _:
                 self._limits.spend(took_s)
 
-    def _call(self, name: str, event: Event, context: Context) -> Call:
+    def _call(self, name: str, lane: str, event: Event, context: Context) -> Call:
         fingerprint = context.idempotency_key.partition(":")[0]
-        action = self.registry.get(name)
-        assert action is not None
-        unit = action.unit(f"{event.source}:{event.ordering_key}", fingerprint)
+        unit = unit_of(
+            name, f"{event.source}:{event.ordering_key}", fingerprint, ordered=TEMPERS[name].ordered
+        )
         process = self._journal.scheduler.current.process
         token, disturbances = self._journal.claim_of(process, unit)
         return Call(
             name, fingerprint, context.idempotency_key, context.attempt, context.retries, event.late,
-            unit, action.lane, process, token, disturbances,
+            unit, lane, process, token, disturbances,
         )  # fmt: skip

@@ -103,8 +103,10 @@ class Wire:
         return reply
 
     def _arrive(self, command: tuple[Operand, ...]) -> None:
-        reply = self._server.execute(*command)
         name, arguments = self._name(command)
+        if name in {"announce", "release"}:
+            self._watch(self.process, name, None)
+        reply = self._server.execute(*command)
         self._scheduler.note(lambda: f"late, of {self.process.name}: {name} {arguments!r} -> {reply!r}")
 
     def _name(self, command: tuple[Operand, ...]) -> tuple[str, tuple[Operand, ...]]:

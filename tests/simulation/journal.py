@@ -115,7 +115,7 @@ class Journal:
         return claimed.tokens[unit], claimed.disturbances
 
     def _holder(self, call: Call) -> str:
-        token = self.server.execute("HGET", keys.lane(call.lane, "tokens"), call.unit)
+        token = self.server.execute("HGET", keys.action(call.action, "tokens"), call.unit)
         return token.decode() if token else ""
 
     def _meet(self, call: Call, other: Call, holder: str) -> None:

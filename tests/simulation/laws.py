@@ -116,7 +116,7 @@ def _once(world: World, evidence: _Evidence) -> Iterator[str]:
         (action.name, line["event"])
         for stream in evidence.timelines
         for line in evidence.released(stream)
-        for action in world.acts.registry.subscribed(line["type"])
+        for action in world.subscribed[line["generation"]].subscribed(line["type"])
     }
     effects = set(world.journal.effects)
     internal = {pair for pair in done if pair[0] == "noting"}

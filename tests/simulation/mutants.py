@@ -34,6 +34,25 @@ def _without(line: str) -> Callable[[str], str]:
     return edit
 
 
+def _leased_by_lane(source: str) -> str:
+    """Look for a lease of a unit only where its action is now: as if each lane had leases of its own."""
+    here = """local function leased_here(pool, unit)
+  for _, action in ipairs(cjson.decode(redis.call('HGET', P .. 'subscriptions', 'actions') or '[]')) do
+    if unit == action.name .. string.match(unit, '|.*$') then
+      return redis.call('HGET', P .. 'leased_in', unit) == action.lane
+    end
+  end
+  return true
+end
+local function by_pool(units)"""
+    source = _swapped("local function by_pool(units)", here)(source)
+    claimed = "for i, unit in ipairs(units) do\n    redis.call('HSET', P .. 'leased_in', unit, lane)\n    tokens[unit]"
+    source = _swapped("for i, unit in ipairs(units) do tokens[unit]", claimed)(source)
+    source = _swapped(":' .. drainer end\n", ":' .. drainer\n  end\n")(source)
+    ready = "if not (leased[j - i + 1] and (pool == P .. 'shards:' or leased_here(pool, mine[j]))) and not waiting[j - i + 1]"
+    return _swapped("if not leased[j - i + 1] and not waiting[j - i + 1]", ready)(source)
+
+
 def _swapped(before: str, after: str) -> Callable[[str], str]:
     def edit(source: str) -> str:
         return _without(before)(source) and source.replace(before, after)
@@ -53,7 +72,7 @@ SOUND: Final = Mutant()
 MUTANTS: Final[Mapping[str, Mutant]] = {
     "ack_before_append": Mutant(consumer=HastyConsumer),
     "release_without_fencing": Mutant(
-        edits={"release": _without("if not holds('sequencer', shard, ARGV[3]) then return { 0 } end")}
+        edits={"release": _without("if not holds(shard, ARGV[3]) then return { 0 } end")}
     ),
     "erasure_undone_by_a_release": Mutant(
         edits={"release": _swapped("gone = is_erased(stream)", "gone = false")}
@@ -62,16 +81,17 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
         edits={"finish": _swapped("gone = is_erased_unit(unit)", "gone = false")}
     ),
     "event_ends_before_its_outcome": Mutant(
-        edits={"release": _swapped("if redis.call('HINCRBY', key, 'open', by) > 0 then", "if by == -1 then")}
+        edits={"release": _swapped("if bump(key, 'open', by) > 0 then", "if by == -1 then")}
+    ),
+    "each_lane_has_leases_of_its_own": Mutant(
+        edits=dict.fromkeys(("claim_entries", "finish", "release", "sweep"), _leased_by_lane)
     ),
     "wake_up_lost_after_drain": Mutant(
         edits={
             "leave": _without(
-                "if redis.call('ZCARD', lane_key(ARGV[2], 'ready')) > 0 and wake(ARGV[2], now) == 1 then return 2 end"
+                "if any_ready(pools_of(ARGV[2], 4, #ARGV)) and wake(ARGV[2], now) == 1 then return 2 end"
             ),
-            "sweep": _swapped(
-                "if redis.call('ZCARD', lane_key(lane, 'ready')) > 0 then", "if #abandoned + #due > 0 then"
-            ),
+            "sweep": _swapped("if lane ~= '' and any_ready(pools) then", "if abandoned + due > 0 then"),
         }
     ),
 }

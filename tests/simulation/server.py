@@ -72,13 +72,17 @@ class Engine:
         return json.dumps({name.decode(): _plain(value) for name, value in table.items()}).encode()
 
     def _decode(self, text: bytes) -> Any:
-        """Do what ``cjson.decode`` does for a flat object. Raises ValueError."""
-        document = json.loads(text)
-        pairs = (
-            (name.encode(), value.encode() if isinstance(value, str) else value)
-            for name, value in document.items()
-        )
-        return self.runtime.table_from(dict(pairs))
+        """Do what ``cjson.decode`` does. Raises ValueError."""
+        return self._as_lua(json.loads(text))
+
+    def _as_lua(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return self.runtime.table_from(
+                {name.encode(): self._as_lua(each) for name, each in value.items()}
+            )
+        if isinstance(value, list):
+            return self.runtime.table_from([self._as_lua(each) for each in value])
+        return value.encode() if isinstance(value, str) else value
 
     def run(self, name: bytes, arguments: list[bytes], *, from_script: bool = False) -> Any:
         """Run a command. Raises SimpleError."""

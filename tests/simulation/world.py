@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import inf
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 from redis.exceptions import RedisError
 
@@ -21,6 +20,8 @@ from deedbox.shared.redis.erasure import Asker, Eraser
 from deedbox.shared.redis.request_keys import Subject
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
+from deedbox.workers.actions.registry import Registry
+from deedbox.workers.announcement import announce
 from deedbox.workers.bridge.bridge import Bridge
 from deedbox.workers.lanes.runner import LaneRunner
 from deedbox.workers.lease import Drain, Lease
@@ -52,6 +53,14 @@ GAP_AFTER_S: Final = 3.0
 
 RETENTION: Final = Retention(events_s=3)
 """An event ends that soon after its last outcome: a stall, a hold or a retry is longer."""
+
+ROLLING_S: Final = 6.0
+"""How long a deployment takes: so long processes of both versions live, and may start."""
+
+STALE: Final = 0.3
+"""Share of processes that start meanwhile with the version of before."""
+
+BEAT_S: Final = 20.0
 
 LANES: Final = (keys.SEQUENCER, "default", "side", keys.DOCUMENTS)
 
@@ -113,6 +122,14 @@ class World:
         """What an operator erases in this schedule."""
         self._erase_at = START + drawn.random() * 12
         self._erasures = 0
+        moving = Random(f"{seed}|moves")
+        self._deploys = sorted(START + moving.random() * 6 for _ in range(moving.choice((0, 1, 1, 2, 3))))
+        """When the next version is deployed, and the old one again: actions change their lanes."""
+        self.subscribed: dict[int, Registry] = {}
+        """Generation of what is subscribed -> the actions that it names."""
+        self._version = 0
+        self._version_of: dict[Process, int] = {}
+        self._old_until = 0.0
         self._mutant = mutant
         self._calm_at = max((each.at for each in self.sent), default=START) + rng.random() * 6
         self._born = 0
@@ -131,9 +148,8 @@ class World:
         """Let it all happen; laws are checked by ``laws``."""
         self.scheduler.before_step = self._step
         self.scheduler.on_idle = self._at_rest
-        for lane in LANES:
-            names = [name for name, temper in TEMPERS.items() if temper.lane == lane]
-            self.server.execute("HSET", keys.LANES, lane, json.dumps({"actions": names}))
+        for at in self._deploys:
+            self.scheduler.at(at, self._deploy)
         size = self.size
         counts = {"bridge": size.bridges, "sequencer": size.sequencers, "sweeper": size.sweepers,
                   "default": size.workers, "side": 1, keys.DOCUMENTS: 1,
@@ -145,6 +161,7 @@ class World:
                 for _ in range(count):
                     self._give_birth(kind)
             self.scheduler.run()
+        self.remember_generation()
 
     # --- processes
 
@@ -177,7 +194,7 @@ class World:
 
     def _client(self, process: Process) -> SimulatedRedis:
         return SimulatedRedis(
-            Wire(process, self.scheduler, self.server, self._lose, self._gives_up, self.journal.watch)
+            Wire(process, self.scheduler, self.server, self._lose, self._gives_up, self._watch)
         )
 
     def _ringer(self, redis: SimulatedRedis) -> Callable[[str], None]:
@@ -230,28 +247,67 @@ class World:
         policy = SequencerPolicy(
             OrderingPolicy(hold_s=self.size.hold_s), retention=RETENTION, gap_after_s=GAP_AFTER_S
         )
-        sequencer = Sequencer(scripts, self.acts.registry, policy, ring)
-        self._answer_bells(process, redis, keys.SEQUENCER, scripts, sequencer.drain, ring)
+        sequencer = Sequencer(scripts, policy, ring)
+        if self._declare(scripts, self._registry(process), runs_actions=False):
+            self._answer_bells(process, redis, keys.SEQUENCER, scripts, sequencer.drain, ring)
 
     def _worker(self, lane: str, process: Process) -> None:
         redis = self._client(process)
         scripts, ring = Scripts(redis), self._ringer(redis)
+        registry = self._registry(process)
+        if not self._declare(scripts, registry):
+            return  # as the real process: its supervisor starts another
+        self.scheduler.spawn(process, f"{process.name}/announcement", lambda: self._keep(scripts, registry))
         guard = SimulatedGuard(lambda: self._end_itself(process))
-        runner = LaneRunner(
-            lane, scripts, self.acts.registry, ring, self.scheduler.rng.random, RETENTION, guard=guard
-        )
-        self._answer_bells(process, redis, lane, scripts, runner.drain, ring)
+        runner = LaneRunner(lane, scripts, registry, ring, self.scheduler.rng.random, RETENTION, guard=guard)
+        self._answer_bells(process, redis, lane, scripts, runner.drain, ring, registry.actions_of(lane))
+
+    def _registry(self, process: Process) -> Registry:
+        """Return the actions of a process that starts now: while a deployment rolls, some still have the old ones."""
+        version = self._version
+        if self.scheduler.now < self._old_until and self.scheduler.rng.random() < STALE:
+            version = 1 - version
+        self._version_of[process] = version
+        return self.acts.registries[version]
+
+    def _declare(self, scripts: Scripts, registry: Registry, *, runs_actions: bool = True) -> bool:
+        try:
+            announce(scripts, registry, runs_actions=runs_actions)
+        except Unavailable:
+            return False
+        return True
+
+    def _keep(self, scripts: Scripts, registry: Registry) -> None:
+        while True:
+            self.scheduler.sleep(BEAT_S)
+            self._declare(scripts, registry)
+
+    def _deploy(self) -> None:
+        """Deploy the other version: every process that has actions is asked to stop, one after the other."""
+        self._version = 1 - self._version
+        self._old_until = self.scheduler.now + ROLLING_S
+        for process in self.scheduler.live:
+            if process.kind in LANES:
+                at = self.scheduler.now + self.scheduler.rng.random() * ROLLING_S
+                self.scheduler.at(at, partial(setattr, process, "stopping", True))
+        self.scheduler.at(self._old_until, self._end_deployment)
+
+    def _end_deployment(self) -> None:
+        """End what still has the other version: no deployment stays half done."""
+        for process in self.scheduler.live:
+            if self._version_of.get(process, self._version) != self._version:
+                process.stopping = True
 
     def _answer_bells(
         self, process: Process, redis: SimulatedRedis, lane: str, scripts: Scripts, drain: Drain,
-        ring: Callable[[str], None],
+        ring: Callable[[str], None], actions: Sequence[str] = (),
     ) -> None:  # fmt: skip
         """Do what RQ does: take a doorbell, run the job; a job that fails is gone, and the worker goes on."""
 
         def stopping() -> bool:
             return process.stopping
 
-        lease = Lease(lane, drain, scripts, ring, stopping, lambda: self.scheduler.now)
+        lease = Lease(lane, drain, scripts, ring, stopping, lambda: self.scheduler.now, actions)
         while not stopping():
             try:
                 if redis.blpop(["rq:queue:" + keys.rq_queue(lane)], BELL_POLL_S):
@@ -270,6 +326,17 @@ class World:
         self.deliveries.append((sent, message))
         self.server.execute("LPUSH", keys.RAW_QUEUE, message)
         self._note(f"published {sent.event_type} {sent.fingerprint}")
+
+    def _watch(self, process: Process, name: str, reply: Any) -> None:
+        if name in {"announce", "release"} and reply is None:
+            self.remember_generation()
+        self.journal.watch(process, name, reply)
+
+    def remember_generation(self) -> None:
+        """Note what is subscribed now: the next announcement, or the end, changes it."""
+        generation, digest = self.server.execute("HMGET", keys.SUBSCRIPTIONS, "generation", "digest")
+        if generation:
+            self.subscribed[int(generation)] = self.acts.by_digest[digest.decode()]
 
     # --- faults
 
@@ -331,9 +398,7 @@ class World:
     def left(self) -> dict[str, int]:
         """Return what is not worked off: sizes of lists and sets that must be empty at the end."""
         sizes = {name: self.server.size(name) for name in self._must_be_empty()}
-        for lane in LANES[1:]:
-            depth = self.server.execute("GET", keys.lane(lane, "depth"))
-            sizes[keys.lane(lane, "depth")] = int(depth or 0)
+        sizes[keys.DEPTHS] = sum(map(int, self.server.execute("HVALS", keys.DEPTHS)))
         return {name: size for name, size in sizes.items() if size}
 
     def _nothing_left(self) -> bool:
@@ -351,6 +416,7 @@ _MUST_BE_EMPTY: Final = (
     keys.GAPS_DUE,
     *(f"{keys.PREFIX}wake:{shard}" for shard in range(SHARDS)),
     *(keys.inbox(shard) for shard in range(SHARDS)),
-    *(keys.lane(lane, part) for lane in LANES for part in ("ready", "leased", "tokens", "waiting")),
+    *(keys.shards(part) for part in ("ready", "leased", "tokens")),
+    *(keys.action(name, part) for name in TEMPERS for part in ("ready", "leased", "tokens", "waiting")),
 )
 _AS_BYTES: Final = frozenset(name.encode() for name in _MUST_BE_EMPTY)

@@ -149,7 +149,7 @@ class Soak:
         stored = hash_documents(self._stage.settings.documents_dir / SOURCE)
         try:
             with self._redis() as redis:
-                stages = waiting(redis, _LANES)
+                stages = waiting(redis)
                 arrived = int(redis.hget(keys.COUNTERS, "arrived") or 0)
         except (RedisError, SettingsError):
             return "Redis does not answer"

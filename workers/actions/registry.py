@@ -86,6 +86,10 @@ class Registry:
         """Every lane that needs workers: the sequencer's first, then in order of registration."""
         return tuple(dict.fromkeys((SEQUENCER, *(each.lane for each in self._by_name.values()))))
 
+    def actions_of(self, lane: str) -> tuple[str, ...]:
+        """Return the names of a lane's actions, in order of registration."""
+        return tuple(each.name for each in self._by_name.values() if each.lane == lane)
+
     def describe(self) -> list[dict[str, Any]]:
         """Return the actions as JSON values, for ``python -m deedbox.workers lanes --json``."""
         return [

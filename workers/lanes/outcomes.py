@@ -35,11 +35,6 @@ TRACEBACK_MAX_CHARS: Final = 4000
 log = logs.get("outcomes")
 
 
-def leave(wait_s: float) -> Outcome:
-    """Leave the entry as it is; look again after ``wait_s`` seconds."""
-    return Outcome("wait", wait_s, [])
-
-
 def lost(claim: Claim, action: str, detail: str) -> Outcome:
     """Set an entry aside whose event is gone or unreadable."""
     letter: dict[str, str | bytes] = {
@@ -195,14 +190,15 @@ def internal_event(
     event_type: str, payload: dict[str, Any], cause: StoredEvent, now: float, registry: Registry
 ) -> list[list[Operand]]:
     """Make the operations that add an internal event and dispatch it to the same key's actions."""
-    subscribed = registry.subscribed(event_type)
     stored = internal(event_type, payload, cause.source, cause.ordering_key, cause.trace_id, now)
     stored = replace(stored, span_id=cause.span_id)
     digest, fields = stored.fingerprint, stored.fields()
     entry = queue_entry.dump(Entry(digest, enqueued_at=round(now, 6)))
     operations: list[list[Operand]] = [["F", digest, now, len(fields), *fields]]
-    operations += clean_stream_entry(registry, digest, event_type, stored.event_time, None, late=False)
-    operations += [["Q", each.lane, each.unit(stored.stream, digest), 1, entry] for each in subscribed]
+    operations += clean_stream_entry(
+        registry.events_keep, digest, event_type, stored.event_time, None, late=False
+    )
+    operations.append(["A", digest, event_type, entry])
     return operations
 
 

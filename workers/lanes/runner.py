@@ -26,15 +26,12 @@ from deedbox.workers.actions.registry import RegisteredAction, Registry
 from deedbox.workers.lanes.batch import Attendant, Batch, Claim, Operand, Outcome
 from deedbox.workers.lanes.calls import Caller
 from deedbox.workers.lanes.claims import action_of, claims_of, event_of
-from deedbox.workers.lanes.outcomes import Report, leave, lost
+from deedbox.workers.lanes.outcomes import Report, lost
 from deedbox.workers.lanes.sizes import next_size
 from deedbox.workers.lanes.time_limit import ActionTimeout, time_limits
 from deedbox.workers.lanes.watchdog import Guard
 from deedbox.workers.lease import LEASE_S, LINGER_S, NO_CLAIM, Drained
 from deedbox.workers.pacing import Gathering
-
-UNKNOWN_ACTION_WAIT_S: Final = 30.0
-"""How long an entry waits when this process has no such action: a rolling deploy is under way."""
 
 BATCH_BYTES: Final = 4 * 1024 * 1024
 """Of events as they are stored, compressed; each is decompressed for its own call only."""
@@ -70,6 +67,7 @@ class LaneRunner:
         self._lane = lane
         self._scripts = scripts
         self._registry = registry
+        self._actions = registry.actions_of(lane)
         self._ring = ring
         self._jitter = jitter
         self._limits = (retention.state_s, retention.events_s, keys.TIMELINE_KEEP)
@@ -87,7 +85,9 @@ class LaneRunner:
     def drain(self, drainer: str, go_on: Callable[[], bool]) -> Drained:
         """Claim a batch of entries, call their actions, commit, and so on while ``go_on`` says so. Raises Unavailable."""
         asked_at = time.monotonic()
-        reply = self._scripts.call("claim_entries", SERVER_CLOCK, self._lane, *self._claim(drainer))
+        reply = self._scripts.call(
+            "claim_entries", SERVER_CLOCK, self._lane, *self._claim(drainer), *self._actions
+        )
         batches = 0
         before: set[bytes] = set()
         while reply:
@@ -109,7 +109,9 @@ class LaneRunner:
                 self._commit(batch)
                 self._gathering.pause()
                 asked_at = time.monotonic()
-                reply = self._scripts.call("claim_entries", SERVER_CLOCK, self._lane, *self._claim(drainer))
+                reply = self._scripts.call(
+                    "claim_entries", SERVER_CLOCK, self._lane, *self._claim(drainer), *self._actions
+                )
             else:
                 asked_at = time.monotonic()
                 reply = self._commit(batch, self._claim(drainer))
@@ -153,7 +155,14 @@ class LaneRunner:
         flat = [operand for section in sections for operand in section]
         try:
             refused, lanes, claimed = self._scripts.call(
-                "finish", SERVER_CLOCK, self._lane, *self._limits, *claim, *flat
+                "finish",
+                SERVER_CLOCK,
+                self._lane,
+                *self._limits,
+                *claim,
+                len(self._actions),
+                *self._actions,
+                *flat,
             )
         except Unavailable:
             batch.put_back(sections)
@@ -177,7 +186,7 @@ class LaneRunner:
         now = time.monotonic()
         if action is not None and now - self._renewed_at >= RENEW_EVERY_S:
             self._renewed_at = now
-            self._scripts.call("renew", SERVER_CLOCK, claim.lane, claim.unit, claim.token, LEASE_S)
+            self._scripts.call("renew", SERVER_CLOCK, claim.unit, claim.token, LEASE_S)
 
     def _overdue(
         self, action: RegisteredAction, claim: Claim, entry: Entry, stored: StoredEvent, running_s: float
@@ -229,9 +238,8 @@ class LaneRunner:
     def _outcome(self, claim: Claim) -> Outcome:
         name = action_of(claim)
         action = self._registry.get(name)
-        if action is None:
-            log.error("action.unknown", lane=claim.lane, action=name, next_in_s=UNKNOWN_ACTION_WAIT_S)
-            return leave(UNKNOWN_ACTION_WAIT_S)
+        if action is None:  # it claims for actions of its registry only
+            raise LookupError(name)
         entry = queue_entry.load(claim.entry_text)
         if not entry:
             return lost(claim, name, "the queue entry cannot be read")

@@ -16,7 +16,6 @@ from deedbox.shared.core.reasons import DeathReason
 from deedbox.shared.core.reasons import Entry as Kind
 from deedbox.shared.records import queue_entry
 from deedbox.shared.records.stored_event import ASIDE
-from deedbox.workers.actions.registry import Registry
 from deedbox.workers.sequencer.arrivals import Aside, Delivered, StreamWork
 from deedbox.workers.sequencer.clean_stream import clean_stream_entry
 
@@ -35,8 +34,7 @@ class StreamSection:
         self._operands: list[Operand] = ["S", stream, state, "" if wake_at is None else f"{wake_at:.6f}"]
         self._lines: list[bytes] = []
         self._counts: dict[str, int] = {}
-        self.queues: dict[tuple[str, str], list[str]] = {}
-        """Lane and unit of work -> entries, in their order."""
+        self._dispatched: list[Operand] = []
 
     def add(self, *operation: Operand) -> None:
         """Add an operation that is not one of those below."""
@@ -44,8 +42,7 @@ class StreamSection:
 
     def line(self, kind: Kind, at: float, arrival: Arrival, **details: Any) -> None:
         """Add a line to the stream's timeline."""
-        row = {"at": round(at, 6), "kind": kind.value, "type": arrival.type, "event": arrival.fingerprint}
-        self._lines.append(jsontext.dumps(row | details))
+        self._lines.append(_row(kind, at, arrival, details))
 
     def note(self, at: float, detail: str) -> None:
         """Add a line that is about the stream, not about one event."""
@@ -55,24 +52,29 @@ class StreamSection:
         """Add to a counter."""
         self._counts[name] = self._counts.get(name, 0) + by
 
-    def enqueue(self, lane: str, unit: str, entry: str) -> None:
-        """Add an entry to a unit's queue."""
-        self.queues.setdefault((lane, unit), []).append(entry)
+    def dispatch(self, kind: Kind, at: float, arrival: Arrival, entry: Entry, **details: Any) -> None:
+        """Hand an event to all actions that want it, and say so in the timeline, behind its other lines."""
+        line = _row(kind, at, arrival, details)
+        self._dispatched += ["A", arrival.fingerprint, arrival.type, queue_entry.dump(entry), line]
 
     def operands(self) -> list[Operand]:
         """Return the operations, flat."""
         flat = self._operands
         if self._lines:
             flat += ["T", len(self._lines), *self._lines]
-        for (lane, unit), entries in self.queues.items():
-            flat += ["Q", lane, unit, len(entries), *entries]
+        flat += self._dispatched
         for name, by in self._counts.items():
             flat += ["C", name, by]
         return flat
 
 
+def _row(kind: Kind, at: float, arrival: Arrival, details: dict[str, Any]) -> bytes:
+    row = {"at": round(at, 6), "kind": kind.value, "type": arrival.type, "event": arrival.fingerprint}
+    return jsontext.dumps(row | details)
+
+
 def add_releases(
-    section: StreamSection, registry: Registry, work: StreamWork, decision: Decision, now: float
+    section: StreamSection, work: StreamWork, decision: Decision, now: float, events_keep: int
 ) -> None:
     """Dispatch what a decision released, to the queues of every action that wants it."""
     was_held = {held.arrival.fingerprint for held in work.state.held}
@@ -86,18 +88,14 @@ def add_releases(
             section.add("R", fingerprint)
             expired = any(proof.name in in_vain for proof in arrival.proofs)
             section.count("hold_expired" if expired else "hold_satisfied")
-        actions = registry.subscribed(arrival.type)
-        if actions:
-            entry = queue_entry.dump(Entry(fingerprint, enqueued_at, late))
-            for action in actions:
-                section.enqueue(action.lane, action.unit(section.stream, fingerprint), entry)
         for operation in clean_stream_entry(
-            registry, fingerprint, arrival.type, position.time, position.signature, late=late
+            events_keep, fingerprint, arrival.type, position.time, position.signature, late=late
         ):
             section.add(*operation)
         waited_s = max(0.0, now - released.since)
         kind = Kind.LATE if late else Kind.RELEASED
-        section.line(kind, now, arrival, position=list(position), waited_s=waited_s)
+        entry = Entry(fingerprint, enqueued_at, late)
+        section.dispatch(kind, now, arrival, entry, position=list(position), waited_s=waited_s)
         section.count((Outcome.LATE if late else Outcome.RELEASED).value)
     if decision.given_up:
         section.count("given_up", len(decision.given_up))

@@ -24,7 +24,7 @@ from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
 from deedbox.shared.retention import Retention
 from deedbox.shared.runtime import logs
-from deedbox.workers.actions.registry import Registry
+from deedbox.workers.actions.registry import CLEAN_STREAM_KEEP
 from deedbox.workers.lease import LEASE_S, LINGER_S, NO_CLAIM, Drained
 from deedbox.workers.pacing import Gathering
 from deedbox.workers.sequencer.arrivals import Delivered, StreamWork, delivered
@@ -68,6 +68,8 @@ class SequencerPolicy:
     retention: Retention = Retention()
     gap_after_s: float = 0.0
     """When to look for gaps in a request that is complete or whose predecessor was given up; 0: never."""
+    events_keep: int = CLEAN_STREAM_KEEP
+    """Entries that the clean stream is cut to; 0: there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +108,10 @@ class Batch:
 class Sequencer:
     """Drains shards. One per process."""
 
-    def __init__(
-        self, scripts: Scripts, registry: Registry, policy: SequencerPolicy, ring: Callable[[str], None]
-    ) -> None:
+    def __init__(self, scripts: Scripts, policy: SequencerPolicy, ring: Callable[[str], None]) -> None:
         self._scripts = scripts
         self._ring = ring
         self._redis = scripts.redis
-        self._registry = registry
         self._policy = policy
         self._gathering = Gathering()
 
@@ -302,7 +301,7 @@ class Sequencer:
         for each in refused:
             add_too_old(section, each)
         add_arrivals(section, work, fresh, decision)
-        add_releases(section, self._registry, work, decision, batch.now)
+        add_releases(section, work, decision, batch.now, self._policy.events_keep)
         if self._policy.gap_after_s:
             add_gaps(section, decision, self._policy.gap_after_s)
         return section.operands()

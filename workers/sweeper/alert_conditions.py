@@ -16,6 +16,7 @@ from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import text
 from deedbox.workers.builtins.alert_desk import AlertDesk
+from deedbox.workers.sweeper.staffing import Staffing
 
 LOOK_EVERY_S: Final = 2.0
 """Nobody reads an alert faster, and each look costs Redis three short round trips."""
@@ -36,6 +37,7 @@ class ConditionWatch:
         self._desk = desk
         self._clock = clock
         self._looked_at = float("-inf")
+        self._staffing = Staffing(redis, clock)
 
     def once(self) -> None:
         """Look, if it is time to. Raises Unavailable."""
@@ -72,7 +74,8 @@ class ConditionWatch:
         marks = SpoolMarks.of(spools, now)
         silent = {mark.host: "silent" for mark in marks.silent.values()}
         silent |= dict.fromkeys(marks.unreadable, "unreadable")
-        return Seen(dead, last, letters, max(0, more), known, failures, wrong, silent)
+        missing = self._staffing.missing()
+        return Seen(dead, last, letters, max(0, more), known, failures, wrong, silent, *missing)
 
     def _letters(self, numbers: list[int]) -> list[Letter]:
         with self._redis.pipeline(transaction=False) as pipe:

@@ -6,21 +6,24 @@ Any number may run: what it does is idempotent. It makes up for every wake-up th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
+
+from redis.exceptions import RedisError
 
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.identity import SHARDS
 from deedbox.shared.core.reasons import DeathReason
-from deedbox.shared.records.lanes import AnnouncedLane, announced
+from deedbox.shared.records.counts import counts_of
 from deedbox.shared.records.presence import LOST_KEEP
+from deedbox.shared.records.subscriptions import announced
 from deedbox.shared.redis import keys
+from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts, text
 from deedbox.shared.retention import Retention
 from deedbox.shared.runtime import logs
 from deedbox.shared.runtime.outage import Outage
-from deedbox.workers.announcement import follow_moves
 from deedbox.workers.sweeper.looks import Looks
 
 TICK_S: Final = 0.25
@@ -31,6 +34,9 @@ AT_MOST: Final = 500
 LOSSES_MAX: Final = 8
 """Processes that one (event, action) may take down, one after the other, before it is set aside: as many as a failing
 action has attempts. Each costs its lane a worker for up to a lease."""
+
+NO_LANE: Final = ""
+"""Of actions that no process declares any more: their leases and waits end too, but nobody is rung."""
 
 OUTAGE_WAIT_S: Final = 1.0
 
@@ -71,21 +77,28 @@ class Sweeper:
 
         A look that fails for another reason fails alone: it is logged, and done again after a wait.
         """
-        lanes = announced(self._scripts.redis)
-        for lane in dict.fromkeys((keys.SEQUENCER, *lanes)):
-            self._looks.take(f"lane {lane}", partial(self._sweep, lane))
-        self._looks.take("moves", partial(self._follow_moves, lanes))
+        subscribed = announced(self._scripts.redis)
+        lanes = {
+            keys.SEQUENCER: (),
+            **subscribed.lanes,
+            NO_LANE: tuple(subscribed.undeclared(self._depths())),
+        }
+        for lane, actions in lanes.items():
+            self._looks.take(f"lane {lane}", partial(self._sweep, lane, actions))
         for number, look in enumerate(self._also):
             self._looks.take(f"look {number}", look)
 
-    def _follow_moves(self, lanes: Mapping[str, AnnouncedLane]) -> None:
-        for lane in follow_moves(self._scripts, lanes):
-            self._ring(lane)
+    def _depths(self) -> dict[str, int]:
+        try:
+            found: Any = self._scripts.redis.hgetall(keys.DEPTHS)
+        except RedisError as error:
+            raise translated(error) from error
+        return counts_of(found)
 
-    def _sweep(self, lane: str) -> None:
+    def _sweep(self, lane: str, actions: Sequence[str] = ()) -> None:
         shards = SHARDS if lane == keys.SEQUENCER else 0
         abandoned, due, ring, _dead, lost = self._scripts.call(
-            "sweep", SERVER_CLOCK, lane, shards, AT_MOST, *self._limits
+            "sweep", SERVER_CLOCK, lane, shards, AT_MOST, *self._limits, *actions
         )
         if abandoned:
             log.warning("sweeper.lease_abandoned", lane=lane, units=abandoned)

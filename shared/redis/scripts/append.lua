@@ -24,7 +24,7 @@ for _ = 1, n do
   i = i + 2
 end
 for _, shard in ipairs(shards) do call_many('RPUSH', P .. 'inbox:' .. shard, entries[shard]) end
-mark_all_ready('sequencer', shards, now)
+mark_all_ready(shards, now)
 -- By value, not by count: another bridge may have read the same messages, and appending twice is harmless.
 local m = tonumber(ARGV[i])
 for j = 1, m do redis.call('LREM', P .. 'redrive', 1, ARGV[i + j]) end

@@ -1,7 +1,7 @@
 -- Erases one stream. From the first call on a tombstone stands, and no script writes about the stream any more.
 -- ARGV: now ('' = server), stream, shard, life of the tombstone in s, who (kept in it), 1 to remove everything (0: only
 --       the tombstone is set), n, n ids of dead letters of this stream, k, k times: number of an interrupted replay, 1 if
---       it is of this stream alone; m, m lanes, then names of actions
+--       it is of this stream alone; then names of actions
 -- Returns: {stored events, entries of queues, dead letters, held events} that were removed. A repeat finds nothing left.
 -- A unit that is leased stays so: its holder's commit finds no entry and the tombstone, and ends the lease.
 local now = clock(ARGV[1])
@@ -31,7 +31,6 @@ for j = i + 1, i + 2 * replays, 2 do
 end
 i = i + 1 + 2 * replays
 
-local first_lane, first_action = i + 1, i + 1 + tonumber(ARGV[i])
 local function drop_queue(unit)
   local length = redis.call('LLEN', P .. 'queue:' .. unit)
   if length == 0 then return end
@@ -41,13 +40,10 @@ local function drop_queue(unit)
   end
   redis.call('DEL', P .. 'queue:' .. unit)
   entries = entries + length
-  for l = first_lane, first_action - 1 do
-    local lane = ARGV[l]
-    local waits = redis.call('ZREM', lane_key(lane, 'ready'), unit) + redis.call('ZREM', lane_key(lane, 'waiting'), unit)
-    if waits > 0 or redis.call('ZSCORE', lane_key(lane, 'leased'), unit) then
-      redis.call('DECRBY', lane_key(lane, 'depth'), length)
-    end
-  end
+  local pool = pool_of(unit)
+  redis.call('ZREM', pool .. 'ready', unit)
+  redis.call('ZREM', pool .. 'waiting', unit)
+  deepen(action_of(unit), -length)
 end
 
 local members = redis.call('ZRANGE', P .. 'seen:' .. stream, 0, -1)
@@ -55,7 +51,7 @@ for _, member in ipairs(members) do
   events = events + redis.call('DEL', P .. 'event:' .. member)
   held = held + redis.call('ZREM', P .. 'held', member)
 end
-for a = first_action, #ARGV do
+for a = i, #ARGV do
   drop_queue(ARGV[a] .. '|' .. stream)
   for _, member in ipairs(members) do drop_queue(ARGV[a] .. '|' .. stream .. '|' .. member) end
 end

@@ -2,12 +2,14 @@
 -- The same call claims what is ready next: under load that is half of a lane's round trips, and of one busy key, whose
 -- next entry is ready only now, nearly all.
 -- ARGV: now ('' = server), lane, order TTL in s, event TTL in s, lines kept per timeline; drainer ('' = it claims
---   nothing), lease in s, idle until (s from now), entries at most, bytes at most; then sections:
+--   nothing), lease in s, idle until (s from now), entries at most, bytes at most, n, n actions that it claims
+--   for; then sections:
 --   U unit, token, verb, wait in s, entry ('' for back), and the operations of this outcome. Verbs:
 --     done   the head leaves the queue, the lease ends
 --     wait   the head stays for `wait` seconds (its new text, if any, is operation E), the lease ends
 --     back   nothing was started: the lease ends, the unit is ready at once
---   Operations: S stream / T n lines / C counter increment / E entry / Q lane unit n entries /
+--   Operations: S stream / T n lines / C counter increment / E entry /
+--     A fingerprint type entry (an internal event to all actions that want it) /
 --     M action outcome bucket us (one call: how it ended, how long it took) /
 --     F fingerprint arrived-at n values (an internal event) / D n values (dead letter) /
 --     X keep fingerprint type event-time related-signature-id late (the internal event into the clean stream)
@@ -20,23 +22,24 @@ local order_ttl, event_ttl, keep = ARGV[3], ARGV[4], tonumber(ARGV[5])
 local stream, unit, lost, held, is_head = '', '', 0, false, false
 local gone = false
 -- Gathered here and written once: a batch has many outcomes and few names.
-local counters, calls, gathered, ended, lines = {}, {}, {}, {}, {}
+local counters, calls, ended, lines = {}, {}, {}, {}
 local function count(tally, name, by) tally[name] = (tally[name] or 0) + by end
 local function end_of_stream()
   add_lines(stream, lines, keep, order_ttl)
   lines = {}
 end
-local here = gather(gathered, lane)
 -- How many operands follow each opcode; and of which of them the value is the number of those that follow it.
-local operands = { U = 5, S = 1, T = 1, C = 2, M = 4, E = 1, Q = 3, F = 3, X = 6, D = 1 }
-local has_list = { T = 1, Q = 3, F = 3, D = 1 }
+local operands = { U = 5, S = 1, T = 1, C = 2, M = 4, E = 1, A = 3, F = 3, X = 6, D = 1 }
+local has_list = { T = 1, F = 3, D = 1 }
 -- One look at all leases and at all tombstones, of which there are seldom any.
-local units, tombstones, presented, tokens, some_erased = {}, {}, {}, {}, false
-local i = 11
+local units, tombstones, presented, tokens, held_by, some_erased = {}, {}, {}, {}, {}, false
+local first_section = 12 + tonumber(ARGV[11])
+local i = first_section
 while ARGV[i] do
   local op = ARGV[i]
   local n = operands[op]
   if not n then return redis.error_reply('ERR unknown opcode in finish') end
+  if op == 'A' and not knows_subscribers() then return redis.error_reply('ERR nothing is announced') end
   if op == 'U' then
     units[#units + 1], presented[#presented + 1] = ARGV[i + 1], ARGV[i + 2]
     tombstones[#tombstones + 1] = P .. 'erased:' .. (string.match(ARGV[i + 1], '^[^|]*|([^|]*)') or '')
@@ -45,20 +48,26 @@ while ARGV[i] do
   end
   i = i + 1 + n
 end
-for first = 1, #units, 1000 do
-  local last = math.min(first + 999, #units)
-  for n, token in ipairs(redis.call('HMGET', lane_key(lane, 'tokens'), unpack(units, first, last))) do
-    local unit = units[first + n - 1]
-    if token == presented[first + n - 1] then
-      tokens[unit] = token
-      ended[#ended + 1] = unit
+for pool, mine in pairs(by_pool(units)) do
+  for first = 1, #mine, 1000 do
+    local last = math.min(first + 999, #mine)
+    for n, token in ipairs(redis.call('HMGET', pool .. 'tokens', unpack(mine, first, last))) do
+      held_by[mine[first + n - 1]] = token
     end
   end
-  some_erased = some_erased or redis.call('EXISTS', unpack(tombstones, first, last)) > 0
+end
+for n, unit in ipairs(units) do
+  if held_by[unit] == presented[n] then
+    tokens[unit] = presented[n]
+    ended[#ended + 1] = unit
+  end
+end
+for first = 1, #units, 1000 do
+  some_erased = some_erased or redis.call('EXISTS', unpack(tombstones, first, math.min(first + 999, #units))) > 0
 end
 -- First, because this takes away: what has run is committed even to a full Redis.
-drop_leases(lane, ended)
-i = 11
+drop_leases(ended)
+i = first_section
 -- Every operation is parsed; those of a section whose lease was lost are skipped.
 while ARGV[i] do
   local op = ARGV[i]
@@ -75,13 +84,13 @@ while ARGV[i] do
       if is_head and verb == 'done' then
         redis.call('LPOP', P .. 'queue:' .. unit)
         refer(event_of(left), -1)
-        here.depth = here.depth - 1
+        gather_depth(unit, -1)
         left = first[2]
       end
       if verb == 'wait' and is_head then
-        redis.call('ZADD', lane_key(lane, 'waiting'), now + tonumber(ARGV[i + 4]), unit)
+        redis.call('ZADD', pool_of(unit) .. 'waiting', now + tonumber(ARGV[i + 4]), unit)
       elseif left then
-        gather_unit(here, unit)
+        gather_unit(lane, unit)
       end
       gone = false
       if some_erased then
@@ -115,10 +124,9 @@ while ARGV[i] do
   elseif op == 'E' then
     if held and is_head then redis.call('LSET', P .. 'queue:' .. unit, 0, ARGV[i + 1]) end
     i = i + 2
-  elseif op == 'Q' then
-    local n = tonumber(ARGV[i + 3])
-    if held and not gone then gather_entries(gathered, ARGV[i + 1], ARGV[i + 2], i + 4, i + 3 + n) end
-    i = i + 4 + n
+  elseif op == 'A' then
+    if held and not gone then dispatch(stream, ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]) end
+    i = i + 4
   elseif op == 'F' then
     -- An internal event happens once: a repeat after a crash finds its fingerprint and adds nothing.
     local n = tonumber(ARGV[i + 3])
@@ -132,9 +140,7 @@ while ARGV[i] do
       end
     end
     i = i + 4 + n
-    while fresh == 0 and (ARGV[i] == 'Q' or ARGV[i] == 'X') do
-      i = i + (ARGV[i] == 'Q' and 4 + tonumber(ARGV[i + 3]) or 7)
-    end
+    while fresh == 0 and (ARGV[i] == 'A' or ARGV[i] == 'X') do i = i + 1 + operands[ARGV[i]] end
   elseif op == 'X' then
     if held and not gone then publish(stream, i + 1) end
     i = i + 7
@@ -148,14 +154,15 @@ end_of_stream()
 for name, by in pairs(counters) do bump(P .. 'counters', name, by) end
 for name, by in pairs(calls) do bump(P .. 'calls', name, by) end
 end_of_publishing()
-enqueue_all(gathered, now)
+enqueue_all(now)
 end_of_references(event_ttl)
 -- The drainer first: a bell is rung for what it leaves.
 local claims, claimed, rung = ARGV[6] ~= '', {}, {}
 if claims then
-  claimed = claim_units(lane, now, ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10]))
+  claimed = claim_units(lane, pools_of(lane, 12, first_section - 1), now, ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8]),
+    tonumber(ARGV[9]), tonumber(ARGV[10]))
 end
-for name, into in pairs(gathered) do
-  if not (claims and name == lane) and #into.units > 0 and wake(name, now) == 1 then rung[#rung + 1] = name end
+for name, _ in pairs(gathered.lanes) do
+  if not (claims and name == lane) and wake(name, now) == 1 then rung[#rung + 1] = name end
 end
 return { lost, rung, claimed }

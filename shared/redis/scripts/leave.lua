@@ -1,7 +1,7 @@
--- A drainer wants to end its RQ job. ARGV: now ('' = server), lane, drainer.
+-- A drainer wants to end its RQ job. ARGV: now ('' = server), lane, drainer, names of its actions.
 -- Returns: 1 if it may go; 2 if work is ready and it must ring a successor before it goes.
 -- Without this check, work that arrived after the last look and saw an idle drainer would wait for the sweeper.
 local now = clock(ARGV[1])
 redis.call('ZREM', lane_key(ARGV[2], 'idle'), ARGV[3])
-if redis.call('ZCARD', lane_key(ARGV[2], 'ready')) > 0 and wake(ARGV[2], now) == 1 then return 2 end
+if any_ready(pools_of(ARGV[2], 4, #ARGV)) and wake(ARGV[2], now) == 1 then return 2 end
 return 1

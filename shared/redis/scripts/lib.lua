@@ -10,6 +10,44 @@ end
 
 local function lane_key(lane, part) return P .. 'lane:' .. lane .. ':' .. part end
 
+-- Where a unit is ready, leased or waits: with its action, or (a shard of the inbox) with the sequencer. Never with a lane:
+-- an action that moves to another lane takes nothing along, and of a unit there is one lease.
+local pool_names = {}
+local function pool_of(unit)
+  local pool = pool_names[unit]
+  if not pool then
+    local action = string.match(unit, '^([^|]*)|')
+    pool = action and P .. 'action:' .. action .. ':' or P .. 'shards:'
+    pool_names[unit] = pool
+  end
+  return pool
+end
+
+-- The pools of what a drainer works off: its actions, or the shards. ARGV[from..to]: names of actions.
+local function pools_of(lane, from, to)
+  if lane == 'sequencer' then return { P .. 'shards:' } end
+  local found = {}
+  for i = from, to do found[#found + 1] = P .. 'action:' .. ARGV[i] .. ':' end
+  return found
+end
+
+local function by_pool(units)
+  local parted = {}
+  for _, unit in ipairs(units) do
+    local pool = pool_of(unit)
+    if not parted[pool] then parted[pool] = {} end
+    table.insert(parted[pool], unit)
+  end
+  return parted
+end
+
+local function any_ready(pools)
+  for _, pool in ipairs(pools) do
+    if redis.call('EXISTS', pool .. 'ready') == 1 then return true end
+  end
+  return false
+end
+
 -- Wakes one drainer of the lane. Returns 1 if none is idle and no doorbell waits in RQ: the caller must ring.
 -- Closes the race "work came while the last drainer was leaving": idle drainers leave by leave.lua only,
 -- which refuses while anything is ready.
@@ -65,25 +103,27 @@ end
 
 -- Marks units of work as ready unless they are leased (the holder looks again when it finishes) or wait for a
 -- retry (the head of line decides when the unit goes on).
-local function mark_all_ready(lane, units, now)
-  local ready = {}
-  for i = 1, #units, 1000 do
-    local last = math.min(i + 999, #units)
-    local leased = redis.call('ZMSCORE', lane_key(lane, 'leased'), unpack(units, i, last))
-    local waiting = redis.call('ZMSCORE', lane_key(lane, 'waiting'), unpack(units, i, last))
-    for j = i, last do
-      if not leased[j - i + 1] and not waiting[j - i + 1] then
-        ready[#ready + 1] = now
-        ready[#ready + 1] = units[j]
+local function mark_all_ready(units, now)
+  for pool, mine in pairs(by_pool(units)) do
+    local ready = {}
+    for i = 1, #mine, 1000 do
+      local last = math.min(i + 999, #mine)
+      local leased = redis.call('ZMSCORE', pool .. 'leased', unpack(mine, i, last))
+      local waiting = redis.call('ZMSCORE', pool .. 'waiting', unpack(mine, i, last))
+      for j = i, last do
+        if not leased[j - i + 1] and not waiting[j - i + 1] then
+          ready[#ready + 1] = now
+          ready[#ready + 1] = mine[j]
+        end
       end
     end
-  end
-  for i = 1, #ready, 1000 do
-    redis.call('ZADD', lane_key(lane, 'ready'), 'NX', unpack(ready, i, math.min(i + 999, #ready)))
+    for i = 1, #ready, 1000 do
+      redis.call('ZADD', pool .. 'ready', 'NX', unpack(ready, i, math.min(i + 999, #ready)))
+    end
   end
 end
 
-local function mark_ready(lane, unit, now) mark_all_ready(lane, { unit }, now) end
+local function mark_ready(unit, now) mark_all_ready({ unit }, now) end
 
 -- Takes units off `ready` and leases them. Returns their tokens, which fence: a holder whose lease was swept
 -- cannot commit any more. A token names the drainer, because a failover can set the counter back: the same number
@@ -91,77 +131,137 @@ local function mark_ready(lane, unit, now) mark_all_ready(lane, { unit }, now) e
 local function lease_all(lane, units, drainer, ends_at)
   -- First a write that a full Redis refuses: then nothing of it is written.
   local last = redis.call('INCRBY', P .. 'fence', #units)
-  local tokens, leased, fenced = {}, {}, {}
-  for i, unit in ipairs(units) do
-    tokens[i] = string.format('%.0f', last - #units + i) .. ':' .. drainer
-    leased[2 * i - 1], leased[2 * i] = ends_at, unit
-    fenced[2 * i - 1], fenced[2 * i] = unit, tokens[i]
+  local tokens = {}
+  for i, unit in ipairs(units) do tokens[unit] = string.format('%.0f', last - #units + i) .. ':' .. drainer end
+  for pool, mine in pairs(by_pool(units)) do
+    local leased, fenced = {}, {}
+    for i, unit in ipairs(mine) do
+      leased[2 * i - 1], leased[2 * i] = ends_at, unit
+      fenced[2 * i - 1], fenced[2 * i] = unit, tokens[unit]
+    end
+    call_many('ZREM', pool .. 'ready', mine)
+    call_many('ZADD', pool .. 'leased', leased)
+    call_many('HSET', pool .. 'tokens', fenced)
   end
-  call_many('ZREM', lane_key(lane, 'ready'), units)
   redis.call('ZREM', lane_key(lane, 'idle'), drainer)
-  call_many('ZADD', lane_key(lane, 'leased'), leased)
-  call_many('HSET', lane_key(lane, 'tokens'), fenced)
   return tokens
 end
 
 -- A drainer found nothing: it counts as idle, waiting for the bell, until then.
 local function idle(lane, drainer, until_at) redis.call('ZADD', lane_key(lane, 'idle'), until_at, drainer) end
 
--- Leases the unit that has been ready for longest. Returns unit and token; or nothing, and then the drainer is idle.
-local function lease(lane, drainer, now, lease_s, idle_until)
-  local unit = redis.call('ZRANGE', lane_key(lane, 'ready'), 0, 0)[1]
-  if not unit then
-    idle(lane, drainer, idle_until)
-    return nil
-  end
-  return unit, lease_all(lane, { unit }, drainer, now + lease_s)[1]
-end
+local function action_of(unit) return string.match(unit, '^[^|]*') end
 
--- Adds one entry to the end of a unit's queue. The depth is counted, because a lane may have 100,000 queues.
-local function enqueue(lane, unit, entry, now)
+-- Entries are counted by action, because an action may have 100,000 queues.
+local function deepen(action, by) bump(P .. 'depths', action, by) end
+
+-- Adds one entry to the end of a unit's queue.
+local function enqueue(unit, entry, now)
   redis.call('RPUSH', P .. 'queue:' .. unit, entry)
   refer(event_of(entry), 1)
-  redis.call('INCR', lane_key(lane, 'depth'))
-  mark_ready(lane, unit, now)
+  deepen(action_of(unit), 1)
+  mark_ready(unit, now)
 end
 
--- For scripts that add many: gather, and write once at the end. gathered: lane -> {units, in order; entries of each;
--- depth: how much deeper the lane becomes}.
-local function gather(gathered, lane)
-  local into = gathered[lane]
-  if not into then
-    into = { units = {}, entries = {}, depth = 0 }
-    gathered[lane] = into
-  end
-  return into
+-- Takes off the first entry of a unit's queue: it has its outcome.
+local function dequeue(unit, entry)
+  redis.call('LPOP', P .. 'queue:' .. unit)
+  refer(event_of(entry), -1)
+  deepen(action_of(unit), -1)
 end
 
-local function gather_unit(into, unit)
-  if not into.entries[unit] then
-    into.entries[unit] = {}
-    into.units[#into.units + 1] = unit
+-- For scripts that add many: gathered here, and written once by enqueue_all. lanes: those to ring; entries of each unit;
+-- depths: how many more entries each action has.
+local gathered = { lanes = {}, units = {}, entries = {}, depths = {} }
+local function gather_unit(lane, unit)
+  gathered.lanes[lane] = true
+  if not gathered.entries[unit] then
+    gathered.entries[unit] = {}
+    table.insert(gathered.units, unit)
   end
-  return into.entries[unit]
+  return gathered.entries[unit]
 end
 
--- The entries are ARGV[from..to].
-local function gather_entries(gathered, lane, unit, from, to)
-  local into = gather(gathered, lane)
-  local entries = gather_unit(into, unit)
-  for i = from, to do
-    entries[#entries + 1] = ARGV[i]
-    refer(event_of(ARGV[i]), 1)
+local function gather_depth(unit, by)
+  local action = action_of(unit)
+  gathered.depths[action] = (gathered.depths[action] or 0) + by
+end
+
+local function gather_entry(lane, unit, entry)
+  table.insert(gather_unit(lane, unit), entry)
+  refer(event_of(entry), 1)
+  gather_depth(unit, 1)
+end
+
+-- What is subscribed, as the newest announcement says: read once per call, and only if something is dispatched.
+local subscribed, generation
+local subscribers = {}
+
+-- The same as matches in shared/core/routing.py.
+local function matches(pattern, event_type)
+  if pattern == '*' then return string.sub(event_type, 1, 8) ~= 'deedbox.' end
+  if string.sub(pattern, -1) == '*' then return string.sub(event_type, 1, #pattern - 1) == string.sub(pattern, 1, -2) end
+  return event_type == pattern
+end
+
+-- Reads it. Returns false if nothing is announced, or nothing that can be read: then nobody knows where events go, until
+-- a worker announces it again.
+local function knows_subscribers()
+  if subscribed then return true end
+  local found = redis.call('HMGET', P .. 'subscriptions', 'actions', 'generation')
+  local readable, actions = pcall(cjson.decode, found[1] or '')
+  readable = readable and type(actions) == 'table' and pcall(function()
+    for _, action in ipairs(actions) do
+      assert(type(action.name .. action.lane) == 'string' and action.ordered ~= nil)
+      for _, pattern in ipairs(action.types) do assert(type(pattern) == 'string') end
+    end
+  end)
+  if readable then subscribed, generation = actions, found[2] or '0' end
+  return readable
+end
+
+local function subscribers_of(event_type)
+  if not subscribers[event_type] then
+    subscribers[event_type] = {}
+    for _, action in ipairs(subscribed) do
+      local wanted = false
+      for _, pattern in ipairs(action.types) do wanted = wanted or matches(pattern, event_type) end
+      if wanted then table.insert(subscribers[event_type], action) end
+    end
   end
-  into.depth = into.depth + to - from + 1
+  return subscribers[event_type]
+end
+
+-- Returns the declared action of that name; nothing if there is none.
+local function declared(name)
+  if not knows_subscribers() then return nil end
+  for _, action in ipairs(subscribed) do
+    if action.name == name then return action end
+  end
+end
+
+-- Names the unit of work of an event. The same as unit_of in shared/core/routing.py.
+local function unit_of(action, stream, fingerprint)
+  local unit = action.name .. '|' .. stream
+  if not action.ordered or string.match(stream, '^[^:]*:type/') then unit = unit .. '|' .. fingerprint end
+  return unit
+end
+
+-- Adds an event to the queues of all actions that want it: one after the other per key, or (unordered, or of no subject
+-- whose order could matter) one of its own.
+local function dispatch(stream, fingerprint, event_type, entry)
+  for _, action in ipairs(subscribers_of(event_type)) do
+    gather_entry(action.lane, unit_of(action, stream, fingerprint), entry)
+  end
 end
 
 -- Writes what was gathered. A unit without an entry is only marked as ready.
-local function enqueue_all(gathered, now)
-  for lane, into in pairs(gathered) do
-    for _, unit in ipairs(into.units) do call_many('RPUSH', P .. 'queue:' .. unit, into.entries[unit]) end
-    if into.depth ~= 0 then redis.call('INCRBY', lane_key(lane, 'depth'), into.depth) end
-    mark_all_ready(lane, into.units, now)
+local function enqueue_all(now)
+  for _, unit in ipairs(gathered.units) do call_many('RPUSH', P .. 'queue:' .. unit, gathered.entries[unit]) end
+  for action, by in pairs(gathered.depths) do
+    if by ~= 0 then deepen(action, by) end
   end
+  mark_all_ready(gathered.units, now)
 end
 
 -- Adds counts that were tallied over a batch.
@@ -169,25 +269,54 @@ local function count_all(tally)
   for name, count in pairs(tally) do bump(P .. 'counters', name, count) end
 end
 
-local function holds(lane, unit, token)
-  return redis.call('HGET', lane_key(lane, 'tokens'), unit) == token
+local function holds(unit, token) return redis.call('HGET', pool_of(unit) .. 'tokens', unit) == token end
+
+local function drop_leases(units)
+  for pool, mine in pairs(by_pool(units)) do
+    call_many('ZREM', pool .. 'leased', mine)
+    call_many('HDEL', pool .. 'tokens', mine)
+  end
 end
 
-local function drop_leases(lane, units)
-  call_many('ZREM', lane_key(lane, 'leased'), units)
-  call_many('HDEL', lane_key(lane, 'tokens'), units)
+local function drop_lease(unit) drop_leases({ unit }) end
+
+-- Returns the units of several pools that have been ready for longest, in this order, at most so many. What belongs into
+-- another pool was never written by us, and goes.
+local function oldest_ready(pools, at_most)
+  local sources, oldest = {}, {}
+  local function read(source)
+    source.rows = redis.call('ZRANGE', source.key, source.read, source.read + 31, 'WITHSCORES')
+    source.read, source.at = source.read + 32, 1
+    source.since = tonumber(source.rows[2])
+  end
+  for _, pool in ipairs(pools) do
+    local source = { pool = pool, key = pool .. 'ready', read = 0 }
+    read(source)
+    if source.since then sources[#sources + 1] = source end
+  end
+  while #oldest < at_most do
+    local first
+    for _, source in ipairs(sources) do
+      if source.since and (not first or source.since < first.since) then first = source end
+    end
+    if not first then break end
+    local unit = first.rows[first.at]
+    if pool_of(unit) == first.pool then oldest[#oldest + 1] = unit else redis.call('ZREM', first.key, unit) end
+    first.at = first.at + 2
+    first.since = tonumber(first.rows[first.at + 1])
+    if not first.since then read(first) end
+  end
+  return oldest
 end
 
-local function drop_lease(lane, unit) drop_leases(lane, { unit }) end
-
--- Leases the units of a lane that have been ready for longest and reads the heads of their queues with the events.
+-- Leases the units of some actions that have been ready for longest and reads the heads of their queues with the events.
 -- Returns: {} if nothing is ready, and then the drainer is idle; else {ring, now, {unit, token, entry, {event fields}},
 --          ...}.
 --          One entry of a unit at a time: a crash that loses uncommitted outcomes repeats the last call of a key
 --          only, and never an earlier event after a later one.
 --          A unit whose queue is empty (its entries were discarded) is let go and not returned.
-local function claim_units(lane, now, drainer, lease_s, idle_s, at_most, bytes_left)
-  local oldest = redis.call('ZRANGE', lane_key(lane, 'ready'), 0, at_most - 1)
+local function claim_units(lane, pools, now, drainer, lease_s, idle_s, at_most, bytes_left)
+  local oldest = oldest_ready(pools, at_most)
   if #oldest == 0 then
     idle(lane, drainer, now + idle_s)
     return {}
@@ -205,10 +334,11 @@ local function claim_units(lane, now, drainer, lease_s, idle_s, at_most, bytes_l
       empty[#empty + 1] = unit
     end
   end
-  for n, token in ipairs(lease_all(lane, leased, drainer, now + lease_s)) do units[n][2] = token end
-  call_many('ZREM', lane_key(lane, 'ready'), empty)
+  local tokens = lease_all(lane, leased, drainer, now + lease_s)
+  for _, unit in ipairs(units) do unit[2] = tokens[unit[1]] end
+  for pool, mine in pairs(by_pool(empty)) do call_many('ZREM', pool .. 'ready', mine) end
   local ring = 0
-  if redis.call('ZCARD', lane_key(lane, 'ready')) > 0 then ring = wake(lane, now) end
+  if any_ready(pools) then ring = wake(lane, now) end
   return { ring, string.format('%.6f', now), unpack(units) }
 end
 
@@ -217,10 +347,14 @@ end
 -- Returns: {} if nothing is ready; else {unit, token, ring, now, {entries}, {streams whose hold is over},
 --          entries that stay in the shard behind these}.
 local function claim_inbox(now, from)
-  local unit, token = lease('sequencer', ARGV[from], now, tonumber(ARGV[from + 1]), now + tonumber(ARGV[from + 2]))
-  if not unit then return {} end
-  local ring = 0
-  if redis.call('ZCARD', lane_key('sequencer', 'ready')) > 0 then ring = wake('sequencer', now) end
+  local shards, drainer = pools_of('sequencer'), ARGV[from]
+  local unit = oldest_ready(shards, 1)[1]
+  if not (unit and knows_subscribers()) then
+    idle('sequencer', drainer, now + tonumber(ARGV[from + 2]))
+    return {}
+  end
+  local token = lease_all('sequencer', { unit }, drainer, now + tonumber(ARGV[from + 1]))[unit]
+  local ring = any_ready(shards) and wake('sequencer', now) or 0
   local inbox, limit, room, entries = P .. 'inbox:' .. unit, tonumber(ARGV[from + 3]), tonumber(ARGV[from + 4]), {}
   while #entries < limit and room > 0 do
     local piece = redis.call('LRANGE', inbox, #entries, math.min(#entries + 49, limit - 1))

@@ -16,6 +16,6 @@ if not erased then
   redis.call('ZADD', seen, 'NX', ARGV[8], event)
   redis.call('EXPIRE', seen, ARGV[9])
 end
-enqueue(ARGV[4], unit, entry, now)
+enqueue(unit, entry, now)
 end_of_references(ARGV[3])
 return { 1, wake(ARGV[4], now) }

@@ -7,7 +7,8 @@
 --   F fingerprint, arrived at, n, n values (field, value, ...)   a new fact: dedupe memory and stored event
 --   B fingerprint:digest, arrived at, n, n values          another body of a known fact, kept for an operator
 --   H fingerprint, since / R fingerprint                   held / no longer held
---   Q lane, unit, n, n entries                             (event, action)s into their queue
+--   A fingerprint, type, entry, line                       an event to all actions that want it; its line of the timeline
+--                                                          gets the generation of what is subscribed
 --   X keep, fingerprint, type, event time, related signature id, late      into the clean stream
 --   T n, n lines                                           timeline
 --   C counter, increment
@@ -16,13 +17,14 @@
 --   I shard, entry / W stream, shard       an entry of the inbox, a wake-up ('' = of no stream), that belong to another
 --                                          shard; both come before the first S
 -- Of an erased stream nothing is written: each of its arrivals is counted as a duplicate and renews the tombstone.
--- Returns: {1, {lane to ring, ...}, what claim_inbox returns, or {}}; {0} if the lease was lost, and then nothing was
---          written or claimed.
+-- Returns: {1, {lane to ring, ...}, what claim_inbox returns, or {}}; {0} if the lease was lost, or nothing is announced;
+--          then nothing was written or claimed.
 local now = clock(ARGV[1])
 local shard = ARGV[2]
-if not holds('sequencer', shard, ARGV[3]) then return { 0 } end
+if not holds(shard, ARGV[3]) then return { 0 } end
+if not knows_subscribers() then return { 0 } end
 local order_ttl, event_ttl, keep = ARGV[5], ARGV[6], tonumber(ARGV[7])
-local stream, gathered, gone = '', {}, false
+local stream, gone = '', false
 -- A batch has many operations and few counters, lanes, units and streams: what they share is written once.
 -- A held event lives in the order state: neither that nor the dedupe memory ends before it is released.
 local tally, lines, facts, remembers, moved, holds_events = {}, {}, {}, false, {}, false
@@ -49,10 +51,12 @@ while ARGV[i] do
       for j = i + 2, i + 1 + n do lines[#lines + 1] = ARGV[j] end
     end
     i = i + 2 + n
-  elseif op == 'Q' then
-    local n = tonumber(ARGV[i + 3])
-    if not gone then gather_entries(gathered, ARGV[i + 1], ARGV[i + 2], i + 4, i + 3 + n) end
-    i = i + 4 + n
+  elseif op == 'A' then
+    if not gone then
+      dispatch(stream, ARGV[i + 1], ARGV[i + 2], ARGV[i + 3])
+      lines[#lines + 1] = string.sub(ARGV[i + 4], 1, -2) .. ',"generation":' .. generation .. '}'
+    end
+    i = i + 5
   elseif op == 'X' then
     if not gone then publish(stream, i + 1) end
     i = i + 7
@@ -124,21 +128,21 @@ end
 end_of_stream()
 end_of_publishing()
 count_all(tally)
-enqueue_all(gathered, now)
+enqueue_all(now)
 end_of_references(event_ttl)
 redis.call('LTRIM', P .. 'inbox:' .. shard, ARGV[4], -1)
-drop_lease('sequencer', shard)
-mark_all_ready('sequencer', moved, now)
+drop_lease(shard)
+mark_all_ready(moved, now)
 local rung, claimed = {}, {}
 local again = redis.call('EXISTS', P .. 'inbox:' .. shard) == 1
   or redis.call('ZCOUNT', P .. 'wake:' .. shard, '-inf', now) > 0
-if again then mark_ready('sequencer', shard, now) end
+if again then mark_ready(shard, now) end
 if ARGV[8] ~= '' then
   claimed = claim_inbox(now, 8)
 elseif (again or #moved > 0) and wake('sequencer', now) == 1 then
   rung[1] = 'sequencer'
 end
-for lane, _ in pairs(gathered) do
+for lane, _ in pairs(gathered.lanes) do
   if wake(lane, now) == 1 then rung[#rung + 1] = lane end
 end
 return { 1, rung, claimed }

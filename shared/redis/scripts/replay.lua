@@ -24,7 +24,7 @@ while ARGV[i] do
     gone = gone + 1
   else
     for j = i, i + 3 * n - 3, 3 do
-      enqueue(ARGV[j], ARGV[j + 1], ARGV[j + 2], now)
+      enqueue(ARGV[j + 1], ARGV[j + 2], now)
       lanes[ARGV[j]] = true
       appended = appended + 1
     end

@@ -1,7 +1,8 @@
--- Finds what is due in one lane: abandoned leases, retries, and (lane sequencer) holds that are over.
+-- Finds what is due in the actions of one lane: abandoned leases, retries, and (lane sequencer) holds that are over.
 -- ARGV: now ('' = server), lane, shards of the inbox (0 for action lanes), at most per kind, and for entries that take
 --       their process down: losses in a row until it is a dead letter, lines per timeline, order TTL in s,
---       event TTL in s, lost calls kept
+--       event TTL in s, lost calls kept; then names of the lane's actions. Lane '': actions that are in no lane; nothing
+--       is rung.
 -- Returns: {leases taken back, retries due, 1 if the lane must be rung, entries that became dead letters,
 --           {{unit, event, process, losses in a row, source, ordering key, trace id}, ...}}: what was lost.
 local now = clock(ARGV[1])
@@ -25,12 +26,10 @@ local function count_loss(unit, process)
   local erased = is_erased_unit(unit)
   if erased and not erases(unit) then
     -- Nothing is counted or filed about it, and nothing waits for its outcome.
-    redis.call('LPOP', P .. 'queue:' .. unit)
-    refer(event_of(head), -1)
-    redis.call('DECR', lane_key(lane, 'depth'))
+    dequeue(unit, head)
     return
   end
-  local event, action = event_of(head), string.match(unit, '^[^|]*')
+  local event, action = event_of(head), action_of(unit)
   local count = tonumber(string.match(head, '"losses":(%d+)') or '0') + 1
   local readable, facts = pcall(cjson.decode, redis.call('HGET', P .. 'event:' .. event, 'head') or '')
   if not readable or type(facts) ~= 'table' or not (facts.source and facts.key) then facts = {} end
@@ -41,9 +40,7 @@ local function count_loss(unit, process)
   if count < losses_max then
     redis.call('LSET', P .. 'queue:' .. unit, 0, with_losses(head, count))
   else
-    redis.call('LPOP', P .. 'queue:' .. unit)
-    refer(event, -1)
-    redis.call('DECR', lane_key(lane, 'depth'))
+    dequeue(unit, head)
     local letter = { 'reason', 'worker_lost', 'detail', detail, 'action', action, 'lane', lane, 'unit', unit,
       'entry', head, 'event', event }
     for _, name in ipairs({ 'source', 'key', 'type', 'trace_id' }) do
@@ -63,25 +60,29 @@ local function count_loss(unit, process)
   end
 end
 
-local abandoned = redis.call('ZRANGEBYSCORE', lane_key(lane, 'leased'), '-inf', now, 'LIMIT', 0, limit)
-for _, unit in ipairs(abandoned) do
-  local process = string.match(redis.call('HGET', lane_key(lane, 'tokens'), unit) or '', ':(.*)$') or 'unknown'
-  drop_lease(lane, unit)
-  if lane ~= 'sequencer' then count_loss(unit, process) end
-  -- A unit whose queue is gone would stay there by name until somebody claims it, also one of an erased stream.
-  if lane == 'sequencer' or redis.call('EXISTS', P .. 'queue:' .. unit) == 1 then mark_ready(lane, unit, now) end
-end
-local due = redis.call('ZRANGEBYSCORE', lane_key(lane, 'waiting'), '-inf', now, 'LIMIT', 0, limit)
-for _, unit in ipairs(due) do
-  redis.call('ZREM', lane_key(lane, 'waiting'), unit)
-  mark_ready(lane, unit, now)
+local pools, abandoned, due = pools_of(lane, 10, #ARGV), 0, 0
+for _, pool in ipairs(pools) do
+  for _, unit in ipairs(redis.call('ZRANGEBYSCORE', pool .. 'leased', '-inf', now, 'LIMIT', 0, limit)) do
+    local process = string.match(redis.call('HGET', pool .. 'tokens', unit) or '', ':(.*)$') or 'unknown'
+    redis.call('ZREM', pool .. 'leased', unit)
+    redis.call('HDEL', pool .. 'tokens', unit)
+    if lane ~= 'sequencer' then count_loss(unit, process) end
+    -- A unit whose queue is gone would stay there by name until somebody claims it, also one of an erased stream.
+    if lane == 'sequencer' or redis.call('EXISTS', P .. 'queue:' .. unit) == 1 then mark_ready(unit, now) end
+    abandoned = abandoned + 1
+  end
+  for _, unit in ipairs(redis.call('ZRANGEBYSCORE', pool .. 'waiting', '-inf', now, 'LIMIT', 0, limit)) do
+    redis.call('ZREM', pool .. 'waiting', unit)
+    if redis.call('EXISTS', P .. 'queue:' .. unit) == 1 then mark_ready(unit, now) end
+    due = due + 1
+  end
 end
 for shard = 0, shards - 1 do
   if redis.call('ZCOUNT', P .. 'wake:' .. shard, '-inf', now) > 0 then
-    mark_ready('sequencer', tostring(shard), now)
+    mark_ready(tostring(shard), now)
   end
 end
 end_of_references(ARGV[8])
 local ring = 0
-if redis.call('ZCARD', lane_key(lane, 'ready')) > 0 then ring = wake(lane, now) end
-return { #abandoned, #due, ring, dead, lost }
+if lane ~= '' and any_ready(pools) then ring = wake(lane, now) end
+return { abandoned, due, ring, dead, lost }

@@ -143,7 +143,7 @@ def test_while_the_broker_is_away_the_events_wait_in_their_order(
         deployment.deliver(viewed(5), viewed(6, related_signature_id="s2"), viewed(7))
         deployment.run()
 
-        assert deployment.waiting("fanout") == 1
+        assert deployment.waiting() == 1
         assert deployment.left() == 3
     finally:
         broker.start()

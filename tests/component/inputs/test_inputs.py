@@ -29,7 +29,7 @@ from deedbox.shared.settings import Settings
 from deedbox.shared.simulator.loopback import LoopbackServer
 from deedbox.shared.simulator.paper import render_pdf
 from deedbox.workers.process import Process
-from tests.component.workers.rig import expire, members
+from tests.component.workers.rig import expire, expire_units, members
 from tests.component.workers.server import RedisServer
 from tests.support.alert_receiver import AlertReceiver
 
@@ -131,7 +131,7 @@ class Pipeline:
         self._process = Process(settings)
         self._bridge = self._process.bridge()
         self._sweeper = self._process.sweeper()
-        self._process.announce()
+        self._process.announce("default")
         self.redis = self._process.redis
 
     def receive(self, texts: Iterator[str]) -> list[int]:
@@ -142,10 +142,10 @@ class Pipeline:
         """Work until nothing is left, and let every wait be over at once."""
         for _ in range(ROUNDS):
             self._bridge.run(lambda: not self.redis.llen(keys.RAW_QUEUE))
-            for lane, drain in self._process.drains.items():
+            for drain in self._process.drains.values():
                 while drain("test", lambda: False).units:
                     pass
-                expire(self.redis, keys.lane(lane, "waiting"))
+                expire_units(self.redis, "waiting")
             expire(self.redis, keys.GAPS_DUE)
             for key in self.redis.keys(keys.PREFIX + "wake:*"):
                 expire(self.redis, text(key))

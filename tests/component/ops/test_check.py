@@ -14,6 +14,7 @@ from deedbox.shared.simulator.api_state import FilesApiPolicy
 from deedbox.shared.simulator.files_api import FilesApi
 from deedbox.shared.simulator.lifecycle import Account
 from tests.component.ops.conftest import Answer, Operate
+from tests.component.workers.rig import declare
 from tests.component.workers.server import RedisServer, free_port
 
 pytestmark = pytest.mark.real_redis
@@ -169,8 +170,8 @@ def test_checking_leaves_no_file_behind(operate: Operate, tmp_path: Path) -> Non
 
 
 def test_a_lane_with_work_and_nobody_to_do_it_fails(operate: Operate, state: Redis) -> None:
-    state.hset(keys.LANES, "crm", json.dumps({"actions": ["crm"], "seen_at": 1}))
-    state.set(keys.lane("crm", "depth"), 3)
+    declare(state, crm="crm")
+    state.hset(keys.DEPTHS, "crm", 3)
 
     answer = operate("check", "--offline", "--json")
 

@@ -16,7 +16,16 @@ from deedbox.shared.retention import Retention
 from deedbox.workers.actions.interface import Context, Event, Reject
 from deedbox.workers.bridge.bridge import redrive
 from tests.component.ops.conftest import Operate
-from tests.component.workers.rig import Deployment, Journal, action, message, sent, viewed
+from tests.component.workers.rig import (
+    Deployment,
+    Journal,
+    action,
+    declare,
+    depth,
+    message,
+    sent,
+    viewed,
+)
 
 pytestmark = pytest.mark.real_redis
 
@@ -104,14 +113,13 @@ def test_filters_narrow_by_what_an_operator_knows(operate: Operate, state: Redis
 
 
 def test_a_letter_of_an_action_that_moved_goes_to_its_lane_of_now(operate: Operate, state: Redis) -> None:
-    """In its old lane a process would run the same queue beside one of the new lane."""
     _dead_actions(state, sent())
-    state.hset(keys.LANES, "crm", json.dumps({"actions": ["crm"], "seen_at": time.time() + 60}))
+    declare(state, crm="crm")
 
     operate("dead", "redrive", "--all", "--yes")
 
-    assert int(state.get(keys.lane("crm", "depth")) or 0) == 1
-    assert not state.zcard(keys.lane("default", "ready"))
+    assert depth(state) == 1
+    assert state.llen(f"rq:queue:{keys.rq_queue('crm')}") == 1
 
 
 @pytest.mark.parametrize("command", ["redrive", "discard"])
@@ -168,7 +176,7 @@ def test_a_redriven_action_runs_again_alone_with_the_same_idempotency_key(
     assert isinstance(others.function, Journal)
     assert len(others.function.calls) == 1
     assert deployment.letters() == []
-    assert int(state.get(keys.lane("default", "depth")) or 0) == 0
+    assert depth(state) == 0
 
 
 def test_redriven_together_they_run_in_the_order_of_their_events_and_late_ones_know_it(

@@ -26,7 +26,8 @@ from tests.component.workers.rig import (
     P,
     action,
     callback,
-    expire,
+    depth,
+    expire_units,
     message,
     sent,
     viewed,
@@ -143,7 +144,7 @@ def test_an_erasure_takes_what_a_replay_has_queued_and_where_it_stopped(
     assert traces(state, "r1") == TOMBSTONE
     for journal in (replayed.crm, replayed.loose):
         assert [event.signature_request_id for event, _ in journal.calls] == ["r2"] * 3
-    assert int(state.get(keys.lane("crm", "depth")) or 0) == 0
+    assert depth(state) == 0
 
 
 def test_an_interrupted_replay_of_an_erased_request_is_forgotten(
@@ -279,8 +280,8 @@ def test_the_memory_of_a_stream_lives_as_long_as_what_was_replayed(
 
 
 def _lose_a_worker(deployment: Deployment) -> None:
-    deployment.scripts.call("claim_entries", SERVER_CLOCK, "default", "dying", 10, 2, 1, 1 << 20)
-    expire(deployment.redis, keys.lane("default", "leased"))
+    deployment.scripts.call("claim_entries", SERVER_CLOCK, "default", "dying", 10, 2, 1, 1 << 20, "crm")
+    expire_units(deployment.redis, "leased")
     deployment.sweeper.once()
 
 
@@ -295,7 +296,7 @@ def test_a_lost_worker_leaves_nothing_about_an_erased_request(state: Redis, tmp_
     _lose_a_worker(deployment)
 
     assert (deployment.letters(), deployment.left()) == ([], 0)
-    assert int(state.get(keys.lane("default", "depth")) or 0) == 0
+    assert depth(state) == 0
     erase(state, tmp_path)
     assert traces(state, "r1") == TOMBSTONE
 

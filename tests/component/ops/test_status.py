@@ -19,7 +19,7 @@ from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
 from deedbox.workers.actions.interface import Event, Retry
 from tests.component.ops.conftest import Operate
-from tests.component.workers.rig import Deployment, Journal, action, message, sent, viewed
+from tests.component.workers.rig import Deployment, Journal, action, declare, message, sent, viewed
 from tests.component.workers.server import RedisServer, free_port, until
 
 pytestmark = pytest.mark.real_redis
@@ -112,7 +112,6 @@ def test_looking_changes_nothing(operate: Operate, state: Redis) -> None:
 
 def test_the_page_names_what_waits_and_what_is_wrong(operate: Operate, state: Redis) -> None:
     deployment = Deployment(state, action(_later, name="crm", lane="crm"))
-    state.hset(keys.LANES, "crm", json.dumps({"actions": ["crm"], "seen_at": time.time() + 60}))
     state.lpush(keys.RAW_QUEUE, message(sent(0, "r9")))
     deployment.deliver(sent())
     deployment.run()
@@ -150,13 +149,12 @@ def test_calls_of_an_action_that_no_module_declares_any_more_are_named(
     deployment = Deployment(state, action(_later, name="crm", lane="crm"))
     deployment.deliver(sent(), sent(0, "r2"))
     deployment.run()
-    state.hset(keys.LANES, "crm", json.dumps({"actions": ["crm"], "seen_at": 1}))
-    state.hset(keys.LANES, "default", json.dumps({"actions": ["track_status"], "seen_at": 2}))
+    declare(state, track_status="default")
 
     answer = operate("status", "--json")
 
     [found] = answer.document["unknown_calls"]
-    assert (found["action"], found["lane"], found["requests"]) == ("crm", "crm", 2)
+    assert (found["action"], found["calls"]) == ("crm", 2)
     assert "unknown_action" in [each["kind"] for each in answer.document["warnings"]]
     assert "no_worker" not in [each["kind"] for each in answer.document["warnings"]]
     assert "(waiting for" in operate("status").out

@@ -12,7 +12,6 @@ import pytest
 from flask import Flask, Response, jsonify, request
 from redis import Redis
 
-from deedbox.shared.redis import keys
 from deedbox.shared.settings import Settings
 from deedbox.shared.simulator.api_state import Endpoint, FilesApiPolicy
 from deedbox.shared.simulator.files_api import FilesApi
@@ -28,7 +27,7 @@ from tests.component.workers.rig import (
     P,
     action,
     callback,
-    expire,
+    expire_units,
 )
 from tests.component.workers.server import RedisServer
 
@@ -72,7 +71,7 @@ class Desk:
 
     def go_on(self) -> None:
         """Let every wait be over."""
-        expire(self.state, keys.lane(LANE, "waiting"))
+        expire_units(self.state, "waiting")
         self.deployment.sweeper.once()
         self.deployment.run()
 
@@ -82,7 +81,7 @@ class Desk:
 
     def waits(self) -> bool:
         """Tell whether the action waits for another try."""
-        return self.deployment.waiting(LANE) > 0 and not self.deployment.letters()
+        return self.deployment.waiting() > 0 and not self.deployment.letters()
 
     def files(self, request_id: str = "r1") -> dict[str, Path]:
         """Return the stored files by name."""

@@ -17,7 +17,7 @@ from deedbox.shared.simulator.api_state import Endpoint, FilesApiPolicy
 from deedbox.shared.simulator.files_api import FilesApi
 from deedbox.shared.simulator.lifecycle import Account
 from deedbox.workers.process import Process
-from tests.component.workers.rig import Deployment, Journal, P, action, callback, expire
+from tests.component.workers.rig import Deployment, Journal, P, action, callback, expire, expire_units
 
 API_KEY = "324e3b0840f065eb51f3fd63231d0d33daa35d4ed10d27718839e81737065782"
 GENEROUS = FilesApiPolicy(not_ready_max=0, calls_per_window=10_000, file_calls_per_window=10_000)
@@ -75,7 +75,7 @@ class GapsDesk:
     def later(self) -> None:
         """Let every wait be over: looks, holds, retries."""
         expire(self.state, keys.GAPS_DUE)
-        expire(self.state, keys.lane(LANE, "waiting"))
+        expire_units(self.state, "waiting")
         self.deployment.sweeper.once()
         self.deployment.run()
 
@@ -102,7 +102,7 @@ class GapsDesk:
         """Lose what ``fetch_documents`` was about to do, as an operator who discards its dead letter does."""
         for key in self.state.keys(keys.queue("fetch_documents|*")):
             self.state.delete(key)
-        self.state.delete(keys.lane(LANE, "waiting"), keys.lane(LANE, "ready"))
+        self.state.delete(keys.action("fetch_documents", "waiting"), keys.action("fetch_documents", "ready"))
 
 
 def settings_for(redis_url: str, api_url: str, folder: Path, **more: str) -> dict[str, str]:

@@ -91,6 +91,33 @@ def expire(redis: Redis, key: str, at: float = 0) -> None:
         redis.zadd(key, {member: at}, xx=True)
 
 
+def units(redis: Redis, part: str) -> list[bytes]:
+    """Return the units of all actions that are ready, leased or waiting, by action and time."""
+    return [
+        unit
+        for key in sorted(redis.scan_iter(keys.action("*", part)))
+        for unit in members(redis, key.decode())
+    ]
+
+
+def expire_units(redis: Redis, part: str, at: float = 0) -> None:
+    """Set the time of everything that is ready, leased or waiting: by default, let it be over."""
+    for key in redis.scan_iter(keys.action("*", part)):
+        expire(redis, key.decode(), at)
+
+
+def depth(redis: Redis, *actions: str) -> int:
+    """Return how many entries the queues of actions (all, if none is named) are said to hold."""
+    found = cast("dict[bytes, bytes]", redis.hgetall(keys.DEPTHS))
+    return sum(int(count) for name, count in found.items() if not actions or name.decode() in actions)
+
+
+def declare(redis: Redis, **lane_of: str) -> None:
+    """Announce other actions, each in its lane, as a new deployment does."""
+    actions = [action(Journal(), name=name, lane=lane) for name, lane in lane_of.items()]
+    announce(Scripts(redis), Registry(actions))
+
+
 def silent(_lane: str) -> None:
     """Ring nobody: the test drains by hand."""
 
@@ -156,7 +183,6 @@ class Deployment:
         self.rung: list[str] = []
         self.sequencer = Sequencer(
             self.scripts,
-            self.registry,
             SequencerPolicy(order, max_event_age_s, retention, gap_after_s),
             self.rung.append,
         )
@@ -166,7 +192,7 @@ class Deployment:
             if lane != keys.SEQUENCER
         }
         self.sweeper = self.another_sweeper()
-        announce(redis, self.registry, time.time())
+        announce(self.scripts, self.registry)
 
     def another_sweeper(self) -> Sweeper:
         """Return a sweeper as the process builds it."""
@@ -230,9 +256,9 @@ class Deployment:
         """Return the kinds of a request's timeline."""
         return [line["kind"] for line in self.timeline(request_id)]
 
-    def waiting(self, lane: str = "default") -> int:
+    def waiting(self) -> int:
         """Count the units that wait for a retry."""
-        return int(self.redis.zcard(keys.lane(lane, "waiting")))
+        return len(units(self.redis, "waiting"))
 
     def left(self) -> int:
         """Count everything that is not worked off yet."""

@@ -18,8 +18,11 @@ from tests.component.workers.rig import (
     P,
     action,
     callback,
+    depth,
     expire,
+    expire_units,
     sent,
+    units,
     viewed,
 )
 
@@ -33,8 +36,8 @@ def test_an_event_that_takes_its_process_down_is_set_aside_and_blocks_no_other_k
 
     def killed() -> None:
         """Claim the poison as a worker does, which then is gone; its lease runs out."""
-        deployment.scripts.call("claim_entries", "", "default", "dying", 10, 2, 1, 1 << 20)
-        expire(state, keys.lane("default", "leased"))
+        deployment.scripts.call("claim_entries", "", "default", "dying", 10, 2, 1, 1 << 20, "journal")
+        expire_units(state, "leased")
         deployment.sweeper.once()
 
     deployment.deliver(sent(0, "poison"), viewed(1, "poison"))
@@ -45,7 +48,7 @@ def test_an_event_that_takes_its_process_down_is_set_aside_and_blocks_no_other_k
         if crash == 2:
             deployment.deliver(sent(0, "other"))
             deployment.drain()
-            state.zadd(keys.lane("default", "ready"), {"journal|default:signature_request/other": 0})
+            state.zadd(keys.action("journal", "ready"), {"journal|default:signature_request/other": 0})
             assert deployment.lanes["default"].drain_one("worker")  # between two crashes
             assert journal.types("other") == ["sent"]
     deployment.run()
@@ -59,7 +62,7 @@ def test_an_event_that_takes_its_process_down_is_set_aside_and_blocks_no_other_k
     assert deployment.kinds("poison")[-2:] == ["dead", "action"]
     assert journal.types("poison") == ["viewed"]
     assert state.ttl(keys.event(letter["event"].decode())) == -1
-    assert int(state.get(keys.lane("default", "depth")) or 0) == 0
+    assert depth(state) == 0
 
 
 def test_a_process_that_dies_now_and_then_costs_no_event_its_life(state: Redis) -> None:
@@ -69,8 +72,8 @@ def test_a_process_that_dies_now_and_then_costs_no_event_its_life(state: Redis) 
     deployment.deliver(*(sent(at) for at in range(LOSSES_MAX + 2)))
     deployment.drain()
     for _ in range(LOSSES_MAX + 2):
-        deployment.scripts.call("claim_entries", "", "default", "dying", 10, 2, 1, 1 << 20)
-        expire(state, keys.lane("default", "leased"))
+        deployment.scripts.call("claim_entries", "", "default", "dying", 10, 2, 1, 1 << 20, "journal")
+        expire_units(state, "leased")
         deployment.sweeper.once()
         assert deployment.lanes["default"].drain_one("worker")
     assert (len(journal.calls), deployment.letters()) == (LOSSES_MAX + 2, [])
@@ -78,8 +81,8 @@ def test_a_process_that_dies_now_and_then_costs_no_event_its_life(state: Redis) 
 
 def _lose(deployment: Deployment, state: Redis) -> None:
     """Claim what is ready, as a worker that is then killed; its lease runs out."""
-    deployment.scripts.call("claim_entries", "", "default", "host-7-abc", 10, 2, 1, 1 << 20)
-    expire(state, keys.lane("default", "leased"))
+    deployment.scripts.call("claim_entries", "", "default", "host-7-abc", 10, 2, 1, 1 << 20, "journal")
+    expire_units(state, "leased")
     deployment.sweeper.once()
 
 
@@ -92,7 +95,7 @@ def test_an_outcome_ends_the_count_of_losses(state: Redis) -> None:
     for calls in range(1, LOSSES_MAX + 3):
         deployment.run_until(lambda calls=calls: len(waiting.calls) >= calls, "it was called")  # type: ignore[misc]
         for _ in range(LOSSES_MAX - 1):
-            expire(state, keys.lane("default", "waiting"))
+            expire_units(state, "waiting")
             deployment.sweeper.once()
             _lose(deployment, state)
     assert deployment.letters() == []
@@ -103,12 +106,12 @@ def test_a_count_of_losses_leaves_with_its_entry(state: Redis) -> None:
     deployment = Deployment(state, action(Journal()))
     deployment.deliver(*(sent(request_id=f"r{number}") for number in range(20)))
     deployment.drain()
-    before = set(state.scan_iter(keys.lane("default", "*")))
+    before = set(state.scan_iter(keys.action("*", "*")))
     for _ in range(20):
         _lose(deployment, state)
     deployment.run()
     assert deployment.left() == 0
-    assert set(state.scan_iter(keys.lane("default", "*"))) <= before | {keys.lane("default", "idle").encode()}
+    assert set(state.scan_iter(keys.action("*", "*"))) <= before
 
 
 def test_a_loss_says_which_process_and_what_it_had(state: Redis) -> None:
@@ -137,7 +140,7 @@ def test_other_work_starts_while_a_call_takes_long(state: Redis) -> None:
     def slow(event: Event, _context: Context) -> None:
         if event.type == "slow":
             time.sleep(0.5)
-            ready = state.zcard(keys.lane("default", "ready"))
+            ready = len(units(state, "ready"))
             seen_meanwhile.append((int(ready), deployment.counters()["action_done"]))
 
     deployment = Deployment(state, action(slow))
@@ -159,7 +162,7 @@ def test_other_work_starts_while_a_call_takes_long(state: Redis) -> None:
 
 def test_a_lease_is_renewed_while_its_call_runs(state: Redis) -> None:
     def slow(_event: Event, _context: Context) -> None:
-        leased = keys.lane("default", "leased")
+        leased = keys.action("journal", "leased")
         expire(state, leased, time.time() + 1)  # as after 9 s
         time.sleep(0.4)
         assert state.zcount(leased, time.time() + 5, "+inf") == 1
@@ -176,7 +179,7 @@ def test_a_call_whose_lease_was_swept_commits_nothing(state: Redis) -> None:
     def paused(event: Event, context: Context) -> None:
         journal(event, context)
         if len(journal.calls) == 1:
-            expire(state, keys.lane("default", "leased"))
+            expire_units(state, "leased")
             deployment.sweeper.once()
             other.work()
 
@@ -188,4 +191,4 @@ def test_a_call_whose_lease_was_swept_commits_nothing(state: Redis) -> None:
     keys_seen = {context.idempotency_key for event, context in journal.calls if event.type == P + "sent"}
     assert len(keys_seen) == 1
     assert deployment.counters()["action_done"] == 2
-    assert int(state.get(keys.lane("default", "depth")) or 0) == 0
+    assert depth(state) == 0

@@ -25,7 +25,7 @@ from deedbox.workers.builtins.alert import MESSAGE_LIFE_S, Alert, registered
 from deedbox.workers.builtins.alert_desk import AlertDesk
 from deedbox.workers.internal_events import Filing
 from deedbox.workers.sweeper.alert_conditions import ConditionWatch
-from tests.component.workers.rig import Deployment, P, callback, expire, members
+from tests.component.workers.rig import Deployment, P, callback, expire_units, units
 from tests.component.workers.server import RedisServer
 from tests.support.alert_receiver import AlertReceiver
 
@@ -43,7 +43,7 @@ def _desk(redis: Redis, *receivers: str, policy: Policy = Policy()) -> AlertDesk
 def _filed(redis: Redis) -> list[dict[str, Any]]:
     """Return the messages on their way, oldest first."""
     found = []
-    for unit in members(redis, keys.lane(keys.ALERTS_LANE, "ready")):
+    for unit in units(redis, "ready"):
         body: Any = redis.hget(keys.event(unit.decode().rpartition("|")[2]), "body")
         found.append(json.loads(body))
     return sorted(found, key=lambda message: message["at"])
@@ -156,13 +156,13 @@ def test_a_message_that_no_receiver_takes_waits_and_holds_up_no_other(state: Red
         deployment.deliver(_decline())
         deployment.run()
         deployment.work()
-        assert (receiver.taken, receiver.refused, deployment.waiting(keys.ALERTS_LANE)) == ([], 1, 1)
+        assert (receiver.taken, receiver.refused, deployment.waiting()) == ([], 1, 1)
         receiver.away = False
         deployment.deliver(callback("file_error", 10))
         deployment.run()
         deployment.work()
         assert receiver.titles == ["Deedbox: a document could not be processed"]
-        expire(state, keys.lane(keys.ALERTS_LANE, "waiting"))
+        expire_units(state, "waiting")
         deployment.run_until(lambda: len(receiver.taken) == 2, "the message that waited is taken")
     assert not deployment.letters()
 

@@ -19,7 +19,7 @@ from deedbox.shared.simulator.lifecycle import Account
 from deedbox.workers.internal_events import Filing
 from deedbox.workers.process import Process, describe_builtin
 from deedbox.workers.sweeper.callback_url_watch import CallbackUrlWatch
-from tests.component.workers.rig import Deployment, members, silent
+from tests.component.workers.rig import Deployment, silent, units
 from tests.component.workers.server import RedisServer, free_port
 from tests.e2e.running import COMMAND, environment
 from tests.support.command_line import run_command
@@ -83,7 +83,7 @@ class Site:
     def messages(self) -> list[dict[str, Any]]:
         """Return the alerts on their way, oldest first."""
         found = []
-        for unit in members(self.state, keys.lane(keys.ALERTS_LANE, "ready")):
+        for unit in units(self.state, "ready"):
             body: Any = self.state.hget(keys.event(unit.decode().rpartition("|")[2]), "body")
             found.append(json.loads(body))
         return sorted(found, key=lambda message: message["at"])
@@ -164,7 +164,7 @@ def test_an_api_that_is_down_is_asked_again_and_is_no_alert(site: Site) -> None:
     site.api.callback_url = None
     site.sweep()
     assert not site.messages()
-    assert site.state.zcard(keys.lane(keys.DOCUMENTS, "waiting")) == 1
+    assert len(units(site.state, "waiting")) == 1
 
 
 def test_show_says_what_is_wrong_with_its_exit_code(site: Site, command: Callable[..., Done]) -> None:

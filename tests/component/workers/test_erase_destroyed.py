@@ -32,7 +32,18 @@ from deedbox.workers.dropbox_sign.call_budgets import CallBudgets
 from deedbox.workers.dropbox_sign.client import SignApi
 from deedbox.workers.process import Process
 from tests.component.workers.fetch_desk import API_KEY, DOWNLOADABLE, GENEROUS, LANE, shown
-from tests.component.workers.rig import Deployment, Journal, P, action, callback, expire, sent, viewed
+from tests.component.workers.rig import (
+    Deployment,
+    Journal,
+    P,
+    action,
+    callback,
+    depth,
+    expire_units,
+    sent,
+    units,
+    viewed,
+)
 from tests.component.workers.server import RedisServer, free_port
 
 pytestmark = pytest.mark.real_redis
@@ -64,8 +75,7 @@ class Desk:
 
     def go_on(self) -> None:
         """Let every wait be over."""
-        for lane in (LANE, "default"):
-            expire(self.deployment.redis, keys.lane(lane, "waiting"))
+        expire_units(self.deployment.redis, "waiting")
         self.deployment.sweeper.once()
         self.deployment.run()
 
@@ -184,7 +194,7 @@ def test_a_request_that_the_api_still_shows_is_not_erased(open_desk: Open) -> No
     desk.api.state.put(shown())
     desk.happen(sent(), destroyed())
     desk.go_on()
-    assert desk.deployment.waiting(LANE) == 1
+    assert desk.deployment.waiting() == 1
     assert not [line for line in desk.deployment.timeline() if line["kind"] == "note"]
     erase_destroyed = desk.built_in("erase_destroyed")
     assert isinstance(erase_destroyed, EraseDestroyed)
@@ -207,7 +217,7 @@ def test_an_answer_that_says_neither_erases_nothing(open_desk: Open, status: int
     letters = desk.deployment.letters()
     assert bool(letters) is dead
     assert not letters or b"deedbox erase" in letters[0]["detail"]
-    assert (desk.deployment.waiting(LANE) == 1) is not dead
+    assert (desk.deployment.waiting() == 1) is not dead
     assert not desk.deployment.redis.exists(keys.erased(SUBJECT.stream))
 
 
@@ -237,7 +247,7 @@ def test_without_budget_it_waits_without_a_call(open_desk: Open) -> None:
     for _ in range(3):
         desk.go_on()
     assert desk.asked() == 1
-    assert desk.deployment.waiting(LANE) == 1
+    assert desk.deployment.waiting() == 1
 
 
 def test_an_outage_of_the_budgets_redis_uses_up_no_attempt(state: Redis, tmp_path: Path) -> None:
@@ -273,15 +283,17 @@ def test_a_call_that_was_killed_after_its_erasure_leaves_nothing(desk: Desk) -> 
     deployment.deliver(destroyed())
     deployment.drain()
     deployment.work("default")
-    assert deployment.scripts.call("claim_entries", SERVER_CLOCK, LANE, "killed", 0, 1, 1, 999)
+    assert deployment.scripts.call(
+        "claim_entries", SERVER_CLOCK, LANE, "killed", 0, 1, 1, 999, "erase_destroyed"
+    )
     Eraser(deployment.scripts, DocumentStore(desk.folder.parents[1]), Retention()).erase(
         SUBJECT, documents=False, by=Asker.DESTROYED
     )
-    expire(redis, keys.lane(LANE, "leased"))
+    expire_units(redis, "leased")
     desk.go_on()
     assert desk.erased()
-    assert redis.zcard(keys.lane(LANE, "leased")) == redis.zcard(keys.lane(LANE, "ready")) == 0
-    assert int(redis.get(keys.lane(LANE, "depth")) or 0) == 0
+    assert len(units(redis, "leased")) == len(units(redis, "ready")) == 0
+    assert depth(redis) == 0
 
 
 @pytest.mark.parametrize("place", ["before it is stored", "after it is stored"])

@@ -20,7 +20,7 @@ from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import DAY_S, Retention
 from deedbox.workers.actions.interface import Context, Event, Reject, Retry
 from deedbox.workers.builtins.track_status import TrackStatus, registered
-from tests.component.workers.rig import Deployment, Journal, action, message, sent, viewed
+from tests.component.workers.rig import Deployment, Journal, action, declare, depth, message, sent, viewed
 from tests.component.workers.server import until
 
 pytestmark = pytest.mark.real_redis
@@ -94,7 +94,7 @@ def test_nothing_of_an_erased_request_stays_and_nothing_of_another_goes(state: R
     assert removed.queued == 4
     assert {name: held for name, held in everything(state).items() if "r2" in name} == rest
     assert traces(state, "r2") == other
-    depths = sum(int(state.get(keys.lane(lane, "depth")) or 0) for lane in ("default", "side"))
+    depths = depth(state)
     assert depths == sum(state.llen(key) for key in state.scan_iter(keys.queue("*")))
 
 
@@ -157,7 +157,7 @@ def test_a_call_that_runs_during_the_erasure_ends_and_leaves_nothing(state: Redi
     assert journal.calls == []
     assert deployment.letters() == []
     assert traces(state, "r1", NAME) == {keys.erased(R1.stream)}
-    assert deployment.left() == int(state.get(keys.lane("default", "depth")) or 0) == 0
+    assert deployment.left() == depth(state) == 0
 
 
 def test_a_status_that_was_read_before_the_erasure_is_not_written_after_it(
@@ -194,7 +194,7 @@ def test_messages_set_aside_are_searched_for_the_request(state: Redis, tmp_path:
 
 def test_entries_of_an_action_that_nobody_announces_any_more_go_too(state: Redis, tmp_path: Path) -> None:
     deployment, _ = busy(state)
-    state.hset(keys.LANES, "side", json.dumps({"actions": ["newer"], "seen_at": 1}))
+    declare(state, newer="side")
     deployment.sweeper.once()
     erase(state, tmp_path)
     assert not list(state.scan_iter(keys.queue("*r1*")))

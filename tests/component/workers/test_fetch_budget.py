@@ -20,7 +20,6 @@ from deedbox.workers.dropbox_sign.client import SignApi
 from tests.component.workers.fetch_desk import (
     API_KEY,
     DOWNLOADABLE,
-    LANE,
     PDF,
     Open,
     desk,
@@ -29,7 +28,7 @@ from tests.component.workers.fetch_desk import (
     shown,
 )
 from tests.component.workers.rig import (
-    members,
+    units,
 )
 from tests.component.workers.server import RedisServer
 
@@ -41,8 +40,8 @@ pytestmark = pytest.mark.real_redis
 def test_a_rate_limit_is_waited_out_as_its_header_says_and_no_call_goes_out(open_desk: Open) -> None:
     desk = open_desk(FilesApiPolicy(not_ready_max=0, file_calls_per_window=0, window_s=3600))
     desk.happen(DOWNLOADABLE)
-    [unit] = members(desk.state, keys.lane(LANE, "waiting"))
-    due_at = desk.state.zscore(keys.lane(LANE, "waiting"), unit) or 0
+    [unit] = units(desk.state, "waiting")
+    due_at = desk.state.zscore(keys.action("fetch_documents", "waiting"), unit) or 0
     window_ends_at = (int(time.time()) // 3600 + 1) * 3600
     assert abs(due_at - window_ends_at) < 5
     calls = desk.calls() + desk.calls(Endpoint.REQUEST)
@@ -68,8 +67,8 @@ def test_a_used_up_budget_is_a_wait_without_a_call(open_desk: Open) -> None:
     desk.happen(DOWNLOADABLE, request_id="r2")
     assert desk.waits()
     assert (desk.calls(), desk.calls(Endpoint.REQUEST)) == (1, 1)
-    [unit] = members(desk.state, keys.lane(LANE, "waiting"))
-    wait_s = (desk.state.zscore(keys.lane(LANE, "waiting"), unit) or 0) - time.time()
+    [unit] = units(desk.state, "waiting")
+    wait_s = (desk.state.zscore(keys.action("fetch_documents", "waiting"), unit) or 0) - time.time()
     assert 30 < wait_s <= 61
 
 
@@ -91,7 +90,7 @@ def test_who_waits_for_a_download_is_told_when_its_turn_comes_and_keeps_its_plac
         desk.api.state.put(shown(request_id))
         desk.happen(DOWNLOADABLE, request_id=request_id, is_complete=True)
     for _ in range(2):
-        waiting: Any = desk.state.zrange(keys.lane(LANE, "waiting"), 0, -1, withscores=True)
+        waiting: Any = desk.state.zrange(keys.action("fetch_documents", "waiting"), 0, -1, withscores=True)
         streams = [unit.decode().split("/")[1].partition("|")[0] for unit, _ in waiting]
         assert streams == ["r2", "r3", "r4"]
         turns = [round((at - begun) / 60) for _, at in waiting]
@@ -107,7 +106,7 @@ def test_an_intermediate_downloadable_takes_no_turn_of_those_that_need_a_downloa
     assert (desk.deployment.left(), desk.deployment.letters()) == (0, [])
     desk.api.state.put(shown("r3"))
     desk.happen(DOWNLOADABLE, request_id="r3", is_complete=True)
-    waiting: Any = desk.state.zrange(keys.lane(LANE, "waiting"), 0, -1, withscores=True)
+    waiting: Any = desk.state.zrange(keys.action("fetch_documents", "waiting"), 0, -1, withscores=True)
     [(_, at)] = waiting
     assert at < time.time() + 62
 

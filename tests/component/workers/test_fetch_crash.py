@@ -20,7 +20,7 @@ from tests.component.workers.fetch_desk import (
 )
 from tests.component.workers.rig import (
     callback,
-    expire,
+    expire_units,
 )
 
 __all__ = ["desk", "open_desk"]
@@ -48,7 +48,7 @@ def test_a_call_repeated_after_a_crash_fetches_nothing_twice_and_still_tells(des
         desk.deployment.work(LANE)
     lane._commit = commit  # type: ignore[method-assign]
     assert (desk.calls(), desk.stored.calls) == (1, [])
-    expire(desk.state, keys.lane(LANE, "leased"))
+    expire_units(desk.state, "leased")
     desk.deployment.sweeper.once()
     desk.deployment.run()
     assert (desk.calls(), len(desk.stored.calls)) == (1, 1)
@@ -64,7 +64,7 @@ def test_a_crash_after_the_record_does_not_keep_the_requests_other_events_waitin
     entry = queue_entry.dump(Entry(fingerprint, enqueued_at=0.0))
     unit = f"fetch_documents|default:signature_request/r1|{fingerprint}"
     desk.state.rpush(keys.queue(unit), entry)
-    desk.state.zadd(keys.lane(LANE, "ready"), {unit: 0})
+    desk.state.zadd(keys.action("fetch_documents", "ready"), {unit: 0})
     desk.deployment.work(LANE)
     assert desk.state.get(keys.fetching("default:signature_request/r1")) is None
 

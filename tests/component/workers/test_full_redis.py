@@ -98,7 +98,7 @@ def test_a_release_that_a_full_redis_refuses_is_repeated_once_its_lease_is_over(
     with pytest.raises(Unavailable):
         deployment.drain()
     assert journal.calls == []
-    expire(state, keys.lane("sequencer", "leased"))
+    expire(state, keys.shards("leased"))
     deployment.run_until(lambda: deployment.left() == 0, "it was worked off")
     assert journal.types() == ["sent", "viewed"]
 
@@ -134,7 +134,7 @@ class FullAt:
 
 def test_real_processes_live_through_a_redis_that_is_full_again_and_again(fleet: Fleet, state: Redis) -> None:
     processes = [fleet.start("bridge"), fleet.worker("sequencer"), fleet.worker(), fleet.start("sweeper")]
-    until(lambda: state.exists(keys.LANES), f"the workers are there\n{fleet.log()}")
+    until(lambda: state.exists(keys.SUBSCRIPTIONS), f"the workers are there\n{fleet.log()}")
     for turn in range(4):
         for number in range(50):
             state.lpush(keys.RAW_QUEUE, message(sent(0, f"t{turn}-{number}")))

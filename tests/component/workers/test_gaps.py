@@ -37,7 +37,7 @@ from tests.component.workers.gaps_desk import (
     signer,
     started_api,
 )
-from tests.component.workers.rig import expire, members
+from tests.component.workers.rig import expire, members, units
 from tests.component.workers.server import RedisServer
 
 pytestmark = pytest.mark.real_redis
@@ -185,7 +185,7 @@ def test_a_request_that_the_api_shows_as_incomplete_is_looked_at_some_times_only
     desk.api.state.put(shown("r1", signer("s1"), is_complete=False))
     complete_but_for_the_document(desk)
     desk.later()
-    [unit] = members(desk.state, keys.lane(LANE, "waiting"))
+    [unit] = units(desk.state, "waiting")
     [entry] = desk.state.lrange(keys.queue(unit.decode()), 0, -1)
     assert desk.told.calls == []
     packed = queue_entry.load(entry)
@@ -239,7 +239,7 @@ def test_looks_stay_within_the_accounts_budget(begin: Open) -> None:
     before = desk.calls(Endpoint.REQUEST)
     desk.later()
     assert desk.calls(Endpoint.REQUEST) - before <= 2
-    assert (desk.deployment.waiting(LANE), desk.deployment.letters()) == (3, [])
+    assert (desk.deployment.waiting(), desk.deployment.letters()) == (3, [])
 
 
 @pytest.mark.parametrize("endpoint", [Endpoint.REQUEST, Endpoint.FILES])
@@ -250,7 +250,7 @@ def test_a_call_that_must_wait_mends_later_and_tells_once(
     complete_but_for_the_document(desk)
     desk.api.script("r1", [status], endpoint)
     desk.later()
-    assert (desk.deployment.waiting(LANE), desk.documents()) == (1, 0)
+    assert (desk.deployment.waiting(), desk.documents()) == (1, 0)
     desk.state.delete("none", *desk.state.keys(keys.PREFIX + "api:pause:*"))
     desk.later()
     assert (desk.documents(), len(desk.told.calls)) == (1, 1)

@@ -21,6 +21,7 @@ from deedbox.shared.core.ordering import OrderingPolicy
 from deedbox.shared.records.replay_order import Span
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.request_keys import Holdings, Subject
+from deedbox.workers.announcement import announce
 from tests.component.workers.rig import Deployment, Journal, P, action, callback, sent, viewed
 
 pytestmark = pytest.mark.real_redis
@@ -89,11 +90,11 @@ SPOILS: dict[str, Spoil] = {
     "dedupe memory": member(keys.seen(STREAM)),
     "wake-up": member(f"{keys.PREFIX}wake:{shard_of(STREAM)}"),
     "look for gaps": member(keys.GAPS_DUE),
-    "lane announcement": field(keys.LANES),
-    "unit of a lane": member(keys.lane("default", "ready")),
-    "unit that waits": member(keys.lane("default", "waiting")),
-    "leased unit": member(keys.lane("default", "leased")),
-    "shard": member(keys.lane(keys.SEQUENCER, "ready")),
+    "subscriptions": lambda redis, value: redis.hset(keys.SUBSCRIPTIONS, "actions", value),
+    "unit of an action": member(keys.action("journal", "ready")),
+    "unit that waits": member(keys.action("journal", "waiting")),
+    "leased unit": member(keys.action("journal", "leased")),
+    "shard": member(keys.shards("ready")),
     "intake report": field(keys.INTAKE),
     "totals of a source": field(keys.SOURCES),
     "alert board": text(keys.ALERTS),
@@ -152,6 +153,7 @@ def test_poison_in_a_stored_value_stops_nothing_else(state: Redis, what: str, po
     deployment.deliver(sent(), viewed(7), sent(request_id="r2"))
     for _ in range(3):
         deployment.sweeper.once()
+        announce(deployment.scripts, deployment.registry)  # as every process of a lane does again and again
         deployment.run()
     look_at_everything(state, deployment)
     assert journal.types("r2") == ["sent"]

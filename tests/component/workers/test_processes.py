@@ -26,6 +26,7 @@ from tests.component.workers.rig import (
     action,
     callback,
     expire,
+    expire_units,
     sent,
     viewed,
 )
@@ -141,7 +142,7 @@ def test_a_worker_lives_through_a_restart_of_redis_in_the_middle_of_a_call(
 
 def _expire(state: Redis) -> None:
     """Let ten seconds pass for the sequencer's leases."""
-    expire(state, keys.lane(keys.SEQUENCER, "leased"))
+    expire(state, keys.shards("leased"))
 
 
 def test_sequencers_killed_in_the_middle_of_batches_lose_nothing_and_keep_the_order(
@@ -256,7 +257,7 @@ def test_a_second_request_to_stop_ends_the_call_and_uses_no_attempt(fleet: Fleet
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(10) == 0
     fleet.let_go("r1")
-    expire(state, keys.lane("default", "leased"))
+    expire_units(state, "leased")
     deployment.sweeper.once()
     deployment.work()
     done = [line for line in deployment.timeline() if line["kind"] == "action"]

@@ -12,6 +12,7 @@ from deedbox.shared.core.reasons import Arrival as Outcome
 from deedbox.shared.redis import inbox, keys
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.workers.actions.registry import Registry
+from deedbox.workers.announcement import announce
 from deedbox.workers.sequencer.sequencer import Sequencer, SequencerPolicy
 from deedbox.workers.sweeper.sweeper import Sweeper
 from tests.bench.ordering.policies import deedbox
@@ -55,7 +56,8 @@ class Desk:
         self.now = 0.0
         self.server = Server(lambda: self.now, {})
         self.scripts = Scripts(SimulatedRedis(Direct(self.server)))
-        self.sequencer = Sequencer(self.scripts, Registry([]), SequencerPolicy(policy), ring)
+        self.sequencer = Sequencer(self.scripts, SequencerPolicy(policy), ring)
+        announce(self.scripts, Registry([]))
         self.sweeper = Sweeper(self.scripts, ring)
 
     def deliver(self, text: bytes, at: float) -> None:

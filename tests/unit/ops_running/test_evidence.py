@@ -94,14 +94,14 @@ def test_dead_letters_are_shown_without_their_payload(redis: fakeredis.FakeRedis
 def test_nothing_waits_in_an_empty_redis_and_every_stage_is_named_when_it_fills(
     redis: fakeredis.FakeRedis,
 ) -> None:
-    assert evidence.waiting(redis, ["crm"]) == {}
+    assert evidence.waiting(redis) == {}
     redis.rpush(keys.RAW_QUEUE, "a", "b")
     redis.rpush(keys.inbox(0), "a")
     redis.rpush(keys.inbox(15), "a")
     redis.zadd(keys.HELD, {"f": 1})
-    redis.set(keys.lane("crm", "depth"), 3)
+    redis.hset(keys.DEPTHS, mapping={"crm": 3, "erp": 0})
     redis.zadd(keys.BRIDGE_LEASES, {"b1": 1})
     redis.rpush(keys.claimed("b1"), "a")
-    assert evidence.waiting(redis, ["crm"]) == {
-        "broker": 2, "held": 1, "inbox": 2, "lane:crm": 3, "claimed": 1,
+    assert evidence.waiting(redis) == {
+        "broker": 2, "held": 1, "inbox": 2, "action:crm": 3, "claimed": 1,
     }  # fmt: skip

@@ -25,7 +25,6 @@ from deedbox.shared.records import (
     counts,
     document_record,
     intake_report,
-    lanes,
     order_state,
     presence,
     queue_entry,
@@ -34,6 +33,7 @@ from deedbox.shared.records import (
     spool_mark,
     store_mark,
     stored_event,
+    subscriptions,
     timeline_line,
     tombstone,
 )
@@ -43,11 +43,11 @@ from deedbox.shared.records.document_record import DocumentRecord
 from deedbox.shared.records.fields import Unreadable
 from deedbox.shared.records.forms import FORMS, INBOX_FORM, Form
 from deedbox.shared.records.intake_report import IntakeReport, SourceReport
-from deedbox.shared.records.lanes import AnnouncedLane
 from deedbox.shared.records.presence import LostCall, Presence
 from deedbox.shared.records.replay_order import ReplayOrder, Span
 from deedbox.shared.records.store_mark import StoreMark
 from deedbox.shared.records.stored_event import StoredEvent
+from deedbox.shared.records.subscriptions import Subscription, Subscriptions
 from deedbox.shared.records.tombstone import Tombstone
 
 LAW = settings(derandomize=True, max_examples=150, deadline=None)
@@ -200,7 +200,15 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
     ),
     store_mark.FORM: (st.builds(StoreMark, st.just("0" * 32), TEXTS, TEXTS, TIMES), lambda mark: mark.dump()),
     tombstone.FORM: (st.builds(Tombstone, TIMES, TEXTS), lambda mark: mark.dump()),
-    lanes.FORM: (st.builds(AnnouncedLane, st.lists(TEXTS).map(tuple), TIMES), lambda lane: lane.dump()),
+    subscriptions.FORM: (
+        st.builds(
+            Subscriptions,
+            st.lists(st.builds(Subscription, TEXTS, st.lists(TEXTS).map(tuple), TEXTS, st.booleans())).map(
+                tuple
+            ),
+        ),
+        lambda found: found.dump().encode(),
+    ),
     intake_report.FORM: (
         st.builds(
             IntakeReport,
