@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from deedbox.ops.checks import account, broker, environment, redis_server, replication, traffic
+from deedbox.ops.checks import (
+    account,
+    broker,
+    document_stores,
+    environment,
+    redis_server,
+    replication,
+    traffic,
+)
 from deedbox.ops.checks.finding import Finding, Verdict, failed
 from deedbox.ops.installation import Installation
 from deedbox.shared.core.errors import DeedboxError
@@ -23,6 +31,7 @@ def run(environ: Mapping[str, str], *, offline: bool = False) -> Iterator[Findin
     installation = Installation(settings)
     yield from _redis(installation)
     yield from environment.document_store(settings)
+    yield from document_stores.check(installation)
     yield from environment.alerts(settings)
     if not offline:
         yield from account.check(settings)

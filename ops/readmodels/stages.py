@@ -19,6 +19,7 @@ from deedbox.ops.readmodels.workforce import Worker
 from deedbox.shared.core.identity import SHARDS
 from deedbox.shared.records import queue_entry, subscriptions
 from deedbox.shared.records.counts import counts_of, moment_of
+from deedbox.shared.records.presence import LostCall
 from deedbox.shared.records.spool_mark import SpoolMarks, oldest
 from deedbox.shared.records.subscriptions import Subscriptions
 from deedbox.shared.redis import keys
@@ -96,6 +97,8 @@ class Survey:
     lanes: list[Lane] = field(default_factory=list)
     workers: list[Worker] = field(default_factory=list)
     """The living ones."""
+    lost: list[LostCall] = field(default_factory=list)
+    """The latest calls whose process ended without an outcome, the last one first."""
     spools: SpoolMarks = SpoolMarks({}, {}, ())
     """What the web hosts said of their spools."""
     retrying: Stage = field(default_factory=lambda: Stage(0))
@@ -129,15 +132,13 @@ def survey(redis: Redis) -> Survey:
 
 
 def _survey(redis: Redis) -> Survey:
-    found, subscribed, depths, worker_keys = _first_look(redis)
+    found, subscribed, depths = _first_look(redis)
     lanes = {keys.SEQUENCER: (), **subscribed.lanes}
     pipe = redis.pipeline(transaction=False)
     left = subscribed.undeclared(depths)
     _look_into(pipe, keys.shards)
     for action in (*subscribed.lane_of, *left):
         _look_into(pipe, partial(keys.action, action))
-    for key in worker_keys:
-        pipe.hmget(text(key), workforce.FIELDS)
     replies = iter(pipe.execute())
     sample: list[tuple[float, str, str]] = []
     pools = {name: _pool(replies) for name in (keys.SEQUENCER, *subscribed.lane_of, *left)}
@@ -148,8 +149,6 @@ def _survey(redis: Redis) -> Survey:
         )
         sample += [(due, name, text(unit)) for pool in mine for unit, due in pool.waiting_first]
     sample += [(due, NO_LANE, text(unit)) for name in left for unit, due in pools[name].waiting_first]
-    workers = [each for key in worker_keys for each in workforce.of_reply(key, next(replies), found.now)]
-    found.workers = workforce.living(workers, {lane.name: lane.leased for lane in found.lanes})
     found.waiting = _heads(redis, sorted(sample)[:WAITING_SAMPLE], found.now)
     oldest = max((head.since_s for head in found.waiting), default=None)
     found.retrying = Stage(sum(lane.waiting for lane in found.lanes), oldest)
@@ -158,7 +157,7 @@ def _survey(redis: Redis) -> Survey:
     return found
 
 
-def _first_look(redis: Redis) -> tuple[Survey, Subscriptions, dict[str, int], list[bytes]]:
+def _first_look(redis: Redis) -> tuple[Survey, Subscriptions, dict[str, int]]:
     pipe = redis.pipeline(transaction=False)
     pipe.time()
     for shard in range(SHARDS):
@@ -172,7 +171,9 @@ def _first_look(redis: Redis) -> tuple[Survey, Subscriptions, dict[str, int], li
     pipe.hgetall(keys.SPOOLS)
     pipe.hgetall(keys.SUBSCRIPTIONS)
     pipe.hgetall(keys.DEPTHS)
-    pipe.smembers(workforce.RQ_WORKERS)
+    pipe.zrange(keys.WORKERS, 0, -1, withscores=True)
+    pipe.hgetall(keys.WORKERS_DOING)
+    pipe.lrange(keys.LOST, 0, -1)
     replies = iter(pipe.execute())
     seconds, microseconds = next(replies)
     now = seconds + microseconds / 1_000_000
@@ -184,7 +185,9 @@ def _first_look(redis: Redis) -> tuple[Survey, Subscriptions, dict[str, int], li
     depths = counts_of(next(replies))
     overdue_s = _age_s(now, wake_at) or 0.0
     found = Survey(now, inbox, held, dead, counters, spools=spools, overdue_holds_s=overdue_s)
-    return found, subscribed, depths, sorted(next(replies))
+    found.workers = workforce.living(next(replies), next(replies), now)
+    found.lost = workforce.lost_calls(next(replies))
+    return found, subscribed, depths
 
 
 def _inbox(replies: Iterator[Any], now: float) -> tuple[Stage, float | None]:

@@ -28,6 +28,7 @@ NAMES: Final = (
     "finish",
     "gaps_due",
     "leave",
+    "present",
     "redrive",
     "redrive_raw",
     "release",

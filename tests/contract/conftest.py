@@ -159,7 +159,7 @@ class Store:
         """Sweep a lane: leases taken back, retries due, whether to ring."""
         shards = 16 if lane == keys.SEQUENCER else 0
         actions = () if shards else ACTIONS
-        reply: list[int] = self.call("sweep", lane, shards, 500, 8, 50, 1000, 1000, *actions)
+        reply: list[int] = self.call("sweep", lane, shards, 500, 8, 50, 1000, 1000, 20, *actions)
         return reply[:3]
 
     def leave(self, drainer: str) -> int:

@@ -1,7 +1,8 @@
 -- Finds what is due in the actions of one lane: abandoned leases, retries, and (lane sequencer) holds that are over.
 -- ARGV: now ('' = server), lane, shards of the inbox (0 for action lanes), at most per kind, and for entries that take
 --       their process down: losses in a row until it is a dead letter, lines per timeline, order TTL in s,
---       event TTL in s; then names of the lane's actions. Lane '': actions that are in no lane; nothing is rung.
+--       event TTL in s, lost calls kept; then names of the lane's actions. Lane '': actions that are in no lane; nothing
+--       is rung.
 -- Returns: {leases taken back, retries due, 1 if the lane must be rung, entries that became dead letters,
 --           {{unit, event, process, losses in a row, source, ordering key, trace id}, ...}}: what was lost.
 local now = clock(ARGV[1])
@@ -51,12 +52,15 @@ local function count_loss(unit, process)
     dead = dead + 1
   end
   redis.call('HINCRBY', P .. 'counters', 'action_lost', 1)
+  redis.call('LPUSH', P .. 'lost', cjson.encode({ at = now, lane = lane, action = action, event = event,
+    process = process, losses = count }))
+  redis.call('LTRIM', P .. 'lost', 0, tonumber(ARGV[9]) - 1)
   if facts.source and not erased then
     add_lines(facts.source .. ':' .. facts.key, { cjson.encode(line) }, lines_kept, order_ttl)
   end
 end
 
-local pools, abandoned, due = pools_of(lane, 9, #ARGV), 0, 0
+local pools, abandoned, due = pools_of(lane, 10, #ARGV), 0, 0
 for _, pool in ipairs(pools) do
   for _, unit in ipairs(redis.call('ZRANGEBYSCORE', pool .. 'leased', '-inf', now, 'LIMIT', 0, limit)) do
     local process = string.match(redis.call('HGET', pool .. 'tokens', unit) or '', ':(.*)$') or 'unknown'

@@ -21,6 +21,7 @@ from deedbox.shared.core.ordering import OrderingPolicy
 from deedbox.shared.records.replay_order import Span
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.request_keys import Holdings, Subject
+from deedbox.workers.announcement import announce
 from tests.component.workers.rig import Deployment, Journal, P, action, callback, sent, viewed
 
 pytestmark = pytest.mark.real_redis
@@ -152,6 +153,7 @@ def test_poison_in_a_stored_value_stops_nothing_else(state: Redis, what: str, po
     deployment.deliver(sent(), viewed(7), sent(request_id="r2"))
     for _ in range(3):
         deployment.sweeper.once()
+        announce(deployment.scripts, deployment.registry)  # as every process of a lane does again and again
         deployment.run()
     look_at_everything(state, deployment)
     assert journal.types("r2") == ["sent"]

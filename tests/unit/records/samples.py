@@ -24,6 +24,7 @@ from deedbox.shared.records import (
     read_model,
     replay_order,
     spool_mark,
+    subscriptions,
     timeline_line,
 )
 from deedbox.shared.records.alert_board import AlertBoard
@@ -31,9 +32,9 @@ from deedbox.shared.records.clean_entry import CleanEntry
 from deedbox.shared.records.document_record import DocumentRecord
 from deedbox.shared.records.forms import inbox_entry
 from deedbox.shared.records.intake_report import IntakeReport, SourceReport
-from deedbox.shared.records.lanes import AnnouncedLane
 from deedbox.shared.records.replay_order import ReplayOrder, Span
 from deedbox.shared.records.stored_event import StoredEvent
+from deedbox.shared.records.subscriptions import Subscription, Subscriptions
 from deedbox.shared.records.tombstone import Tombstone
 
 RECORDED: Final = Path(__file__).with_name("recorded") / str(SCHEMA_VERSION)
@@ -142,12 +143,16 @@ SAMPLES: Final[dict[str, Sample]] = {
         read_model.load,
     ),
     "document_record": Sample(
-        DocumentRecord([{"sha256": "00", "size": 5, "url": "file:///x", "trigger": "t", "fetched_at": AT}], ["k"], False, ""),
+        DocumentRecord([{"sha256": "00", "size": 5, "url": "file:///x", "trigger": "t", "fetched_at": AT, "store": "s1"}], ["k"], False, ""),
         lambda each: each.dump(),
         DocumentRecord.load,
     ),
     "tombstone": Sample(Tombstone(AT, "operator"), lambda each: each.dump(), Tombstone.load),
-    "announced_lane": Sample(AnnouncedLane(("crm",), AT), lambda each: each.dump(), AnnouncedLane.load),
+    "subscriptions": Sample(
+        Subscriptions((Subscription("crm", ("signature_request_*",), "default"),)),
+        lambda each: each.dump().encode(),
+        lambda data: subscriptions.load({b"actions": data}),
+    ),
     "intake_report": Sample(
         IntakeReport(
             "web:1", AT, AT - 9, (1.0, 2.0), (3, 2, 1),
