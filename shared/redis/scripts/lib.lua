@@ -153,7 +153,7 @@ local function idle(lane, drainer, until_at) redis.call('ZADD', lane_key(lane, '
 local function action_of(unit) return string.match(unit, '^[^|]*') end
 
 -- Entries are counted by action, because an action may have 100,000 queues.
-local function deepen(action, by) redis.call('HINCRBY', P .. 'depths', action, by) end
+local function deepen(action, by) bump(P .. 'depths', action, by) end
 
 -- The same by stream, for those that an erasure asks about.
 local function count_queued(stream, action, by)
@@ -238,7 +238,7 @@ local function knows_subscribers()
       for _, pattern in ipairs(action.types) do assert(type(pattern) == 'string') end
     end
   end)
-  if readable then subscribed, generation = actions, found[2] or '0' end
+  if readable then subscribed, generation = actions, tostring(tonumber(found[2] or '') or 0) end
   return readable
 end
 
