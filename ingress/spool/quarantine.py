@@ -16,7 +16,7 @@ from deedbox.shared.broker.message import encode_kombu
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Undecodable
 from deedbox.shared.core.reasons import DeathReason
-from deedbox.shared.redis.inbox import NO_BATCH
+from deedbox.shared.redis.inbox import NO_BATCH, about
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
 
 _ALL: Final = "SELECT id, reason, detail, letter, received_at, length(entry) FROM aside JOIN callbacks USING (id) ORDER BY id"
@@ -105,7 +105,8 @@ class Quarantine:
         if each.reason is not DeathReason.SPOOL_DAMAGED:
             with self._database.reading() as connection:
                 row = connection.execute("SELECT entry FROM callbacks WHERE id = ?", (each.id,)).fetchone()
-            values += ["raw", _message(row[0] if row else b"")]
+            message = _message(row[0] if row else b"")
+            values += ["raw", message, *about(message)]
         # No callbacks, nothing redriven, one dead letter.
         scripts.call("append", SERVER_CLOCK, *NO_BATCH, len(values), *values)
 

@@ -136,7 +136,7 @@ def read(redis: Redis, after: Cursor, wanted: Wanted) -> Page:
                 cursor = Cursor.at(entry_id, cursor.number)
                 continue
             following = Cursor.at(entry_id, found.number)
-            if following.number != cursor.number + 1:
+            if not _follows(redis, cursor.number, following.number):
                 raise CursorExpired(str(oldest(redis)))
             if len(events) == wanted.limit:
                 return Page(events, cursor, more=True)
@@ -195,6 +195,15 @@ def _object(body: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return document if isinstance(document, dict) else None
+
+
+def _follows(redis: Redis, number: int, following: int) -> bool:
+    """Tell whether all that is missing between two numbers was erased, and nothing was cut off or lost."""
+    missing = following - number - 1
+    if missing <= 0:
+        return missing == 0
+    erased = _ask(lambda: redis.zcount(keys.EVENTS_ERASED, number + 1, following - 1))
+    return bool(erased == missing)
 
 
 def _event(cursor: Cursor, entry: CleanEntry) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from deedbox.shared.broker.port import Broker
 from deedbox.shared.core.callback import parse_callback
 from deedbox.shared.core.errors import BadCallback, Unavailable
 from deedbox.shared.core.reasons import DeathReason
-from deedbox.shared.redis.inbox import NO_BATCH, callback_in, stream_of
+from deedbox.shared.redis.inbox import NO_BATCH, about, callback_in
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
 
 DETAIL: Final = "the broker delivered it again and again, and no bridge acknowledged it"
@@ -47,9 +47,7 @@ def collect(broker: Broker, scripts: Scripts) -> int:
 
 def _about(message: bytes) -> Iterator[str]:
     """Yield fields and values by which the letter is found again, as far as the message can be read."""
-    source, _, key = stream_of(message).partition(":")
-    if key:
-        yield from ("source", source, "key", key)
+    yield from about(message)
     try:
         yield from ("type", parse_callback(callback_in(message)).event_type)
     except BadCallback:

@@ -5,7 +5,7 @@ Its order makes it restartable, and safe beside every running process:
 1. the tombstone: from here on no script writes about the stream any more (``release.lua``, ``finish.lua``,
    ``remember.lua``, ``replay.lua`` and others look in their own call), and no document of it is stored (``deedbox.shared.documents``);
 2. the documents, if asked;
-3. everything else in Redis, in one call (``erase.lua``).
+3. everything else in Redis, in pieces (``erase.lua``).
 
 What is still on its way (spool, broker, inbox) meets the tombstone and is kept nowhere.
 """
@@ -28,6 +28,9 @@ from deedbox.shared.runtime import logs
 
 ERASABLE: Final = frozenset({"signature_request", "fax"})
 """Kinds of keys that have an end. The tombstone of a template, an account or a type would swallow later events."""
+
+PIECE: Final = 200
+"""Items (events, entries, letters) that one script call removes: some ms, in which Redis answers nobody else."""
 
 log = logs.get("erasure")
 
@@ -130,16 +133,18 @@ class Eraser:
         stream = subject.stream
         if documents:
             self._demand_within_reach(subject)
-        self._call(stream, by)
+        self._call(stream, by, 0)
         files = self._store.erase(subject.source, subject.request_id) if documents else []
         # Looked for after the tombstone, which ends what files letters.
         letters = list(self._holdings.letters(subject))
-        replays = [int(value) for pair in self._holdings.replays(subject).items() for value in pair]
-        actions = self._holdings.actions()
-        operands: list[str | int] = [
-            len(letters), *letters, len(replays) // 2, *replays, *actions
-        ]  # fmt: skip
-        events, queued, dead, held = self._call(stream, by, operands)
+        replays = [(number, int(alone)) for number, alone in self._holdings.replays(subject).items()]
+        done, tally = 0, [0, 0, 0, 0]
+        while not done or letters or replays:
+            piece, letters = letters[:PIECE], letters[PIECE:]
+            some, replays = replays[:PIECE], replays[PIECE:]
+            done, *counts = self._call(stream, by, PIECE, piece, some)
+            tally = [sum(pair) for pair in zip(tally, counts, strict=True)]
+        events, queued, dead, held = tally
         removed = Removed(events, queued, dead, held, tuple(files))
         log.warning(
             "request.erased", source=subject.source, key=subject.ordering_key, by=str(by), events=events,
@@ -158,11 +163,19 @@ class Eraser:
             f"Documents of {subject.ordering_key} are stored on {where}, which this host cannot read; erase it there."
         )
 
-    def _call(self, stream: str, by: Asker, operands: Sequence[str | int] = ()) -> list[int]:
-        """Set the tombstone; with operands, remove everything too."""
+    def _call(
+        self,
+        stream: str,
+        by: Asker,
+        items: int,
+        letters: Sequence[str] = (),
+        replays: Sequence[tuple[int, int]] = (),
+    ) -> list[int]:
+        """Set the tombstone, and remove so many items at most."""
+        flat = [value for pair in replays for value in pair]
         reply: list[int] = self._scripts.call(
-            "erase", SERVER_CLOCK, stream, shard_of(stream), self._retention.state_s, by, int(bool(operands)),
-            *operands,
+            "erase", SERVER_CLOCK, stream, shard_of(stream), self._retention.state_s, by, items,
+            len(letters), *letters, len(replays), *flat,
         )  # fmt: skip
         return reply
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from deedbox.shared import codec
@@ -24,6 +26,12 @@ if TYPE_CHECKING:
 
 PROBE: Final = b"deedbox check"
 """Body of a test message. No callback has it: ingress takes JSON only."""
+
+
+MENTIONS_MAX: Final = 8
+"""Ids of one unreadable message that are noted: a callback is about one request."""
+
+_IDS: Final = re.compile(rb'"signature_request_id"\s*:\s*"([A-Za-z0-9_-]{1,128})"|\b([0-9a-f]{40})\b')
 
 
 @dataclass(slots=True)
@@ -103,6 +111,22 @@ def stream_of(message: bytes) -> str:
     return f"{envelope.source}:{key}"
 
 
+def mentions(message: bytes) -> str:
+    """Return the ordering keys that an unreadable message may be about, separated by spaces: an erasure finds it there.
+
+    Ids are looked for in its text. Empty for a message whose key can be read.
+    """
+    if stream_of(message):
+        return ""
+    found = _IDS.findall(callback_in(message))
+    ids = dict.fromkeys(named or bare for named, bare in found)
+    return " ".join(
+        f"{kind}/{each.decode()}"
+        for each in islice(ids, MENTIONS_MAX)
+        for kind in ("signature_request", "fax")
+    )
+
+
 def callback_in(message: bytes) -> bytes:
     """Return the callback's text in a message in kombu's form, uncompressed; the message as it is if it has none."""
     try:
@@ -162,4 +186,12 @@ def _digest(load: Load) -> bytes:
 
 def _letters(quarantined: Iterable[tuple[bytes, str]]) -> Iterable[Sequence[str | bytes]]:
     for message, detail in quarantined:
-        yield ["reason", DeathReason.UNDECODABLE, "detail", detail, "raw", message]
+        yield [
+            "reason", DeathReason.UNDECODABLE, "detail", detail, "raw", message, *about(message)
+        ]  # fmt: skip
+
+
+def about(message: bytes) -> list[str]:
+    """Return the fields of a dead letter by which a raw message is found again: its key, or what it mentions."""
+    source, _, key = stream_of(message).partition(":")
+    return ["source", source, "key", key] if key else ["mentions", mentions(message)]

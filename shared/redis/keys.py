@@ -33,6 +33,9 @@ subscriptions                   hash    worker     for good               what i
 declarations                    zset    worker     100 newest             digest of a declaration -> when a process
                                                                           said it last
 queue:<unit>                    list    sequencer  until done             entries: fingerprint + JSON
+queued:<stream>                 hash    all        until done             action -> entries that wait about the
+                                                                          stream
+letters:<ordering key>          set     all        until a person acts    ids of the dead letters about a key
 order:<stream>                  string  sequencer  state retention,       the ordering rule's state, JSON
                                                    not while events are
                                                    held
@@ -72,6 +75,8 @@ fence                           string  worker     for good               source
 events                          stream  all        DEEDBOX_EVENTS_KEEP    the clean stream: one entry per released
                                                                           event, references only, in the order
                                                                           of release
+events:erased                   zset    all        DEEDBOX_EVENTS_KEEP    numbers of entries that an erasure took
+                                                                          out of ``events``, each its own score
 events:seq                      string  all        for good               entries ever added to ``events``: shows
                                                                           a reader that it missed some
 gaps:due                        zset    sequencer  until looked at        stream of which something may be
@@ -151,6 +156,7 @@ REDRIVE: Final = PREFIX + "redrive"
 SPOOLS: Final = PREFIX + "spools"
 EVENTS: Final = PREFIX + "events"
 EVENTS_SEQ: Final = PREFIX + "events:seq"
+EVENTS_ERASED: Final = PREFIX + "events:erased"
 CALLS: Final = PREFIX + "calls"
 INTAKE: Final = PREFIX + "intake"
 SOURCES: Final = PREFIX + "sources"
@@ -223,6 +229,16 @@ def timeline(stream: str) -> str:
 def event(fingerprint: str) -> str:
     """One stored event."""
     return f"{PREFIX}event:{fingerprint}"
+
+
+def queued(stream: str) -> str:
+    """How many entries of each action wait about a stream."""
+    return f"{PREFIX}queued:{stream}"
+
+
+def letters(ordering_key: str) -> str:
+    """Ids of the dead letters that are, or may be, about an ordering key."""
+    return f"{PREFIX}letters:{ordering_key}"
 
 
 def dead(letter_id: str) -> str:

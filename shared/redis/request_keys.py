@@ -18,7 +18,7 @@ from deedbox.shared.redis.inbox import callback_in, stream_of
 from deedbox.shared.redis.scripting import text
 
 CHUNK: Final = 500
-"""Letters read in one round trip; members of a lane's set looked at in one."""
+"""Letters read in one round trip."""
 
 REPLAYS: Final = 1000
 """How many replays back interrupted ones are looked for."""
@@ -88,18 +88,8 @@ class Holdings:
 
     def queued(self, stream: str) -> dict[str, int]:
         """Count the entries that wait or run, by action."""
-        facts = self.facts(stream)
-        found = {}
-        for action in self.actions():
-            units = [f"{action}|{stream}", *(f"{action}|{stream}|{fact}" for fact in facts)]
-            if count := sum(self._read([("llen", keys.queue(unit)) for unit in units])):
-                found[action] = count
-        return found
-
-    def actions(self) -> list[str]:
-        """Return the actions that have queues, declared or not."""
-        [found] = self._read([("hgetall", keys.DEPTHS)])
-        return sorted(name for name, depth in counts_of(found).items() if depth)
+        [rows] = self._read([("hgetall", keys.queued(stream))])
+        return {action: count for action, count in counts_of(rows).items() if count > 0}
 
     def replays(self, subject: Subject) -> dict[int, bool]:
         """Find the interrupted replays that know the stream: number -> whether they are of this stream alone."""
@@ -125,8 +115,8 @@ class Holdings:
 
     def letters(self, subject: Subject) -> dict[str, str]:
         """Find the dead letters: id -> fingerprint of the event, which may be empty."""
-        [found] = self._read([("zrange", keys.DEAD, 0, -1)])
-        ids = [text(each) for each in found]
+        [found] = self._read([("smembers", keys.letters(subject.ordering_key))])
+        ids = sorted(map(text, found))
         letters = {}
         for start in range(0, len(ids), CHUNK):
             chunk = ids[start : start + CHUNK]

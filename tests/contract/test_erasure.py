@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import cast
 
 import pytest
+from redis import Redis
 
+from deedbox.ops.readmodels import events
 from deedbox.shared.redis import keys
-from tests.contract.conftest import Operand, Shard, Store, Unit, emitted, queued
+from deedbox.shared.redis.scripting import text
+from tests.contract.conftest import Shard, Store, Unit, emitted, queued
 
 STREAM, OTHER = "default:signature_request/r1", "default:signature_request/r2"
 FACT, LATE = "f" * 32, "e" * 32
@@ -30,10 +34,15 @@ def _release(store: Store, shard: Shard, *units: str, stream: str = STREAM, fact
     )  # fmt: skip
 
 
-def _erase(store: Store, *letters: str, final: int = 1) -> list[int]:
-    operands: list[Operand] = [len(letters), *letters, 0, "act", "loose"]
-    reply: list[int] = store.call("erase", STREAM, SHARD, 1000, "operator", final, *operands)
-    return reply
+def _erase(store: Store, *letters: str, items: int = 300) -> list[int]:
+    """Erase in pieces, until nothing is left. Returns what was removed; 0 items: only the tombstone is set."""
+    removed = [0, 0, 0, 0]
+    for _ in range(1000):
+        done, *counts = store.call("erase", STREAM, SHARD, 1000, "operator", items, len(letters), *letters, 0)
+        removed = [sum(pair) for pair in zip(removed, counts, strict=True)]
+        if done or not items:
+            return removed
+    raise AssertionError("the erasure does not end")
 
 
 def _left(store: Store) -> set[str]:
@@ -106,7 +115,7 @@ def test_a_call_that_ran_meanwhile_leaves_nothing_behind(
     store: Store, unit: str, verb: str, final: int
 ) -> None:
     running = _run(store, unit)
-    _erase(store, "1", final=final)
+    _erase(store, "1", items=300 * final)
     counters = store.redis.hgetall(keys.COUNTERS)
     refused = store.finish(
         running, verb, 5, *([("E", ENTRY + "again")] if verb == "wait" else []),
@@ -127,7 +136,7 @@ def test_a_call_that_ran_meanwhile_leaves_nothing_behind(
 def test_the_action_that_erases_may_give_up_in_between_and_a_person_learns_it(store: Store) -> None:
     own = f"erase_destroyed|{STREAM}"
     running = _run(store, own)
-    _erase(store, "1", final=0)
+    _erase(store, "1", items=0)
     store.finish(running, "done", 0, ("S", STREAM), ("D", 2, "reason", "retry_expired"))
     assert store.redis.zcard(keys.DEAD) == 2
 
@@ -155,7 +164,7 @@ def test_held_events_are_counted_as_erased(store: Store, begun: bool) -> None:  
     held = (("F", FACT, 1, 2, "a", "b"), ("H", FACT, 1))
     store.release(_shard(store), 1, ("S", STREAM, "s", "2000"), ("C", "arrived", 1), *held)
     if begun:
-        _erase(store, final=0)
+        _erase(store, items=0)
         store.release(_shard(store), 1, ("S", STREAM, "s", ""), ("R", FACT), ("C", "released", 1))
     assert _erase(store)[3] == 1
     assert store.redis.hget(keys.COUNTERS, "erased") == b"1"
@@ -168,3 +177,103 @@ def test_an_action_cannot_remember_an_erased_stream(store: Store) -> None:
     _erase(store)
     assert store.call("remember", STREAM, "request", "model", 1000) == 0
     assert not store.redis.exists(keys.request(STREAM))
+
+
+# --- in pieces ------------------------------------------------------------------------------------------
+
+
+def _fill(store: Store, facts: int) -> None:
+    """Release facts to all actions, with a dead letter for every tenth of them."""
+    key = STREAM.partition(":")[2]
+    for number in range(facts):
+        fact = f"{number:032x}"
+        letter = [("D", 6, "reason", "rejected", "event", fact, "key", key)] if number % 10 == 0 else []
+        store.release(
+            _shard(store), 1,
+            ("S", STREAM, "state", ""), ("F", fact, 900, 2, "body", "Jane"), ("X", 1000, fact, "t", 5, "", 0),
+            ("A", fact, "signature_request_sent", fact + "{}", "{}"), *letter,
+        )  # fmt: skip
+
+
+def _letters(store: Store) -> list[str]:
+    return sorted(text(each) for each in store.redis.smembers(keys.letters(STREAM.partition(":")[2])))
+
+
+@pytest.mark.parametrize("items", [1, 7, 300])
+def test_pieces_of_any_size_remove_everything(store: Store, items: int) -> None:
+    _fill(store, 30)
+    letters = _letters(store)
+    assert len(letters) == 3
+    removed = _erase(store, *letters, items=items)
+    assert (removed[0], removed[2]) == (30, 3)
+    assert _left(store) <= {f"erased:{STREAM}"}
+    assert not list(store.redis.scan_iter(keys.event("*")))
+    assert (_letters(store), store.redis.xlen(keys.EVENTS), store.entries_queued()) == ([], 0, 0)
+
+
+def test_an_erasure_that_was_interrupted_is_finished_by_erasing_again(store: Store) -> None:
+    _fill(store, 30)
+    shard = _shard(store)
+    store.call("erase", STREAM, SHARD, 1000, "operator", 5, 0, 0)
+    assert 0 < store.redis.zcard(keys.seen(STREAM)) <= 30
+    _release(store, shard, f"act|{STREAM}", fact=LATE)
+    _erase(store, *_letters(store))
+    assert _left(store) <= {f"erased:{STREAM}"}
+    assert store.entries_queued() == 0
+
+
+def test_entries_that_wait_are_counted_by_stream_and_action(store: Store) -> None:
+    """What an erasure and ``erase_destroyed`` ask: it must be exact at any moment."""
+    store.enqueue((f"act|{STREAM}", ENTRY), (f"act|{STREAM}", LATE + "{}"), (f"loose|{STREAM}|{FACT}", ENTRY))
+    assert store.redis.hgetall(keys.queued(STREAM)) == {b"act": b"2", b"loose": b"1"}
+    for left in (2, 1, 0):
+        store.finish(store.claimed("w"), "done")
+        counted = store.redis.hgetall(keys.queued(STREAM))
+        assert sum(map(int, counted.values())) == store.entries_queued() == left
+
+
+def test_what_an_erasure_took_out_of_the_clean_stream_is_no_gap_to_its_readers(store: Store) -> None:
+    redis = store.redis
+    store.release(
+        _shard(store),
+        1,
+        ("S", OTHER, "state", ""),
+        ("F", LATE, 900, 2, "body", "x"),
+        ("X", 9, LATE, "t", 5, "", 0),
+    )
+    _fill(store, 3)
+    other = "d" * 32
+    store.release(
+        _shard(store),
+        1,
+        ("S", OTHER, "state", ""),
+        ("F", other, 900, 2, "body", "x"),
+        ("X", 9, other, "t", 5, "", 0),
+    )
+    _erase(store, *_letters(store))
+    page = events.read(redis, events.START, events.Wanted())
+    assert [each["event"] for each in page.events] == [LATE, other]
+    redis.xtrim(keys.EVENTS, maxlen=1, approximate=False)
+    with pytest.raises(events.CursorExpired):
+        events.read(redis, events.START, events.Wanted())
+
+
+@pytest.mark.real_redis
+def test_the_work_of_one_call_does_not_grow_with_the_stream(state: Redis) -> None:
+    """Counted in commands, because a time depends on the machine."""
+    store = Store(state)
+    _fill(store, 400)
+    most = 0
+    for _ in range(1000):
+        before = _commands(state)
+        [done, *_] = store.call("erase", STREAM, SHARD, 1000, "operator", 50, 0, 0)
+        most = max(most, _commands(state) - before)
+        if done:
+            break
+    assert most < 50 * 12
+
+
+def _commands(redis: Redis) -> int:
+    return sum(
+        each["calls"] for each in cast("dict[str, dict[str, int]]", redis.info("commandstats")).values()
+    )

@@ -98,7 +98,7 @@ def test_what_is_held_ends_with_its_release_and_not_before(store: Store) -> None
 def test_an_erasure_finds_events_that_only_a_queue_still_names(store: Store) -> None:
     _release(store, *_fact(FACTS[0], _entry(FACTS[0])))
     store.redis.delete(keys.seen(STREAM))
-    events, entries, *_ = store.call("erase", STREAM, 0, 1000, "operator", 1, 0, 0, "act")
+    _, events, entries, *_ = store.call("erase", STREAM, 0, 1000, "operator", 300, 0, 0)
     assert (events, entries, store.redis.exists(keys.event(FACTS[0]))) == (1, 1, 0)
 
 

@@ -16,6 +16,7 @@ from deedbox.shared.core.reasons import DeathReason
 from deedbox.shared.core.reasons import Entry as Kind
 from deedbox.shared.records import queue_entry
 from deedbox.shared.records.stored_event import ASIDE
+from deedbox.shared.redis.inbox import about
 from deedbox.workers.sequencer.arrivals import Aside, Delivered, StreamWork
 from deedbox.workers.sequencer.clean_stream import clean_stream_entry
 
@@ -241,8 +242,15 @@ def misplaced_wake(stream: bytes, shard: int | None) -> list[Operand]:
 
 def undecodable(entry: bytes, error: Exception) -> Iterable[Operand]:
     """Set an entry of the inbox aside that this version cannot read: the operations, flat."""
+    raw = _as_message(entry)
+    names = about(raw)
     yield from _dead(
-        [("reason", DeathReason.UNDECODABLE), ("detail", str(error)), ("raw", _as_message(entry))]
+        [
+            ("reason", DeathReason.UNDECODABLE),
+            ("detail", str(error)),
+            ("raw", raw),
+            *zip(names[::2], names[1::2], strict=True),
+        ]
     )
     yield from ("C", "quarantined", 1)
 

@@ -8,7 +8,7 @@
 local now, digest = clock(ARGV[1]), ARGV[2]
 local key, seen = P .. 'subscriptions', P .. 'declarations'
 local present, generation = unpack(redis.call('HMGET', key, 'digest', 'generation'))
-generation = tonumber(generation or '0')
+generation = tonumber(generation or '') or 0
 if present and ARGV[5] == '1' then return { generation, 0 } end
 local known = redis.call('ZSCORE', seen, digest)
 redis.call('ZADD', seen, now, digest)

@@ -1,25 +1,42 @@
--- Erases one stream. From the first call on a tombstone stands, and no script writes about the stream any more.
--- ARGV: now ('' = server), stream, shard, life of the tombstone in s, who (kept in it), 1 to remove everything (0: only
---       the tombstone is set), n, n ids of dead letters of this stream, k, k times: number of an interrupted replay, 1 if
---       it is of this stream alone; then names of actions
--- Returns: {stored events, entries of queues, dead letters, held events} that were removed. A repeat finds nothing left.
+-- Erases one stream, in pieces: each call removes so many items at most, and the caller goes on until nothing is left.
+-- From the first call on a tombstone stands, and no script writes about the stream any more: so pieces are safe, and an
+-- erasure that was interrupted is finished by erasing again.
+-- ARGV: now ('' = server), stream, shard, life of the tombstone in s, who (kept in it), items at most (0: only the
+--       tombstone is set), n, n ids of dead letters of this stream, k, k times: number of an interrupted replay, 1 if it
+--       is of this stream alone
+-- Returns: {1 if nothing is left, stored events, entries of queues, dead letters, held events} that were removed.
 -- A unit that is leased stays so: its holder's commit finds no entry and the tombstone, and ends the lease.
 local now = clock(ARGV[1])
 local stream = ARGV[2]
 local mark = string.format('{"at":%.3f,"by":"%s"}', now, ARGV[5])
 redis.call('SET', P .. 'erased:' .. stream, mark, 'NX')
 redis.call('EXPIRE', P .. 'erased:' .. stream, ARGV[4])
-if ARGV[6] ~= '1' then return { 0, 0, 0, 0 } end
+local room = tonumber(ARGV[6])
+if room == 0 then return { 0, 0, 0, 0, 0 } end
 
 local events, entries, letters, held = 0, 0, 0, 0
+local function erase_event(name)
+  local key = P .. 'event:' .. name
+  local entry = redis.call('HGET', key, 'clean')
+  if entry then
+    -- Readers of the clean stream find a number missing, and look here whether it was erased.
+    local id, n = string.match(entry, '^(%S+) (%d+)$')
+    if id then
+      redis.call('XDEL', P .. 'events', id)
+      redis.call('ZADD', P .. 'events:erased', n, n)
+    end
+  end
+  events = events + redis.call('DEL', key)
+  held = held + redis.call('ZREM', P .. 'held', name)
+  room = room - 1
+end
+
 local i = 8 + tonumber(ARGV[7])
 for j = 8, i - 1 do
-  local letter = P .. 'dead:' .. ARGV[j]
   -- A letter makes its event outlive the dedupe memory, which is where a stream's other events are found.
-  local event = redis.call('HGET', letter, 'event')
-  if event then events = events + redis.call('DEL', P .. 'event:' .. event) end
-  redis.call('DEL', letter)
-  letters = letters + redis.call('ZREM', P .. 'dead', ARGV[j])
+  local event = redis.call('HGET', P .. 'dead:' .. ARGV[j], 'event')
+  if event then erase_event(event) end
+  if drop_letter(ARGV[j]) then letters = letters + 1 end
 end
 
 -- Interrupted replays remember streams by name, to go on where they stopped.
@@ -29,37 +46,45 @@ for j = i + 1, i + 2 * replays, 2 do
   redis.call('HDEL', replay .. ':done', stream)
   if ARGV[j + 1] == '1' then redis.call('DEL', replay, replay .. ':done') end
 end
-i = i + 1 + 2 * replays
 
-local function drop_queue(unit)
-  local length = redis.call('LLEN', P .. 'queue:' .. unit)
-  if length == 0 then return end
-  -- An entry keeps its event for longer than the dedupe memory lasts, in which the stream's other events are found.
-  for _, entry in ipairs(redis.call('LRANGE', P .. 'queue:' .. unit, 0, -1)) do
-    events = events + redis.call('DEL', P .. 'event:' .. event_of(entry))
+local actions = redis.call('HKEYS', P .. 'queued:' .. stream)
+local function drop_queue(unit, whole)
+  local queue = P .. 'queue:' .. unit
+  while whole or room > 0 do
+    local piece = redis.call('LRANGE', queue, 0, 9)
+    if #piece == 0 then break end
+    redis.call('LTRIM', queue, #piece, -1)
+    -- An entry keeps its event for longer than the dedupe memory lasts, in which the stream's other events are found.
+    for _, entry in ipairs(piece) do erase_event(event_of(entry)) end
+    entries = entries + #piece
+    count_entries(unit, -#piece)
   end
-  redis.call('DEL', P .. 'queue:' .. unit)
-  entries = entries + length
-  local pool = pool_of(unit)
-  redis.call('ZREM', pool .. 'ready', unit)
-  redis.call('ZREM', pool .. 'waiting', unit)
-  deepen(action_of(unit), -length)
+  if redis.call('EXISTS', queue) == 0 then forget_unit(unit) end
 end
-
-local members = redis.call('ZRANGE', P .. 'seen:' .. stream, 0, -1)
-for _, member in ipairs(members) do
-  events = events + redis.call('DEL', P .. 'event:' .. member)
-  held = held + redis.call('ZREM', P .. 'held', member)
+for _, action in ipairs(actions) do drop_queue(action .. '|' .. stream) end
+while room > 0 do
+  local members = redis.call('ZRANGE', P .. 'seen:' .. stream, 0, 9)
+  if #members == 0 then break end
+  for _, member in ipairs(members) do
+    erase_event(member)
+    for _, action in ipairs(actions) do
+      local unit = action .. '|' .. stream .. '|' .. member
+      room = room - 1
+      -- Of one event: as many entries as it was replayed.
+      if redis.call('EXISTS', P .. 'queue:' .. unit) == 1 then drop_queue(unit, true) end
+    end
+  end
+  redis.call('ZREM', P .. 'seen:' .. stream, unpack(members))
 end
-for a = i, #ARGV do
-  drop_queue(ARGV[a] .. '|' .. stream)
-  for _, member in ipairs(members) do drop_queue(ARGV[a] .. '|' .. stream .. '|' .. member) end
-end
-if held > 0 then redis.call('HINCRBY', P .. 'counters', 'erased', held) end
+if held > 0 then bump(P .. 'counters', 'erased', held) end
+if room <= 0 then return { 0, events, entries, letters, held } end
 redis.call('ZREM', P .. 'wake:' .. ARGV[3], stream)
 redis.call('ZREM', P .. 'gaps:due', stream)
 redis.call('ZREM', P .. 'requests', stream)
-for _, kind in ipairs({ 'seen:', 'order:', 'timeline:', 'request:', 'document:' }) do
+for _, kind in ipairs({ 'seen:', 'order:', 'timeline:', 'request:', 'document:', 'queued:' }) do
   redis.call('DEL', P .. kind .. stream)
 end
-return { events, entries, letters, held }
+-- Of what was cut off from the clean stream meanwhile nobody asks.
+local oldest = redis.call('XRANGE', P .. 'events', '-', '+', 'COUNT', 1)[1]
+if oldest then redis.call('ZREMRANGEBYSCORE', P .. 'events:erased', '-inf', '(' .. (tonumber(oldest[2][2]) or 0)) end
+return { 1, events, entries, letters, held }

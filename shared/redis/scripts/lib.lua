@@ -155,11 +155,30 @@ local function action_of(unit) return string.match(unit, '^[^|]*') end
 -- Entries are counted by action, because an action may have 100,000 queues.
 local function deepen(action, by) bump(P .. 'depths', action, by) end
 
+-- The same by stream, for those that an erasure asks about.
+local function count_queued(stream, action, by)
+  local key = P .. 'queued:' .. stream
+  if by ~= 0 and bump(key, action, by) <= 0 then redis.call('HDEL', key, action) end
+end
+
+local function stream_of(unit) return string.match(unit, '^[^|]*|([^|]*)') or '' end
+
+local function count_entries(unit, by)
+  deepen(action_of(unit), by)
+  count_queued(stream_of(unit), action_of(unit), by)
+end
+
+-- A unit whose queue is empty waits for nothing.
+local function forget_unit(unit)
+  redis.call('ZREM', pool_of(unit) .. 'ready', unit)
+  redis.call('ZREM', pool_of(unit) .. 'waiting', unit)
+end
+
 -- Adds one entry to the end of a unit's queue.
 local function enqueue(unit, entry, now)
   redis.call('RPUSH', P .. 'queue:' .. unit, entry)
   refer(event_of(entry), 1)
-  deepen(action_of(unit), 1)
+  count_entries(unit, 1)
   mark_ready(unit, now)
 end
 
@@ -167,12 +186,12 @@ end
 local function dequeue(unit, entry)
   redis.call('LPOP', P .. 'queue:' .. unit)
   refer(event_of(entry), -1)
-  deepen(action_of(unit), -1)
+  count_entries(unit, -1)
 end
 
 -- For scripts that add many: gathered here, and written once by enqueue_all. lanes: those to ring; entries of each unit;
 -- depths: how many more entries each action has.
-local gathered = { lanes = {}, units = {}, entries = {}, depths = {} }
+local gathered = { lanes = {}, units = {}, entries = {}, depths = {}, queued = {} }
 local function gather_unit(lane, unit)
   gathered.lanes[lane] = true
   if not gathered.entries[unit] then
@@ -185,6 +204,9 @@ end
 local function gather_depth(unit, by)
   local action = action_of(unit)
   gathered.depths[action] = (gathered.depths[action] or 0) + by
+  local stream = stream_of(unit)
+  if not gathered.queued[stream] then gathered.queued[stream] = {} end
+  gathered.queued[stream][action] = (gathered.queued[stream][action] or 0) + by
 end
 
 local function gather_entry(lane, unit, entry)
@@ -216,7 +238,7 @@ local function knows_subscribers()
       for _, pattern in ipairs(action.types) do assert(type(pattern) == 'string') end
     end
   end)
-  if readable then subscribed, generation = actions, found[2] or '0' end
+  if readable then subscribed, generation = actions, tostring(tonumber(found[2] or '') or 0) end
   return readable
 end
 
@@ -260,6 +282,9 @@ local function enqueue_all(now)
   for _, unit in ipairs(gathered.units) do call_many('RPUSH', P .. 'queue:' .. unit, gathered.entries[unit]) end
   for action, by in pairs(gathered.depths) do
     if by ~= 0 then deepen(action, by) end
+  end
+  for stream, actions in pairs(gathered.queued) do
+    for action, by in pairs(actions) do count_queued(stream, action, by) end
   end
   mark_all_ready(gathered.units, now)
 end
@@ -377,15 +402,21 @@ end
 -- event time, related signature id, late (0 or 1). n counts without gaps: a reader sees what was cut before it came.
 -- published: the count, written once by end_of_publishing.
 local published
+local cleaned = {}
 local function publish(stream, from)
-  published = (published or tonumber(redis.call('GET', P .. 'events:seq') or '0')) + 1
+  published = (published or tonumber(redis.call('GET', P .. 'events:seq') or '0') or 0) + 1
   local n = published
-  redis.call('XADD', P .. 'events', 'MAXLEN', '~', ARGV[from], '*', 'n', n, 'stream', stream, 'event', ARGV[from + 1],
+  local id = redis.call('XADD', P .. 'events', 'MAXLEN', '~', ARGV[from], '*', 'n', n, 'stream', stream, 'event', ARGV[from + 1],
     'type', ARGV[from + 2], 'time', ARGV[from + 3], 'signature', ARGV[from + 4], 'late', ARGV[from + 5])
+  cleaned[ARGV[from + 1]] = id .. ' ' .. string.format('%.0f', n)
 end
 
 local function end_of_publishing()
   if published then redis.call('SET', P .. 'events:seq', string.format('%.0f', published)) end
+  -- The event knows its entry, so that an erasure removes both.
+  for event, entry in pairs(cleaned) do
+    if redis.call('EXISTS', P .. 'event:' .. event) == 1 then redis.call('HSET', P .. 'event:' .. event, 'clean', entry) end
+  end
 end
 
 -- Tells whether a stream was erased: a tombstone stands for it. Every script that writes about a stream asks this in
@@ -418,15 +449,25 @@ local function drop_claimed(list, count, newest)
   if redis.call('LINDEX', list, -count) == newest then redis.call('LTRIM', list, 0, -count - 1) end
 end
 
+-- What a dead letter is about, or may be about: ordering keys, by which an erasure finds it.
+local function subjects_of(key, unit, mentions)
+  local found = { key or (unit and string.match(unit, '^[^|]*|[^:|]*:([^|]*)')) or nil }
+  for each in string.gmatch(mentions or '', '%S+') do found[#found + 1] = each end
+  return found
+end
+
 -- Files a dead letter from field, value, ... Returns its id. Its event stays as long as a letter about it does,
 -- because a person may come back to it later than events live.
 local function file_letter(now, values)
   local id = tostring(redis.call('INCR', P .. 'dead:seq'))
   redis.call('HSET', P .. 'dead:' .. id, 'id', id, 'at', string.format('%.6f', now), unpack(values))
   redis.call('ZADD', P .. 'dead', now, id)
-  for i = 1, #values, 2 do
-    if values[i] == 'event' then refer(values[i + 1], 1) end
-    if values[i] == 'reason' then redis.call('HINCRBY', P .. 'counters', 'dead_' .. values[i + 1], 1) end
+  local letter = {}
+  for i = 1, #values, 2 do letter[values[i]] = values[i + 1] end
+  if letter.event then refer(letter.event, 1) end
+  if letter.reason then bump(P .. 'counters', 'dead_' .. letter.reason, 1) end
+  for _, key in ipairs(subjects_of(letter.key, letter.unit, letter.mentions)) do
+    redis.call('SADD', P .. 'letters:' .. key, id)
   end
   return id
 end
@@ -434,11 +475,18 @@ end
 -- The same for what the caller passed: ARGV[from..to] are field, value, ...
 local function bury(now, from, to) return file_letter(now, { unpack(ARGV, from, to) }) end
 
--- Removes a dead letter. Returns false if it is gone (another operator was faster).
-local function unbury(id)
+-- Removes a dead letter. Returns whether it was there (another operator may be faster), and its event.
+local function drop_letter(id)
   if redis.call('ZREM', P .. 'dead', id) == 0 then return false end
-  local event = redis.call('HGET', P .. 'dead:' .. id, 'event')
+  local letter = redis.call('HMGET', P .. 'dead:' .. id, 'key', 'unit', 'mentions', 'event')
+  for _, key in ipairs(subjects_of(letter[1], letter[2], letter[3])) do redis.call('SREM', P .. 'letters:' .. key, id) end
   redis.call('DEL', P .. 'dead:' .. id)
+  return true, letter[4]
+end
+
+-- The same for a letter whose event stays for those who wait for it, if there are any.
+local function unbury(id)
+  local removed, event = drop_letter(id)
   if event then refer(event, -1) end
-  return true
+  return removed
 end

@@ -9,7 +9,7 @@ if declared(action) then return { -1, 0, 0, '' } end
 if not target then return { -2, 0, 0, '' } end
 
 local function move(unit)
-  local stream = string.match(unit, '^[^|]*|([^|]*)') or ''
+  local stream = stream_of(unit)
   local entries, units = redis.call('LRANGE', P .. 'queue:' .. unit, 0, -1), {}
   for i, entry in ipairs(entries) do
     units[i] = unit_of(target, stream, event_of(entry))
@@ -17,8 +17,8 @@ local function move(unit)
   end
   redis.call('DEL', P .. 'queue:' .. unit)
   for i = #entries, 1, -1 do redis.call('LPUSH', P .. 'queue:' .. units[i], entries[i]) end
-  deepen(action, -#entries)
-  deepen(target.name, #entries)
+  count_entries(unit, -#entries)
+  for _, each in ipairs(units) do count_entries(each, 1) end
   mark_all_ready(units, now)
   return #entries
 end

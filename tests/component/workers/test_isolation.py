@@ -12,7 +12,6 @@ from deedbox.ops.repair.redrive import Redriver
 from deedbox.shared.core.identity import SHARDS, shard_of
 from deedbox.shared.core.ordering import OrderingPolicy
 from deedbox.shared.redis import inbox, keys
-from deedbox.shared.redis.scripting import SERVER_CLOCK
 from tests.component.workers.rig import Deployment, Journal, action, envelope, sent, silent, viewed
 
 pytestmark = pytest.mark.real_redis
@@ -127,8 +126,8 @@ def test_a_shard_that_is_no_number_moves_what_it_holds(state: Redis, journal: Jo
     deployment = deploy(state, journal)
     load = inbox.Load()
     load.add(envelope(sent()))
-    [(_, entry)] = load.entries
-    deployment.scripts.call("append", SERVER_CLOCK, "", 1, "poison", entry, 0)
+    load.entries = [("poison", entry) for _, entry in load.entries]  # type: ignore[misc]
+    inbox.append(deployment.scripts, load)
     deployment.run()
     assert journal.types() == ["sent"]
 

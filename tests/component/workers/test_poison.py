@@ -106,6 +106,8 @@ SPOILS: dict[str, Spoil] = {
     "mark of a spool": field(keys.SPOOLS),
     "counter": field(keys.COUNTERS),
     "counter of calls": field(keys.CALLS),
+    "counter of entries": field(f"{keys.PREFIX}depths"),
+    "entries of a stream": field(keys.queued(STREAM)),
 }
 
 
@@ -152,6 +154,7 @@ def test_poison_in_a_stored_value_stops_nothing_else(state: Redis, what: str, po
     SPOILS[what](state, poison)
     deployment.deliver(sent(), viewed(7), sent(request_id="r2"))
     for _ in range(3):
+        announce(deployment.scripts, deployment.registry)  # as every process does again and again
         deployment.sweeper.once()
         announce(deployment.scripts, deployment.registry)  # as every process of a lane does again and again
         deployment.run()
