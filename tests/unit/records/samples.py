@@ -33,6 +33,7 @@ from deedbox.shared.records.document_record import DocumentRecord
 from deedbox.shared.records.forms import inbox_entry
 from deedbox.shared.records.intake_report import IntakeReport, SourceReport
 from deedbox.shared.records.replay_order import ReplayOrder, Span
+from deedbox.shared.records.store_mark import StoreMark
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.records.subscriptions import Subscription, Subscriptions
 from deedbox.shared.records.tombstone import Tombstone
@@ -160,6 +161,11 @@ SAMPLES: Final[dict[str, Sample]] = {
         ),
         lambda each: each.dump(),
         lambda data: IntakeReport.load("web:1", data),
+    ),
+    "store_mark": Sample(
+        StoreMark("5t", "work1", "/srv/documents", AT),
+        lambda each: each.dump(),
+        lambda data: StoreMark.load("5t", data),
     ),
     "spool_mark": Sample(spool_mark.SpoolMark("web", 3, 900, AT, AT + 1), spool_mark.dump, spool_mark.load),
     "alert_board": Sample(
