@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from deedbox.ops.checks import account, broker, environment, redis_server, replication, traffic
+from deedbox.ops.checks import (
+    account,
+    actions,
+    broker,
+    clocks,
+    environment,
+    redis_server,
+    replication,
+    traffic,
+)
 from deedbox.ops.checks.finding import Finding, Verdict, failed
 from deedbox.ops.installation import Installation
 from deedbox.shared.core.errors import DeedboxError
@@ -20,6 +29,7 @@ def run(environ: Mapping[str, str], *, offline: bool = False) -> Iterator[Findin
     if settings is None:
         return
     yield from environment.api_keys(settings)
+    yield from actions.check(environ, settings)
     installation = Installation(settings)
     yield from _redis(installation)
     yield from environment.document_store(settings)
@@ -39,6 +49,7 @@ def _redis(installation: Installation) -> Iterator[Finding]:
         reachable = reachable or finding.verdict is not Verdict.FAILED
         yield finding
     if reachable:
+        yield from clocks.check(redis)
         wait = installation.settings.redis_wait_replicas
         yield from replication.check(redis, installation.redis_url, "redis", "DEEDBOX_REDIS_URL", wait)
     yield from broker.check(installation)

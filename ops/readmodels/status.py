@@ -96,7 +96,7 @@ def look(installation: Installation) -> Status:
             each for each in budget.left(installation, budget.accounts(installation)) if each.left == 0
         ),
         restarts=restarts,
-        free_bytes=_free_bytes(installation.settings),
+        free_bytes=free_bytes(installation.settings),
     )
 
 
@@ -123,7 +123,7 @@ def _reports(
     return tuple(web_reports.by_source(kept, fresh)), tuple(fresh), tuple(of_reply(restarts, now))
 
 
-def _free_bytes(settings: Settings) -> dict[str, int]:
+def free_bytes(settings: Settings) -> dict[str, int]:
     """Look at the disks of the data directory and the document store, as far as they are here."""
     found = {}
     with suppress(OSError):

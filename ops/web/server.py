@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from flask import Flask
 
+from deedbox.ops.alerts import watch
 from deedbox.ops.web import sampler
 from deedbox.ops.web.api.waiting import LIFETIME
 from deedbox.ops.web.api.watcher import Lifetime
@@ -58,4 +59,5 @@ def _served(settings: Settings) -> Flask:
     """Build the application of a gunicorn worker, with what runs beside it: threads do not survive a fork."""
     app = create_app(settings)
     sampler.start(settings)
+    watch.start(settings)
     return app

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deedbox.ops.readmodels.timeline import key_of
 from deedbox.shared.alerts import alert_text
 from deedbox.shared.alerts.alerting import DEFAULT_EVENTS, Kind, Message
+from deedbox.shared.core.callback import parse_callback
+from deedbox.shared.core.identity import ordering_key
 from deedbox.workers.actions.interface import Event
-from deedbox.workers.builtins.alert import fact_of
+from deedbox.workers.builtins.alert import fact_of, traceable
 
 T = 1_800_000_000.0
+HEAD = {"event_type": "file_error", "event_time": "1800000000", "event_hash": "0" * 64}
 
 
 def _event(event_type: str, payload: dict[str, Any], *, test_mode: bool = False) -> Event:
@@ -30,12 +35,43 @@ def test_every_kind_says_what_it_is_and_what_to_do(kind: str) -> None:
     title, body = alert_text.title(message), alert_text.body(message)
     assert title.startswith("Deedbox: ")
     assert title.endswith("(3)")
-    assert f"3 x {kind}, source sales, since 2027-01-15 07:59 UTC." in body
-    assert "rejected: 3" in body
+    assert "(source sales, since 2027-01-15 07:59 UTC)." in body
     assert len(body.splitlines()[-1]) > 20
     over = Message(kind, "sales", T, T - 60, recovered=True)
-    assert "over" in alert_text.title(over)
+    assert "resolved" in alert_text.title(over)
     assert alert_text.severity(over) == "success"
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        (
+            Message(Kind.DEAD_LETTERS, "default", T, T, count=34, shown=("8",), labels={"rejected": 34}),
+            "34 new dead letters",
+        ),
+        (
+            Message(Kind.URL_IN_DANGER, "default", T, T, labels={"5 or more in a row": 1}),
+            "5 or more callbacks in a row",
+        ),
+        (Message("file_error", "default", T, T), "1 file_error event"),
+    ],
+)
+def test_the_first_line_is_a_sentence_with_its_number(message: Message, line: str) -> None:
+    body = alert_text.body(message)
+    assert body.startswith(line)
+    assert "5 or more in a row: 1" not in body
+
+
+@given(st.text(max_size=80), st.sampled_from(["signature_request", "template", "account"]))
+def test_an_alert_names_an_id_that_trace_takes_as_it_stands(identifier: str, kind: str) -> None:
+    """Law: what an alert prints may be pasted behind `deedbox trace`."""
+    body = {"event": HEAD, kind: {f"{kind}_id": identifier}}
+    key = str(ordering_key(parse_callback(json.dumps(body).encode())))
+    assert key_of(traceable(key)) == key
+
+
+def test_an_event_without_a_subject_is_traced_by_its_type() -> None:
+    assert key_of(traceable("type/file_error")) == "type/file_error"
 
 
 def test_more_than_a_few_ids_are_a_number() -> None:

@@ -33,7 +33,6 @@ GIVE_UP_S: Final = 86_400.0
 
 MESSAGE_LIFE_S: Final = 2 * 86_400
 TITLE_MAX_CHARS: Final = 80
-ID_MAX_CHARS: Final = 64
 
 log = logs.get("alert")
 
@@ -76,12 +75,17 @@ class Alert:
 
 def fact_of(event: Event, key: str, *, details: bool) -> Fact:
     """Return what an alert may tell of an event: its type, its id, whether it is a test; with ``details`` its title."""
-    shown = _plain(event.signature_request_id or event.ordering_key, ID_MAX_CHARS)
+    shown = traceable(event.ordering_key)
     if details and (title := _title(event.payload)):
         shown = f"{shown} ({title})"
     gaps = event.payload.get("gaps")
     label = ", ".join(map(str, gaps))[:100] if isinstance(gaps, list) else ""
     return Fact(event.type, event.source, key, shown, label or ("test mode" if event.test_mode else ""))
+
+
+def traceable(ordering_key: str) -> str:
+    """Return the id as `deedbox trace` takes it; keys hold plain ASCII without markup, but for the underscore."""
+    return ordering_key.removeprefix("signature_request/")
 
 
 def _title(payload: Mapping[str, Any]) -> str:
