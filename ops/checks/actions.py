@@ -1,4 +1,4 @@
-"""The check that imports the modules of DEEDBOX_ACTIONS, as the workers do, in a process of its own."""
+"""The check that imports the modules of DEEDBOX_ACTIONS, as the workers do, in another process."""
 
 from __future__ import annotations
 

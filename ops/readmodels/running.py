@@ -1,4 +1,4 @@
-"""Which calls run right now: the leases of the lanes. A call of more than a moment holds one lease of its own."""
+"""Which calls run right now: the leases of the lanes. A call of more than a moment holds a lease."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Call:
 
 def read(redis: Redis, lanes: Iterable[str], now: float) -> list[Call]:
     """Read the calls of these lanes, those that were taken first at the front. Raises Unavailable."""
-    names = [name for name in lanes if name != keys.SEQUENCER]  # it calls nobody
+    names = [name for name in lanes if name != keys.SEQUENCER]  # it calls no action
     pipe = redis.pipeline(transaction=False)
     for name in names:
         pipe.zrange(keys.lane(name, "leased"), 0, SHOWN_PER_LANE - 1, withscores=True)

@@ -1,4 +1,4 @@
-"""The status of an installation: every stage, who works, and in plain words what is wrong.
+"""The status of an installation: every stage, the workers, and in plain words each problem.
 
 ``document`` is a contract with other programs: ``deedbox status --json`` prints it.
 """

@@ -73,7 +73,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class SourceView:
-    """One source: what is kept of it, and why it refuses at present."""
+    """One source: its totals, and why it refuses at present."""
 
     name: str
     kept: SourceIntake

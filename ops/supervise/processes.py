@@ -75,7 +75,7 @@ def described(env: Mapping[str, str]) -> dict[str, Any]:
     except subprocess.TimeoutExpired:
         raise SettingsError(
             f"Importing the modules of DEEDBOX_ACTIONS took more than {IMPORT_TIMEOUT_S:g} s; "
-            "move what is slow there out of the module's top level."
+            "move slow code out of their top level."
         ) from None
     if done.returncode != 0:
         raise SettingsError(

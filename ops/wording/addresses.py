@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 def without_secrets(url: str) -> str:
     """Return a URL without user, password and query."""
     parts = urlsplit(url)
-    # Cut, not parsed: what stands for a port in some broker URLs is no number.
+    # Cut, not parsed: some broker URLs have no number in the place of the port.
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 

@@ -49,7 +49,7 @@ def _write_left_out(plan: Plan) -> None:
 
 
 def write_started(number: int) -> None:
-    """Say the number before anything is queued: whoever interrupts needs it."""
+    """Say the number before anything is queued: an operator who interrupts needs it."""
     write_line(f"Replay {number}. If it is interrupted: `deedbox replay --resume {number}`.")
 
 

@@ -1,6 +1,6 @@
 """The alert desk: takes facts from all workers and sweepers, and files the messages that come of them.
 
-What was told and what is gathered stands in one key. Whoever changes it files the messages in the same step, so that
+What was reported and what is gathered is in one key. A process that changes it files the messages in the same step, so that
 many processes send one message, and a crash neither loses nor repeats one.
 """
 
@@ -30,7 +30,7 @@ log = logs.get("alerts")
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """What stands in the key."""
+    """The content of the key."""
 
     state: State
     watch: Watch
@@ -91,7 +91,7 @@ class AlertDesk:
             if self._filing.file(Guard(keys.ALERTS, text, after), self._filed(decision.messages), now):
                 _log(decision.messages)
                 return decision.messages
-        raise Unavailable("the alerts are changed by others all the time")
+        raise Unavailable("other processes keep changing the alerts; try again later")
 
     def _read(self) -> tuple[float, bytes]:
         try:
