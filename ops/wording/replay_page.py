@@ -53,9 +53,14 @@ def write_started(number: int) -> None:
     write_line(f"Replay {number}. If it is interrupted: `deedbox replay --resume {number}`.")
 
 
-def write_tally(tally: Tally) -> None:
-    """Say what a replay did."""
+def write_tally(tally: Tally, letters: int) -> None:
+    """Say what a replay did. ``letters``: dead letters about the same requests and actions, which stay."""
     write_line(f"Queued {counted(tally.appended, 'call')}; `deedbox status` shows their progress.")
+    if letters:
+        write_line(
+            f"{counted(letters, 'dead letter')} of these requests and actions {'stays' if letters == 1 else 'stay'}: "
+            "`deedbox dead list`; discard them once the replay has done their work."
+        )
     if tally.gone:
         write_line(f"Expired meanwhile: {counted(tally.gone, 'event')}.")
     if tally.erased:
