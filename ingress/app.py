@@ -17,12 +17,11 @@ from deedbox.ingress.monitor.counters import Intake
 from deedbox.ingress.monitor.readiness import Readiness
 from deedbox.ingress.publish.background import Link
 from deedbox.ingress.publish.handover import Handover
-from deedbox.ingress.publish.publisher import SPREAD, Publisher
 from deedbox.ingress.receive.flask_shortcut import Application
 from deedbox.ingress.receive.ladder import LadderPolicy, Refused
 from deedbox.ingress.receive.receiver import Answer, CutShort, Receiver, answer_of, report_failure
+from deedbox.shared.broker.brokers import broker_address, open_broker
 from deedbox.shared.core.reasons import Refusal
-from deedbox.shared.redis.connections import broker_url
 from deedbox.shared.runtime import telemetry
 from deedbox.shared.settings import Settings
 from deedbox.shared.sources import Source
@@ -32,6 +31,9 @@ EXTENSION: Final = "deedbox"
 
 RECEIVER: Final = "deedbox.receiver"
 """Where it has the Receiver, for a server that has a way of its own to read requests (``deedbox.ingress.asgi``)."""
+
+DRAINING: Final = 16
+"""Connections for the drain of the spool, beside those of the requests."""
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 """All of them reach the view: a 405 of Flask's own would be answered by the host application's handlers."""
@@ -108,8 +110,8 @@ def create_app(settings: Settings, publisher: Link | None = None) -> Flask:
     """
     sources = settings.sources()
     # Draining the spool publishes beside the requests.
-    broker = publisher or Publisher(
-        broker_url(settings), settings.web_threads + SPREAD, settings.redis_wait_replicas
+    broker = publisher or open_broker(
+        broker_address(settings), settings.web_threads + DRAINING, settings.redis_wait_replicas
     )
     app = Application("ingress", _internal_error)
     app.register_blueprint(create_blueprint(settings, broker, sources))

@@ -14,9 +14,8 @@ from deedbox.ingress.app import EXTENSION, create_app
 from deedbox.ingress.monitor import port
 from deedbox.ingress.monitor.port import MetricsPort
 from deedbox.ingress.publish.handover import Handover
-from deedbox.shared.broker import topology
+from deedbox.shared.broker import brokers
 from deedbox.shared.core.errors import SettingsError
-from deedbox.shared.redis.connections import broker_url
 from deedbox.shared.runtime import logs, ports, serving
 from deedbox.shared.settings import Settings
 
@@ -88,7 +87,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     """Read the settings and everything the web process needs of them. Raises SettingsError."""
     settings = Settings.load(environ)
     settings.sources()
-    topology.transport(broker_url(settings))
+    brokers.open_broker(brokers.broker_address(settings)).demand()
     if settings.ingress == "asgi" and find_spec("a2wsgi") is None:
         raise SettingsError(
             "DEEDBOX_INGRESS=asgi needs the extra asgi: pip install 'deedbox[asgi]', or unset it to use Flask."

@@ -10,10 +10,12 @@ from typing import Self
 
 from redis import Redis
 
-from deedbox.ops.wording.addresses import place
-from deedbox.shared.broker import topology
+from deedbox.shared.broker import brokers
+from deedbox.shared.broker.address import BrokerAddress
+from deedbox.shared.broker.port import Broker, RedisServer
 from deedbox.shared.core.errors import DeedboxError, RedisAway, SettingsError
 from deedbox.shared.redis import connections
+from deedbox.shared.redis.address import RedisAddress
 from deedbox.shared.redis.doorbells import Bells
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.settings import Settings
@@ -31,28 +33,30 @@ class Installation:
         return cls(Settings.load(environ))
 
     @cached_property
-    def redis_url(self) -> str:
-        """Address of state and RQ; a secret. Raises SettingsError if nothing is set and nothing runs here."""
-        return connections.redis_url(self.settings)
+    def redis_address(self) -> RedisAddress:
+        """State and RQ. Raises SettingsError if nothing is set and nothing runs here."""
+        return connections.redis_address(self.settings)
 
     @cached_property
-    def broker_url(self) -> str:
-        """Address of the broker; a secret. Raises SettingsError."""
-        return self.redis_url if self.settings.broker_url is None else connections.broker_url(self.settings)
+    def broker_address(self) -> BrokerAddress:
+        """Where callbacks go. Raises SettingsError."""
+        settings = self.settings
+        return self.redis_address if settings.broker_url is None else brokers.broker_address(settings)
 
     @cached_property
     def redis(self) -> Redis:
         """State and RQ. Raises SettingsError for an address that is none."""
-        return _client(self.redis_url, "DEEDBOX_REDIS_URL")
+        return connections.brisk_redis(self.redis_address)
 
     @cached_property
-    def broker_redis(self) -> Redis | None:
-        """The Redis that holds the raw queue; None if the broker is none. Raises SettingsError."""
-        if not topology.is_redis(self.broker_url):
-            return None
-        if self.broker_url == self.redis_url:
-            return self.redis
-        return _client(self.broker_url, "DEEDBOX_BROKER_URL")
+    def broker(self) -> Broker:
+        """The broker. Raises SettingsError."""
+        return brokers.open_broker(self.broker_address, 2, self.settings.redis_wait_replicas)
+
+    @cached_property
+    def other_redis(self) -> RedisServer | None:
+        """The broker's Redis, if it is one and not the state's. Raises SettingsError."""
+        return None if self.broker_address == self.redis_address else self.broker.server
 
     @cached_property
     def scripts(self) -> Scripts:
@@ -66,7 +70,7 @@ class Installation:
 
     def close(self) -> None:
         """Close the clients that were opened."""
-        for name in ("redis", "broker_redis"):
+        for name in ("redis", "broker"):
             client = self.__dict__.get(name)
             if client is not None:
                 client.close()
@@ -75,7 +79,7 @@ class Installation:
         """Return the sentence of an error for people: a Redis that does not answer with its address, without secrets."""
         if isinstance(error, RedisAway):
             with suppress(DeedboxError):
-                return error.at(place(self.redis_url))
+                return error.at(self.redis_address.place)
         return str(error)
 
     def source_names(self) -> tuple[str, ...]:
@@ -84,11 +88,3 @@ class Installation:
             return tuple(self.settings.sources())
         except SettingsError:
             return ("default",)
-
-
-def _client(url: str, setting: str) -> Redis:
-    try:
-        return connections.brisk_redis(url)
-    except ValueError:
-        # redis-py's message may quote the URL, which holds a password.
-        raise SettingsError(f"{setting} is no usable redis:// URL; correct it.") from None

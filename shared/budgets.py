@@ -1,4 +1,4 @@
-"""Where the accounts' API budgets are kept, so that workers use them and ops shows them. No key is named."""
+"""Where the accounts' API budgets are kept, so that workers use them and ops shows them. No API key is in a name."""
 
 from __future__ import annotations
 
@@ -6,14 +6,9 @@ import hashlib
 from collections.abc import Mapping
 from typing import Final
 
-from limits import RateLimitItem, RateLimitItemPerMinute
-
-from deedbox.shared.redis import keys
 from deedbox.shared.settings import Settings
 
 WINDOW_S: Final = 60
-STORAGE_PREFIX: Final = keys.PREFIX + "budget"
-"""Before the keys of the library ``limits``: a list of the calls of the last minute, newest first."""
 
 
 def account_of(api_key: str) -> str:
@@ -28,13 +23,3 @@ def per_minute(settings: Settings) -> Mapping[str, int]:
         "test_files": settings.test_files_per_minute,
         "api": settings.api_per_minute,
     }
-
-
-def item(rate: int) -> RateLimitItem:
-    """Return a budget as the library knows it."""
-    return RateLimitItemPerMinute(rate)
-
-
-def calls_key(kind: str, account: str, rate: int) -> str:
-    """Return the list in which the library keeps an account's calls of one kind."""
-    return f"{STORAGE_PREFIX}:{item(rate).key_for(kind, account)}"

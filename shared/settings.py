@@ -80,7 +80,7 @@ class Settings(BaseModel):
     redis_url: Annotated[SecretStr | None, Field(alias="DEEDBOX_REDIS_URL")] = None
     """State and RQ; unset: the embedded Redis of the data directory."""
     broker_url: Annotated[SecretStr | None, Field(alias="DEEDBOX_BROKER_URL")] = None
-    """Any kombu URL; unset: the Redis URL. Several, separated by ``;``, for failover."""
+    """Redis, RabbitMQ or SQS; unset: the Redis above. Several RabbitMQ nodes, separated by ``;``, for failover."""
     redis_wait_replicas: Annotated[int, Field(alias="DEEDBOX_REDIS_WAIT_REPLICAS", ge=0, le=9)] = 0
     """Replicas of Redis that must have a callback before it is acknowledged; 0: the master alone."""
     data_dir: Annotated[Path, Field(alias="DEEDBOX_DATA_DIR")] = Path("var")
@@ -100,7 +100,7 @@ class Settings(BaseModel):
     builtins: Annotated[Csv, Field(alias="DEEDBOX_BUILTINS")] = ("all",)
     """Built-in actions: ``all``, ``none`` or names, comma-separated."""
     events_url: Annotated[SecretStr | None, Field(alias="DEEDBOX_EVENTS_URL")] = None
-    """kombu URL to which ``publish_event`` publishes, and with ``all`` the wish for it; unset: the broker, if named."""
+    """URL of a Redis or RabbitMQ to which ``publish_event`` publishes, and with ``all`` the wish for it; unset: the broker, if named."""
     events_payload: Annotated[
         Literal["on", "off"], BeforeValidator(_lower), Field(alias="DEEDBOX_EVENTS_PAYLOAD")
     ] = "on"

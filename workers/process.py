@@ -18,10 +18,13 @@ from redis.exceptions import RedisError
 from deedbox.shared import budgets
 from deedbox.shared.alerts.alerting import Policy
 from deedbox.shared.alerts.targets import Receiver, receivers
-from deedbox.shared.broker import topology
+from deedbox.shared.broker import brokers
+from deedbox.shared.broker.address import BrokerAddress
+from deedbox.shared.broker.port import Broker
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.documents import DocumentStore
 from deedbox.shared.redis import connections, keys
+from deedbox.shared.redis.address import RedisAddress
 from deedbox.shared.redis.doorbells import Bells
 from deedbox.shared.redis.erasure import Eraser
 from deedbox.shared.redis.replicas import ReplicatedScripts
@@ -32,8 +35,7 @@ from deedbox.shared.settings import Settings
 from deedbox.workers import announcement
 from deedbox.workers.actions.interface import ActionFunction, Context, Event
 from deedbox.workers.actions.registry import RegisteredAction, Registry, load_module
-from deedbox.workers.bridge.kombu_bridge import KombuBridge
-from deedbox.workers.bridge.redis_bridge import RedisBridge
+from deedbox.workers.bridge.bridge import Bridge
 from deedbox.workers.builtins import (
     alert,
     erase_destroyed,
@@ -44,9 +46,9 @@ from deedbox.workers.builtins import (
     watch_callback_url,
 )
 from deedbox.workers.builtins.alert_desk import AlertDesk
-from deedbox.workers.builtins.event_bus import EventBus
 from deedbox.workers.dropbox_sign.account import Accounts
-from deedbox.workers.dropbox_sign.client import Budget, SignApi
+from deedbox.workers.dropbox_sign.call_budgets import CallBudgets
+from deedbox.workers.dropbox_sign.client import SignApi
 from deedbox.workers.internal_events import Filing
 from deedbox.workers.lanes.runner import LaneRunner
 from deedbox.workers.lease import Drain, Lease
@@ -71,14 +73,14 @@ class Process:
     @cached_property
     def redis(self) -> Redis:
         """State and RQ. Raises SettingsError if it does not answer or drops keys."""
-        client = connections.patient_redis(self.redis_url, self.stop.is_set)
-        connections.demand(connections.brisk_redis(self.redis_url), patience_s=START_PATIENCE_S)
+        client = connections.patient_redis(self.redis_address, self.stop.is_set)
+        connections.demand(connections.brisk_redis(self.redis_address), patience_s=START_PATIENCE_S)
         return client
 
     @cached_property
-    def redis_url(self) -> str:
-        """Address of state and RQ."""
-        return connections.redis_url(self.settings)
+    def redis_address(self) -> RedisAddress:
+        """State and RQ."""
+        return connections.redis_address(self.settings)
 
     @cached_property
     def scripts(self) -> Scripts:
@@ -138,7 +140,7 @@ class Process:
         )
 
     def _publish_event(self) -> RegisteredAction:
-        bus = EventBus(connections.events_url(self.settings), self.settings.redis_wait_replicas)
+        bus = self._broker(brokers.events_address(self.settings)).topics()
         with_payload = self.settings.events_payload == "on"
         return publish_event.registered(publish_event.PublishEvent(bus, with_payload=with_payload))
 
@@ -160,14 +162,14 @@ class Process:
         return {each.name: SignApi(url, each.api_keys[0], document_max_bytes=limit) for each in sources}
 
     @cached_property
-    def budget(self) -> Budget:
+    def budgets(self) -> CallBudgets:
         """The accounts' budgets."""
-        return Budget(self.redis, budgets.per_minute(self.settings))
+        return CallBudgets(self.scripts, budgets.per_minute(self.settings))
 
     @cached_property
     def accounts(self) -> Accounts:
         """The API of every source, within its budget."""
-        return Accounts(self.apis, self.budget)
+        return Accounts(self.apis, self.budgets)
 
     def lease(self, lane: str) -> int:
         """Drain a lane for about two seconds. Returns the units of work done."""
@@ -205,22 +207,19 @@ class Process:
                 f"DEEDBOX_REDIS_URL: Redis refused a write ({error}); it must be writable."
             ) from None
 
-    def bridge(self) -> RedisBridge | KombuBridge:
-        """Return the bridge that fits the broker."""
-        url = connections.broker_url(self.settings)
-        if not topology.is_redis(url):
-            topology.connect(url)  # opens nothing; a URL that cannot be one is said at the start
-            connect = partial(topology.connect, url, consuming=True)
-            return KombuBridge(self.name, connect, self._replicated(), self.bells.ring)
-        same = url == self.redis_url
-        broker = self.scripts if same else Scripts(connections.patient_redis(url, self.stop.is_set))
-        if not same:
-            connections.demand(connections.brisk_redis(url), "DEEDBOX_BROKER_URL")
-        state = self.scripts if same else self._replicated()
-        return RedisBridge(self.name, broker, state, self.bells.ring, same_redis=same)
+    def bridge(self) -> Bridge:
+        """Return the bridge of the broker. Raises SettingsError."""
+        _ = self.redis  # refuses one that cannot serve
+        broker = self._broker(brokers.broker_address(self.settings))
+        broker.demand()
+        # Not a patient client: the bridge itself waits, and meanwhile answers the broker's heartbeats.
+        redis = connections.brisk_redis(self.redis_address, connections.SOCKET_TIMEOUT_S)
+        same = broker.address == self.redis_address
+        state = Scripts(redis) if same else ReplicatedScripts(redis, self.settings.redis_wait_replicas)
+        return Bridge(self.name, broker.consumers(self.name, self.redis_address), state, self.bells.ring)
 
-    def _replicated(self) -> ReplicatedScripts:
-        return ReplicatedScripts(self.redis, self.settings.redis_wait_replicas)
+    def _broker(self, where: BrokerAddress) -> Broker:
+        return brokers.open_broker(where, wait_replicas=self.settings.redis_wait_replicas)
 
     def sweeper(self) -> Sweeper:
         """Return the sweeper. Raises SettingsError."""

@@ -96,6 +96,6 @@ class Exposition:
 
     def _show_spool(self, usage: Usage | None) -> None:
         oldest = usage.oldest_received_at if usage else None
-        self._spool["spool_callbacks"].set(usage.frames if usage else 0)
+        self._spool["spool_callbacks"].set(usage.callbacks if usage else 0)
         self._spool["spool_bytes"].set(usage.bytes if usage else 0)
         self._spool["spool_oldest_age_seconds"].set(max(0.0, self._clock() - oldest) if oldest else 0.0)

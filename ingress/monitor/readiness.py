@@ -12,6 +12,8 @@ from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.reasons import Refusal
 
+BREAKER_OPEN: Final = "the circuit breaker is open"
+
 FRESH_S: Final = 1.0
 """How long one look at the broker answers for all who ask: probes must not add load to a broker in trouble."""
 
@@ -32,6 +34,10 @@ class Spooling(Protocol):
     @property
     def has_spool(self) -> bool:
         """Whether callbacks go to a spool while the broker is down."""
+
+    @property
+    def publishes(self) -> bool:
+        """Whether callbacks go to the broker: its circuit breaker is closed."""
 
     def broker_warning(self) -> str | None:
         """Return why callbacks go to the spool although the broker is well, or None."""
@@ -91,4 +97,5 @@ class Readiness:
             self._broker.ping()
         except Unavailable as error:
             return str(error)
-        return None
+        # It may answer, and take no callbacks.
+        return None if self._spool.publishes or not self._spool.has_spool else BREAKER_OPEN

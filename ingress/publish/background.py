@@ -22,7 +22,7 @@ from deedbox.ingress.spool.drain import Drained, Drainer, Sink
 from deedbox.ingress.spool.folder import SpoolDir
 from deedbox.ingress.spool.state_redis import StateRedis
 from deedbox.ingress.spool.usage import Gauge, Reporter, Usage
-from deedbox.ingress.spool.writer import SEGMENT_AGE_S, Spool
+from deedbox.ingress.spool.writer import Spool
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.runtime import logs
 from deedbox.shared.settings import Settings
@@ -123,27 +123,24 @@ class Background:
         if not any(thread.is_alive() for thread in self._threads.values()):
             with suppress(OSError):
                 self._show()
+            self._drainer.close()
+            self._reporter.close()
+            self._gauge.close()
         if self._intake_reporter.is_well and time.monotonic() < until:
             with suppress(Unavailable):
                 self._intake_reporter.report(ends=True)
 
     def drain_once(self) -> float:
         """Drain, if the broker is well or it is time to see whether it is. Returns how long to wait then (s)."""
-        if self._spool is not None:
-            self._spool.seal(older_than_s=SEGMENT_AGE_S)
         if self._room.look():
             return DRAIN_EVERY_S
         probing = self._circuit.claim_probe()
         if not self._circuit.is_closed and not (probing and self._answers()):
             return DRAIN_EVERY_S
-        if self._spool is not None:
-            self._spool.seal()
         found = self._drainer.drain(time.monotonic() + SLICE_S, probe=probing)
         if probing:
             # A broker that answers and that has nothing to take counts as well.
             self._circuit.probe_ended(well=found.trouble is None or found.published > 0)
-        with suppress(OSError):
-            self._folder.tidy()
         return self._told(found)
 
     def _answers(self) -> bool:
@@ -157,8 +154,7 @@ class Background:
 
     def _told(self, found: Drained) -> float:
         if found.published or found.set_aside:
-            facts = {"callbacks": found.published, "set_aside": found.set_aside, "segments": found.segments}
-            _log.info("spool.drained", **facts)
+            _log.info("spool.drained", callbacks=found.published, set_aside=found.set_aside)
         if found.trouble or found.unreadable:
             _log.warning("spool.not_drained", cause=found.trouble, unreadable=found.unreadable)
             return DRAIN_AGAIN_S

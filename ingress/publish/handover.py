@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from deedbox.ingress.monitor.counters import Intake
+from deedbox.ingress.monitor.readiness import BREAKER_OPEN
 from deedbox.ingress.publish.background import Background, Expose, Link
 from deedbox.ingress.publish.broker_memory import NO_ROOM, Room
 from deedbox.ingress.publish.circuit import Circuit
@@ -32,7 +33,6 @@ SPOOL_MIN_S: Final = 0.4
 HEDGE_S: Final = 0.1
 """So long a request waits for the broker. The publish goes on; a repeat from the spool is absorbed downstream."""
 
-BREAKER_OPEN: Final = "the circuit breaker is open"
 _NOT_TAKEN: Final = "the broker did not take the callback; send it again later"
 
 
@@ -175,7 +175,9 @@ class Handover:
             ended = attempt.cause(max(0.0, until - self._monotonic()))
             if ended is None:
                 return Stored(spooled=False)
-            detail = f"neither the broker nor the spool took the callback ({error}); send it again later"
+            detail = (
+                f"neither the broker nor the spool took the callback ({error.reason}); send it again later"
+            )
             raise NotStored(error.reason, detail, ended) from None
         return Stored(spooled=True, cause=cause)
 
@@ -183,6 +185,11 @@ class Handover:
     def has_spool(self) -> bool:
         """Whether callbacks go to a spool while the broker is down."""
         return self._spool is not None
+
+    @property
+    def publishes(self) -> bool:
+        """Whether callbacks go to the broker: its circuit breaker is closed."""
+        return self._circuit.is_closed
 
     def broker_warning(self) -> str | None:
         """Return why callbacks go to the spool although the broker is well, or None."""

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from deedbox.ingress.publish.handover import HEDGE_S, NO_ANSWER, Handover, Stored
 from deedbox.ingress.publish.redis_pipe import LINE_BYTES, Line
-from deedbox.shared.broker.topology import REDIS_TIMEOUT_S
+from deedbox.shared.broker.redis_broker import TIMEOUT_S as REDIS_TIMEOUT_S
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Unavailable
 

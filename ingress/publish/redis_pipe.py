@@ -1,7 +1,7 @@
 """A line to the broker's Redis for an event loop: a batch goes out, and no thread waits for its answer.
 
 A thread that publishes and the loop that serves contend for the interpreter several times a callback, which costs more
-than the publish. Here the loop writes one command to a connection of kombu's own Redis channel and goes on; the answer
+than the publish. Here the loop writes one command to a connection of redis-py and goes on; the answer
 makes the socket readable. Whatever may block (names, connecting, TLS, WAIT) stays with the threads and ``Publisher``.
 """
 
@@ -11,15 +11,12 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Self
 
-import kombu
-
-from deedbox.shared.broker import topology
+from deedbox.shared.broker.brokers import broker_address, open_broker
 from deedbox.shared.broker.errors import cause
 from deedbox.shared.broker.message import encode_kombu
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.connections import broker_url
 from deedbox.shared.settings import Settings
 
 LINE_BYTES: Final = 32 * 1024
@@ -29,29 +26,21 @@ LINE_BYTES: Final = 32 * 1024
 class Line:
     """One open connection. Not for threads but the one that opened it and then the loop's; one batch at a time."""
 
-    def __init__(self, connection: kombu.Connection, redis: Any, stream: socket.socket) -> None:
-        self._connection = connection
+    def __init__(self, redis: Any, stream: socket.socket) -> None:
         self._redis = redis
         self.fileno = stream.fileno()
         """Becomes readable when Redis has answered, or is gone."""
 
     @classmethod
-    def open(cls, url: str) -> Self | None:
+    def open(cls, connect: Callable[[], Any]) -> Self | None:
         """Connect; may take a second. Returns None where a line cannot be had. Raises Unavailable."""
-        connection = topology.connect(url)
-        try:
-            with connection.default_channel.conn_or_acquire() as client:
-                redis = client.connection_pool.get_connection()
-        except Exception as error:  # noqa: BLE001 - transports raise whatever their client library raises
-            connection.collect()
-            raise Unavailable(f"the broker cannot be reached ({cause(error)})") from None
+        redis = connect()
         # As kombu's own event loop does: redis-py has no name for it.
         stream = redis._sock  # noqa: SLF001
         if type(stream) is not socket.socket:  # TLS: readable does not mean that there is an answer
             redis.disconnect()
-            connection.collect()
             return None
-        return cls(connection, redis, stream)
+        return cls(redis, stream)
 
     def send(self, envelopes: Sequence[Envelope]) -> None:
         """Send a batch of at most ``LINE_BYTES``; one command, one fsync. Raises Unavailable."""
@@ -73,13 +62,9 @@ class Line:
     def close(self) -> None:
         """Let go of the connection; never waits."""
         self._redis.disconnect()
-        self._connection.collect()
 
 
 def opener(settings: Settings) -> Callable[[], Line | None] | None:
     """Return what opens lines to the broker of these settings; None where none can be had. Raises SettingsError."""
-    url = broker_url(settings)
-    # WAIT answers up to a second later than the write, and in a message of its own.
-    if not topology.is_redis(url) or settings.redis_wait_replicas:
-        return None
-    return lambda: Line.open(url)
+    connect = open_broker(broker_address(settings), wait_replicas=settings.redis_wait_replicas).line()
+    return None if connect is None else lambda: Line.open(connect)

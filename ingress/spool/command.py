@@ -1,6 +1,6 @@
-"""``python -m deedbox.ingress drain`` and ``python -m deedbox.ingress spool``: the spool of this host without a web process.
+"""``python -m deedbox.ingress drain`` and ``spool``: the spool of this host without a web process.
 
-What running web processes are writing stays theirs: they drain it themselves.
+All of it is safe beside running web processes.
 """
 
 from __future__ import annotations
@@ -8,35 +8,51 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
 from deedbox.ingress.publish.broker_memory import Room
-from deedbox.ingress.publish.publisher import Publisher
 from deedbox.ingress.spool.drain import Drained, Drainer
 from deedbox.ingress.spool.folder import SpoolDir
+from deedbox.ingress.spool.quarantine import Aside, Quarantine
 from deedbox.ingress.spool.usage import Gauge, Reporter, Usage
+from deedbox.shared.broker.brokers import broker_address, open_broker
 from deedbox.shared.core.errors import SettingsError, Unavailable
-from deedbox.shared.redis.connections import broker_url
 from deedbox.shared.runtime import logs
 from deedbox.shared.settings import Settings
 
-USAGE: Final = "usage: python -m deedbox.ingress [drain [--json] | spool [--json]]\n"
+USAGE: Final = (
+    "usage: python -m deedbox.ingress [drain [--json] | spool [--json] | redrive ID... | discard ID...]\n"
+)
+PATIENCE_S: Final = 15.0
+"""How long to wait for a web process that drains: it lets go at least every 5 s."""
+AGAIN_S: Final = 0.1
 
 
 def main(environ: Mapping[str, str], arguments: Sequence[str]) -> int:
     """Run one of the commands. Returns an exit code: 0 done, 1 something is left, 2 usage or settings."""
     command, *options = arguments
-    if command not in {"drain", "spool"} or set(options) - {"--json"}:
+    numbers = [int(option) for option in options if option.isdecimal()]
+    json_wanted = options == ["--json"]
+    known = (
+        not options or json_wanted
+        if command in {"drain", "spool"}
+        else options and len(numbers) == len(options)
+    )
+    if command not in {"drain", "spool", "redrive", "discard"} or not known:
         sys.stderr.write(USAGE)
         return 2
     try:
         settings = Settings.load(environ)
         logs.configure(settings.log_format, "drain")
+        folder = SpoolDir(settings.data_dir)
+        if command == "drain":
+            return _drain(settings, folder, as_json=json_wanted)
         if command == "spool":
-            return _show(Gauge(SpoolDir(settings.data_dir)).usage(), as_json=bool(options))
-        return _drain(settings, as_json=bool(options))
+            return _show(folder, as_json=json_wanted)
+        return _change(folder, command, numbers)
     except SettingsError as error:
         sys.stderr.write(f"deedbox: {error}\n")
         return 2
@@ -45,24 +61,41 @@ def main(environ: Mapping[str, str], arguments: Sequence[str]) -> int:
         return 1
 
 
-def _drain(settings: Settings, *, as_json: bool) -> int:
-    folder = SpoolDir(settings.data_dir)
-    publisher = Publisher(broker_url(settings), wait_replicas=settings.redis_wait_replicas)
+def _drain(settings: Settings, folder: SpoolDir, *, as_json: bool) -> int:
+    publisher = open_broker(broker_address(settings), wait_replicas=settings.redis_wait_replicas)
     room = Room(publisher)
+    gauge = Gauge(folder)
     try:
-        found = Drainer(folder, publisher, paused=room.look).drain()
+        found = _drain_all(Drainer(folder, publisher, paused=room.look), gauge)
         found.trouble = found.trouble or room.warning
     finally:
         publisher.close()
-    folder.tidy()
     with suppress(Unavailable, OSError):  # status shows the old figure until a web process runs again
         Reporter(settings, folder).report(at_once=True)
-    rest = Gauge(folder).usage()
+    rest = gauge.usage()
     if as_json:
         _print({"drained": dataclasses.asdict(found), "left": dataclasses.asdict(rest)})
     else:
         sys.stdout.write(_sentences(found, rest))
-    return 1 if rest.frames or found.trouble or found.unreadable else 0
+    return 1 if rest.callbacks or found.trouble or found.unreadable else 0
+
+
+def _drain_all(drainer: Drainer, gauge: Gauge) -> Drained:
+    """Drain; while a web process does, wait for it, and once more if the disk made trouble."""
+    until = time.monotonic() + PATIENCE_S
+    found = drainer.drain()
+    tries = 0
+    while (found.busy and time.monotonic() < until and gauge.usage().callbacks) or (
+        found.unreadable and not tries
+    ):
+        tries += not found.busy
+        time.sleep(AGAIN_S)
+        more = drainer.drain()
+        more.published += found.published
+        more.set_aside += found.set_aside
+        found = more
+    drainer.close()
+    return found
 
 
 def _sentences(found: Drained, rest: Usage) -> str:
@@ -70,20 +103,39 @@ def _sentences(found: Drained, rest: Usage) -> str:
     if found.trouble:
         lines.append(f"Stopped: {found.trouble}.")
     if found.unreadable:
-        lines.append(f"Could not read all of the spool: {found.unreadable}.")
-    if rest.frames:
-        lines.append(f"{rest.frames} callbacks ({rest.bytes} bytes) are left.")
-        if not found.trouble:
-            lines.append("Running web processes hold them, and drain them.")
+        lines.append(f"The disk of the spool failed: {found.unreadable}.")
+    if rest.callbacks:
+        lines.append(f"{rest.callbacks} callbacks ({rest.bytes} bytes) are left.")
+        if found.busy:
+            lines.append("A web process of this host drains them.")
     return "\n".join(lines) + "\n"
 
 
-def _show(rest: Usage, *, as_json: bool) -> int:
+def _show(folder: SpoolDir, *, as_json: bool) -> int:
+    rest = Gauge(folder).usage()
+    aside = Quarantine(folder).all() if rest.quarantined else []
     if as_json:
-        _print(dataclasses.asdict(rest))
-    else:
-        sys.stdout.write(f"{rest.frames} callbacks, {rest.bytes} bytes, {rest.quarantined} in quarantine.\n")
+        _print(dataclasses.asdict(rest) | {"aside": [dataclasses.asdict(each) for each in aside]})
+        return 0
+    sys.stdout.write(f"{rest.callbacks} callbacks, {rest.bytes} bytes, {rest.quarantined} set aside.\n")
+    sys.stdout.writelines(_line(each) for each in aside)
     return 0
+
+
+def _line(each: Aside) -> str:
+    where = "a dead letter too" if each.is_letter else "no dead letter yet"
+    return f"  {each.id}: {each.reason}, {each.bytes} bytes, {where}. {each.detail}\n"
+
+
+def _change(folder: SpoolDir, command: str, numbers: Sequence[int]) -> int:
+    quarantine = Quarantine(folder)
+    change = quarantine.redrive if command == "redrive" else quarantine.discard
+    missing = [number for number in numbers if not (folder.exists() and change(number))]
+    done = "are published with the next drain" if command == "redrive" else "were removed"
+    sys.stdout.write(f"{len(numbers) - len(missing)} callbacks {done}.\n")
+    if missing:
+        sys.stderr.write(f"deedbox: nothing was set aside as {', '.join(map(str, missing))}.\n")
+    return 1 if missing else 0
 
 
 def _print(document: Mapping[str, object]) -> None:

@@ -1,108 +1,170 @@
-"""The spool's folder: who may write which file, and what the whole host has spooled.
+"""The spool's folder: its files, who may read them, and which database counts.
 
-``<data_dir>/spool/`` (0700)
+``<data_dir>/spool/`` (0700; each file 0600, and owned by the owner of the data directory, also when root makes it)
+``<time>.sqlite3``            the callbacks; beside it SQLite keeps ``-wal`` and ``-shm``. The newest counts
+``<time>.damaged``            SQLite could not read that database; what it can still read is yet to be copied
+``<time>.kept``               that was done; a person may look at the database and remove both
+``reserve``                   room on the disk that giving space back may need
 ``host-id``                   names this folder in Redis; stable
-``<time>-<host>-<pid>-<random>.segment``  frames; its writer holds a lock on it for as long as it lives
-``<same>.done``               how far a segment has been drained
-``.<same>.segment``           a segment that is being made; holds nothing that was acknowledged
-``quarantine/``               what could not be handed on, one file each
+``writer.lock``               shared by those that write; exclusive for what must meet no writer
+``drainer.lock``, ``letters.lock``  the process that drains, and the one that makes dead letters
+
+A damaged database is not renamed: SQLite removes a ``-wal`` by name when its last connection closes, and that would be
+the file of the next database (sqlite.org/howtocorrupt.html, section 2.4).
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from deedbox.shared.runtime.data_dir import make_private
 
-SEGMENT: Final = ".segment"
-DONE: Final = ".done"
+RESERVE_BYTES: Final = 2 * 1024 * 1024
+DATABASE: Final = ".sqlite3"
+DAMAGED: Final = ".damaged"
+KEPT: Final = ".kept"
 _HOST_ID_BYTES: Final = 6
 _DRAFT_LIFE_S: Final = 3600.0
+_TRIAL_BYTES: Final = 256 * 1024
 
 
 class SpoolDir:
-    """Paths and sizes. Every method may raise OSError; the callers translate it."""
+    """Paths. Every method may raise OSError."""
 
     def __init__(self, data_dir: Path) -> None:
         self._parent = data_dir
         self.path = data_dir / "spool"
-        self.quarantine = self.path / "quarantine"
+        self.reserve = self.path / "reserve"
+        self.writer_lock = self.path / "writer.lock"
+        self.drainer_lock = self.path / "drainer.lock"
+        self.letters_lock = self.path / "letters.lock"
 
     def prepare(self) -> None:
-        """Create the folder where it is missing, so that it is still there after a power cut."""
-        if not self.quarantine.is_dir():
-            make_private(self._parent, self.path, self.quarantine)
-            for folder in (self.path, self._parent, self._parent.absolute().parent):
-                sync(folder)
+        """Create what is missing. On return the names are durable, whichever process created them."""
+        missing = not self.path.is_dir()
+        make_private(self._parent, self.path)
+        if missing:
+            self._own(self.path)
+        for lock in (self.writer_lock, self.drainer_lock, self.letters_lock):
+            self._create(lock)
+        self._create(self.path / "host-id", secrets.token_hex(_HOST_ID_BYTES).encode() + b"\n")
+        self._create(self.reserve)
+        self.hold()
+        for draft in self.path.glob(".*"):  # of a process that was killed while it created a file
+            if time.time() - draft.stat().st_mtime > _DRAFT_LIFE_S:
+                draft.unlink(missing_ok=True)
+        for folder in (self.path, self._parent, self._parent.absolute().parent):
+            sync(folder)
 
     def exists(self) -> bool:
         """Tell whether anything was ever spooled here."""
-        return self.path.is_dir()
+        return self._database() is not None or bool(self.damaged())
 
     def host_id(self) -> str:
-        """Return the name of this folder among all hosts, made up at the first call."""
-        place = self.path / "host-id"
-        with suppress(FileNotFoundError):
-            return place.read_text("ascii").strip()
-        draft = place.with_name(f".host-id.{os.getpid()}.{secrets.token_hex(4)}")
-        write(draft, secrets.token_hex(_HOST_ID_BYTES).encode() + b"\n")
-        # A link, not a rename: of two processes that start together, both must end up with the same id.
-        with suppress(FileExistsError):
-            os.link(draft, place)
-        draft.unlink()
+        """Return the name of this folder among all hosts."""
+        return (self.path / "host-id").read_text("ascii").strip()
+
+    def database(self) -> Path:
+        """Return the database that counts, created (empty) if there is none."""
+        found = self._database()
+        if found is None:
+            self._create(self.path / f"{time.time_ns():020d}{DATABASE}")
+            sync(self.path)
+            found = self._database()
+        if found is None:
+            raise FileNotFoundError(f"{self.path} was changed by another process")
+        return found
+
+    def existing(self) -> Path | None:
+        """Return the database that counts, if there is one."""
+        return self._database()
+
+    def counts(self, database: Path) -> bool:
+        """Tell whether a database was neither removed nor found damaged."""
+        return database.exists() and not _is_marked(database)
+
+    def set_aside(self, database: Path) -> None:
+        """Note durably that a database is damaged: from now on another one counts."""
+        self._create(database.with_suffix(DAMAGED))
         sync(self.path)
-        return place.read_text("ascii").strip()
 
-    def new_name(self) -> str:
-        """Return the name of a new segment: they sort by time, and no two processes choose the same."""
-        return f"{time.time_ns() // 1_000_000:015d}-{self.host_id()}-{os.getpid()}-{secrets.token_hex(3)}"
+    def damaged(self) -> list[Path]:
+        """Return the damaged databases of which nothing was copied yet, oldest first."""
+        if not self.path.is_dir():
+            return []
+        return sorted(path.with_suffix(DATABASE) for path in self.path.glob(f"*{DAMAGED}"))
 
-    def segments(self) -> list[Path]:
-        """Return all segments, oldest first."""
-        names = (entry.name for entry in _entries(self.path))
-        return [
-            self.path / name for name in sorted(names) if name.endswith(SEGMENT) and not name.startswith(".")
-        ]
+    def keep(self, database: Path) -> None:
+        """Note that everything readable was copied out of a damaged database."""
+        database.with_suffix(DAMAGED).rename(database.with_suffix(KEPT))
 
-    def total_bytes(self) -> int:
-        """Return the size of everything in the folder, quarantine included: the cap protects the disk."""
-        return sum(_sizes(self.path)) + sum(_sizes(self.quarantine))
+    def hold(self, size_bytes: int = 0) -> None:
+        """Have a reserve on the disk, of so many bytes where that is more than usual. Raises OSError if there is no room."""
+        wanted = max(size_bytes, RESERVE_BYTES)
+        if self.reserve.stat().st_size < wanted:
+            _allocate(self.reserve, os.O_RDWR, wanted)
 
-    def tidy(self) -> None:
-        """Remove what a killed process left behind and nobody needs: drafts, and progress without its segment."""
-        for entry in (*_entries(self.path), *_entries(self.quarantine)):
-            path = Path(entry.path)
-            if entry.name.endswith(DONE) and not path.with_suffix(SEGMENT).exists():
-                path.unlink(missing_ok=True)
-            elif entry.name.startswith(".") and entry.name.endswith(SEGMENT):
-                _remove_unlocked(path)
-            elif entry.name.startswith(".") and time.time() - entry.stat().st_mtime > _DRAFT_LIFE_S:
-                path.unlink(missing_ok=True)
+    def try_disk(self) -> None:
+        """Take a little room and give it back. Raises OSError, which says why the disk has none."""
+        trial = self.path / f".trial.{os.getpid()}.{secrets.token_hex(4)}"
+        try:
+            _allocate(trial, os.O_RDWR | os.O_CREAT, _TRIAL_BYTES)
+        finally:
+            trial.unlink(missing_ok=True)
 
-    def keep(self, name: str, content: bytes) -> Path:
-        """Put something into quarantine; on return it is on the disk. The same name replaces the file."""
-        place = self.quarantine / name
-        draft = place.with_name(f".{name}.{os.getpid()}")
-        write(draft, content)
-        draft.replace(place)
-        sync(self.quarantine)
-        return place
+    def spend(self, down_to_bytes: int = 0) -> None:
+        """Give the reserve, or what it has beyond so many bytes, to the disk. Only with the writer's lock."""
+        if self.reserve.stat().st_size > down_to_bytes:
+            os.truncate(self.reserve, down_to_bytes)
+
+    def _database(self) -> Path | None:
+        if not self.path.is_dir():
+            return None
+        found = sorted(path for path in self.path.glob(f"*{DATABASE}") if not _is_marked(path))
+        return found[-1] if found else None
+
+    def _create(self, path: Path, content: bytes = b"") -> None:
+        """Create a file (0600) whole and durable, unless it is there.
+
+        By a link: of two processes one wins, and none ever opens the other's database but by SQLite. Closing
+        such a descriptor would drop the locks that SQLite has on the file.
+        """
+        if path.exists():
+            return
+        draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.write(descriptor, content)
+            os.fsync(descriptor)
+            self._own(draft)
+            with suppress(FileExistsError):
+                os.link(draft, path)
+        finally:
+            os.close(descriptor)
+            draft.unlink()
+
+    def _own(self, path: Path) -> None:
+        """Give what root made to the owner of the data directory, whose web processes use it."""
+        if os.geteuid() == 0:
+            owner = self._parent.stat()
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
-def lock(descriptor: int) -> bool:
-    """Try to become the only user of a file until it is closed; a killed process lets go by itself."""
+def _allocate(path: Path, flags: int, size_bytes: int) -> None:
+    descriptor = os.open(path, flags, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        os.posix_fallocate(descriptor, 0, size_bytes)
+    finally:
+        os.close(descriptor)
+
+
+def _is_marked(database: Path) -> bool:
+    return database.with_suffix(DAMAGED).exists() or database.with_suffix(KEPT).exists()
 
 
 def sync(folder: Path) -> None:
@@ -112,42 +174,3 @@ def sync(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write a new file (0600) and make its content durable."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        write_all(descriptor, content)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_all(descriptor: int, content: bytes) -> None:
-    """Write everything; ``os.write`` may write less, on a disk that fills up for one."""
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def _remove_unlocked(path: Path) -> None:
-    with suppress(FileNotFoundError):
-        descriptor = os.open(path, os.O_RDWR)
-        try:
-            if lock(descriptor):
-                path.unlink()
-        finally:
-            os.close(descriptor)
-
-
-def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
-    with suppress(FileNotFoundError), os.scandir(folder) as found:
-        yield from found
-
-
-def _sizes(folder: Path) -> Iterator[int]:
-    for entry in _entries(folder):
-        with suppress(FileNotFoundError):
-            if entry.is_file(follow_symlinks=False):
-                yield entry.stat(follow_symlinks=False).st_size

@@ -1,81 +1,117 @@
-"""Quarantine: spooled bytes that could not be handed on, kept as files until Redis has them as dead letters.
+"""Callbacks that cannot be published: set aside in the spool's database until Redis has them as dead letters.
 
-Each file is one line of JSON (reason, detail, received_at), then the bytes. Names come from segment and offset:
-setting the same thing aside twice, after a crash, makes one file.
+What is not as it was written stays in the database after that, for a person to look at.
 """
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
+from sqlite3 import Connection
 from typing import Final
 
-from deedbox.ingress.spool.folder import SpoolDir, lock
+from deedbox.ingress.spool.database import Database
+from deedbox.ingress.spool.folder import SpoolDir
+from deedbox.ingress.spool.locks import FileLock
 from deedbox.shared.broker.message import encode_kombu
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Undecodable
 from deedbox.shared.core.reasons import DeathReason
+from deedbox.shared.redis.inbox import NO_BATCH
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
 
-LETTER: Final = ".letter"
-"""Not yet a dead letter in Redis."""
-KEPT: Final = ".kept"
-"""A dead letter speaks of it; the bytes stay here, for a person to look at and remove."""
+_ALL: Final = "SELECT id, reason, detail, letter, received_at, length(entry) FROM aside JOIN callbacks USING (id) ORDER BY id"
+_MOVE: Final = "INSERT INTO callbacks (received_at, checksum, entry) SELECT received_at, checksum, entry FROM callbacks WHERE id = ?"
 
 
 @dataclass(frozen=True, slots=True)
 class Aside:
-    """What is set aside, and why."""
+    """One of them."""
 
+    id: int
     reason: DeathReason
     detail: str
-    content: bytes = field(repr=False)
-    received_at: float | None = None
-    """Unix seconds, where it is known."""
+    is_letter: bool
+    """Redis has it as a dead letter."""
+    received_at: float
+    """Unix seconds."""
+    bytes: int
 
 
-def set_aside(folder: SpoolDir, segment: Path, offset: int, aside: Aside) -> None:
-    """Keep it durably. Raises OSError."""
-    facts = {"reason": aside.reason, "detail": aside.detail, "received_at": aside.received_at}
-    name = f"{segment.stem}-{offset}{LETTER}"
-    folder.keep(name, json.dumps(facts).encode() + b"\n" + aside.content)
+class Quarantine:
+    """What was set aside on this host. Methods raise OSError; only where ``folder.exists()``."""
+
+    def __init__(self, folder: SpoolDir) -> None:
+        self._database = Database(folder)
+        self._mine = FileLock(folder.letters_lock)
+        self._told: set[int] = set()
+        """Redis has them, and the disk did not take a note of it yet."""
+
+    def all(self) -> list[Aside]:
+        """Return all, oldest first."""
+        with self._database.reading() as connection:
+            rows = connection.execute(_ALL).fetchall()
+        return [Aside(number, DeathReason(reason), detail, bool(letter), at, size)
+                for number, reason, detail, letter, at, size in rows]  # fmt: skip
+
+    def hand_over(self, scripts: Scripts) -> None:
+        """Make dead letters of what waits for that, unless another process does. Raises Unavailable.
+
+        A crash in between makes two letters of one: that is seen, a loss is not.
+        """
+        waiting = [each for each in self.all() if not each.is_letter]
+        if not waiting or not self._mine.take():
+            return
+        for each in waiting:
+            if each.id not in self._told:
+                self._tell(each, scripts)
+                self._told.add(each.id)
+            if each.reason is DeathReason.SPOOL_DAMAGED:
+                self._note(each.id)
+            else:
+                self.discard(each.id)
+            self._told.discard(each.id)
+        self._mine.drop()
+
+    def redrive(self, number: int) -> bool:
+        """Publish one again with the next drain. Returns whether there is such a one."""
+        with self._database.writing(adds_bytes=1) as connection:
+            if not connection.execute("SELECT 1 FROM aside WHERE id = ?", (number,)).fetchone():
+                return False
+            # Under a new id: a drain has its old one behind it.
+            connection.execute(_MOVE, (number,))
+            _remove(connection, number)
+        return True
+
+    def discard(self, number: int) -> bool:
+        """Remove one for good. Returns whether there was such a one."""
+        found: list[bool] = []
+        self._database.give_back(lambda connection: found.append(_remove(connection, number)))
+        return found[-1]
+
+    def close(self) -> None:
+        """Let go of the spool."""
+        self._database.close()
+        self._mine.drop()
+
+    def _note(self, number: int) -> None:
+        note = "UPDATE aside SET letter = 1 WHERE id = ?"
+        self._database.give_back(lambda connection: connection.execute(note, (number,)))
+
+    def _tell(self, each: Aside, scripts: Scripts) -> None:
+        values: list[str | bytes] = ["reason", str(each.reason), "detail", each.detail]
+        if each.reason is not DeathReason.SPOOL_DAMAGED:
+            with self._database.reading() as connection:
+                row = connection.execute("SELECT entry FROM callbacks WHERE id = ?", (each.id,)).fetchone()
+            values += ["raw", _message(row[0] if row else b"")]
+        # No callbacks, nothing redriven, one dead letter.
+        scripts.call("append", SERVER_CLOCK, *NO_BATCH, len(values), *values)
 
 
-def waiting(folder: SpoolDir) -> Iterator[Path]:
-    """Yield the files that are no dead letters yet, oldest first. Raises OSError."""
-    if folder.quarantine.is_dir():
-        yield from sorted(
-            path for path in folder.quarantine.glob(f"*{LETTER}") if not path.name.startswith(".")
-        )
-
-
-def hand_over(path: Path, scripts: Scripts) -> None:
-    """Make a file a dead letter, unless another process is at it.
-
-    A crash in between makes two letters of it: that is seen, a loss is not. Raises Unavailable if Redis does not
-    take it, OSError.
-    """
-    with suppress(FileNotFoundError), path.open("rb") as file:
-        if lock(file.fileno()) and os.fstat(file.fileno()).st_nlink > 0 and path.exists():
-            _hand_over(path, file.read(), scripts)
-
-
-def _hand_over(path: Path, text: bytes, scripts: Scripts) -> None:
-    line, _, content = text.partition(b"\n")
-    facts = json.loads(line)
-    values: list[str | bytes] = ["reason", facts["reason"], "detail", facts["detail"]]
-    if facts["reason"] != DeathReason.SPOOL_DAMAGED:
-        values += ["raw", _message(content)]
-    # No callbacks, nothing redriven, one dead letter.
-    scripts.call("append", SERVER_CLOCK, "", 0, 0, len(values), *values)
-    if facts["reason"] == DeathReason.SPOOL_DAMAGED:
-        path.rename(path.with_suffix(KEPT))
-    else:
-        path.unlink()
+def _remove(connection: Connection, number: int) -> bool:
+    if not connection.execute("DELETE FROM aside WHERE id = ?", (number,)).rowcount:
+        return False
+    connection.execute("DELETE FROM callbacks WHERE id = ?", (number,))
+    return True
 
 
 def _message(content: bytes) -> bytes:

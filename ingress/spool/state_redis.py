@@ -6,7 +6,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from deedbox.shared.core.errors import SettingsError, Unavailable
-from deedbox.shared.redis.connections import brisk_redis, redis_url
+from deedbox.shared.redis.connections import brisk_redis, redis_address
 from deedbox.shared.redis.replicas import ReplicatedScripts
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.settings import Settings
@@ -28,12 +28,9 @@ class StateRedis:
         """
         if self._redis is None:
             try:
-                self._redis = brisk_redis(redis_url(self._settings))
+                self._redis = brisk_redis(redis_address(self._settings))
             except (SettingsError, RedisError) as error:
                 raise Unavailable(str(error)) from None
-            except ValueError:
-                # redis-py's message may quote the URL, which holds a password.
-                raise Unavailable("DEEDBOX_REDIS_URL is no usable URL") from None
         return self._redis
 
     def scripts(self) -> Scripts:

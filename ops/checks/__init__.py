@@ -51,8 +51,10 @@ def _redis(installation: Installation) -> Iterator[Finding]:
     if reachable:
         yield from clocks.check(redis)
         wait = installation.settings.redis_wait_replicas
-        yield from replication.check(redis, installation.redis_url, "redis", "DEEDBOX_REDIS_URL", wait)
+        yield from replication.check(redis, installation.redis_address, "redis", wait)
     yield from broker.check(installation)
+    if reachable:
+        yield from broker.passage(installation)
     yield from broker.events(installation)
     if reachable:
         yield from traffic.check(installation)

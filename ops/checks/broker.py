@@ -1,64 +1,94 @@
-"""Checks of the broker, through kombu as ingress uses it."""
+"""Checks of the broker, through its own port as ingress and bridge use it."""
 
 from __future__ import annotations
 
+import time
+import uuid
 from collections.abc import Iterator
-from typing import Any
+from typing import Final
+
+from redis.exceptions import RedisError
 
 from deedbox.ops.checks import redis_server, replication
-from deedbox.ops.checks.finding import Finding, brief, failed, ok, unusable
+from deedbox.ops.checks.finding import Finding, failed, ok, unusable, warning
 from deedbox.ops.installation import Installation
-from deedbox.shared.broker import topology
-from deedbox.shared.core.errors import DeedboxError
-from deedbox.shared.redis import connections
+from deedbox.ops.readmodels.broker import living_bridges
+from deedbox.shared.broker import brokers
+from deedbox.shared.core.envelope import Envelope
+from deedbox.shared.core.errors import DeedboxError, Unavailable
+from deedbox.shared.core.signature import BodySignature
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.inbox import PROBE
 from deedbox.shared.settings import PUBLISH_EVENT
+
+CLAIMED_WITHIN_S: Final = 5.0
+"""A bridge takes what comes at once; longer only behind a backlog."""
 
 
 def events(installation: Installation) -> Iterator[Finding]:
-    """Open a connection to the events' broker, if it is another one than the callbacks'."""
+    """Reach the events' broker, if it is another one than the callbacks'."""
     settings = installation.settings
     if settings.events_url is None or PUBLISH_EVENT not in settings.enabled_builtins:
         return
     name = "events broker"
     try:
-        url = connections.events_url(settings)
-        connection: Any = topology.connect(url)
+        broker = brokers.open_broker(brokers.events_address(settings))
+        broker.topics()
+        broker.demand()
     except DeedboxError as error:
         yield unusable(name, str(error))
         return
     try:
-        _ = connection.default_channel
-    except Exception as error:  # noqa: BLE001 - transports raise whatever their client library raises
-        fix = "check the address in DEEDBOX_EVENTS_URL and that the broker runs"
-        yield failed(name, f"it cannot be reached ({brief(error)})", fix)
+        broker.ping()
+    except Unavailable as error:
+        yield failed(name, str(error), "check the address in DEEDBOX_EVENTS_URL and that the broker runs")
         return
-    finally:
-        connection.collect()
-    yield ok(name, f"{topology.transport(url)}: reachable")
+    yield ok(name, f"{broker.name}: reachable")
 
 
 def check(installation: Installation) -> Iterator[Finding]:
-    """Open a connection to the broker, every wait bounded; a Redis of its own is checked like the state's."""
+    """Reach the broker, every wait bounded; a Redis of its own is checked like the state's."""
     try:
-        url = installation.broker_url
-        kind = topology.transport(url)
-        redis = installation.broker_redis
-        connection: Any = topology.connect(url)
+        broker, other = installation.broker, installation.other_redis
     except DeedboxError as error:
-        yield failed("broker", str(error))
+        yield unusable("broker", str(error))
         return
-    shared = redis is not None and redis is installation.redis
+    shared = installation.broker_address == installation.redis_address
     try:
-        _ = connection.default_channel
-    except Exception as error:  # noqa: BLE001 - transports raise whatever their client library raises
+        broker.demand()
+        broker.ping()
+    except DeedboxError as error:
         setting = "DEEDBOX_REDIS_URL" if shared else "DEEDBOX_BROKER_URL"
         fix = f"check the address in {setting} and that the broker runs"
-        yield failed("broker", f"the {kind} broker cannot be reached ({brief(error)})", fix)
+        yield failed("broker", f"the {broker.name} broker: {error}", fix)
         return
-    finally:
-        connection.collect()
-    yield ok("broker", f"{kind}: reachable" + (", the same Redis" if shared else ""))
-    if redis is not None and not shared:
-        yield from redis_server.check(redis, "broker redis", "DEEDBOX_BROKER_URL")
+    yield ok("broker", f"{broker.name}: reachable" + (", the same Redis" if shared else ""))
+    if other is not None:
+        yield from redis_server.check(other.client, "broker redis", "DEEDBOX_BROKER_URL")
         wait = installation.settings.redis_wait_replicas
-        yield from replication.check(redis, url, "broker redis", "DEEDBOX_BROKER_URL", wait)
+        yield from replication.check(other.client, other.address, "broker redis", wait)
+
+
+def passage(installation: Installation, patience_s: float = CLAIMED_WITHIN_S) -> Iterator[Finding]:
+    """Publish a marked message as ingress does, and see a bridge take it: the two may know different brokers."""
+    name = "broker passage"
+    try:
+        if not living_bridges(installation.redis):
+            yield warning(name, "no bridge runs, so no test message was sent", "start `deedbox bridge`")
+            return
+        trace_id = uuid.uuid4().hex
+        installation.broker.publish(Envelope("default", time.time(), BodySignature.ABSENT, trace_id, PROBE))
+        began = time.monotonic()
+        while time.monotonic() - began < patience_s:
+            if installation.redis.exists(keys.probe(trace_id)):
+                yield ok(name, f"a test message was taken by a bridge after {time.monotonic() - began:.1f} s")
+                return
+            time.sleep(0.05)
+    except (DeedboxError, RedisError) as error:
+        yield failed(name, f"a test message was not sent ({error})", "look at the broker's line above")
+        return
+    yield failed(
+        name,
+        f"a test message was published, and no bridge took it within {patience_s:g} s",
+        "give web processes and bridges the same DEEDBOX_BROKER_URL and DEEDBOX_REDIS_URL, or wait for the backlog to end",
+    )

@@ -16,8 +16,8 @@ from deedbox.shared.redis.embedded import MINIMUM
 from deedbox.shared.redis.keys import PREFIX, RAW_QUEUE
 from deedbox.shared.redis.scripting import text
 
-OURS: Final = (PREFIX, RAW_QUEUE, "rq:", "LIMITS", "_kombu.", "unacked")
-"""How the names of keys begin that Deedbox, RQ, kombu and the budgets write."""
+OURS: Final = (PREFIX, RAW_QUEUE, "rq:", "_kombu.", "unacked")
+"""How the names of keys begin that Deedbox, RQ and kombu write."""
 
 SCANS: Final = 5
 SCAN_COUNT: Final = 1000
@@ -28,7 +28,7 @@ def check(redis: Redis, name: str, setting: str) -> Iterator[Finding]:
     """Check one server. If it cannot be used, the first finding says so and is the only one."""
     try:
         info: dict[str, Any] = {}
-        for section in ("server", "persistence", "memory"):
+        for section in ("server", "persistence", "memory", "cluster"):
             info |= redis.info(section)
         config = _config(redis)
         neighbours = _neighbours(redis)
@@ -38,6 +38,10 @@ def check(redis: Redis, name: str, setting: str) -> Iterator[Finding]:
     except RedisError as error:
         fix = f"check the address in {setting} and that Redis runs"
         yield failed(name, f"Redis does not answer ({brief(error)})", fix)
+        return
+    if int(info.get("cluster_enabled", 0)):
+        fix = f"name a Redis with cluster-enabled no in {setting}, several of them behind Sentinel"
+        yield failed(name, "Redis is in cluster mode, which Deedbox cannot use", fix)
         return
     yield from _version(name, info)
     yield from _durability(name, info, config)
@@ -58,10 +62,8 @@ def _config(redis: Redis) -> Mapping[str, str] | None:
     try:
         found = [*redis.config_get("append*").items(), *redis.config_get("maxmemory*").items()]
         return {str(name): str(value) for name, value in found}
-    except ResponseError as error:  # an unknown command, or one that our user may not call
-        if "unknown" in str(error).lower() or "perm" in str(error).lower():
-            return None
-        raise
+    except ResponseError:  # one that our user may not call, or that a managed service does not know
+        return None
 
 
 def _version(name: str, info: Mapping[str, Any]) -> Iterator[Finding]:

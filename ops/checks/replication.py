@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from deedbox.ops.checks.finding import Finding, failed, ok, warning
 from deedbox.shared.redis import sentinel
+from deedbox.shared.redis.address import RedisAddress
 
 WAIT: Final = "DEEDBOX_REDIS_WAIT_REPLICAS"
 
@@ -29,7 +30,7 @@ class Standing:
     behind_sentinel: bool
 
 
-def check(redis: Redis, url: str, name: str, setting: str, wait: int) -> Iterator[Finding]:
+def check(redis: Redis, where: RedisAddress, name: str, wait: int) -> Iterator[Finding]:
     """Look at one server that was found usable before, and at its sentinels."""
     try:
         info: Mapping[str, Any] = redis.info("replication")
@@ -41,11 +42,11 @@ def check(redis: Redis, url: str, name: str, setting: str, wait: int) -> Iterato
         replicas=_online(info),
         min_replicas=_min_replicas(redis),
         wait=wait,
-        behind_sentinel=sentinel.is_sentinel(url),
+        behind_sentinel=bool(where.master),
     )
-    yield judge(standing, f"{name} replication", setting)
+    yield judge(standing, f"{name} replication", where.setting)
     if standing.behind_sentinel:
-        yield _sentinels(url, f"{name} sentinels", setting)
+        yield _sentinels(where, f"{name} sentinels")
 
 
 def judge(standing: Standing, name: str, setting: str) -> Finding:
@@ -87,11 +88,13 @@ def _min_replicas(redis: Redis) -> int | None:
         return None
 
 
-def _sentinels(url: str, name: str, setting: str) -> Finding:
-    answering, known = sentinel.answering(url)
+def _sentinels(where: RedisAddress, name: str) -> Finding:
+    answering, known = sentinel.answering(where)
     found = f"{answering} of {known} know the master"
     if answering < known:
-        return warning(name, found, f"start the others, or correct {setting}")
+        return warning(name, found, f"start the others, or correct {where.setting}")
     if known < 3:  # noqa: PLR2004 - a majority of two is both
-        return warning(name, f"{found}, and no majority is left when one is down", f"list three in {setting}")
+        return warning(
+            name, f"{found}, and no majority is left when one is down", f"list three in {where.setting}"
+        )
     return ok(name, found)

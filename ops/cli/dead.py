@@ -198,19 +198,18 @@ def collect(*, dry_run: DryRun = False, yes: Yes = False, as_json: Json = False)
     """
     from deedbox.ops.cli._terminal import confirm, demand_decision
     from deedbox.ops.installation import Installation
-    from deedbox.ops.readmodels.broker_queues import open_queues
     from deedbox.ops.repair.collect import collect as run
     from deedbox.ops.wording.output import counted, write_json, write_line
 
     demand_decision(as_json=as_json, dry_run=dry_run, yes=yes)
     installation = Installation.load(os.environ)
-    with open_queues(installation) as queues:
-        depth = queues.dead_depth()
-        if not as_json:
-            write_line(f"{counted(depth, 'message')} in the broker's dead-letter queue.")
-        moved = 0
-        if depth and not dry_run and confirm(f"Make dead letters of {depth}?", yes=yes):
-            moved = run(queues, installation.scripts)
+    broker = installation.broker
+    depth = broker.dead_depth()
+    if not as_json:
+        write_line(f"{counted(depth, 'message')} in the broker's dead-letter queue.")
+    moved = 0
+    if depth and not dry_run and confirm(f"Make dead letters of {depth}?", yes=yes):
+        moved = run(broker, installation.scripts)
     if as_json:
         write_json({"found": depth, "collected": moved})
     elif moved:

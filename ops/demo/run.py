@@ -27,7 +27,8 @@ from deedbox.ops.supervise import processes, supervisor
 from deedbox.ops.supervise.programs import Exit
 from deedbox.ops.supervise.readiness import callback_url, ops_url
 from deedbox.ops.supervise.up import terminable
-from deedbox.shared.redis import connections, embedded
+from deedbox.shared.redis import address, connections, embedded
+from deedbox.shared.redis.address import RedisAddress
 from deedbox.shared.runtime import stopping
 from deedbox.shared.settings import Settings
 
@@ -59,7 +60,8 @@ def run(options: DemoOptions, environ: MutableMapping[str, str]) -> int:
         api_port = home.isolate(environ, data_dir, scenario.account.api_key)
         settings = Settings.load(environ)
         programs = processes.table(settings, processes.processes_per_lane(LANES))
-        driver = _Driver(options, settings, scenario, embedded.prepare(data_dir), api_port)
+        where = address.parse(embedded.prepare(data_dir))
+        driver = _Driver(options, settings, scenario, where, api_port)
         try:
             supervisor.run(programs, driver.start, on_exit=driver.note_exit, logs=settings.run_dir)
         finally:
@@ -72,10 +74,10 @@ class _Driver:
     """Runs the course in a thread and tells its report; then the supervision is asked to stop everything."""
 
     def __init__(
-        self, options: DemoOptions, settings: Settings, scenario: Scenario, redis_url: str, api_port: int
+        self, options: DemoOptions, settings: Settings, scenario: Scenario, where: RedisAddress, api_port: int
     ) -> None:
         self._options, self._settings, self._scenario = options, settings, scenario
-        self._redis_url, self._api_port = redis_url, api_port
+        self._where, self._api_port = where, api_port
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="demo", daemon=True)
         self._restarts: Counter[str] = Counter()
@@ -132,7 +134,7 @@ class _Driver:
         files_api = self._scenario.files_api(callback_url(self._settings))
         files_api.start(self._api_port)
         try:
-            with connections.brisk_redis(self._redis_url) as redis, view.meter(self._console) as meter:
+            with connections.brisk_redis(self._where) as redis, view.meter(self._console) as meter:
                 course = Course(
                     settings=self._settings,
                     scenario=self._scenario,

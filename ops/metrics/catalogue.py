@@ -75,7 +75,7 @@ DURATION: Final = Figure(
 )
 
 WORKERS: Final = _gauge("workers", "Living workers of a lane.", "lane")
-BRIDGES: Final = _gauge("bridges", "Living bridges; absent if the broker does not tell.")
+BRIDGES: Final = _gauge("bridges", "Living bridges.")
 WEB_PROCESSES: Final = _gauge("web_processes", "Web processes that reported within a minute.")
 OVERDUE: Final = _gauge("overdue_seconds", "How long work that only a sweeper wakes has been due.")
 

@@ -110,7 +110,7 @@ def _processes(reading: Reading) -> Iterator[Family]:
     survey, bridges = reading.status.survey, reading.status.view.bridges
     staffed = [worker.lane for worker in survey.workers]
     yield _filled(names.WORKERS, [((lane.name,), staffed.count(lane.name)) for lane in survey.lanes])
-    yield _filled(names.BRIDGES, [((), bridges)] if bridges is not None else [])
+    yield _filled(names.BRIDGES, [((), bridges)])
     yield _filled(names.WEB_PROCESSES, [((), reading.web_processes)])
     yield _filled(names.OVERDUE, [((), survey.overdue_s)])
 

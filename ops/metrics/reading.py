@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -60,16 +59,15 @@ def _read(installation: Installation, looked: Status) -> Reading:
     pipe.hgetall(keys.SOURCES)
     pipe.hgetall(keys.CALLS)
     pipe.hvals(keys.INTAKE)
-    pipe.hvals(keys.SPOOLS)
     for account in accounts.values():
         pipe.get(keys.api_pause(account))
-    sources, calls, reports, spools, *pauses = pipe.execute()
+    sources, calls, reports, *pauses = pipe.execute()
     return Reading(
         looked,
         intake.sources_of(sources, installation.source_names()),
         _calls(calls),
         intake.live_processes(reports, now),
-        sum(_bytes(report) for report in spools),
+        looked.survey.spools.size_bytes,
         tuple(budget.left(installation, accounts)),
         {source: max(0.0, float(pause or 0) - now) for source, pause in zip(accounts, pauses, strict=True)},
     )
@@ -87,10 +85,3 @@ def _calls(reply: Mapping[bytes, bytes]) -> dict[tuple[str, str], Calls]:
         else:
             mine.outcomes[what] = int(value)
     return found
-
-
-def _bytes(report: bytes) -> int:
-    try:
-        return int(json.loads(report)["bytes"])
-    except (ValueError, KeyError, TypeError):
-        return 0

@@ -123,10 +123,10 @@ def _broker(found: Status) -> Iterator[Attention]:
     if view.trouble:
         text = f"The broker does not answer ({view.trouble}). Is it running? `deedbox check` shows details."
         yield _urgent(AttentionKind.BROKER_AWAY, text, link="/runbook#deedboxbrokerdown")
-    if view.bridge_alive is False and (view.broker.depth or view.claimed.depth):
+    if not view.bridges and (view.broker.depth or view.claimed.depth):
         text = "Callbacks wait in the broker and no bridge runs: start `deedbox bridge`."
         yield _urgent(AttentionKind.NO_BRIDGE, text)
-    elif view.bridge_alive and waiting_s > BRIDGE_SLACK_S:
+    elif view.bridges and waiting_s > BRIDGE_SLACK_S:
         text = f"Callbacks have waited in the broker for {duration(waiting_s)}: the bridge does not keep up."
         yield _urgent(AttentionKind.BRIDGE_SLOW, text)
     if view.dead_letters:

@@ -9,6 +9,7 @@ from typing import Any
 from deedbox.ops.installation import Installation
 from deedbox.shared import budgets
 from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import SERVER_CLOCK
 
 
@@ -39,7 +40,7 @@ def left(installation: Installation, of: Mapping[str, str]) -> Iterator[Budget]:
         return
     operands: list[str | int] = []
     for source, kind, rate in asked:
-        operands += [budgets.calls_key(kind, of[source], rate), rate]
+        operands += [keys.budget(kind, of[source], "calls"), rate]
     used: Iterable[Any] = installation.scripts.call("budget_used", SERVER_CLOCK, budgets.WINDOW_S, *operands)
     for (source, kind, rate), count in zip(asked, used, strict=True):
         yield Budget(source, kind, rate, max(0, rate - int(count)))

@@ -19,6 +19,7 @@ from deedbox.ops.readmodels.unknown_calls import Announced, UnknownCalls
 from deedbox.ops.readmodels.workforce import Worker
 from deedbox.shared.core.identity import SHARDS
 from deedbox.shared.records import queue_entry
+from deedbox.shared.records.spool_mark import SpoolMarks, oldest
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import text
@@ -81,8 +82,8 @@ class Survey:
     lanes: list[Lane] = field(default_factory=list)
     workers: list[Worker] = field(default_factory=list)
     """The living ones."""
-    spool: Stage = field(default_factory=lambda: Stage(0))
-    """Callbacks on the disks of all web hosts, as they reported last."""
+    spools: SpoolMarks = SpoolMarks({}, {}, ())
+    """What the web hosts said of their spools."""
     retrying: Stage = field(default_factory=lambda: Stage(0))
     waiting: list[WaitingHead] = field(default_factory=list)
     """Up to ``WAITING_SAMPLE`` heads of line, soonest first."""
@@ -90,6 +91,12 @@ class Survey:
     """Calls of actions that no module declares."""
     overdue_holds_s: float = 0.0
     """How long the oldest hold has been over without anybody looking."""
+
+    @property
+    def spool(self) -> Stage:
+        """Callbacks on the disks of all web hosts, as they said last; also of hosts that are silent now."""
+        marks = [*self.spools.live.values(), *self.spools.silent.values()]
+        return Stage(sum(mark.callbacks for mark in marks), _age_s(self.now, oldest(marks)))
 
     @property
     def overdue_s(self) -> float:
@@ -167,10 +174,10 @@ def _first_look(redis: Redis) -> tuple[Survey, dict[str, Announced], list[bytes]
     inbox, wake_at = _inbox(replies, now)
     held, dead = (Stage(next(replies), _age_s(now, _score(next(replies)))) for _ in range(2))
     counters = {text(name): int(count) for name, count in next(replies).items()}
-    spool = _spool(next(replies).values(), now)
+    spools = SpoolMarks.of(next(replies), now)
     lanes = {text(name): _announced(described) for name, described in next(replies).items()}
     overdue_s = _age_s(now, wake_at) or 0.0
-    found = Survey(now, inbox, held, dead, counters, spool=spool, overdue_holds_s=overdue_s)
+    found = Survey(now, inbox, held, dead, counters, spools=spools, overdue_holds_s=overdue_s)
     return found, lanes, sorted(next(replies))
 
 
@@ -194,20 +201,6 @@ def _appended_at(entry: bytes | None) -> float | None:
 
 def _first(times: Iterable[float | None]) -> float | None:
     return min((at for at in times if at is not None), default=None)
-
-
-def _spool(reports: Iterable[bytes], now: float) -> Stage:
-    """Sum up what the hosts reported; a report of another version counts for nothing."""
-    frames, oldest = 0, []
-    for report in reports:
-        try:
-            document = json.loads(report)
-            if held := int(document["frames"]):
-                frames += held
-                oldest.append(float(document["oldest_received_at"]))
-        except (ValueError, KeyError, TypeError):
-            continue
-    return Stage(frames, _age_s(now, _first(oldest)))
 
 
 def _announced(described: bytes) -> Announced:

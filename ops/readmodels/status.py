@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from redis.exceptions import RedisError
@@ -88,7 +88,7 @@ def look(installation: Installation) -> Status:
     sources, web, restarts = _reports(installation, found.now)
     return Status(
         found,
-        _broker(installation),
+        broker.view(installation.broker, installation.redis),
         fullness=_fullness(installation),
         sources=sources,
         web=web,
@@ -98,14 +98,6 @@ def look(installation: Installation) -> Status:
         restarts=restarts,
         free_bytes=free_bytes(installation.settings),
     )
-
-
-def _broker(installation: Installation) -> BrokerView:
-    redis = installation.broker_redis
-    if redis is not None:
-        return broker.look_at_redis(redis)
-    bridges = broker.living_bridges(installation.redis)
-    return replace(broker.look_at_kombu(installation.broker_url), bridge_alive=bridges > 0, bridges=bridges)
 
 
 def _reports(
@@ -135,9 +127,9 @@ def free_bytes(settings: Settings) -> dict[str, int]:
 
 def _fullness(installation: Installation) -> dict[str, float]:
     servers = {"state": installation.redis}
-    other = installation.broker_redis
-    if other is not None and other is not installation.redis:
-        servers["broker"] = other
+    other = installation.other_redis
+    if other is not None:
+        servers["broker"] = other.client
     found = {}
     for name, redis in servers.items():
         with suppress(RedisError):  # a broker that does not answer is told as such

@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from deedbox.ops.readmodels.broker_queues import BrokerQueues
+from deedbox.shared.broker.port import Broker
 from deedbox.shared.core.callback import parse_callback
 from deedbox.shared.core.errors import BadCallback, Unavailable
 from deedbox.shared.core.reasons import DeathReason
-from deedbox.shared.redis.inbox import callback_in, stream_of
+from deedbox.shared.redis.inbox import NO_BATCH, callback_in, stream_of
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
 
 DETAIL: Final = "the broker delivered it again and again, and no bridge acknowledged it"
 
 
-def collect(queues: BrokerQueues, scripts: Scripts) -> int:
+def collect(broker: Broker, scripts: Scripts) -> int:
     """File each message as a dead letter, then remove it from the broker. Returns how many.
 
     A crash in between makes two letters of one message: that is seen, a loss is not. Raises Unavailable.
     """
     moved = 0
     try:
-        for message, remove in queues.take_dead():
+        for message, remove in broker.take_dead():
             values: list[str | bytes] = [
                 "reason",
                 DeathReason.UNDELIVERABLE,
@@ -33,7 +33,7 @@ def collect(queues: BrokerQueues, scripts: Scripts) -> int:
                 *_about(message),
             ]
             # No callbacks, nothing redriven, one dead letter.
-            scripts.call("append", SERVER_CLOCK, "", 0, 0, len(values), *values)
+            scripts.call("append", SERVER_CLOCK, *NO_BATCH, len(values), *values)
             remove()
             moved += 1
     except Unavailable:

@@ -16,10 +16,10 @@ from deedbox.ops.supervise import processes, supervisor
 from deedbox.ops.supervise.programs import Exit
 from deedbox.ops.supervise.readiness import Readiness, callback_url, metrics_url, ops_url
 from deedbox.ops.supervise.restarts import RestartRecorder
-from deedbox.ops.wording.addresses import without_secrets
-from deedbox.shared.broker import topology
+from deedbox.shared.broker import brokers
 from deedbox.shared.core.errors import DeedboxError
-from deedbox.shared.redis import connections, embedded
+from deedbox.shared.redis import address, connections, embedded
+from deedbox.shared.redis.address import RedisAddress
 from deedbox.shared.runtime import ports
 from deedbox.shared.runtime.data_dir import lock_data_dir
 from deedbox.shared.settings import Settings
@@ -59,9 +59,9 @@ def checked(environ: MutableMapping[str, str]) -> Settings:
     settings.sources()
     _ = settings.documents_dir
     if settings.broker_url is not None:
-        topology.transport(connections.broker_url(settings))
+        brokers.open_broker(brokers.broker_address(settings)).demand()
     if settings.redis_url is not None:
-        connections.demand(connections.brisk_redis(connections.redis_url(settings)))
+        connections.demand(connections.brisk_redis(connections.redis_address(settings)))
     demand_ports(settings)
     return settings
 
@@ -82,9 +82,13 @@ def _supervise(settings: Settings, lanes: Mapping[str, int], say: Say) -> int:
     # The table first: it finds out whether there is a Redis server to start.
     programs = processes.table(settings, lanes)
     own_redis = settings.redis_url is None
-    redis_url = embedded.prepare(settings.data_dir) if own_redis else connections.redis_url(settings)
+    redis = (
+        address.parse(embedded.prepare(settings.data_dir))
+        if own_redis
+        else connections.redis_address(settings)
+    )
     say(f"Starting {', '.join(_counted(each.name, each.numprocs) for each in programs)}.")
-    announcer = _Announcer(settings, redis_url, lanes, say)
+    announcer = _Announcer(settings, redis, lanes, say)
     try:
         return supervisor.run(programs, announcer.start, on_exit=announcer.tell_exit)
     finally:
@@ -96,9 +100,9 @@ def _supervise(settings: Settings, lanes: Mapping[str, int], say: Say) -> int:
 class _Announcer:
     """Says once when everything answers, and what ended meanwhile; it looks and records from a thread of its own."""
 
-    def __init__(self, settings: Settings, redis_url: str, lanes: Mapping[str, int], say: Say) -> None:
-        self._settings, self._redis_url, self._lanes, self._say = settings, redis_url, lanes, say
-        self._redis = connections.brisk_redis(redis_url)
+    def __init__(self, settings: Settings, where: RedisAddress, lanes: Mapping[str, int], say: Say) -> None:
+        self._settings, self._where, self._lanes, self._say = settings, where, lanes, say
+        self._redis = connections.brisk_redis(where)
         self._recorder = RestartRecorder(self._redis)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="readiness", daemon=True)
@@ -133,10 +137,10 @@ class _Announcer:
             self._say(f"Waiting for {', '.join(missing)}.")
             self._recorder.write()
         if not self._stop.is_set():
-            self._say("\n".join(announcement(self._settings, self._redis_url, self._lanes)))
+            self._say("\n".join(announcement(self._settings, self._where, self._lanes)))
 
 
-def announcement(settings: Settings, redis_url: str, lanes: Mapping[str, int]) -> list[str]:
+def announcement(settings: Settings, redis: RedisAddress, lanes: Mapping[str, int]) -> list[str]:
     """Return the lines that tell where everything is. They hold no secret."""
     url = callback_url(settings)
     others = [name for name in settings.sources() if name != "default"]
@@ -147,8 +151,8 @@ def announcement(settings: Settings, redis_url: str, lanes: Mapping[str, int]) -
         ("dashboard", ops_url(settings)),
         ("metrics", f"{ops_url(settings)}metrics"),
         *([("", metrics_url(settings))] if settings.metrics_port is not None else []),
-        ("redis", without_secrets(redis_url) + embedded_note),
-        *([("broker", _broker(settings))] if settings.broker_url is not None else []),
+        ("redis", f"{redis}{embedded_note}"),
+        *([("broker", str(brokers.broker_address(settings)))] if settings.broker_url is not None else []),
         ("data", str(settings.data_dir.resolve())),
         ("documents", str(settings.documents_dir.resolve())),
         ("lanes", ", ".join(_counted(lane, count) for lane, count in lanes.items())),
@@ -168,11 +172,6 @@ def announcement(settings: Settings, redis_url: str, lanes: Mapping[str, int]) -
 
 def _counted(name: str, count: int) -> str:
     return name if count == 1 else f"{name} ({count})"
-
-
-def _broker(settings: Settings) -> str:
-    urls = settings.broker_url.get_secret_value() if settings.broker_url else ""
-    return ", ".join(without_secrets(url.strip()) for url in urls.split(";") if url.strip())
 
 
 @contextmanager

@@ -69,9 +69,9 @@ def _card(seen: Overview, name: str) -> Card:
     stage = seen.status.stages[name]
     title, meaning = _MEANING[name]
     note = ""
-    if name == "broker" and seen.status.view.bridge_alive is not None:
-        note = "a bridge runs" if seen.status.view.bridge_alive else "no bridge runs"
-    stuck = name in {"broker", "claimed"} and seen.status.view.bridge_alive is False and bool(stage.depth)
+    if name == "broker":
+        note = "a bridge runs" if seen.status.view.bridges else "no bridge runs"
+    stuck = name in {"broker", "claimed"} and not seen.status.view.bridges and bool(stage.depth)
     tone = _tone(stage, stuck=stuck, notice=name in {"dead", "spool"})
     return Card(name, title, meaning, stage, tone, note, "/dead" if name == "dead" else "")
 

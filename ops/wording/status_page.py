@@ -66,8 +66,7 @@ def _lines(status: Status) -> Iterator[str]:
     busy = Counter(worker.lane for worker in found.workers if worker.state == "busy")
     rows = [f"{lane} {count} ({busy[lane]} busy)" for lane, count in staff.items()]
     yield "workers alive   " + (", ".join(rows) or "none")
-    if status.view.bridge_alive is not None:
-        yield "bridge          " + ("alive" if status.view.bridge_alive else "none")
+    yield "bridge          " + ("alive" if status.view.bridges else "none")
     counts: dict[str, int] = {name: found.counters[name] for name in COUNTERS if name in found.counters}
     counts |= dict(sorted(found.counters.items()))
     yield "counters        " + (", ".join(f"{name} {count}" for name, count in counts.items()) or "none yet")

@@ -47,6 +47,7 @@ class Known:
     order: SequenceState | None = None
     """The ordering rule's state; None if no callback was seen, or too long ago."""
     has_document: bool = False
+    """Whether a document is stored, or none can be had."""
     fetches: bool = True
     """Whether this deployment stores documents at all."""
 

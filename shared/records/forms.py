@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from deedbox.shared.records import order_state, queue_entry
+from deedbox.shared.records import order_state, queue_entry, spool_mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,5 +37,11 @@ FORMS: Final = (
         "queue:<unit>",
         "The entry becomes a dead letter `event_missing`; the queue goes on.",
         queue_entry.load,
+    ),
+    Form(
+        spool_mark.FORM,
+        "spools",
+        "It counts for nothing: no hold waits for that host. `status` and an alert say so.",
+        spool_mark.load,
     ),
 )

@@ -1,4 +1,4 @@
-"""Which Redis and which broker, and clients for them with every wait bounded.
+"""Which Redis holds the state, and clients of a Redis with every wait bounded.
 
 redis-py's two constructors differ by default: ``from_url`` never retries, so a worker dies with Redis, and
 ``Redis()`` hides seconds of retries in the request path. Here each use says what it wants.
@@ -6,146 +6,161 @@ redis-py's two constructors differ by default: ``from_url`` never retries, so a 
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from typing import Any, Final, Self
 
 from redis import Redis
-from redis.backoff import ExponentialBackoff
-from redis.exceptions import AuthenticationError, OutOfMemoryError, RedisError
+from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.exceptions import AuthenticationError, NoPermissionError, OutOfMemoryError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from deedbox.shared.core.errors import RedisAway, SettingsError, Unavailable
-from deedbox.shared.redis import embedded, sentinel
+from deedbox.shared.redis import address, embedded, sentinel
+from deedbox.shared.redis.address import RedisAddress
 from deedbox.shared.settings import Settings
 
 PATIENT_RETRIES: Final = 60
 """With a wait of at most 1 s: a worker lives through a minute without Redis; after that its supervisor
 restarts it, which is the right place to be seen."""
 
-CONNECT_TIMEOUT_S: Final = 2.0
-SOCKET_TIMEOUT_S: Final = 15.0
-"""Longer than any blocking read (BLPOP, BLMOVE: seconds), shorter than a person's patience."""
+CONNECT_TIMEOUT_S: Final = 1.0
+SOCKET_TIMEOUT_S: Final = 5.0
+"""Longer than any blocking read (BLPOP, BLMOVE: up to 2 s). A server that is frozen, or was cut off, costs this once."""
 
 SHORT_TIMEOUT_S: Final = 2.0
 
+_VANISHED_S: Final = 5
+"""How long the other host may leave what was sent unconfirmed, until the kernel ends the connection."""
 
-def redis_url(settings: Settings) -> str:
-    """Return the URL of state and RQ: explicit, or the embedded server's.
+_KEEPALIVE: Final = {
+    "TCP_USER_TIMEOUT": _VANISHED_S * 1000,
+    "TCP_KEEPIDLE": 3,
+    "TCP_KEEPINTVL": 1,
+    "TCP_KEEPCNT": 3,
+}
+
+
+def keepalive() -> dict[int, int]:
+    """Return the socket options that end a connection to a host that vanished, idle or not, within about 6 s."""
+    return {getattr(socket, name): value for name, value in _KEEPALIVE.items() if hasattr(socket, name)}
+
+
+def redis_address(settings: Settings) -> RedisAddress:
+    """Return the address of state and RQ: explicit, or the embedded server's.
 
     Raises SettingsError if neither is there.
     """
     if settings.redis_url is None:
-        return embedded.attach_url(settings)
-    url = settings.redis_url.get_secret_value()
-    if sentinel.is_sentinel(url):
-        sentinel.parse(url, "DEEDBOX_REDIS_URL")
-    elif not url.startswith(("redis://", "rediss://", "unix://")):
-        raise SettingsError(
-            "DEEDBOX_REDIS_URL is not a redis://, rediss:// or redis+sentinel:// URL; correct it or unset it."
-        )
-    return url
+        return address.parse(embedded.attach_url(settings))
+    return address.parse(settings.redis_url.get_secret_value())
 
 
-def broker_url(settings: Settings) -> str:
-    """Return the broker's kombu URL, or Sentinel URL: explicit, or the Redis URL. Raises SettingsError."""
-    if settings.broker_url is None:
-        return redis_url(settings)
-    url = settings.broker_url.get_secret_value()
-    if sentinel.is_sentinel(url):
-        sentinel.parse(url, "DEEDBOX_BROKER_URL")
-    elif url.startswith("sentinel://"):
-        # kombu's own form would make the bridge use kombu's consumer, which loses callbacks when it is killed.
-        raise SettingsError(
-            "DEEDBOX_BROKER_URL: write redis+sentinel://host:26379,host:26379/mymaster/0 for Redis behind Sentinel."
-        )
-    return url
+class _BetweenTries(ExponentialBackoff):
+    """What happens between two tries: the other idle connections are dropped, and a stop is heeded.
 
-
-def events_url(settings: Settings) -> str:
-    """Return the URL of the broker that ``publish_event`` publishes to. Raises SettingsError."""
-    if settings.events_url is None:
-        return broker_url(settings)
-    url = settings.events_url.get_secret_value()
-    if sentinel.is_sentinel(url):
-        sentinel.parse(url, "DEEDBOX_EVENTS_URL")
-    elif "://" not in url:
-        raise SettingsError(
-            "DEEDBOX_EVENTS_URL is not a URL like amqp://host or redis://host; correct it or unset it."
-        )
-    return url
-
-
-class _StoppableBackoff(ExponentialBackoff):
-    """Stops waiting when the process was told to stop: an outage must not keep it alive for a minute."""
+    They lead to the same server: without that, each would cost its own time-out when its turn comes.
+    """
 
     def __init__(self, stopping: Callable[[], bool]) -> None:
         super().__init__(cap=1, base=0.1)
         self._stopping = stopping
+        self.pool: Any = None
 
     def __deepcopy__(self, _memo: object) -> Self:
-        return self  # redis-py copies its retry policy for every connection; what tells to stop is one thing
+        return self  # redis-py copies its retry policy for every connection; pool and stop are one thing
 
     def compute(self, failures: int) -> float:
         if self._stopping():
             raise RedisConnectionError("told to stop while Redis was away")
+        if failures == 1:
+            self.pool.disconnect(inuse_connections=False)
         return super().compute(failures)
 
 
-def _client(url: str, **options: Any) -> Redis:
-    return sentinel.client(url, **options) if sentinel.is_sentinel(url) else Redis.from_url(url, **options)
+def client(where: RedisAddress, **options: Any) -> Redis:
+    """Return a client; ``options``: time-outs and retries. Connections to a host that vanishes end by themselves."""
+    if where.socket:
+        return Redis(
+            unix_socket_path=where.socket, db=where.database, username=where.username, password=where.password,
+            **options,
+        )  # fmt: skip
+    options |= {"socket_keepalive": True, "socket_keepalive_options": keepalive()}
+    if where.master:
+        return sentinel.client(where, **options)
+    [(host, port)] = where.nodes
+    encryption = {"ssl": True, **where.tls.for_redis()} if where.tls else {}
+    return Redis(
+        host, port, where.database, username=where.username, password=where.password, **encryption, **options
+    )
 
 
-def patient_redis(url: str, stopping: Callable[[], bool] = lambda: False) -> Redis:
+def patient_redis(where: RedisAddress, stopping: Callable[[], bool] = lambda: False) -> Redis:
     """Return a client for workers: it waits through restarts and failovers of Redis (``PATIENT_RETRIES``).
 
     ``stopping`` ends the waiting.
     """
-    return _client(
-        url,
+    between = _BetweenTries(stopping)
+    found = client(
+        where,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_timeout=SOCKET_TIMEOUT_S,
-        socket_keepalive=True,
-        health_check_interval=30,
-        retry=Retry(_StoppableBackoff(stopping), PATIENT_RETRIES),
+        retry=Retry(between, PATIENT_RETRIES),
         # A full Redis refuses a command, or a script before its first write: nothing was done, and room may come back.
         retry_on_error=[RedisConnectionError, RedisTimeoutError, OutOfMemoryError],
     )
+    between.pool = found.connection_pool
+    return found
 
 
-def brisk_redis(url: str) -> Redis:
-    """Return a client for commands and pages: it fails within seconds, so that a person gets an answer."""
-    return _client(
-        url,
-        socket_connect_timeout=SHORT_TIMEOUT_S,
-        socket_timeout=SHORT_TIMEOUT_S,
-        retry=Retry(ExponentialBackoff(cap=0.2, base=0.05), 2),
+def brisk_redis(where: RedisAddress, timeout_s: float = SHORT_TIMEOUT_S) -> Redis:
+    """Return a client for commands and pages: it fails within seconds, so that a person gets an answer.
+
+    A connection that the server closed is opened again; a time-out is not tried a second time.
+    """
+    return client(
+        where,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        socket_timeout=timeout_s,
+        retry=Retry(NoBackoff(), 1, (RedisConnectionError,)),
     )
 
 
 def demand(redis: Redis, setting: str = "DEEDBOX_REDIS_URL", patience_s: float = 0.0) -> None:
-    """Check that Redis answers and never drops keys. Raises SettingsError with one sentence.
+    """Check that Redis answers, never drops keys, and is no cluster. Raises SettingsError with one sentence.
 
     ``patience_s``: how long a Redis that does not answer is waited for; it may be starting beside us.
     """
     try:
         _ping(redis, patience_s)
-        policy = redis.config_get("maxmemory-policy").get("maxmemory-policy", "noeviction")
+        demand_no_cluster(redis, setting)
+        policy = redis.info("memory").get("maxmemory_policy", "noeviction")
+    except NoPermissionError:
+        return  # a user who may not call INFO; `deedbox check` says so
+    except AuthenticationError as error:
+        raise SettingsError(f"{setting}: Redis refused ({_brief(error)}); check user and password.") from None
     except (RedisConnectionError, RedisTimeoutError) as error:
         raise SettingsError(
             f"{setting}: Redis does not answer ({_brief(error)}); check the address and that it runs."
         ) from None
     except RedisError as error:
-        # Managed services forbid CONFIG; the eviction policy is then in their console, and `deedbox check` says so.
-        if "unknown command" in str(error).lower() or "noperm" in str(error).lower():
-            return
-        raise SettingsError(f"{setting}: Redis refused ({_brief(error)}); check user and password.") from None
+        raise SettingsError(f"{setting}: Redis refused ({_brief(error)}); check the address.") from None
     if policy != "noeviction":
         raise SettingsError(
             f"{setting}: this Redis drops keys when it is full (maxmemory-policy {policy}), which would lose "
             "callbacks; set maxmemory-policy noeviction, or use another Redis."
+        )
+
+
+def demand_no_cluster(redis: Redis, setting: str) -> None:
+    """Check that a Redis is not in cluster mode. Raises SettingsError, redis-py's errors."""
+    if int(redis.info("cluster").get("cluster_enabled", 0)):
+        raise SettingsError(
+            f"{setting}: this Redis is in cluster mode, which Deedbox cannot use: its scripts need all keys on one "
+            "server; use a Redis with cluster-enabled no, several of them behind Sentinel."
         )
 
 
@@ -154,6 +169,8 @@ def _ping(redis: Redis, patience_s: float) -> None:
     while True:
         try:
             redis.ping()
+        except AuthenticationError:
+            raise
         except (RedisConnectionError, RedisTimeoutError):
             if time.monotonic() >= until:
                 raise

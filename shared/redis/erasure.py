@@ -116,6 +116,10 @@ class Eraser:
             erased_at=holdings.erased_at(stream),
         )
 
+    def documents(self, subject: Subject) -> list[Path]:
+        """Return the files that are stored for a request, as this host sees the store."""
+        return self._store.paths(subject.source, subject.request_id)
+
     def erase(self, subject: Subject, *, documents: bool, by: Asker) -> Removed:
         """Erase. May be called again at any time, also after an interruption.
 

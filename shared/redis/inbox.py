@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final
 
 from deedbox.shared import codec
 from deedbox.shared.broker.message import decode_kombu, encode_kombu
@@ -13,11 +14,16 @@ from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import BadCallback, Undecodable
 from deedbox.shared.core.identity import OrderingKey, ordering_key, shard_of
 from deedbox.shared.core.reasons import DeathReason
+from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
 from deedbox.shared.runtime import telemetry
 
 if TYPE_CHECKING:
     from deedbox.shared.runtime.spans import Span, Spans
+
+
+PROBE: Final = b"deedbox check"
+"""Body of a test message. No callback has it: ingress takes JSON only."""
 
 
 @dataclass(slots=True)
@@ -33,6 +39,13 @@ class Load:
     """What the entries hold."""
     spans: list[Span] = field(default_factory=list)
     """Of those callbacks that are traced; for whoever appends the batch to end."""
+    probes: list[str] = field(default_factory=list)
+    """Trace ids of the test messages of ``deedbox check``, which are no callbacks."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to append."""
+        return not (self.entries or self.redriven or self.quarantined)
 
     def add_message(self, message: bytes) -> None:
         """Add a message as kombu's Redis transport stores it; quarantine it if it cannot be decoded."""
@@ -51,6 +64,9 @@ class Load:
 
     def add(self, envelope: Envelope) -> None:
         """Add a callback to the shard of its stream."""
+        if envelope.body == PROBE:
+            self.probes.append(envelope.trace_id)
+            return
         moving = telemetry.spans()
         if moving is not None:
             envelope = self._traced(moving, envelope)
@@ -110,18 +126,38 @@ class RawClaim:
         return self.name, self.count, self.newest
 
 
-def append(scripts: Scripts, load: Load, claim: RawClaim | None = None) -> bool:
+NO_CLAIM: Final = ("", 0, "")
+NO_BATCH: Final = (*NO_CLAIM, "", "", 0, 0)
+"""Operands of an append of dead letters alone."""
+
+
+def append(scripts: Scripts, load: Load, claim: RawClaim | None = None, bridge: str = "") -> bool:
     """Append a batch in one call, dropping the claim with it if broker and state are the same Redis.
 
+    ``bridge``: whose last batch it is; the same batch again is confirmed, not written.
     Returns whether the sequencer must be rung. Raises Unavailable; then nothing was written, or all of it.
     """
-    args: list[str | bytes | float] = [SERVER_CLOCK, *(claim.operands if claim else [""]), len(load.entries)]
+    args: list[str | bytes | float] = [SERVER_CLOCK, *(claim.operands if claim else NO_CLAIM)]
+    args += [keys.bridged(bridge), _digest(load)] if bridge else ["", ""]
+    args.append(len(load.entries))
     for shard, entry in load.entries:
         args += [shard, entry]
     args += [len(load.redriven), *load.redriven]
     for letter in _letters(load.quarantined):
         args += [len(letter), *letter]
     return bool(scripts.call("append", *args))
+
+
+def _digest(load: Load) -> bytes:
+    """Return what two batches share only if they are the same deliveries: each has its trace id."""
+    digest = blake2b(digest_size=16)
+    for envelope in load.envelopes:
+        digest.update(
+            f"{envelope.trace_id} {envelope.redrive} {len(envelope.body)} ".encode() + envelope.body
+        )
+    for message, _ in load.quarantined:
+        digest.update(b"%d " % len(message) + message)
+    return digest.digest()
 
 
 def _letters(quarantined: Iterable[tuple[bytes, str]]) -> Iterable[Sequence[str | bytes]]:

@@ -10,9 +10,13 @@ key                             type    owner      lives                  meanin
 ==============================  ======  =========  =====================  ====================================
 deedbox.raw                     list    ingress    until claimed          kombu's queue of raw callbacks, on
                                                                           the broker's Redis, newest left
-bridge:leases                   zset    bridge     a day                  bridge id -> end of its lease; on the
-                                                                          broker's Redis, else on the state's
+bridge:leases                   zset    bridge     a day                  bridge id -> end of its lease: on the
+                                                                          state's Redis, for status, and on the
+                                                                          broker's, for its claims
 bridge:claimed:<id>             list    bridge     until appended         callbacks claimed, not yet appended
+bridge:batch:<id>               string  bridge     a day                  digest of the batch appended last: the same
+                                                                          batch again is confirmed, not written
+probe:<trace id>                string  bridge     a minute               a test message of ``check`` came through
 inbox:<shard>                   list    bridge     until drained          callbacks: arrival time, envelope
 lane:<lane>:ready               zset    all        until leased           unit -> since when it is ready
 lane:<lane>:leased              zset    worker     until finished         unit -> end of its lease
@@ -47,9 +51,9 @@ replay:<n>:done                 hash    ops        as long                stream
 counters                        hash    all        for good               name -> count, for ``status``
 calls                           hash    worker     for good               ``lane|action|<outcome>``, ``|le|<bucket>``
                                                                           -> count of calls, ``|us`` -> time
-spools                          hash    web        until drained          host id -> JSON {bytes, frames,
-                                                                          oldest_received_at, seen_at}: what a
-                                                                          host's spool holds; times in unix s
+spools                          hash    web        until drained, or       id of a host's spool -> JSON
+                                                   ``spool forget``       (``deedbox.shared.records.spool_mark``);
+                                                                          silent for 60 s: counts for nothing
 intake                          hash    web        until the end,         ``host:pid`` -> JSON: what a web process
                                                    a day if killed        received so far (``deedbox.ingress.monitor.counters``);
                                                                           silent for 60 s: not live any more
@@ -72,7 +76,12 @@ requests                        zset    worker     REQUESTS_KEEP newest,  stream
                                                    state retention        last: the index of the search
 fetching:<stream>               string  worker     minutes                one fetch of a request at a time
 api:pause:<account>             string  worker     until reset            the API told us to wait until
-budget:LIMITER/<kind>/...       list    worker     a minute               the library ``limits``: calls of an account
+budget:<kind>:<account>:calls   list    worker     a minute               times of an account's calls of one kind,
+                                                                          newest first
+budget:<kind>:<account>:queue   zset    worker     until its turn         ticket -> fruitless tries, then since when
+                                                                          (ms): who waits for such a call
+budget:<kind>:<account>:due     zset    worker     as long                ticket -> when its place is lost, because
+                                                                          its turn was not taken up
 samples                         stream  ops        SAMPLES_KEEP newest    one JSON sample of every stage per 10 s
 samples:totals                  string  ops        a day                  counters at the last sample, JSON: the
                                                                           next one is the difference
@@ -141,6 +150,16 @@ CALLBACK_URL_WATCHED: Final = PREFIX + "callback_url:watched"
 def claimed(bridge: str) -> str:
     """List of what one bridge claimed."""
     return f"{PREFIX}bridge:claimed:{bridge}"
+
+
+def bridged(bridge: str) -> str:
+    """Digest of the batch that a bridge appended last."""
+    return f"{PREFIX}bridge:batch:{bridge}"
+
+
+def probe(trace_id: str) -> str:
+    """Mark that a test message came through."""
+    return f"{PREFIX}probe:{trace_id}"
 
 
 def inbox(shard: int) -> str:
@@ -226,6 +245,11 @@ def fetching(stream: str) -> str:
 def api_pause(source: str) -> str:
     """Until when the API asked this account to wait."""
     return f"{PREFIX}api:pause:{source}"
+
+
+def budget(kind: str, account: str, part: str) -> str:
+    """One of the keys of an account's budget: calls, queue or due."""
+    return f"{PREFIX}budget:{kind}:{account}:{part}"
 
 
 def rq_queue(lane_name: str) -> str:

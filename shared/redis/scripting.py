@@ -15,6 +15,7 @@ from deedbox.shared.redis.connections import translated
 NAMES: Final = (
     "append",
     "beat",
+    "budget_take",
     "budget_used",
     "claim_entries",
     "claim_raw",

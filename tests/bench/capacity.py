@@ -23,9 +23,9 @@ from typing import Any, Final
 from redis import Redis
 from rich.console import Console
 
-from deedbox.ingress.publish.publisher import Publisher
 from deedbox.ingress.spool.folder import SpoolDir
 from deedbox.ingress.spool.writer import Spool
+from deedbox.shared.broker.port import Broker
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.redis import keys
 from tests.bench import shapes
@@ -37,6 +37,7 @@ from tests.bench.processes import Crew
 from tests.bench.redis_server import Server, redis_server
 from tests.bench.spread import per_item
 from tests.bench.stages import BRIDGE, LANE, SEQUENCER, STAGES, Stages, stages
+from tests.support.brokers import broker_at
 from tests.support.rabbitmq import RabbitServer
 
 NAME: Final = "capacity"
@@ -92,10 +93,10 @@ def measure_waiting(crew: Crew, directory: Path, amount: int) -> list[Figure]:
         ("asgi", "waiting in the broker, from asgi"),
     ):
         with redis_server(crew, directory) as redis:
-            publisher = Publisher(redis.url, limit=1)
+            publisher = broker_at(redis.url, limit=1)
 
             def fill(
-                traffic: Iterator[Envelope], count: int, publisher: Publisher = publisher, name: str = name
+                traffic: Iterator[Envelope], count: int, publisher: Broker = publisher, name: str = name
             ) -> None:
                 envelopes = list(islice(traffic, count))
                 if name == "flask":
@@ -212,7 +213,7 @@ def measure_spool(directory: Path, amount: int) -> list[Figure]:
     for envelope in islice(shapes.lives(), amount):
         spool.append(envelope, 5)
     spool.close()
-    size = sum(path.stat().st_size for path in (directory / "spool").rglob("*") if path.is_file())
+    size = folder.database().stat().st_size
     return [Figure("spool", size / amount, "bytes of disk per callback", COMMAND)]
 
 

@@ -14,7 +14,7 @@ from typing import Final
 
 import psutil
 
-from deedbox.ingress.publish.publisher import Publisher
+from deedbox.shared.broker.port import Broker
 from deedbox.shared.core.identity import SHARDS
 from deedbox.shared.redis import keys
 from tests.bench import shapes, subjects
@@ -22,6 +22,7 @@ from tests.bench.figures import Figure
 from tests.bench.processes import Crew, cpu_s, python
 from tests.bench.redis_server import Server, redis_server
 from tests.bench.spread import spread
+from tests.support.brokers import broker_at
 from tests.support.rabbitmq import RabbitServer
 
 COMMAND: Final = "python -m tests.bench.capacity"
@@ -41,7 +42,7 @@ def measure_rabbitmq(crew: Crew, directory: Path, amount: int) -> list[Figure]:
     node = RabbitServer(directory / "rabbitmq")
     try:
         node.start()
-        publisher = Publisher(node.url, limit=1)
+        publisher = broker_at(node.url, limit=1)
         try:
             publisher.publish(next(shapes.lives()))
             single = _publish(publisher, SINGLE, 1)
@@ -69,7 +70,7 @@ def measure_rabbitmq(crew: Crew, directory: Path, amount: int) -> list[Figure]:
     ]
 
 
-def _publish(publisher: Publisher, amount: int, batch: int) -> float:
+def _publish(publisher: Broker, amount: int, batch: int) -> float:
     """Publish callbacks; returns how many per second."""
     envelopes = list(islice(shapes.lives(), amount))
     begun = time.perf_counter()

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deedbox.ingress.publish.publisher import Publisher
 from deedbox.ingress.spool.drain import Drainer
 from deedbox.ingress.spool.folder import SpoolDir
 from deedbox.ingress.spool.writer import Spool
@@ -19,6 +18,7 @@ from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.signature import BodySignature
 from tests.bench.processes import Crew
 from tests.bench.redis_server import redis_server
+from tests.support.brokers import broker_at
 from tests.support.rabbitmq import RabbitServer
 
 RUNS = 3
@@ -46,7 +46,7 @@ def _drain(folder: Path, url: str, callbacks: int) -> float:
     for number in range(callbacks):
         spool.append(Envelope("default", float(number), BodySignature.ABSENT, f"{number:032x}", BODY), 5)
     spool.close()
-    publisher = Publisher(url)
+    publisher = broker_at(url)
     publisher.ping()
     started = time.perf_counter()
     found = Drainer(spooled, publisher).drain()

@@ -21,13 +21,13 @@ from pathlib import Path
 from deedbox.shared.redis import keys
 from deedbox.shared.runtime import logs, telemetry
 from deedbox.shared.settings import Settings
-from deedbox.workers.bridge.redis_bridge import RedisBridge
 from deedbox.workers.lease import Drain
 from deedbox.workers.process import Process
 from tests.bench import prefill, probe, subjects
 from tests.bench.payloads import lifecycles
 from tests.bench.processes import ROOT, Crew, cpu_s
 from tests.bench.redis_server import Server, redis_server
+from tests.support.brokers import Claims
 
 
 def silent(_lane: str) -> None:
@@ -67,7 +67,7 @@ def run(events: int, lines: str, room: Path) -> None:
         logs.configure("json", "inprocess", log)
         telemetry.configure(settings, "inprocess")
         process = Process(settings)
-        bridge = RedisBridge("inprocess", process.scripts, process.scripts, silent, same_redis=True)
+        bridge = Claims(process.scripts)
         stage(redis, "bridge", events, lambda: bridge.once() > 0)
         for lane in (keys.SEQUENCER, "default"):
             drain = process.drains[lane]

@@ -12,7 +12,6 @@ from typing import Final, cast
 from redis import Redis
 from rq import Queue
 
-from deedbox.ingress.publish.publisher import Publisher
 from deedbox.ingress.receive.ladder import Accepted
 from deedbox.shared.core.callback import parse_callback
 from deedbox.shared.core.identity import ordering_key
@@ -20,6 +19,7 @@ from deedbox.shared.core.signature import BodySignature
 from tests.bench import subjects
 from tests.bench.peers.rq_tasks import handle
 from tests.bench.redis_server import Server
+from tests.support.brokers import broker_at
 
 PARKED: Final = "bench:parked"
 """Where work waits until the consumers may have it: one RENAME hands over all of it at once."""
@@ -28,7 +28,7 @@ PARKED: Final = "bench:parked"
 def publish(redis: Server, subject: str, texts: Sequence[bytes]) -> None:
     """Put callbacks into the broker one by one, as the subject's ingress would."""
     if subject in {subjects.DEEDBOX, subjects.DEEDBOX_ASGI}:
-        publisher = Publisher(redis.url, limit=1)
+        publisher = broker_at(redis.url, limit=1)
         for number, text in enumerate(texts):
             publisher.publish(_accepted(text).envelope(time.time(), f"{number:032x}"))
         publisher.close()

@@ -9,7 +9,7 @@ import fakeredis
 import pytest
 from redis import Redis
 
-from deedbox.shared.redis import keys
+from deedbox.shared.redis import inbox, keys
 from deedbox.shared.redis.inbox import RawClaim
 from deedbox.shared.redis.scripting import Scripts
 from tests.component.workers.conftest import redis_server, state
@@ -50,11 +50,11 @@ class Store:
         return int(self.call("restore_raw", keys.RAW_QUEUE))
 
     def append(self, *entries: tuple[int, bytes], claim: RawClaim | None = None, redriven: tuple[bytes, ...] = (),
-               letters: tuple[tuple[Operand, ...], ...] = ()) -> bool:  # fmt: skip
+               letters: tuple[tuple[Operand, ...], ...] = (), batch: tuple[str, str] = ("", "")) -> bool:  # fmt: skip
         flat = [operand for entry in entries for operand in entry]
         tail = [operand for letter in letters for operand in (len(letter), *letter)]
-        named = claim.operands if claim else ("",)
-        return bool(self.call("append", *named, len(entries), *flat, len(redriven), *redriven, *tail))
+        named = claim.operands if claim else inbox.NO_CLAIM
+        return bool(self.call("append", *named, *batch, len(entries), *flat, len(redriven), *redriven, *tail))
 
     def claim_shard(self, drainer: str, at_most: int = 250) -> Shard | None:
         reply = self.call("claim_shard", drainer, LEASE_S, LINGER_S, at_most, 1 << 20)

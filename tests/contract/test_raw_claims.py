@@ -16,11 +16,19 @@ def test_callbacks_are_claimed_oldest_first(store: Store) -> None:
     assert store.claim_raw("b") == [b"3"]
 
 
-def test_a_claim_that_was_not_appended_comes_again_to_the_same_bridge_with_what_is_new(store: Store) -> None:
+def test_a_bridge_claims_nothing_while_it_holds_a_claim(store: Store) -> None:
+    """While the state is away, each round would claim more, and read it all in one reply."""
     store.publish(b"1", b"2")
     store.claim_raw("a")
     store.publish(b"3")
-    assert store.claim_raw("a") == [b"1", b"2", b"3"]
+    assert store.claim_raw("a") == [b"1", b"2"]
+    assert store.redis.llen(keys.RAW_QUEUE) == 1
+
+
+def test_a_claim_is_read_within_its_bounds_however_much_it_holds(store: Store) -> None:
+    store.redis.lpush(keys.claimed("a"), *(b"%d" % number * 100 for number in range(5)))
+    assert store.claim_raw("a", at_most=2) == [b"0" * 100, b"1" * 100]
+    assert store.claim_raw("a", bytes_at_most=150) == [b"0" * 100, b"1" * 100]
 
 
 def test_a_claim_stays_within_its_bounds(store: Store) -> None:
@@ -69,10 +77,38 @@ def test_an_append_that_takes_effect_late_leaves_the_next_claim(store: Store) ->
 def test_a_claim_on_another_redis_is_dropped_by_the_same_rule(store: Store) -> None:
     store.publish(b"1", b"2")
     store.claim_raw("b")
+    store.call("drop_raw", *RawClaim(keys.claimed("b"), 2, b"1").operands)
+    assert store.claim_raw("b") == [b"1", b"2"], "this is not what was claimed"
     store.call("drop_raw", *RawClaim(keys.claimed("b"), 1, b"1").operands)
-    assert store.claim_raw("b") == [b"1", b"2"]
-    store.call("drop_raw", *RawClaim(keys.claimed("b"), 2, b"2").operands)
+    assert store.claim_raw("b") == [b"2"]
+    store.call("drop_raw", *RawClaim(keys.claimed("b"), 1, b"2").operands)
     assert store.claim_raw("b") == []
+
+
+def test_a_batch_that_was_written_and_not_confirmed_is_confirmed_and_not_written_again(store: Store) -> None:
+    batch = (keys.bridged("b"), "digest")
+    for _ in range(3):
+        store.append((0, b"1"), letters=(("reason", "undecodable", "raw", b"?"),), batch=batch)
+    assert store.redis.llen(keys.inbox(0)) == 1
+    assert store.redis.zcard(keys.DEAD) == 1
+
+
+def test_another_batch_or_another_bridge_writes(store: Store) -> None:
+    for batch in (("b", "1"), ("b", "2"), ("b", "1"), ("c", "1")):
+        store.append((0, b"1"), batch=(keys.bridged(batch[0]), batch[1]))
+    assert store.redis.llen(keys.inbox(0)) == 4
+
+
+def test_a_claim_is_dropped_with_the_batch_that_it_was(store: Store) -> None:
+    """The first append's answer was lost: its repeat finds no claim, and leaves what was claimed since."""
+    store.publish(b"1")
+    store.claim_raw("b")
+    for _ in range(2):
+        store.append(
+            (0, b"1"), claim=RawClaim(keys.claimed("b"), 1, b"1"), batch=(keys.bridged("b"), "digest")
+        )
+    assert store.redis.llen(keys.inbox(0)) == 1
+    assert not store.redis.exists(keys.claimed("b"))
 
 
 def test_a_living_bridge_keeps_its_claim(store: Store) -> None:

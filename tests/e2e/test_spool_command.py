@@ -35,7 +35,7 @@ def test_what_a_host_spooled_is_counted_and_stays_while_the_broker_is_away(tmp_p
     drained = _spool(tmp_path, "drain")
     after = _spool(tmp_path, "status", "--json")
 
-    assert json.loads(before.stdout)["frames"] == 1
+    assert json.loads(before.stdout)["callbacks"] == 1
     assert drained.returncode == 1
     assert "Traceback" not in drained.stderr
     assert json.loads(after.stdout) == json.loads(before.stdout)

@@ -14,7 +14,8 @@ from unittest.mock import patch
 
 import structlog
 
-import deedbox.workers.bridge.redis_bridge
+import deedbox.shared.broker.redis_consumer
+import deedbox.workers.bridge.bridge
 import deedbox.workers.lanes.batch
 import deedbox.workers.lanes.runner
 import deedbox.workers.pacing
@@ -130,8 +131,10 @@ def installed(scheduler: Scheduler, limits: Limits) -> Iterator[None]:
 
     with ExitStack() as stack, _silence():
         for module, name, double in (
-            (deedbox.workers.bridge.redis_bridge, "time", clock),
-            (deedbox.workers.bridge.redis_bridge, "WAIT_S", BRIDGE_WAIT_S),
+            (deedbox.workers.bridge.bridge, "time", clock),
+            (deedbox.workers.bridge.bridge, "WAIT_S", BRIDGE_WAIT_S),
+            (deedbox.shared.broker.redis_consumer, "time", clock),
+            (deedbox.shared.broker.redis_consumer, "WAIT_S", BRIDGE_WAIT_S),
             (scripting, "source_of", _source_of),
             (identity, "SHARDS", SHARDS),
             (deedbox.workers.sweeper.sweeper, "SHARDS", SHARDS),

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from redis.exceptions import RedisError
 
+from deedbox.shared.broker.redis_consumer import RedisConsumer
 from deedbox.shared.redis import inbox, keys
 from deedbox.shared.redis.connections import translated
-from deedbox.workers.bridge.redis_bridge import RedisBridge
 
 
-class HastyBridge(RedisBridge):
-    """Acks before it appends."""
+class HastyConsumer(RedisConsumer):
+    """Acknowledges before anything is appended."""
 
-    def _move(self, messages: Sequence[bytes]) -> None:
+    def take(self, load: inbox.Load) -> int:
+        there = super().take(load)
         try:
-            self._broker.redis.delete(keys.claimed(self._id))
-        except RedisError as error:  # as the bridge itself does: only the order of the steps is wrong here
+            self._scripts.redis.delete(keys.claimed(self._bridge))
+        except RedisError as error:  # as the consumer itself does: only the order of the steps is wrong here
             raise translated(error) from error
-        load = inbox.Load()
-        for message in messages:
-            load.add_message(message)
-        if inbox.append(self._state, load):
-            self._ring(keys.SEQUENCER)
+        return there
 
 
 def _without(line: str) -> Callable[[str], str]:
@@ -48,13 +45,13 @@ def _swapped(before: str, after: str) -> Callable[[str], str]:
 class Mutant:
     """A planted fault."""
 
-    bridge: type[RedisBridge] = RedisBridge
+    consumer: type[RedisConsumer] = RedisConsumer
     edits: Mapping[str, Callable[[str], str]] = field(default_factory=dict)
 
 
 SOUND: Final = Mutant()
 MUTANTS: Final[Mapping[str, Mutant]] = {
-    "ack_before_append": Mutant(bridge=HastyBridge),
+    "ack_before_append": Mutant(consumer=HastyConsumer),
     "release_without_fencing": Mutant(
         edits={"release": _without("if not holds('sequencer', shard, ARGV[3]) then return { 0 } end")}
     ),

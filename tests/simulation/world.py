@@ -21,6 +21,7 @@ from deedbox.shared.redis.erasure import Asker, Eraser
 from deedbox.shared.redis.request_keys import Subject
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
+from deedbox.workers.bridge.bridge import Bridge
 from deedbox.workers.lanes.runner import LaneRunner
 from deedbox.workers.lease import Drain, Lease
 from deedbox.workers.sequencer.sequencer import Sequencer, SequencerPolicy
@@ -177,9 +178,9 @@ class World:
     def _bridge(self, process: Process) -> None:
         redis = self._client(process)
         scripts = Scripts(redis)
-        bridge = self._mutant.bridge(
-            process.name, scripts, scripts, self._ringer(redis), same_redis=self.size.same_redis
-        )
+        same = self.size.same_redis
+        consumer = self._mutant.consumer(scripts, process.name, same_redis=same)
+        bridge = Bridge(process.name, [lambda: consumer], scripts, self._ringer(redis))
         bridge.run(lambda: process.stopping)
 
     def _sweeper(self, process: Process) -> None:

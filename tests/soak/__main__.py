@@ -32,10 +32,10 @@ from deedbox.ops.demo.evidence import (
 )
 from deedbox.ops.demo.scenario import LADDER_SCALE, Scenario
 from deedbox.ops.supervise.readiness import callback_url
-from deedbox.shared.broker import topology
+from deedbox.shared.broker import amqp_broker
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.core.identity import Fact
-from deedbox.shared.redis import connections, embedded, keys
+from deedbox.shared.redis import connections, keys
 from deedbox.shared.simulator.api_state import FilesApiPolicy
 from deedbox.shared.simulator.files_api import FilesApi
 from deedbox.shared.simulator.ledger import Ledger, Outcome
@@ -44,6 +44,7 @@ from deedbox.shared.simulator.player import Player, PlayerPolicy
 from deedbox.shared.simulator.story import Ending
 from tests.soak.plan import Options, draw_kills, draw_scenario, percentile
 from tests.soak.stage import Killer, Stage
+from tests.support.brokers import connect
 from tests.support.rabbitmq import RabbitServer
 
 SETTLES_WITHIN_S: Final = 150.0
@@ -164,12 +165,12 @@ class Soak:
     def _depth(self) -> int:
         if self._stage.rabbitmq is None:
             return 0
-        with topology.connect(self._stage.rabbitmq.url) as connection:
-            queue = topology.raw_queue("amqp")(connection.default_channel)
+        with connect(self._stage.rabbitmq.url) as connection:
+            queue = amqp_broker.raw_queue()(connection.default_channel)
             return int(queue.queue_declare(passive=True).message_count)
 
     def _redis(self) -> Redis:
-        return connections.brisk_redis(embedded.attach_url(self._stage.settings))
+        return connections.brisk_redis(connections.redis_address(self._stage.settings))
 
     def _write_state(self, unfinished: str) -> None:
         streams = sorted({fact.stream for fact in self._facts.values()})

@@ -74,6 +74,8 @@ class Context:
     """True when an operator replays a past event on purpose."""
     retries: int = 0
     """How often this call was put off by ``Retry``."""
+    fruitless: int = 0
+    """How many earlier calls ended in an exception, or in a ``Retry`` that named no time."""
     waiting_since: float | None = None
     """Unix seconds of the first failure or ``Retry``; None on the first call."""
     trace_id: str = ""

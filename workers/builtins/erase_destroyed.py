@@ -19,7 +19,8 @@ from deedbox.shared.redis.request_keys import Holdings, Subject
 from deedbox.shared.retention import DAY_S
 from deedbox.workers.actions.interface import ActionFunction, Context, Event, Reject, Retry
 from deedbox.workers.actions.registry import RegisteredAction
-from deedbox.workers.dropbox_sign.account import Accounts, outages_are_waited_for, requested
+from deedbox.workers.dropbox_sign.account import Accounts, is_others, outages_are_waited_for, requested
+from deedbox.workers.dropbox_sign.call_budgets import Turn
 
 NAME: Final = "erase_destroyed"
 DESTROYED: Final = "signature_request_destroyed"
@@ -59,8 +60,9 @@ class EraseDestroyed:
             # A tombstone: the call that set it was killed before it was through.
             if self._holdings.erased_at(subject.stream) is None:
                 self._wait_for_others(subject, context)
-                if not self._is_gone(event.source, request_id, context):
-                    context.note(Entry.NOTE, detail="not erased: the API still shows the request")
+                kept = self._why_kept(subject, request_id, context)
+                if kept:
+                    context.note(Entry.NOTE, detail=f"not erased: {kept}")
                     return
             self._eraser.erase(subject, documents=self._documents, by=Asker.DESTROYED)
 
@@ -74,17 +76,20 @@ class EraseDestroyed:
                 after=LOOK_AGAIN_S[context.retries >= EAGER_LOOKS],
             )
 
-    def _is_gone(self, source: str, request_id: str, context: Context) -> bool:
-        """Ask the API, within the account's budget; a wait occupies no process."""
-        answer = self._accounts.signature_request(source, request_id)
+    def _why_kept(self, subject: Subject, request_id: str, context: Context) -> str:
+        """Ask the API, within the account's budget; a wait occupies no process. Returns "" if the request is gone."""
+        admitted = self._accounts.admit(subject.source, Turn.of(context), "api")
+        answer = admitted.signature_request(request_id)
         name = f"{answer.status} {answer.error_name}".strip()
         if answer.status in {404, 410}:
-            return True
+            return ""
+        if is_others(answer) and not self._eraser.documents(subject):
+            return "the API keeps the request from this account, which is only a recipient of it"
         if answer.status == 200:  # noqa: PLR2004 - HTTP
             now = self._clock()
             if now - (context.waiting_since or now) < GRACE_S:
                 raise Retry("the API still shows the request", after=60.0)
-            return False
+            return "the API still shows the request"
         if answer.status in {409, 422, 429} or answer.status >= 500:  # noqa: PLR2004 - HTTP
             raise Retry(f"the API does not answer for now ({name})")
         raise Reject(f"the API does not say whether the request is gone ({name}); `deedbox erase` erases it")

@@ -8,33 +8,39 @@ section 6 of the wire's reference sheet.
 
 from __future__ import annotations
 
-import json
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Final, NoReturn
+from dataclasses import dataclass
+from typing import Any, Final
 
 from deedbox.shared.core.attempts import AttemptPolicy
-from deedbox.shared.core.gaps import SUSPECTED
 from deedbox.shared.core.reasons import Entry
+from deedbox.shared.core.request_snapshot import flag_of, request_of, title_of
 from deedbox.shared.documents import DocumentStore, DocumentType, StoredDocument, Unwanted
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
 from deedbox.shared.runtime import logs
 from deedbox.workers.actions.interface import ActionFunction, Context, Event, Reject, Retry
 from deedbox.workers.actions.registry import RegisteredAction
+from deedbox.workers.builtins.document_bytes import defect
+from deedbox.workers.builtins.document_record import DocumentRecords
 from deedbox.workers.dropbox_sign.account import (
     OK,
     UNPROCESSABLE,
     Accounts,
+    Admitted,
+    UnusableAnswer,
     files_budget,
+    is_others,
     outages_are_waited_for,
     refuse,
     request_in,
     requested,
 )
+from deedbox.workers.dropbox_sign.call_budgets import Turn
 from deedbox.workers.dropbox_sign.client import Answer
 
 log = logs.get("documents")
@@ -48,13 +54,8 @@ TIMEOUT_S: Final = 120.0
 FETCHING_S: Final = 130
 """Life of the mark that one fetch of a request is under way: longer than the action's timeout."""
 
-CLOCK_SLACK_S: Final = 60.0
-"""How far (seconds) the vendor's clock may be off ours."""
-
-_MAGIC: Final[Mapping[str, bytes]] = {"pdf": b"%PDF-", "zip": b"PK\x03\x04"}
-_END: Final[Mapping[str, bytes]] = {"pdf": b"%%EOF", "zip": b"PK\x05\x06"}
-_TAIL_BYTES: Final = 66_000
-"""Where the end mark must be: a zip may carry a comment of 64 KiB behind its own."""
+ATTEMPTS: Final = 20
+"""Answers that are no document, such as a proxy's page, before one is a dead letter: about an hour with the backoff."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,27 +66,6 @@ class FetchPolicy:
     grace_s: float = 60.0
     """After ``all_signed``, fetch without a ``downloadable``."""
     retention: Retention = Retention()
-
-
-@dataclass(slots=True)
-class Record:
-    """What was fetched for one request."""
-
-    versions: list[dict[str, Any]] = field(default_factory=list)
-    fetched_by: list[str] = field(default_factory=list)
-    """Idempotency keys of the calls that fetched, so that a call repeated after a crash fetches nothing twice."""
-    refetched: bool = False
-
-    @classmethod
-    def load(cls, text: bytes | str | None) -> Record:
-        """Rebuild the record."""
-        return cls(**json.loads(text)) if text else cls()
-
-    def dump(self) -> str:
-        """Return the record as JSON."""
-        return json.dumps(
-            {"versions": self.versions, "fetched_by": self.fetched_by, "refetched": self.refetched}
-        )
 
 
 class FetchDocuments:
@@ -99,9 +79,8 @@ class FetchDocuments:
         policy: FetchPolicy,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._scripts = scripts
         self._redis = scripts.redis
-        self._retention = policy.retention
+        self._records = DocumentRecords(scripts, policy.retention)
         self._accounts = accounts
         self._store = store
         self._kind = policy.kind
@@ -117,15 +96,18 @@ class FetchDocuments:
             self._decide(event, context, request_id, f"{event.source}:{event.ordering_key}")
 
     def _decide(self, event: Event, context: Context, request_id: str, stream: str) -> None:
-        record = Record.load(self._redis.get(keys.document(stream)))
+        record = self._records.read(stream)
         mark = context.idempotency_key.encode()
         if context.idempotency_key in record.fetched_by:
             # The call that fetched was killed, maybe before it took its mark away; the request's other events wait.
             self._take_away(stream, mark)
             _announce(context, request_id, record.versions[-1])
             return
+        if record.denied and not context.replay:
+            self._records.deny(stream, context)
+            return
         if record.versions and not context.replay:
-            if event.type == ALL_SIGNED or record.refetched or _fetched_since(record, event):
+            if event.type == ALL_SIGNED or record.refetched or record.fetched_after(event):
                 return
         elif event.type == ALL_SIGNED and not context.replay:
             self._wait_for_downloadable(context)
@@ -133,8 +115,9 @@ class FetchDocuments:
             self._fetch(event, context, request_id, stream)
 
     def fetch_missing(
-        self, event: Event, context: Context, request_id: str, stream: str, request: Mapping[str, Any]
-    ) -> bool:
+        self, event: Event, context: Context, request_id: str, stream: str,
+        admitted: Admitted, request: Mapping[str, Any],
+    ) -> bool:  # fmt: skip
         """Fetch for another action a document that nobody fetched, given that the API shows the request as complete.
 
         Returns whether this call or an earlier try of it fetched. Raises what a call of this action does.
@@ -142,13 +125,13 @@ class FetchDocuments:
         mark = context.idempotency_key.encode()
         # Under the mark: whoever fetches has it, and whoever fetched has recorded it before letting go.
         with self._marked(stream, mark):
-            record = Record.load(self._redis.get(keys.document(stream)))
+            record = self._records.read(stream)
             if context.idempotency_key in record.fetched_by:
                 _announce(context, request_id, record.versions[-1])
                 return True
-            if record.versions:
+            if record.settled:
                 return False
-            self._store_final(event, context, request_id, stream, request)
+            self._store_final(event, context, request_id, stream, admitted, request)
             return True
 
     @contextmanager
@@ -181,22 +164,43 @@ class FetchDocuments:
             raise Retry("waiting for signature_request_downloadable", after=self._grace_s - waited_s + 0.01)
 
     def _fetch(self, event: Event, context: Context, request_id: str, stream: str) -> None:
-        # A look at the scarcer budget first: else every try of every waiting document would spend a call on
-        # reading the request again. The payload's test_mode is hint enough for a look.
-        self._accounts.afford(event.source, files_budget(test_mode=event.test_mode), take=False)
-        request = self._read_request(event, context, request_id)
-        if request.get("is_complete") is not True:
-            self._not_complete(event)
+        turn = files_turn(context, stream)
+        kind = files_budget(test_mode=event.test_mode)
+        # The download's turn first: else every try of every waiting document would spend a call on reading the request
+        # again. An intermediate `downloadable` needs no download, and must not take a turn of those that do.
+        complete = _claims_complete(event) or self._accounts.waits(event.source, turn, kind)
+        kinds = (kind, "api") if complete else ("api",)
+        admitted = self._accounts.admit(event.source, turn, *kinds)
+        answer = admitted.signature_request(request_id)
+        if answer.status != OK:
+            admitted.give_back(kind)
+        if is_others(answer):
+            self._records.deny(stream, context)
             return
-        self._store_final(event, context, request_id, stream, request)
+        if answer.status != OK:
+            refuse(answer, context, self._clock())
+        request = request_in(answer, request_id)
+        if request.get("is_complete") is not True:
+            admitted.give_back(kind)
+            # What could be fetched now is a partly signed copy, which is never stored.
+            if _claims_complete(event):
+                raise Retry("the API does not show the request as complete yet")
+            return
+        self._store_final(event, context, request_id, stream, admitted, request)
 
     def _store_final(
-        self, event: Event, context: Context, request_id: str, stream: str, request: Mapping[str, Any]
-    ) -> None:
-        kind = files_budget(test_mode=bool(request.get("test_mode")))
-        answer = self._accounts.call(event.source, kind, lambda api: api.files(request_id, self._kind))
+        self, event: Event, context: Context, request_id: str, stream: str,
+        admitted: Admitted, request: Mapping[str, Any],
+    ) -> None:  # fmt: skip
+        kind = files_budget(test_mode=flag_of(request.get("test_mode")) is True)
+        if kind not in admitted.kinds:
+            admitted.give_back("files", "test_files")
+            admitted = self._accounts.admit(event.source, files_turn(context, stream), kind)
+        answer = admitted.ask(lambda api: api.files(request_id, self._kind))
         if answer.status == UNPROCESSABLE:
-            self._unprocessable(event, context, request_id)
+            if request.get("has_error"):
+                raise Reject("the request's files are in error (422, has_error)")
+            raise Retry("the files are not ready (422)")
         if answer.status != OK:
             refuse(answer, context, self._clock())
         self._check(answer)
@@ -213,57 +217,30 @@ class FetchDocuments:
         )  # fmt: skip
         self._remember(context, stream, stored, event.type, request_id)
 
-    def _read_request(self, event: Event, context: Context, request_id: str) -> dict[str, Any]:
-        answer = self._accounts.signature_request(event.source, request_id)
-        if answer.status != OK:
-            refuse(answer, context, self._clock())
-        return request_in(answer, request_id)
-
-    def _not_complete(self, event: Event) -> None:
-        request = event.payload.get("signature_request")
-        claims_complete = isinstance(request, dict) and request.get("is_complete") is True
-        if event.type == ALL_SIGNED or claims_complete:
-            raise Retry("the API does not show the request as complete yet")
-        # An intermediate `downloadable`: what could be fetched now is a partly signed copy, which is never stored.
-
-    def _unprocessable(self, event: Event, context: Context, request_id: str) -> NoReturn:
-        if self._read_request(event, context, request_id).get("has_error"):
-            raise Reject("the request's files are in error (422, has_error)")
-        raise Retry("the files are not ready (422)")
-
     def _check(self, answer: Answer) -> None:
         if answer.too_large:
             raise Reject("the document is larger than DEEDBOX_DOCUMENT_MAX_BYTES; raise it, then redrive")
-        if not answer.body.startswith(_MAGIC[self._kind]):
-            raise Reject(f"the API sent something that is no {self._kind}")
-        # A connection that broke off would otherwise be stored as the document of record.
-        if _END[self._kind] not in answer.body[-_TAIL_BYTES:]:
-            raise Retry(f"the {self._kind} is cut off")
+        if trouble := defect(self._kind, answer.body, answer.media_type):
+            raise UnusableAnswer(trouble)
 
     def _facts(self, request: Mapping[str, Any], request_id: str) -> dict[str, Any]:
         signatures = request.get("signatures")
         return {
             "signature_request_id": request_id,
-            "title": request.get("title"),
+            "title": title_of(request.get("title")),
             "signers": len(signatures) if isinstance(signatures, list) else None,
             "fetched_at": round(self._clock(), 3),
-            "test_mode": bool(request.get("test_mode")),
+            "test_mode": flag_of(request.get("test_mode")) is True,
         }
 
     def _remember(
         self, context: Context, stream: str, stored: StoredDocument, trigger: str, request_id: str
     ) -> None:
-        record = Record.load(self._redis.get(keys.document(stream)))
-        first = not record.versions
-        record.refetched = record.refetched or not first
-        record.fetched_by.append(context.idempotency_key)
-        record.versions = [row for row in record.versions if row["sha256"] != stored.sha256]
+        record = self._records.read(stream)
         version = {"sha256": stored.sha256, "size": stored.size, "url": stored.url, "trigger": trigger,
                    "fetched_at": round(self._clock(), 3)}  # fmt: skip
-        record.versions.append(version)
-        self._scripts.call(
-            "remember", SERVER_CLOCK, stream, "document", record.dump(), self._retention.state_s
-        )
+        record.add(version, by=context.idempotency_key)
+        self._records.write(stream, record)
         _announce(context, request_id, version)
 
 
@@ -276,15 +253,17 @@ def registered(function: ActionFunction) -> RegisteredAction:
         keys.DOCUMENTS,
         TIMEOUT_S,
         ordered=False,
-        policy=AttemptPolicy(),
+        policy=AttemptPolicy(attempts=ATTEMPTS),
     )
 
 
-def _fetched_since(record: Record, event: Event) -> bool:
-    """Tell whether a late ``downloadable`` speaks of what was fetched after it, when gaps were closed."""
-    newest = record.versions[-1]
-    before: float = newest["fetched_at"] - CLOCK_SLACK_S
-    return newest["trigger"] == SUSPECTED and event.time < before
+def files_turn(context: Context, stream: str) -> Turn:
+    """Return the turn of a download: all events of a request share one, because one of them will fetch."""
+    return Turn.of(context, hashlib.blake2b(stream.encode(), digest_size=16).hexdigest())
+
+
+def _claims_complete(event: Event) -> bool:
+    return event.type == ALL_SIGNED or request_of(event.payload).get("is_complete") in (True, 1, "1")
 
 
 def _announce(context: Context, request_id: str, version: Mapping[str, Any]) -> None:

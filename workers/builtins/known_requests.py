@@ -10,7 +10,7 @@ from deedbox.shared.core import status
 from deedbox.shared.core.gaps import Known
 from deedbox.shared.records import order_state
 from deedbox.shared.redis import keys
-from deedbox.workers.builtins.fetch_documents import Record
+from deedbox.workers.builtins.document_record import Record
 
 KIND = "signature_request"
 
@@ -26,7 +26,7 @@ def known(redis: Redis, streams: Sequence[str], *, fetches: bool) -> dict[str, K
         stream: Known(
             model=status.load(model),
             order=(order_state.load(order) or None) if order else None,
-            has_document=bool(Record.load(record).versions),
+            has_document=Record.load(record).settled,
             fetches=fetches,
         )
         for stream, model, order, record, tombstone in zip(

@@ -13,13 +13,13 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from deedbox.shared.broker.errors import RefusedForCause
+from deedbox.shared.broker.port import TopicMessage as Message
 from deedbox.shared.core.attempts import AttemptPolicy
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.redis.keys import FANOUT
 from deedbox.shared.retention import DAY_S
 from deedbox.workers.actions.interface import ActionFunction, Context, Event, Reject, Retry
 from deedbox.workers.actions.registry import RegisteredAction
-from deedbox.workers.builtins.event_bus import Message
 
 NAME: Final = "publish_event"
 

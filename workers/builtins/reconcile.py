@@ -21,17 +21,21 @@ from deedbox.shared.retention import Retention
 from deedbox.workers.actions.interface import ActionFunction, Context, Event, Reject, Retry
 from deedbox.workers.actions.registry import RegisteredAction
 from deedbox.workers.builtins import read_model
-from deedbox.workers.builtins.fetch_documents import TIMEOUT_S, FetchDocuments
+from deedbox.workers.builtins.document_record import DocumentRecords
+from deedbox.workers.builtins.fetch_documents import ATTEMPTS, TIMEOUT_S, FetchDocuments, files_turn
 from deedbox.workers.builtins.known_requests import known
 from deedbox.workers.dropbox_sign.account import (
     NOT_FOUND,
     OK,
     Accounts,
+    Admitted,
     files_budget,
+    is_others,
     outages_are_waited_for,
     request_in,
     requested,
 )
+from deedbox.workers.dropbox_sign.call_budgets import Turn
 
 NAME: Final = "reconcile"
 
@@ -69,6 +73,7 @@ class Reconcile:
         self._retention = retention
         self._accounts = accounts
         self._fetch = fetch
+        self._records = DocumentRecords(scripts, retention)
 
     def __call__(self, event: Event, context: Context) -> None:
         """Look, mend and tell."""
@@ -87,11 +92,15 @@ class Reconcile:
         begun = _mark_of(here.model, case.context)
         if not begun and "run" not in case.event.payload and not suspected(here):
             return  # while this call waited, callbacks closed the gap
-        if Gap.NO_DOCUMENT in case.asked.gaps and self._fetch and not here.has_document:
-            # The scarcer budget first: else every document that waits for its turn would spend a call on each try.
-            budget = files_budget(test_mode=case.event.test_mode)
-            self._accounts.afford(case.event.source, budget, take=False)
-        answer = self._accounts.signature_request(case.event.source, case.request_id)
+        admitted = self._admit(case, here)
+        answer = admitted.signature_request(case.request_id)
+        if answer.status != OK:
+            admitted.give_back("files", "test_files")
+        if is_others(answer):
+            # Nothing that a person could do: it is noted once, and not looked for again.
+            self._remember(case, case.asked)
+            self._records.deny(case.stream, case.context)
+            return
         if answer.status in _GONE:
             reason = f"the API will not show the request ({answer.status} {answer.error_name})".replace(
                 " )", ")"
@@ -100,9 +109,17 @@ class Reconcile:
             return
         if answer.status != OK:
             self._accounts.refuse(answer, case.context)
-        self._mend(case, here, request_in(answer, case.request_id))
+        self._mend(case, here, admitted, request_in(answer, case.request_id))
 
-    def _mend(self, case: _Case, here: Known, request: Mapping[str, Any]) -> None:
+    def _admit(self, case: _Case, here: Known) -> Admitted:
+        """Take the calls. The download's turn first: else every document that waits would spend a call on each try."""
+        source, context = case.event.source, case.context
+        if Gap.NO_DOCUMENT in case.asked.gaps and self._fetch and not here.has_document:
+            kind = files_budget(test_mode=case.event.test_mode)
+            return self._accounts.admit(source, files_turn(context, case.stream), kind, "api")
+        return self._accounts.admit(source, Turn.of(context), "api")
+
+    def _mend(self, case: _Case, here: Known, admitted: Admitted, request: Mapping[str, Any]) -> None:
         shown = state_shown(request)
         contradicted = here.model.get("state") in COMPLETE and shown not in {
             "all_signed",
@@ -110,14 +127,16 @@ class Reconcile:
             "error",
         }
         if contradicted:
-            self._look_again(case.context)
+            self._look_again(case.context, admitted)
         findings = case.asked if contradicted else Findings()
         mark = self._remember(case, findings, request)
         findings = Findings.load(mark)
         fetched = False
-        if Gap.NO_DOCUMENT in findings.gaps and self._fetch and shown == "all_signed":
+        if not (Gap.NO_DOCUMENT in findings.gaps and self._fetch and shown == "all_signed"):
+            admitted.give_back("files", "test_files")
+        else:
             fetched = self._fetch.fetch_missing(
-                case.event, case.context, case.request_id, case.stream, request
+                case.event, case.context, case.request_id, case.stream, admitted, request
             )
             if not fetched:  # another call was faster
                 findings = findings.without(Gap.NO_DOCUMENT)
@@ -129,10 +148,11 @@ class Reconcile:
         found = known(self._scripts.redis, [case.stream], fetches=self._fetch is not None)
         return found.get(case.stream)
 
-    def _look_again(self, context: Context) -> None:
+    def _look_again(self, context: Context, admitted: Admitted) -> None:
         now = self._accounts.clock()
         waited_s = 0.0 if context.waiting_since is None else now - context.waiting_since
         if waited_s < LOOK_UNTIL_S:
+            admitted.give_back("files", "test_files")
             raise Retry(
                 "the API does not show the request as complete yet", after=max(LOOK_AGAIN_S, waited_s)
             )
@@ -196,5 +216,11 @@ def _mark_of(model: Mapping[str, Any], context: Context) -> dict[str, Any]:
 def registered(function: ActionFunction) -> RegisteredAction:
     """Return the action for the registry. Unordered: one look that waits must not hold up another one's."""
     return RegisteredAction(
-        NAME, (SUSPECTED,), function, keys.DOCUMENTS, TIMEOUT_S, ordered=False, policy=AttemptPolicy()
+        NAME,
+        (SUSPECTED,),
+        function,
+        keys.DOCUMENTS,
+        TIMEOUT_S,
+        ordered=False,
+        policy=AttemptPolicy(attempts=ATTEMPTS),
     )

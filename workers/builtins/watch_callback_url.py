@@ -24,7 +24,8 @@ from deedbox.workers.actions.interface import ActionFunction, Context, Event, Re
 from deedbox.workers.actions.registry import RegisteredAction
 from deedbox.workers.builtins.alert_desk import AlertDesk
 from deedbox.workers.dropbox_sign.account import NOT_FOUND, OK, Accounts
-from deedbox.workers.dropbox_sign.client import Answer
+from deedbox.workers.dropbox_sign.call_budgets import Turn
+from deedbox.workers.dropbox_sign.client import Answer, SignApi
 
 NAME: Final = "watch_callback_url"
 DUE: Final = "deedbox.callback_url_due"
@@ -54,12 +55,12 @@ class Look:
         return self.answer.status in {401, 402, 403}
 
 
-def look(accounts: Accounts, source: str, target: str) -> Look:
+def look(accounts: Accounts, source: str, target: str, turn: Turn) -> Look:
     """Read a target's callback URL. Raises Retry, Reject, and what ``SignApi`` raises for no answer."""
     if target == ACCOUNT:
-        answer, part = accounts.call(source, "api", lambda api: api.account()), "account"
+        answer, part = accounts.admit(source, turn, "api").ask(SignApi.account), "account"
     else:
-        answer, part = accounts.call(source, "api", lambda api: api.app(target)), "api_app"
+        answer, part = accounts.admit(source, turn, "api").ask(lambda api: api.app(target)), "api_app"
     found = answer.document().get(part)
     return Look(answer, found.get("callback_url") if isinstance(found, dict) else None)
 
@@ -90,7 +91,8 @@ class WatchCallbackUrl:
         if source is None or source.callback_url is None or target not in targets(source):
             return  # the settings have changed since
         try:
-            self._tell(source, str(target), _answered(look(self._accounts, source.name, str(target))))
+            found = look(self._accounts, source.name, str(target), Turn.of(context))
+            self._tell(source, str(target), _answered(found))
         except (Retry, HTTPError, OSError) as error:
             if context.waiting_since is not None and self._clock() > context.waiting_since + PATIENCE_S:
                 log.warning(

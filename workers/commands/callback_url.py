@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -13,12 +14,13 @@ from redis.exceptions import RedisError
 
 from deedbox.shared.command_options import CallbackUrlOptions
 from deedbox.shared.core.callback_url import CALLBACK_URL_FORM, is_callback_url, is_expected, shown
-from deedbox.shared.core.errors import DeedboxError, SettingsError
+from deedbox.shared.core.errors import DeedboxError, SettingsError, Unavailable
 from deedbox.shared.sources import Source
 from deedbox.workers.actions.interface import Reject, Retry
 from deedbox.workers.builtins.watch_callback_url import ACCOUNT, Look, look, targets
 from deedbox.workers.commands.asking import confirm
 from deedbox.workers.dropbox_sign.account import NOT_FOUND, OK, Accounts
+from deedbox.workers.dropbox_sign.call_budgets import Turn
 from deedbox.workers.dropbox_sign.client import Answer, SignApi
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ BUDGET_PATIENCE_S: Final = 120.0
 """How long the command waits for the account's budget of calls."""
 
 _WAIT_S: Final = 5.0
+_TURN: Final = Turn(uuid.uuid4().hex)
+"""The place of this command, which makes one call after the other, in the queue for the account's budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,7 @@ def _put(accounts: Accounts, row: _Row, source: Source, url: str) -> _Row:
             return api.set_account_callback_url(url)
         return api.set_app_callback_url(row.target, url)
 
-    answer: Answer = _patiently(lambda: accounts.call(source.name, "api", put))
+    answer: Answer = _patiently(lambda: accounts.admit(source.name, _TURN, "api").ask(put))
     if answer.status != OK:
         raise DeedboxError(f"The API did not take the URL for {_name(row)} ({_status(answer)}).")
     after = _read(accounts, source, row.target, url)
@@ -128,7 +132,7 @@ def _put(accounts: Accounts, row: _Row, source: Source, url: str) -> _Row:
 
 
 def _read(accounts: Accounts, source: Source, target: str, expected: str | None) -> _Row:
-    found: Look = _patiently(lambda: look(accounts, source.name, target))
+    found: Look = _patiently(lambda: look(accounts, source.name, target, _TURN))
     if found.refused:
         raise DeedboxError(
             f"The API refuses the key of the source {source.name} ({_status(found.answer)}); put a valid key "
@@ -151,7 +155,7 @@ def _patiently(call: Any) -> Any:
             time.sleep(min(_WAIT_S, error.after or _WAIT_S))
         except Reject as error:
             raise DeedboxError(error.reason) from None
-        except RedisError as error:
+        except (RedisError, Unavailable) as error:
             raise DeedboxError(
                 f"Redis, which keeps the account's budget, does not answer ({type(error).__name__})."
             ) from None

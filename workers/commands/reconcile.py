@@ -75,7 +75,7 @@ def _list(process: Process, source: str, since: float, reach_s: float, now: floa
         def waiting(wait_s: float) -> None:
             progress.update(task, description=f"Waiting {wait_s:.0f} s for the account's budget of calls")
 
-        lister = Lister(source, process.apis[source], process.budget, waiting)
+        lister = Lister(source, process.apis[source], process.budgets, waiting)
         desk = process.desk
         for page in lister.pages(since - reach_s, now):
             compare(desk, source, page, tally, since, now)

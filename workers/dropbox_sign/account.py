@@ -17,14 +17,15 @@ from deedbox.shared.budgets import account_of
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.identity import is_file_safe
 from deedbox.workers.actions.interface import Context, Event, Reject, Retry
-from deedbox.workers.dropbox_sign.client import Answer, Budget, SignApi
+from deedbox.workers.dropbox_sign.call_budgets import CallBudgets, Turn
+from deedbox.workers.dropbox_sign.client import TOO_MANY, Answer, SignApi
 
 NOT_FOUND_GRACE_S: Final = 60.0
 """How long a 404 is waited for: the account may see a new request a little later."""
 
 OK: Final = 200
+FORBIDDEN: Final = 403
 NOT_FOUND: Final = 404
-EXCEEDED_RATE: Final = 429
 UNPROCESSABLE: Final = 422
 
 
@@ -52,41 +53,72 @@ def outages_are_waited_for() -> Iterator[None]:
         ) from error
 
 
-class Accounts:
-    """The accounts of all sources, each with its budget; one per process."""
+class UnusableAnswer(Exception):
+    """An answer that nothing can be made of, such as the page of a proxy instead of a document.
 
-    def __init__(
-        self, apis: Mapping[str, SignApi], budget: Budget, clock: Callable[[], float] = time.time
-    ) -> None:
-        self._apis = apis
-        self._budget = budget
-        self.clock = clock
+    It may pass: each one uses an attempt of the action, with its growing backoff, until these are used up.
+    """
 
-    def call(self, source: str, kind: str, call: Callable[[SignApi], Answer]) -> Answer:
-        """Make one call within the account's budget; a call that must wait occupies no process. Raises Retry, Reject."""
-        api = self.afford(source, kind)
-        answer = call(api)
+
+class Admitted:
+    """An account whose budgets have let some calls through. Every answer that says so pauses the account."""
+
+    def __init__(self, api: SignApi, budgets: CallBudgets, kinds: tuple[str, ...]) -> None:
+        self._api = api
+        self._budgets = budgets
+        self._account = account_of(api.api_key)
+        self.kinds = kinds
+
+    def ask(self, call: Callable[[SignApi], Answer]) -> Answer:
+        """Make one of the calls. Raises what ``SignApi`` raises for no answer."""
+        answer = call(self._api)
         if answer.reset_at is not None:
-            self._budget.pause_until(account_of(api.api_key), answer.reset_at)
+            self._budgets.pause_until(self._account, answer.reset_at)
         return answer
 
-    def afford(self, source: str, kind: str, *, take: bool = True) -> SignApi:
-        """Take a call of the account's budget, or only look whether there is one. Raises Retry if there is none."""
+    def signature_request(self, request_id: str) -> Answer:
+        """Read a signature request; one call of the kind ``api``."""
+        return self.ask(lambda api: api.signature_request(request_id))
+
+    def give_back(self, *kinds: str) -> None:
+        """Give back calls that turned out not to be needed."""
+        for kind in kinds:
+            if kind in self.kinds:
+                self._budgets.give_back(self._account, kind)
+
+
+class Accounts:
+    """The accounts of all sources, each with its budgets; one per process."""
+
+    def __init__(
+        self, apis: Mapping[str, SignApi], budgets: CallBudgets, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._apis = apis
+        self._budgets = budgets
+        self.clock = clock
+
+    def admit(self, source: str, turn: Turn, *kinds: str) -> Admitted:
+        """Take a call of each kind when it is the caller's turn. Raises Retry until then, Reject."""
+        api = self._api(source)
+        wait_s = self._budgets.take(account_of(api.api_key), turn, *kinds)
+        if wait_s > 0:
+            names = " and ".join(kinds)
+            raise Retry(f"others are first at the account's budget of {names} calls", after=wait_s)
+        return Admitted(api, self._budgets, kinds)
+
+    def waits(self, source: str, turn: Turn, kind: str) -> bool:
+        """Tell whether a caller has a place in the queue of a budget. Raises Reject."""
+        return self._budgets.waits(account_of(self._api(source).api_key), turn, kind)
+
+    def refuse(self, answer: Answer, context: Context) -> NoReturn:
+        """Turn a status that is not 200 into Retry, Reject or UnusableAnswer."""
+        refuse(answer, context, self.clock())
+
+    def _api(self, source: str) -> SignApi:
         api = self._apis.get(source)
         if api is None:
             raise Reject(f"the source {source} is not defined here any more; see DEEDBOX_SOURCES")
-        wait_s = self._budget.wait_s(kind, account_of(api.api_key), take=take)
-        if wait_s > 0:
-            raise Retry(f"the account's budget of {kind} calls is used up", after=wait_s)
         return api
-
-    def signature_request(self, source: str, request_id: str) -> Answer:
-        """Read a signature request. Raises Retry, Reject, and what ``SignApi`` raises for no answer."""
-        return self.call(source, "api", lambda api: api.signature_request(request_id))
-
-    def refuse(self, answer: Answer, context: Context) -> NoReturn:
-        """Turn a status that is not 200 into Retry or Reject."""
-        refuse(answer, context, self.clock())
 
 
 def request_in(answer: Answer, request_id: str) -> dict[str, Any]:
@@ -104,10 +136,15 @@ def files_budget(*, test_mode: bool) -> str:
     return "test_files" if test_mode else "files"
 
 
+def is_others(answer: Answer) -> bool:
+    """Tell whether the API keeps a request from this account, which gets callbacks of it as one of its recipients."""
+    return answer.status == FORBIDDEN and answer.error_name != "signature_request_expired"
+
+
 def refuse(answer: Answer, context: Context, now: float) -> NoReturn:
-    """Turn a status that is not 200 into Retry or Reject."""
+    """Turn a status that is not 200 into Retry, Reject or UnusableAnswer."""
     status, name = answer.status, f"{answer.status} {answer.error_name}".strip()
-    if status == EXCEEDED_RATE:
+    if status == TOO_MANY:
         raise Retry(
             f"the API's rate limit is reached ({name})", after=max(0.25, (answer.reset_at or now + 60) - now)
         )
@@ -119,6 +156,8 @@ def refuse(answer: Answer, context: Context, now: float) -> NoReturn:
         if context.waiting_since is None or now - context.waiting_since < NOT_FOUND_GRACE_S:
             raise Retry(f"the API does not know the request yet ({name})", after=10.0)
         raise Reject(f"the API does not know the request ({name})")
+    if status < 400:  # noqa: PLR2004 - HTTP
+        raise UnusableAnswer(f"the API answered {name}, and no redirect that may be followed")
     if status in {409, UNPROCESSABLE} or status >= 500:  # noqa: PLR2004 - HTTP
         raise Retry(f"the files are not ready or the API is down ({name})")
     raise Reject(f"the API will not give the files ({name})")

@@ -1,4 +1,4 @@
-"""The Dropbox Sign API, through the vendor's SDK: a few calls, their answers as values, the account's budgets.
+"""The Dropbox Sign API, through the vendor's SDK: a few calls, their answers as values.
 
 The SDK's transport is used without its models: they refuse fields and types that they do not know, which
 would turn a change at the vendor into an outage here.
@@ -10,14 +10,11 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from limits.storage import RedisStorage
-from limits.strategies import MovingWindowRateLimiter
-from redis import Redis
-
-from deedbox.shared import budgets
-from deedbox.shared.redis import keys
+from deedbox.shared.budgets import WINDOW_S
+from deedbox.workers.dropbox_sign.redirects import followed
 
 TIMEOUT_S: Final = (5.0, 40.0)
 """Connect and read. The read bound stays below the action's timeout, so that a slow API is a plain retry."""
@@ -25,7 +22,13 @@ TIMEOUT_S: Final = (5.0, 40.0)
 PAGE_SIZE: Final = 100
 """Signature requests of one page: the most that the vendor gives."""
 
-RATE_WINDOW_S: Final = 60.0
+PAUSE_MAX_S: Final = 3600.0
+"""Longest time that the API may make an account wait: beyond it, a header has another meaning (the specification says
+that limits are per hour)."""
+
+TOO_MANY: Final = 429
+UNAVAILABLE: Final = 503
+
 _CHUNK_BYTES: Final = 1024 * 1024
 _ANSWER_MAX_BYTES: Final = 8 * 1024 * 1024
 """Largest answer that is no document: a signature request has some hundred kilobytes."""
@@ -44,12 +47,14 @@ class Answer:
     reset_at: float | None = None
     """Unix seconds until which the account must wait, if the answer said so."""
     too_large: bool = False
+    media_type: str = ""
+    """As the answer names it, for people."""
 
     def document(self) -> dict[str, Any]:
         """Return the JSON body; empty if it is none."""
         try:
             document = json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return document if isinstance(document, dict) else {}
 
@@ -73,44 +78,35 @@ class SignApi:
 
     def signature_request(self, request_id: str) -> Answer:
         """Read a signature request. Never raises for a status; raises OSError or an SDK error for no answer."""
-        return self._answer(
-            self._client().signature_request_get_without_preload_content(
-                request_id, _request_timeout=TIMEOUT_S
-            ),
-            _ANSWER_MAX_BYTES,
-        )
+        return self._read("SignatureRequestApi", "signature_request_get_without_preload_content", request_id)
 
     def files(self, request_id: str, kind: str) -> Answer:
         """Read the current documents, as ``pdf`` (merged) or ``zip``."""
-        return self._answer(
-            self._client().signature_request_files_without_preload_content(
-                request_id, file_type=kind, _request_timeout=TIMEOUT_S
-            ),
-            self._document_max_bytes,
-        )
+        call = "signature_request_files_without_preload_content"
+        return self._read(
+            "SignatureRequestApi", call, request_id, file_type=kind,
+            max_bytes=self._document_max_bytes, elsewhere=True,
+        )  # fmt: skip
 
     def signature_requests(self, page: int, query: str) -> Answer:
         """Read one page of the list of signature requests, ``PAGE_SIZE`` of them; pages count from 1."""
-        return self._answer(
-            self._client().signature_request_list_without_preload_content(
-                page=page, page_size=PAGE_SIZE, query=query, _request_timeout=TIMEOUT_S
-            ),
-            _LIST_MAX_BYTES,
+        call = "signature_request_list_without_preload_content"
+        return self._read(
+            "SignatureRequestApi",
+            call,
+            page=page,
+            page_size=PAGE_SIZE,
+            query=query,
+            max_bytes=_LIST_MAX_BYTES,
         )
 
     def account(self) -> Answer:
         """Read the account; its ``callback_url`` is null if none is set, or if it was dropped."""
-        return self._answer(
-            self._client("AccountApi").account_get_without_preload_content(_request_timeout=TIMEOUT_S)
-        )
+        return self._read("AccountApi", "account_get_without_preload_content")
 
     def app(self, client_id: str) -> Answer:
         """Read an API app, with its ``callback_url``."""
-        return self._answer(
-            self._client("ApiAppApi").api_app_get_without_preload_content(
-                client_id, _request_timeout=TIMEOUT_S
-            )
-        )
+        return self._read("ApiAppApi", "api_app_get_without_preload_content", client_id)
 
     def set_account_callback_url(self, url: str) -> Answer:
         """Set the account's callback URL; nothing else of the account changes."""
@@ -134,15 +130,27 @@ class SignApi:
             )
         )
 
-    def _client(self, name: str = "SignatureRequestApi") -> Any:
+    def _read(
+        self, group: str, call: str, *operands: str, max_bytes: int = _ANSWER_MAX_BYTES,
+        elsewhere: bool = False, **parameters: str | int,
+    ) -> Answer:  # fmt: skip
+        """Make a call that reads, and follow its redirects; to other hosts only if ``elsewhere``."""
+        client = self._client(group)
+        response = getattr(client, call)(*operands, **parameters, _request_timeout=TIMEOUT_S)
+        pool = client.api_client.rest_client.pool_manager
+        behind = followed(pool, response, self._base_url, self.api_key, TIMEOUT_S, elsewhere=elsewhere)
+        return self._answer(behind, max_bytes)
+
+    def _client(self, name: str) -> Any:
         if name not in self._apis:
             # Here, not at the top: importing the SDK takes about a second, which every worker would pay.
             from dropbox_sign import ApiClient, Configuration, apis
             from urllib3 import Retry
 
-            # One connection error is ours to retry, with the account's budget; the SDK must not do it silently.
+            # One connection error is ours to retry, with the account's budget; the SDK must not do it silently. Nor
+            # does it follow redirects: it would ask any address that one names.
             configuration = Configuration(
-                host=self._base_url, username=self.api_key, retries=Retry(0, redirect=3)
+                host=self._base_url, username=self.api_key, retries=Retry(0, redirect=False)
             )
             self._apis[name] = getattr(apis, name)(ApiClient(configuration))
         return self._apis[name]
@@ -154,7 +162,9 @@ class SignApi:
         if status >= 400:  # noqa: PLR2004 - HTTP
             error = Answer(status, "", body).document().get("error")
             error_name = str(error.get("error_name", ""))[:64] if isinstance(error, dict) else ""
-        return Answer(status, error_name, body, reset_at(response.headers, status, self._clock()), too_large)
+        media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()[:64]
+        until = reset_at(response.headers, status, self._clock())
+        return Answer(status, error_name, body, until, too_large, media_type)
 
 
 def _read(response: Any, max_bytes: int) -> tuple[bytes, bool]:
@@ -177,53 +187,36 @@ def _read(response: Any, max_bytes: int) -> tuple[bytes, bool]:
 
 
 def reset_at(headers: Mapping[str, str], status: int, now: float) -> float | None:
-    """Return until when the account must wait (unix seconds), None if it need not.
+    """Return until when the account must wait (unix seconds), None if it need not; bounded.
 
-    The specification and a recorded answer name the headers differently, so both names are read. A 429 carries
-    no Retry-After; without a reset header the vendor's window of a minute is assumed.
+    The specification and a recorded answer name the headers differently, so both names are read. The vendor's 429 has had
+    no Retry-After, but a proxy's may. Without any header the vendor's window of a minute is assumed.
     """
-    named = {name.lower(): value for name, value in headers.items()}
+    named = {name.lower(): value.strip() for name, value in headers.items()}
+    limited = status == TOO_MANY
     remaining = named.get("x-ratelimit-remaining", named.get("x-ratelimit-limit-remaining", ""))
-    exhausted = status == 429 or (remaining.strip().isdigit() and int(remaining) == 0)  # noqa: PLR2004 - HTTP
-    if not exhausted:
+    told = _retry_after(named.get("retry-after", ""), now) if limited or status == UNAVAILABLE else None
+    if told is None and not (limited or _number(remaining) == 0):
         return None
-    reset = named.get("x-ratelimit-reset", "").strip()
-    if reset.isdigit() and int(reset) > now:
-        # Bounded: a reset far in the future is a header of another meaning (the spec says per hour).
-        return min(float(reset), now + 3600)
-    return now + (RATE_WINDOW_S if status == 429 else 1.0)  # noqa: PLR2004 - HTTP
+    reset = _number(named.get("x-ratelimit-reset", ""))
+    if told is None and reset is not None and reset > now:
+        told = reset
+    if told is None:
+        told = now + (WINDOW_S if limited else 1.0)
+    return min(told, now + PAUSE_MAX_S)
 
 
-class Budget:
-    """Account-wide budgets in Redis: all processes of all machines share one moving window per kind of call."""
+def _retry_after(text: str, now: float) -> float | None:
+    """Return the time (unix seconds) that ``Retry-After`` names, as seconds or as a date; None for none."""
+    seconds = _number(text)
+    if seconds is not None:
+        return now + seconds if seconds > 0 else None
+    try:
+        at = parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return at if at > now else None
 
-    def __init__(
-        self, redis: Redis, per_minute: Mapping[str, int], clock: Callable[[], float] = time.time
-    ) -> None:
-        self._redis = redis
-        storage = RedisStorage(
-            "redis://", connection_pool=redis.connection_pool, key_prefix=budgets.STORAGE_PREFIX
-        )
-        self._limiter = MovingWindowRateLimiter(storage)
-        self._items = {kind: budgets.item(rate) for kind, rate in per_minute.items()}
-        self._clock = clock
 
-    def wait_s(self, kind: str, account: str, *, take: bool = True) -> float:
-        """Take one call of the budget, or only look. Returns 0 if it may go out now, else the seconds to wait.
-
-        If it must wait, nothing is taken.
-        """
-        pause = self._redis.get(keys.api_pause(account))
-        now = self._clock()
-        if pause is not None and float(pause) > now:
-            return float(pause) - now
-        item = self._items[kind]
-        if (self._limiter.hit if take else self._limiter.test)(item, kind, account):
-            return 0.0
-        reset = self._limiter.get_window_stats(item, kind, account).reset_time
-        return max(0.25, reset - now)
-
-    def pause_until(self, account: str, until: float) -> None:
-        """Obey the API: no call of this account before ``until`` (unix seconds)."""
-        ttl_s = max(1, int(until - self._clock()) + 1)
-        self._redis.set(keys.api_pause(account), f"{until:.3f}", ex=ttl_s)
+def _number(text: str) -> float | None:
+    return float(text) if text.isascii() and text.isdigit() else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,8 +18,9 @@ from deedbox.shared.core.identity import is_file_safe
 from deedbox.shared.core.request_snapshot import last_change
 from deedbox.shared.core.status import state_shown
 from deedbox.workers.builtins.known_requests import streams_of
-from deedbox.workers.dropbox_sign.account import EXCEEDED_RATE, OK
-from deedbox.workers.dropbox_sign.client import Answer, Budget, SignApi
+from deedbox.workers.dropbox_sign.account import OK
+from deedbox.workers.dropbox_sign.call_budgets import CallBudgets, Turn
+from deedbox.workers.dropbox_sign.client import TOO_MANY, Answer, SignApi
 from deedbox.workers.sweeper.gaps import GapDesk
 
 FRESH_S: Final = 120.0
@@ -72,12 +74,13 @@ class Lister:
     """Pages through one account's list, within its budget. ``on_wait`` is told every wait in seconds."""
 
     def __init__(
-        self, source: str, api: SignApi, budget: Budget, on_wait: Callable[[float], None],
+        self, source: str, api: SignApi, budgets: CallBudgets, on_wait: Callable[[float], None],
         clock: Callable[[], float] = time.time, sleep: Callable[[float], None] = time.sleep,
     ) -> None:  # fmt: skip
         self._source = source
         self._api = api
-        self._budget = budget
+        self._budgets = budgets
+        self._turn = Turn(uuid.uuid4().hex)
         self._on_wait = on_wait
         self._clock = clock
         self._sleep = sleep
@@ -108,11 +111,11 @@ class Lister:
                 trouble = type(error).__name__
                 continue
             if answer.reset_at is not None:
-                self._budget.pause_until(account_of(self._api.api_key), answer.reset_at)
+                self._budgets.pause_until(account_of(self._api.api_key), answer.reset_at)
             if answer.status == OK:
                 return answer
             trouble = f"{answer.status} {answer.error_name}".strip()
-            if answer.status != EXCEEDED_RATE and answer.status < 500:  # noqa: PLR2004 - HTTP
+            if answer.status != TOO_MANY and answer.status < 500:  # noqa: PLR2004 - HTTP
                 self._refuse(answer.status, trouble)
         raise Unavailable(
             f"the API did not list the signature requests ({trouble}); try again later, or see `deedbox check`."
@@ -128,7 +131,7 @@ class Lister:
 
     def _await_budget(self) -> None:
         until = self._clock() + PATIENCE_S
-        while (wait_s := self._budget.wait_s("api", account_of(self._api.api_key))) > 0:
+        while (wait_s := self._budgets.take(account_of(self._api.api_key), self._turn, "api")) > 0:
             if self._clock() > until:
                 raise Unavailable("the account's budget of API calls stays used up; try again later.")
             self._wait(min(wait_s, 60.0))

@@ -197,6 +197,7 @@ class LaneRunner:
             attempt=entry.attempt,
             replay=entry.replay > 0,
             retries=entry.retries,
+            fruitless=entry.failures + entry.backoffs,
             waiting_since=entry.first_failed_at,
             trace_id=stored.trace_id,
         )

@@ -7,8 +7,7 @@ does) and runs no user code. A crash anywhere before the commit changes nothing;
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from deedbox.shared.core.errors import BadCallback, Undecodable
 from deedbox.shared.core.identity import shard_of
 from deedbox.shared.core.ordering import OrderingPolicy, pass_through, step
 from deedbox.shared.records import order_state
+from deedbox.shared.records.spool_mark import SpoolMarks
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
@@ -152,7 +152,7 @@ class Sequencer:
         streams, operands, taken = self._identify(batch, judgements)
         if taken < len(batch.entries):
             batch = replace(batch, entries=batch.entries[:taken], more=True)
-        spooled_since = self._load(streams)
+        spooled_since = self._load(streams, batch.now)
         for stream, work in streams.items():
             operands += self._decide(stream, work, batch, spooled_since, judgements)
         life = self._policy.retention
@@ -213,13 +213,13 @@ class Sequencer:
             work.delivered.append(each)
         return streams, operands, len(batch.entries)
 
-    def _load(self, streams: dict[str, StreamWork]) -> float | None:
+    def _load(self, streams: dict[str, StreamWork], now: float) -> float | None:
         """Read every stream's state and dedupe memory in one round trip, and digests of repeats in another.
 
-        Returns since when some host's spool holds callbacks, if any does.
+        Returns since when some host's spool holds callbacks, if any does: what no living host says counts for nothing.
         """
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.hvals(keys.SPOOLS)
+        pipeline.hgetall(keys.SPOOLS)
         for stream, work in streams.items():
             pipeline.get(keys.order(stream))
             fingerprints = [each.fact.fingerprint for each in work.delivered]
@@ -229,7 +229,7 @@ class Sequencer:
             replies = iter(pipeline.execute())
         except RedisError as error:
             raise translated(error) from error
-        spooled_since = oldest_spooled(next(replies))
+        spooled_since = SpoolMarks.of(next(replies), now).oldest_received_at
         repeats: list[tuple[StreamWork, str]] = []
         for stream, work in streams.items():
             document = next(replies)
@@ -314,12 +314,3 @@ class Sequencer:
             else:
                 fresh.append(each)
         return fresh, list(old.values())
-
-
-def oldest_spooled(watermarks: Iterable[bytes]) -> float | None:
-    """Return the time of receipt (unix seconds) of the oldest callback that any ingress host has in its spool.
-
-    A host that vanished with its spool holds nothing up for long: ``hold_max_s`` bounds every hold.
-    """
-    oldest = [json.loads(mark).get("oldest_received_at") for mark in watermarks]
-    return min((at for at in oldest if at is not None), default=None)

@@ -1,13 +1,18 @@
 -- Appends claimed callbacks to the inbox and wakes the sequencer. One call: after it, the claim can be dropped.
--- ARGV: now ('' = server), claimed list to drop in the same call ('' = broker is elsewhere); if one is named, how
---       many it held and the newest of them; n, then n times: shard, entry; m, then m times: redriven message,
---       taken off the redrive list; then dead letters, each: count of values, field, value, ...
+-- ARGV: now ('' = server), claimed list to drop in the same call ('' = broker is elsewhere), how many were read of it
+--       and the newest of them; key that remembers the last batch ('' = none), the batch's digest; n, then n times:
+--       shard, entry; m, then m times: redriven message, taken off the redrive list; then dead letters, each: count of
+--       values, field, value, ...
 -- Returns: 1 if the caller must ring the sequencer, else 0.
 local now = clock(ARGV[1])
-local i = 3
-if ARGV[2] ~= '' then i = 5 end
-local n = tonumber(ARGV[i])
-i = i + 1
+-- A batch that is here already was not confirmed to its bridge. The write is for the WAIT that follows: it confirms
+-- everything before it, and only this server knows whether the batch is among that.
+if ARGV[5] ~= '' and redis.call('GET', ARGV[5]) == ARGV[6] then
+  redis.call('EXPIRE', ARGV[5], 86400)
+  return wake('sequencer', now)
+end
+local n = tonumber(ARGV[7])
+local i = 8
 local shards, entries, at = {}, {}, string.format('%.6f', now) .. '\n'
 for _ = 1, n do
   local shard = ARGV[i]
@@ -33,5 +38,6 @@ end
 end_of_references(0)  -- letters only add
 -- Last: a write that a full Redis refuses must leave the claim.
 if ARGV[2] ~= '' then drop_claimed(ARGV[2], tonumber(ARGV[3]), ARGV[4]) end
+if ARGV[5] ~= '' then redis.call('SET', ARGV[5], ARGV[6], 'EX', 86400) end
 if n > 0 then return wake('sequencer', now) end
 return 0

@@ -270,10 +270,10 @@ local function add_lines(stream, lines, keep, ttl)
   redis.call('EXPIRE', timeline, ttl)
 end
 
--- Drops a bridge's claimed list, if it is still what that bridge has read. A command whose connection broke may
--- take effect late: a late move has added callbacks that nobody has appended, a late append meets another claim.
+-- Drops of a bridge's claimed list what that bridge has read, its oldest. A command whose connection broke may take
+-- effect late: a late move has added callbacks that nobody has appended, and a late append meets another claim.
 local function drop_claimed(list, count, newest)
-  if redis.call('LLEN', list) == count and redis.call('LINDEX', list, 0) == newest then redis.call('DEL', list) end
+  if redis.call('LINDEX', list, -count) == newest then redis.call('LTRIM', list, 0, -count - 1) end
 end
 
 -- Files a dead letter from field, value, ... Returns its id. Its event stays as long as a letter about it does,

@@ -10,8 +10,8 @@ from typing import Any
 
 import kombu
 
-from deedbox.shared.broker import topology
-from deedbox.workers.builtins.event_bus import EXCHANGE
+from deedbox.shared.broker import topics
+from tests.support.brokers import connect
 
 
 class Receiver:
@@ -20,10 +20,10 @@ class Receiver:
     def __init__(self, url: str, *keys: str) -> None:
         self._url = url
         self._name = f"test-{uuid.uuid4().hex}"
-        exchange = kombu.Exchange(EXCHANGE, "topic", durable=True)
+        exchange = topics.exchange()
         bindings = [kombu.binding(exchange, routing_key=key) for key in keys or ("#",)]
         self._queue = kombu.Queue(self._name, bindings=bindings, durable=True)
-        with topology.connect(url) as connection:
+        with connect(url) as connection:
             self._queue(connection.default_channel).declare()
 
     def receive(self, count: int, patience_s: float = 20.0) -> list[Any]:
@@ -36,7 +36,7 @@ class Receiver:
 
         deadline = time.monotonic() + patience_s
         with (
-            topology.connect(self._url) as connection,
+            connect(self._url) as connection,
             kombu.Consumer(connection.default_channel, [self._queue], on_message=take, accept=["json"]),
         ):
             while time.monotonic() < deadline:
@@ -53,7 +53,7 @@ class Receiver:
 
     def close(self) -> None:
         """Remove the queue."""
-        with suppress(Exception), topology.connect(self._url) as connection:
+        with suppress(Exception), connect(self._url) as connection:
             self._queue(connection.default_channel).delete()
 
 

@@ -13,12 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from deedbox.shared.broker import topology
 from deedbox.workers.actions import Context, Event
-from deedbox.workers.builtins.event_bus import EventBus
 from deedbox.workers.builtins.publish_event import PublishEvent
 from tests.component.fanout.conftest import Broker
 from tests.component.workers.server import until
+from tests.support.brokers import broker_at, connect
 
 PROGRAM = Path(__file__).parents[3] / "deploy" / "examples" / "consumer.py"
 
@@ -40,7 +39,7 @@ def consuming(broker: Broker, folder: Path) -> Iterator[subprocess.Popen[bytes]]
 def bind(broker: Broker) -> None:
     """Make the program's queue and its binding: an event that is published before them goes nowhere."""
     queue = runpy.run_path(str(PROGRAM))["QUEUE"]
-    with topology.connect(broker.url) as connection:
+    with connect(broker.url) as connection:
         queue(connection.default_channel).declare()
 
 
@@ -58,7 +57,7 @@ def handled(folder: Path) -> list[tuple[str, str, int]]:
 def test_the_example_consumer_handles_each_event_once_in_order_over_a_restart(
     broker: Broker, tmp_path: Path
 ) -> None:
-    bus = EventBus(broker.url)
+    bus = broker_at(broker.url).topics()
     publish = PublishEvent(bus)
     run = uuid.uuid4().hex
 

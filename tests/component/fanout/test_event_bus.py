@@ -8,15 +8,16 @@ import pytest
 from redis import Redis
 
 from deedbox.shared.broker.errors import RefusedForCause
+from deedbox.shared.broker.port import TopicMessage as Message
 from deedbox.shared.core.errors import SettingsError, Unavailable
 from deedbox.shared.redis.embedded import free_port
 from deedbox.shared.settings import Settings
 from deedbox.workers.actions import Context, Event, Reject, Retry
-from deedbox.workers.builtins.event_bus import EventBus, Message, demand_topics
 from deedbox.workers.builtins.publish_event import PublishEvent
 from deedbox.workers.process import Process
 from tests.component.fanout.receiver import Receiver
 from tests.component.workers.server import RedisServer
+from tests.support.brokers import broker_at
 
 MESSAGE = Message("signature_request_sent", "key", {}, b"{}")
 EVENT = Event(
@@ -40,7 +41,7 @@ class Failing:
 
 @pytest.mark.parametrize("scheme", ["amqp", "redis"])
 def test_a_broker_that_is_not_there_is_unavailable_within_seconds(scheme: str) -> None:
-    bus = EventBus(f"{scheme}://127.0.0.1:{free_port()}")
+    bus = broker_at(f"{scheme}://127.0.0.1:{free_port()}").topics()
     started = time.monotonic()
 
     with pytest.raises(Unavailable):
@@ -54,17 +55,17 @@ def test_a_queue_that_nobody_reads_does_not_fill_the_redis_that_callbacks_need(
     redis_server: RedisServer, state: Redis
 ) -> None:
     Receiver(redis_server.url)
-    bus = EventBus(redis_server.url)
+    bus = broker_at(redis_server.url).topics()
     bus.publish(MESSAGE)
     bus.close()
     state.config_set("maxmemory", int(state.info("memory")["used_memory"] * 1.2))
     try:
         with pytest.raises(Unavailable, match="full"):
-            EventBus(redis_server.url).publish(MESSAGE)
+            broker_at(redis_server.url).topics().publish(MESSAGE)
     finally:
         state.config_set("maxmemory", 0)
 
-    EventBus(redis_server.url).publish(MESSAGE)
+    broker_at(redis_server.url).topics().publish(MESSAGE)
 
 
 @pytest.mark.real_redis
@@ -75,7 +76,7 @@ def test_a_redis_without_the_replicas_asked_for_has_not_confirmed(
     Receiver(redis_server.url)
 
     with pytest.raises(Unavailable):
-        EventBus(redis_server.url, wait_replicas=1).publish(MESSAGE)
+        broker_at(redis_server.url, wait_replicas=1).topics().publish(MESSAGE)
 
 
 def test_one_call_finds_out_for_all_that_the_broker_is_away() -> None:
@@ -136,4 +137,3 @@ def test_the_address_of_the_events_broker_is_a_secret() -> None:
     settings = Settings.load({"DEEDBOX_EVENTS_URL": "amqp://me:hush@127.0.0.1"})
 
     assert "hush" not in repr(settings) + str(settings.summary())
-    demand_topics("amqp://me:hush@127.0.0.1")

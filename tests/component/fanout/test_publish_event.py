@@ -10,30 +10,31 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from deedbox.shared.broker.port import Topics
 from deedbox.shared.redis import inbox, keys
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.workers.actions import Context, Event
 from deedbox.workers.actions.registry import RegisteredAction
-from deedbox.workers.builtins.event_bus import EventBus
 from deedbox.workers.builtins.publish_event import PublishEvent, registered
 from tests.component.fanout.conftest import Broker
 from tests.component.fanout.receiver import Receiver, short
 from tests.component.workers.fleet import Fleet
 from tests.component.workers.rig import CREATED_AT, TRACE, Deployment, P, callback, envelope, sent, viewed
 from tests.component.workers.server import RedisServer, until
+from tests.support.brokers import broker_at
 
 pytestmark = [pytest.mark.real_redis, pytest.mark.timeout(180)]
 
 
 @pytest.fixture
-def bus(broker: Broker) -> Iterator[EventBus]:
-    made = EventBus(broker.url)
+def bus(broker: Broker) -> Iterator[Topics]:
+    made = broker_at(broker.url).topics()
     yield made
     made.close()
 
 
 @pytest.fixture
-def deployment(state: Redis, bus: EventBus) -> Deployment:
+def deployment(state: Redis, bus: Topics) -> Deployment:
     return Deployment(state, registered(PublishEvent(bus)))
 
 
@@ -77,7 +78,7 @@ def test_a_message_says_what_it_is_in_its_body_and_in_its_headers(
     assert message.properties["delivery_mode"] == 2
 
 
-def test_a_queue_gets_the_types_that_it_is_bound_to(state: Redis, broker: Broker, bus: EventBus) -> None:
+def test_a_queue_gets_the_types_that_it_is_bound_to(state: Redis, broker: Broker, bus: Topics) -> None:
     def store(event: Event, context: Context) -> None:
         context.emit("deedbox.document_stored", {"sha256": "0", "of": event.signature_request_id})
 
@@ -121,9 +122,7 @@ def test_odd_types_ids_and_characters_are_published_too(deployment: Deployment, 
     assert {"half \ud800", "é"} <= set(titles)
 
 
-def test_without_the_payload_no_message_names_a_signer(
-    state: Redis, bus: EventBus, receiver: Receiver
-) -> None:
+def test_without_the_payload_no_message_names_a_signer(state: Redis, bus: Topics, receiver: Receiver) -> None:
     deployment = Deployment(state, registered(PublishEvent(bus, with_payload=False)))
     deployment.deliver(sent(title="Lease of Ada Lovelace"))
     deployment.run()

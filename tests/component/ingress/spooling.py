@@ -11,7 +11,7 @@ from pathlib import Path
 import redis
 
 from deedbox.ingress.spool.folder import SpoolDir
-from deedbox.ingress.spool.frames import FRAME_HEAD_BYTES
+from deedbox.ingress.spool.usage import Gauge
 from deedbox.ingress.spool.writer import Spool
 from deedbox.shared import codec
 from deedbox.shared.broker.message import decode_kombu
@@ -33,18 +33,27 @@ def number_of(envelope: Envelope) -> int:
     return int(json.loads(codec.body_of(envelope))["n"])
 
 
-FRAME_BYTES = FRAME_HEAD_BYTES + len(numbered(1).pack())
-"""Of a frame whose number has one digit."""
+ENTRY_BYTES = len(numbered(1).pack())
+"""Of a callback whose number has one digit."""
 
 
-def spooled(data_dir: Path, numbers: Sequence[int], segment_bytes: int = GIB) -> SpoolDir:
+def spooled(data_dir: Path, numbers: Sequence[int]) -> SpoolDir:
     """Spool these callbacks as a process would that then ends."""
     folder = SpoolDir(data_dir)
-    spool = Spool(folder, GIB, segment_bytes)
+    spool = Spool(folder, GIB)
     for number in numbers:
         spool.append(numbered(number), 5)
     spool.close()
     return folder
+
+
+def left(folder: SpoolDir) -> int:
+    """Return how many callbacks are in a spool."""
+    gauge = Gauge(folder)
+    try:
+        return gauge.usage().callbacks
+    finally:
+        gauge.close()
 
 
 @dataclass

@@ -13,17 +13,18 @@ from contextlib import ExitStack
 
 import pytest
 
-from deedbox.ingress.publish.publisher import Publisher
+from deedbox.shared.broker.port import Broker
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Unavailable
 from tests.component.ingress.conftest import Server, free_port
+from tests.support.brokers import broker_at
 
 BOUND_S = 3.0
 
 SCHEMES = pytest.mark.parametrize("scheme", ["redis", "amqp"])
 
 
-def assert_bounded(publisher: Publisher, envelope: Envelope) -> None:
+def assert_bounded(publisher: Broker, envelope: Envelope) -> None:
     """Publish and ask for readiness: both fail in time."""
     attempts: list[Callable[[], None]] = [lambda: publisher.publish(envelope), publisher.ping]
     for attempt in attempts:
@@ -55,39 +56,27 @@ def full_port() -> Iterator[int]:
 
 @SCHEMES
 def test_a_refused_port_fails_in_time(scheme: str, envelope: Envelope) -> None:
-    assert_bounded(Publisher(f"{scheme}://127.0.0.1:{free_port()}//"), envelope)
+    assert_bounded(broker_at(f"{scheme}://127.0.0.1:{free_port()}//"), envelope)
 
 
 @SCHEMES
 def test_a_silent_broker_fails_in_time(scheme: str, silent_port: int, envelope: Envelope) -> None:
-    assert_bounded(Publisher(f"{scheme}://127.0.0.1:{silent_port}//"), envelope)
+    assert_bounded(broker_at(f"{scheme}://127.0.0.1:{silent_port}//"), envelope)
 
 
 @SCHEMES
 def test_a_black_hole_fails_in_time(scheme: str, full_port: int, envelope: Envelope) -> None:
-    assert_bounded(Publisher(f"{scheme}://127.0.0.1:{full_port}//"), envelope)
+    assert_bounded(broker_at(f"{scheme}://127.0.0.1:{full_port}//"), envelope)
 
 
-@SCHEMES
-def test_two_silent_brokers_fail_in_the_time_of_one(
-    scheme: str, silent_port: int, envelope: Envelope
-) -> None:
-    url = f"{scheme}://127.0.0.1:{silent_port}//"
-    assert_bounded(Publisher(f"{url};{url}"), envelope)
-
-
-@pytest.mark.real_redis
-def test_a_silent_broker_gives_way_to_a_live_one(
-    silent_port: int, redis_broker: Server, envelope: Envelope
-) -> None:
-    publisher = Publisher(f"redis://127.0.0.1:{silent_port}/0;{redis_broker.url}")
-    publisher.publish(envelope)
-    publisher.close()
+def test_two_silent_brokers_fail_in_the_time_of_one(silent_port: int, envelope: Envelope) -> None:
+    url = f"amqp://127.0.0.1:{silent_port}//"
+    assert_bounded(broker_at(f"{url};{url}"), envelope)
 
 
 @pytest.mark.real_redis
 def test_a_redis_that_freezes_fails_in_time_and_heals(redis_broker: Server, envelope: Envelope) -> None:
-    publisher = Publisher(redis_broker.url)
+    publisher = broker_at(redis_broker.url)
     publisher.publish(envelope)
     with redis_broker.frozen():
         assert_bounded(publisher, envelope)
@@ -98,7 +87,7 @@ def test_a_redis_that_freezes_fails_in_time_and_heals(redis_broker: Server, enve
 
 @pytest.mark.real_redis
 def test_more_threads_than_connections_fail_in_time(redis_broker: Server, envelope: Envelope) -> None:
-    publisher = Publisher(redis_broker.url, limit=2)
+    publisher = broker_at(redis_broker.url, limit=2)
     publisher.publish(envelope)
     with redis_broker.frozen(), ThreadPoolExecutor(12) as pool:
         started = time.monotonic()

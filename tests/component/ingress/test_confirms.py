@@ -11,17 +11,18 @@ from typing import Any
 import kombu
 import pytest
 
-from deedbox.ingress.publish.amqp_confirms import Confirms, NotConfirmed, publish_all
-from deedbox.ingress.publish.publisher import Publisher
 from deedbox.ingress.spool.drain import Drainer
-from deedbox.shared.broker import topology
+from deedbox.shared.broker import amqp_broker
+from deedbox.shared.broker.amqp_confirms import Confirms, NotConfirmed, publish_all
+from deedbox.shared.broker.port import Broker
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.redis import keys
 from tests.component.ingress.conftest import Server
-from tests.component.ingress.spooling import number_of, numbered, spooled
+from tests.component.ingress.spooling import left, number_of, numbered, spooled
 from tests.component.ingress.test_bounds import BOUND_S
 from tests.component.workers.server import running_rabbitmq
+from tests.support.brokers import broker_at, connect
 from tests.support.rabbitmq import RabbitServer
 
 
@@ -50,33 +51,33 @@ def test_a_nack_is_a_refusal_and_not_a_confirm() -> None:
 @pytest.fixture
 def connection(rabbitmq_broker: Server) -> Iterator[Any]:
     """Lend a connection, with no raw queue before and after."""
-    with topology.connect(rabbitmq_broker.url) as opened:
-        raw = topology.raw_queue("amqp")(opened.default_channel)
+    with connect(rabbitmq_broker.url) as opened:
+        raw = amqp_broker.raw_queue()(opened.default_channel)
         raw.delete()
         yield opened
-    with topology.connect(rabbitmq_broker.url) as opened:
-        topology.raw_queue("amqp")(opened.default_channel).delete()
+    with connect(rabbitmq_broker.url) as opened:
+        amqp_broker.raw_queue()(opened.default_channel).delete()
 
 
 @pytest.fixture
-def publisher(rabbitmq_broker: Server, connection: Any) -> Iterator[Publisher]:
-    topology.declare(connection)
-    found = Publisher(rabbitmq_broker.url, limit=2)
+def publisher(rabbitmq_broker: Server, connection: Any) -> Iterator[Broker]:
+    amqp_broker.declare(connection)
+    found = broker_at(rabbitmq_broker.url, limit=2)
     yield found
     found.close()
 
 
 def arrived(url: str) -> list[Envelope]:
     """Take everything out of the raw queue."""
-    with topology.connect(url) as opened:
-        queue = topology.raw_queue("amqp")(opened.default_channel)
+    with connect(url) as opened:
+        queue = amqp_broker.raw_queue()(opened.default_channel)
         messages = iter(lambda: queue.get(no_ack=True), None)
         return [Envelope.from_headers(message.headers, message.body) for message in messages]
 
 
 @pytest.mark.rabbitmq
 def test_a_confirmed_batch_is_in_the_queue_unchanged_and_in_order(
-    rabbitmq_broker: Server, publisher: Publisher
+    rabbitmq_broker: Server, publisher: Broker
 ) -> None:
     batches = [[numbered(number) for number in range(first, first + 300)] for first in (0, 300)]
     for batch in batches:
@@ -85,9 +86,9 @@ def test_a_confirmed_batch_is_in_the_queue_unchanged_and_in_order(
 
 
 @pytest.mark.rabbitmq
-def test_a_batch_is_persistent(publisher: Publisher, connection: Any) -> None:
+def test_a_batch_is_persistent(publisher: Broker, connection: Any) -> None:
     publisher.publish_many([numbered(1)])
-    message = topology.raw_queue("amqp")(connection.default_channel).get(no_ack=True)
+    message = amqp_broker.raw_queue()(connection.default_channel).get(no_ack=True)
     assert message.properties["delivery_mode"] == 2
 
 
@@ -109,7 +110,7 @@ def test_a_batch_of_which_the_queue_refuses_a_part_is_not_confirmed(connection: 
 
 @pytest.mark.rabbitmq
 def test_a_batch_to_a_frozen_broker_fails_in_time_and_a_later_one_is_confirmed(
-    rabbitmq_broker: Server, publisher: Publisher
+    rabbitmq_broker: Server, publisher: Broker
 ) -> None:
     publisher.publish_many([numbered(1)])
     with rabbitmq_broker.frozen():
@@ -138,7 +139,7 @@ def test_a_rabbitmq_killed_in_the_middle_of_a_drain_costs_repeats_and_nothing_el
 ) -> None:
     """Frames leave the spool only when every confirm of their batch has come."""
     folder = spooled(tmp_path, range(2_000))
-    publisher = Publisher(own_node.url)
+    publisher = broker_at(own_node.url)
     publisher.ping()
     time.sleep(QUEUE_KNOWN_S)
 
@@ -156,10 +157,10 @@ def test_a_rabbitmq_killed_in_the_middle_of_a_drain_costs_repeats_and_nothing_el
 
     sink: Any = Sink()
     assert Drainer(folder, sink, batch=200).drain().trouble is not None
-    assert folder.segments() != []
+    assert left(folder)
     own_node.start()
     for _ in range(100):
-        if Drainer(folder, sink, batch=200).drain().trouble is None and not folder.segments():
+        if Drainer(folder, sink, batch=200).drain().trouble is None and not left(folder):
             break
         time.sleep(0.1)
     publisher.close()

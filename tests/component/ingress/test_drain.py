@@ -2,59 +2,65 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
+import socket
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from deedbox.ingress.publish.publisher import Publisher
-from deedbox.ingress.spool import quarantine
+from deedbox.ingress.spool.database import Database
 from deedbox.ingress.spool.drain import Drainer
 from deedbox.ingress.spool.folder import SpoolDir
-from deedbox.ingress.spool.frames import HEAD_BYTES
+from deedbox.ingress.spool.quarantine import Aside, Quarantine
 from deedbox.ingress.spool.usage import Reporter
 from deedbox.ingress.spool.writer import Spool
 from deedbox.shared.broker.message import decode_kombu
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.reasons import DeathReason
+from deedbox.shared.records import spool_mark
 from deedbox.shared.redis import keys
 from deedbox.shared.settings import Settings
 from tests.component.ingress.conftest import Server
 from tests.component.ingress.spooling import (
-    FRAME_BYTES,
+    ENTRY_BYTES,
     GIB,
     MortalRedis,
     Obedient,
-    number_of,
+    left,
     numbered,
     spooled,
 )
+from tests.support.brokers import broker_at
 
 
-def letters(folder: SpoolDir) -> list[dict[str, object]]:
-    return [json.loads(path.read_bytes().partition(b"\n")[0]) for path in quarantine.waiting(folder)]
+def letters(folder: SpoolDir) -> list[Aside]:
+    quarantine = Quarantine(folder)
+    try:
+        return quarantine.all()
+    finally:
+        quarantine.close()
 
 
-def test_older_segments_go_first(tmp_path: Path) -> None:
+def test_what_was_spooled_first_goes_first_whichever_process_wrote_it(tmp_path: Path) -> None:
     for first in (0, 5, 10):
-        spooled(tmp_path, range(first, first + 5), segment_bytes=3 * FRAME_BYTES)
+        spooled(tmp_path, range(first, first + 5))
     broker = Obedient()
-    Drainer(SpoolDir(tmp_path), broker).drain()
+    Drainer(SpoolDir(tmp_path), broker, batch=4).drain()
     assert broker.taken == list(range(15))
 
 
 def test_a_broker_that_dies_meanwhile_costs_repeats_and_nothing_else(tmp_path: Path) -> None:
-    folder = spooled(tmp_path, range(40), segment_bytes=15 * FRAME_BYTES)
+    folder = spooled(tmp_path, range(40))
     taken: list[int] = []
     for alive_for in (0, 7, 3, 11, 1, 100, 100):
         broker = Obedient(dies_after=alive_for)
         Drainer(folder, broker, batch=4).drain()
         taken += broker.taken
     assert set(taken) == set(range(40))
-    assert folder.segments() == []
+    assert left(folder) == 0
 
 
 def test_what_was_handed_on_is_not_handed_on_again_after_a_restart(tmp_path: Path) -> None:
@@ -65,72 +71,76 @@ def test_what_was_handed_on_is_not_handed_on_again_after_a_restart(tmp_path: Pat
     assert broker.taken == list(range(10, 20))
 
 
-@pytest.mark.parametrize("cut", [1, 20, FRAME_BYTES - 1])
-def test_a_torn_last_frame_is_moved_aside_and_the_rest_drained(tmp_path: Path, cut: int) -> None:
-    folder = spooled(tmp_path, range(4))
-    segment = folder.segments()[0]
-    content = segment.read_bytes()
-    segment.write_bytes(content[:-cut])
-    broker = Obedient()
-    found = Drainer(folder, broker).drain()
-    assert (broker.taken, found.set_aside, folder.segments()) == ([0, 1, 2], 1, [])
-    assert letters(folder)[0]["reason"] == DeathReason.SPOOL_DAMAGED
-    kept = next(quarantine.waiting(folder)).read_bytes().partition(b"\n")[2]
-    assert kept == content[HEAD_BYTES + 3 * FRAME_BYTES : -cut]
+def test_a_callback_spooled_while_the_spool_is_drained_is_not_deleted_with_the_others(tmp_path: Path) -> None:
+    """Numbers are never used twice: what a slow drain deletes is what it has published."""
+    folder = spooled(tmp_path, range(3))
+    spool = Spool(folder, GIB)
 
+    class Slow(Obedient):
+        def publish_many(self, envelopes: Sequence[Envelope]) -> None:
+            if not self.taken:
+                with Database(folder).writing() as connection:  # as another drain that was faster
+                    connection.execute("DELETE FROM callbacks")
+                spool.append(numbered(7), 5)
+            super().publish_many(envelopes)
 
-def test_zeros_behind_the_last_frame_are_no_callback(tmp_path: Path) -> None:
-    """Some file systems show them after a power cut."""
-    folder = spooled(tmp_path, range(2))
-    segment = folder.segments()[0]
-    segment.write_bytes(segment.read_bytes() + bytes(4096))
-    broker = Obedient()
+    broker = Slow()
     Drainer(folder, broker).drain()
-    assert (broker.taken, len(letters(folder))) == ([0, 1], 1)
+    spool.close()
+    assert broker.taken == [0, 1, 2, 7]
 
 
-@pytest.mark.parametrize("size_bytes", [0, 7, HEAD_BYTES - 1])
-def test_a_segment_without_its_head_wedges_nothing(tmp_path: Path, size_bytes: int) -> None:
-    folder = spooled(tmp_path, [1])
-    segment = folder.segments()[0]
-    segment.write_bytes(segment.read_bytes()[:size_bytes])
-    spooled(tmp_path, [2])
-    broker = Obedient()
-    Drainer(folder, broker).drain()
-    assert (broker.taken, folder.segments()) == ([2], [])
-    assert len(letters(folder)) == (1 if size_bytes else 0)
-
-
-def test_damage_in_the_middle_is_set_aside_once_and_the_rest_drained(tmp_path: Path) -> None:
+def test_a_callback_that_is_not_as_it_was_written_is_set_aside_once_and_the_rest_drained(
+    tmp_path: Path,
+) -> None:
     folder = spooled(tmp_path, range(5))
-    segment = folder.segments()[0]
-    content = bytearray(segment.read_bytes())
-    content[HEAD_BYTES + 2 * FRAME_BYTES + 30] ^= 1
-    segment.write_bytes(content)
+    content = bytearray(folder.database().read_bytes())
+    at = content.index(b'"n": 2')
+    content[at + 5] ^= 1
+    folder.database().write_bytes(content)
     for _ in range(3):
         Drainer(folder, Obedient(down=True)).drain()
     broker = Obedient()
     Drainer(folder, broker).drain()
-    assert (broker.taken, len(letters(folder))) == ([0, 1, 3, 4], 1)
+    assert broker.taken == [0, 1, 3, 4]
+    assert [each.reason for each in letters(folder)] == [DeathReason.SPOOL_DAMAGED]
 
 
 @pytest.mark.parametrize("bad", [0, 7, 19])
 def test_a_callback_that_the_broker_never_takes_does_not_wedge_the_others(tmp_path: Path, bad: int) -> None:
-    folder = spooled(tmp_path, range(20), segment_bytes=30 * FRAME_BYTES)
-    spooled(tmp_path, [100])
+    folder = spooled(tmp_path, [*range(20), 100])
     broker = Obedient(refuses={bad})
     drainer = Drainer(folder, broker, batch=6)
     for _ in range(6):
         drainer.drain()
         spooled(tmp_path, [100])
     assert set(broker.taken) == {*range(20), 100} - {bad}
-    assert [letter["reason"] for letter in letters(folder)] == [DeathReason.BROKER_REFUSED]
-    content = next(quarantine.waiting(folder)).read_bytes().partition(b"\n")[2]
-    assert number_of(Envelope.unpack(content)) == bad
+    [letter] = letters(folder)
+    assert letter.reason == DeathReason.BROKER_REFUSED
+    assert left(folder) == 1  # the one that came after the last drain
+
+
+def test_what_was_set_aside_is_published_again_or_removed_as_a_person_says(tmp_path: Path) -> None:
+    folder = spooled(tmp_path, range(4))
+    broker = Obedient(refuses={1, 2})
+    drainer = Drainer(folder, broker)
+    for _ in range(6):
+        drainer.drain()
+    quarantine = Quarantine(folder)
+    again, gone = quarantine.all()
+    assert quarantine.redrive(again.id)
+    assert quarantine.discard(gone.id)
+    assert not quarantine.redrive(gone.id)
+    assert not quarantine.discard(gone.id)
+    broker.refuses.clear()
+    broker.taken.clear()
+    drainer.drain()
+    assert (broker.taken, quarantine.all(), left(folder)) == ([1], [], 0)
+    quarantine.close()
 
 
 def test_a_broker_that_is_down_is_no_reason_for_quarantine(tmp_path: Path) -> None:
-    folder = spooled(tmp_path, range(5), segment_bytes=2 * FRAME_BYTES)
+    folder = spooled(tmp_path, range(5))
     drainer = Drainer(folder, Obedient(down=True))
     for _ in range(10):
         assert drainer.drain().trouble is not None
@@ -138,8 +148,9 @@ def test_a_broker_that_is_down_is_no_reason_for_quarantine(tmp_path: Path) -> No
 
 
 def _drain_apart(data_dir: Path, url: str) -> None:
-    publisher = Publisher(url)
-    Drainer(SpoolDir(data_dir), publisher, batch=7).drain()
+    publisher = broker_at(url)
+    while left(SpoolDir(data_dir)):
+        Drainer(SpoolDir(data_dir), publisher, batch=7).drain(time.monotonic() + 0.01)
     publisher.close()
 
 
@@ -154,8 +165,7 @@ def private_redis(tmp_path_factory: pytest.TempPathFactory, redis_broker: Server
 
 @pytest.mark.real_redis
 def test_two_processes_that_drain_at_once_lose_nothing(tmp_path: Path, private_redis: MortalRedis) -> None:
-    for first in range(0, 300, 100):
-        spooled(tmp_path, range(first, first + 100), segment_bytes=10 * FRAME_BYTES)
+    spooled(tmp_path, range(300))
     context = multiprocessing.get_context("spawn")
     drainers = [context.Process(target=_drain_apart, args=(tmp_path, private_redis.url)) for _ in range(2)]
     for drainer in drainers:
@@ -164,7 +174,7 @@ def test_two_processes_that_drain_at_once_lose_nothing(tmp_path: Path, private_r
         drainer.join(60)
         assert drainer.exitcode == 0
     assert Counter(private_redis.numbers()) == Counter(range(300))
-    assert SpoolDir(tmp_path).segments() == []
+    assert left(SpoolDir(tmp_path)) == 0
 
 
 @pytest.mark.real_redis
@@ -177,7 +187,7 @@ def test_a_callback_too_large_for_redis_becomes_a_dead_letter(
     for envelope in (numbered(0), large, numbered(2)):
         spool.append(envelope, 5)
     spool.close()
-    publisher = Publisher(private_redis.url)
+    publisher = broker_at(private_redis.url)
     drainer = Drainer(folder, publisher)
     found = drainer.drain()
     publisher.close()
@@ -207,13 +217,11 @@ def test_redis_knows_what_the_host_has_spooled_and_forgets_it_when_drained(
     mine = reporter(tmp_path, private_redis)
     mine.report()
     with private_redis.client() as client:
-        entry = json.loads(client.hget(keys.SPOOLS, folder.host_id()) or "")
-        assert {name: entry[name] for name in ("bytes", "frames", "oldest_received_at")} == {
-            "bytes": 2 * FRAME_BYTES,
-            "frames": 2,
-            "oldest_received_at": 1005.0,
-        }
-        assert entry["seen_at"] > 0
+        mark = spool_mark.load(client.hget(keys.SPOOLS, folder.host_id()) or b"")
+        assert mark
+        assert (mark.size_bytes, mark.callbacks, mark.oldest_received_at) == (2 * ENTRY_BYTES, 2, 1005.0)
+        assert mark.host == socket.gethostname()
+        assert mark.lives(client.time()[0])
         Drainer(folder, Obedient()).drain()
         mine.report(at_once=True)
         assert client.hgetall(keys.SPOOLS) == {}

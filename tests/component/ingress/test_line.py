@@ -18,6 +18,7 @@ from deedbox.shared.redis import keys
 from deedbox.shared.settings import Settings
 from tests.component.ingress.conftest import Server
 from tests.component.ingress.spooling import MortalRedis, numbered
+from tests.support.brokers import broker_at
 
 pytestmark = pytest.mark.real_redis
 
@@ -31,7 +32,9 @@ def raw(redis_broker: Server) -> Iterator[redis.Redis]:
 
 
 def opened(url: str) -> Line:
-    found = Line.open(url)
+    connect = broker_at(url).line()
+    assert connect is not None
+    found = Line.open(connect)
     assert found is not None
     return found
 
@@ -76,7 +79,7 @@ def test_a_redis_that_dies_makes_the_line_readable_and_the_answer_an_error(morta
 def test_where_nobody_listens_no_line_is_had(mortal: MortalRedis) -> None:
     mortal.kill()
     with pytest.raises(Unavailable, match="cannot be reached"):
-        Line.open(mortal.url)
+        opened(mortal.url)
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,9 @@ import psutil
 import pytest
 
 from deedbox.ingress.spool.folder import SpoolDir
-from deedbox.ingress.spool.usage import Gauge
 from deedbox.shared.redis import keys
 from tests.component.ingress.conftest import free_port, listens, stop, wait_until
-from tests.component.ingress.spooling import MortalRedis, spooled
+from tests.component.ingress.spooling import MortalRedis, left, spooled
 from tests.component.ingress.test_web_process import environment
 from tests.unit.ingress.wire import MULTIPART, callback, multipart
 
@@ -165,7 +164,7 @@ def test_whoever_is_killed_every_acknowledged_callback_arrives(tmp_path: Path, b
         web.kill()
         broker.start()
         web.start()
-        wait_until(lambda: SpoolDir(web.data_dir).segments() == [])
+        wait_until(lambda: left(SpoolDir(web.data_dir)) == 0)
         arrived = broker.numbers()
     assert len(web.acknowledged) >= 220
     assert web.acknowledged - set(arrived) == set()
@@ -190,9 +189,9 @@ def test_during_an_outage_callbacks_are_spooled_and_readiness_says_why(
         assert (status, said["status"]) == (200, "ready")
         assert "spool" in said["warning"]
         # One more if the broker's answer to the first took long: it was spooled too, and dedupe absorbs that.
-        assert Gauge(SpoolDir(web.data_dir)).usage().frames in {10, 11}
+        assert left(SpoolDir(web.data_dir)) in {10, 11}
         broker.start()
-        wait_until(lambda: Gauge(SpoolDir(web.data_dir)).usage().frames == 0)
+        wait_until(lambda: left(SpoolDir(web.data_dir)) == 0)
         assert set(broker.numbers()) >= set(range(1, 12))
         assert web.outcomes().count("spooled") in {10, 11}
 
@@ -267,7 +266,7 @@ def test_a_graceful_stop_leaves_nothing_in_the_spool(tmp_path: Path, broker: Mor
         for number in range(5):
             assert web.post(number)[0] == 200
         broker.start()
-        wait_until(lambda: Gauge(SpoolDir(web.data_dir)).usage().frames == 0)
+        wait_until(lambda: left(SpoolDir(web.data_dir)) == 0)
         web.stop()
         assert set(range(5)) <= set(broker.numbers())
         with broker.client() as client:
@@ -280,7 +279,7 @@ def test_the_command_drains_without_a_web_process(tmp_path: Path, broker: Mortal
     broker.kill()
     failed = drain(web)
     assert failed.returncode == 1
-    assert json.loads(failed.stdout)["left"]["frames"] == 30
+    assert json.loads(failed.stdout)["left"]["callbacks"] == 30
     broker.start()
     done = drain(web)
     assert done.returncode == 0

@@ -9,13 +9,14 @@ from typing import Any
 import kombu
 import pytest
 
-from deedbox.ingress.publish.publisher import Publisher
-from deedbox.shared.broker import topology
+from deedbox.shared.broker import amqp_broker
+from deedbox.shared.broker.port import Broker
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.redis import keys
 from tests.component.ingress.conftest import Server
 from tests.component.ingress.test_bounds import BOUND_S
+from tests.support.brokers import broker_at, connect
 
 pytestmark = pytest.mark.rabbitmq
 
@@ -23,22 +24,22 @@ pytestmark = pytest.mark.rabbitmq
 @pytest.fixture
 def queue(rabbitmq_broker: Server) -> Iterator[Any]:
     """Lend the raw queue, deleted before and after."""
-    with topology.connect(rabbitmq_broker.url) as connection:
-        bound = topology.raw_queue("amqp")(connection.default_channel)
+    with connect(rabbitmq_broker.url) as connection:
+        bound = amqp_broker.raw_queue()(connection.default_channel)
         bound.delete()
         yield bound
         bound.delete()
 
 
 @pytest.fixture
-def publisher(rabbitmq_broker: Server) -> Iterator[Publisher]:
-    found = Publisher(rabbitmq_broker.url, limit=4)
+def publisher(rabbitmq_broker: Server) -> Iterator[Broker]:
+    found = broker_at(rabbitmq_broker.url, limit=4)
     yield found
     found.close()
 
 
 def test_a_confirmed_message_is_persistent_and_unchanged(
-    publisher: Publisher, queue: Any, envelope: Envelope
+    publisher: Broker, queue: Any, envelope: Envelope
 ) -> None:
     publisher.publish(envelope)
     message = queue.get(no_ack=True)
@@ -47,7 +48,7 @@ def test_a_confirmed_message_is_persistent_and_unchanged(
 
 
 def test_a_queue_that_vanished_is_noticed_and_declared_again(
-    publisher: Publisher, queue: Any, envelope: Envelope
+    publisher: Broker, queue: Any, envelope: Envelope
 ) -> None:
     publisher.publish(envelope)
     queue.delete()
@@ -58,9 +59,9 @@ def test_a_queue_that_vanished_is_noticed_and_declared_again(
 
 
 def test_a_queue_declared_otherwise_is_not_used(
-    rabbitmq_broker: Server, publisher: Publisher, queue: Any, envelope: Envelope
+    rabbitmq_broker: Server, publisher: Broker, queue: Any, envelope: Envelope
 ) -> None:
-    with topology.connect(rabbitmq_broker.url) as connection:
+    with connect(rabbitmq_broker.url) as connection:
         kombu.Queue(keys.RAW_QUEUE, durable=True)(connection.default_channel).queue_declare()
     with pytest.raises(Unavailable):
         publisher.publish(envelope)
@@ -68,12 +69,12 @@ def test_a_queue_declared_otherwise_is_not_used(
 
 
 def test_what_is_refused_too_often_lands_in_the_dead_letter_queue(
-    rabbitmq_broker: Server, publisher: Publisher, queue: Any, envelope: Envelope
+    rabbitmq_broker: Server, publisher: Broker, queue: Any, envelope: Envelope
 ) -> None:
     publisher.publish(envelope)
     queue.get().reject()
-    with topology.connect(rabbitmq_broker.url) as connection:
-        dead = topology.dead_queue()(connection.default_channel)
+    with connect(rabbitmq_broker.url) as connection:
+        dead = amqp_broker.dead_queue()(connection.default_channel)
         message = None
         for _ in range(100):
             message = dead.get(no_ack=True)
@@ -85,7 +86,7 @@ def test_what_is_refused_too_often_lands_in_the_dead_letter_queue(
 
 
 def test_a_rabbitmq_that_freezes_fails_in_time_and_heals(
-    rabbitmq_broker: Server, publisher: Publisher, queue: Any, envelope: Envelope
+    rabbitmq_broker: Server, publisher: Broker, queue: Any, envelope: Envelope
 ) -> None:
     publisher.publish(envelope)
     with rabbitmq_broker.frozen():

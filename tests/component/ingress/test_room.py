@@ -12,17 +12,16 @@ import pytest
 
 from deedbox.ingress.publish.broker_memory import Room
 from deedbox.ingress.publish.handover import Handover
-from deedbox.ingress.publish.publisher import Publisher
 from deedbox.ingress.spool.drain import Drainer
 from deedbox.ingress.spool.folder import SpoolDir
-from deedbox.ingress.spool.usage import Gauge
 from deedbox.ingress.spool.writer import Spool
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.settings import Settings
 from tests.component.ingress.conftest import redis_binary, wait_until
-from tests.component.ingress.spooling import MortalRedis, number_of, numbered, spooled
+from tests.component.ingress.spooling import MortalRedis, left, number_of, numbered, spooled
 from tests.component.ingress.test_outage import Web, drain
 from tests.component.workers.server import missing
+from tests.support.brokers import broker_at
 
 pytestmark = pytest.mark.real_redis
 
@@ -65,7 +64,7 @@ class Told:
 
 
 def test_a_redis_tells_how_full_it_is_and_one_without_a_limit_does_not(broker: MortalRedis) -> None:
-    publisher = Publisher(broker.url)
+    publisher = broker_at(broker.url)
     fill(broker, 0.5)
     share = publisher.fullness()
     assert share is not None
@@ -94,7 +93,7 @@ def test_draining_pauses_before_the_redis_is_full_and_goes_on_when_there_is_room
     for first in range(0, 3000, 1000):
         spooled_large(folder, range(first, first + 1000))
     fill(broker, 0.6)
-    publisher = Publisher(broker.url)
+    publisher = broker_at(broker.url)
     drainer = Drainer(folder, publisher, batch=50, paused=Room(publisher, monotonic=counting()).look)
     found = drainer.drain()
     assert 0 < found.published < 3000
@@ -165,7 +164,7 @@ def test_the_drain_command_says_why_it_stops_at_an_almost_full_redis(
     assert done.returncode == 1
     document = json.loads(done.stdout)
     assert "almost full" in document["drained"]["trouble"]
-    assert (document["left"]["frames"], broker.numbers()) == (5, [])
+    assert (document["left"]["callbacks"], broker.numbers()) == (5, [])
 
 
 def test_callbacks_are_acknowledged_from_the_spool_while_redis_is_almost_full_and_drained_when_it_is_not(
@@ -183,10 +182,10 @@ def test_callbacks_are_acknowledged_from_the_spool_while_redis_is_almost_full_an
             web.post(number)
         assert len(web.acknowledged) == 40
         assert len(broker.numbers()) == before
-        assert Gauge(SpoolDir(web.data_dir)).usage().frames == 40
+        assert left(SpoolDir(web.data_dir)) == 40
 
         empty(broker)
-        wait_until(lambda: Gauge(SpoolDir(web.data_dir)).usage().frames == 0)
+        wait_until(lambda: left(SpoolDir(web.data_dir)) == 0)
         wait_until(lambda: "warning" not in web.ready()[1])
         web.post(40)
         assert set(Counter(broker.numbers())) == web.acknowledged == set(range(41))

@@ -4,27 +4,46 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import stat
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from deedbox.ingress.spool import writer
+from deedbox.ingress.spool.database import Database
 from deedbox.ingress.spool.drain import Drainer
 from deedbox.ingress.spool.folder import SpoolDir
-from deedbox.ingress.spool.reader import Leftover
 from deedbox.ingress.spool.usage import Gauge
 from deedbox.ingress.spool.writer import NotSpooled, Spool
 from deedbox.shared.core.reasons import Refusal
-from tests.component.ingress.spooling import FRAME_BYTES, GIB, Obedient, numbered, spooled
+from tests.component.ingress.spooling import ENTRY_BYTES, GIB, Obedient, left, numbered, spooled
+
+CAP = 256 * 1024
 
 
 def drained(folder: SpoolDir) -> list[int]:
     broker = Obedient()
-    found = Drainer(folder, broker).drain()
-    assert found.trouble is None
+    drainer = Drainer(folder, broker)
+    found = drainer.drain()
+    drainer.close()
+    assert (found.trouble, found.unreadable) == (None, None)
     return broker.taken
+
+
+def fill(spool: Spool, size_bytes: int = 3000) -> tuple[list[int], NotSpooled]:
+    """Spool until the spool refuses; return what it took, and why it took no more."""
+    taken: list[int] = []
+    while True:
+        try:
+            spool.append(numbered(len(taken), size_bytes), 5)
+        except NotSpooled as error:
+            return taken, error
+        taken.append(len(taken))
 
 
 def test_what_was_spooled_comes_out_once_and_in_order(tmp_path: Path) -> None:
@@ -33,47 +52,64 @@ def test_what_was_spooled_comes_out_once_and_in_order(tmp_path: Path) -> None:
     assert drained(folder) == []
 
 
-def test_a_drained_spool_leaves_no_file_behind(tmp_path: Path) -> None:
-    folder = spooled(tmp_path, range(3))
+def test_a_drained_spool_gives_its_room_back_to_the_disk(tmp_path: Path) -> None:
+    folder = spooled(tmp_path, [1])
     drained(folder)
-    assert sorted(path.name for path in folder.path.iterdir()) == ["host-id", "quarantine"]
+    database = folder.database()
+    empty = database.stat().st_size
+    spool = Spool(folder, GIB)
+    for number in range(300):
+        spool.append(numbered(number, size_bytes=9000), 5)
+    spool.close()
+    assert database.stat().st_size > empty + 300 * 9000
+    drained(folder)
+    assert database.stat().st_size == empty
+    assert not Path(f"{database}-wal").exists()
+
+
+def test_a_drain_that_is_stopped_halfway_has_given_back_about_half(tmp_path: Path) -> None:
+    folder = SpoolDir(tmp_path)
+    spool = Spool(folder, GIB)
+    for number in range(400):
+        spool.append(numbered(number, size_bytes=9000), 5)
+    spool.close()
+    full = folder.database().stat().st_size
+    Drainer(folder, Obedient(dies_after=200), batch=20).drain()
+    assert folder.database().stat().st_size < 0.6 * full
 
 
 def test_only_the_owner_can_read_the_spool(tmp_path: Path) -> None:
-    folder = spooled(tmp_path, range(3))
-    modes = {stat.S_IMODE(path.stat().st_mode) for path in folder.path.iterdir() if path.is_file()}
-    assert modes == {0o600}
-    assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
-
-
-def test_a_full_segment_is_followed_by_the_next(tmp_path: Path) -> None:
-    folder = spooled(tmp_path, range(9), segment_bytes=2 * FRAME_BYTES)
-    assert len(folder.segments()) > 3
-    assert drained(folder) == list(range(9))
-
-
-def test_what_a_living_process_writes_is_nobody_elses(tmp_path: Path) -> None:
     folder = SpoolDir(tmp_path)
     spool = Spool(folder, GIB)
     spool.append(numbered(1), 5)
-    assert drained(folder) == []
-    spool.seal()
+    names = {path.name.partition(".sqlite3")[2]: path for path in folder.path.iterdir()}
+    assert {"-wal", "-shm"} <= set(names)  # SQLite's own, while the database is open
+    assert {stat.S_IMODE(path.stat().st_mode) for path in names.values()} == {0o600}
+    assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
+    spool.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can drain another user's spool")
+def test_a_spool_that_root_drains_stays_its_owners(tmp_path: Path) -> None:
+    os.chown(tmp_path, 1234, 1234)
+    folder = SpoolDir(tmp_path)
+    spool = Spool(folder, GIB)
+    for number in range(50):
+        spool.append(numbered(number), 5)
+    Drainer(folder, Obedient(dies_after=20), batch=10).drain()
+    folder.set_aside(folder.database())
+    spool.append(numbered(50), 5)
+    assert {path.stat().st_uid for path in (folder.path, *folder.path.iterdir())} == {1234}
+    spool.close()
+
+
+def test_what_a_living_process_spooled_is_drained_by_any(tmp_path: Path) -> None:
+    folder = SpoolDir(tmp_path)
+    spool = Spool(folder, GIB)
+    spool.append(numbered(1), 5)
     assert drained(folder) == [1]
     spool.append(numbered(2), 5)
-    spool.close()
     assert drained(folder) == [2]
-
-
-def test_a_segment_is_sealed_by_age(tmp_path: Path) -> None:
-    now = [0.0]
-    folder = SpoolDir(tmp_path)
-    spool = Spool(folder, GIB, monotonic=lambda: now[0])
-    spool.append(numbered(1), 5)
-    now[0] = 10.0
-    spool.seal(older_than_s=11)
-    assert drained(folder) == []
-    spool.seal(older_than_s=10)
-    assert drained(folder) == [1]
     spool.close()
 
 
@@ -86,16 +122,18 @@ def test_many_threads_lose_nothing(tmp_path: Path) -> None:
     assert sorted(drained(folder)) == list(range(400))
 
 
-def test_all_that_wait_share_one_fsync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls, entered, gate = [0], threading.Event(), threading.Event()
+def test_all_that_wait_share_one_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    entered, gate = threading.Event(), threading.Event()
+    commit = Spool._append
 
-    def slow(descriptor: int) -> None:
-        calls[0] += 1
+    def slow(self: Spool, batch: list[writer._Waiting]) -> None:
+        sizes.append(len(batch))
         entered.set()
         gate.wait(10)
-        os.fsync(descriptor)
+        commit(self, batch)
 
-    monkeypatch.setattr(os, "fdatasync", slow)
+    monkeypatch.setattr(Spool, "_append", slow)
     spool = Spool(SpoolDir(tmp_path), GIB)
     with ThreadPoolExecutor(12) as pool:
         first = pool.submit(spool.append, numbered(0), 20)
@@ -107,7 +145,7 @@ def test_all_that_wait_share_one_fsync(tmp_path: Path, monkeypatch: pytest.Monke
         for each in (first, *others):
             each.result()
     spool.close()
-    assert calls[0] == 2
+    assert sizes == [1, 10]
     assert sorted(drained(SpoolDir(tmp_path))) == list(range(11))
 
 
@@ -115,7 +153,13 @@ def test_a_disk_that_hangs_costs_a_request_its_patience_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = threading.Event()
-    monkeypatch.setattr(os, "fdatasync", lambda _: gate.wait(30))
+    commit = Spool._append
+
+    def hang(self: Spool, batch: list[writer._Waiting]) -> None:
+        gate.wait(30)
+        commit(self, batch)
+
+    monkeypatch.setattr(Spool, "_append", hang)
     spool = Spool(SpoolDir(tmp_path), GIB)
     for number in range(3):
         with pytest.raises(NotSpooled) as error:
@@ -127,7 +171,32 @@ def test_a_disk_that_hangs_costs_a_request_its_patience_only(
     assert drained(SpoolDir(tmp_path))[-1] == 9
 
 
-def test_a_failed_fsync_is_never_acknowledged_and_the_file_never_used_again(
+@pytest.mark.skipif(not Path("/usr/bin/strace").exists(), reason="strace shows the system calls; install it")
+def test_every_commit_is_followed_by_an_fsync_of_its_own(tmp_path: Path) -> None:
+    """What is said of WAL and ``synchronous=FULL``, seen from outside."""
+    script = (
+        "import os, sys; from pathlib import Path\n"
+        "from deedbox.ingress.spool.folder import SpoolDir\n"
+        "from deedbox.ingress.spool.writer import Spool\n"
+        "from tests.component.ingress.spooling import GIB, numbered\n"
+        "spool = Spool(SpoolDir(Path(sys.argv[1])), GIB)\n"
+        "for number in range(20):\n"
+        "    spool.append(numbered(number), 5); os.write(1, b'acknowledged\\n')\n"
+    )
+    trace = tmp_path / "trace"
+    strace = ["/usr/bin/strace", "-f", "-y", "-o", str(trace), "-e", "trace=fsync,fdatasync,write"]
+    done = subprocess.run(
+        [*strace, sys.executable, "-c", script, str(tmp_path / "var")], capture_output=True, check=False
+    )
+    if b"ptrace" in done.stderr and done.returncode:
+        pytest.skip("this machine does not allow strace")
+    calls = trace.read_text()
+    *acknowledged, _ = calls.split('"acknowledged')
+    assert len(acknowledged) == 20
+    assert all("sqlite3-wal>" in before for before in acknowledged)
+
+
+def test_a_commit_that_failed_is_not_acknowledged_and_never_comes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = SpoolDir(tmp_path)
@@ -135,45 +204,66 @@ def test_a_failed_fsync_is_never_acknowledged_and_the_file_never_used_again(
     spool.append(numbered(1), 5)
     with monkeypatch.context() as patch:
 
-        def fail(_: int) -> None:
+        def fail(_: SpoolDir, __: int = 0) -> None:
             raise OSError(5, "Input/output error")
 
-        patch.setattr(os, "fdatasync", fail)
-        with pytest.raises(NotSpooled):
+        patch.setattr(SpoolDir, "hold", fail)
+        with pytest.raises(NotSpooled) as error:
             spool.append(numbered(2), 5)
+        assert error.value.reason is Refusal.SPOOL_UNWRITABLE
     spool.append(numbered(3), 5)
-    assert len(folder.segments()) == 2
     spool.close()
-    assert set(drained(folder)) >= {1, 3}
+    assert drained(folder) == [1, 3]
 
 
 def test_a_full_spool_refuses_and_takes_again_when_it_was_drained(tmp_path: Path) -> None:
     folder = SpoolDir(tmp_path)
-    now = [0.0]
-    spool = Spool(folder, 5 * FRAME_BYTES, monotonic=lambda: now[0])
-    for number in range(4):
-        spool.append(numbered(number), 5)
-    with pytest.raises(NotSpooled) as error:
-        spool.append(numbered(4, size_bytes=2 * FRAME_BYTES), 5)
-    assert error.value.reason is Refusal.SPOOL_FULL
-    spool.seal()
-    assert drained(folder) == [0, 1, 2, 3]
-    now[0] += 1
+    spool = Spool(folder, CAP)
+    taken, error = fill(spool)
+    assert error.reason is Refusal.SPOOL_FULL
+    assert 40 < len(taken) < CAP // 3000
+    assert drained(folder) == taken
     spool.append(numbered(8), 5)
     spool.close()
     assert drained(folder) == [8]
 
 
-def test_the_cap_is_the_hosts_and_not_a_processs(tmp_path: Path) -> None:
-    spooled(tmp_path, range(4))
-    spool = Spool(SpoolDir(tmp_path), 4 * FRAME_BYTES)
+def test_the_cap_is_of_the_host_and_not_of_a_process(tmp_path: Path) -> None:
+    spool = Spool(SpoolDir(tmp_path), CAP)
+    fill(spool)
+    other = Spool(SpoolDir(tmp_path), CAP)
     with pytest.raises(NotSpooled) as error:
-        spool.append(numbered(5), 5)
+        other.append(numbered(5, size_bytes=3000), 5)
     assert error.value.reason is Refusal.SPOOL_FULL
+    spool.close()
+    other.close()
+
+
+@pytest.mark.parametrize("size_bytes", [0, 900, 3000, 40_000, 2_000_000])
+def test_as_long_as_callbacks_are_refused_the_spool_says_so_and_then_no_longer(
+    tmp_path: Path, size_bytes: int
+) -> None:
+    """Of any size: what readiness says is what the last callback met."""
+    folder = SpoolDir(tmp_path)
+    spool = Spool(folder, 3 * CAP)
+    _, error = fill(spool, size_bytes)
     trouble = spool.trouble()
     assert trouble is not None
-    assert trouble.reason is Refusal.SPOOL_FULL
+    assert trouble.reason is error.reason is Refusal.SPOOL_FULL
+    drained(folder)
+    if size_bytes < 3 * CAP:
+        assert spool.trouble() is None
+        spool.append(numbered(1, size_bytes), 5)
     spool.close()
+
+
+def test_a_look_at_the_spool_leaves_nothing_in_it(tmp_path: Path) -> None:
+    folder = spooled(tmp_path, [1])
+    spool = Spool(folder, GIB)
+    assert spool.trouble() is None
+    spool.close()
+    assert left(folder) == 1
+    assert drained(folder) == [1]
 
 
 def test_a_folder_that_cannot_be_written_is_said_to_be(tmp_path: Path) -> None:
@@ -185,10 +275,21 @@ def test_a_folder_that_cannot_be_written_is_said_to_be(tmp_path: Path) -> None:
     trouble = spool.trouble()
     assert trouble is not None
     assert trouble.reason is Refusal.SPOOL_UNWRITABLE
+    assert str(tmp_path) in str(trouble)
     (tmp_path / "spool").unlink()
     spool.append(numbered(2), 5)
     assert spool.trouble() is None
     spool.close()
+
+
+def test_a_spool_that_was_removed_under_a_running_process_is_made_anew(tmp_path: Path) -> None:
+    folder = SpoolDir(tmp_path)
+    spool = Spool(folder, GIB)
+    spool.append(numbered(1), 5)
+    folder.path.rename(tmp_path / "removed")
+    spool.append(numbered(2), 5)
+    spool.close()
+    assert drained(folder) == [2]
 
 
 def test_a_killed_writer_has_everything_that_it_acknowledged_on_the_disk(tmp_path: Path) -> None:
@@ -213,7 +314,8 @@ def test_a_killed_writer_has_everything_that_it_acknowledged_on_the_disk(tmp_pat
     assert taken[: 50 + len(rest)] == list(range(50 + len(rest)))
 
 
-def test_a_forked_child_writes_a_segment_of_its_own(tmp_path: Path) -> None:
+def test_parent_and_forked_child_write_one_spool(tmp_path: Path) -> None:
+    """Neither loses what the other wrote, in any order of their ends."""
     folder = SpoolDir(tmp_path)
     spool = Spool(folder, GIB)
     spool.append(numbered(1), 5)
@@ -221,68 +323,95 @@ def test_a_forked_child_writes_a_segment_of_its_own(tmp_path: Path) -> None:
     if child == 0:
         code = 1
         try:
-            spool.append(numbered(2), 10)
+            for number in range(100, 150):
+                spool.append(numbered(number), 10)
             code = 0
         finally:
             os._exit(code)
+    for number in range(200, 250):
+        spool.append(numbered(number), 5)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert drained(folder) == [2]
     spool.append(numbered(3), 5)
     spool.close()
-    assert drained(folder) == [1, 3]
+    assert sorted(drained(folder)) == [1, 3, *range(100, 150), *range(200, 250)]
 
 
-def test_leftovers_of_an_interrupted_creation_are_tidied_away(tmp_path: Path) -> None:
+def test_no_connection_crosses_a_fork(tmp_path: Path) -> None:
     folder = spooled(tmp_path, [1])
-    draft, orphan = folder.path / ".000-x-1-y.segment", folder.path / "000-x-1-y.done"
-    draft.touch()
-    orphan.touch()
-    claimed = Leftover.claim(folder.segments()[0])
-    assert claimed is not None
-    claimed.handed_on(claimed.done)
-    folder.tidy()
-    assert not draft.exists()
-    assert not orphan.exists()
-    assert claimed.path.with_suffix(".done").exists()
-    claimed.release()
-    assert drained(folder) == [1]
+    spool, gauge = Spool(folder, GIB), Gauge(folder)
+    spool.append(numbered(2), 5)
+    gauge.usage()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        links = [str(entry.readlink()) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+        os.write(writing, b"%d" % sum(".sqlite3" in link for link in links))
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reading, 9) == b"0"
+    assert gauge.usage().callbacks == 2
+    os.close(reading)
+    os.close(writing)
+    spool.close()
+
+
+def test_a_child_that_was_forked_while_the_disk_hung_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deedbox.ingress.spool.database.FORK_PATIENCE_S", 0.05)
+    database = Database(spooled(tmp_path, [1]))
+    held, gate = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        with database.writing(1):
+            held.set()
+            gate.wait(20)
+
+    thread = threading.Thread(target=hang)
+    thread.start()
+    assert held.wait(10)
+    child = os.fork()
+    if child == 0:
+        try:
+            with database.reading():
+                os._exit(0)
+        except OSError:
+            os._exit(3)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+    gate.set()
+    thread.join()
+    database.close()
 
 
 def test_the_host_keeps_its_name(tmp_path: Path) -> None:
-    folder = spooled(tmp_path, [1])
-    assert SpoolDir(tmp_path).host_id() == folder.host_id()
-    assert folder.segments()[0].name.split("-")[1] == folder.host_id()
+    names = {spooled(tmp_path, [number]).host_id() for number in range(3)}
+    assert len(names) == 1
 
 
 def test_the_gauge_knows_what_is_left(tmp_path: Path) -> None:
     folder = spooled(tmp_path, [5, 3, 4])
     gauge = Gauge(folder)
     found = gauge.usage()
-    assert (found.frames, found.oldest_received_at, found.bytes) == (3, 1003.0, 3 * FRAME_BYTES)
-    leftover = Leftover.claim(folder.segments()[0])
-    assert leftover is not None
-    leftover.handed_on([item.end for item in leftover.items()][1])
-    leftover.release()
+    assert (found.callbacks, found.oldest_received_at, found.bytes) == (3, 1003.0, 3 * ENTRY_BYTES)
+    Drainer(folder, Obedient(dies_after=2), batch=1).drain()
     found = gauge.usage()
-    assert (found.frames, found.oldest_received_at, found.bytes) == (1, 1004.0, FRAME_BYTES)
+    assert (found.callbacks, found.oldest_received_at, found.bytes) == (1, 1004.0, ENTRY_BYTES)
     drained(folder)
     assert gauge.usage().oldest_received_at is None
 
 
-def test_a_spool_that_refused_a_callback_for_want_of_room_says_that_it_is_full(tmp_path: Path) -> None:
-    """To readiness too, in every process of the host, although some bytes are left."""
-    spool = Spool(SpoolDir(tmp_path), 20 * FRAME_BYTES + FRAME_BYTES // 2)
-    refused = None
-    for number in range(100):
-        try:
-            spool.append(numbered(number), 5)
-        except NotSpooled as error:
-            refused = error
-            break
-    assert refused is not None
-    assert refused.reason is Refusal.SPOOL_FULL
-    other = Spool(SpoolDir(tmp_path), 20 * FRAME_BYTES + FRAME_BYTES // 2)
-    trouble = other.trouble()
-    assert trouble is not None
-    assert trouble.reason is Refusal.SPOOL_FULL
+def test_a_process_that_writes_for_long_makes_another_one_wait_and_not_fail(tmp_path: Path) -> None:
+    folder = spooled(tmp_path, [1])
+    blocker = sqlite3.connect(folder.database(), isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(0.2, lambda: None)
+    spool = Spool(folder, GIB)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(spool.append, numbered(2), 5)
+        release.start()
+        release.join()
+        blocker.execute("COMMIT")
+        waiting.result()
+    blocker.close()
     spool.close()
+    assert drained(folder) == [1, 2]

@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
-
 import pytest
 from redis import Redis
 
-from deedbox.ops.readmodels.broker_queues import BrokerQueues
 from deedbox.ops.repair.collect import collect
+from deedbox.shared.broker.memory_broker import MemoryBroker
 from deedbox.shared.redis import keys
-from deedbox.workers.bridge import redis_bridge
+from deedbox.workers.bridge.bridge import redrive
 from tests.component.ops.conftest import Operate
 from tests.component.workers.rig import Deployment, Journal, action, message, sent, viewed
 
 pytestmark = pytest.mark.real_redis
 
 
-class Given(BrokerQueues):
-    """A broker's dead-letter queue that holds these messages."""
-
-    def __init__(self, *messages: bytes) -> None:
-        self.left = list(messages)
-
-    def take_dead(self) -> Iterator[tuple[bytes, Callable[[], None]]]:
-        for each in tuple(self.left):
-            yield each, partial(self.left.remove, each)
-
-
 def test_collected_letters_are_filtered_and_redriven(operate: Operate, state: Redis) -> None:
     deployment = Deployment(state, action(journal := Journal()))
-    queues = Given(message(sent(0, "r1")), message(viewed(5, "r2"), source="emea"), b"junk")
-    assert collect(queues, deployment.scripts) == 3
-    assert queues.left == []
+    broker = MemoryBroker()
+    broker.dead.extend([message(sent(0, "r1")), message(viewed(5, "r2"), source="emea"), b"junk"])
+    assert collect(broker, deployment.scripts) == 3
+    assert not broker.dead
 
     def ids(*arguments: str) -> list[str]:
         return [row["id"] for row in operate("dead", "list", "--json", *arguments).document["letters"]]
@@ -43,7 +30,7 @@ def test_collected_letters_are_filtered_and_redriven(operate: Operate, state: Re
     assert ids("--key", "r1", "--source", "default") == ["1"]
 
     assert operate("dead", "redrive", "--key", "r1", "--yes").code == 0
-    redis_bridge.redrive(deployment.scripts, deployment.rung.append)
+    redrive(deployment.scripts, deployment.rung.append)
     deployment.run()
     assert journal.types("r1") == ["sent"]
     assert ids() == ["3", "2"]

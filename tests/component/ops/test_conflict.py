@@ -8,7 +8,7 @@ import pytest
 from redis import Redis
 
 from deedbox.shared.redis import keys
-from deedbox.workers.bridge import redis_bridge
+from deedbox.workers.bridge import bridge
 from tests.component.ops.conftest import Operate
 from tests.component.workers.rig import Deployment, Journal, action, sent, viewed
 
@@ -24,7 +24,7 @@ def _conflict(state: Redis) -> tuple[Deployment, Journal]:
 
 
 def _bridged(deployment: Deployment) -> None:
-    redis_bridge.redrive(deployment.scripts, deployment.rung.append)
+    bridge.redrive(deployment.scripts, deployment.rung.append)
     deployment.run()
 
 

@@ -14,7 +14,7 @@ from deedbox.shared.redis import inbox, keys
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
 from deedbox.workers.actions.interface import Context, Event, Reject
-from deedbox.workers.bridge import redis_bridge
+from deedbox.workers.bridge.bridge import redrive
 from tests.component.ops.conftest import Operate
 from tests.component.workers.rig import Deployment, Journal, action, message, sent, viewed
 
@@ -42,7 +42,7 @@ def _dead_actions(state: Redis, *bodies: bytes) -> tuple[Deployment, Moody]:
 
 def _redriven(deployment: Deployment) -> None:
     """Let the bridge, the sequencer and the lanes do what a redrive asked for."""
-    redis_bridge.redrive(deployment.scripts, deployment.rung.append)
+    redrive(deployment.scripts, deployment.rung.append)
     deployment.run()
 
 
@@ -200,7 +200,7 @@ def test_a_redrive_rings_a_lane_whose_workers_sleep(operate: Operate, state: Red
 def test_an_undecodable_message_goes_back_to_the_bridge_as_it_was(operate: Operate, state: Redis) -> None:
     deployment = Deployment(state, action(journal := Journal()))
     good = message(sent())
-    broken = good.replace(b'"deedbox":"1 ', b'"deedbox":"9 ')
+    broken = good.replace(b'"deedbox":[1,', b'"deedbox":[9,')
     assert broken != good
     _quarantine(state, broken)
     letter_id = deployment.letters()[0]["id"].decode()
@@ -253,7 +253,7 @@ def test_a_letter_whose_event_is_gone_cannot_go_back_and_says_so(operate: Operat
 
 def test_a_letter_without_a_message_cannot_go_back(operate: Operate, state: Redis) -> None:
     letter = ("reason", "spool_damaged", "detail", "12 bytes in web-1's quarantine")
-    Scripts(state).call("append", "", "", 0, 0, len(letter), *letter)
+    Scripts(state).call("append", "", *inbox.NO_BATCH, len(letter), *letter)
 
     answer = operate("dead", "redrive", "1", "--yes")
 

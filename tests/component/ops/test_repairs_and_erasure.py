@@ -16,7 +16,7 @@ from deedbox.shared.redis import inbox, keys
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
 from deedbox.workers.actions.interface import Context, Event, Reject
 from deedbox.workers.actions.registry import Registry, collect
-from deedbox.workers.bridge import redis_bridge
+from deedbox.workers.bridge import bridge
 from tests.component.ops import replayed
 from tests.component.ops.conftest import Operate
 from tests.component.workers.rig import (
@@ -193,7 +193,7 @@ def test_a_message_of_an_erased_request_does_not_go_back_if_it_can_be_read(
     operate: Operate, state: Redis, *, readable: bool
 ) -> None:
     """One that nobody can read goes back to the bridge, and ends at the tombstone if the bridge can read it."""
-    raw = message(sent()) if readable else message(sent()).replace(b'"deedbox":"1 ', b'"deedbox":"9 ')
+    raw = message(sent()) if readable else message(sent()).replace(b'"deedbox":[1,', b'"deedbox":[9,')
     load = inbox.Load(quarantined=[(raw, "?")])
     inbox.append(Scripts(state), load)
     _begin_to_erase(Scripts(state))
@@ -254,7 +254,7 @@ def test_another_body_of_a_fact_is_no_event_to_replay_until_it_is_applied(
     assert planned() == (1, 0)
     [row] = operate("conflict", "list", "r1", "--json").document["conflicts"]
     operate("conflict", "apply", "r1", row["body"], "--yes")
-    redis_bridge.redrive(deployment.scripts, deployment.rung.append)
+    bridge.redrive(deployment.scripts, deployment.rung.append)
     deployment.run()
     assert planned() == (2, 0)
     replayed.crm.calls.clear()

@@ -21,7 +21,7 @@ from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
 from deedbox.shared.settings import Settings
 from deedbox.workers.actions.registry import Registry, collect
-from deedbox.workers.bridge import redis_bridge
+from deedbox.workers.bridge import bridge
 from tests.component.ops import replayed
 from tests.component.ops.conftest import Operate
 from tests.component.workers.rig import CREATED_AT, Deployment, P, callback, members, sent, viewed
@@ -185,7 +185,7 @@ def test_a_redriven_event_is_replayed_once(operate: Operate, state: Redis, deplo
     strict.deliver(sent(), received_at=CREATED_AT + 1000.0)
     strict.run()
     operate("dead", "redrive", "--all", "--yes")
-    redis_bridge.redrive(strict.scripts, strict.rung.append)
+    bridge.redrive(strict.scripts, strict.rung.append)
     strict.run()
     replayed.crm.calls.clear()
 

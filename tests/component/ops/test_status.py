@@ -12,6 +12,8 @@ import pytest
 from redis import Redis
 
 from deedbox.shared.core.ordering import OrderingPolicy
+from deedbox.shared.records import spool_mark
+from deedbox.shared.records.spool_mark import SpoolMark
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
 from deedbox.workers import rq_worker
@@ -63,17 +65,17 @@ def test_every_stage_counts_what_lies_in_it(operate: Operate, state: Redis) -> N
 
 def test_the_spools_of_all_hosts_are_one_stage(operate: Operate, state: Redis) -> None:
     now = time.time()
-    reports = {
-        "web-1": {"bytes": 9000, "frames": 3, "oldest_received_at": now - 100, "seen_at": now},
-        "web-2": {"bytes": 3000, "frames": 1, "oldest_received_at": now - 200, "seen_at": now},
-        "web-3": {"bytes": 0, "frames": 0, "oldest_received_at": None, "seen_at": now},
-    }
-    state.hset(keys.SPOOLS, mapping={host: json.dumps(report) for host, report in reports.items()})
+    say_spooled(state, "a1", SpoolMark("web-1", 3, 9000, now - 100, now))
+    say_spooled(state, "a2", SpoolMark("web-2", 1, 3000, now - 200, now))
 
     spool = operate("status", "--json").document["stages"]["spool"]
 
     assert spool["depth"] == 4
     assert 199 < spool["oldest_age_s"] < 260
+
+
+def say_spooled(state: Redis, folder: str, mark: SpoolMark) -> None:
+    state.hset(keys.SPOOLS, folder, spool_mark.dump(mark))
 
 
 def test_looking_changes_nothing(operate: Operate, state: Redis) -> None:

@@ -17,7 +17,7 @@ from deedbox.shared.redis.keys import document
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.workers.actions.interface import Context, Event
 from deedbox.workers.builtins import track_status
-from deedbox.workers.builtins.fetch_documents import Record
+from deedbox.workers.builtins.document_record import Record
 from tests.component.ops_web.conftest import Ops
 from tests.component.workers.rig import Deployment, action
 

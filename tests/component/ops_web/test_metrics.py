@@ -18,9 +18,10 @@ from deedbox.shared import budgets
 from deedbox.shared.core.ordering import OrderingPolicy
 from deedbox.shared.core.reasons import Refusal
 from deedbox.shared.redis import keys
+from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.settings import Settings
 from deedbox.workers.actions.interface import Context, Event, Reject, Retry
-from deedbox.workers.dropbox_sign.client import Budget
+from deedbox.workers.dropbox_sign.call_budgets import CallBudgets, Turn
 from tests.component.workers.conftest import redis_server, state
 from tests.component.workers.rig import Deployment, Journal, action, sent, viewed
 from tests.component.workers.server import RedisServer
@@ -141,12 +142,12 @@ def test_what_is_left_of_the_budgets_is_told_without_using_any(
     settings: Settings, state: Redis, scrape: Scrape
 ) -> None:
     account = budgets.account_of(KEY)
-    budget = Budget(state, budgets.per_minute(settings))
-    for _ in range(4):
-        assert budget.wait_s("files", account) == 0
-    for _ in range(6):
-        assert budget.wait_s("test_files", account) == 0
-    budget.pause_until(account, time.time() + 50)
+    calls = CallBudgets(Scripts(state), budgets.per_minute(settings))
+    for number in range(4):
+        assert calls.take(account, Turn(f"f{number}"), "files") == 0
+    for number in range(6):
+        assert calls.take(account, Turn(f"t{number}"), "test_files") == 0
+    calls.pause_until(account, time.time() + 50)
     scrape()
     found = scrape()
     assert value(found, "deedbox_api_budget_left_calls", source="default", kind="files") == 11

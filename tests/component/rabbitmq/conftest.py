@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from deedbox.ingress.publish.publisher import Publisher
-from deedbox.shared.broker import topology
+from deedbox.shared.broker import amqp_broker
 from tests.component.workers.conftest import fragile, redis_server, state
 from tests.component.workers.server import running_rabbitmq
+from tests.support.brokers import broker_at, connect
 
 __all__ = ["fragile", "redis_server", "state"]
 
@@ -24,9 +24,9 @@ def amqp_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def queue(amqp_url: str) -> Iterator[Any]:
     """Lend the raw queue, empty, for a look at its depth."""
-    with topology.connect(amqp_url) as connection:
-        topology.declare(connection)
-        bound = topology.raw_queue("amqp")(connection.default_channel)
+    with connect(amqp_url) as connection:
+        amqp_broker.declare(connection)
+        bound = amqp_broker.raw_queue()(connection.default_channel)
         bound.purge()
         yield bound
 
@@ -34,6 +34,6 @@ def queue(amqp_url: str) -> Iterator[Any]:
 @pytest.fixture
 def publish(amqp_url: str, queue: Any) -> Iterator[Callable[..., None]]:  # noqa: ARG001 - emptied first
     """Publish as ingress does."""
-    publisher = Publisher(amqp_url, limit=2)
+    publisher = broker_at(amqp_url, limit=2)
     yield publisher.publish
     publisher.close()

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from deedbox.shared.broker import topology
+from deedbox.shared.broker import amqp_broker
 from tests.component.ops.conftest import Operate, operate
-from tests.component.workers.kombu_bridges import bridging
 from tests.component.workers.rig import Deployment, Journal, action, envelope, sent
 from tests.component.workers.server import RedisServer, until
+from tests.support.brokers import bridging, connect
 
 __all__ = ["operate"]
 
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.rabbitmq, pytest.mark.real_redis]
 
 def give_up_on(queue: Any) -> None:
     """Take a message without an ack until RabbitMQ has enough of it, as a bridge would that dies each time."""
-    for _ in range(topology.DELIVERY_LIMIT + 1):
+    for _ in range(amqp_broker.DELIVERY_LIMIT + 1):
         message = until(queue.get, "it is delivered again")
         message.requeue()
 
@@ -30,9 +30,9 @@ def give_up_on(queue: Any) -> None:
 @pytest.fixture
 def dead(amqp_url: str) -> Any:
     """Empty the dead-letter queue."""
-    with topology.connect(amqp_url) as connection:
-        topology.declare(connection)
-        topology.dead_queue()(connection.default_channel).purge()
+    with connect(amqp_url) as connection:
+        amqp_broker.declare(connection)
+        amqp_broker.dead_queue()(connection.default_channel).purge()
 
 
 @pytest.mark.usefixtures("dead")

@@ -11,15 +11,15 @@ from contextlib import contextmanager
 import pytest
 from redis import Redis
 
-from deedbox.ingress.publish.publisher import Publisher
-from deedbox.shared.broker import topology
+from deedbox.shared.broker import amqp_broker
+from deedbox.shared.broker.port import Broker
 from deedbox.shared.core.errors import Unavailable
 from tests.component.ingress.conftest import free_port
 from tests.component.ingress.test_bounds import BOUND_S, full_port, silent_port
 from tests.component.ops.conftest import Operate, operate
-from tests.component.workers.kombu_bridges import bridging
 from tests.component.workers.rig import Deployment, Journal, action, envelope, sent
 from tests.component.workers.server import RedisServer, running_rabbitmq, until
+from tests.support.brokers import bridging, broker_at, connect
 from tests.support.rabbitmq import RabbitServer
 
 __all__ = ["full_port", "operate", "silent_port"]
@@ -45,16 +45,16 @@ def frozen(server: RabbitServer) -> Iterator[None]:
 
 
 def depth(url: str) -> int:
-    with topology.connect(url) as connection:
-        topology.declare(connection)
-        queue = topology.raw_queue("amqp")(connection.default_channel)
+    with connect(url) as connection:
+        amqp_broker.declare(connection)
+        queue = amqp_broker.raw_queue()(connection.default_channel)
         return int(queue.queue_declare(passive=True).message_count)
 
 
 def purge(url: str) -> None:
-    with topology.connect(url) as connection:
-        topology.declare(connection)
-        topology.raw_queue("amqp")(connection.default_channel).purge()
+    with connect(url) as connection:
+        amqp_broker.declare(connection)
+        amqp_broker.raw_queue()(connection.default_channel).purge()
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def deployment(state: Redis, journal: Journal) -> Deployment:
     return Deployment(state, action(journal))
 
 
-def published_in_time(publisher: Publisher, *request_ids: str) -> None:
+def published_in_time(publisher: Broker, *request_ids: str) -> None:
     """Publish each within the bounded wait; a publish that failed is repeated, as the spool does it."""
     for request_id in request_ids:
         for _ in range(4):
@@ -93,7 +93,7 @@ def published_in_time(publisher: Publisher, *request_ids: str) -> None:
 
 def test_a_refused_first_address_costs_no_publish(amqp_url: str) -> None:
     purge(amqp_url)
-    publisher = Publisher(f"amqp://guest:guest@127.0.0.1:{free_port()}//;{amqp_url}")
+    publisher = broker_at(f"amqp://guest:guest@127.0.0.1:{free_port()}//;{amqp_url}")
     published_in_time(publisher, "r1")
     publisher.publish_many([envelope(sent(request_id="r2"))])
     publisher.ping()
@@ -103,7 +103,7 @@ def test_a_refused_first_address_costs_no_publish(amqp_url: str) -> None:
 
 def test_a_silent_first_address_costs_no_more_than_the_bounded_wait(amqp_url: str, silent_port: int) -> None:
     purge(amqp_url)
-    publisher = Publisher(f"amqp://guest:guest@127.0.0.1:{silent_port}//;{amqp_url}")
+    publisher = broker_at(f"amqp://guest:guest@127.0.0.1:{silent_port}//;{amqp_url}")
     published_in_time(publisher, "r1")
     publisher.close()
     assert depth(amqp_url) >= 1
@@ -111,7 +111,7 @@ def test_a_silent_first_address_costs_no_more_than_the_bounded_wait(amqp_url: st
 
 def test_a_first_address_that_swallows_everything_gives_way(amqp_url: str, full_port: int) -> None:
     purge(amqp_url)
-    publisher = Publisher(f"amqp://guest:guest@127.0.0.1:{full_port}//;{amqp_url}")
+    publisher = broker_at(f"amqp://guest:guest@127.0.0.1:{full_port}//;{amqp_url}")
     published_in_time(publisher, "r1")
     publisher.close()
     assert depth(amqp_url) >= 1
@@ -120,7 +120,7 @@ def test_a_first_address_that_swallows_everything_gives_way(amqp_url: str, full_
 def test_a_node_that_freezes_under_ingress_and_bridge_is_left_for_the_other_and_nothing_is_lost(
     first: RabbitServer, both: str, deployment: Deployment, journal: Journal, redis_server: RedisServer
 ) -> None:
-    publisher = Publisher(both)
+    publisher = broker_at(both)
 
     def seen() -> set[str | None]:
         return {event.signature_request_id for event, _ in journal.calls}
@@ -150,7 +150,7 @@ def test_what_a_dead_node_held_arrives_when_it_is_back(
     first: RabbitServer, both: str, deployment: Deployment, journal: Journal, redis_server: RedisServer
 ) -> None:
     """Each node has a queue of its own: what the first one confirmed waits on its disk."""
-    publisher = Publisher(both)
+    publisher = broker_at(both)
     published_in_time(publisher, "held")
     first.end(signal.SIGTERM)
     published_in_time(publisher, "other")
@@ -165,7 +165,7 @@ def test_what_a_dead_node_held_arrives_when_it_is_back(
 
 def test_status_counts_the_callbacks_of_the_living_node(amqp_url: str, operate: Operate) -> None:
     purge(amqp_url)
-    publisher = Publisher(amqp_url)
+    publisher = broker_at(amqp_url)
     publisher.publish(envelope(sent()))
     publisher.close()
     dead = f"amqp://guest:guest@127.0.0.1:{free_port()}//"

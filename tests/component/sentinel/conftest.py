@@ -7,6 +7,7 @@ import pytest
 from redis import Redis
 
 from deedbox.shared.redis import connections
+from deedbox.shared.redis.address import parse
 from deedbox.shared.settings import Settings
 from tests.component.sentinel.cluster import Cluster
 from tests.component.workers.conftest import quiet
@@ -35,7 +36,7 @@ def cluster(running: Cluster) -> Cluster:
 @pytest.fixture
 def state(cluster: Cluster) -> Iterator[Redis]:
     """Lend a client of the cluster's master."""
-    with connections.brisk_redis(cluster.url) as client:
+    with connections.brisk_redis(parse(cluster.url)) as client:
         yield client
 
 

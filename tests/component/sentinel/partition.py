@@ -17,14 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from deedbox.ingress.publish.publisher import Publisher
 from deedbox.shared.broker.message import decode_kombu
+from deedbox.shared.broker.port import Broker
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.redis import keys
 from tests.component.sentinel.cluster import PASSWORD, Cluster
 from tests.component.sentinel.links import Link
 from tests.component.workers.rig import envelope, sent
 from tests.component.workers.server import until
+from tests.support.brokers import broker_at
 
 THREADS = 4
 PAUSE_S = 0.005
@@ -58,7 +59,7 @@ SCENARIOS = (
 class Senders:
     """Threads that publish callbacks, and remember which ones the publisher called durable."""
 
-    def __init__(self, publisher: Publisher) -> None:
+    def __init__(self, publisher: Broker) -> None:
         self._publisher = publisher
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._send, args=(name,)) for name in range(THREADS)]
@@ -144,7 +145,7 @@ def measure(scenario: Scenario, seconds: float) -> tuple[int, int, int]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stage = Stage(folder, scenario, stack)
         login = PASSWORD.replace("/", "%2F")
-        publisher = Publisher(f"redis://:{login}@127.0.0.1:{stage.master.port}/0", THREADS, scenario.wait)
+        publisher = broker_at(f"redis://:{login}@127.0.0.1:{stage.master.port}/0", THREADS, scenario.wait)
         stack.callback(publisher.close)
         senders = Senders(publisher)
         stack.callback(senders.stop)

@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 
 from deedbox.ingress.publish.handover import Handover, NotStored
-from deedbox.ingress.publish.publisher import Publisher
 from deedbox.ingress.spool.folder import SpoolDir
 from deedbox.ingress.spool.usage import Gauge
+from deedbox.shared.broker.brokers import broker_address, open_broker
 from deedbox.shared.core.errors import Unavailable
-from deedbox.shared.redis.connections import broker_url
 from deedbox.shared.settings import Settings
 from tests.component.sentinel.cluster import Cluster
 from tests.component.workers.fleet import Fleet
@@ -32,7 +31,7 @@ class Traffic:
     """Callbacks, one request each, through ingress's handover; remembers which ones were acknowledged."""
 
     def __init__(self, settings: Settings) -> None:
-        publisher = Publisher(broker_url(settings), 16, settings.redis_wait_replicas)
+        publisher = open_broker(broker_address(settings), 16, settings.redis_wait_replicas)
         self._publisher, self._handover = publisher, Handover(settings, publisher)
         self._folder = SpoolDir(settings.data_dir)
         self._stop = threading.Event()
@@ -68,7 +67,7 @@ class Traffic:
     def close(self) -> None:
         """Wait for the spool to be empty, and let go."""
         self.stop()
-        until(lambda: Gauge(self._folder).usage().frames == 0, "the spool is empty")
+        until(lambda: Gauge(self._folder).usage().callbacks == 0, "the spool is empty")
         self._handover.close()
         self._publisher.close()
 
@@ -128,7 +127,7 @@ def test_idle_processes_follow_a_master_that_is_demoted_under_them(
     cluster: Cluster, fleet: Fleet, settings: Settings
 ) -> None:
     processes = everybody(fleet)
-    publisher = Publisher(broker_url(settings), 2, wait_replicas=1)
+    publisher = open_broker(broker_address(settings), 2, wait_replicas=1)
     publisher.publish(envelope(sent(0, "before")))
     fleet.ended("before")
     time.sleep(0.5)  # now bridge and workers block on the old master

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from deedbox.ingress.publish.publisher import Publisher
+from deedbox.shared.broker.port import Broker
 from tests.component.workers.conftest import fragile, quiet, redis_server, state
+from tests.support.brokers import broker_at
 from tests.support.sqs import SqsServer
 
 __all__ = ["fragile", "quiet", "redis_server", "state"]
@@ -31,7 +32,7 @@ def sqs(server: SqsServer) -> SqsServer:
 
 
 @pytest.fixture
-def publisher(sqs: SqsServer) -> Iterator[Publisher]:
-    found = Publisher(sqs.url(), limit=4)
+def publisher(sqs: SqsServer) -> Iterator[Broker]:
+    found = broker_at(sqs.url(), limit=4)
     yield found
     found.close()

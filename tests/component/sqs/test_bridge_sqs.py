@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from deedbox.ingress.publish.publisher import Publisher
 from deedbox.shared import codec
+from deedbox.shared.broker.port import Broker
 from tests.component.ops.conftest import Operate, operate
-from tests.component.workers.kombu_bridges import bridging, run_until_killed
 from tests.component.workers.rig import Deployment, Journal, P, action, envelope, sent, viewed
 from tests.component.workers.server import RedisServer, until
+from tests.support.brokers import bridging, broker_at, run_until_killed
 from tests.support.sqs import SqsServer
 
 __all__ = ["operate"]
@@ -42,7 +42,7 @@ def left(sqs: SqsServer) -> int:
 
 
 def test_what_was_published_reaches_the_action_byte_for_byte(
-    sqs: SqsServer, publisher: Publisher, redis_server: RedisServer, deployment: Deployment, journal: Journal
+    sqs: SqsServer, publisher: Broker, redis_server: RedisServer, deployment: Deployment, journal: Journal
 ) -> None:
     first, second = envelope(sent(title="é/\\\u2028")), envelope(viewed(1))
     publisher.publish(first)
@@ -57,7 +57,7 @@ def test_what_was_published_reaches_the_action_byte_for_byte(
 
 
 def test_more_than_one_receive_brings_are_all_moved_and_acknowledged(
-    sqs: SqsServer, publisher: Publisher, redis_server: RedisServer, deployment: Deployment, journal: Journal
+    sqs: SqsServer, publisher: Broker, redis_server: RedisServer, deployment: Deployment, journal: Journal
 ) -> None:
     publisher.publish_many([envelope(sent(request_id=f"r{number}")) for number in range(33)])
     with redis_server.client() as client, bridging(sqs.url(), client):
@@ -66,7 +66,7 @@ def test_more_than_one_receive_brings_are_all_moved_and_acknowledged(
 
 
 def test_what_is_no_callback_is_set_aside_and_the_rest_goes_on(
-    sqs: SqsServer, publisher: Publisher, redis_server: RedisServer, deployment: Deployment, journal: Journal
+    sqs: SqsServer, publisher: Broker, redis_server: RedisServer, deployment: Deployment, journal: Journal
 ) -> None:
     publisher.publish(envelope(sent()))
     client = sqs.client()
@@ -89,7 +89,7 @@ def test_a_bridge_killed_around_its_append_loses_nothing_and_repeats_are_one_fac
 ) -> None:
     """The callback comes again when its visibility timeout is over: here after two seconds."""
     url = sqs.url(visibility_timeout=2)
-    publisher = Publisher(url)
+    publisher = broker_at(url)
     publisher.publish(envelope(sent()))
     publisher.close()
     run_until_killed(url, redis_server.url, when)
@@ -109,7 +109,7 @@ def test_an_endpoint_that_dies_is_waited_for(
     try:
         with redis_server.client() as client, bridging(mortal.url(), client):
             mortal.start()
-            publisher = Publisher(mortal.url())
+            publisher = broker_at(mortal.url())
             publisher.publish(envelope(sent()))
             publisher.close()
             deployment.run_until(lambda: len(journal.calls) == 1, "it arrived")
@@ -118,7 +118,7 @@ def test_an_endpoint_that_dies_is_waited_for(
 
 
 def test_status_counts_what_waits_and_sees_the_bridge(
-    sqs: SqsServer, publisher: Publisher, redis_server: RedisServer, operate: Operate
+    sqs: SqsServer, publisher: Broker, redis_server: RedisServer, operate: Operate
 ) -> None:
     publisher.publish_many([envelope(sent(request_id=f"r{number}")) for number in range(3)])
     shown = operate("status", "--json", DEEDBOX_BROKER_URL=sqs.url()).document

@@ -12,20 +12,19 @@ from urllib.parse import quote
 
 import pytest
 
-from deedbox.ingress.publish.publisher import Publisher
-from deedbox.ingress.spool import quarantine
 from deedbox.ingress.spool.drain import Drainer
+from deedbox.ingress.spool.quarantine import Quarantine
 from deedbox.ingress.spool.writer import Spool
-from deedbox.shared.broker import sqs as sqs_urls
-from deedbox.shared.broker import topology
 from deedbox.shared.broker.errors import RefusedForCause
 from deedbox.shared.broker.message import decode_kombu
+from deedbox.shared.broker.port import Broker
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import SettingsError, Unavailable
 from deedbox.shared.core.reasons import DeathReason
 from tests.component.ingress.conftest import envelope, free_port
-from tests.component.ingress.spooling import GIB, number_of, numbered, spooled
+from tests.component.ingress.spooling import GIB, left, number_of, numbered, spooled
 from tests.component.ingress.test_bounds import BOUND_S, assert_bounded, full_port, silent_port
+from tests.support.brokers import broker_at, connect
 from tests.support.sqs import SqsServer
 
 __all__ = ["envelope", "full_port", "silent_port"]
@@ -45,26 +44,26 @@ def envelope_of(message: dict[str, Any]) -> Envelope:
     return Envelope.from_headers(*decode_kombu(message["Body"].encode()))
 
 
-def to(port: int) -> Publisher:
-    return Publisher(f"sqs://key:secret@127.0.0.1:{port}?tls=off&region=eu-central-1")
+def to(port: int) -> Broker:
+    return broker_at(f"sqs://key:secret@127.0.0.1:{port}?tls=off&region=eu-central-1")
 
 
 def test_a_published_callback_lies_there_unchanged(
-    sqs: SqsServer, publisher: Publisher, envelope: Envelope
+    sqs: SqsServer, publisher: Broker, envelope: Envelope
 ) -> None:
     publisher.publish(envelope)
     [message] = received(sqs)
     assert envelope_of(message) == envelope
 
 
-def test_a_body_grows_by_a_third_and_not_by_two(sqs: SqsServer, publisher: Publisher) -> None:
+def test_a_body_grows_by_a_third_and_not_by_two(sqs: SqsServer, publisher: Broker) -> None:
     publisher.publish(numbered(1, size_bytes=3_000))
     [message] = received(sqs)
     assert len(message["Body"]) < 3_000 * 4 / 3 + 600
 
 
 def test_the_queue_keeps_callbacks_for_long_and_gives_up_into_a_dead_letter_queue(
-    sqs: SqsServer, publisher: Publisher, envelope: Envelope
+    sqs: SqsServer, publisher: Broker, envelope: Envelope
 ) -> None:
     publisher.publish(envelope)
     client = sqs.client()
@@ -78,7 +77,7 @@ def test_the_queue_keeps_callbacks_for_long_and_gives_up_into_a_dead_letter_queu
 
 def test_a_queue_that_the_url_names_is_used_and_none_is_made(sqs: SqsServer, envelope: Envelope) -> None:
     own = sqs.client().create_queue(QueueName="callbacks-of-mine")["QueueUrl"]
-    publisher = Publisher(sqs.url(queue=quote(own, safe="")))
+    publisher = broker_at(sqs.url(queue=quote(own, safe="")))
     publisher.publish(envelope)
     publisher.close()
     assert [envelope_of(message) for message in received(sqs, "callbacks-of-mine")] == [envelope]
@@ -86,7 +85,7 @@ def test_a_queue_that_the_url_names_is_used_and_none_is_made(sqs: SqsServer, env
 
 
 def test_a_queue_that_somebody_made_is_left_as_it_is(
-    sqs: SqsServer, publisher: Publisher, envelope: Envelope
+    sqs: SqsServer, publisher: Broker, envelope: Envelope
 ) -> None:
     client = sqs.client()
     url = client.create_queue(QueueName="deedbox-raw", Attributes={"VisibilityTimeout": "77"})["QueueUrl"]
@@ -109,7 +108,7 @@ def test_a_black_hole_fails_in_time(full_port: int, envelope: Envelope) -> None:
 
 
 def test_an_endpoint_that_freezes_fails_in_time_and_heals(
-    sqs: SqsServer, publisher: Publisher, envelope: Envelope
+    sqs: SqsServer, publisher: Broker, envelope: Envelope
 ) -> None:
     publisher.publish(envelope)
     os.kill(sqs.pid, signal.SIGSTOP)
@@ -126,7 +125,7 @@ def test_an_endpoint_that_freezes_fails_in_time_and_heals(
     assert len(received(sqs)) >= 2
 
 
-def test_a_callback_larger_than_sqs_takes_is_refused_for_cause(sqs: SqsServer, publisher: Publisher) -> None:
+def test_a_callback_larger_than_sqs_takes_is_refused_for_cause(sqs: SqsServer, publisher: Broker) -> None:
     publisher.publish(numbered(1))
     with pytest.raises(RefusedForCause):
         publisher.publish(numbered(2, size_bytes=1_500_000))
@@ -134,7 +133,7 @@ def test_a_callback_larger_than_sqs_takes_is_refused_for_cause(sqs: SqsServer, p
 
 
 def test_a_spooled_callback_that_is_too_large_is_set_aside_and_the_others_are_drained(
-    tmp_path: Path, sqs: SqsServer, publisher: Publisher
+    tmp_path: Path, sqs: SqsServer, publisher: Broker
 ) -> None:
     folder = spooled(tmp_path, range(25))
     spool = Spool(folder, GIB)
@@ -142,23 +141,22 @@ def test_a_spooled_callback_that_is_too_large_is_set_aside_and_the_others_are_dr
         spool.append(numbered(number, size_bytes), 5)
     spool.close()
     found = Drainer(folder, publisher).drain()
-    assert (found.set_aside, found.trouble, folder.segments()) == (1, None, [])
+    assert (found.set_aside, found.trouble, left(folder)) == (1, None, 0)
     assert {number_of(envelope_of(message)) for message in received(sqs)} == {*range(28)} - {26}
-    [letter] = quarantine.waiting(folder)
-    assert json.loads(letter.read_bytes().partition(b"\n")[0])["reason"] == DeathReason.BROKER_REFUSED
+    assert [each.reason for each in Quarantine(folder).all()] == [DeathReason.BROKER_REFUSED]
 
 
 def test_an_option_that_there_is_not_is_named() -> None:
-    with pytest.raises(SettingsError, match="regoin is no option"):
-        topology.connect("sqs://?regoin=eu-central-1")
+    with pytest.raises(SettingsError, match="regoin' is no parameter"):
+        connect("sqs://?regoin=eu-central-1")
 
 
 @pytest.mark.parametrize("timeout", ["0", "-1", "soon", "43201", "1.5"])
 def test_a_visibility_timeout_that_sqs_does_not_know_is_named(timeout: str) -> None:
     with pytest.raises(SettingsError, match="visibility_timeout"):
-        topology.connect(f"sqs://?visibility_timeout={timeout}")
+        connect(f"sqs://?visibility_timeout={timeout}")
 
 
 def test_the_region_of_a_named_queue_is_taken_from_its_url() -> None:
     queue = quote("https://sqs.ap-south-1.amazonaws.com/123456789012/callbacks", safe="")
-    assert sqs_urls.transport_options(f"sqs://?queue={queue}")["region"] == "ap-south-1"
+    assert connect(f"sqs://?queue={queue}").transport_options["region"] == "ap-south-1"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Callable
-from typing import Any
 
 import kombu
 import pytest
@@ -14,15 +12,14 @@ from redis import Redis
 
 from deedbox.shared import codec
 from deedbox.shared.broker.message import encode_kombu
+from deedbox.shared.broker.port import BATCH
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import Scripts
-from deedbox.workers.bridge.kombu_bridge import KombuBridge
-from deedbox.workers.bridge.redis_bridge import BATCH, RedisBridge, redrive
+from deedbox.workers.bridge.bridge import redrive
 from tests.component.workers.rig import (
     TRACE,
     Deployment,
     Journal,
-    P,
     action,
     envelope,
     message,
@@ -31,14 +28,13 @@ from tests.component.workers.rig import (
     viewed,
 )
 from tests.component.workers.server import RedisServer, until
+from tests.support.brokers import Claims
 
 pytestmark = pytest.mark.real_redis
 
 
-def bridge(state: Redis, name: str = "b1", broker: Redis | None = None) -> RedisBridge:
-    scripts = Scripts(state)
-    other = scripts if broker is None else Scripts(broker)
-    return RedisBridge(name, other, scripts, silent, same_redis=broker is None)
+def bridge(state: Redis, name: str = "b1", broker: Redis | None = None) -> Claims:
+    return Claims(Scripts(state), None if broker is None else Scripts(broker), name)
 
 
 @pytest.fixture
@@ -78,7 +74,7 @@ def test_a_batch_is_bounded(state: Redis) -> None:
 def test_one_callback_wakes_a_waiting_bridge(redis_server: RedisServer, state: Redis) -> None:
     stop = threading.Event()
     with redis_server.client() as client:
-        thread = threading.Thread(target=bridge(client).run, args=(stop.is_set,))
+        thread = threading.Thread(target=bridge(client).mover.run, args=(stop.is_set,))
         thread.start()
         state.lpush(keys.RAW_QUEUE, message(sent()))
         until(lambda: state.exists(*(keys.inbox(shard) for shard in range(16))), "it was appended")
@@ -93,7 +89,7 @@ def test_two_servers_are_bridged_and_the_claim_is_dropped_last(
         broker.lpush(keys.RAW_QUEUE, message(sent()), message(viewed(1)))
         moving = bridge(state, broker=broker)
         assert moving.once() == 2
-        assert broker.dbsize() == 1  # the bridge's own lease
+        assert broker.dbsize() == 1  # the bridge's own lease, for its claims
     deployment.run()
     assert journal(deployment).types() == ["sent", "viewed"]
 
@@ -180,65 +176,3 @@ def test_a_redriven_message_that_still_cannot_be_decoded_comes_back_as_a_letter(
     redrive(deployment.scripts, silent)
     assert deployment.reasons() == ["undecodable"]
     assert state.exists(keys.REDRIVE) == 0
-
-
-class Endless:
-    """Runs a bridge on kombu's memory transport until told otherwise."""
-
-    def __init__(self, state: Redis, ring: Callable[[str], None] = silent) -> None:
-        self._stop = threading.Event()
-        self.url = "memory://"
-        self._bridge = KombuBridge("b1", lambda: kombu.Connection(self.url), Scripts(state), ring)
-        self._thread = threading.Thread(target=self._bridge.run, args=(self._stop.is_set,))
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_exc: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-
-def _publish(*wrapped: tuple[dict[str, Any], bytes], compression: str | None = None) -> None:
-    with kombu.Connection("memory://") as connection:
-        queue = kombu.Queue(keys.RAW_QUEUE, kombu.Exchange(""), routing_key=keys.RAW_QUEUE)
-        queue(connection.default_channel).declare()
-        for headers, body in wrapped:
-            connection.Producer().publish(
-                body, exchange="", compression=compression, routing_key=keys.RAW_QUEUE, headers=headers,
-                content_type="application/octet-stream", content_encoding="binary",
-            )  # fmt: skip
-
-
-def test_any_other_transport_of_kombu_is_bridged_too(
-    redis_server: RedisServer, deployment: Deployment
-) -> None:
-    first, second = envelope(sent()), envelope(viewed(1))
-    _publish((first.headers(), first.body), ({"deedbox": 9}, b"odd"), (second.headers(), second.body))
-    with redis_server.client() as client, Endless(client):
-        deployment.run_until(lambda: len(journal(deployment).calls) == 2, "both arrived")
-    assert [event.type for event, _ in journal(deployment).calls] == [P + "sent", P + "viewed"]
-    assert deployment.reasons() == ["undecodable"]
-
-
-def test_what_a_publisher_compressed_arrives_as_it_was(
-    redis_server: RedisServer, state: Redis, deployment: Deployment
-) -> None:
-    wrapped = envelope(sent())
-    _publish((wrapped.headers(), wrapped.body), compression="zlib")
-    with redis_server.client() as client, Endless(client):
-        deployment.run_until(lambda: journal(deployment).calls, "it arrived")
-    assert state.hget(keys.event(deployment.timeline()[0]["event"]), "body") == wrapped.body
-
-
-def test_a_batch_from_another_transport_is_bounded_in_bytes(
-    redis_server: RedisServer, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Callbacks may have 10 MiB each; 250 of them in one call are more than Redis takes."""
-    monkeypatch.setattr("deedbox.workers.bridge.kombu_bridge.BATCH_BYTES", 1)
-    rung: list[str] = []
-    wrapped = [envelope(sent(request_id=f"r{number}")) for number in range(5)]
-    _publish(*((each.headers(), each.body) for each in wrapped))
-    with redis_server.client() as client, Endless(client, rung.append):
-        until(lambda: deployment.left() == 5, "all were appended")
-    assert len(rung) == 5

@@ -28,7 +28,8 @@ from deedbox.workers.actions.interface import Context, Event, Reject, Retry
 from deedbox.workers.builtins.erase_destroyed import GRACE_S, EraseDestroyed
 from deedbox.workers.builtins.fetch_documents import FetchDocuments
 from deedbox.workers.dropbox_sign.account import Accounts
-from deedbox.workers.dropbox_sign.client import Budget, SignApi
+from deedbox.workers.dropbox_sign.call_budgets import CallBudgets
+from deedbox.workers.dropbox_sign.client import SignApi
 from deedbox.workers.process import Process
 from tests.component.workers.fetch_desk import API_KEY, DOWNLOADABLE, GENEROUS, LANE, shown
 from tests.component.workers.rig import Deployment, Journal, P, action, callback, expire, sent, viewed
@@ -196,7 +197,7 @@ def test_a_request_that_the_api_still_shows_is_not_erased(open_desk: Open) -> No
 
 
 @pytest.mark.parametrize(
-    ("status", "dead"), [(401, True), (402, True), (403, True), (429, False), (503, False)]
+    ("status", "dead"), [(401, True), (402, True), (400, True), (429, False), (503, False)]
 )
 def test_an_answer_that_says_neither_erases_nothing(open_desk: Open, status: int, dead: bool) -> None:  # noqa: FBT001
     desk = open_desk()
@@ -210,6 +211,26 @@ def test_an_answer_that_says_neither_erases_nothing(open_desk: Open, status: int
     assert not desk.deployment.redis.exists(keys.erased(SUBJECT.stream))
 
 
+def test_a_request_of_which_the_account_is_only_a_recipient_ends_with_a_note(open_desk: Open) -> None:
+    desk = open_desk()
+    desk.api.script("r1", [403], Endpoint.REQUEST)
+    desk.happen(sent(), destroyed())
+    desk.go_on()
+    [note] = [line for line in desk.deployment.timeline() if line["kind"] == "note"]
+    assert "only a recipient" in note["detail"]
+    assert (desk.deployment.letters(), desk.deployment.left()) == ([], 0)
+
+
+def test_a_request_whose_documents_are_here_needs_a_person_if_the_api_keeps_it_back(open_desk: Open) -> None:
+    desk = open_desk()
+    desk.api.state.put(shown())
+    desk.happen(sent(), callback(DOWNLOADABLE, 5, is_complete=True))
+    desk.api.script("r1", [403], Endpoint.REQUEST)
+    desk.happen(destroyed())
+    desk.go_on()
+    assert b"deedbox erase" in desk.deployment.letters()[0]["detail"]
+
+
 def test_without_budget_it_waits_without_a_call(open_desk: Open) -> None:
     desk = open_desk(DEEDBOX_API_PER_MINUTE="1")
     desk.happen(callback(DESTROYED, 60, "r2"), destroyed())
@@ -221,7 +242,9 @@ def test_without_budget_it_waits_without_a_call(open_desk: Open) -> None:
 
 def test_an_outage_of_the_budgets_redis_uses_up_no_attempt(state: Redis, tmp_path: Path) -> None:
     nowhere = Redis(port=free_port(), retry=Retrying(NoBackoff(), 0))
-    accounts = Accounts({"default": SignApi("http://127.0.0.1:1/v3", API_KEY)}, Budget(nowhere, {"api": 9}))
+    accounts = Accounts(
+        {"default": SignApi("http://127.0.0.1:1/v3", API_KEY)}, CallBudgets(Scripts(nowhere), {"api": 9})
+    )
     eraser = Eraser(Scripts(state), DocumentStore(tmp_path), Retention())
     erase = EraseDestroyed(eraser, Holdings(state), accounts, documents=False)
     event = Event(

@@ -180,7 +180,10 @@ def test_a_status_that_was_read_before_the_erasure_is_not_written_after_it(
 
 def test_messages_set_aside_are_searched_for_the_request(state: Redis, tmp_path: Path) -> None:
     """Their envelope may be readable by now or not; either way they must not keep a body."""
-    readable, broken = message(sent(0, "r1")), message(sent(0, "r1")).replace(b'"deedbox":1', b'"deedbox":2')
+    readable, broken = (
+        message(sent(0, "r1")),
+        message(sent(0, "r1")).replace(b'"deedbox":[1,', b'"deedbox":[9,'),
+    )
     load = inbox.Load()
     load.quarantined = [(raw, "?") for raw in (readable, broken, message(sent(0, "r2")), b"junk")]
     inbox.append(Scripts(state), load)

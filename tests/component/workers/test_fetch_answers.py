@@ -10,6 +10,7 @@ from flask import Response
 from deedbox.shared.redis import keys
 from deedbox.shared.simulator.api_state import Endpoint
 from tests.component.workers.fetch_desk import (
+    ALL_SIGNED,
     DOWNLOADABLE,
     PDF,
     Desk,
@@ -40,8 +41,17 @@ def test_what_may_pass_is_waited_for(desk: Desk, status: int, endpoint: Endpoint
     assert desk.stored.calls[0][1].attempt == 1
 
 
-@pytest.mark.parametrize("status", [400, 401, 402, 403, 410])
-@pytest.mark.parametrize("endpoint", [Endpoint.REQUEST, Endpoint.FILES])
+@pytest.mark.parametrize(
+    ("status", "endpoint"),
+    [
+        *(
+            (status, endpoint)
+            for status in (400, 401, 402, 410)
+            for endpoint in (Endpoint.REQUEST, Endpoint.FILES)
+        ),
+        (403, Endpoint.FILES),
+    ],
+)
 def test_what_will_not_change_by_waiting_is_a_dead_letter_at_once(
     desk: Desk, status: int, endpoint: Endpoint
 ) -> None:
@@ -51,6 +61,19 @@ def test_what_will_not_change_by_waiting_is_a_dead_letter_at_once(
     assert letter["reason"] == b"rejected"
     assert str(status).encode() in letter["detail"]
     assert desk.files() == {}
+
+
+def test_a_request_of_which_the_account_is_only_a_recipient_ends_quietly_and_once(desk: Desk) -> None:
+    """Account callbacks cover requests that others have sent; the API then answers 403."""
+    desk.api.script("r1", [403] * 9, Endpoint.REQUEST)
+    for number, event_type in enumerate((ALL_SIGNED, DOWNLOADABLE, DOWNLOADABLE)):
+        desk.happen(event_type, number, is_complete=True)
+        desk.go_on()
+    assert (desk.deployment.letters(), desk.deployment.left(), desk.files()) == ([], 0, {})
+    notes = [line["detail"] for line in desk.deployment.timeline() if line["kind"] == "note"]
+    assert len(notes) == 1
+    assert "only a recipient" in notes[0]
+    assert desk.calls(Endpoint.REQUEST) == 1
 
 
 def test_a_request_that_is_not_known_yet_gets_a_short_grace(desk: Desk) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from functools import partial
+from typing import Any
 
 import pytest
 from flask import Response
@@ -12,8 +13,10 @@ from redis import Redis
 
 from deedbox.shared.budgets import account_of
 from deedbox.shared.redis import keys
+from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.simulator.api_state import Endpoint, FilesApiPolicy
-from deedbox.workers.dropbox_sign.client import Budget, SignApi
+from deedbox.workers.dropbox_sign.call_budgets import CallBudgets, Turn
+from deedbox.workers.dropbox_sign.client import SignApi
 from tests.component.workers.fetch_desk import (
     API_KEY,
     DOWNLOADABLE,
@@ -72,13 +75,50 @@ def test_a_used_up_budget_is_a_wait_without_a_call(open_desk: Open) -> None:
 
 def test_a_used_up_file_budget_is_a_wait_without_a_call(open_desk: Open) -> None:
     desk = open_desk(DEEDBOX_FILES_PER_MINUTE="1")
-    desk.happen(DOWNLOADABLE)
+    desk.happen(DOWNLOADABLE, is_complete=True)
     desk.api.state.put(shown("r2"))
-    desk.happen(DOWNLOADABLE, request_id="r2")
+    desk.happen(DOWNLOADABLE, request_id="r2", is_complete=True)
     for _ in range(5):
         desk.go_on()
     assert desk.waits()
     assert (desk.calls(), desk.calls(Endpoint.REQUEST)) == (1, 1)
+
+
+def test_who_waits_for_a_download_is_told_when_its_turn_comes_and_keeps_its_place(open_desk: Open) -> None:
+    desk = open_desk(DEEDBOX_FILES_PER_MINUTE="1")
+    begun = time.time()
+    for request_id in ("r1", "r2", "r3", "r4"):
+        desk.api.state.put(shown(request_id))
+        desk.happen(DOWNLOADABLE, request_id=request_id, is_complete=True)
+    for _ in range(2):
+        waiting: Any = desk.state.zrange(keys.lane(LANE, "waiting"), 0, -1, withscores=True)
+        streams = [unit.decode().split("/")[1].partition("|")[0] for unit, _ in waiting]
+        assert streams == ["r2", "r3", "r4"]
+        turns = [round((at - begun) / 60) for _, at in waiting]
+        assert turns == [1, 2, 3]
+        desk.go_on()
+
+
+def test_an_intermediate_downloadable_takes_no_turn_of_those_that_need_a_download(open_desk: Open) -> None:
+    desk = open_desk(DEEDBOX_FILES_PER_MINUTE="1")
+    desk.happen(DOWNLOADABLE, is_complete=True)
+    desk.api.state.put(shown("r2", is_complete=False))
+    desk.happen(DOWNLOADABLE, request_id="r2")
+    assert (desk.deployment.left(), desk.deployment.letters()) == (0, [])
+    desk.api.state.put(shown("r3"))
+    desk.happen(DOWNLOADABLE, request_id="r3", is_complete=True)
+    waiting: Any = desk.state.zrange(keys.lane(LANE, "waiting"), 0, -1, withscores=True)
+    [(_, at)] = waiting
+    assert at < time.time() + 62
+
+
+def test_a_download_that_turns_out_not_to_be_due_is_given_back(open_desk: Open) -> None:
+    desk = open_desk(DEEDBOX_FILES_PER_MINUTE="1")
+    desk.api.state.put(shown("r1", is_complete=False))
+    desk.happen(DOWNLOADABLE, is_complete=True)
+    desk.api.state.put(shown("r2"))
+    desk.happen(DOWNLOADABLE, request_id="r2", is_complete=True)
+    assert len(desk.sidecars("r2")) == 1
 
 
 def test_requests_in_test_mode_have_a_budget_of_their_own(open_desk: Open) -> None:
@@ -91,12 +131,12 @@ def test_requests_in_test_mode_have_a_budget_of_their_own(open_desk: Open) -> No
 
 def test_processes_share_the_budget(redis_server: RedisServer, state: Redis) -> None:
     with redis_server.client() as other:
-        budgets = [Budget(client, {"files": 10}) for client in (state, other)]
+        budgets = [CallBudgets(Scripts(client), {"files": 10}) for client in (state, other)]
         taken = [0, 0]
 
         def take(number: int) -> None:
-            for _ in range(20):
-                taken[number] += budgets[number].wait_s("files", "account") == 0
+            for call in range(20):
+                taken[number] += budgets[number].take("account", Turn(f"{number} {call}"), "files") == 0
 
         threads = [threading.Thread(target=take, args=(number,)) for number in range(2)]
         for thread in threads:

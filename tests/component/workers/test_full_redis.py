@@ -17,10 +17,10 @@ from redis.exceptions import OutOfMemoryError
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.ordering import OrderingPolicy
 from deedbox.shared.redis import keys
-from deedbox.workers.bridge.redis_bridge import RedisBridge
 from tests.component.workers.fleet import Fleet
-from tests.component.workers.rig import Deployment, Journal, action, expire, message, sent, silent, viewed
+from tests.component.workers.rig import Deployment, Journal, action, expire, message, sent, viewed
 from tests.component.workers.server import until
+from tests.support.brokers import Claims
 
 pytestmark = pytest.mark.real_redis
 
@@ -61,7 +61,7 @@ def test_every_step_is_refused_as_a_whole_by_a_full_redis_and_succeeds_when_ther
     """The flow goes step by step; before each step the server is filled, and the step tried in vain."""
     journal = Journal()
     deployment = Deployment(state, action(journal), order=OrderingPolicy(hold_s=0))
-    bridge = RedisBridge("b1", deployment.scripts, deployment.scripts, silent, same_redis=True)
+    bridge = Claims(deployment.scripts)
     _load(state, 5)
     steps: list[tuple[str, Callable[[], object]]] = [
         ("claim", bridge.once),

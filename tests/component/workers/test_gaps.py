@@ -200,7 +200,18 @@ def test_a_request_that_the_api_shows_as_incomplete_is_looked_at_some_times_only
     assert desk.deployment.left() == 0
 
 
-@pytest.mark.parametrize("status", [403, 404, 410])
+def test_a_request_of_which_the_account_is_only_a_recipient_is_noted_and_not_told(desk: GapsDesk) -> None:
+    complete_but_for_the_document(desk)
+    desk.api.script("r1", [403] * 9, Endpoint.REQUEST)
+    for _ in range(3):
+        desk.later()
+    assert (desk.deployment.letters(), desk.deployment.left(), desk.told.calls) == ([], 0, [])
+    notes = [line["detail"] for line in desk.deployment.timeline() if line["kind"] == "note"]
+    assert len(notes) == 1
+    assert "only a recipient" in notes[0]
+
+
+@pytest.mark.parametrize("status", [404, 410])
 def test_what_the_api_will_not_show_ends_with_a_reason(desk: GapsDesk, status: int) -> None:
     complete_but_for_the_document(desk)
     desk.api.script("r1", [status], Endpoint.REQUEST)

@@ -27,7 +27,7 @@ from deedbox.shared.runtime import telemetry
 from deedbox.shared.runtime.spans import Spans
 from deedbox.shared.settings import Settings
 from deedbox.workers.actions import Context, Event, Retry
-from deedbox.workers.bridge import redis_bridge
+from deedbox.workers.bridge import bridge
 from deedbox.workers.sequencer.sequencer import Batch
 from tests.component.workers.rig import (
     TRACE,
@@ -74,7 +74,7 @@ def deliver(deployment: Deployment, *envelopes: Envelope) -> None:
     load = inbox.Load()
     for each in envelopes:
         load.add(each)
-    redis_bridge.report(load, silent, ring=inbox.append(deployment.scripts, load))
+    bridge.report(load, silent, ring=inbox.append(deployment.scripts, load))
 
 
 def sequenced(lines: list[Any]) -> list[tuple[str, str, str]]:

@@ -21,8 +21,8 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-import deedbox.ingress.publish.publisher
 import deedbox.ingress.spool.writer
+import deedbox.shared.broker.redis_broker
 import deedbox.shared.documents
 import deedbox.shared.redis.doorbells
 import deedbox.shared.redis.inbox
@@ -112,7 +112,7 @@ def _around(owner: Any, name: str, *, before: Act | None = None, after: Act | No
 
 
 def _web_after_publish(death: Death) -> None:
-    publisher = deedbox.ingress.publish.publisher.Publisher
+    publisher = deedbox.shared.broker.redis_broker.RedisBroker
     _around(publisher, "publish", after=lambda _, _self, each: death.with_envelopes([each]))
     _around(publisher, "publish_many", after=lambda _, _self, batch: death.with_envelopes(batch))
 

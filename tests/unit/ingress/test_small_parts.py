@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,9 +10,7 @@ from deedbox.ingress.monitor.readiness import FRESH_S, Readiness
 from deedbox.ingress.publish.handover import Handover
 from deedbox.ingress.receive.tracing import trace_id_of
 from deedbox.ingress.server import options
-from deedbox.shared.broker import topology
 from deedbox.shared.broker.errors import cause
-from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.core.reasons import Refusal
 from tests.unit.ingress.wire import RememberingBroker, settings
 
@@ -61,43 +57,6 @@ def test_readiness_asks_the_broker_once_a_second_however_many_ask() -> None:
     assert readiness.health().refusal is None
     now[0] += FRESH_S
     assert readiness.health().refusal is Refusal.BROKER_UNAVAILABLE
-
-
-@pytest.mark.parametrize(
-    ("url", "name"),
-    [
-        ("redis://h/0", "redis"),
-        ("rediss://h/0", "rediss"),
-        ("redis+socket:///run/redis.sock", "redis"),
-        ("unix:///run/redis.sock?db=2", "redis"),
-        ("amqp://h//;amqp://i//", "amqp"),
-        ("sqs://", "sqs"),
-    ],
-)
-def test_the_transport_is_read_from_the_url(url: str, name: str) -> None:
-    assert topology.transport(url) == name
-    assert topology.is_redis(url) == name.startswith("redis")
-    assert topology.is_amqp(url) == (name == "amqp")
-
-
-def test_a_broker_that_is_no_url_is_refused_without_quoting_it() -> None:
-    with pytest.raises(SettingsError) as error:
-        topology.is_redis("s3cret")
-    assert "s3cret" not in str(error.value)
-
-
-def test_encrypted_brokers_must_show_a_certificate() -> None:
-    assert topology.connect("rediss://h/0").ssl["ssl_cert_reqs"] == ssl.CERT_REQUIRED
-    assert topology.connect("rediss://h/0?ssl_cert_reqs=none").ssl["ssl_cert_reqs"] == ssl.CERT_NONE
-    assert topology.connect("amqps://h//").ssl["cert_reqs"] == ssl.CERT_REQUIRED
-
-
-def test_amqp_has_a_quorum_queue_that_loses_nothing() -> None:
-    arguments = topology.raw_queue("amqp").queue_arguments
-    assert arguments["x-queue-type"] == "quorum"
-    assert arguments["x-overflow"] == "reject-publish"
-    assert arguments["x-dead-letter-routing-key"] == topology.DEAD_QUEUE == "deedbox.raw.dead"
-    assert topology.raw_queue("redis").queue_arguments is None
 
 
 def test_an_errors_cause_is_named_without_its_text() -> None:

@@ -17,7 +17,7 @@ from deedbox.ops.supervise.restarts import Restart
 
 NOW = 1_800_000_000.0
 WORKER = Worker("w", "crm", "idle", 1.0)
-HEALTHY_VIEW = BrokerView(Stage(0), Stage(0), bridge_alive=True)
+HEALTHY_VIEW = BrokerView(Stage(0), Stage(0), bridges=1)
 
 
 def _survey(lane: Lane, *, workers: tuple[Worker, ...] = (WORKER,), dead: int = 0) -> Survey:
@@ -46,10 +46,10 @@ def test_an_empty_lane_needs_none() -> None:
 @pytest.mark.parametrize(
     ("view", "command"),
     [
-        (BrokerView(Stage(2, 1.0), Stage(0), bridge_alive=False), "deedbox bridge"),
-        (BrokerView(Stage(0), Stage(2, 1.0), bridge_alive=False), "deedbox bridge"),
-        (BrokerView(Stage(900, 60.0), Stage(250, 1.0), bridge_alive=True), "does not keep up"),
-        (BrokerView(Stage(None), Stage(None), bridge_alive=None, trouble="TimeoutError"), "deedbox check"),
+        (BrokerView(Stage(2, 1.0), Stage(0), bridges=0), "deedbox bridge"),
+        (BrokerView(Stage(0), Stage(2, 1.0), bridges=0), "deedbox bridge"),
+        (BrokerView(Stage(900, 60.0), Stage(250, 1.0), bridges=1), "does not keep up"),
+        (BrokerView(Stage(None), Stage(None), bridges=1, trouble="TimeoutError"), "deedbox check"),
     ],
 )
 def test_callbacks_that_wait_in_the_broker_need_a_bridge(view: BrokerView, command: str) -> None:

@@ -14,10 +14,11 @@ from deedbox.ops.readmodels.intake import sources_of
 from deedbox.ops.readmodels.stages import Stage, Survey
 from deedbox.ops.readmodels.status import Status
 from deedbox.ops.readmodels.web_reports import SourceView
+from deedbox.shared.records.spool_mark import SpoolMark, SpoolMarks
 
 NOW = 1_800_000_000.0
 EMPTY = Survey(NOW, Stage(0), Stage(0), Stage(0), {})
-ALIVE = BrokerView(Stage(0), Stage(0), bridge_alive=True)
+ALIVE = BrokerView(Stage(0), Stage(0), bridges=1)
 
 
 def report(process: str = "web:1", at: float = NOW, **source: Any) -> dict[bytes, bytes]:
@@ -89,8 +90,9 @@ def test_one_failure_is_nothing_to_wake_anybody_for() -> None:
 
 
 def test_what_holds_callbacks_up_comes_before_what_waits_for_a_person() -> None:
-    survey = Survey(NOW, Stage(0), Stage(0), Stage(2), {}, spool=Stage(3))
-    broken = BrokerView(Stage(None), Stage(None), bridge_alive=None, trouble="OperationalError")
+    marks = SpoolMarks({"h": SpoolMark("web-1", 3, 900, NOW - 5, NOW)}, {}, ())
+    survey = Survey(NOW, Stage(0), Stage(0), Stage(2), {}, spools=marks)
+    broken = BrokerView(Stage(None), Stage(None), bridges=1, trouble="OperationalError")
     found = Status(survey, broken).attentions
     assert [each.severity for each in found] == [Severity.URGENT, Severity.NOTICE, Severity.NOTICE]
     assert found[0].kind is AttentionKind.BROKER_AWAY

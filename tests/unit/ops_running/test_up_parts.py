@@ -11,8 +11,9 @@ from flask import Flask
 
 from deedbox.ops.supervise import up
 from deedbox.ops.supervise.readiness import Readiness, callback_url
-from deedbox.ops.wording.addresses import without_secrets
+from deedbox.shared.broker import address as broker_address
 from deedbox.shared.core.errors import DeedboxError, SettingsError
+from deedbox.shared.redis.address import parse
 from deedbox.shared.settings import Settings
 from deedbox.shared.simulator.loopback import LoopbackServer
 
@@ -40,11 +41,11 @@ def test_port_0_becomes_a_free_port_that_the_processes_inherit() -> None:
 
 
 def test_the_metrics_of_ingress_are_off_unless_they_have_a_port() -> None:
-    without = "\n".join(up.announcement(_settings(), "redis://127.0.0.1:7000/0", {}))
+    without = "\n".join(up.announcement(_settings(), parse("redis://127.0.0.1:7000/0"), {}))
     assert without.count("/metrics\n") == 1
     environ = {"DEEDBOX_API_KEYS": "k", "PORT": "0", "OPS_PORT": "0", "DEEDBOX_METRICS_PORT": "0"}
     settings = up.checked(environ)
-    text = "\n".join(up.announcement(settings, "redis://127.0.0.1:7000/0", {}))
+    text = "\n".join(up.announcement(settings, parse("redis://127.0.0.1:7000/0"), {}))
     assert f"http://127.0.0.1:{environ['DEEDBOX_METRICS_PORT']}/metrics" in text
     assert f"http://127.0.0.1:{environ['OPS_PORT']}/metrics" in text
 
@@ -78,13 +79,15 @@ def test_a_broker_that_is_no_url_is_named() -> None:
     ("url", "shown"),
     [
         ("redis://:pass@127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
-        ("rediss://user:p%40ss@[::1]:6380/1?password=x", "rediss://[::1]:6380/1"),
+        ("rediss://user:p%40ss@[::1]:6380/1", "rediss://[::1]:6380/1"),
         ("sqs://key:secret@", "sqs://"),
-        ("unix:///run/redis.sock?db=1&password=x", "unix:///run/redis.sock"),
+        ("unix://:pass@/run/redis.sock?db=1", "unix:///run/redis.sock?db=1"),
+        ("redis+sentinel://u:pass@a,b:1/sign?sentinel_password=pass", "redis+sentinel://a:26379,b:1/sign/0"),
+        ("amqp://u:pass@a//;amqp://u:pass@b/vh", "amqp://a:5672//, amqp://b:5672/vh"),
     ],
 )
 def test_no_url_is_shown_with_its_secrets(url: str, shown: str) -> None:
-    assert without_secrets(url) == shown
+    assert str(broker_address.parse(url)) == shown
 
 
 def test_the_announcement_tells_where_everything_is_and_no_secret() -> None:
@@ -92,7 +95,7 @@ def test_the_announcement_tells_where_everything_is_and_no_secret() -> None:
         DEEDBOX_SOURCES='{"acme": {"api_keys": ["other-secret"]}}',
         DEEDBOX_BROKER_URL="amqp://u:secret@a//;amqp://u:secret@b//",
     )
-    text = "\n".join(up.announcement(settings, "redis://:secret@127.0.0.1:7000/0", {"crm": 2}))
+    text = "\n".join(up.announcement(settings, parse("redis://:secret@127.0.0.1:7000/0"), {"crm": 2}))
     assert "secret" not in text
     for part in (
         "http://127.0.0.1:8000/callbacks\n",
@@ -100,7 +103,7 @@ def test_the_announcement_tells_where_everything_is_and_no_secret() -> None:
         "redis://127.0.0.1:7000/0, embedded",
     ):
         assert part in text
-    assert "amqp://a//, amqp://b//" in text
+    assert "amqp://a:5672//, amqp://b:5672//" in text
     assert "crm (2)" in text
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from deedbox.shared.core.attempts import Entry
 from deedbox.shared.core.ordering import Arrival, Held, Position, Proof, SequenceState
-from deedbox.shared.records import order_state, queue_entry
+from deedbox.shared.records import order_state, queue_entry, spool_mark
 from deedbox.shared.records.fields import Unreadable
 from deedbox.shared.records.forms import FORMS, Form
 
@@ -68,6 +68,10 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
             losses=COUNTS,
         ),
         queue_entry.dump,
+    ),
+    spool_mark.FORM: (
+        st.builds(spool_mark.SpoolMark, TEXTS, COUNTS, COUNTS, TIMES, TIMES),
+        spool_mark.dump,
     ),
 }
 
