@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from redis import Redis
 from redis.exceptions import RedisError
 
-from deedbox.shared.records.lanes import Lane, lanes_of_actions
+from deedbox.shared.records.lanes import AnnouncedLane, lanes_of_actions
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
@@ -23,11 +22,11 @@ def announce(redis: Redis, registry: Registry, now: float) -> None:
     """Announce every lane of a registry. Raises RedisError."""
     described = registry.describe()
     for lane in registry.lanes:
-        actions = [row["name"] for row in described if row["lane"] == lane]
-        redis.hset(keys.LANES, lane, json.dumps({"actions": actions, "seen_at": round(now, 3)}))
+        actions = tuple(row["name"] for row in described if row["lane"] == lane)
+        redis.hset(keys.LANES, lane, AnnouncedLane(actions, round(now, 3)).dump())
 
 
-def moves(lanes: Mapping[str, Lane]) -> Iterator[tuple[str, str, str]]:
+def moves(lanes: Mapping[str, AnnouncedLane]) -> Iterator[tuple[str, str, str]]:
     """Yield (action, old lane, new lane) for actions that an older announcement has elsewhere. Pure."""
     newest = lanes_of_actions(lanes)
     for name, lane in lanes.items():
@@ -36,7 +35,7 @@ def moves(lanes: Mapping[str, Lane]) -> Iterator[tuple[str, str, str]]:
                 yield action, name, newest[action]
 
 
-def follow_moves(scripts: Scripts, lanes: Mapping[str, Lane]) -> tuple[str, ...]:
+def follow_moves(scripts: Scripts, lanes: Mapping[str, AnnouncedLane]) -> tuple[str, ...]:
     """Move what waits for moved actions to their new lanes. Returns the lanes to ring. Raises Unavailable."""
     ring = [
         new

@@ -23,7 +23,7 @@ class Guard:
     key: str
     before: str | bytes
     """The value that was read; empty if there was none."""
-    value: str
+    value: str | bytes
     life_s: int | None = None
     """None: for good."""
 

@@ -12,9 +12,10 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from deedbox.shared.core.reasons import Refusal
+from deedbox.shared.records.intake_report import IntakeReport, SourceReport
 from deedbox.shared.runtime.forks import call_in_children
 
 ACK_BOUNDS_S: Final = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0)
@@ -73,27 +74,28 @@ class Totals:
     ack_sum_s: float
     publish_errors: int
 
-    def document(self, at: float) -> dict[str, Any]:
-        """Return the live report as JSON values; see ``intake`` in the keyspace. ``at``: unix seconds."""
-        counts = [*self.ack_counts[:SHOWN_BOUNDS], sum(self.ack_counts[SHOWN_BOUNDS:])]
-        return {
-            "at": _ms(at),
-            "started_at": _ms(self.started_at),
-            "ack_ms": {"bounds": [_number(s * 1000) for s in ACK_BOUNDS_S[:SHOWN_BOUNDS]], "counts": counts},
-            "sources": {
-                name: {
-                    "accepted": tally.accepted,
-                    "spooled": tally.spooled,
-                    "refused": tally.refused,
-                    "last_accepted_at": _ms(tally.last_accepted_at),
-                    "last_test_at": _ms(tally.last_test_at),
-                    "failures": [_ms(at) for at in tally.failures],
-                }
+    def report(self, process: str, at: float) -> IntakeReport:
+        """Return the live report. ``at``: unix seconds."""
+        return IntakeReport(
+            process,
+            round(at, 3),
+            round(self.started_at, 3),
+            bounds_ms=tuple(s * 1000 for s in ACK_BOUNDS_S[:SHOWN_BOUNDS]),
+            counts=(*self.ack_counts[:SHOWN_BOUNDS], sum(self.ack_counts[SHOWN_BOUNDS:])),
+            sources={
+                name: SourceReport(
+                    tally.accepted,
+                    tally.spooled,
+                    tally.refused,
+                    _ms(tally.last_accepted_at),
+                    _ms(tally.last_test_at),
+                    tuple(round(failed_at, 3) for failed_at in tally.failures),
+                )
                 for name, tally in self.sources.items()
                 if name != NO_SOURCE
             },
-            "strays": self.sources[NO_SOURCE].refused,
-        }
+            strays=self.sources[NO_SOURCE].refused,
+        )
 
 
 class Intake:
@@ -158,7 +160,3 @@ class Intake:
 def _ms(at: float | None) -> float | None:
     """Round to the milliseconds that Redis's JSON keeps."""
     return None if at is None else round(at, 3)
-
-
-def _number(value: float) -> float | int:
-    return int(value) if value == int(value) else value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import time
@@ -48,11 +47,16 @@ class IntakeReporter:
         now = self._monotonic()
         if not ends and now - self._reported_at < REPORT_EVERY_S:
             return
-        document = self._intake.totals().document(self._clock())
-        text = json.dumps(document, separators=(",", ":"))
+        report = self._intake.totals().report(self._process, self._clock())
         self.is_well = False
         self._redis.scripts().call(
-            "report_intake", SERVER_CLOCK, self._process, text, int(self._answered), int(ends), SILENT_LIFE_S
+            "report_intake",
+            SERVER_CLOCK,
+            self._process,
+            report.dump(),
+            int(self._answered),
+            int(ends),
+            SILENT_LIFE_S,
         )
         self._answered = self.is_well = True
         self._reported_at = now

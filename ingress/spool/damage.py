@@ -30,6 +30,7 @@ Row = tuple[float, int, bytes]
 def copy_readable(database: Database, over: Callable[[], bool]) -> None:
     """Copy, until all is done or ``over`` says that it is time for something else. Raises OSError."""
     for damaged in database.folder.damaged():
+        database.wait_for_writers()
         if not _copy(database, damaged, over):
             return
         database.folder.keep(damaged)

@@ -141,14 +141,21 @@ class Database:
 
     def open(self) -> None:
         """Open it now; with the reserve, if need be: SQLite needs a little room for that."""
-        self._insist(self._open)
+        with self._lock:
+            self._insist(self._open)
 
     def give_back(self, remove: Callable[[sqlite3.Connection], object]) -> None:
         """Run a transaction that removes something, and give the room to the disk; with the reserve, if need be."""
-        emptied = self._insist(lambda *, alone=False: self._remove(remove, alone=alone))
-        if emptied and self.folder.reserve.stat().st_size > RESERVE_BYTES:
-            with self._writers.held():
-                self.folder.spend(RESERVE_BYTES)
+        with self._lock:  # a fork waits for it: no child must inherit the writer's lock
+            emptied = self._insist(lambda *, alone=False: self._remove(remove, alone=alone))
+            if emptied and self.folder.reserve.stat().st_size > RESERVE_BYTES:
+                with self._writers.held():
+                    self.folder.spend(RESERVE_BYTES)
+
+    def wait_for_writers(self) -> None:
+        """Return once every commit has ended that began before a database was set aside."""
+        with self._lock, self._writers.held():
+            return
 
     def close(self) -> None:
         """Close the connection; the next use opens it again."""

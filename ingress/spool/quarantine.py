@@ -61,16 +61,19 @@ class Quarantine:
         waiting = [each for each in self.all() if not each.is_letter]
         if not waiting or not self._mine.take():
             return
-        for each in waiting:
-            if each.id not in self._told:
-                self._tell(each, scripts)
-                self._told.add(each.id)
-            if each.reason is DeathReason.SPOOL_DAMAGED:
-                self._note(each.id)
-            else:
-                self.discard(each.id)
-            self._told.discard(each.id)
-        self._mine.drop()
+        try:
+            for each in waiting:
+                if each.id not in self._told:
+                    self._tell(each, scripts)
+                    self._told.add(each.id)
+                if each.reason is DeathReason.SPOOL_DAMAGED:
+                    self._note(each.id)
+                else:
+                    self.discard(each.id)
+                self._told.discard(each.id)
+        finally:
+            if not self._told:
+                self._mine.drop()
 
     def redrive(self, number: int) -> bool:
         """Publish one again with the next drain. Returns whether there is such a one."""

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 
 from deedbox.ops.readmodels.intake import LIVE_S
 from deedbox.ops.readmodels.stages import Stage
-from deedbox.ops.readmodels.web_reports import Report
+from deedbox.shared.records.intake_report import IntakeReport
 
 COUNTED: Final = ("released", "late", "duplicate", "action_done", "action_retry", "action_dead", "held")
 """Counters whose increments a sample keeps."""
@@ -31,7 +31,7 @@ class Totals:
     """Per web process: started_at, accepted, spooled, refused by reason, bounds and counts."""
 
     @classmethod
-    def of(cls, at: float, counters: Mapping[str, int], reports: Iterable[Report]) -> Self:
+    def of(cls, at: float, counters: Mapping[str, int], reports: Iterable[IntakeReport]) -> Self:
         """Gather the totals of one moment."""
         return cls(
             at,
@@ -150,7 +150,7 @@ def _risen(before: int, now: int) -> int:
     return now - before if now >= before else now
 
 
-def _web(report: Report) -> Mapping[str, Any]:
+def _web(report: IntakeReport) -> Mapping[str, Any]:
     refused = Counter(report.strays)
     for source in report.sources.values():
         refused.update(source.refused)

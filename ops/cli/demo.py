@@ -76,7 +76,8 @@ def simulate(  # noqa: PLR0913 - one parameter per option
     """Play Dropbox Sign against any ingress: multipart callbacks as the vendor sends them, retries included.
 
     A share of them is duplicated, delayed or forged. Exit code 0 only if every genuine callback was
-    acknowledged and every forged one was not.
+    acknowledged and every forged one was not. The requests' ids begin with simulated_: the workers ask the real API
+    for none of them. Their documents come from the files API of this command, --api-port.
     """
     from deedbox.ops.demo.simulate import SimulateOptions, run
 

@@ -14,7 +14,8 @@ from deedbox.shared.core.errors import SettingsError
 if TYPE_CHECKING:
     from deedbox.ops.installation import Installation
     from deedbox.ops.repair.history import History
-    from deedbox.ops.repair.replay_plan import Order, Plan
+    from deedbox.ops.repair.replay_plan import Plan
+    from deedbox.shared.records.replay_order import ReplayOrder
 
 
 def register(app: typer.Typer) -> None:
@@ -120,13 +121,12 @@ def _order(
     source: str,
     event_type: str,
     times: tuple[str, str],
-) -> Order:
+) -> ReplayOrder:
     """Build what a person asked for. Raises SettingsError for too little."""
     from deedbox.ops.cli._options import checked_pattern
     from deedbox.ops.readmodels.timeline import key_of
-    from deedbox.ops.repair.history import Span
-    from deedbox.ops.repair.replay_plan import Order
     from deedbox.ops.wording.times import span
+    from deedbox.shared.records.replay_order import ReplayOrder, Span
 
     if not request and not times[0]:
         raise SettingsError("Say which events: the ID of a signature request, or a time with --since.")
@@ -134,7 +134,7 @@ def _order(
         raise SettingsError("Say which actions run again: --action NAME, which may be repeated.")
     # Fixed from here on, so that what arrives meanwhile stays out, after an interruption too.
     start, end = span(*times, history.now())
-    return Order(
+    return ReplayOrder(
         actions=tuple(dict.fromkeys(actions)),
         span=Span(start, end),
         source=source or ("default" if request else ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -22,6 +23,7 @@ def register(app: typer.Typer) -> None:
     spool.command("drain")(drain)
     spool.command("redrive")(redrive)
     spool.command("discard")(discard)
+    spool.command("forget", epilog="Example: [bold]deedbox spool forget web-3[/bold].")(forget)
     app.add_typer(spool, name="spool", rich_help_panel=REPAIR)
 
 
@@ -46,3 +48,35 @@ def redrive(ids: Ids) -> None:
 def discard(ids: Ids) -> None:
     """Remove callbacks of this host that were set aside. They are gone for good."""
     become("discard", *map(str, ids), module="deedbox.ingress")
+
+
+def forget(
+    host: Annotated[
+        str,
+        typer.Argument(metavar="HOST", help="The host, or the id of its spool. Without it, all are shown."),
+    ] = "",
+    *,
+    as_json: Json = False,
+) -> None:
+    """Stop counting the callbacks in the spool of a host that is gone for good; without HOST, show all spools.
+
+    Nothing waits for a host that has been silent for a minute: this only ends the warnings. A host that comes back
+    with its disk is counted again, and its callbacks are published.
+    """
+    from deedbox.ops.installation import Installation
+    from deedbox.ops.repair import spool_marks
+    from deedbox.ops.wording import spools_page
+    from deedbox.ops.wording.output import write_json
+
+    redis = Installation.load(os.environ).redis
+    if host:
+        gone, living = spool_marks.forget(redis, host)
+        write_json({"forgotten": gone, "living": living}) if as_json else spools_page.write_forgotten(
+            host, gone, living
+        )
+        raise typer.Exit(0 if gone else 1)
+    marks, now = spool_marks.read(redis)
+    if as_json:
+        write_json({"spools": marks.rows(now)})
+    else:
+        spools_page.write_hosts(marks, now)

@@ -133,7 +133,7 @@ def draw(options: SimulateOptions, account: Account, seed: int) -> list[Delivery
     """Draw the deliveries; all their events have happened by now."""
     rng = random.Random(seed)  # noqa: S311 - reproducible traffic, not cryptography
     begins_at = int(time.time()) - _LIFE.spread_s - _LIFE.life_s - 2
-    requests = generate_requests(options.requests, account, rng, LifecyclePolicy(begins_at=begins_at))
+    requests = generate_requests(options.requests, account, rng, LifecyclePolicy(begins_at, marked=True))
     traffic = TrafficPolicy(
         rate_per_s=options.rate_per_s,
         duplicate_delay_mean_s=options.delay_s,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from redis.exceptions import RedisError
 
@@ -13,6 +14,7 @@ from deedbox.ops.readmodels.budget import Budget
 from deedbox.ops.readmodels.intake import SourceIntake
 from deedbox.ops.readmodels.status import Status
 from deedbox.shared.core.measures import CALL_BOUNDS_S
+from deedbox.shared.records.counts import count_of, moment_of
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import text
@@ -69,19 +71,29 @@ def _read(installation: Installation, looked: Status) -> Reading:
         intake.live_processes(reports, now),
         looked.survey.spools.size_bytes,
         tuple(budget.left(installation, accounts)),
-        {source: max(0.0, float(pause or 0) - now) for source, pause in zip(accounts, pauses, strict=True)},
+        {
+            source: max(0.0, (moment_of(pause) or 0.0) - now)
+            for source, pause in zip(accounts, pauses, strict=True)
+        },
     )
+
+
+_CALL_PARTS: Final = (3, 4)
+"""Of the name of a counter of calls: lane, action, what, and for a bucket its number."""
 
 
 def _calls(reply: Mapping[bytes, bytes]) -> dict[tuple[str, str], Calls]:
     found: dict[tuple[str, str], Calls] = {}
     for packed, value in reply.items():
-        lane, action, what, *bucket = text(packed).split("|")
+        name = text(packed).split("|")
+        if len(name) not in _CALL_PARTS:
+            continue  # none of ours
+        lane, action, what, *bucket = name
         mine = found.setdefault((lane, action), Calls())
         if what == "us":
-            mine.sum_s = int(value) / 1_000_000
-        elif what == "le":
-            mine.buckets[int(bucket[0])] = int(value)
-        else:
-            mine.outcomes[what] = int(value)
+            mine.sum_s = count_of(value) / 1_000_000
+        elif what != "le":
+            mine.outcomes[what] = count_of(value)
+        elif (at := count_of(bucket[0].encode() if bucket else b"")) < len(mine.buckets):
+            mine.buckets[at] = count_of(value)
     return found

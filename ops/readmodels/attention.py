@@ -71,6 +71,8 @@ class AttentionKind(StrEnum):
     DEAD_LETTERS = "dead_letters"
     BUDGET = "budget_used_up"
     SPOOL = "spool"
+    SPOOL_SILENT = "spool_silent"
+    SPOOL_UNREADABLE = "spool_unreadable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,15 +243,32 @@ def _aside(found: Status) -> Iterator[Attention]:
             "themselves; the bounds are DEEDBOX_FILES_PER_MINUTE and its like, below the vendor's."
         )
         yield Attention(AttentionKind.BUDGET, Severity.NOTICE, text, _WAITING_LINK)
-    if frames := found.survey.spool.depth:
+
+
+def _spools(found: Status) -> Iterator[Attention]:
+    spools = found.survey.spools
+    for mark in spools.live.values():
         text = (
-            f"{frames} {'callback waits' if frames == 1 else 'callbacks wait'} on the disks of web hosts, "
-            "acknowledged and safe: they follow as soon as the broker takes them. Before a host is removed: "
-            "`deedbox spool drain`."
+            f"{mark.callbacks} {'callback waits' if mark.callbacks == 1 else 'callbacks wait'} on the disk of host "
+            f"{mark.host}, acknowledged and safe: they follow as soon as the broker takes them. Before the host is "
+            "removed: `deedbox spool drain`."
         )
-        yield Attention(AttentionKind.SPOOL, Severity.NOTICE, text, "/runbook#spool")
+        yield Attention(AttentionKind.SPOOL, Severity.NOTICE, text, "/runbook#spool", mark.host)
+    for mark in spools.silent.values():
+        text = (
+            f"Host {mark.host} has {counted(mark.callbacks, 'callback')} in its spool and has been silent for "
+            f"{duration(found.survey.now - mark.seen_at)}. Start its web process, or run `deedbox spool drain` there; "
+            f"if the host is gone for good, they are lost with it: `deedbox spool forget {mark.host}`."
+        )
+        yield _urgent(AttentionKind.SPOOL_SILENT, text, mark.host, "/runbook#a-host-vanished-with-its-spool")
+    for name in spools.unreadable:
+        text = (
+            f"What a host said of its spool cannot be read, and counts for nothing: `deedbox spool forget {name}` "
+            "removes it."
+        )
+        yield Attention(AttentionKind.SPOOL_UNREADABLE, Severity.NOTICE, text, "/runbook#spool", name)
 
 
 _RULES: Final[tuple[Callable[[Status], Iterator[Attention]], ...]] = (
-    _broker, _room, _lanes, _unknown_actions, _processes, _sources, _aside,
+    _broker, _room, _lanes, _unknown_actions, _processes, _sources, _aside, _spools,
 )  # fmt: skip

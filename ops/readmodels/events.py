@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 
 from deedbox.shared import codec
 from deedbox.shared.core.errors import DeedboxError, Undecodable
+from deedbox.shared.records.clean_entry import CleanEntry
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 
@@ -31,6 +32,9 @@ CURSOR_PATTERN: Final = r"[0-9]{1,19}-[0-9]{1,19}-[0-9]{1,19}"
 
 _LAST_SEQUENCE: Final = 10**19 - 1
 """Beyond any that a millisecond ever has."""
+
+_ENDS: Final = 10
+"""Entries at an end of the stream that are looked at for one of ours."""
 
 Fields = Mapping[bytes, bytes]
 
@@ -59,10 +63,10 @@ class Cursor:
         return cls(*map(int, text.split("-")))
 
     @classmethod
-    def of(cls, entry_id: bytes, fields: Fields) -> Self:
+    def at(cls, entry_id: bytes, number: int) -> Self:
         """Return the cursor after an entry."""
         milliseconds, _, sequence = entry_id.partition(b"-")
-        return cls(int(milliseconds), int(sequence), int(fields[b"n"]))
+        return cls(int(milliseconds), int(sequence), number)
 
     @property
     def entry_id(self) -> str:
@@ -110,12 +114,12 @@ class Page:
 
 def newest(redis: Redis) -> Cursor:
     """Return the cursor after the newest event. Raises Unavailable."""
-    return _end(_ask(lambda: redis.xrevrange(keys.EVENTS, count=1)))
+    return _end(_ask(lambda: redis.xrevrange(keys.EVENTS, count=_ENDS)))
 
 
 def oldest(redis: Redis) -> Cursor:
     """Return the cursor before the oldest event that is still there. Raises Unavailable."""
-    return _before(_ask(lambda: redis.xrange(keys.EVENTS, count=1)))
+    return _before(_ask(lambda: redis.xrange(keys.EVENTS, count=_ENDS)))
 
 
 def read(redis: Redis, after: Cursor, wanted: Wanted) -> Page:
@@ -126,13 +130,18 @@ def read(redis: Redis, after: Cursor, wanted: Wanted) -> Page:
         count = max(wanted.limit, 100)
         rows = _ask(lambda: redis.xrange(keys.EVENTS, f"({cursor.entry_id}", "+", count=count))  # noqa: B023
         for entry_id, fields in rows:
-            following = Cursor.of(entry_id, fields)
+            found = CleanEntry.load(fields)
+            if not found:
+                # None of ours: passed over, so that a reader goes on behind it.
+                cursor = Cursor.at(entry_id, cursor.number)
+                continue
+            following = Cursor.at(entry_id, found.number)
             if following.number != cursor.number + 1:
                 raise CursorExpired(str(oldest(redis)))
             if len(events) == wanted.limit:
                 return Page(events, cursor, more=True)
             cursor = following
-            event = _event(cursor, fields)
+            event = _event(cursor, found)
             if wanted.wants(event):
                 events.append(event)
         scanned += len(rows)
@@ -188,23 +197,24 @@ def _object(body: bytes) -> dict[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
-def _event(cursor: Cursor, fields: Fields) -> dict[str, Any]:
-    source, _, ordering_key = fields[b"stream"].decode().partition(":")
+def _event(cursor: Cursor, entry: CleanEntry) -> dict[str, Any]:
+    source, _, ordering_key = entry.stream.partition(":")
     return {
         "cursor": str(cursor),
-        "event": fields[b"event"].decode(),
-        "type": fields[b"type"].decode(),
+        "event": entry.fingerprint,
+        "type": entry.event_type,
         "source": source,
         "ordering_key": ordering_key,
-        "event_time": int(fields[b"time"]),
-        "related_signature_id": fields[b"signature"].decode() or None,
-        "late": fields[b"late"] == b"1",
+        "event_time": entry.event_time,
+        "related_signature_id": entry.signature or None,
+        "late": entry.late,
         "released_at": cursor.milliseconds / 1000,
     }
 
 
 def _end(rows: Iterable[tuple[bytes, Fields]]) -> Cursor:
-    return next((Cursor.of(entry_id, fields) for entry_id, fields in rows), START)
+    read_rows = ((entry_id, CleanEntry.load(fields)) for entry_id, fields in rows)
+    return next((Cursor.at(entry_id, entry.number) for entry_id, entry in read_rows if entry), START)
 
 
 def _before(rows: Iterable[tuple[bytes, Fields]]) -> Cursor:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from deedbox.shared.records.counts import count_of, moment_of
+from deedbox.shared.records.intake_report import IntakeReport
 from deedbox.shared.redis.scripting import text
 
 LIVE_S: Final = 60.0
@@ -39,24 +40,20 @@ def sources_of(reply: Mapping[bytes, bytes], configured: Iterable[str] = ()) -> 
     found = {name: SourceIntake() for name in configured}
     for key, packed in reply.items():
         name, _, what = text(key).partition("|")
-        mine, value = found.setdefault(name, SourceIntake()), text(packed)
+        mine = found.setdefault(name, SourceIntake())
         if what.startswith("refused|"):
-            mine.refused[what.removeprefix("refused|")] = int(value)
+            mine.refused[what.removeprefix("refused|")] = count_of(packed)
         elif what == "failures":
-            mine.failures = tuple(float(at) for at in value.split(",") if at)
+            times = (moment_of(at) for at in packed.split(b","))
+            mine.failures = tuple(at for at in times if at is not None)
         elif what in {"last_accepted_at", "last_test_at"}:
-            setattr(mine, what, float(value))
+            setattr(mine, what, moment_of(packed))
         elif what in {"accepted", "spooled"}:
-            setattr(mine, what, int(value))
+            setattr(mine, what, count_of(packed))
     return found
 
 
 def live_processes(reports: Iterable[bytes], now: float) -> int:
-    """Count the web processes that reported lately; a report of another version counts for nothing."""
-    count = 0
-    for report in reports:
-        try:
-            count += now - float(json.loads(report)["at"]) < LIVE_S
-        except (ValueError, KeyError, TypeError):
-            continue
-    return count
+    """Count the web processes that reported lately; a report that cannot be read counts for nothing."""
+    read = (IntakeReport.load("", report) for report in reports)
+    return sum(now - report.at < LIVE_S for report in read if report)

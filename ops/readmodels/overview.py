@@ -10,8 +10,9 @@ from deedbox.ops.readmodels.attention import Attention
 from deedbox.ops.readmodels.running import Call
 from deedbox.ops.readmodels.stages import Lane
 from deedbox.ops.readmodels.status import Status
-from deedbox.ops.readmodels.web_reports import Report, SourceView
+from deedbox.ops.readmodels.web_reports import SourceView
 from deedbox.ops.readmodels.workforce import Worker
+from deedbox.shared.records.intake_report import IntakeReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Overview:
         return self.status.sources
 
     @property
-    def web(self) -> tuple[Report, ...]:
+    def web(self) -> tuple[IntakeReport, ...]:
         """Web processes that report."""
         return self.status.web
 

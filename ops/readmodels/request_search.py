@@ -10,8 +10,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from deedbox.ops.readmodels import timeline
-from deedbox.shared.core import status
 from deedbox.shared.core.request_snapshot import time_of
+from deedbox.shared.records import read_model
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import text
@@ -99,7 +99,7 @@ def _latest(redis: Redis) -> Iterator[Hit]:
 
 
 def _described(source: str, ordering_key: str, model: Any) -> Hit:
-    row = status.load(model)
+    row = (read_model.load(model) or {}) if model else {}
     states = [place for place in row.get("signers", {}).values() if place != "removed"]
     return Hit(
         source,

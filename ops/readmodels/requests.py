@@ -13,6 +13,8 @@ from redis.exceptions import RedisError
 from deedbox.shared.core import status
 from deedbox.shared.core.identity import is_file_safe
 from deedbox.shared.core.request_snapshot import time_of
+from deedbox.shared.records import read_model
+from deedbox.shared.records.document_record import DocumentRecord
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 
@@ -72,8 +74,9 @@ class SignatureRequest:
     @classmethod
     def of(cls, source: str, request_id: str, replies: Replies) -> Self | None:
         """Build it from what Redis holds under ``request_keys``; None if nothing is known."""
-        model, record = (status.load(reply) for reply in replies)
-        if not model and not record:
+        model = (read_model.load(replies[0]) or {}) if replies[0] else {}
+        record = DocumentRecord.load(replies[1]) or DocumentRecord()
+        if not model and not record.versions:
             return None
         documents = _documents(record)
         state = _state(model, has_document=bool(documents))
@@ -112,18 +115,13 @@ def read(redis: Redis, source: str, request_id: str) -> SignatureRequest | None:
     return SignatureRequest.of(source, request_id, (model, record))
 
 
-def _documents(record: Mapping[str, Any]) -> list[Document]:
-    versions = record.get("versions")
-    rows = versions if isinstance(versions, list) else []
+def _documents(record: DocumentRecord) -> list[Document]:
     found = []
-    for n, row in enumerate(rows, 1):
-        name = _FILE.fullmatch(str(row.get("url", "")).rpartition("/")[2])
-        if name is not None and name[1] == row.get("sha256"):
-            found.append(
-                Document(
-                    n, name[1], name[2], int(row["size"]), float(row["fetched_at"]), current=n == len(rows)
-                )
-            )
+    for n, row in enumerate(record.versions, 1):
+        name = _FILE.fullmatch(row["url"].rpartition("/")[2])
+        if name is not None and name[1] == row["sha256"]:
+            current = n == len(record.versions)
+            found.append(Document(n, name[1], name[2], row["size"], row["fetched_at"], current=current))
     return found
 
 

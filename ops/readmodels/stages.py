@@ -6,7 +6,6 @@ measured, not read; of each only the oldest item is looked at. Nothing is change
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -15,10 +14,12 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from deedbox.ops.readmodels import unknown_calls, workforce
-from deedbox.ops.readmodels.unknown_calls import Announced, UnknownCalls
+from deedbox.ops.readmodels.unknown_calls import UnknownCalls
 from deedbox.ops.readmodels.workforce import Worker
 from deedbox.shared.core.identity import SHARDS
 from deedbox.shared.records import queue_entry
+from deedbox.shared.records.counts import count_of, counts_of, moment_of
+from deedbox.shared.records.lanes import AnnouncedLane
 from deedbox.shared.records.spool_mark import SpoolMarks, oldest
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
@@ -145,7 +146,7 @@ def _survey(redis: Redis) -> Survey:
 
 
 def _look_for_unknown(
-    found: Survey, announced: Mapping[str, Announced], ready: list[tuple[str, str, float]]
+    found: Survey, announced: Mapping[str, AnnouncedLane], ready: list[tuple[str, str, float]]
 ) -> None:
     unused = unknown_calls.unused(announced, (worker.lane for worker in found.workers))
     found.lanes = [replace(lane, unused=lane.name in unused) for lane in found.lanes]
@@ -154,7 +155,7 @@ def _look_for_unknown(
     found.unknown = unknown_calls.unknown(announced, unused, [*ready, *waiting], deep)
 
 
-def _first_look(redis: Redis) -> tuple[Survey, dict[str, Announced], list[bytes]]:
+def _first_look(redis: Redis) -> tuple[Survey, dict[str, AnnouncedLane], list[bytes]]:
     pipe = redis.pipeline(transaction=False)
     pipe.time()
     for shard in range(SHARDS):
@@ -173,7 +174,7 @@ def _first_look(redis: Redis) -> tuple[Survey, dict[str, Announced], list[bytes]
     now = seconds + microseconds / 1_000_000
     inbox, wake_at = _inbox(replies, now)
     held, dead = (Stage(next(replies), _age_s(now, _score(next(replies)))) for _ in range(2))
-    counters = {text(name): int(count) for name, count in next(replies).items()}
+    counters = counts_of(next(replies))
     spools = SpoolMarks.of(next(replies), now)
     lanes = {text(name): _announced(described) for name, described in next(replies).items()}
     overdue_s = _age_s(now, wake_at) or 0.0
@@ -193,28 +194,21 @@ def _inbox(replies: Iterator[Any], now: float) -> tuple[Stage, float | None]:
 
 def _appended_at(entry: bytes | None) -> float | None:
     """Read the time that an inbox entry begins with."""
-    try:
-        return None if entry is None else float(entry.partition(b"\n")[0])
-    except ValueError:
-        return None
+    return None if entry is None else moment_of(entry.partition(b"\n")[0])
 
 
 def _first(times: Iterable[float | None]) -> float | None:
     return min((at for at in times if at is not None), default=None)
 
 
-def _announced(described: bytes) -> Announced:
-    try:
-        row = json.loads(described)
-        return Announced(tuple(map(str, row["actions"])), float(row["seen_at"]))
-    except (ValueError, KeyError, TypeError):
-        return Announced((), 0.0)
+def _announced(described: bytes) -> AnnouncedLane:
+    return AnnouncedLane.load(described) or AnnouncedLane((), 0.0)
 
 
-def _lane(name: str, announced: Mapping[str, Announced], replies: Iterator[Any], now: float) -> Lane:
+def _lane(name: str, announced: Mapping[str, AnnouncedLane], replies: Iterator[Any], now: float) -> Lane:
     ready_at, first_end, last_end, due_at = (_score(next(replies)) for _ in range(4))
     ready, leased, waiting = (int(next(replies)) for _ in range(3))
-    depth = int(next(replies) or 0)
+    depth = count_of(next(replies))
     overdue = [now - at for at in (first_end, due_at) if at is not None]
     return Lane(
         name,

@@ -19,10 +19,11 @@ from deedbox.ops.readmodels.attention import Attention
 from deedbox.ops.readmodels.broker import BrokerView
 from deedbox.ops.readmodels.budget import Budget
 from deedbox.ops.readmodels.stages import Stage, Survey, survey
-from deedbox.ops.readmodels.web_reports import Report, SourceView
+from deedbox.ops.readmodels.web_reports import SourceView
 from deedbox.ops.supervise.restarts import Restart, of_reply
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.core.room import fullness as fullness_of
+from deedbox.shared.records.intake_report import IntakeReport
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.settings import Settings
@@ -39,7 +40,7 @@ class Status:
     fullness: Mapping[str, float] = field(default_factory=dict)
     """Each Redis that has a maxmemory (``state``, or ``broker`` if that is another one) -> the share in use."""
     sources: tuple[SourceView, ...] = ()
-    web: tuple[Report, ...] = ()
+    web: tuple[IntakeReport, ...] = ()
     """Web processes that report."""
     used_up: tuple[Budget, ...] = ()
     """API budgets of which nothing is left this minute."""
@@ -78,6 +79,7 @@ class Status:
             "redis_fullness": dict(self.fullness),
             "unknown_calls": [asdict(each) for each in self.survey.unknown],
             "restarts": [asdict(each) for each in self.restarts],
+            "spools": self.survey.spools.rows(self.survey.now),
             "warnings": [each.document() for each in self.attentions],
         }
 
@@ -102,7 +104,7 @@ def look(installation: Installation) -> Status:
 
 def _reports(
     installation: Installation, now: float
-) -> tuple[tuple[SourceView, ...], tuple[Report, ...], tuple[Restart, ...]]:
+) -> tuple[tuple[SourceView, ...], tuple[IntakeReport, ...], tuple[Restart, ...]]:
     pipe = installation.redis.pipeline(transaction=False)
     for key in (keys.SOURCES, keys.INTAKE, keys.RESTARTS):
         pipe.hgetall(key)

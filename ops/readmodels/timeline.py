@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from redis import Redis
 from redis.exceptions import RedisError
 
+from deedbox.shared.records import read_model, timeline_line
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 
@@ -48,10 +48,11 @@ def read(redis: Redis, source: str, ordering_key: str) -> Timeline | None:
         lines, model = pipe.execute()
     except RedisError as error:
         raise translated(error) from error
-    entries = sorted(_entries(lines), key=lambda entry: float(entry["at"]))
+    read_lines = (timeline_line.load(line) for line in lines)
+    entries = sorted((line for line in read_lines if line), key=lambda entry: float(entry["at"]))
     if not entries:
         return None
-    return Timeline(source, ordering_key, entries, next(_objects([model or b"null"]), {}))
+    return Timeline(source, ordering_key, entries, (read_model.load(model) or {}) if model else {})
 
 
 def elsewhere(redis: Redis, sources: Sequence[str], identifier: str) -> list[tuple[str, str]]:
@@ -65,22 +66,3 @@ def elsewhere(redis: Redis, sources: Sequence[str], identifier: str) -> list[tup
         return [place for place, exists in zip(places, pipe.execute(), strict=True) if exists]
     except RedisError as error:
         raise translated(error) from error
-
-
-def _entries(lines: Iterable[bytes]) -> Iterable[dict[str, Any]]:
-    return (
-        entry
-        for entry in _objects(lines)
-        if isinstance(entry.get("at"), int | float) and isinstance(entry.get("kind"), str)
-    )
-
-
-def _objects(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-    """Parse JSON lines; what is no object was written by nobody of this version."""
-    for line in lines:
-        try:
-            document = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(document, dict):
-            yield document

@@ -9,16 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from deedbox.shared.records.lanes import AnnouncedLane
 from deedbox.shared.redis import keys
-
-
-@dataclass(frozen=True, slots=True)
-class Announced:
-    """What the workers announced about a lane."""
-
-    actions: tuple[str, ...]
-    seen_at: float
-    """Unix seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +27,7 @@ class UnknownCalls:
     """There may be more: only a part was looked at."""
 
 
-def unused(announced: Mapping[str, Announced], staffed: Iterable[str]) -> frozenset[str]:
+def unused(announced: Mapping[str, AnnouncedLane], staffed: Iterable[str]) -> frozenset[str]:
     """Return the lanes that no declared action names."""
     newest = max((each.seen_at for each in announced.values()), default=0.0)
     kept = {keys.SEQUENCER, *staffed}
@@ -43,7 +35,7 @@ def unused(announced: Mapping[str, Announced], staffed: Iterable[str]) -> frozen
 
 
 def unknown(
-    announced: Mapping[str, Announced],
+    announced: Mapping[str, AnnouncedLane],
     unused_lanes: frozenset[str],
     sample: Iterable[tuple[str, str, float]],
     cut: frozenset[str],

@@ -14,6 +14,7 @@ from deedbox.ops.repair.progress import Tell, nobody
 from deedbox.shared import codec
 from deedbox.shared.core.errors import DeedboxError
 from deedbox.shared.core.routing import matches
+from deedbox.shared.records.counts import moment_of
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts, text
@@ -55,7 +56,7 @@ class Letter:
             for name, value in zip(FIELDS, values, strict=True)
             if value is not None
         }
-        return cls(**{**row, "at": float(row["at"])})
+        return cls(**{**row, "at": moment_of(row.get("at", "").encode()) or 0.0})
 
     def document(self) -> dict[str, Any]:
         """Return JSON values."""

@@ -7,7 +7,6 @@ Redis (SCAN, about a second per million), which needs no memory and holds nobody
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from deedbox.ops.repair.progress import Tell, nobody
 from deedbox.shared.core.ordering import Position
 from deedbox.shared.core.routing import INTERNAL_PREFIX
 from deedbox.shared.core.snapshot import arrival_of
+from deedbox.shared.records.replay_order import Span
 from deedbox.shared.records.stored_event import ASIDE, StoredEvent
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
@@ -27,14 +27,6 @@ from deedbox.shared.redis.scripting import text
 
 CHUNK: Final = 500
 _SCAN_COUNT: Final = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A span of arrivals in the inbox, in unix seconds by Redis's clock, both ends included."""
-
-    since: float = 0.0
-    until: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)

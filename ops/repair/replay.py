@@ -8,7 +8,6 @@ the actions' own deduplication it is another run.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -19,12 +18,13 @@ from redis.exceptions import RedisError
 from deedbox.ops.repair.catalog import KnownAction
 from deedbox.ops.repair.history import History, Past, PastEvent
 from deedbox.ops.repair.progress import Tell, nobody
-from deedbox.ops.repair.replay_plan import Order, Plan, Tally, is_late, wanted
+from deedbox.ops.repair.replay_plan import Plan, Tally, is_late, wanted
 from deedbox.shared.core.attempts import Entry
 from deedbox.shared.core.errors import DeedboxError
 from deedbox.shared.core.ordering import Position
-from deedbox.shared.records import order_state, queue_entry
+from deedbox.shared.records import order_state, queue_entry, replay_order
 from deedbox.shared.records.lanes import announced, lanes_of_actions
+from deedbox.shared.records.replay_order import ReplayOrder
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.request_keys import Holdings
@@ -50,16 +50,19 @@ class Replayer:
         self._ring = ring
         self.history = History(scripts.redis)
 
-    def unfinished(self, number: int) -> Order:
+    def unfinished(self, number: int) -> ReplayOrder:
         """Return the order of a replay that was interrupted. Raises DeedboxError if there is no such one."""
         found = self._command(lambda: self._redis.get(keys.replay(number)))
         if found is None:
             others = ", ".join(map(str, Holdings(self._redis).unfinished_replays())) or "none"
             raise DeedboxError(f"There is no interrupted replay {number}; the interrupted ones: {others}.")
-        return Order.load(found)
+        order = ReplayOrder.load(found)
+        if not order:
+            raise DeedboxError(f"What replay {number} was asked for cannot be read; begin a new one.")
+        return order
 
     def plan(
-        self, order: Order, actions: Sequence[KnownAction], tell: Tell = nobody, *, number: int = 0
+        self, order: ReplayOrder, actions: Sequence[KnownAction], tell: Tell = nobody, *, number: int = 0
     ) -> Plan:
         """Find out what a replay would do, or what is left of replay ``number``."""
         lanes = lanes_of_actions(announced(self._redis))
@@ -92,7 +95,7 @@ class Replayer:
         self._command(lambda: self._redis.delete(keys.replay(number), keys.replay_done(number)))
         return tally
 
-    def _streams(self, order: Order, tell: Tell) -> list[str]:
+    def _streams(self, order: ReplayOrder, tell: Tell) -> list[str]:
         if order.key:
             return [f"{order.source}:{order.key}"]
         return self.history.streams(order.source, order.span, tell)
@@ -123,7 +126,7 @@ class Replayer:
             found[action] += length
         return found
 
-    def _start(self, order: Order) -> int:
+    def _start(self, order: ReplayOrder) -> int:
         number = int(self._command(lambda: self._redis.incr(keys.REPLAY_SEQ)))
         # After that, the events that it has not reached are gone too.
         life_s = self._retention.events_s
@@ -139,7 +142,7 @@ class Replayer:
         if not left and self._is_erased(stream):
             tally.erased += 1
         while left:
-            piece, last = left[:PIECE], json.dumps(left[:PIECE][-1][0].position)
+            piece, last = left[:PIECE], replay_order.dump_mark(left[:PIECE][-1][0].position)
             limits = (self._retention.state_s, self._retention.events_s)
             operands = self._operands(stream, piece, tally.number, greatest)
             gone, *lanes = self._scripts.call(
@@ -177,9 +180,9 @@ class Replayer:
             for action in actions:
                 yield from (action.lane, action.unit(stream, event.fingerprint), entry)
 
-    def _mark(self, number: int, stream: str) -> str:
-        found = self._command(lambda: self._redis.hget(keys.replay_done(number), stream))
-        return found.decode() if found else ""
+    def _mark(self, number: int, stream: str) -> bytes:
+        found: bytes | None = self._command(lambda: self._redis.hget(keys.replay_done(number), stream))
+        return found or b""
 
     def _done(self, number: int, stream: str) -> Position | None:
         return _position(self._mark(number, stream)) if number else None
@@ -204,5 +207,6 @@ _OVER: Final = -2
 _ERASED: Final = -3
 
 
-def _position(mark: str) -> Position | None:
-    return Position(*json.loads(mark)) if mark else None
+def _position(mark: bytes) -> Position | None:
+    """Read how far a stream came; one that cannot be read is replayed from its beginning, with the same keys."""
+    return (replay_order.load_mark(mark) or None) if mark else None

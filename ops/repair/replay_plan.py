@@ -2,47 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Any
 
 from deedbox.ops.repair.catalog import KnownAction
-from deedbox.ops.repair.history import PastEvent, Span
+from deedbox.ops.repair.history import PastEvent
 from deedbox.shared.core.ordering import Position
 from deedbox.shared.core.routing import matches
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What a person asked for."""
-
-    actions: tuple[str, ...]
-    span: Span
-    source: str = ""
-    """Empty: every source."""
-    key: str = ""
-    """Ordering key; empty: all."""
-    pattern: str = ""
-    """Of event types; empty: whatever the actions subscribe to."""
-
-    def dump(self) -> str:
-        """Return the order as JSON."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def load(cls, document: bytes | str) -> Self:
-        """Rebuild the order."""
-        row = json.loads(document)
-        return cls(**{**row, "actions": tuple(row["actions"]), "span": Span(**row["span"])})
+from deedbox.shared.records.replay_order import ReplayOrder
 
 
 @dataclass(slots=True)
 class Plan:
     """What a replay would do; nothing is changed yet."""
 
-    order: Order
+    order: ReplayOrder
     actions: tuple[KnownAction, ...]
     number: int = 0
     """Of the replay that is resumed; 0 for a new one."""

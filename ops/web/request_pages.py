@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -19,6 +18,7 @@ from deedbox.ops.web.auth.access import Refused
 from deedbox.ops.web.errors import OpsError
 from deedbox.ops.wording import trace_page
 from deedbox.shared.core.reasons import Entry
+from deedbox.shared.records.document_record import DocumentRecord
 from deedbox.shared.redis import keys
 
 QUERY_MAX_CHARS: Final = 200
@@ -114,10 +114,7 @@ def _download(source: str, request_id: str, number: int) -> str:
         return ""
 
 
-def _documents(record: Any) -> list[Mapping[str, Any]]:
+def _documents(record: bytes | str | None) -> Sequence[Mapping[str, Any]]:
     """Return the stored versions, the current one last."""
-    try:
-        versions = json.loads(record or b"{}").get("versions", [])
-    except (ValueError, AttributeError):
-        return []
-    return [each for each in versions if isinstance(each, dict) and each.keys() >= {"sha256", "size", "url"}]
+    found = DocumentRecord.load(record)
+    return found.versions if found else []

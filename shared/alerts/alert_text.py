@@ -25,6 +25,7 @@ HEADLINES: Final[Mapping[str, str]] = {
     Kind.URL_DROPPED: "callback URL removed, most likely",
     Kind.URL_WRONG: "callback URL is not what it should be",
     Kind.API_REFUSED: "the API refuses the key",
+    Kind.SPOOL_SILENT: "a host is silent, with acknowledged callbacks on its disk",
     Kind.LIMIT: "no more alerts in this hour",
     Kind.TEST: "this is a test",
 }
@@ -38,6 +39,8 @@ ADVICE: Final[Mapping[str, str]] = {
     Kind.URL_DROPPED: "Fix the cause, then: `deedbox callback-url set`. " + _URL,
     Kind.URL_WRONG: "`deedbox callback-url set` sets it again. " + _URL,
     Kind.API_REFUSED: "Documents and repairs wait or fail until a valid key is first in the key ring.",
+    Kind.SPOOL_SILENT: "Start its web process, or run `deedbox spool drain` there. If it is gone for good, its callbacks "
+    "are lost with it: `deedbox spool forget HOST`. Runbook: a host vanished with its spool.",
     Kind.LIMIT: "Further alerts are counted, and sent together when the hour has room again. `deedbox status` shows what is "
     "wrong now; DEEDBOX_ALERT_PER_HOUR is the limit.",
     Kind.TEST: "Alerts of this Deedbox arrive here.",
@@ -49,6 +52,7 @@ _SENTENCES: Final[Mapping[str, str]] = {
     Kind.URL_DROPPED: f"{FAILURES_MAX} or more callbacks in a row were refused",
     Kind.URL_WRONG: "The callback URL is missing, or another one than it should be",
     Kind.API_REFUSED: "The API refuses the key",
+    Kind.SPOOL_SILENT: "A host does not report any more, and has acknowledged callbacks on its disk",
     Kind.TEST: "This is a test",
 }
 _ONE_AT_A_TIME: Final = frozenset({Kind.URL_IN_DANGER, Kind.URL_DROPPED})

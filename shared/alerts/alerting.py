@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Self
 
+from deedbox.shared.records.fields import flag, many, named, natural, number, number_or_none, words
+
 HOUR_S: Final = 3600.0
 IDS_SHOWN: Final = 5
 LABELS_KEPT: Final = 8
@@ -40,6 +42,7 @@ class Kind(StrEnum):
     URL_DROPPED = "callback_url_dropped"
     URL_WRONG = "callback_url_wrong"
     API_REFUSED = "api_key_refused"
+    SPOOL_SILENT = "spool_silent"
     LIMIT = "alert_limit"
     """Not a fault: the hour's messages are used up."""
     TEST = "test"
@@ -165,11 +168,15 @@ class State:
     @classmethod
     def load(cls, document: Mapping[str, Any]) -> Self:
         """Inverse of ``dump``. Raises KeyError, TypeError, ValueError for what is none."""
-        groups = tuple(
-            Group(kind, source, sent_at, float(since), int(held), tuple(shown), dict(labels), tuple(keys))
-            for kind, source, sent_at, since, held, shown, labels, keys in document["groups"]
-        )
-        return cls(groups, tuple(map(float, document["sent"])), bool(document["muted"]))
+        return cls(many(document["groups"], _group), many(document["sent"], number), flag(document["muted"]))
+
+
+def _group(value: Any) -> Group:
+    kind, source, sent_at, since, held, shown, labels, keys = value
+    return Group(
+        words(kind), words(source), number_or_none(sent_at), number(since), natural(held), many(shown, words),
+        named(labels, natural), many(keys, words),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from math import inf
 from typing import Any, Final, Self
 
 from deedbox.shared.alerts.alerting import Fact, Kind, Message
+from deedbox.shared.records.fields import named, natural, number, words
 
 FAILURES_MAX: Final = 10
 """Failures in a row after which Dropbox Sign drops the callback URL."""
@@ -53,6 +54,8 @@ class Seen:
     """Source -> refusals in a row."""
     wrong_signatures: Mapping[str, int] = field(default_factory=dict)
     """Source -> callbacks refused for their signature, ever."""
+    spools: Mapping[str, str] = field(default_factory=dict)
+    """Host whose spool is out of reach -> why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +80,19 @@ class Watch:
     @classmethod
     def load(cls, document: Mapping[str, Any]) -> Self:
         """Inverse of ``dump``. Raises KeyError, TypeError, ValueError for what is none."""
-        wrong = {source: (int(count), float(at)) for source, (count, at) in document["wrong"].items()}
-        on = {
-            name: (str(value), float(since), float(told))
-            for name, (value, since, told) in document["on"].items()
-        }
-        return cls(int(document["last_letter"]), wrong, on)
+        return cls(
+            natural(document["last_letter"]), named(document["wrong"], _wrong), named(document["on"], _on)
+        )
+
+
+def _wrong(value: Any) -> tuple[int, float]:
+    count, at = value
+    return natural(count), number(at)
+
+
+def _on(value: Any) -> tuple[str, float, float]:
+    state, since, told = value
+    return words(state), number(since), number(told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +114,16 @@ def observe(watch: Watch, seen: Seen, now: float) -> Noticed:
     for source in sorted({*seen.wrong_signatures, *seen.failures}):
         noticed += _signatures(noticed.watch, source, seen.wrong_signatures.get(source, 0), now)
         noticed += _failures(noticed.watch, source, seen.failures.get(source, 0), now)
+    for host in sorted({*seen.spools, *_told(watch, Kind.SPOOL_SILENT)}):
+        # Once: it lasts until a person says that the host is gone.
+        why = seen.spools.get(host, "")
+        noticed += condition(noticed.watch, Kind.SPOOL_SILENT, "", host, why, now, inf)
     return noticed
+
+
+def _told(watch: Watch, kind: str) -> set[str]:
+    start = f"{kind}||"
+    return {name.removeprefix(start) for name in watch.on if name.startswith(start)}
 
 
 def condition(

@@ -44,6 +44,9 @@ _TIME_OF: Final[Mapping[str, str]] = {
 }
 """Where a snapshot shows that a signer's event happened at this very second."""
 
+SIMULATED: Final = "simulated_"
+"""How the ids of requests begin that ``deedbox simulate`` makes up: the real API is asked for none of them."""
+
 _FAX_FILES: Final = re.compile(r"/fax/files/([^/?#]+)")
 _ID_MAX_CHARS: Final = 200
 _FILE_SAFE: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
@@ -147,6 +150,11 @@ def is_shard(value: object) -> TypeGuard[int]:
 def is_file_safe(identifier: str) -> bool:
     """Tell whether an id may become a file name: letters, digits, _ and - only, so no separator and no dot."""
     return _FILE_SAFE.fullmatch(identifier) is not None
+
+
+def is_simulated(request_id: str) -> bool:
+    """Tell whether a signature request is the simulator's. No id of the vendor's begins so."""
+    return request_id.startswith(SIMULATED)
 
 
 def _canonical_body(payload: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from deedbox.shared.core import jsontext
 from deedbox.shared.core.ordering import DEFAULT_RANK, RANKS
 from deedbox.shared.core.request_snapshot import (
     PLACES,
     TIME_MAX,
     facts_of,
+    flag_of,
     last_change,
     request_of,
     signers_shown,
@@ -76,19 +76,10 @@ _Place = list[int]
 will be a third element."""
 
 
-def load(text: bytes | str | None) -> dict[str, Any]:
-    """Read a stored model; empty if there is none, and if it is unreadable: the next events make a new one."""
-    try:
-        model = jsontext.loads(text or b"{}")
-    except (ValueError, RecursionError):
-        return {}
-    return model if isinstance(model, dict) else {}
-
-
 def state_of(event_type: str, payload: Mapping[str, Any]) -> str:
     """Return the state that an event shows. ``downloadable`` counts only for a complete request."""
     if event_type == _P + "downloadable":
-        return "downloadable" if request_of(payload).get("is_complete") is True else "unknown"
+        return "downloadable" if flag_of(request_of(payload).get("is_complete")) else "unknown"
     return _STATE_OF.get(event_type, "unknown")
 
 
@@ -104,11 +95,11 @@ def advance(
 
 def state_shown(request: Mapping[str, Any]) -> str:
     """Return the state that a ``signature_request`` of the API proves. It may be further: a cancel leaves no trace."""
-    if request.get("has_error") is True:
+    if flag_of(request.get("has_error")):
         return "error"
-    if request.get("is_declined") is True:
+    if flag_of(request.get("is_declined")):
         return "declined"
-    if request.get("is_complete") is True:
+    if flag_of(request.get("is_complete")):
         return "all_signed"
     # A signer who is asked to sign was sent something; before that the vendor has another status.
     rows = request.get("signatures")

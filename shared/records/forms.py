@@ -10,7 +10,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from deedbox.shared.records import order_state, queue_entry, spool_mark
+from deedbox.shared.core.envelope import Envelope, decode_inbox
+from deedbox.shared.core.errors import Undecodable
+from deedbox.shared.records import (
+    alert_board,
+    clean_entry,
+    counts,
+    document_record,
+    intake_report,
+    lanes,
+    order_state,
+    queue_entry,
+    read_model,
+    replay_order,
+    spool_mark,
+    stored_event,
+    timeline_line,
+    tombstone,
+)
+from deedbox.shared.records.fields import Unreadable
+
+INBOX_FORM: Final = "inbox entry"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +45,21 @@ class Form:
     load: Callable[[bytes], object]
 
 
+def inbox_entry(data: bytes) -> tuple[float, Envelope] | Unreadable:
+    """Read an entry of the inbox, as the sequencer does."""
+    try:
+        return decode_inbox(data)
+    except Undecodable:
+        return Unreadable(INBOX_FORM, len(data))
+
+
 FORMS: Final = (
+    Form(
+        INBOX_FORM,
+        "inbox:<shard>",
+        "It becomes a dead letter `undecodable`, with its bytes; the shard goes on.",
+        inbox_entry,
+    ),
     Form(
         order_state.FORM,
         "order:<stream>",
@@ -33,10 +67,82 @@ FORMS: Final = (
         order_state.load,
     ),
     Form(
+        stored_event.FORM,
+        "event:<fingerprint>",
+        "Each of its calls becomes a dead letter `event_missing`; the queue goes on.",
+        lambda data: stored_event.StoredEvent.load("0" * 32, {b"head": data, b"body": b""}),
+    ),
+    Form(
         queue_entry.FORM,
         "queue:<unit>",
-        "The entry becomes a dead letter `event_missing`; the queue goes on.",
+        "It becomes a dead letter `event_missing`; the queue goes on.",
         queue_entry.load,
+    ),
+    Form(
+        timeline_line.FORM,
+        "timeline:<stream>",
+        "`trace` leaves the line out.",
+        timeline_line.load,
+    ),
+    Form(
+        read_model.FORM,
+        "request:<stream>",
+        "It is begun anew by the next event, and by what the API shows.",
+        read_model.load,
+    ),
+    Form(
+        document_record.FORM,
+        "document:<stream>",
+        "It counts as none: the document is fetched once more, and stored under the same name.",
+        document_record.DocumentRecord.load,
+    ),
+    Form(
+        tombstone.FORM,
+        "erased:<stream>",
+        "It is a tombstone all the same; its time is not known.",
+        tombstone.Tombstone.load,
+    ),
+    Form(
+        clean_entry.FORM,
+        "events",
+        "Readers of the API pass over it.",
+        lambda data: clean_entry.CleanEntry.load(dict.fromkeys(clean_entry.NAMES, data)),
+    ),
+    Form(
+        lanes.FORM,
+        "lanes",
+        "The lane is swept without its actions, until a worker announces it again.",
+        lanes.AnnouncedLane.load,
+    ),
+    Form(
+        intake_report.FORM,
+        "intake",
+        "The process counts as none that lives, until its next report.",
+        lambda data: intake_report.IntakeReport.load("", data),
+    ),
+    Form(
+        alert_board.FORM,
+        "alerts",
+        "It is begun anew: what is wrong is told once more.",
+        alert_board.AlertBoard.load,
+    ),
+    Form(
+        replay_order.FORM,
+        "replay:<n>",
+        "The replay cannot be resumed, and the command says so.",
+        replay_order.ReplayOrder.load,
+    ),
+    Form(
+        replay_order.MARK_FORM,
+        "replay:<n>:done",
+        "The stream is replayed from its beginning, with the same idempotency keys.",
+        replay_order.load_mark,
+    ),
+    Form(
+        counts.FORM,
+        "counters, calls, sources, replay:seq",
+        "It counts as 0.",
+        counts.count_of,
     ),
     Form(
         spool_mark.FORM,

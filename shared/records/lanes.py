@@ -6,42 +6,57 @@ newest announcement counts.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, Self
 
 from redis import Redis
 from redis.exceptions import RedisError
 
+from deedbox.shared.core import jsontext
+from deedbox.shared.records.fields import Unreadable, guarded, many, number, row, words
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import text
 
+FORM: Final = "lane announcement"
+
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class AnnouncedLane:
     """One announced lane."""
 
     actions: tuple[str, ...]
     seen_at: float
     """Unix seconds of the last announcement."""
 
+    def dump(self) -> bytes:
+        """Return its text."""
+        return jsontext.dumps({"actions": list(self.actions), "seen_at": self.seen_at})
 
-def announced(redis: Redis) -> dict[str, Lane]:
+    @classmethod
+    def load(cls, data: bytes) -> Self | Unreadable:
+        """Rebuild the announcement."""
+        return guarded(FORM, data, cls._read)
+
+    @classmethod
+    def _read(cls, document: Any) -> Self:
+        found = row(document)
+        return cls(many(found["actions"], words), number(found["seen_at"]))
+
+
+def announced(redis: Redis) -> dict[str, AnnouncedLane]:
     """Return the announced lanes by name. Raises Unavailable."""
     try:
         rows: Mapping[Any, Any] = redis.hgetall(keys.LANES)
     except RedisError as error:
         raise translated(error) from error
-    lanes = {}
-    for name, value in rows.items():
-        row = json.loads(value)
-        lanes[text(name)] = Lane(tuple(row.get("actions", ())), float(row.get("seen_at", 0)))
-    return lanes
+    # One that cannot be read is a lane all the same: what waits in it is looked after, and the next worker of the lane
+    # announces it anew.
+    return {text(name): AnnouncedLane.load(packed) or AnnouncedLane((), 0.0) for name, packed in rows.items()}
 
 
-def lanes_of_actions(lanes: Mapping[str, Lane]) -> dict[str, str]:
+def lanes_of_actions(lanes: Mapping[str, AnnouncedLane]) -> dict[str, str]:
     """Return the lane that each announced action has now. Pure."""
     newest: dict[str, str] = {}
     for name, lane in sorted(lanes.items(), key=lambda item: item[1].seen_at):

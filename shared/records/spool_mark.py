@@ -78,6 +78,22 @@ class SpoolMarks:
                 (live if mark.lives(now) else silent)[text(name)] = mark
         return cls(live, silent, tuple(unreadable))
 
+    def rows(self, now: float) -> list[dict[str, Any]]:
+        """Return JSON values for ``status``, one row a host."""
+        found: list[dict[str, Any]] = [
+            {
+                "host": mark.host,
+                "id": name,
+                "callbacks": mark.callbacks,
+                "bytes": mark.size_bytes,
+                "oldest_age_s": round(max(0.0, now - mark.oldest_received_at), 3),
+                "silent_s": round(max(0.0, now - mark.seen_at), 3),
+                "lives": mark.lives(now),
+            }
+            for name, mark in {**self.live, **self.silent}.items()
+        ]
+        return found + [{"host": None, "id": name, "lives": False} for name in self.unreadable]
+
     @property
     def size_bytes(self) -> int:
         """Return the bytes in all of them."""

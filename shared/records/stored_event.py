@@ -19,6 +19,8 @@ from deedbox.shared.records.fields import (
     words_or_none,
 )
 
+FORM: Final = "stored event"
+
 ASIDE: Final = "aside"
 """Field of an event that was set aside instead of released: why."""
 
@@ -93,7 +95,7 @@ class StoredEvent:
         try:
             return cls._read(fingerprint, fields)
         except WHAT_DECODERS_RAISE:
-            return Unreadable("stored event")
+            return Unreadable(FORM)
 
     @classmethod
     def _read(cls, fingerprint: str, fields: Mapping[bytes, bytes]) -> Self:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,6 +9,10 @@ from typing import Any, Final
 from redis import Redis
 from redis.exceptions import RedisError
 
+from deedbox.shared.records.counts import count_of
+from deedbox.shared.records.lanes import AnnouncedLane
+from deedbox.shared.records.replay_order import ReplayOrder
+from deedbox.shared.records.tombstone import Tombstone
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.inbox import callback_in, stream_of
@@ -69,7 +72,10 @@ class Holdings:
     def erased_at(self, stream: str) -> float | None:
         """Return when the stream was erased (unix seconds); None if it was not, or longer ago than state is kept."""
         [mark] = self._read([("get", keys.erased(stream))])
-        return float(json.loads(mark)["at"]) if mark else None
+        if not mark:
+            return None
+        tombstone = Tombstone.load(mark)
+        return tombstone.at if tombstone else 0.0  # a tombstone that cannot be read is one all the same
 
     def held(self, stream: str) -> bool:
         """Tell whether an event of the stream waits for its turn."""
@@ -90,7 +96,8 @@ class Holdings:
         """Return all lanes, and the actions that may have queues of the stream."""
         [rows] = self._read([("hgetall", keys.LANES)])
         lanes = sorted(text(name) for name in rows)
-        names = {name for row in rows.values() for name in json.loads(row).get("actions", ())}
+        read = (AnnouncedLane.load(packed) for packed in rows.values())
+        names = {name for lane in read if lane for name in lane.actions}
         # An action that no deployment announces any more may have left entries behind: whatever has a queue is in
         # one of these sets.
         pattern = "*|" + _literally(stream) + "*"
@@ -103,21 +110,22 @@ class Holdings:
         """Find the interrupted replays that know the stream: number -> whether they are of this stream alone."""
         found = {}
         for number, order in self.unfinished_replays().items():
-            alone = (order["source"], order["key"]) == (subject.source, subject.ordering_key)
+            alone = (order.source, order.key) == (subject.source, subject.ordering_key)
             [begun] = self._read([("hexists", keys.replay_done(number), subject.stream)])
             if alone or begun:
                 found[number] = alone
         return found
 
-    def unfinished_replays(self) -> dict[int, dict[str, Any]]:
+    def unfinished_replays(self) -> dict[int, ReplayOrder]:
         """Return the orders of the replays that were interrupted, newest first, by number."""
         [newest] = self._read([("get", keys.REPLAY_SEQ)])
-        numbers = range(int(newest or 0), max(0, int(newest or 0) - REPLAYS), -1)
+        last = count_of(newest)
+        numbers = range(last, max(0, last - REPLAYS), -1)
         orders = self._read([("get", keys.replay(number)) for number in numbers])
         return {
-            number: json.loads(order)
-            for number, order in zip(numbers, orders, strict=True)
-            if order is not None
+            number: order
+            for number, packed in zip(numbers, orders, strict=True)
+            if packed is not None and (order := ReplayOrder.load(packed))
         }
 
     def letters(self, subject: Subject) -> dict[str, str]:

@@ -45,8 +45,8 @@ SERVER_CLOCK: Final = ""
 
 
 def text(reply: bytes | str) -> str:
-    """Return a reply as text: clients here do not decode, and redis-py's types allow for both."""
-    return reply.decode() if isinstance(reply, bytes) else reply
+    """Return a reply as text, whatever bytes it is: clients here do not decode, and redis-py's types allow for both."""
+    return reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
 
 
 def source_of(name: str) -> str:

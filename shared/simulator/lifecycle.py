@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from deedbox.shared.core.identity import SIMULATED
 from deedbox.shared.core.signature import event_hash
 from deedbox.shared.simulator import story
 from deedbox.shared.simulator.snapshot import DECLINE_REASON, Signer, draw_signers, unsigned_document
@@ -110,7 +111,8 @@ def generate_requests(
 def _request(
     created_at: int, account: Account, rng: random.Random, policy: LifecyclePolicy
 ) -> SimulatedRequest:
-    request_id = f"{rng.getrandbits(160):040x}"
+    drawn = f"{rng.getrandbits(160):040x}"
+    request_id = (SIMULATED + drawn)[: len(drawn)] if policy.marked else drawn
     sequential = rng.random() < policy.sequential_rate
     signers = draw_signers(rng, policy, sequential=sequential)
     title = rng.choice(_TITLES)

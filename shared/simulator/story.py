@@ -40,6 +40,8 @@ class LifecyclePolicy:
 
     begins_at: int
     """Unix seconds: the first request is created then or later."""
+    marked: bool = False
+    """Whether the requests' ids say that they are made up: beside a pipeline that asks the real API."""
     spread_s: int = 10
     """Requests are created evenly over this long."""
     life_s: int = 8

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deedbox.ops.readmodels.timeline import key_of
+from deedbox.ops.readmodels import timeline
 from deedbox.shared.alerts import alert_text
 from deedbox.shared.alerts.alerting import DEFAULT_EVENTS, Kind, Message
-from deedbox.shared.core.callback import parse_callback
-from deedbox.shared.core.identity import ordering_key
+from deedbox.shared.core.callback import Callback
+from deedbox.shared.core.identity import identify
 from deedbox.workers.actions.interface import Event
-from deedbox.workers.builtins.alert import fact_of, traceable
+from deedbox.workers.builtins.alert import fact_of
 
 T = 1_800_000_000.0
-HEAD = {"event_type": "file_error", "event_time": "1800000000", "event_hash": "0" * 64}
 
 
 def _event(event_type: str, payload: dict[str, Any], *, test_mode: bool = False) -> Event:
@@ -62,18 +61,6 @@ def test_the_first_line_is_a_sentence_with_its_number(message: Message, line: st
     assert "5 or more in a row: 1" not in body
 
 
-@given(st.text(max_size=80), st.sampled_from(["signature_request", "template", "account"]))
-def test_an_alert_names_an_id_that_trace_takes_as_it_stands(identifier: str, kind: str) -> None:
-    """Law: what an alert prints may be pasted behind `deedbox trace`."""
-    body = {"event": HEAD, kind: {f"{kind}_id": identifier}}
-    key = str(ordering_key(parse_callback(json.dumps(body).encode())))
-    assert key_of(traceable(key)) == key
-
-
-def test_an_event_without_a_subject_is_traced_by_its_type() -> None:
-    assert key_of(traceable("type/file_error")) == "type/file_error"
-
-
 def test_more_than_a_few_ids_are_a_number() -> None:
     message = Message("file_error", "default", T, T, count=42, shown=("a", "b", "c", "d", "e"))
     assert "a, b, c, d, e and 37 more" in alert_text.body(message)
@@ -96,3 +83,26 @@ def test_a_title_is_shown_only_if_allowed_and_never_as_markup(title: str, name: 
     assert shown.isprintable()
     assert not set("<>@`*_[]&") & set(shown)
     assert len(shown) <= 90
+
+
+IDS = st.text(st.characters(exclude_categories=()), min_size=1, max_size=300) | st.sampled_from(
+    ["r_1", "a" * 500]
+)
+BODIES = st.one_of(
+    st.builds(lambda found: {"signature_request": {"signature_request_id": found}}, IDS),
+    st.builds(lambda found: {"template": {"template_id": found}}, IDS),
+    st.builds(lambda found: {"account": {"account_id": found}}, IDS),
+    st.just({"signature_request": None}),
+)
+
+
+@given(BODIES, st.sampled_from(["file_error", "signature_request_invalid", "template_error"]))
+def test_an_alert_names_an_id_that_trace_takes_as_it_stands(body: dict[str, Any], event_type: str) -> None:
+    """A ``file_error`` without a subject, too: its events lie under their type."""
+    callback = Callback(event_type, int(T), str(int(T)), "0" * 64, None, body)
+    key = str(identify("default", callback).key)
+    shown = fact_of(replace(_event(event_type, body), ordering_key=key), "k", details=False).shown
+    assert timeline.key_of(shown) == key
+    assert shown.isascii()
+    assert not set(shown) & set("<>@`*[]& ")
+    assert len(shown) < 250

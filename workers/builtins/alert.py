@@ -75,17 +75,12 @@ class Alert:
 
 def fact_of(event: Event, key: str, *, details: bool) -> Fact:
     """Return what an alert may tell of an event: its type, its id, whether it is a test; with ``details`` its title."""
-    shown = traceable(event.ordering_key)
+    shown = _traceable(event.ordering_key)
     if details and (title := _title(event.payload)):
         shown = f"{shown} ({title})"
     gaps = event.payload.get("gaps")
     label = ", ".join(map(str, gaps))[:100] if isinstance(gaps, list) else ""
     return Fact(event.type, event.source, key, shown, label or ("test mode" if event.test_mode else ""))
-
-
-def traceable(ordering_key: str) -> str:
-    """Return the id as `deedbox trace` takes it; keys hold plain ASCII without markup, but for the underscore."""
-    return ordering_key.removeprefix("signature_request/")
 
 
 def _title(payload: Mapping[str, Any]) -> str:
@@ -94,6 +89,11 @@ def _title(payload: Mapping[str, Any]) -> str:
         if isinstance(holder, dict) and isinstance(holder.get("title"), str):
             return _plain(holder["title"], TITLE_MAX_CHARS)
     return ""
+
+
+def _traceable(ordering_key: str) -> str:
+    """Return the id as ``deedbox trace`` takes it: percent-encoded and bounded, so that no service reads markup in it."""
+    return ordering_key.removeprefix("signature_request/")
 
 
 def _plain(text: str, chars: int) -> str:

@@ -1,21 +1,20 @@
 """The alert desk: takes facts from all workers and sweepers, and files the messages that come of them.
 
-What was reported and what is gathered is in one key. A process that changes it files the messages in the same step, so that
+What was told and what is gathered stands in one key. Whoever changes it files the messages in the same step, so that
 many processes send one message, and a crash neither loses nor repeats one.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from redis.exceptions import RedisError
 
-from deedbox.shared.alerts.alerting import SEND, Fact, Message, Policy, State, step
+from deedbox.shared.alerts.alerting import SEND, Fact, Message, Policy, step
 from deedbox.shared.alerts.conditions import Noticed, Watch, condition
 from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.records.alert_board import AlertBoard, board_of
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.runtime import logs
@@ -26,28 +25,6 @@ TRIES: Final = 100
 """Changes of other processes that may come between a read and its write, again and again."""
 
 log = logs.get("alerts")
-
-
-@dataclass(frozen=True, slots=True)
-class Board:
-    """The content of the key."""
-
-    state: State
-    watch: Watch
-
-    def dump(self) -> str:
-        """Return the key's text."""
-        document = {"state": self.state.dump(), "watch": self.watch.dump()}
-        return json.dumps(document, separators=(",", ":"), sort_keys=True)
-
-
-def board_of(text: bytes) -> Board:
-    """Read the key's text; an empty board for none, and for one of another version."""
-    try:
-        document = json.loads(text) if text else {}
-        return Board(State.load(document["state"]), Watch.load(document["watch"]))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return Board(State(), Watch())
 
 
 class AlertDesk:
@@ -85,13 +62,13 @@ class AlertDesk:
             board = board_of(text)
             noticed = look(board.watch, now)
             decision = step(board.state, noticed.facts, noticed.over, now, self._policy)
-            after = Board(decision.state, noticed.watch).dump()
-            if after.encode() == text:
+            after = AlertBoard(decision.state, noticed.watch).dump()
+            if after == text:
                 return ()
             if self._filing.file(Guard(keys.ALERTS, text, after), self._filed(decision.messages), now):
                 _log(decision.messages)
                 return decision.messages
-        raise Unavailable("other processes keep changing the alerts; try again later")
+        raise Unavailable("the alerts are changed by others all the time")
 
     def _read(self) -> tuple[float, bytes]:
         try:

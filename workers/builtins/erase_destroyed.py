@@ -78,6 +78,8 @@ class EraseDestroyed:
 
     def _why_kept(self, subject: Subject, request_id: str, context: Context) -> str:
         """Ask the API, within the account's budget; a wait occupies no process. Returns "" if the request is gone."""
+        if not self._accounts.knows(subject.source, request_id):
+            return ""  # simulated: nothing is lost
         admitted = self._accounts.admit(subject.source, Turn.of(context), "api")
         answer = admitted.signature_request(request_id)
         name = f"{answer.status} {answer.error_name}".strip()

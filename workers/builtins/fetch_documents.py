@@ -26,7 +26,7 @@ from deedbox.shared.runtime import logs
 from deedbox.workers.actions.interface import ActionFunction, Context, Event, Reject, Retry
 from deedbox.workers.actions.registry import RegisteredAction
 from deedbox.workers.builtins.document_bytes import defect
-from deedbox.workers.builtins.document_record import DocumentRecords
+from deedbox.workers.builtins.document_record import SIMULATED, DocumentRecords
 from deedbox.workers.dropbox_sign.account import (
     OK,
     UNPROCESSABLE,
@@ -92,8 +92,12 @@ class FetchDocuments:
         request_id = requested(event)
         if request_id is None:
             return
+        stream = f"{event.source}:{event.ordering_key}"
         with outages_are_waited_for():
-            self._decide(event, context, request_id, f"{event.source}:{event.ordering_key}")
+            if self._accounts.knows(event.source, request_id):
+                self._decide(event, context, request_id, stream)
+            else:
+                self._records.deny(stream, context, SIMULATED)
 
     def _decide(self, event: Event, context: Context, request_id: str, stream: str) -> None:
         record = self._records.read(stream)
@@ -104,10 +108,10 @@ class FetchDocuments:
             _announce(context, request_id, record.versions[-1])
             return
         if record.denied and not context.replay:
-            self._records.deny(stream, context)
+            self._records.deny(stream, context)  # its own note again, after a crash
             return
         if record.versions and not context.replay:
-            if event.type == ALL_SIGNED or record.refetched or record.fetched_after(event):
+            if event.type == ALL_SIGNED or record.refetched or record.fetched_after(event.time):
                 return
         elif event.type == ALL_SIGNED and not context.replay:
             self._wait_for_downloadable(context)
@@ -180,7 +184,7 @@ class FetchDocuments:
         if answer.status != OK:
             refuse(answer, context, self._clock())
         request = request_in(answer, request_id)
-        if request.get("is_complete") is not True:
+        if not flag_of(request.get("is_complete")):
             admitted.give_back(kind)
             # What could be fetched now is a partly signed copy, which is never stored.
             if _claims_complete(event):
@@ -192,13 +196,13 @@ class FetchDocuments:
         self, event: Event, context: Context, request_id: str, stream: str,
         admitted: Admitted, request: Mapping[str, Any],
     ) -> None:  # fmt: skip
-        kind = files_budget(test_mode=flag_of(request.get("test_mode")) is True)
+        kind = files_budget(test_mode=bool(flag_of(request.get("test_mode"))))
         if kind not in admitted.kinds:
             admitted.give_back("files", "test_files")
             admitted = self._accounts.admit(event.source, files_turn(context, stream), kind)
         answer = admitted.ask(lambda api: api.files(request_id, self._kind))
         if answer.status == UNPROCESSABLE:
-            if request.get("has_error"):
+            if flag_of(request.get("has_error")):
                 raise Reject("the request's files are in error (422, has_error)")
             raise Retry("the files are not ready (422)")
         if answer.status != OK:
@@ -230,7 +234,7 @@ class FetchDocuments:
             "title": title_of(request.get("title")),
             "signers": len(signatures) if isinstance(signatures, list) else None,
             "fetched_at": round(self._clock(), 3),
-            "test_mode": flag_of(request.get("test_mode")) is True,
+            "test_mode": bool(flag_of(request.get("test_mode"))),
         }
 
     def _remember(
@@ -263,7 +267,7 @@ def files_turn(context: Context, stream: str) -> Turn:
 
 
 def _claims_complete(event: Event) -> bool:
-    return event.type == ALL_SIGNED or request_of(event.payload).get("is_complete") in (True, 1, "1")
+    return event.type == ALL_SIGNED or bool(flag_of(request_of(event.payload).get("is_complete")))
 
 
 def _announce(context: Context, request_id: str, version: Mapping[str, Any]) -> None:

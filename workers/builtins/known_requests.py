@@ -6,11 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from redis import Redis
 
-from deedbox.shared.core import status
 from deedbox.shared.core.gaps import Known
-from deedbox.shared.records import order_state
+from deedbox.shared.records import order_state, read_model
+from deedbox.shared.records.document_record import DocumentRecord
 from deedbox.shared.redis import keys
-from deedbox.workers.builtins.document_record import Record
 
 KIND = "signature_request"
 
@@ -24,9 +23,9 @@ def known(redis: Redis, streams: Sequence[str], *, fetches: bool) -> dict[str, K
     replies = pipe.execute()
     return {
         stream: Known(
-            model=status.load(model),
+            model=(read_model.load(model) or {}) if model else {},
             order=(order_state.load(order) or None) if order else None,
-            has_document=Record.load(record).settled,
+            has_document=_is_settled(record),
             fetches=fetches,
         )
         for stream, model, order, record, tombstone in zip(
@@ -34,6 +33,12 @@ def known(redis: Redis, streams: Sequence[str], *, fetches: bool) -> dict[str, K
         )
         if tombstone is None
     }
+
+
+def _is_settled(packed: bytes | None) -> bool:
+    """Tell whether no first document is to be fetched; a record that cannot be read counts as none, and is begun anew."""
+    record = DocumentRecord.load(packed)
+    return bool(record and record.settled)
 
 
 def streams_of(source: str, request_ids: Iterable[str]) -> list[str]:

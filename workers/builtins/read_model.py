@@ -6,11 +6,10 @@ other does, so that the write succeeds only if nobody wrote since the read. Of a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from deedbox.shared.core import status
+from deedbox.shared.records import read_model as records
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
 from deedbox.shared.retention import Retention
@@ -26,7 +25,9 @@ def change(scripts: Scripts, stream: str, how: Change, retention: Retention) -> 
     reply = _CHANGED
     while reply == _CHANGED:
         before: Any = scripts.redis.get(keys.request(stream)) or b""
-        model = how(status.load(before))
-        text = json.dumps(model, separators=(",", ":"))
+        # One that cannot be read is begun anew: it is made of what events say, and of what the API shows.
+        model = how((records.load(before) or {}) if before else {})
         life_s, keep = retention.state_s, keys.REQUESTS_KEEP
-        reply = scripts.call("remember", SERVER_CLOCK, stream, "request", text, life_s, before, keep)
+        reply = scripts.call(
+            "remember", SERVER_CLOCK, stream, "request", records.dump(model), life_s, before, keep
+        )

@@ -21,7 +21,7 @@ from deedbox.shared.retention import Retention
 from deedbox.workers.actions.interface import ActionFunction, Context, Event, Reject, Retry
 from deedbox.workers.actions.registry import RegisteredAction
 from deedbox.workers.builtins import read_model
-from deedbox.workers.builtins.document_record import DocumentRecords
+from deedbox.workers.builtins.document_record import SIMULATED, DocumentRecords
 from deedbox.workers.builtins.fetch_documents import ATTEMPTS, TIMEOUT_S, FetchDocuments, files_turn
 from deedbox.workers.builtins.known_requests import known
 from deedbox.workers.dropbox_sign.account import (
@@ -83,7 +83,10 @@ class Reconcile:
         stream = f"{event.source}:{event.ordering_key}"
         case = _Case(event, context, request_id, stream, Findings.load(event.payload))
         with outages_are_waited_for():
-            self._look(case)
+            if self._accounts.knows(event.source, request_id):
+                self._look(case)
+            else:
+                self._records.deny(stream, context, SIMULATED)
 
     def _look(self, case: _Case) -> None:
         here = self._known(case)

@@ -15,7 +15,7 @@ from urllib3.exceptions import HTTPError
 
 from deedbox.shared.budgets import account_of
 from deedbox.shared.core.errors import Unavailable
-from deedbox.shared.core.identity import is_file_safe
+from deedbox.shared.core.identity import is_file_safe, is_simulated
 from deedbox.workers.actions.interface import Context, Event, Reject, Retry
 from deedbox.workers.dropbox_sign.call_budgets import CallBudgets, Turn
 from deedbox.workers.dropbox_sign.client import TOO_MANY, Answer, SignApi
@@ -105,6 +105,10 @@ class Accounts:
             names = " and ".join(kinds)
             raise Retry(f"others are first at the account's budget of {names} calls", after=wait_s)
         return Admitted(api, self._budgets, kinds)
+
+    def knows(self, source: str, request_id: str) -> bool:
+        """Tell whether the API may be asked for a request: a simulated one is nothing to the real API. Raises Reject."""
+        return not is_simulated(request_id) or self._api(source).is_here
 
     def waits(self, source: str, turn: Turn, kind: str) -> bool:
         """Tell whether a caller has a place in the queue of a budget. Raises Reject."""

@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from deedbox.shared.budgets import WINDOW_S
-from deedbox.workers.dropbox_sign.redirects import followed
+from deedbox.workers.dropbox_sign.redirects import followed, is_loopback
 
 TIMEOUT_S: Final = (5.0, 40.0)
 """Connect and read. The read bound stays below the action's timeout, so that a slow API is a plain retry."""
@@ -75,6 +76,11 @@ class SignApi:
         self._document_max_bytes = document_max_bytes
         self._clock = clock
         self._apis: dict[str, Any] = {}
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the API is on this machine: a simulator, or a stand-in of a test."""
+        return is_loopback(urlsplit(self._base_url).hostname or "")
 
     def signature_request(self, request_id: str) -> Answer:
         """Read a signature request. Never raises for a status; raises OSError or an SDK error for no answer."""

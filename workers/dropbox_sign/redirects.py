@@ -51,10 +51,11 @@ def _is_private(target: SplitResult, base: SplitResult) -> bool:
         return bool(target.hostname)
     if target.scheme != "http" or base.scheme != "http" or not target.hostname:
         return False
-    return target.hostname == base.hostname or _is_loopback(target.hostname)
+    return target.hostname == base.hostname or is_loopback(target.hostname)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.ordering import Decision, Released
 from deedbox.shared.core.reasons import Arrival as Outcome
 from deedbox.shared.core.values import value
+from deedbox.shared.records.fields import guarded, row
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis import keys
 from deedbox.shared.runtime import logs, telemetry
@@ -163,4 +163,9 @@ def _heads(redis: Redis, judgements: Sequence[Judgement]) -> dict[str, dict[str,
         rows = pipeline.execute()
     except RedisError:
         return {}
-    return {each.fingerprint: json.loads(row) for each, row in zip(judgements, rows, strict=True) if row}
+    found: dict[str, dict[str, str]] = {}
+    for each, packed in zip(judgements, rows, strict=True):
+        head = guarded("stored event", packed or b"", row)
+        if head:
+            found[each.fingerprint] = {name: value for name, value in head.items() if isinstance(value, str)}
+    return found

@@ -125,7 +125,14 @@ class Sequencer:
             shard, token, ring, now, entries, due, behind = reply
             if ring:
                 self._ring(keys.SEQUENCER)
-            batch = Batch(shard.decode(), token.decode(), float(now), entries, due, more=behind > 0)
+            batch = Batch(
+                shard.decode("utf-8", "surrogateescape"),
+                token.decode("utf-8", "surrogateescape"),
+                float(now),
+                entries,
+                due,
+                more=behind > 0,
+            )
             units += 1
             if not go_on():
                 self.commit(batch)
@@ -157,7 +164,7 @@ class Sequencer:
             operands += self._decide(stream, work, batch, spooled_since, judgements)
         life = self._policy.retention
         reply = self._scripts.call(
-            "release", SERVER_CLOCK, batch.shard, batch.token, len(batch.entries),
+            "release", SERVER_CLOCK, _sent(batch.shard), _sent(batch.token), len(batch.entries),
             life.state_s, life.events_s, keys.TIMELINE_KEEP, *claim, *operands,
         )  # fmt: skip
         if not reply[0]:
@@ -314,3 +321,8 @@ class Sequencer:
             else:
                 fresh.append(each)
         return fresh, list(old.values())
+
+
+def _sent(name: str) -> bytes:
+    """Return a name as it was read, whatever bytes it was."""
+    return name.encode("utf-8", "surrogateescape")

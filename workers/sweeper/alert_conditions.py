@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from deedbox.shared.alerts.conditions import Letter, Seen, observe
 from deedbox.shared.core.reasons import Refusal
+from deedbox.shared.records.spool_mark import SpoolMarks
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import text
@@ -57,7 +58,9 @@ class ConditionWatch:
                 pipe.get(keys.dead("seq"))
                 pipe.zrange(keys.DEAD, 0, LETTERS_MAX - 1, desc=True)
                 pipe.hgetall(keys.SOURCES)
-                dead, last, newest, sources = pipe.execute()
+                pipe.hgetall(keys.SPOOLS)
+                pipe.time()
+                dead, last, newest, sources, spools, (now, _) = pipe.execute()
             last = int(last or 0)
             known = min(last_letter, last)
             new = [number for number in map(int, newest) if known < number <= last]
@@ -66,7 +69,10 @@ class ConditionWatch:
             raise translated(error) from error
         more = min(dead, last - known) - LETTERS_MAX if len(new) == LETTERS_MAX else 0
         failures, wrong = _refusals(sources)
-        return Seen(dead, last, letters, max(0, more), known, failures, wrong)
+        marks = SpoolMarks.of(spools, now)
+        silent = {mark.host: "silent" for mark in marks.silent.values()}
+        silent |= dict.fromkeys(marks.unreadable, "unreadable")
+        return Seen(dead, last, letters, max(0, more), known, failures, wrong, silent)
 
     def _letters(self, numbers: list[int]) -> list[Letter]:
         with self._redis.pipeline(transaction=False) as pipe:

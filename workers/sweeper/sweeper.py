@@ -6,18 +6,20 @@ Any number may run: what it does is idempotent. It makes up for every wake-up th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.identity import SHARDS
 from deedbox.shared.core.reasons import DeathReason
-from deedbox.shared.records.lanes import announced
+from deedbox.shared.records.lanes import AnnouncedLane, announced
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts, text
 from deedbox.shared.retention import Retention
 from deedbox.shared.runtime import logs
 from deedbox.workers.announcement import follow_moves
+from deedbox.workers.sweeper.looks import Looks
 
 TICK_S: Final = 0.25
 """The resolution of holds and retries: a person does not notice it, Redis does not either."""
@@ -45,6 +47,7 @@ class Sweeper:
     ) -> None:
         """``also`` is done at the end of every round: the looks for gaps and for what people must know."""
         self._also = also
+        self._looks = Looks()
         self._scripts = scripts
         self._ring = ring
         self._limits = (LOSSES_MAX, keys.TIMELINE_KEEP, retention.state_s, retention.events_s)
@@ -60,14 +63,20 @@ class Sweeper:
                 sleep(OUTAGE_WAIT_S)
 
     def once(self) -> None:
-        """Sweep every lane once. Raises Unavailable."""
+        """Sweep every lane once, then look for the rest. Raises Unavailable if Redis does not answer.
+
+        A look that fails for another reason fails alone: it is logged, and done again after a wait.
+        """
         lanes = announced(self._scripts.redis)
         for lane in dict.fromkeys((keys.SEQUENCER, *lanes)):
-            self._sweep(lane)
+            self._looks.take(f"lane {lane}", partial(self._sweep, lane))
+        self._looks.take("moves", partial(self._follow_moves, lanes))
+        for number, look in enumerate(self._also):
+            self._looks.take(f"look {number}", look)
+
+    def _follow_moves(self, lanes: Mapping[str, AnnouncedLane]) -> None:
         for lane in follow_moves(self._scripts, lanes):
             self._ring(lane)
-        for look in self._also:
-            look()
 
     def _sweep(self, lane: str) -> None:
         shards = SHARDS if lane == keys.SEQUENCER else 0

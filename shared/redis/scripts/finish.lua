@@ -145,8 +145,8 @@ while ARGV[i] do
   end
 end
 end_of_stream()
-for name, by in pairs(counters) do redis.call('HINCRBY', P .. 'counters', name, by) end
-for name, by in pairs(calls) do redis.call('HINCRBY', P .. 'calls', name, by) end
+for name, by in pairs(counters) do bump(P .. 'counters', name, by) end
+for name, by in pairs(calls) do bump(P .. 'calls', name, by) end
 end_of_publishing()
 enqueue_all(gathered, now)
 end_of_references(event_ttl)

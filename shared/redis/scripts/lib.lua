@@ -33,6 +33,14 @@ local function call_many(command, key, operands)
   end
 end
 
+-- Adds to a counter of a hash; one that is no number, whoever wrote it, begins anew. Returns the new value.
+local function bump(key, field, by)
+  local readable, count = pcall(redis.call, 'HINCRBY', key, field, by)
+  if readable then return count end
+  redis.call('HSET', key, field, by)
+  return by
+end
+
 -- What waits for stored events: entries of queues, dead letters, a hold. An event counts them, and has no end while there
 -- is one, because its retention starts at its last outcome. Gathered here, by event, and written by end_of_references.
 local references = {}
@@ -46,7 +54,7 @@ local function end_of_references(ttl)
   for event, by in pairs(references) do
     local key = P .. 'event:' .. event
     if redis.call('EXISTS', key) == 1 then
-      if redis.call('HINCRBY', key, 'open', by) > 0 then
+      if bump(key, 'open', by) > 0 then
         redis.call('PERSIST', key)
       else
         redis.call('EXPIRE', key, ttl)
@@ -158,7 +166,7 @@ end
 
 -- Adds counts that were tallied over a batch.
 local function count_all(tally)
-  for name, count in pairs(tally) do redis.call('HINCRBY', P .. 'counters', name, count) end
+  for name, count in pairs(tally) do bump(P .. 'counters', name, count) end
 end
 
 local function holds(lane, unit, token)

@@ -83,11 +83,16 @@ class Web:
         if self.process is not None:
             stop(self.process)
 
-    def post(self, number: int) -> tuple[int, bytes, http.client.HTTPMessage | None]:
-        """Post a callback; (0, b"", None) if there was no answer."""
+    def post(self, number: int, pad: int = 0) -> tuple[int, bytes, http.client.HTTPMessage | None]:
+        """Post a callback; (0, b"", None) if there was no answer. ``pad``: bytes that do not compress."""
         link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
-            link.request("POST", "/callbacks", multipart(callback(n=number)), {"Content-Type": MULTIPART})
+            link.request(
+                "POST",
+                "/callbacks",
+                multipart(callback(n=number, pad=os.urandom(pad // 2).hex())),
+                {"Content-Type": MULTIPART},
+            )
             answer = link.getresponse()
             body = answer.read()
         except (OSError, http.client.HTTPException):

@@ -74,6 +74,24 @@ def test_the_spools_of_all_hosts_are_one_stage(operate: Operate, state: Redis) -
     assert 199 < spool["oldest_age_s"] < 260
 
 
+def test_a_host_that_is_gone_is_forgotten_and_one_that_lives_is_not(operate: Operate, state: Redis) -> None:
+    now = time.time()
+    say_spooled(state, "a1", SpoolMark("web-1", 3, 9000, now - 100, now))
+    say_spooled(state, "a2", SpoolMark("web-2", 34, 3000, now - 9000, now - 8000))
+
+    rows = operate("spool", "forget", "--json").document["spools"]
+    page = operate("spool", "forget").out
+    living = operate("spool", "forget", "web-1")
+    gone = operate("spool", "forget", "web-2")
+
+    assert {row["host"]: row["lives"] for row in rows} == {"web-1": True, "web-2": False}
+    assert "spool on host web-2 (a2): 34 callbacks" in page
+    assert "silent for 2 h" in page
+    assert (living.code, gone.code) == (1, 0)
+    assert state.hkeys(keys.SPOOLS) == [b"a1"]
+    assert operate("spool", "forget", "web-2").code == 1
+
+
 def say_spooled(state: Redis, folder: str, mark: SpoolMark) -> None:
     state.hset(keys.SPOOLS, folder, spool_mark.dump(mark))
 

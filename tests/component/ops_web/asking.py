@@ -13,11 +13,11 @@ import urllib3
 from redis import Redis
 
 from deedbox.shared.documents import DocumentStore, StoredDocument
+from deedbox.shared.records.document_record import DocumentRecord
 from deedbox.shared.redis.keys import document
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.workers.actions.interface import Context, Event
 from deedbox.workers.builtins import track_status
-from deedbox.workers.builtins.document_record import Record
 from tests.component.ops_web.conftest import Ops
 from tests.component.workers.rig import Deployment, action
 
@@ -50,7 +50,7 @@ def remember(state: Redis, store: DocumentStore, request_id: str, *versions: byt
         {"sha256": each.sha256, "size": each.size, "url": each.url, "trigger": "x", "fetched_at": 1.0}
         for each in stored
     ]
-    state.set(document(f"default:signature_request/{request_id}"), Record(rows).dump())
+    state.set(document(f"default:signature_request/{request_id}"), DocumentRecord(rows).dump())
     return stored
 
 

@@ -10,12 +10,11 @@ import pytest
 from redis import Redis
 
 from deedbox.ops.repair.catalog import KnownAction
-from deedbox.ops.repair.history import Span
 from deedbox.ops.repair.replay import Replayer
-from deedbox.ops.repair.replay_plan import Order
 from deedbox.shared.core.gaps import Findings, Gap
 from deedbox.shared.documents import DocumentStore
 from deedbox.shared.records import queue_entry
+from deedbox.shared.records.replay_order import ReplayOrder, Span
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.erasure import Asker, Eraser
 from deedbox.shared.redis.request_keys import Subject
@@ -339,7 +338,7 @@ def test_what_was_told_can_be_replayed_for_an_action_that_missed_it(desk: GapsDe
     desk.later()
     before = desk.report()
     replayer = Replayer(desk.deployment.scripts, desk.deployment.rung.append)
-    order = Order(("told",), Span(), "default", "signature_request/r1")
+    order = ReplayOrder(("told",), Span(), "default", "signature_request/r1")
     plan = replayer.plan(order, [KnownAction("told", ("deedbox.reconciled",), "hooks")])
 
     assert (replayer.carry_out(plan).appended, plan.late) == (1, 0)

@@ -13,6 +13,8 @@ from redis import Redis
 
 from deedbox.shared.core.identity import shard_of
 from deedbox.shared.core.ordering import OrderingPolicy
+from deedbox.shared.records import spool_mark
+from deedbox.shared.records.spool_mark import LEASE_S, SpoolMark
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis import inbox, keys
 from tests.component.workers.rig import (
@@ -95,6 +97,46 @@ def test_a_backlog_of_several_batches_is_not_released_as_expired(
     time.sleep(0.4)
     deployment.run_until(lambda: len(journal.types()) == 3, "all were dispatched")
     assert journal.types() == ["sent", "viewed", "viewed"]
+
+
+def say_spooled(state: Redis, seen_before_s: float) -> None:
+    now = float(state.time()[0])
+    mark = SpoolMark("web-9", 1, 900, now - 9000, now - seen_before_s)
+    state.hset(keys.SPOOLS, "a1b2", spool_mark.dump(mark))
+
+
+def test_a_hold_waits_for_the_spool_of_a_host_that_lives(state: Redis, journal: Journal) -> None:
+    deployment = Deployment(state, action(journal), order=OrderingPolicy(hold_s=0.3, hold_max_s=600))
+    say_spooled(state, 0)
+    deployment.deliver(viewed(5))
+    deployment.drain()
+    time.sleep(0.6)
+    deployment.sweeper.once()
+    deployment.run()
+    assert journal.types() == []
+
+
+def test_a_host_that_vanished_with_its_spool_lengthens_no_hold(state: Redis, journal: Journal) -> None:
+    """Thirty days later, and a minute later."""
+    deployment = Deployment(state, action(journal), order=OrderingPolicy(hold_s=0.3, hold_max_s=600))
+    say_spooled(state, LEASE_S + 2)
+    deployment.deliver(viewed(5))
+    deployment.drain()
+    deployment.run_until(lambda: journal.types() == ["viewed"], "the hold ended")
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [b"", b"null", b"\xff", b'{"oldest_received_at": "soon"}', b'{"frames": 3, "seen_at": 1}', b"[" * 9999],
+)
+def test_a_mark_of_a_spool_that_nobody_can_read_stops_nothing(
+    state: Redis, journal: Journal, stored: bytes
+) -> None:
+    deployment = deploy(state, journal, hold_s=0.3)
+    state.hset(keys.SPOOLS, "a1b2", stored)
+    deployment.deliver(sent(), viewed(5))
+    deployment.run()
+    assert journal.types() == ["sent", "viewed"]
 
 
 def test_a_hold_ends_without_any_arrival(state: Redis, journal: Journal) -> None:

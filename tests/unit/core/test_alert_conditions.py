@@ -107,3 +107,18 @@ def test_a_condition_is_told_when_it_begins_changes_and_lasts() -> None:
 def test_sources_are_in_danger_for_themselves() -> None:
     noticed = _look(Seen(failures={"default": 9, "sales": 2}))
     assert [fact.source for fact in noticed.facts] == ["default"]
+
+
+def test_a_host_that_is_silent_with_its_spool_is_told_once_and_its_end_too() -> None:
+    seen = Seen(spools={"web-3": "silent"})
+    first = _look(seen)
+    assert [(fact.kind, fact.shown, fact.label) for fact in first.facts] == [
+        (Kind.SPOOL_SILENT, "web-3", "silent")
+    ]
+    later = _look(seen, first.watch, T + 30 * 86_400)
+    assert not later.facts
+    over = _look(Seen(), later.watch, T + 31 * 86_400)
+    assert [(message.kind, message.shown, message.recovered) for message in over.over] == [
+        (Kind.SPOOL_SILENT, ("web-3",), True)
+    ]
+    assert not _look(Seen(), over.watch).over

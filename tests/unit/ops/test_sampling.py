@@ -12,8 +12,8 @@ from deedbox.ops.charts import charts
 from deedbox.ops.charts.sampling import Sample, Totals, quantile_ms, sample
 from deedbox.ops.readmodels.fresh import Fresh
 from deedbox.ops.readmodels.stages import Stage
-from deedbox.ops.readmodels.web_reports import Report, SourceReport
 from deedbox.shared.core.errors import RedisAway
+from deedbox.shared.records.intake_report import IntakeReport, SourceReport
 
 NOW = 1_800_000_000.0
 BOUNDS = (1.0, 10.0)
@@ -21,12 +21,12 @@ BOUNDS = (1.0, 10.0)
 
 def web(
     process: str = "a:1", started_at: float = NOW - 20, counts: tuple[int, ...] = (0, 0, 0), **more: int
-) -> Report:
+) -> IntakeReport:
     source = SourceReport(accepted=more.get("accepted", 0), refused={"bad_json": more.get("refused", 0)})
-    return Report(process, NOW, started_at, BOUNDS, counts, {"default": source})
+    return IntakeReport(process, NOW, started_at, BOUNDS, counts, {"default": source})
 
 
-def totals(at: float = NOW, *reports: Report, **counters: int) -> Totals:
+def totals(at: float = NOW, *reports: IntakeReport, **counters: int) -> Totals:
     return Totals.of(at, counters, reports)
 
 
@@ -42,7 +42,7 @@ def test_a_sample_holds_what_happened_since_the_one_before() -> None:
 
 
 def test_refusals_that_belong_to_no_source_are_counted_too() -> None:
-    lost = Report("a:1", NOW, NOW - 5, BOUNDS, (0, 0, 0), {}, {"not_found": 4})
+    lost = IntakeReport("a:1", NOW, NOW - 5, BOUNDS, (0, 0, 0), {}, {"not_found": 4})
     assert sample(totals(NOW - 10), totals(NOW, lost), {}).refused == {"not_found": 4}
 
 

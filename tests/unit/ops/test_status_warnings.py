@@ -14,6 +14,7 @@ from deedbox.ops.readmodels.status import Status
 from deedbox.ops.readmodels.unknown_calls import UnknownCalls
 from deedbox.ops.readmodels.workforce import Worker, living, of_reply
 from deedbox.ops.supervise.restarts import Restart
+from deedbox.shared.records.spool_mark import SpoolMark, SpoolMarks
 
 NOW = 1_800_000_000.0
 WORKER = Worker("w", "crm", "idle", 1.0)
@@ -146,3 +147,16 @@ def test_a_disk_without_room_is_named_with_its_place() -> None:
 def test_work_that_its_living_workers_do_not_get_to_is_told() -> None:
     [said] = Status(_survey(replace(LANE, stage=Stage(3, 1000.0))), HEALTHY_VIEW).attentions
     assert (said.kind, said.about) == (AttentionKind.OLD_WORK, "crm")
+
+
+def test_a_host_that_is_silent_with_its_spool_is_named_with_what_it_holds_and_how_to_forget_it() -> None:
+    marks = SpoolMarks({}, {"a1": SpoolMark("web-3", 34, 9000, NOW - 11_000, NOW - 10_800)}, ("a2",))
+    urgent, notice = Status(replace(_survey(LANE), spools=marks), HEALTHY_VIEW).attentions
+    assert (urgent.kind, urgent.severity, urgent.about) == (
+        AttentionKind.SPOOL_SILENT,
+        Severity.URGENT,
+        "web-3",
+    )
+    assert "34 callbacks in its spool and has been silent for 3 h" in urgent.text
+    assert "deedbox spool forget web-3" in urgent.text
+    assert (notice.kind, notice.about) == (AttentionKind.SPOOL_UNREADABLE, "a2")

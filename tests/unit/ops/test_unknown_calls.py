@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from deedbox.ops.readmodels.unknown_calls import Announced, UnknownCalls, unknown, unused
+from deedbox.ops.readmodels.unknown_calls import UnknownCalls, unknown, unused
+from deedbox.shared.records.lanes import AnnouncedLane
 
 NOW = 1_800_000_000.0
 LANES = {
-    "default": Announced(("crm", "track_status"), NOW),
-    "documents": Announced(("fetch_documents",), NOW),
-    "dbg": Announced(("debugged",), NOW - 3600),
+    "default": AnnouncedLane(("crm", "track_status"), NOW),
+    "documents": AnnouncedLane(("fetch_documents",), NOW),
+    "dbg": AnnouncedLane(("debugged",), NOW - 3600),
 }
 
 
@@ -17,7 +18,7 @@ def test_a_lane_that_the_newest_announcement_leaves_out_is_unused() -> None:
 
 
 def test_a_lane_with_a_living_worker_is_used_and_so_is_the_sequencer() -> None:
-    assert unused({**LANES, "sequencer": Announced((), NOW - 7200)}, ["dbg"]) == frozenset()
+    assert unused({**LANES, "sequencer": AnnouncedLane((), NOW - 7200)}, ["dbg"]) == frozenset()
 
 
 def test_calls_of_an_action_that_no_lane_in_use_declares_are_counted_by_action() -> None:

@@ -22,9 +22,10 @@ ALIVE = BrokerView(Stage(0), Stage(0), bridges=1)
 
 
 def report(process: str = "web:1", at: float = NOW, **source: Any) -> dict[bytes, bytes]:
-    row = {"accepted": 0, "spooled": 0, "refused": {}, **source}
+    times: dict[str, Any] = {"last_accepted_at": None, "last_test_at": None, "failures": []}
+    row = {"accepted": 0, "spooled": 0, "refused": {}, **times, **source}
     document = {"at": at, "started_at": at - 100, "ack_ms": {"bounds": [1, 10], "counts": [5, 3, 1]},
-                "sources": {"default": row}}  # fmt: skip
+                "sources": {"default": row}, "strays": {}}  # fmt: skip
     return {process.encode(): json.dumps(document).encode()}
 
 
@@ -60,7 +61,7 @@ def test_without_a_living_process_the_reasons_of_all_time_count() -> None:
 @pytest.mark.parametrize(
     "document", [b"", b"[]", b"{}", b'{"at": 1}', b'{"ack_ms": {"bounds": [], "counts": []}}']
 )
-def test_a_report_of_another_version_counts_for_nothing(document: bytes) -> None:
+def test_a_report_that_cannot_be_read_counts_for_nothing(document: bytes) -> None:
     assert web_reports.parse({b"a:1": document}) == []
 
 

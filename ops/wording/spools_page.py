@@ -1,0 +1,31 @@
+"""The spools of all hosts, for people."""
+
+from __future__ import annotations
+
+from deedbox.ops.wording.output import counted, duration, printable, write_line
+from deedbox.shared.records.spool_mark import SpoolMarks
+
+
+def write_hosts(marks: SpoolMarks, now: float) -> None:
+    """Print one line a host."""
+    for name, mark in {**marks.live, **marks.silent}.items():
+        silent = "" if mark.lives(now) else f", silent for {duration(now - mark.seen_at)}"
+        age = duration(max(0.0, now - mark.oldest_received_at))
+        held = counted(mark.callbacks, "callback")
+        write_line(printable(f"spool on host {mark.host} ({name}): {held}, the oldest for {age}{silent}"))
+    for name in marks.unreadable:
+        write_line(printable(f"spool {name}: what its host said cannot be read"))
+    if not (marks.live or marks.silent or marks.unreadable):
+        write_line("No host says that it has callbacks in its spool.")
+
+
+def write_forgotten(host: str, gone: int, living: int) -> None:
+    """Print what became of it."""
+    if gone:
+        write_line(
+            printable(f"Forgot the spool of {host}. Nothing waits for it, and no warning names it any more.")
+        )
+    elif living:
+        write_line(printable(f"Host {host} is alive: its callbacks follow as soon as the broker takes them."))
+    else:
+        write_line(printable(f"No spool of a host {host} is known; `deedbox spool forget` shows all."))

@@ -1,0 +1,78 @@
+"""What was fetched and stored for one signature request: ``document:<stream>``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+from deedbox.shared.core import jsontext
+from deedbox.shared.core.gaps import SUSPECTED
+from deedbox.shared.records.fields import Unreadable, flag, guarded, many, natural, number, row, words
+
+FORM: Final = "document record"
+
+CLOCK_SLACK_S: Final = 60.0
+"""How far (seconds) the vendor's clock may be off ours."""
+
+
+@dataclass(slots=True)
+class DocumentRecord:
+    """The versions of a request's final document, and by whom they were fetched."""
+
+    versions: list[dict[str, Any]] = field(default_factory=list)
+    """Oldest first: sha256, size, url, trigger (event type), fetched_at (unix seconds)."""
+    fetched_by: list[str] = field(default_factory=list)
+    """Idempotency keys of the calls that fetched, so that a call repeated after a crash fetches nothing twice."""
+    refetched: bool = False
+    denied: str = ""
+    """Idempotency key of the call that learnt that no document can be had, for a reason that needs no person."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether there is no first document to be fetched."""
+        return bool(self.versions or self.denied)
+
+    def fetched_after(self, event_time: int) -> bool:
+        """Tell whether a late ``downloadable`` speaks of what was fetched after it, when gaps were closed."""
+        newest = self.versions[-1]
+        before: float = newest["fetched_at"] - CLOCK_SLACK_S
+        return newest["trigger"] == SUSPECTED and event_time < before
+
+    def add(self, version: dict[str, Any], by: str) -> None:
+        """Note a version as the current one."""
+        self.refetched = self.refetched or bool(self.versions)
+        self.fetched_by.append(by)
+        self.denied = ""
+        self.versions = [each for each in self.versions if each["sha256"] != version["sha256"]]
+        self.versions.append(version)
+
+    @classmethod
+    def load(cls, data: bytes | str | None) -> Self | Unreadable:
+        """Rebuild the record; an empty one if nothing is stored."""
+        return guarded(FORM, data, cls._read) if data else cls()
+
+    @classmethod
+    def _read(cls, document: Any) -> Self:
+        found = row(document)
+        versions, fetched_by = many(found["versions"], _version), many(found["fetched_by"], words)
+        return cls(list(versions), list(fetched_by), flag(found["refetched"]), words(found["denied"]))
+
+    def dump(self) -> bytes:
+        """Return the record's text."""
+        return jsontext.dumps(
+            {
+                "versions": self.versions, "fetched_by": self.fetched_by, "refetched": self.refetched,
+                "denied": self.denied,
+            }
+        )  # fmt: skip
+
+
+def _version(value: object) -> dict[str, Any]:
+    found = dict(row(value))
+    return found | {
+        "sha256": words(found["sha256"]),
+        "size": natural(found["size"]),
+        "url": words(found["url"]),
+        "trigger": words(found["trigger"]),
+        "fetched_at": number(found["fetched_at"]),
+    }

@@ -1,0 +1,76 @@
+"""The read model of a signature request, as it is stored: ``request:<stream>``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from deedbox.shared.core import jsontext
+from deedbox.shared.core.request_snapshot import PLACES
+from deedbox.shared.core.status import STATES
+from deedbox.shared.records.fields import Unreadable, flag, guarded, many, named, natural, number, row, words
+
+FORM: Final = "read model"
+
+
+def dump(model: Mapping[str, Any]) -> bytes:
+    """Return the model's text; ``load`` is the inverse."""
+    return jsontext.dumps(dict(model))
+
+
+def load(data: bytes | str) -> dict[str, Any] | Unreadable:
+    """Rebuild the model. What this version does not know of it stays as it is."""
+    return guarded(FORM, data, _model)
+
+
+def _model(document: Any) -> dict[str, Any]:
+    found = row(document)
+    return {**found, **{name: _KNOWN[name](value) for name, value in found.items() if name in _KNOWN}}
+
+
+def _one_of(choice: tuple[str, ...]) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        if value not in choice:
+            raise TypeError
+        return words(value)
+
+    return read
+
+
+def _place(value: Any) -> list[int]:
+    time, rank = value
+    return [natural(time), natural(rank)]
+
+
+def _signer(value: Any) -> list[Any]:
+    time, rank, place = value
+    return [natural(time), natural(rank), _one_of(PLACES)(place)]
+
+
+def _reconciled(value: object) -> dict[str, Any]:
+    found = dict(row(value))
+    checks: Mapping[str, Callable[[object], object]] = {
+        "at": number, "by": words, "advanced": flag,
+        "gaps": _texts, "missed": _texts, "told": _texts,
+    }  # fmt: skip
+    return found | {name: checks[name](each) for name, each in found.items() if name in checks}
+
+
+def _texts(value: object) -> list[str]:
+    return list(many(value, words))
+
+
+_KNOWN: Final[Mapping[str, Callable[[Any], object]]] = {
+    "signature_request_id": words,
+    "state": _one_of(STATES),
+    "ready_to_sign": flag,
+    "updated_at": natural,
+    "rows": lambda value: named(value, _signer),
+    "signers": lambda value: named(value, words),
+    "known_at": lambda value: named(value, _place),
+    "title": words,
+    "test_mode": flag,
+    "created_at": natural,
+    "expires_at": natural,
+    "reconciled": _reconciled,
+}

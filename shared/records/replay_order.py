@@ -1,0 +1,74 @@
+"""What a person asked a replay for, and how far it came in a stream: ``replay:<n>``, ``replay:<n>:done``."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from deedbox.shared.core import jsontext
+from deedbox.shared.core.ordering import Position
+from deedbox.shared.records import order_state
+from deedbox.shared.records.fields import Unreadable, guarded, many, number, row, words
+
+FORM: Final = "replay"
+MARK_FORM: Final = "replay mark"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A span of arrivals in the inbox, in unix seconds by Redis's clock, both ends included."""
+
+    since: float = 0.0
+    until: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayOrder:
+    """What a person asked for."""
+
+    actions: tuple[str, ...]
+    span: Span
+    source: str = ""
+    """Empty: every source."""
+    key: str = ""
+    """Ordering key; empty: all."""
+    pattern: str = ""
+    """Of event types; empty: whatever the actions subscribe to."""
+
+    def dump(self) -> bytes:
+        """Return its text. A span without an end has none: JSON knows no infinity."""
+        until = None if math.isinf(self.span.until) else self.span.until
+        return jsontext.dumps(
+            {
+                "actions": list(self.actions), "since": self.span.since, "until": until, "source": self.source,
+                "key": self.key, "pattern": self.pattern,
+            }
+        )  # fmt: skip
+
+    @classmethod
+    def load(cls, data: bytes) -> Self | Unreadable:
+        """Rebuild the order."""
+        return guarded(FORM, data, cls._read)
+
+    @classmethod
+    def _read(cls, document: Any) -> Self:
+        found = row(document)
+        until = math.inf if found["until"] is None else number(found["until"])
+        return cls(
+            many(found["actions"], words),
+            Span(number(found["since"]), until),
+            words(found["source"]),
+            words(found["key"]),
+            words(found["pattern"]),
+        )
+
+
+def dump_mark(position: Position) -> bytes:
+    """Return the text of the position that was appended last."""
+    return jsontext.dumps(list(position))
+
+
+def load_mark(data: bytes) -> Position | Unreadable:
+    """Rebuild the position."""
+    return guarded(MARK_FORM, data, order_state.position)
