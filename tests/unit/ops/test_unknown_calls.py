@@ -17,6 +17,10 @@ def test_a_lane_that_the_newest_announcement_leaves_out_is_unused() -> None:
     assert unused(LANES, []) == {"dbg"}
 
 
+def test_a_lane_whose_announcement_cannot_be_read_is_not_called_unused() -> None:
+    assert unused({**LANES, "crm": AnnouncedLane((), 0.0)}, ["dbg"]) == frozenset()
+
+
 def test_a_lane_with_a_living_worker_is_used_and_so_is_the_sequencer() -> None:
     assert unused({**LANES, "sequencer": AnnouncedLane((), NOW - 7200)}, ["dbg"]) == frozenset()
 
