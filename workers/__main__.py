@@ -10,21 +10,25 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 from redis.exceptions import RedisError
 
 from deedbox.shared.alerts.targets import demand, receivers
 from deedbox.shared.command_options import CallbackUrlOptions, ReconcileOptions
-from deedbox.shared.core.errors import DeedboxError, SettingsError
+from deedbox.shared.core.errors import DeedboxError, SettingsError, Unavailable
 from deedbox.shared.redis import keys
 from deedbox.shared.runtime import logs, stopping, telemetry
 from deedbox.shared.settings import SETTINGS_SHOWN, Settings
 from deedbox.workers import rq_worker
+from deedbox.workers.actions.loading import misspellings
 from deedbox.workers.commands import callback_url, reconcile
 from deedbox.workers.process import Process, build_registry, describe_builtin, install
 
 log = logs.get("worker")
+
+LEFT_BEHIND_S: Final = 3.0
+"""How long the end of a process waits for threads that an action has started."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,13 +92,21 @@ def _worker(process: Process, arguments: argparse.Namespace) -> int:
         )
     if lane == keys.ALERTS_LANE:
         demand(receivers(process.settings))
+    for warning in (
+        each for action in process.registry.actions if action.lane == lane for each in misspellings(action)
+    ):
+        log.warning("action.type_unknown", detail=warning)
+    logs.show_application(process.settings.actions)
     process.announce()
     install(process)
     log.info("worker.started", lane=lane, **_settings_once(process))
-    worker = rq_worker.build(lane, process.redis, process.name, partial(stopping.ask, process.stop))
+    worker = rq_worker.build(lane, process.redis, process.name, process.ask_to_stop)
+    announcer = process.announcer(lane)
+    announcer.start()
     try:
         worker.work(logging_level="WARNING")
-    except RedisError as error:  # RQ signs off in Redis, which may be away
+        announcer.end()
+    except (RedisError, Unavailable) as error:  # it signs off in Redis, which may be away
         log.warning("worker.left_without_sign_off", error=type(error).__name__)
     # A worker that ends without having been asked lost Redis for too long: its supervisor starts another.
     return 0 if process.stop.is_set() else 1
@@ -121,6 +133,8 @@ def _lanes(process: Process, arguments: argparse.Namespace) -> int:
     registry = build_registry(settings, lambda name: describe_builtin(name, settings.alert_types))
     if keys.ALERTS_LANE in registry.lanes:
         demand(receivers(settings))
+    for warning in (each for action in registry.actions for each in misspellings(action)):
+        sys.stderr.write(f"deedbox: {warning}\n")
     if arguments.json:
         sys.stdout.write(json.dumps({"lanes": registry.lanes, "actions": registry.describe()}) + "\n")
         return 0
@@ -135,11 +149,14 @@ def _settings_once(process: Process) -> dict[str, object]:
 
 def _stop_on_signals(process: Process) -> None:
     def stop(_signal: int, _frame: FrameType | None) -> None:
-        stopping.ask(process.stop)
+        process.ask_to_stop()
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    # Threads that an action left behind, hung, would be waited for.
+    stopping.end_within(LEFT_BEHIND_S, lambda: None, status)
+    sys.exit(status)

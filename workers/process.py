@@ -23,6 +23,7 @@ from deedbox.shared.broker.address import BrokerAddress
 from deedbox.shared.broker.port import Broker
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.documents import DocumentStore
+from deedbox.shared.records.presence import Presence
 from deedbox.shared.redis import connections, keys
 from deedbox.shared.redis.address import RedisAddress
 from deedbox.shared.redis.doorbells import Bells
@@ -31,10 +32,12 @@ from deedbox.shared.redis.replicas import ReplicatedScripts
 from deedbox.shared.redis.request_keys import Holdings
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import DAY_S
+from deedbox.shared.runtime import stopping
 from deedbox.shared.settings import Settings
 from deedbox.workers import announcement
 from deedbox.workers.actions.interface import ActionFunction, Context, Event
-from deedbox.workers.actions.registry import RegisteredAction, Registry, load_module
+from deedbox.workers.actions.loading import load_module
+from deedbox.workers.actions.registry import RegisteredAction, Registry
 from deedbox.workers.bridge.bridge import Bridge
 from deedbox.workers.builtins import (
     alert,
@@ -51,7 +54,9 @@ from deedbox.workers.dropbox_sign.call_budgets import CallBudgets
 from deedbox.workers.dropbox_sign.client import SignApi
 from deedbox.workers.internal_events import Filing
 from deedbox.workers.lanes.runner import LaneRunner
+from deedbox.workers.lanes.watchdog import Watchdog
 from deedbox.workers.lease import Drain, Lease
+from deedbox.workers.presence import Announcer
 from deedbox.workers.sequencer.sequencer import Sequencer, SequencerPolicy
 from deedbox.workers.sweeper.alert_conditions import ConditionWatch
 from deedbox.workers.sweeper.callback_url_watch import CallbackUrlWatch
@@ -69,6 +74,28 @@ class Process:
     settings: Settings
     name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}")
     stop: threading.Event = field(default_factory=threading.Event)
+    _watchdog: Watchdog = field(default_factory=Watchdog)
+    _runners: dict[str, LaneRunner] = field(default_factory=dict)
+
+    def ask_to_stop(self) -> None:
+        """Stop soon, and within the grace of a supervisor whatever happens. For signal handlers."""
+        if not self.stop.is_set():
+            stopping.ask(self.stop)
+            stopping.end_within(stopping.STOP_WITHIN_S, self._farewell)
+
+    def _farewell(self) -> None:
+        for runner in self._runners.values():
+            runner.leave()
+
+    def announcer(self, lane: str) -> Announcer:
+        """Return what says that this process lives and works for a lane."""
+
+        def describe() -> Presence:
+            runner = self._runners.get(lane)
+            running = runner.at_work() if runner is not None else None
+            return Presence(lane) if running is None else Presence(lane, *running)
+
+        return Announcer(Scripts(connections.brisk_redis(self.redis_address)), self.name, describe)
 
     @cached_property
     def redis(self) -> Redis:
@@ -194,9 +221,12 @@ class Process:
         return Sequencer(self.scripts, self.registry, policy, self.bells.ring)
 
     def _runner(self, lane: str) -> LaneRunner:
-        return LaneRunner(
-            lane, self.scripts, self.registry, self.bells.ring, retention=self.settings.retention
-        )
+        runner = LaneRunner(
+            lane, self.scripts, self.registry, self.bells.ring, retention=self.settings.retention,
+            guard=self._watchdog,
+        )  # fmt: skip
+        self._runners[lane] = runner
+        return runner
 
     def announce(self) -> None:
         """Tell sweepers and pages which lanes there are. Raises SettingsError if Redis refuses."""

@@ -18,6 +18,7 @@ from rq.serializers import JSONSerializer
 from rq.timeouts import BaseDeathPenalty
 
 from deedbox.shared.redis import keys
+from deedbox.workers.lanes.time_limit import StopNow
 
 POLL_S: Final = 1
 """Longest wait for a doorbell before the worker looks whether it was asked to stop."""
@@ -55,7 +56,7 @@ class DrainWorker(SimpleWorker):
         try:
             super().request_force_stop(signum, frame)
         except SystemExit:
-            raise KeyboardInterrupt from None
+            raise StopNow from None
 
     def _shutdown(self) -> None:
         # Never raise here: the signal may have come in the middle of a Redis call, whose job would be stranded.

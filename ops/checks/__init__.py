@@ -9,6 +9,7 @@ from deedbox.ops.checks import (
     actions,
     broker,
     clocks,
+    document_stores,
     environment,
     redis_server,
     replication,
@@ -33,6 +34,7 @@ def run(environ: Mapping[str, str], *, offline: bool = False) -> Iterator[Findin
     installation = Installation(settings)
     yield from _redis(installation)
     yield from environment.document_store(settings)
+    yield from document_stores.check(installation)
     yield from environment.alerts(settings)
     if not offline:
         yield from account.check(settings)

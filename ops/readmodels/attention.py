@@ -36,6 +36,9 @@ NOTED_FROM: Final = 2
 CRASHES_FROM: Final = 2
 """Ends of one process within a minute; a single one is what a deployment or an operator causes."""
 
+LOST_TOLD_S: Final = 600.0
+"""Calls that were lost with their process are news for so long; a single one is what any kill causes."""
+
 FREE_MIN_BYTES: Final = 256 << 20
 """Room on a disk below which Redis, the spool or the documents will soon be refused."""
 
@@ -66,6 +69,7 @@ class AttentionKind(StrEnum):
     UNKNOWN_ACTION = "unknown_action"
     UNUSED_LANE = "unused_lane"
     CRASH_LOOP = "crash_loop"
+    LOST_CALLS = "lost_calls"
     DISK_FULL = "disk_full"
     REFUSALS = "refusals"
     DEAD_LETTERS = "dead_letters"
@@ -202,6 +206,21 @@ def _processes(found: Status) -> Iterator[Attention]:
             )
 
 
+def _lost_calls(found: Status) -> Iterator[Attention]:
+    recent = [each for each in found.survey.lost if found.survey.now - each.at < LOST_TOLD_S]
+    for action in dict.fromkeys(each.action for each in recent):
+        last, *before = (each for each in recent if each.action == action)
+        if not before:
+            continue
+        text = (
+            f"Processes ended in calls of the action {action} without an outcome, {1 + len(before)} times in the last "
+            f"{duration(LOST_TOLD_S)}. The last one was {last.process} of lane {last.lane}, "
+            f"{duration(max(0.0, found.survey.now - last.at))} ago, with the event {last.event}, which has lost "
+            f"{counted(last.losses, 'process', 'processes')} in a row."
+        )
+        yield _urgent(AttentionKind.LOST_CALLS, text, action, "/runbook#worker_lost")
+
+
 def _sources(found: Status) -> Iterator[Attention]:
     for source in found.sources:
         if source.failures_in_a_row >= NOTED_FROM:
@@ -270,5 +289,5 @@ def _spools(found: Status) -> Iterator[Attention]:
 
 
 _RULES: Final[tuple[Callable[[Status], Iterator[Attention]], ...]] = (
-    _broker, _room, _lanes, _unknown_actions, _processes, _sources, _aside, _spools,
+    _broker, _room, _lanes, _unknown_actions, _processes, _lost_calls, _sources, _aside, _spools,
 )  # fmt: skip

@@ -36,6 +36,8 @@ class Document:
     stored_at: float
     """Unix seconds."""
     current: bool
+    store: str
+    """Id of the document store that it was put into."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,8 @@ def _documents(record: DocumentRecord) -> list[Document]:
         name = _FILE.fullmatch(row["url"].rpartition("/")[2])
         if name is not None and name[1] == row["sha256"]:
             current = n == len(record.versions)
-            found.append(Document(n, name[1], name[2], row["size"], row["fetched_at"], current=current))
+            size, stored_at, store = row["size"], row["fetched_at"], row["store"]
+            found.append(Document(n, name[1], name[2], size, stored_at, current=current, store=store))
     return found
 
 

@@ -20,6 +20,7 @@ from deedbox.shared.core.identity import SHARDS
 from deedbox.shared.records import queue_entry
 from deedbox.shared.records.counts import count_of, counts_of, moment_of
 from deedbox.shared.records.lanes import AnnouncedLane
+from deedbox.shared.records.presence import LostCall
 from deedbox.shared.records.spool_mark import SpoolMarks, oldest
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
@@ -83,6 +84,8 @@ class Survey:
     lanes: list[Lane] = field(default_factory=list)
     workers: list[Worker] = field(default_factory=list)
     """The living ones."""
+    lost: list[LostCall] = field(default_factory=list)
+    """The latest calls whose process ended without an outcome, the last one first."""
     spools: SpoolMarks = SpoolMarks({}, {}, ())
     """What the web hosts said of their spools."""
     retrying: Stage = field(default_factory=lambda: Stage(0))
@@ -116,7 +119,7 @@ def survey(redis: Redis) -> Survey:
 
 
 def _survey(redis: Redis) -> Survey:
-    found, announced, worker_keys = _first_look(redis)
+    found, announced = _first_look(redis)
     names = tuple(dict.fromkeys((keys.SEQUENCER, *announced)))
     pipe = redis.pipeline(transaction=False)
     for name in names:
@@ -127,8 +130,6 @@ def _survey(redis: Redis) -> Survey:
         pipe.get(keys.lane(name, "depth"))
         for part in ("waiting", "ready"):
             pipe.zrange(keys.lane(name, part), 0, WAITING_SAMPLE - 1, withscores=True)
-    for key in worker_keys:
-        pipe.hmget(text(key), workforce.FIELDS)
     replies = iter(pipe.execute())
     sample: list[tuple[float, str, str]] = []
     ready: list[tuple[str, str, float]] = []
@@ -136,8 +137,6 @@ def _survey(redis: Redis) -> Survey:
         found.lanes.append(_lane(name, announced, replies, found.now))
         sample += [(due, name, text(unit)) for unit, due in next(replies)]
         ready += [(name, text(unit), max(0.0, found.now - since)) for unit, since in next(replies)]
-    workers = [each for key in worker_keys for each in workforce.of_reply(key, next(replies), found.now)]
-    found.workers = workforce.living(workers, {lane.name: lane.leased for lane in found.lanes})
     found.waiting = _heads(redis, sorted(sample)[:WAITING_SAMPLE], found.now)
     oldest = max((head.since_s for head in found.waiting), default=None)
     found.retrying = Stage(sum(lane.waiting for lane in found.lanes), oldest)
@@ -155,7 +154,7 @@ def _look_for_unknown(
     found.unknown = unknown_calls.unknown(announced, unused, [*ready, *waiting], deep)
 
 
-def _first_look(redis: Redis) -> tuple[Survey, dict[str, AnnouncedLane], list[bytes]]:
+def _first_look(redis: Redis) -> tuple[Survey, dict[str, AnnouncedLane]]:
     pipe = redis.pipeline(transaction=False)
     pipe.time()
     for shard in range(SHARDS):
@@ -168,7 +167,9 @@ def _first_look(redis: Redis) -> tuple[Survey, dict[str, AnnouncedLane], list[by
     pipe.hgetall(keys.COUNTERS)
     pipe.hgetall(keys.SPOOLS)
     pipe.hgetall(keys.LANES)
-    pipe.smembers(workforce.RQ_WORKERS)
+    pipe.zrange(keys.WORKERS, 0, -1, withscores=True)
+    pipe.hgetall(keys.WORKERS_DOING)
+    pipe.lrange(keys.LOST, 0, -1)
     replies = iter(pipe.execute())
     seconds, microseconds = next(replies)
     now = seconds + microseconds / 1_000_000
@@ -179,7 +180,9 @@ def _first_look(redis: Redis) -> tuple[Survey, dict[str, AnnouncedLane], list[by
     lanes = {text(name): _announced(described) for name, described in next(replies).items()}
     overdue_s = _age_s(now, wake_at) or 0.0
     found = Survey(now, inbox, held, dead, counters, spools=spools, overdue_holds_s=overdue_s)
-    return found, lanes, sorted(next(replies))
+    found.workers = workforce.living(next(replies), next(replies), now)
+    found.lost = workforce.lost_calls(next(replies))
+    return found, lanes
 
 
 def _inbox(replies: Iterator[Any], now: float) -> tuple[Stage, float | None]:

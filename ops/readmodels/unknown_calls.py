@@ -32,7 +32,9 @@ def unused(announced: Mapping[str, AnnouncedLane], staffed: Iterable[str]) -> fr
     newest = max((each.seen_at for each in announced.values()), default=0.0)
     kept = {keys.SEQUENCER, *staffed}
     # A time of 0 is that of an announcement that cannot be read.
-    return frozenset(name for name, each in announced.items() if 0 < each.seen_at < newest and name not in kept)
+    return frozenset(
+        name for name, each in announced.items() if 0 < each.seen_at < newest and name not in kept
+    )
 
 
 def unknown(

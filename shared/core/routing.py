@@ -11,6 +11,19 @@ INTERNAL_PREFIX: Final = "deedbox."
 NO_SUBJECT: Final = "type/"
 """Ordering keys that begin so name no subject, only the type of an event in which no id was found."""
 
+_REQUEST: Final = (
+    "prepared", "sent", "viewed", "signed", "all_signed", "downloadable", "declined", "reassigned", "remind", "canceled",
+    "expired", "email_bounce", "invalid", "signer_removed", "incomplete_qes", "destroyed",
+)  # fmt: skip
+_FAX: Final = ("received", "sent", "on_hold", "busy", "no_answer", "disconnected", "blacklisted")
+KNOWN_TYPES: Final = frozenset({
+    *(f"signature_request_{name}" for name in _REQUEST), *(f"fax_{name}" for name in _FAX),
+    "file_error", "unknown_error", "sign_url_invalid", "template_created", "template_error", "account_confirmed",
+    "callback_test", "deedbox.document_stored", "deedbox.reconciled", "deedbox.gap_suspected",
+})  # fmt: skip
+"""What Dropbox Sign publishes (``docs/protocol.md``) and what Deedbox emits for actions. For hints only: an unknown type
+is stored, counted and dispatched like any other."""
+
 _PATTERN: Final = re.compile(r"\*|[A-Za-z0-9_.-]+\*?", re.ASCII)
 
 

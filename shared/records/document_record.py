@@ -20,7 +20,7 @@ class DocumentRecord:
     """The versions of a request's final document, and by whom they were fetched."""
 
     versions: list[dict[str, Any]] = field(default_factory=list)
-    """Oldest first: sha256, size, url, trigger (event type), fetched_at (unix seconds)."""
+    """Oldest first: sha256, size, url, trigger (event type), fetched_at (unix seconds), store (its id)."""
     fetched_by: list[str] = field(default_factory=list)
     """Idempotency keys of the calls that fetched, so that a call repeated after a crash fetches nothing twice."""
     refetched: bool = False
@@ -75,4 +75,5 @@ def _version(value: object) -> dict[str, Any]:
         "url": words(found["url"]),
         "trigger": words(found["trigger"]),
         "fetched_at": number(found["fetched_at"]),
+        "store": words(found["store"]),
     }

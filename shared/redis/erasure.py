@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from deedbox.shared.core.errors import DeedboxError
 from deedbox.shared.core.identity import shard_of
-from deedbox.shared.documents import DocumentStore
+from deedbox.shared.documents import DocumentStore, StoreMarks, elsewhere
 from deedbox.shared.redis.request_keys import Holdings, Subject
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
 from deedbox.shared.retention import Retention
@@ -123,10 +123,13 @@ class Eraser:
     def erase(self, subject: Subject, *, documents: bool, by: Asker) -> Removed:
         """Erase. May be called again at any time, also after an interruption.
 
-        Raises DeedboxError for a key whose later events would be lost.
+        Raises DeedboxError for a key whose later events would be lost, and for documents that lie in a store which this
+        host cannot read.
         """
         demand_erasable(subject)
         stream = subject.stream
+        if documents:
+            self._demand_within_reach(subject)
         self._call(stream, by)
         files = self._store.erase(subject.source, subject.request_id) if documents else []
         # Looked for after the tombstone, which ends what files letters.
@@ -143,6 +146,17 @@ class Eraser:
             queued=queued, letters=dead, documents=len(files),
         )  # fmt: skip
         return removed
+
+    def _demand_within_reach(self, subject: Subject) -> None:
+        here = {path.stem for path in self.documents(subject)}
+        away = elsewhere(self._holdings.document_record(subject.stream), self._store.mark_here(), here)
+        if not away:
+            return
+        marks = [mark for mark in StoreMarks(self._scripts.redis).all() if mark.store in away]
+        where = ", ".join(f"{mark.host} ({mark.path})" for mark in marks) or "another host"
+        raise DeedboxError(
+            f"Documents of {subject.ordering_key} are stored on {where}, which this host cannot read; erase it there."
+        )
 
     def _call(self, stream: str, by: Asker, operands: Sequence[str | int] = ()) -> list[int]:
         """Set the tombstone; with operands, remove everything too."""

@@ -74,6 +74,8 @@ request:<stream>                string  worker     state retention        read m
 document:<stream>               string  worker     state retention        what was fetched and stored, JSON
 requests                        zset    worker     REQUESTS_KEEP newest,  stream -> when its read model changed
                                                    state retention        last: the index of the search
+stores                          hash    worker     state retention        document store's id -> JSON {host, path,
+                                                                          used_at}: who stored there last
 fetching:<stream>               string  worker     minutes                one fetch of a request at a time
 api:pause:<account>             string  worker     until reset            the API told us to wait until
 budget:<kind>:<account>:calls   list    worker     a minute               times of an account's calls of one kind,
@@ -95,6 +97,12 @@ alerts:turn:<digest>            string  ops        2 min                  one op
 restarts                        hash    up         10 min                 ``host/process`` -> JSON: how a process of
                                                                           ``deedbox up`` ended last
                                                                           (``deedbox.ops.supervise.restarts``)
+workers                         zset    worker     seconds, or a minute   worker process -> when its last word stops
+                                                   if killed              counting
+workers:doing                   hash    worker     as long                worker process -> JSON: its lane, what it
+                                                                          runs (``deedbox.shared.records.presence``)
+lost                            list    sweeper    LOST_KEEP newest       JSON: a call whose process ended without
+                                                                          an outcome
 rq:queue:deedbox.<lane>         list    RQ         until taken            doorbells: RQ jobs, no events in them
 ==============================  ======  =========  =====================  ====================================
 """
@@ -127,6 +135,9 @@ SAMPLES_KEEP: Final = 8_640
 
 BRIDGE_LEASES: Final = PREFIX + "bridge:leases"
 LANES: Final = PREFIX + "lanes"
+WORKERS: Final = PREFIX + "workers"
+WORKERS_DOING: Final = PREFIX + "workers:doing"
+LOST: Final = PREFIX + "lost"
 HELD: Final = PREFIX + "held"
 DEAD: Final = PREFIX + "dead"
 COUNTERS: Final = PREFIX + "counters"
@@ -143,6 +154,7 @@ SAMPLES_TOTALS: Final = PREFIX + "samples:totals"
 GAPS_DUE: Final = PREFIX + "gaps:due"
 REPLAY_SEQ: Final = PREFIX + "replay:seq"
 ALERTS: Final = PREFIX + "alerts"
+STORES: Final = PREFIX + "stores"
 RESTARTS: Final = PREFIX + "restarts"
 CALLBACK_URL_WATCHED: Final = PREFIX + "callback_url:watched"
 

@@ -69,6 +69,11 @@ class Holdings:
         [count] = self._read([("exists", *(key(stream) for key in kinds))])
         return bool(count)
 
+    def document_record(self, stream: str) -> bytes | None:
+        """Return the document record's text."""
+        [found] = self._read([("get", keys.document(stream))])
+        return found if isinstance(found, bytes) else None
+
     def erased_at(self, stream: str) -> float | None:
         """Return when the stream was erased (unix seconds); None if it was not, or longer ago than state is kept."""
         [mark] = self._read([("get", keys.erased(stream))])

@@ -28,6 +28,7 @@ NAMES: Final = (
     "gaps_due",
     "leave",
     "move_unit",
+    "present",
     "redrive",
     "redrive_raw",
     "release",

@@ -10,7 +10,7 @@ import json
 import logging
 import sys
 import traceback
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,8 @@ from deedbox.shared.runtime.line_writer import LineWriter
 LogFormat = Literal["auto", "json", "console"]
 
 ROOT: Final = "deedbox"
-"""Loggers below this name speak at INFO; all others (werkzeug, kombu, rq, gunicorn) from WARNING on."""
+"""Loggers below this name speak at INFO, and so do those of an application's actions; all others (werkzeug, kombu, rq,
+gunicorn, libraries) from WARNING on."""
 
 STDERR: Final = 2
 
@@ -70,6 +71,14 @@ def configure(log_format: LogFormat, process: str, stream: TextIO | None = None)
     root.setLevel(logging.WARNING)
     if isinstance(out, LineWriter):
         out.dropped_line = partial(_dropped_line, formatter)
+
+
+def show_application(modules: Iterable[str]) -> None:
+    """Show what an application logs from INFO on: the loggers of these modules and of the packages that they lie in."""
+    for package in {module.partition(".")[0] for module in modules}:
+        logger = logging.getLogger(package)
+        if logger.level == logging.NOTSET:  # the application has not chosen
+            logger.setLevel(logging.INFO)
 
 
 def stderr() -> TextIO:

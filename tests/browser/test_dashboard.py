@@ -164,7 +164,7 @@ def test_every_page_fits_its_screen_and_is_accessible(
     watch.expected = ("404",)
     world.letters(state, 2)
     world.report(state, failures=6)
-    world.worker(state, "w1", "crm", "busy")
+    world.worker(state, "w1", "crm", busy=True)
     page = visit("/", color_scheme=scheme, viewport={"width": width, "height": 800})
     broken = []
     for path in PAGES:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import math
 import time
-from datetime import UTC, datetime
 from typing import Any
 
 from redis import Redis
 
 from deedbox.ops.charts.samples import FIELD, INTERVAL_S
 from deedbox.ops.charts.sampling import Sample
+from deedbox.shared.records.presence import Presence, dump
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.scripting import Scripts
+from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
 from deedbox.workers.actions.interface import Context, Event, Reject
 from deedbox.workers.builtins import track_status
 from tests.component.workers.rig import Deployment, Journal, action, sent, viewed
@@ -49,12 +49,10 @@ def letters(state: Redis, count: int, title: str = "Lease", **more: str) -> Depl
     return world
 
 
-def worker(state: Redis, name: str, lane: str, state_word: str = "idle") -> None:
-    """Announce a worker process as RQ does."""
-    key = f"rq:worker:{name}"
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    state.hset(key, mapping={"queues": keys.rq_queue(lane), "state": state_word, "last_heartbeat": now})
-    state.sadd("rq:workers", key)
+def worker(state: Redis, name: str, lane: str, *, busy: bool = False) -> None:
+    """Let a worker process say that it lives, for as long as a test takes."""
+    running = ("fetch_documents", "e" * 32, 1.0) if busy else ()
+    Scripts(state).call("present", SERVER_CLOCK, name, 600.0, dump(Presence(lane, *running)))
 
 
 def report(

@@ -134,7 +134,7 @@ class Store:
     def sweep(self, lane: str = LANE) -> list[int]:
         """Sweep a lane: leases taken back, retries due, whether to ring."""
         shards = 16 if lane == keys.SEQUENCER else 0
-        reply: list[int] = self.call("sweep", lane, shards, 500, 8, 50, 1000, 1000)
+        reply: list[int] = self.call("sweep", lane, shards, 500, 8, 50, 1000, 1000, 20)
         return reply[:3]
 
     def depth(self, lane: str = LANE) -> int:

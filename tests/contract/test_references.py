@@ -148,7 +148,7 @@ class Acts:
     def lose(self) -> None:
         if self._store.claim_entry("killed") is not None:
             self._store.now += LEASE_S + 1
-            self._store.call("sweep", LANE, 0, 500, 1, 50, 1000, RETENTION_S)
+            self._store.call("sweep", LANE, 0, 500, 1, 50, 1000, RETENTION_S, 20)
 
     def discard(self) -> None:
         self._store.call("discard", RETENTION_S, *self._letters())

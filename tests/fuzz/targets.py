@@ -29,7 +29,7 @@ from deedbox.shared.records import order_state, queue_entry
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis.inbox import Load, stream_of
 from deedbox.workers.actions.registry import RegisteredAction, Registry
-from deedbox.workers.lanes.runner import event_of
+from deedbox.workers.lanes.claims import event_of
 from deedbox.workers.sequencer.arrivals import Delivered, StreamWork, delivered
 from deedbox.workers.sequencer.releases import StreamSection, add_arrivals, add_releases
 from tests.unit.ingress.wire import KEY, MULTIPART, RememberingBroker, multipart, settings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from random import Random
 from typing import Final, NamedTuple
 
@@ -30,17 +31,29 @@ class Temper(NamedTuple):
     """Share of calls that fail in some way."""
 
 
-_SLOW_S: Final = (*[0.0] * 6, *[0.5] * 3, 3.0, 12.0, 20.0)
+HANG_S: Final = inf
+"""The call never returns, and its time limit does not reach it."""
+
+KEEP_S: Final = (-2.0, -30.0)
+"""Below zero: the call keeps the interpreter for so long; the longer one ends its process."""
+
 TEMPERS: Final = {
     "steady": Temper("default", ("*",), True, (None,), 0.0),
     "flaky": Temper("default", (P + "*",), True, (0.0, 0.0, 0.5), 0.4),
     "slow": Temper(
-        "side", (P + "viewed", P + "signed"), True, (0.0, 0.0, 0.0, 0.2, 0.2, 3.0, 12.0, 20.0), 0.1
+        "side",
+        (P + "viewed", P + "signed"),
+        True,
+        (0.0, 0.0, 0.0, 0.2, 0.2, 3.0, 12.0, 20.0, HANG_S, *KEEP_S),
+        0.1,
     ),
     "loose": Temper("side", (P + "signed", "callback_test"), False, (0.0, 0.5), 0.2),
     "noting": Temper("default", (INTERNAL,), False, (0.0,), 0.0),
     RECONCILE: Temper(keys.DOCUMENTS, (SUSPECTED,), False, (0.0, 0.5), 0.2),
 }
+BAD: Final = 0.2
+"""Share of schedules with such calls: each costs a process or more, and many steps."""
+
 TIMEOUT_S: Final = 15.0
 """Above the life of a lease: some calls need renewals, some run into this."""
 
@@ -54,6 +67,7 @@ class Acts:
         self._seed = seed
         self._journal = journal
         self._limits = limits
+        self._bad = (HANG_S, *KEEP_S) if Random(f"{seed}|bad").random() < BAD else ()
         self.registry = Registry(self._registered(name, temper) for name, temper in TEMPERS.items())
 
     def _registered(self, name: str, temper: Temper) -> RegisteredAction:
@@ -68,9 +82,9 @@ class Acts:
         call = self._journal.begin(self._call(name, event, context))
         draw = Random(f"{self._seed}|{context.idempotency_key}|{context.attempt}|{context.retries}")
         try:
-            took_s = draw.choice(temper.durations_s)
-            if took_s is not None:
-                self._limits.spend(took_s)
+            bad = self._bad if name == "slow" else ()
+            took_s = draw.choice((*temper.durations_s, *bad))
+            self._take(took_s)
             if draw.random() < temper.failing:
                 raise draw.choice((Retry("later"), Retry("later", 0.5), Reject("no"), ValueError("broken")))
             self._journal.effects.append((name, call.fingerprint))
@@ -80,6 +94,17 @@ class Acts:
             self._journal.end(call)
         if name == "steady" and event.type == P + "signed":
             context.emit(INTERNAL, {"of": call.fingerprint})
+
+    def _take(self, took_s: float | None) -> None:
+        match took_s:
+            case None:
+                return
+            case _ if took_s == HANG_S:
+                self._limits.hang()
+            case _ if took_s < 0:
+                self._limits.keep_the_interpreter(-took_s)
+            case _:
+                self._limits.spend(took_s)
 
     def _call(self, name: str, event: Event, context: Context) -> Call:
         fingerprint = context.idempotency_key.partition(":")[0]

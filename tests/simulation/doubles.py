@@ -17,13 +17,15 @@ import structlog
 import deedbox.shared.broker.redis_consumer
 import deedbox.workers.bridge.bridge
 import deedbox.workers.lanes.batch
+import deedbox.workers.lanes.calls
 import deedbox.workers.lanes.runner
 import deedbox.workers.pacing
 import deedbox.workers.sweeper.sweeper
 from deedbox.shared.core import identity
 from deedbox.shared.redis import scripting
 from deedbox.workers.lanes.time_limit import ActionTimeout
-from tests.simulation.scheduler import Scheduler
+from deedbox.workers.lanes.watchdog import KEPT_MAX_S, Guard
+from tests.simulation.scheduler import Process, Scheduler
 
 MOMENT_S: Final = 0.4
 """After which the attendant calls an action slow: the same, only less often looked at."""
@@ -87,12 +89,24 @@ class Thread:
         self._scheduler.spawn(process, f"{process.name}/{self._name}", self._target)
 
 
+class SimulatedGuard(Guard):
+    """Ends a simulated process instead of this one."""
+
+    def __init__(self, end: Callable[[], object]) -> None:
+        self._end = end
+
+    def end(self) -> None:
+        self._end()
+
+
 class Limits:
     """Time limits of calls on the simulated clock: a call notices when it lets time pass."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
         self._ends: dict[object, float] = {}
+        self.end: Callable[[Process], None] = scheduler.kill
+        """Ends a process for good; another one follows."""
 
     @contextmanager
     def limit(self, timeout_s: float) -> Iterator[None]:
@@ -110,7 +124,24 @@ class Limits:
         until = scheduler.now + seconds
         scheduler.pause(min(until, end))
         if scheduler.now >= end:
-            raise ActionTimeout("the call took too long")
+            raise ActionTimeout(0.0)
+
+    def hang(self) -> None:
+        """Let a call never return, whatever its limit does."""
+        self._scheduler.pause(inf)
+
+    def keep_the_interpreter(self, seconds: float) -> None:
+        """Let no other task of the process run for so long. Longer than a watchdog bears it: the process ends."""
+        scheduler = self._scheduler
+        process = scheduler.current.process
+        process.stalled_until = round(scheduler.now + seconds, 6)
+        if seconds > KEPT_MAX_S:
+            scheduler.at(scheduler.now + KEPT_MAX_S, lambda: self._bite(process))
+        scheduler.pause(process.stalled_until)
+
+    def _bite(self, process: Process) -> None:
+        if process.alive:
+            self.end(process)
 
 
 @contextmanager
@@ -144,7 +175,9 @@ def installed(scheduler: Scheduler, limits: Limits) -> Iterator[None]:
             (deedbox.workers.lanes.batch, "threading", tasks),
             (deedbox.workers.lanes.runner, "time", clock),
             (deedbox.workers.lanes.runner, "threading", tasks),
-            (deedbox.workers.lanes.runner, "time_limit", limits.limit),
+            (deedbox.workers.lanes.calls, "time", clock),
+            (deedbox.workers.lanes.calls, "time_limit", limits.limit),
+            (deedbox.workers.lanes.calls, "standing", lambda *_: None),
             (deedbox.workers.lanes.runner, "time_limits", nullcontext),
             (deedbox.workers.lanes.runner, "Batch", batch),
         ):

@@ -99,6 +99,12 @@ class Journal:
         self._open.append(call)
         return call
 
+    def ends_itself(self, process: Process) -> None:
+        """Record that a process ends itself because of a call, whose attempt it has committed: no excuse to repeat it."""
+        for call in [each for each in self._open if each.process is process]:
+            call.disturbed, call.running = process.disturbances > call.disturbances, False
+            self._open.remove(call)
+
     def end(self, call: Call) -> None:
         """Record that a call ended, however."""
         call.running = False

@@ -7,6 +7,7 @@ read when the command runs, not when its client sent it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cache
@@ -23,7 +24,8 @@ from deedbox.shared.redis import keys, scripting
 Operand = str | bytes | float
 
 _PREPARE: Final = """
-function(call)
+function(call, encode, decode)
+  cjson = { encode = encode, decode = decode }
   redis = { call = call, error_reply = function(message) return { err = message } end }
   return function(arguments) KEYS, ARGV = {}, arguments end
 end
@@ -40,7 +42,7 @@ class Engine:
         connection.connect()
         self.socket = connection._sock
         self.runtime = scripting_mixin.LUA_MODULE.LuaRuntime(encoding=None, unpack_returned_tuples=True)
-        self._arguments = self.runtime.eval(_PREPARE.encode())(self._call)
+        self._arguments = self.runtime.eval(_PREPARE.encode())(self._call, self._encode, self._decode)
         self._compiled: dict[str, Callable[[], Any]] = {}
         self._functions: dict[bytes, tuple[Any, Any]] = {}
         self.sources: Mapping[str, str] = {name: scripting.source_of(name) for name in scripting.NAMES}
@@ -64,6 +66,19 @@ class Engine:
     def _call(self, name: bytes, *arguments: Any) -> Any:
         words = [scripting_mixin._convert_redis_arg(each) for each in arguments]
         return self.socket._convert_redis_result(self.runtime, self.run(name, words, from_script=True))
+
+    def _encode(self, table: Any) -> bytes:
+        """Do what ``cjson.encode`` does for a flat table."""
+        return json.dumps({name.decode(): _plain(value) for name, value in table.items()}).encode()
+
+    def _decode(self, text: bytes) -> Any:
+        """Do what ``cjson.decode`` does for a flat object. Raises ValueError."""
+        document = json.loads(text)
+        pairs = (
+            (name.encode(), value.encode() if isinstance(value, str) else value)
+            for name, value in document.items()
+        )
+        return self.runtime.table_from(dict(pairs))
 
     def run(self, name: bytes, arguments: list[bytes], *, from_script: bool = False) -> Any:
         """Run a command. Raises SimpleError."""
@@ -151,6 +166,10 @@ class Server:
         kind = self.execute("TYPE", key)
         command = {b"list": "LLEN", b"zset": "ZCARD", b"hash": "HLEN"}[kind]
         return int(self.execute(command, key))
+
+
+def _plain(value: Any) -> Any:
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _encoded(word: Operand) -> bytes:

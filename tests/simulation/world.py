@@ -30,7 +30,7 @@ from deedbox.workers.sweeper.sweeper import Sweeper
 from tests.simulation import traffic
 from tests.simulation.acts import TEMPERS, Acts
 from tests.simulation.client import Loss, SimulatedRedis, Wire
-from tests.simulation.doubles import SHARDS, Limits, installed
+from tests.simulation.doubles import SHARDS, Limits, SimulatedGuard, installed
 from tests.simulation.faults import Blow, FaultPolicy
 from tests.simulation.journal import Journal
 from tests.simulation.mutants import Mutant
@@ -41,8 +41,9 @@ STEPS_MAX: Final = 30_000
 FAULTY_STEPS: Final = 1_200
 """Faults end after so many steps at the latest: a world that is hit for ever never comes to rest."""
 
-REST_S: Final = 240.0
-"""Simulated seconds after the faults within which everything must have come to rest."""
+REST_S: Final = 900.0
+"""Simulated seconds after the faults within which everything must have come to rest: calls that keep the interpreter
+cost up to eight processes each, one after the other."""
 
 BELL_POLL_S: Final = 20.0
 
@@ -102,6 +103,7 @@ class World:
         self.server = Server(lambda: self.scheduler.now, mutant.edits)
         self.journal = Journal(self.scheduler, self.server)
         self.limits = Limits(self.scheduler)
+        self.limits.end = self._end
         self.acts = Acts(seed, self.journal, self.limits)
         self.calm_since: float | None = None
         """When the faults ended."""
@@ -160,6 +162,18 @@ class World:
     def _replace(self, process: Process) -> None:
         delay_s = self.scheduler.rng.random() * 5
         self.scheduler.at(self.scheduler.now + delay_s, lambda: self._give_birth(process.kind))
+
+    def _end_itself(self, process: Process) -> None:
+        """End the process that this task belongs to, as it does itself after it has committed a timeout."""
+        self.journal.ends_itself(process)
+        self._end(process)
+        self.scheduler.pause()  # raises Crashed
+
+    def _end(self, process: Process) -> None:
+        """End a process; its supervisor starts the next one."""
+        self._note(f"{process.name} ends because of a call")
+        self._replace(process)
+        self.scheduler.kill(process)
 
     def _client(self, process: Process) -> SimulatedRedis:
         return SimulatedRedis(
@@ -222,7 +236,10 @@ class World:
     def _worker(self, lane: str, process: Process) -> None:
         redis = self._client(process)
         scripts, ring = Scripts(redis), self._ringer(redis)
-        runner = LaneRunner(lane, scripts, self.acts.registry, ring, self.scheduler.rng.random, RETENTION)
+        guard = SimulatedGuard(lambda: self._end_itself(process))
+        runner = LaneRunner(
+            lane, scripts, self.acts.registry, ring, self.scheduler.rng.random, RETENTION, guard=guard
+        )
         self._answer_bells(process, redis, lane, scripts, runner.drain, ring)
 
     def _answer_bells(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deedbox.workers.lanes.runner import BATCH_MAX, FAST_CALL_S, next_size
+from deedbox.workers.lanes.sizes import BATCH_MAX, FAST_CALL_S, next_size
 
 SIZES = st.integers(1, BATCH_MAX)
 

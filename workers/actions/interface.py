@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from deedbox.shared.core.attempts import GIVE_UP_S
 from deedbox.shared.core.reasons import Entry
@@ -14,6 +14,9 @@ from deedbox.shared.core.reasons import Entry
 DEFAULT_LANE: Final = "default"
 DEFAULT_ATTEMPTS: Final = 8
 DEFAULT_TIMEOUT_S: Final = 60.0
+
+NOTE_MAX_CHARS: Final = 1000
+"""Of one note: a timeline has a bounded number of lines, and each of them a bounded length."""
 
 
 class Retry(Exception):
@@ -85,10 +88,9 @@ class Context:
     _emitted: list[tuple[str, dict[str, Any]]] = field(default_factory=list, repr=False)
     _notes: list[dict[str, Any]] = field(default_factory=list, repr=False)
 
-    def note(self, kind: Entry, **details: Any) -> None:
-        """Add an entry to the request's timeline (``deedbox trace``), in the commit of this call."""
-        json.dumps(details)  # what is no JSON must fail here, in the call, and not in its commit
-        self._notes.append({"kind": str(kind), **details})
+    def note(self, text: str) -> None:
+        """Add a line to the request's timeline (``deedbox trace``), in the commit of this call."""
+        add_line(self, Entry.NOTE, detail=str(text)[:NOTE_MAX_CHARS])
 
     def emit(self, event_type: str, payload: dict[str, Any]) -> None:
         """Emit an internal event (``deedbox.*``) to the same key's actions, in the commit of this call."""
@@ -98,7 +100,17 @@ class Context:
         self._emitted.append((event_type, payload))
 
 
+def add_line(context: Context, kind: Entry, **details: Any) -> None:
+    """Add an entry of any kind to the request's timeline; for Deedbox's own actions."""
+    json.dumps(details)  # what is no JSON must fail here, in the call, and not in its commit
+    context._notes.append({"kind": str(kind), **details})  # noqa: SLF001 - of this module
+
+
 ActionFunction = Callable[[Event, Context], object]
+"""What an action is: a plain function, or an ``async`` one."""
+
+Declares = TypeVar("Declares", bound=ActionFunction)
+"""The decorated function, whose own type it keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +137,7 @@ def action(
     timeout_s: float = DEFAULT_TIMEOUT_S,
     ordered: bool = True,
     give_up_s: float = GIVE_UP_S,
-) -> Callable[[ActionFunction], ActionFunction]:
+) -> Callable[[Declares], Declares]:
     """Declare a function as an action.
 
     ``patterns``: event types, exact, a prefix ``signature_request_*``, or ``*`` (every Dropbox Sign event).
@@ -136,7 +148,7 @@ def action(
     if not all(isinstance(pattern, str) for pattern in patterns):
         raise TypeError('@action takes event types: @action("signature_request_signed")')
 
-    def declare(function: ActionFunction) -> ActionFunction:
+    def declare(function: Declares) -> Declares:
         declared = Declared(patterns, name, lane, attempts, timeout_s, ordered, give_up_s)
         setattr(function, DECLARED, (*getattr(function, DECLARED, ()), declared))
         return function

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import re
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any, Final
 
 from deedbox.shared.core.attempts import AttemptPolicy
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.core.routing import is_pattern, matches, unit_of
-from deedbox.shared.redis.keys import RESERVED_LANES, SEQUENCER
-from deedbox.workers.actions.interface import DECLARED, DEFAULT_LANE, ActionFunction, Declared
+from deedbox.shared.redis.keys import SEQUENCER
+from deedbox.workers.actions.interface import DEFAULT_LANE, ActionFunction
 
 CLEAN_STREAM_KEEP: Final = 100_000
 """Entries that the clean stream is cut to; 0: there is none."""
@@ -64,6 +61,11 @@ class Registry:
             )
         self._by_name[registered.name] = registered
         self._routes.clear()
+
+    @property
+    def actions(self) -> tuple[RegisteredAction, ...]:
+        """All actions, in order of registration."""
+        return tuple(self._by_name.values())
 
     def get(self, name: str) -> RegisteredAction | None:
         """Return the action of that name, if this process has it."""
@@ -116,60 +118,3 @@ def _check(registered: RegisteredAction) -> None:
         )
     if registered.timeout_s <= 0 or registered.policy.attempts < 1:
         raise SettingsError(f"The action {name} needs timeout_s above 0 and attempts of at least 1.")
-
-
-def load_module(name: str) -> list[RegisteredAction]:
-    """Import a user's module and collect its actions. Raises SettingsError that names DEEDBOX_ACTIONS."""
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # an application's modules are found from the directory that it runs in
-    try:
-        module = importlib.import_module(name)
-    except Exception as error:  # noqa: BLE001 - whatever a user's module raises at import is one sentence here
-        raise SettingsError(
-            f"DEEDBOX_ACTIONS names {name}, which does not import ({type(error).__name__}: {_line(error)}); "
-            "correct the module or the setting."
-        ) from None
-    found = collect(module)
-    if not found:
-        raise SettingsError(
-            f"DEEDBOX_ACTIONS names {name}, which holds no @action function; correct the setting."
-        )
-    return found
-
-
-def _line(error: Exception) -> str:
-    lines = str(error).splitlines()
-    return lines[0][:200] if lines else "no message"
-
-
-def collect(module: ModuleType) -> list[RegisteredAction]:
-    """List the actions that a module declares, in order of definition."""
-    found = []
-    for function in dict.fromkeys(
-        value for value in vars(module).values() if callable(value) and _hashable(value)
-    ):
-        for declared in getattr(function, DECLARED, ()):
-            if isinstance(declared, Declared):
-                found.append(_registered(function, declared))  # noqa: PERF401 - two filters read better so
-    return found
-
-
-def _hashable(value: object) -> bool:
-    return value.__hash__ is not None
-
-
-def _registered(function: ActionFunction, declared: Declared) -> RegisteredAction:
-    name = declared.name or f"{function.__module__}.{function.__qualname__}"
-    if declared.lane in RESERVED_LANES:
-        raise SettingsError(
-            f"The action {name} names the lane {declared.lane}, which is reserved; choose another lane."
-        )
-    return RegisteredAction(
-        name=name,
-        patterns=declared.patterns,
-        function=function,
-        lane=declared.lane,
-        timeout_s=declared.timeout_s,
-        ordered=declared.ordered,
-        policy=AttemptPolicy(attempts=declared.attempts, give_up_s=declared.give_up_s),
-    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from deedbox.shared.core.reasons import Entry
 from deedbox.shared.records.document_record import DocumentRecord
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
@@ -52,4 +51,4 @@ class DocumentRecords:
             record.denied = context.idempotency_key
             self.write(stream, record)
         if record.denied == context.idempotency_key:
-            context.note(Entry.NOTE, detail=why)
+            context.note(why)

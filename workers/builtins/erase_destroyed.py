@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Final
 
 from deedbox.shared.core.attempts import AttemptPolicy
-from deedbox.shared.core.reasons import Entry
 from deedbox.shared.redis.erasure import Asker, Eraser
 from deedbox.shared.redis.keys import DOCUMENTS
 from deedbox.shared.redis.request_keys import Holdings, Subject
@@ -62,7 +61,7 @@ class EraseDestroyed:
                 self._wait_for_others(subject, context)
                 kept = self._why_kept(subject, request_id, context)
                 if kept:
-                    context.note(Entry.NOTE, detail=f"not erased: {kept}")
+                    context.note(f"not erased: {kept}")
                     return
             self._eraser.erase(subject, documents=self._documents, by=Asker.DESTROYED)
 

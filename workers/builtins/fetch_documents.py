@@ -9,6 +9,7 @@ section 6 of the wire's reference sheet.
 from __future__ import annotations
 
 import hashlib
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,12 +19,19 @@ from typing import Any, Final
 from deedbox.shared.core.attempts import AttemptPolicy
 from deedbox.shared.core.reasons import Entry
 from deedbox.shared.core.request_snapshot import flag_of, request_of, title_of
-from deedbox.shared.documents import DocumentStore, DocumentType, StoredDocument, Unwanted
+from deedbox.shared.documents import (
+    DocumentStore,
+    DocumentType,
+    StoredDocument,
+    StoreMark,
+    StoreMarks,
+    Unwanted,
+)
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
 from deedbox.shared.runtime import logs
-from deedbox.workers.actions.interface import ActionFunction, Context, Event, Reject, Retry
+from deedbox.workers.actions.interface import ActionFunction, Context, Event, Reject, Retry, add_line
 from deedbox.workers.actions.registry import RegisteredAction
 from deedbox.workers.builtins.document_bytes import defect
 from deedbox.workers.builtins.document_record import SIMULATED, DocumentRecords
@@ -81,6 +89,8 @@ class FetchDocuments:
     ) -> None:
         self._redis = scripts.redis
         self._records = DocumentRecords(scripts, policy.retention)
+        self._marks = StoreMarks(scripts.redis)
+        self._keep_s = policy.retention.state_s
         self._accounts = accounts
         self._store = store
         self._kind = policy.kind
@@ -241,8 +251,12 @@ class FetchDocuments:
         self, context: Context, stream: str, stored: StoredDocument, trigger: str, request_id: str
     ) -> None:
         record = self._records.read(stream)
+        mark = StoreMark(
+            self._store.mark(), socket.gethostname(), str(self._store.path), round(self._clock(), 3)
+        )
+        self._marks.note(mark, self._keep_s)
         version = {"sha256": stored.sha256, "size": stored.size, "url": stored.url, "trigger": trigger,
-                   "fetched_at": round(self._clock(), 3)}  # fmt: skip
+                   "fetched_at": mark.used_at, "store": mark.store}  # fmt: skip
         record.add(version, by=context.idempotency_key)
         self._records.write(stream, record)
         _announce(context, request_id, version)
@@ -272,6 +286,6 @@ def _claims_complete(event: Event) -> bool:
 
 def _announce(context: Context, request_id: str, version: Mapping[str, Any]) -> None:
     """Tell the timeline and the key's other actions; the commit of this call carries both."""
-    context.note(Entry.DOCUMENT, sha256=version["sha256"], size=version["size"], url=version["url"])
+    add_line(context, Entry.DOCUMENT, sha256=version["sha256"], size=version["size"], url=version["url"])
     payload = {name: version[name] for name in ("url", "sha256", "size")}
     context.emit(STORED, {**payload, "signature_request_id": request_id})

@@ -18,7 +18,7 @@ from deedbox.shared.core.status import COMPLETE, catch_up, state_shown
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
-from deedbox.workers.actions.interface import ActionFunction, Context, Event, Reject, Retry
+from deedbox.workers.actions.interface import ActionFunction, Context, Event, Reject, Retry, add_line
 from deedbox.workers.actions.registry import RegisteredAction
 from deedbox.workers.builtins import read_model
 from deedbox.workers.builtins.document_record import SIMULATED, DocumentRecords
@@ -204,7 +204,7 @@ class Reconcile:
             return
         state = (self._known(case) or Known()).model.get("state", "unknown")
         told = {**findings.dump(), "repaired": list(repaired), "state": state, "reason": reason}
-        case.context.note(Entry.RECONCILED, **told)
+        add_line(case.context, Entry.RECONCILED, **told)
         # The time of the mark sets this apart from an earlier gap of the same kind, and not from a repeat.
         at = mark.get("at", case.event.time)
         case.context.emit(RECONCILED, {"signature_request_id": case.request_id, "at": at, **told})

@@ -69,11 +69,24 @@ class Batch:
             return self._current[0] if self._current else None
 
     def finish(self, claim: Claim, outcome: Outcome) -> None:
-        """Record the outcome of the entry that was taken last."""
+        """Record the outcome of the entry that was taken last, unless another one was recorded meanwhile."""
         with self._lock:
+            if self._current is not None:
+                self._current = None
+                self._record(claim, outcome)
+
+    def _record(self, claim: Claim, outcome: Outcome) -> None:
+        section: Section = ["U", claim.unit, claim.token, outcome.verb, outcome.wait_s, claim.entry_text]
+        self._sections.append(section + [operand for each in outcome.operations for operand in each])
+
+    def overrule(self, claim: Claim, outcome: Outcome) -> bool:
+        """Record an outcome for a call that did not end. Returns False if it has ended by now."""
+        with self._lock:
+            if self._current is None or self._current[0] is not claim:
+                return False
             self._current = None
-            section: Section = ["U", claim.unit, claim.token, outcome.verb, outcome.wait_s, claim.entry_text]
-            self._sections.append(section + [operand for each in outcome.operations for operand in each])
+            self._record(claim, outcome)
+            return True
 
     def running(self) -> tuple[Claim, float] | None:
         """Return the entry that runs and for how long (seconds)."""
@@ -103,15 +116,9 @@ class Batch:
 class Attendant:
     """Watches one batch at a time from a thread of its own; one per process."""
 
-    def __init__(
-        self,
-        commit: Callable[[Batch], object],
-        renew: Callable[[Claim, float], None],
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._commit = commit
-        self._renew = renew
-        self._monotonic = monotonic
+    def __init__(self, attend: Callable[[Batch, Claim, float], None]) -> None:
+        """``attend`` is called again and again with a slow call and the seconds that it has run for."""
+        self._attend = attend
         self._changed = threading.Condition()
         self._batch: Batch | None = None
         self._thread: threading.Thread | None = None
@@ -131,6 +138,10 @@ class Attendant:
             with self._changed:
                 self._batch = None
 
+    def current(self) -> Batch | None:
+        """Return the batch that is being worked off."""
+        return self._batch
+
     def _run(self) -> None:
         while True:
             with self._changed:
@@ -143,7 +154,6 @@ class Attendant:
                 continue
             try:
                 batch.give_back()
-                self._commit(batch)
-                self._renew(*running)
+                self._attend(batch, *running)
             except Exception as error:  # noqa: BLE001 - without this thread, leases of slow calls would end
                 log.warning("attendant.waiting", error=type(error).__name__)

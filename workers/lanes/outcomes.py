@@ -19,6 +19,7 @@ from deedbox.shared.core.values import value
 from deedbox.shared.records import queue_entry
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.runtime import logs, telemetry
+from deedbox.shared.runtime.user_line import place
 from deedbox.workers.actions.interface import Context
 from deedbox.workers.actions.registry import RegisteredAction, Registry
 from deedbox.workers.lanes.batch import Claim, Operand, Outcome
@@ -180,9 +181,8 @@ def _detail(error: BaseException) -> str:
 
 def _where(error: BaseException) -> str:
     """Describe an error for the log: type and line of code, never its message, which may name a signer."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" at {frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else ""
-    return type(error).__name__ + place
+    line = place(error.__traceback__)
+    return type(error).__name__ + (f" at {line}" if line else "")
 
 
 def _traceback(error: BaseException, failure: Failure) -> str:

@@ -12,44 +12,44 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from structlog.contextvars import bind_contextvars, reset_contextvars
-
 from deedbox.shared.core.attempts import Entry, Failure, after_failure
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.records import queue_entry
-from deedbox.shared.records.fields import Unreadable
+from deedbox.shared.records.queue_entry import FINGERPRINT_CHARS
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
 from deedbox.shared.retention import Retention
-from deedbox.shared.runtime import logs, telemetry
-from deedbox.workers.actions.interface import Context, Event, Reject, Retry
+from deedbox.shared.runtime import logs
+from deedbox.workers.actions.interface import Context, Event, Retry
 from deedbox.workers.actions.registry import RegisteredAction, Registry
 from deedbox.workers.lanes.batch import Attendant, Batch, Claim, Operand, Outcome
+from deedbox.workers.lanes.calls import Caller
+from deedbox.workers.lanes.claims import action_of, claims_of, event_of
 from deedbox.workers.lanes.outcomes import Report, leave, lost
-from deedbox.workers.lanes.time_limit import ActionTimeout, time_limit, time_limits
+from deedbox.workers.lanes.sizes import next_size
+from deedbox.workers.lanes.time_limit import ActionTimeout, time_limits
+from deedbox.workers.lanes.watchdog import Guard
 from deedbox.workers.lease import LEASE_S, LINGER_S, NO_CLAIM, Drained
 from deedbox.workers.pacing import Gathering
 
 UNKNOWN_ACTION_WAIT_S: Final = 30.0
 """How long an entry waits when this process has no such action: a rolling deploy is under way."""
 
-BATCH_MAX: Final = 256
 BATCH_BYTES: Final = 4 * 1024 * 1024
 """Of events as they are stored, compressed; each is decompressed for its own call only."""
-
-FAST_CALL_S: Final = 0.001
-"""Calls that take no longer than this on average are claimed in growing batches, others one by one."""
 
 COMMIT_EVERY_S: Final = 0.02
 """A crash repeats at most the calls of this span (and the one that runs)."""
 
-START_WITHIN_S: Final = LEASE_S / 2
-"""How long after its claim an entry may still be started: well within its lease, by this process's clock."""
+START_WITHIN_S: Final = 1.0
+"""How long after its claim an entry may still be started, by this process's clock: a call that began so late and keeps
+the interpreter (``watchdog``) is gone before its lease ends."""
 
 RENEW_EVERY_S: Final = LEASE_S / 4
-OVERTIME_S: Final = 10.0
-"""How long after an action's timeout its lease is still renewed: time for the timeout to unwind the call."""
+OVERTIME_S: Final = 5.0
+"""How long after its timeout a call may take to unwind. Then it counts as timed out, and its process ends: a thread in C
+code, a thread pool that joins a hung thread or a bare ``except`` can be ended in no other way."""
 
 log = logs.get("lanes")
 
@@ -65,6 +65,7 @@ class LaneRunner:
         ring: Callable[[str], None],
         jitter: Callable[[], float] = random.random,
         retention: Retention = Retention(),  # noqa: B008 - frozen
+        guard: Guard = Guard(),  # noqa: B008 - without state
     ) -> None:
         self._lane = lane
         self._scripts = scripts
@@ -72,7 +73,11 @@ class LaneRunner:
         self._ring = ring
         self._jitter = jitter
         self._limits = (retention.state_s, retention.events_s, keys.TIMELINE_KEEP)
-        self._attendant = Attendant(self._commit, self._renew)
+        self._guard = guard
+        self._caller = Caller()
+        self._at_work: tuple[Claim, Entry, StoredEvent] | None = None
+        """What was called last; for the attendant."""
+        self._attendant = Attendant(self._attend)
         self._commits = threading.Lock()
         self._size = 1
         self._clock_offset = 0.0
@@ -91,7 +96,7 @@ class LaneRunner:
             if ring:
                 # Before the calls, not after: whatever else is ready must not wait for them (isolation).
                 self._ring(self._lane)
-            batch, asked_for = Batch(_claims(self._lane, units)), self._size
+            batch, asked_for = Batch(claims_of(self._lane, units)), self._size
             self._run(batch, asked_at + START_WITHIN_S)
             batches += 1
             if not go_on():
@@ -121,7 +126,7 @@ class LaneRunner:
     def _run(self, batch: Batch, start_until: float) -> None:
         """Call the actions of a batch. The last outcomes are left for the caller to commit."""
         calls, spent_s, committed_at = 0, 0.0, time.monotonic()
-        with self._attendant.attending(batch), time_limits():
+        with self._guard.watching(), self._attendant.attending(batch), time_limits():
             while (claim := _next(batch, start_until)) is not None:
                 started = time.monotonic()
                 batch.finish(claim, self._outcome(claim))
@@ -139,41 +144,90 @@ class LaneRunner:
         """
         # One commit at a time, from collecting to writing: a unit's outcomes must be written in their order.
         with self._commits:
-            sections = batch.collect()
-            if not (sections or claim[0]):
-                return ()
-            flat = [operand for section in sections for operand in section]
-            try:
-                refused, lanes, claimed = self._scripts.call(
-                    "finish", SERVER_CLOCK, self._lane, *self._limits, *claim, *flat
-                )
-            except Unavailable:
-                batch.put_back(sections)
-                raise
+            return self._write(batch, claim)
+
+    def _write(self, batch: Batch, claim: Sequence[Operand] = NO_CLAIM) -> Sequence[Any]:
+        sections = batch.collect()
+        if not (sections or claim[0]):
+            return ()
+        flat = [operand for section in sections for operand in section]
+        try:
+            refused, lanes, claimed = self._scripts.call(
+                "finish", SERVER_CLOCK, self._lane, *self._limits, *claim, *flat
+            )
+        except Unavailable:
+            batch.put_back(sections)
+            raise
         if refused:
-            # A lease was swept while its call ran past the timeout, or the process was paused: another process
-            # has the entry now, and its outcome counts.
+            # A lease was swept while this process was paused: another process has the entry now, and its outcome counts.
             log.warning("action.fenced", lane=self._lane, outcomes=refused)
         for lane in lanes:
             self._ring(lane.decode())
         reply: Sequence[Any] = claimed
         return reply
 
-    def _renew(self, claim: Claim, running_s: float) -> None:
-        """Renew the lease of the call that runs, never past its action's timeout and some overtime."""
-        action = self._registry.get(_action_of(claim))
-        now = time.monotonic()
-        if (
-            action is None
-            or running_s > action.timeout_s + OVERTIME_S
-            or now - self._renewed_at < RENEW_EVERY_S
-        ):
+    def _attend(self, batch: Batch, claim: Claim, running_s: float) -> None:
+        """Do what a slow call needs: commit what is done, renew the lease, and end the process of one that does not end."""
+        action = self._registry.get(action_of(claim))
+        if action is not None and running_s > action.timeout_s + OVERTIME_S:
+            if self._at_work is not None and self._at_work[0] is claim:
+                self._give_up(batch, claim, self._overdue(action, *self._at_work, running_s))
             return
-        self._renewed_at = now
-        self._scripts.call("renew", SERVER_CLOCK, claim.lane, claim.unit, claim.token, LEASE_S)
+        self._commit(batch)
+        now = time.monotonic()
+        if action is not None and now - self._renewed_at >= RENEW_EVERY_S:
+            self._renewed_at = now
+            self._scripts.call("renew", SERVER_CLOCK, claim.lane, claim.unit, claim.token, LEASE_S)
+
+    def _overdue(
+        self, action: RegisteredAction, claim: Claim, entry: Entry, stored: StoredEvent, running_s: float
+    ) -> Outcome:
+        told = f"the call did not end within {OVERTIME_S:g} s after its limit of {action.timeout_s:g} s; its process ended itself"
+        error = ActionTimeout(action.timeout_s, told).with_traceback(self._caller.standing())
+        at = time.monotonic() + self._clock_offset
+        report = Report(claim, action, entry, stored, running_s, at, self._registry)
+        verdict = after_failure(entry, Failure.TIMEOUT, action.policy, at, self._jitter())
+        return report.failed(Failure.TIMEOUT, error, verdict)
+
+    def _give_up(self, batch: Batch, claim: Claim, outcome: Outcome) -> None:
+        """Commit an outcome for a call that does not end, and end the process with it."""
+        # Under the lock, so that a main thread that comes back after all neither commits nor claims any more.
+        with self._commits:
+            if not batch.overrule(claim, outcome):
+                return
+            try:
+                self._write(batch)
+            finally:
+                self._guard.end()
+
+    def at_work(self) -> tuple[str, str, float] | None:
+        """Return what runs: its action, the fingerprint of its event, and for how long."""
+        batch = self._attendant.current()
+        running = batch.running() if batch is not None else None
+        if running is None:
+            return None
+        claim, running_s = running
+        return action_of(claim), claim.entry_text[:FINGERPRINT_CHARS].decode("ascii", "replace"), running_s
+
+    def leave(self) -> None:
+        """Give back what runs and what waits, for a process that is about to end: another one starts it at once."""
+        batch = self._attendant.current()
+        running = batch.running() if batch is not None else None
+        if batch is None:
+            return
+        batch.give_back()
+        if running is not None:
+            log.warning(
+                "action.interrupted",
+                lane=self._lane,
+                action=action_of(running[0]),
+                after_s=round(running[1], 1),
+            )
+            batch.overrule(running[0], Outcome("back", 0, []))
+        self._commit(batch)
 
     def _outcome(self, claim: Claim) -> Outcome:
-        name = _action_of(claim)
+        name = action_of(claim)
         action = self._registry.get(name)
         if action is None:
             log.error("action.unknown", lane=claim.lane, action=name, next_in_s=UNKNOWN_ACTION_WAIT_S)
@@ -201,8 +255,9 @@ class LaneRunner:
             waiting_since=entry.first_failed_at,
             trace_id=stored.trace_id,
         )
+        self._at_work = (claim, entry, stored)
         started = time.monotonic()
-        failed, span_id = _traced(action, event, context, stored)
+        failed, span_id = self._caller.traced(action, event, context, stored)
         ended = time.monotonic()
         report = Report(
             claim, action, entry, stored, ended - started, ended + self._clock_offset, self._registry, span_id
@@ -210,64 +265,12 @@ class LaneRunner:
         if failed is None:
             return report.done(context)
         failure, error = failed
+        if failure is Failure.TIMEOUT:
+            # It may have come between a command and its answer: nobody must read that answer as another command's.
+            self._scripts.redis.connection_pool.disconnect(inuse_connections=False)
         asked_s = error.after if isinstance(error, Retry) else None
         verdict = after_failure(entry, failure, action.policy, report.at, self._jitter(), asked_s)
         return report.failed(failure, error, verdict)
-
-
-def _traced(
-    action: RegisteredAction, event: Event, context: Context, stored: StoredEvent
-) -> tuple[tuple[Failure, BaseException] | None, str]:
-    """Call the action under the callback's trace id, in a span if it has any. Returns the failure and the span's id."""
-    # What the action and its libraries log meanwhile carries the trace id too.
-    token = bind_contextvars(trace_id=stored.trace_id)
-    try:
-        spans = telemetry.spans()
-        span = None if spans is None else spans.resume("action.call", stored.trace_id, stored.span_id)
-        if span is None:
-            return _attempt(action, event, context), ""
-        with span.running():
-            span.set(
-                action=action.name, lane=action.lane, event_type=event.type, source=event.source,
-                ordering_key=event.ordering_key, attempt=context.attempt, late=event.late,
-            )  # fmt: skip
-            context.traceparent = span.traceparent
-            failed = _attempt(action, event, context)
-            if failed is not None:
-                span.set(outcome=str(failed[0]))
-                if failed[0] is not Failure.RETRY:
-                    span.fail(type(failed[1]).__name__)
-            return failed, span.span_id
-    finally:
-        reset_contextvars(**token)
-
-
-def _attempt(
-    action: RegisteredAction, event: Event, context: Context
-) -> tuple[Failure, BaseException] | None:
-    try:
-        with time_limit(action.timeout_s):
-            action.function(event, context)
-    except Retry as error:
-        return Failure.RETRY, error
-    except Reject as error:
-        return Failure.REJECT, error
-    except ActionTimeout as error:
-        return Failure.TIMEOUT, error
-    except KeyboardInterrupt:  # an impatient operator's second signal, no failure of the action
-        raise
-    except BaseException as error:  # noqa: BLE001 - sys.exit() in user code must not end the batch, nor loop for ever
-        return Failure.ERROR, error
-    return None
-
-
-def next_size(size: int, calls: int, spent_s: float) -> int:
-    """Return how many entries to claim next: twice as many while calls are fast and batches full; one if they are slow."""
-    if calls and spent_s / calls > FAST_CALL_S:
-        return 1
-    if calls >= size:
-        return min(BATCH_MAX, size * 2)
-    return size if calls > size // 2 else max(1, size // 2)
 
 
 def _next(batch: Batch, start_until: float) -> Claim | None:
@@ -275,42 +278,3 @@ def _next(batch: Batch, start_until: float) -> Claim | None:
     if time.monotonic() > start_until:
         batch.give_back()
     return batch.take()
-
-
-def _claims(lane: str, units: Sequence[Sequence[Any]]) -> list[Claim]:
-    claims = []
-    for unit, token, *rest in units:
-        name, fence = unit.decode(), token.decode()
-        for entry, fields in zip(rest[::2], rest[1::2], strict=True):
-            event = dict(zip(fields[::2], fields[1::2], strict=True))
-            claims.append(Claim(lane, name, fence, entry, event))
-    return claims
-
-
-def _action_of(claim: Claim) -> str:
-    return claim.unit.partition("|")[0]
-
-
-def event_of(stored: StoredEvent, *, late: bool) -> Event | Unreadable:
-    """Build what an action sees from the stored event; Unreadable if its body is damaged."""
-    payload = stored.payload()
-    if isinstance(payload, Unreadable):
-        return payload
-    request = payload.get("signature_request")
-    request = request if isinstance(request, dict) else {}
-    kind, _, identifier = stored.ordering_key.partition("/")
-    received_id = request.get("signature_request_id")
-    request_id = received_id if isinstance(received_id, str) and received_id else identifier
-    return Event(
-        type=stored.event_type,
-        time=stored.event_time,
-        received_at=stored.received_at,
-        source=stored.source,
-        ordering_key=stored.ordering_key,
-        signature_request_id=request_id if kind == "signature_request" else None,
-        related_signature_id=stored.related_signature_id,
-        test_mode=request.get("test_mode") in (True, 1, "1"),
-        late=late,
-        body_signature=str(stored.body_signature),
-        payload=payload,
-    )

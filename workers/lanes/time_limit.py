@@ -9,7 +9,14 @@ from types import FrameType, TracebackType
 
 
 class ActionTimeout(BaseException):
-    """The call took longer than its ``timeout_s``. No ``Exception``, so that user code cannot swallow it."""
+    """The call took longer than its ``timeout_s``. No ``Exception``, so that ``except Exception`` does not catch it."""
+
+    def __init__(self, timeout_s: float, told: str = "") -> None:
+        super().__init__(told or f"the call took longer than {timeout_s:g} s")
+
+
+class StopNow(KeyboardInterrupt):
+    """The process was asked a second time to stop: it does not wait for the call."""
 
 
 _armed: list[float] = []
@@ -19,7 +26,7 @@ _armed: list[float] = []
 def _expire(_signal: int, _frame: FrameType | None) -> None:
     # Once only, and only inside: a signal that lands while a call ends must not raise in the commit that follows.
     if _armed:
-        raise ActionTimeout(f"the call took longer than {_armed.pop():g} s")
+        raise ActionTimeout(_armed.pop())
 
 
 @contextmanager

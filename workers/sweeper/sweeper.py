@@ -14,6 +14,7 @@ from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.identity import SHARDS
 from deedbox.shared.core.reasons import DeathReason
 from deedbox.shared.records.lanes import AnnouncedLane, announced
+from deedbox.shared.records.presence import LOST_KEEP
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts, text
 from deedbox.shared.retention import Retention
@@ -50,7 +51,7 @@ class Sweeper:
         self._looks = Looks()
         self._scripts = scripts
         self._ring = ring
-        self._limits = (LOSSES_MAX, keys.TIMELINE_KEEP, retention.state_s, retention.events_s)
+        self._limits = (LOSSES_MAX, keys.TIMELINE_KEEP, retention.state_s, retention.events_s, LOST_KEEP)
 
     def run(self, stopping: Callable[[], bool], sleep: Callable[[float], None] = time.sleep) -> None:
         """Sweep until asked to stop; outages of Redis are waited for."""

@@ -9,14 +9,14 @@ from typing import Final
 from flask import request, send_file
 from werkzeug.wrappers import Response
 
-from deedbox.ops.readmodels.requests import read
+from deedbox.ops.readmodels.requests import Document, read
 from deedbox.ops.web.api.operations import REQUEST_ID, Operation, Query, query
 from deedbox.ops.web.api.requests import Source, unknown
 from deedbox.ops.web.api.waiting import WaitingRoom
 from deedbox.ops.web.auth.access import Refused
 from deedbox.ops.web.auth.tokens import Scope
 from deedbox.ops.web.errors import OpsError
-from deedbox.shared.documents import Altered, DocumentStore
+from deedbox.shared.documents import Altered, DocumentStore, StoreMarks
 
 MEDIA: Final = {"pdf": "application/pdf", "zip": "application/zip"}
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
@@ -35,7 +35,8 @@ OPERATION = Operation(
     summary="A stored document",
     description=(
         "The bytes whose SHA-256 stands in the request's `documents`; ETag is that digest. Answers Range and "
-        "If-None-Match. 410: the file is not in the store any more, or is not what was stored."
+        "If-None-Match. 410: the file is not in the store any more, or is not what was stored. 503: it lies in the store of "
+        "another host."
     ),
     answer=None,
     query=DocumentQuery,
@@ -74,7 +75,7 @@ def document_view(room: WaitingRoom, store: Callable[[], DocumentStore]) -> Call
         try:
             file = store().open(source, request_id, document.sha256, document.type)
         except FileNotFoundError:
-            raise OpsError(Refused.GONE, "the document is not in the store any more") from None
+            raise _missing(room, store(), document) from None
         except Altered:
             detail = "the stored file is not the document that was stored: its SHA-256 differs"
             raise OpsError(Refused.GONE, detail) from None
@@ -92,3 +93,16 @@ def document_view(room: WaitingRoom, store: Callable[[], DocumentStore]) -> Call
         return response
 
     return view
+
+
+def _missing(room: WaitingRoom, store: DocumentStore, document: Document) -> OpsError:
+    """Tell a document that is gone from one that lies where this host cannot read it. Raises Unavailable."""
+    if not document.store or document.store == store.mark_here():
+        return OpsError(Refused.GONE, "the document is not in the store any more")
+    mark = next((each for each in StoreMarks(room.redis).all() if each.store == document.store), None)
+    where = f"on host {mark.host}, in {mark.path}" if mark else "in another store"
+    return OpsError(
+        Refused.UNAVAILABLE,
+        f"the document is stored {where}, which this host cannot read; let both mount one directory, and set "
+        "DEEDBOX_DOCUMENTS_URL to it",
+    )

@@ -1,7 +1,7 @@
 -- Finds what is due in one lane: abandoned leases, retries, and (lane sequencer) holds that are over.
 -- ARGV: now ('' = server), lane, shards of the inbox (0 for action lanes), at most per kind, and for entries that take
 --       their process down: losses in a row until it is a dead letter, lines per timeline, order TTL in s,
---       event TTL in s
+--       event TTL in s, lost calls kept
 -- Returns: {leases taken back, retries due, 1 if the lane must be rung, entries that became dead letters,
 --           {{unit, event, process, losses in a row, source, ordering key, trace id}, ...}}: what was lost.
 local now = clock(ARGV[1])
@@ -55,6 +55,9 @@ local function count_loss(unit, process)
     dead = dead + 1
   end
   redis.call('HINCRBY', P .. 'counters', 'action_lost', 1)
+  redis.call('LPUSH', P .. 'lost', cjson.encode({ at = now, lane = lane, action = action, event = event,
+    process = process, losses = count }))
+  redis.call('LTRIM', P .. 'lost', 0, tonumber(ARGV[9]) - 1)
   if facts.source and not erased then
     add_lines(facts.source .. ':' .. facts.key, { cjson.encode(line) }, lines_kept, order_ttl)
   end

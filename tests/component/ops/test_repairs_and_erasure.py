@@ -15,7 +15,8 @@ from deedbox.shared.core.identity import shard_of
 from deedbox.shared.redis import inbox, keys
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
 from deedbox.workers.actions.interface import Context, Event, Reject
-from deedbox.workers.actions.registry import Registry, collect
+from deedbox.workers.actions.loading import collect
+from deedbox.workers.actions.registry import Registry
 from deedbox.workers.bridge import bridge
 from tests.component.ops import replayed
 from tests.component.ops.conftest import Operate

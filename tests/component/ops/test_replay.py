@@ -20,7 +20,8 @@ from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
 from deedbox.shared.settings import Settings
-from deedbox.workers.actions.registry import Registry, collect
+from deedbox.workers.actions.loading import collect
+from deedbox.workers.actions.registry import Registry
 from deedbox.workers.bridge import bridge
 from tests.component.ops import replayed
 from tests.component.ops.conftest import Operate

@@ -13,10 +13,10 @@ from redis import Redis
 
 from deedbox.shared.core.ordering import OrderingPolicy
 from deedbox.shared.records import spool_mark
+from deedbox.shared.records.presence import Presence, dump
 from deedbox.shared.records.spool_mark import SpoolMark
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
-from deedbox.workers import rq_worker
 from deedbox.workers.actions.interface import Event, Retry
 from tests.component.ops.conftest import Operate
 from tests.component.workers.rig import Deployment, Journal, action, message, sent, viewed
@@ -163,18 +163,28 @@ def test_calls_of_an_action_that_no_module_declares_any_more_are_named(
     assert "no worker knows this action" in operate("status").out
 
 
-def test_a_registered_worker_is_shown_and_a_killed_one_is_not(operate: Operate, state: Redis) -> None:
-    worker = rq_worker.build("crm", state, "worker-1", lambda: None)
-    worker.register_birth()  # type: ignore[no-untyped-call]
-    worker.set_state("idle")
-    worker.heartbeat()
-    state.sadd("rq:workers", "rq:worker:killed")
-    state.sadd("rq:workers", "rq:worker:of-another-application")
-    state.hset("rq:worker:of-another-application", mapping={"queues": "mail", "state": "idle"})
+def test_a_worker_that_speaks_is_shown_and_one_that_fell_silent_is_not(
+    operate: Operate, state: Redis
+) -> None:
+    scripts = Scripts(state)
+    scripts.call("present", SERVER_CLOCK, "worker-1", 10.0, dump(Presence("crm", "act", "e" * 32, 0.5)))
+    scripts.call("present", SERVER_CLOCK, "killed", 10.0, dump(Presence("crm")))
+    state.zadd(keys.WORKERS, {"killed": time.time() - 1})
+    scripts.call("present", SERVER_CLOCK, "ended", 10.0, dump(Presence("crm")))
+    scripts.call("present", SERVER_CLOCK, "ended", 0, b"")
 
     workers = operate("status", "--json").document["workers"]
 
-    assert [(row["name"], row["lane"], row["state"]) for row in workers] == [("worker-1", "crm", "idle")]
+    assert [(row["name"], row["lane"], row["state"], row["action"]) for row in workers] == [
+        ("worker-1", "crm", "busy", "act")
+    ]
+
+
+def test_workers_that_were_killed_long_ago_are_forgotten(state: Redis) -> None:
+    scripts = Scripts(state)
+    scripts.call("present", "1000", "killed", 10.0, dump(Presence("crm")))
+    scripts.call("present", "1100", "living", 10.0, dump(Presence("crm")))
+    assert state.hkeys(keys.WORKERS_DOING) == [b"living"]
 
 
 def test_a_silent_broker_hides_nothing_else(operate: Operate, state: Redis) -> None:

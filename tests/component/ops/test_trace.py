@@ -13,7 +13,7 @@ from deedbox.shared.core.ordering import OrderingPolicy
 from deedbox.shared.core.reasons import Entry
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import Scripts
-from deedbox.workers.actions.interface import Context, Event
+from deedbox.workers.actions.interface import Context, Event, add_line
 from deedbox.workers.builtins import track_status
 from tests.component.ops.conftest import Operate
 from tests.component.workers.rig import Deployment, Journal, action, sent, viewed
@@ -47,7 +47,7 @@ def test_the_page_says_what_was_waited_for_and_where_the_request_stands(
     operate: Operate, state: Redis
 ) -> None:
     def store(_event: Event, context: Context) -> None:
-        context.note(Entry.DOCUMENT, sha256="ab" * 32, size=1234, url="file:///documents/x.pdf")
+        add_line(context, Entry.DOCUMENT, sha256="ab" * 32, size=1234, url="file:///documents/x.pdf")
 
     deployment = Deployment(
         state,

@@ -43,11 +43,20 @@ def arrive(deployment: Deployment, *bodies: bytes, **more: Any) -> None:
     deployment.run()
 
 
-def remember(state: Redis, store: DocumentStore, request_id: str, *versions: bytes) -> list[StoredDocument]:
+def remember(
+    state: Redis, docs: DocumentStore, request_id: str, *versions: bytes, store: str = ""
+) -> list[StoredDocument]:
     """Store versions of a request's document, as ``fetch_documents`` does."""
-    stored = [store.put("default", request_id, data, "pdf", {}) for data in versions]
+    stored = [docs.put("default", request_id, data, "pdf", {}) for data in versions]
     rows: list[dict[str, Any]] = [
-        {"sha256": each.sha256, "size": each.size, "url": each.url, "trigger": "x", "fetched_at": 1.0}
+        {
+            "sha256": each.sha256,
+            "size": each.size,
+            "url": each.url,
+            "trigger": "x",
+            "fetched_at": 1.0,
+            "store": store,
+        }
         for each in stored
     ]
     state.set(document(f"default:signature_request/{request_id}"), DocumentRecord(rows).dump())

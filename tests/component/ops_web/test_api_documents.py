@@ -11,7 +11,7 @@ import pytest
 import urllib3
 from redis import Redis
 
-from deedbox.shared.documents import DocumentStore
+from deedbox.shared.documents import DocumentStore, StoreMark, StoreMarks
 from tests.component.ops_web.asking import PDF, get, remember
 from tests.component.ops_web.conftest import READER, TOKEN, Ops
 
@@ -84,6 +84,15 @@ def _refusal(answer: urllib3.BaseHTTPResponse) -> tuple[int, str]:
 def test_a_file_that_is_not_there_any_more_is_gone(ops: Ops, store: DocumentStore) -> None:
     with _replaced(store):
         assert _refusal(ops.request("GET", PATH)) == (410, "gone")
+
+
+def test_a_document_in_another_hosts_store_is_not_called_gone(ops: Ops, state: Redis, tmp_path: Path) -> None:
+    there = DocumentStore(tmp_path / "there")
+    StoreMarks(state).note(StoreMark(there.mark(), "work1", "/srv/documents", 1.0), keep_s=100)
+    remember(state, there, "r1", PDF + b"elsewhere", store=there.mark())
+    answer = ops.request("GET", PATH)
+    assert _refusal(answer) == (503, "unavailable")
+    assert "stored on host work1, in /srv/documents, which this host cannot read" in answer.json()["detail"]
 
 
 def test_a_file_that_somebody_changed_is_never_sent(ops: Ops, store: DocumentStore) -> None:

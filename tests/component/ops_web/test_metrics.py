@@ -17,8 +17,10 @@ from deedbox.ops.web.app import create_app
 from deedbox.shared import budgets
 from deedbox.shared.core.ordering import OrderingPolicy
 from deedbox.shared.core.reasons import Refusal
+from deedbox.shared.records.presence import Presence
+from deedbox.shared.records.presence import dump as said
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.scripting import Scripts
+from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
 from deedbox.shared.settings import Settings
 from deedbox.workers.actions.interface import Context, Event, Reject, Retry
 from deedbox.workers.dropbox_sign.call_budgets import CallBudgets, Turn
@@ -164,11 +166,7 @@ def test_a_scrape_changes_nothing_and_costs_the_same_for_any_backlog(
 ) -> None:
     deployment = Deployment(state, action(Journal()))
     receive(settings)
-    for worker in ("gone", "there"):
-        state.sadd("rq:workers", f"rq:worker:{worker}")
-    state.hset(
-        "rq:worker:there", mapping={"queues": "deedbox.default", "last_heartbeat": "2020-01-01T00:00:00Z"}
-    )
+    Scripts(state).call("present", SERVER_CLOCK, "there", 10.0, said(Presence("default")))
     deployment.deliver(sent(request_id="r0"))
     deployment.drain()
     scrape()  # scripts are loaded once

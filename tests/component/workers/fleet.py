@@ -15,7 +15,7 @@ from tests.component.workers.server import until
 ROOT = Path(__file__).parents[3]
 
 _MODULE = """
-import os, time
+import logging, os, time
 from pathlib import Path
 from deedbox.workers.actions import action
 
@@ -28,6 +28,7 @@ def note(what, event, context):
 
 @action("*", name="act")
 def act(event, context):
+    logging.getLogger(__name__).info("seen")
     note("began", event, context)
     while (FOLDER / f"hold-{event.signature_request_id}").exists():
         time.sleep(0.02)
@@ -61,11 +62,11 @@ class Addressed(Protocol):
 class Fleet:
     """Worker processes on one Redis; every one is ended by its pid."""
 
-    def __init__(self, server: Addressed, folder: Path, **environment: str) -> None:
-        """``environment``: further variables of every process."""
+    def __init__(self, server: Addressed, folder: Path, *, module: str = _MODULE, **environment: str) -> None:
+        """Prepare. ``module``: the actions; ``environment``: further variables of every process."""
         self._folder = folder
         self._log = (folder / "log").open("ab")
-        (folder / "fleet_actions.py").write_text(_MODULE, encoding="utf-8")
+        (folder / "fleet_actions.py").write_text(module, encoding="utf-8")
         kept = {name: value for name, value in os.environ.items() if not name.startswith("DEEDBOX_")}
         self._environment = {
             **kept,
@@ -127,9 +128,9 @@ class Fleet:
         )
         return self.notes("ended", request_id)
 
-    def log(self) -> str:
+    def log(self, last_chars: int = 3000) -> str:
         """Return what the processes logged last."""
-        return (self._folder / "log").read_text(encoding="utf-8", errors="replace")[-3000:]
+        return (self._folder / "log").read_text(encoding="utf-8", errors="replace")[-last_chars:]
 
     def close(self) -> None:
         """End whatever still runs."""

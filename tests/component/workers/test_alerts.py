@@ -20,7 +20,7 @@ from deedbox.shared.redis.scripting import Scripts
 from deedbox.workers.__main__ import main
 from deedbox.workers.actions.interface import Context, Event, Reject
 from deedbox.workers.actions.interface import action as declare
-from deedbox.workers.actions.registry import collect
+from deedbox.workers.actions.loading import collect
 from deedbox.workers.builtins.alert import MESSAGE_LIFE_S, Alert, registered
 from deedbox.workers.builtins.alert_desk import AlertDesk
 from deedbox.workers.internal_events import Filing

@@ -281,7 +281,8 @@ def test_a_document_on_its_way_is_not_put_back(state: Redis, tmp_path: Path, whe
     else:
         store.put("default", "r1", b"new", "pdf", {}, wanted)
         began[0].join(10)
-    assert list(tmp_path.rglob("*")) == [tmp_path / "default"]
+    assert list(tmp_path.glob("[!.]*")) == [tmp_path / "default"]
+    assert list((tmp_path / "default").iterdir()) == []
 
 
 # --- time

@@ -19,6 +19,7 @@ from deedbox.workers.sequencer.sequencer import Batch
 from tests.component.workers.fleet import Fleet
 from tests.component.workers.rig import (
     CREATED_AT,
+    TRACE,
     Deployment,
     Journal,
     P,
@@ -226,6 +227,22 @@ def test_a_lane_that_no_action_names_is_one_sentence(fleet: Fleet) -> None:
     process = fleet.worker("nowhere")
     assert process.wait(20) == 2
     assert "No registered action names the lane nowhere; the lanes are sequencer, default." in fleet.log()
+
+
+def test_what_an_action_logs_is_shown_from_info_on_with_its_trace_id(fleet: Fleet, state: Redis) -> None:
+    fleet.worker()
+    _send(_feed(state), sent())
+    fleet.ended("r1")
+    until(lambda: '"seen"' in fleet.log(), "the line is written")
+    [seen] = [json.loads(line) for line in fleet.log(100_000).splitlines() if '"seen"' in line]
+    assert (seen["level"], seen["logger"], seen["trace_id"]) == ("info", "fleet_actions", TRACE)
+
+
+def test_a_type_that_looks_misspelled_is_said_at_start(fleet: Fleet, tmp_path: Path) -> None:
+    module = tmp_path / "fleet_actions.py"
+    module.write_text(module.read_text().replace('"*"', '"signature_request_singed"'))
+    fleet.worker()
+    until(lambda: "did you mean signature_request_signed?" in fleet.log(), "the warning")
 
 
 def test_a_second_request_to_stop_ends_the_call_and_uses_no_attempt(fleet: Fleet, state: Redis) -> None:

@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 
 from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.core.routing import INTERNAL_PREFIX, KNOWN_TYPES
 from deedbox.shared.settings import Settings
+from deedbox.workers.actions import loading
+from deedbox.workers.actions.interface import Context, Event, action
+from deedbox.workers.actions.loading import misspellings
 from deedbox.workers.actions.registry import Registry
 from deedbox.workers.process import build_registry, describe_builtin
 
@@ -57,7 +61,20 @@ def _declared(arguments: str) -> str:
         ("import not_there\n", "does not import (ModuleNotFoundError: No module named 'not_there')"),
         ("this is no python\n", "does not import (SyntaxError"),
         ("raise RuntimeError\n", "does not import (RuntimeError: no message)"),
+        ("raise RuntimeError\n", "at mistaken.py:1;"),
+        ("\n\nthis is no python\n", "at mistaken.py:3;"),
+        ("import sys\nsys.exit(3)\n", "ends the process while it is imported (SystemExit: 3) at mistaken.py:2"),
+        ("import logging\nlogging.Formatter('%(')\n", "at mistaken.py:2;"),
         ("x = 1\n", "holds no @action function"),
+        (f'{HEAD}@action("a")\ndef act(event): ...\n', "The action mistaken.act (mistaken.py:2) cannot be called with (event, context): too many positional arguments"),
+        (f'{HEAD}@action("a")\ndef act(event, context, more): ...\n', "cannot be called with (event, context): missing a required argument: 'more'"),
+        (f'{HEAD}@action("a")\nasync def act(event): ...\n', "cannot be called with (event, context)"),
+        (f'{HEAD}@action("a")\ndef act(event, context): yield\n', "mistaken.py:2) has a yield"),
+        (f'{HEAD}@action("a")\nasync def act(event, context): yield\n', "has a yield"),
+        (f'{HEAD}@action("a")\nclass Act:\n    def __init__(self, event, context): ...\n', "is a class"),
+        (f'{HEAD}class Acts:\n    @action("a")\n    def act(event, context): ...\n', "The action Acts.act (mistaken.py:3) is declared inside a class"),
+        (f'{HEAD}class Acts:\n    @staticmethod\n    @action("a")\n    def act(event, context): ...\n', "is declared inside a class"),
+        (f'{HEAD}class Act:\n    def __call__(self, event, context): yield\nact = action("a", name="x")(Act())\n', "has a yield"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_sentence_that_names_it(load: Load, source: str, says: str) -> None:
@@ -67,6 +84,83 @@ def test_a_mistake_is_one_sentence_that_names_it(load: Load, source: str, says: 
     assert says in sentence
     assert "\n" not in sentence
     assert sentence.endswith(".")
+
+
+HANGS = """
+import threading
+gate = threading.Lock()
+gate.acquire()
+while True:
+    try:
+        gate.acquire()
+    except Exception:
+        pass
+"""
+
+
+def test_a_module_that_hangs_at_import_is_named_with_its_line(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "IMPORT_MAX_S", 0.2)
+    with pytest.raises(SettingsError) as caught:
+        load(hanging=HANGS)
+    assert "names hanging, which did not end its import within 0.2 s and stands at hanging.py:7;" in str(
+        caught.value
+    )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "meant"),
+    [
+        ("signature_request_singed", "signature_request_signed"),
+        ("signature_requests_signed", "signature_request_signed"),
+        ("deedbox.documents_stored", "deedbox.document_stored"),
+        ("signature_requests_*", "signature_request_*"),
+    ],
+)
+def test_a_type_that_looks_misspelled_is_a_warning_with_a_suggestion(
+    load: Load, pattern: str, meant: str
+) -> None:
+    registry = load(mine=_declared(f'"{pattern}"'))
+    [warning] = [each for action in registry.actions for each in misspellings(action)]
+    assert f"The action mine.act names {pattern}, which" in warning
+    assert warning.endswith(f"did you mean {meant}?")
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["*", "signature_request_*", "signature_request*", "fax_*", "deedbox.*", "deedbox.document_stored", "sms_thing_done",
+     *sorted(KNOWN_TYPES)],
+)  # fmt: skip
+def test_a_type_that_is_known_or_altogether_new_is_no_misspelling(load: Load, pattern: str) -> None:
+    registry = load(mine=_declared(f'"{pattern}"'))
+    assert [each for action in registry.actions for each in misspellings(action)] == []
+
+
+def test_the_known_types_are_those_of_the_protocol() -> None:
+    table = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text(encoding="utf-8")
+    section = table.partition("## 4. Event types")[2].partition("* Typical order")[0]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("|")][2:]
+    published = {name.strip() for row in rows if "legacy" not in row for name in row.split(",")}
+    assert {each for each in KNOWN_TYPES if not each.startswith(INTERNAL_PREFIX)} == published
+
+
+def test_an_object_that_can_be_called_may_be_an_action(load: Load) -> None:
+    source = (
+        f'{HEAD}class Act:\n    def __call__(self, event, context): ...\nact = action("a", name="x")(Act())\n'
+    )
+    assert [each.name for each in load(mine=source).subscribed("a")] == ["x"]
+
+
+def test_a_decorated_function_keeps_its_own_type() -> None:
+    """Checked by mypy, which reads this file."""
+
+    @action("signature_request_signed")
+    def act(_event: Event, _context: Context, times: int = 2) -> list[int]:
+        return [1] * times
+
+    many: Callable[[Event, Context, int], list[int]] = act
+    assert many is act
 
 
 def test_a_module_that_is_absent_is_named(load: Load) -> None:

@@ -12,8 +12,9 @@ from deedbox.ops.readmodels.budget import Budget
 from deedbox.ops.readmodels.stages import Lane, Stage, Survey
 from deedbox.ops.readmodels.status import Status
 from deedbox.ops.readmodels.unknown_calls import UnknownCalls
-from deedbox.ops.readmodels.workforce import Worker, living, of_reply
+from deedbox.ops.readmodels.workforce import Worker, living
 from deedbox.ops.supervise.restarts import Restart
+from deedbox.shared.records.presence import LostCall, Presence, dump
 from deedbox.shared.records.spool_mark import SpoolMark, SpoolMarks
 
 NOW = 1_800_000_000.0
@@ -79,20 +80,28 @@ def test_dead_letters_need_a_person() -> None:
     assert said.severity is Severity.NOTICE
 
 
-def test_a_worker_lives_by_its_heartbeat_or_while_busy_by_its_lanes_lease() -> None:
-    silent = replace(WORKER, heartbeat_age_s=600.0)
-    busy = replace(silent, state="busy")
-    assert living([WORKER], {}) == [WORKER]
-    assert living([silent], {"crm": True}) == []
-    assert living([busy], {"crm": True}) == [busy]
-    assert living([busy], {"crm": False}) == []
+def test_a_worker_lives_as_long_as_its_last_word_holds() -> None:
+    idle, busy = dump(Presence("crm")), dump(Presence("crm", "act", "e" * 32, 4.0))
+    doing = {b"a": idle, b"b": busy, b"dead": idle, b"odd": b"{}"}
+    ends = [(b"a", NOW + 9.0), (b"b", NOW + 8.0), (b"dead", NOW), (b"odd", NOW + 9.0), (b"mute", NOW + 9.0)]
+    assert living(ends, doing, NOW) == [
+        Worker("a", "crm", "idle", 1.0),
+        Worker("b", "crm", "busy", 2.0, "act", "e" * 32, 6.0),
+    ]
 
 
-def test_workers_of_other_applications_are_none_of_ours() -> None:
-    beat = b"2027-01-15T08:00:00.000000Z"
-    assert of_reply(b"rq:worker:a", [b"mail", b"idle", beat], NOW) == []
-    assert of_reply(b"rq:worker:b", [None, None, None], NOW) == []
-    assert of_reply(b"rq:worker:c", [b"deedbox.crm", b"idle", beat], NOW) == [Worker("c", "crm", "idle", 0.0)]
+def test_calls_that_take_their_process_along_are_told_with_action_event_and_process() -> None:
+    survey = _survey(LANE)
+    call = LostCall(NOW - 12.0, "crm", "myapp.crm", "e" * 32, "host-77-abc", 2)
+    survey.lost = [call]
+    assert Status(survey, HEALTHY_VIEW).attentions == [], "a single one is what any kill causes"
+    survey.lost = [call, replace(call, at=NOW - 30.0, losses=1, process="host-70-abc")]
+    [said] = Status(survey, HEALTHY_VIEW).attentions
+    assert said.kind is AttentionKind.LOST_CALLS
+    assert "action myapp.crm without an outcome, 2 times" in said.text
+    assert f"host-77-abc of lane crm, 12 s ago, with the event {'e' * 32}" in said.text
+    survey.now = NOW + 3600.0
+    assert Status(survey, HEALTHY_VIEW).attentions == []
 
 
 def test_calls_that_wait_for_the_apis_budget_are_told_from_calls_that_fail() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from deedbox.ops.demo.evidence import Call, read_record
 from deedbox.workers.actions import Context, Event, Reject
-from deedbox.workers.actions.registry import load_module
+from deedbox.workers.actions.loading import load_module
 from deedbox.workers.builtins.recorder import PATH_VARIABLE, record
 
 

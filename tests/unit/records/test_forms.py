@@ -27,10 +27,12 @@ from deedbox.shared.records import (
     intake_report,
     lanes,
     order_state,
+    presence,
     queue_entry,
     read_model,
     replay_order,
     spool_mark,
+    store_mark,
     stored_event,
     timeline_line,
     tombstone,
@@ -42,7 +44,9 @@ from deedbox.shared.records.fields import Unreadable
 from deedbox.shared.records.forms import FORMS, INBOX_FORM, Form
 from deedbox.shared.records.intake_report import IntakeReport, SourceReport
 from deedbox.shared.records.lanes import AnnouncedLane
+from deedbox.shared.records.presence import LostCall, Presence
 from deedbox.shared.records.replay_order import ReplayOrder, Span
+from deedbox.shared.records.store_mark import StoreMark
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.records.tombstone import Tombstone
 
@@ -112,6 +116,14 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
         ),
         queue_entry.dump,
     ),
+    presence.FORM: (
+        st.builds(Presence, TEXTS, TEXTS, TEXTS, st.none() | TIMES),
+        presence.dump,
+    ),
+    presence.LOST_FORM: (
+        st.builds(LostCall, TIMES, TEXTS, TEXTS, TEXTS, TEXTS, COUNTS),
+        presence.dump_lost,
+    ),
     INBOX_FORM: (
         st.tuples(
             TIMES,
@@ -169,7 +181,14 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
             DocumentRecord,
             st.lists(
                 st.fixed_dictionaries(
-                    {"sha256": TEXTS, "size": COUNTS, "url": TEXTS, "trigger": TEXTS, "fetched_at": TIMES}
+                    {
+                        "sha256": TEXTS,
+                        "size": COUNTS,
+                        "url": TEXTS,
+                        "trigger": TEXTS,
+                        "fetched_at": TIMES,
+                        "store": TEXTS,
+                    }
                 ),
                 max_size=2,
             ),
@@ -179,6 +198,7 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
         ),
         lambda record: record.dump(),
     ),
+    store_mark.FORM: (st.builds(StoreMark, st.just("0" * 32), TEXTS, TEXTS, TIMES), lambda mark: mark.dump()),
     tombstone.FORM: (st.builds(Tombstone, TIMES, TEXTS), lambda mark: mark.dump()),
     lanes.FORM: (st.builds(AnnouncedLane, st.lists(TEXTS).map(tuple), TIMES), lambda lane: lane.dump()),
     intake_report.FORM: (

@@ -1,7 +1,8 @@
 """The document store: a file tree in which a reader never sees half a file.
 
 ``{root}/{source}/{signature_request_id}/{sha256}.pdf`` (or ``.zip``) with a ``{sha256}.json`` beside it.
-Content-addressed, so that storing the same bytes twice is one file: repeats after a crash change nothing.
+Content-addressed, so that storing the same bytes twice is one file: repeats after a crash change nothing. Beside the
+sources' folders lie a mark, which tells one store from another, and a lock for each source.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ DRAFT_LIFE_S: Final = 3600.0
 
 DocumentType = Literal["pdf", "zip"]
 
+_MARK: Final = ".deedbox-store"
+
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -52,13 +55,41 @@ class Unwanted(DeedboxError):
 class DocumentStore:
     """Stores documents below one directory.
 
-    A source's folder is locked (flock): shared while something is stored in it, exclusively while a request is
-    erased. A writer looks under its lock whether the request is still wanted, so that it stores either before an
-    erasure, which then removes it, or not at all. The lock of a killed process is free at once.
+    A source is locked (flock): shared while something is stored for it, exclusively while a request is erased. A writer
+    looks under its lock whether the request is still wanted, so that it stores either before an erasure, which then
+    removes it, or not at all. The lock of a killed process is free at once.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
+
+    @property
+    def path(self) -> Path:
+        """The directory."""
+        return self._root.absolute()
+
+    def mark(self) -> str:
+        """Return the store's id; a new store gets one. Raises Unavailable."""
+        with _disk_errors():
+            _make_private(self._root)
+            with self._locked("deedbox-store", fcntl.LOCK_EX):
+                found = self._read_mark()
+                if found is None:
+                    found = secrets.token_hex(16)
+                    _publish(self._root / _MARK, found.encode() + b"\n")
+        return found
+
+    def mark_here(self) -> str | None:
+        """Return the store's id; None if nothing was ever stored here. Raises Unavailable."""
+        with _disk_errors():
+            return self._read_mark()
+
+    def _read_mark(self) -> str | None:
+        try:
+            text = (self._root / _MARK).read_text("ascii", "replace").strip()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return text[:64] or None
 
     def put(
         self, source: str, request_id: str, data: bytes, kind: DocumentType, facts: Mapping[str, Any],
@@ -77,7 +108,7 @@ class DocumentStore:
         }  # fmt: skip
         with _disk_errors():
             _make_private(folder.parent)
-            with _locked(folder.parent, fcntl.LOCK_SH):
+            with self._locked(source, fcntl.LOCK_SH):
                 if not wanted():
                     raise Unwanted(f"{request_id} was erased while its document was fetched")
                 _make_private(folder)
@@ -135,7 +166,7 @@ class DocumentStore:
             if not (is_file_safe(source) and is_file_safe(request_id) and (self._root / source).is_dir()):
                 return []
             folder = self._folder(source, request_id)
-            with _locked(folder.parent, fcntl.LOCK_EX):
+            with self._locked(source, fcntl.LOCK_EX):
                 removed = self.paths(source, request_id)
                 for path in removed:
                     path.unlink(missing_ok=True)
@@ -143,6 +174,16 @@ class DocumentStore:
                     folder.rmdir()
                 _flush(folder.parent)
         return removed
+
+    @contextlib.contextmanager
+    def _locked(self, source: str, how: int) -> Iterator[None]:
+        # A file that is open for writing, not the folder: on NFS only such a lock reaches other hosts.
+        descriptor = os.open(self._root / f".{source}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, how)
+            yield
+        finally:
+            os.close(descriptor)
 
     def _folder(self, source: str, request_id: str) -> Path:
         if not is_file_safe(source) or not is_file_safe(request_id):
@@ -165,16 +206,6 @@ def _disk_errors() -> Iterator[None]:
         yield
     except OSError as error:
         raise Unavailable(f"the document store refused: {error.strerror or type(error).__name__}") from error
-
-
-@contextlib.contextmanager
-def _locked(folder: Path, how: int) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, how)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _json(document: Mapping[str, Any]) -> bytes:

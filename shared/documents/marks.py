@@ -1,0 +1,56 @@
+"""Which document stores there are. A file tree belongs to one host, unless several mount it together.
+
+Each store has a mark file with a random id; Redis remembers for each id which host stored there last. So hosts learn of
+documents that they cannot read, in place of believing that these are gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from deedbox.shared.records.document_record import DocumentRecord
+from deedbox.shared.records.store_mark import StoreMark
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.scripting import text
+
+
+class StoreMarks:
+    """The marks in Redis. Every method raises Unavailable."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def all(self) -> list[StoreMark]:
+        """Return the stores that are known, the one that was used last first."""
+        rows = self._ask(lambda: self._redis.hgetall(keys.STORES))
+        found = (StoreMark.load(text(store), row) for store, row in rows.items())
+        return sorted((mark for mark in found if mark), key=lambda mark: -mark.used_at)
+
+    def note(self, mark: StoreMark, keep_s: float) -> None:
+        """Note that a document was stored, and forget the stores in which none was for so long."""
+        known = {each.store for each in self.all() if each.used_at >= mark.used_at - keep_s}
+        fields = self._ask(lambda: self._redis.hkeys(keys.STORES))
+        gone = [name for name in map(text, fields) if name not in known]
+        if gone:
+            self._ask(lambda: self._redis.hdel(keys.STORES, *gone))
+        self._ask(lambda: self._redis.hset(keys.STORES, mark.store, mark.dump()))
+
+    def _ask(self, ask: Callable[[], Any]) -> Any:
+        try:
+            return ask()
+        except RedisError as error:
+            raise translated(error) from error
+
+
+def elsewhere(record: bytes | str | None, own: str | None, here: Iterable[str]) -> set[str]:
+    """Return the stores of a document record's versions that cannot be read here.
+
+    ``own``: the id of this host's store; ``here``: SHA-256 of what it holds for the request, whatever its id is.
+    """
+    versions, held = (DocumentRecord.load(record) or DocumentRecord()).versions, set(here)
+    return {each["store"] for each in versions if each["sha256"] not in held} - {own}

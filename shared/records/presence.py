@@ -1,0 +1,86 @@
+"""What a worker process says of itself, again and again, and a call whose process ended. ``workers:doing``, ``lost``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from deedbox.shared.core import jsontext
+from deedbox.shared.records.fields import Unreadable, guarded, natural, number, number_or_none, row, words
+
+FORM: Final = "presence"
+LOST_FORM: Final = "lost call"
+
+LIFE_S: Final = 10.0
+"""How long a word of a worker holds. It says one every ``BEAT_S``: a killed one is not alive for longer than this."""
+
+BEAT_S: Final = 3.0
+
+LOST_KEEP: Final = 20
+"""Lost calls that ``status`` can tell of: the latest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """A process of a lane, and what it runs."""
+
+    lane: str
+    action: str = ""
+    event: str = ""
+    """Fingerprint of the event of the call that runs."""
+    running_s: float | None = None
+    """How long the call had been running when this was said; None: none ran."""
+
+
+def dump(presence: Presence) -> bytes:
+    """Return the stored form; ``load`` is the inverse."""
+    return jsontext.dumps({
+        "lane": presence.lane, "action": presence.action, "event": presence.event, "running_s": presence.running_s,
+    })  # fmt: skip
+
+
+def load(data: bytes | str) -> Presence | Unreadable:
+    """Rebuild it; Unreadable for any bytes that ``dump`` does not write."""
+
+    def read(document: Any) -> Presence:
+        found = row(document)
+        return Presence(
+            words(found["lane"]),
+            words(found["action"]),
+            words(found["event"]),
+            number_or_none(found["running_s"]),
+        )
+
+    return guarded(FORM, data, read)
+
+
+@dataclass(frozen=True, slots=True)
+class LostCall:
+    """A call that ended with its process, without an outcome. Written by ``sweep.lua``."""
+
+    at: float
+    """Unix seconds, Redis's clock, when it was noticed."""
+    lane: str
+    action: str
+    event: str
+    process: str
+    losses: int
+    """In a row, this one included."""
+
+
+def dump_lost(call: LostCall) -> bytes:
+    """Return the stored form, as ``sweep.lua`` writes it."""
+    return jsontext.dumps({name: getattr(call, name) for name in LostCall.__slots__})
+
+
+def load_lost(data: bytes | str) -> LostCall | Unreadable:
+    """Rebuild it; Unreadable for any other bytes."""
+
+    def read(document: Any) -> LostCall:
+        found = row(document)
+        return LostCall(
+            number(found["at"]), words(found["lane"]), words(found["action"]), words(found["event"]),
+            words(found["process"]), natural(found["losses"]),
+        )  # fmt: skip
+
+    return guarded(LOST_FORM, data, read)

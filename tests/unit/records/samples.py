@@ -1,0 +1,173 @@
+"""One fixed value of each sent and stored form, with what writes and what reads it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from deedbox.ops.readmodels.events import Cursor
+from deedbox.ops.repair.deadletters import FIELDS, Letter
+from deedbox.shared.alerts.alerting import Group, State
+from deedbox.shared.alerts.conditions import Watch
+from deedbox.shared.broker.message import decode_kombu, encode_kombu
+from deedbox.shared.core import jsontext
+from deedbox.shared.core.attempts import Entry
+from deedbox.shared.core.envelope import SCHEMA_VERSION, Envelope
+from deedbox.shared.core.ordering import Arrival, Held, Position, Proof, SequenceState
+from deedbox.shared.core.signature import BodySignature
+from deedbox.shared.records import (
+    order_state,
+    queue_entry,
+    read_model,
+    replay_order,
+    spool_mark,
+    timeline_line,
+)
+from deedbox.shared.records.alert_board import AlertBoard
+from deedbox.shared.records.clean_entry import CleanEntry
+from deedbox.shared.records.document_record import DocumentRecord
+from deedbox.shared.records.forms import inbox_entry
+from deedbox.shared.records.intake_report import IntakeReport, SourceReport
+from deedbox.shared.records.lanes import AnnouncedLane
+from deedbox.shared.records.replay_order import ReplayOrder, Span
+from deedbox.shared.records.stored_event import StoredEvent
+from deedbox.shared.records.tombstone import Tombstone
+
+RECORDED: Final = Path(__file__).with_name("recorded") / str(SCHEMA_VERSION)
+
+AT: Final = 1_800_000_000.25
+PRINT: Final = "0123456789abcdef" * 2
+KEY: Final = "signature_request/" + "ab" * 20
+BODY: Final = b'{"event":{"event_type":"signature_request_sent","event_time":"1800000000","event_hash":"00"}}'
+ENVELOPE: Final = Envelope(
+    "default",
+    AT,
+    BodySignature.VALID,
+    "0a" * 16,
+    BODY,
+    redrive="letter-7",
+    codec="",
+    span_id="0123456789abcdef",
+    shard=3,
+)
+STORED: Final = StoredEvent(
+    PRINT, "default", KEY, "signature_request_sent", 1_800_000_000, "s1", AT, AT + 1, BodySignature.ABSENT, "0a" * 16,
+    "ff" * 16, BODY, "", "0123456789abcdef",
+)  # fmt: skip
+LETTER: Final = Letter(
+    "7", AT, "attempts_exhausted", "ValueError: no", "default", KEY, "signature_request_sent", "crm", "default",
+    f"crm|default:{KEY}", queue_entry.dump(Entry(PRINT, AT)), PRINT, "0a" * 16,
+)  # fmt: skip
+PROOF: Final = Proof("signature_request_sent", "", 1_800_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One form: a value, its text, and its reader."""
+
+    value: Any
+    dump: Callable[[Any], bytes | str]
+    load: Callable[[bytes], Any]
+
+    def text(self) -> bytes:
+        """Return the stored text."""
+        found = self.dump(self.value)
+        return found if isinstance(found, bytes) else found.encode()
+
+
+def _fields(found: dict[str, Any]) -> bytes:
+    return json.dumps(found, indent=1).encode()
+
+
+def _hash(data: bytes) -> dict[bytes, bytes]:
+    return {name.encode(): value.encode() for name, value in json.loads(data).items()}
+
+
+def _event_fields(event: StoredEvent) -> bytes:
+    flat = [each.decode() if isinstance(each, bytes) else each for each in event.fields()]
+    return _fields(dict(zip(flat[::2], flat[1::2], strict=True)))
+
+
+SAMPLES: Final[dict[str, Sample]] = {
+    "broker_message": Sample(
+        ENVELOPE,
+        lambda each: encode_kombu(each.headers(), each.body),
+        lambda data: Envelope.from_headers(*decode_kombu(data)),
+    ),
+    "broker_headers": Sample(
+        ENVELOPE,
+        lambda each: _fields(each.headers()),
+        lambda data: Envelope.from_headers(json.loads(data), BODY),
+    ),
+    "inbox_entry": Sample(
+        (AT, Envelope("default", AT, BodySignature.WRONG, "0a" * 16, BODY, "letter-7")),
+        lambda pair: f"{pair[0]:.6f}\n".encode() + pair[1].pack(),
+        inbox_entry,
+    ),
+    "order_state": Sample(
+        SequenceState(
+            held=(Held(Arrival(Position(1_800_000_009, 3, "s1", PRINT), "signature_request_viewed", (PROOF,)), AT),),
+            greatest=Position(1_800_000_001, 1, "", PRINT),
+            satisfied=frozenset({"signature_request_signed|s1"}),
+            wildcards={"signature_request_viewed": 1},
+            given_up=frozenset({"signature_request_sent|"}),
+        ),
+        order_state.dump,
+        order_state.load,
+    ),
+    "queue_entry": Sample(
+        Entry(PRINT, AT, True, 2, 3, 1, AT, 4, 5),
+        queue_entry.dump,
+        queue_entry.load,
+    ),
+    "dead_letter": Sample(
+        LETTER,
+        lambda each: _fields({name: str(value) for name, value in each.document().items()}),
+        lambda data: Letter.of_values([_hash(data).get(name.encode()) for name in FIELDS]),
+    ),
+    "stored_event": Sample(STORED, _event_fields, lambda data: StoredEvent.load(PRINT, _hash(data))),
+    "timeline_line": Sample({"at": AT, "kind": "held", "event": PRINT}, jsontext.dumps, timeline_line.load),
+    "clean_entry": Sample(
+        CleanEntry(9, f"default:{KEY}", PRINT, "signature_request_sent", 1_800_000_000, "s1", late=True),
+        lambda each: _fields(each.fields()),
+        lambda data: CleanEntry.load(_hash(data)),
+    ),
+    "cursor": Sample(Cursor(1_800_000_000_250, 3, 9), str, lambda data: Cursor.parse(data.decode())),
+    "read_model": Sample(
+        {"state": "sent", "ready_to_sign": True, "updated_at": 1_800_000_000, "signers": {"s1": "viewed"}},
+        read_model.dump,
+        read_model.load,
+    ),
+    "document_record": Sample(
+        DocumentRecord([{"sha256": "00", "size": 5, "url": "file:///x", "trigger": "t", "fetched_at": AT}], ["k"], False, ""),
+        lambda each: each.dump(),
+        DocumentRecord.load,
+    ),
+    "tombstone": Sample(Tombstone(AT, "operator"), lambda each: each.dump(), Tombstone.load),
+    "announced_lane": Sample(AnnouncedLane(("crm",), AT), lambda each: each.dump(), AnnouncedLane.load),
+    "intake_report": Sample(
+        IntakeReport(
+            "web:1", AT, AT - 9, (1.0, 2.0), (3, 2, 1),
+            {"default": SourceReport(3, 1, {"bad_json": 2}, AT, None, (AT,))}, {"not_found": 1},
+        ),
+        lambda each: each.dump(),
+        lambda data: IntakeReport.load("web:1", data),
+    ),
+    "spool_mark": Sample(spool_mark.SpoolMark("web", 3, 900, AT, AT + 1), spool_mark.dump, spool_mark.load),
+    "alert_board": Sample(
+        AlertBoard(State((Group("dead_letters", "default", AT, AT, 1, ("7",), {"x": 1}, ("k",)),), (AT,)), Watch(7)),
+        lambda each: each.dump(),
+        AlertBoard.load,
+    ),
+    "replay_order": Sample(
+        ReplayOrder(("crm",), Span(AT), "default", KEY, "signature_request_*"),
+        lambda each: each.dump(),
+        ReplayOrder.load,
+    ),
+    "replay_mark": Sample(
+        Position(1_800_000_001, 1, "s1", PRINT), replay_order.dump_mark, replay_order.load_mark
+    ),
+}  # fmt: skip

@@ -1,0 +1,52 @@
+"""What a claim brings: entries with their tokens, and the events that actions see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from deedbox.shared.records.fields import Unreadable
+from deedbox.shared.records.stored_event import StoredEvent
+from deedbox.workers.actions.interface import Event
+from deedbox.workers.lanes.batch import Claim
+
+
+def claims_of(lane: str, units: Sequence[Sequence[Any]]) -> list[Claim]:
+    """Return the claims of a script's reply."""
+    claims = []
+    for unit, token, *rest in units:
+        name, fence = unit.decode(), token.decode()
+        for entry, fields in zip(rest[::2], rest[1::2], strict=True):
+            event = dict(zip(fields[::2], fields[1::2], strict=True))
+            claims.append(Claim(lane, name, fence, entry, event))
+    return claims
+
+
+def action_of(claim: Claim) -> str:
+    """Return the name of a claim's action."""
+    return claim.unit.partition("|")[0]
+
+
+def event_of(stored: StoredEvent, *, late: bool) -> Event | Unreadable:
+    """Build what an action sees from the stored event; Unreadable if its body is damaged."""
+    payload = stored.payload()
+    if isinstance(payload, Unreadable):
+        return payload
+    request = payload.get("signature_request")
+    request = request if isinstance(request, dict) else {}
+    kind, _, identifier = stored.ordering_key.partition("/")
+    received_id = request.get("signature_request_id")
+    request_id = received_id if isinstance(received_id, str) and received_id else identifier
+    return Event(
+        type=stored.event_type,
+        time=stored.event_time,
+        received_at=stored.received_at,
+        source=stored.source,
+        ordering_key=stored.ordering_key,
+        signature_request_id=request_id if kind == "signature_request" else None,
+        related_signature_id=stored.related_signature_id,
+        test_mode=request.get("test_mode") in (True, 1, "1"),
+        late=late,
+        body_signature=str(stored.body_signature),
+        payload=payload,
+    )

@@ -1,0 +1,78 @@
+"""Ends this process if something keeps Python's interpreter: then no thread of ours can end the call, nor renew its lease.
+
+The waiting is done by a thread in C (``faulthandler``), which needs no interpreter. It is wound up again by a thread
+that needs one. On its way out it writes to standard error where every thread stands.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from deedbox.shared.runtime.stopping import end_process
+
+KEPT_MAX_S: Final = 7.0
+"""Longest that a call may keep the interpreter: its process is gone before the lease (10 s) ends and another begins."""
+
+BEAT_S: Final = 1.0
+
+_STANDARD_ERROR: Final = 2
+
+
+class Guard:
+    """How the process of a call that does not end is ended. This one leaves out what a program that is no worker cannot bear."""
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Make a block in which calls run."""
+        yield
+
+    def end(self) -> None:
+        """End this process."""
+        end_process()
+
+
+class Watchdog(Guard):
+    """The guard of a worker process: one per process."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._wanted = False
+        self._wound_up = False
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """End the process if the interpreter is kept for ``KEPT_MAX_S`` inside the block."""
+        with self._changed:
+            self._wanted = True
+            if not self._wound_up:
+                self._wind_up()
+                self._changed.notify()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._beat, name="watchdog", daemon=True)
+            self._thread.start()
+        try:
+            yield
+        finally:
+            self._wanted = False
+
+    def _wind_up(self) -> None:
+        faulthandler.dump_traceback_later(KEPT_MAX_S, exit=True, file=_STANDARD_ERROR)
+        self._wound_up = True
+
+    def _beat(self) -> None:
+        while True:
+            with self._changed:
+                if self._wanted:
+                    self._wind_up()
+                else:
+                    faulthandler.cancel_dump_traceback_later()
+                    self._wound_up = False
+                    while not self._wound_up:
+                        self._changed.wait()
+            time.sleep(BEAT_S)
