@@ -142,7 +142,7 @@ SAMPLES: Final[dict[str, Sample]] = {
         read_model.load,
     ),
     "document_record": Sample(
-        DocumentRecord([{"sha256": "00", "size": 5, "url": "file:///x", "trigger": "t", "fetched_at": AT, "store": "s1"}], ["k"], False, ""),
+        DocumentRecord([{"sha256": "00", "size": 5, "url": "file:///x", "trigger": "t", "fetched_at": AT, "store": "s"}], ["k"], False, ""),
         lambda each: each.dump(),
         DocumentRecord.load,
     ),
