@@ -68,6 +68,13 @@ class Installation:
         """Doorbells of the lanes."""
         return Bells(self.redis)
 
+    def close(self) -> None:
+        """Close the clients that were opened."""
+        for name in ("redis", "broker"):
+            client = self.__dict__.get(name)
+            if client is not None:
+                client.close()
+
     def explained(self, error: DeedboxError) -> str:
         """Return the sentence of an error for people: a Redis that does not answer with its address, without secrets."""
         if isinstance(error, RedisAway):

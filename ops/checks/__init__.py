@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from deedbox.ops.checks import (
     account,
+    actions,
     broker,
+    clocks,
     document_stores,
     environment,
     redis_server,
@@ -28,6 +30,7 @@ def run(environ: Mapping[str, str], *, offline: bool = False) -> Iterator[Findin
     if settings is None:
         return
     yield from environment.api_keys(settings)
+    yield from actions.check(environ, settings)
     installation = Installation(settings)
     yield from _redis(installation)
     yield from environment.document_store(settings)
@@ -50,6 +53,7 @@ def _redis(installation: Installation) -> Iterator[Finding]:
         reachable = reachable or finding.verdict is not Verdict.FAILED
         yield finding
     if reachable:
+        yield from clocks.check(redis)
         wait = installation.settings.redis_wait_replicas
         yield from replication.check(redis, installation.redis_address, "redis", wait)
     yield from broker.check(installation)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import shutil
 import tempfile
@@ -30,7 +31,7 @@ def variables(environ: Mapping[str, str]) -> Iterator[Finding]:
     for name in unknown:
         close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.8)
         fix = f"did you mean {close[0]}?" if close else "unset it; `deploy/env.example` lists the settings"
-        yield warning("variables", f"{name} is no setting of this version and has no effect", fix)
+        yield warning("variables", f"{name} is not a setting of this version and has no effect", fix)
     if not unknown:
         count = sum(name.startswith(PREFIX) for name in environ)
         yield ok("variables", f"{count} DEEDBOX_ variables are set, all known")
@@ -60,7 +61,7 @@ def alerts(loaded: Settings) -> Iterator[Finding]:
     """Parse the receivers of alerts; nothing is sent."""
     found = receivers(loaded)
     if not found:
-        fix = "set DEEDBOX_ALERT_URLS, unless something else watches Deedbox"
+        fix = "set DEEDBOX_ALERT_URLS, unless something else monitors Deedbox"
         yield ok("alerts", f"no receiver is set; {fix}")
         return
     try:
@@ -73,7 +74,11 @@ def alerts(loaded: Settings) -> Iterator[Finding]:
         yield warning("alerts", "DEEDBOX_BUILTINS leaves out alert, so that nothing is sent", fix)
         return
     names = "; ".join(described(each) for each in found)
-    yield ok("alerts", f"{names}; try them with `deedbox alert-test`")
+    yield ok(
+        "alerts",
+        f"{names}; try them with `deedbox alert-test`. `deedbox ops` must run: it sends those about Redis, workers, "
+        "ages and disks. Nothing reports that ops or its host is down: monitor /healthz of ops from outside",
+    )
 
 
 def document_store(loaded: Settings) -> Iterator[Finding]:
@@ -91,13 +96,19 @@ def document_store(loaded: Settings) -> Iterator[Finding]:
         free_bytes = shutil.disk_usage(place).free
     except OSError as error:
         detail = f"{place} cannot be written ({error.strerror or type(error).__name__})"
-        yield failed(name, detail, "give the workers' user write access, or set DEEDBOX_DOCUMENTS_URL")
+        yield failed(name, detail, _remedy(error))
         return
-    where = f"{root} is writable" if place == root else f"{root} can be made in {place}"
+    where = f"{root} is writable" if place == root else f"{root} does not exist yet and can be created"
     if free_bytes < FREE_MIN_BYTES:
         yield warning(name, f"{where}, but less than 1 GiB is free", "make room on that disk")
     else:
-        yield ok(name, f"{where}, {free_bytes / (1 << 30):.0f} GiB free")
+        yield ok(name, f"{where} ({free_bytes / (1 << 30):.0f} GiB free)")
+
+
+def _remedy(error: OSError) -> str:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return "make room on that disk"
+    return "give the workers' user write access, or set DEEDBOX_DOCUMENTS_URL"
 
 
 def _write_through(folder: Path) -> None:

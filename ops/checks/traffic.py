@@ -9,6 +9,7 @@ from typing import Final
 from deedbox.ops.checks.finding import Finding, failed, ok, warning
 from deedbox.ops.installation import Installation
 from deedbox.ops.readmodels.stages import Lane, Survey, survey
+from deedbox.ops.wording.output import counted
 from deedbox.shared.core.errors import Unavailable
 
 ENOUGH: Final = 100
@@ -20,7 +21,7 @@ def check(installation: Installation) -> Iterator[Finding]:
     try:
         found = survey(installation.redis)
     except Unavailable as error:
-        yield failed("workers", str(error))
+        yield failed("workers", installation.explained(error))
         return
     yield from _workers(found)
     yield body_signatures(found.counters, installation.settings.body_signature)
@@ -35,11 +36,21 @@ def _workers(found: Survey) -> Iterator[Finding]:
         )
         return
     for lane in announced:
-        if not staff[lane.name]:
+        if lane.unused:
+            if not lane.stage.depth:
+                yield ok("workers", f"no action uses the lane {lane.name} any more, and it is empty")
+        elif not staff[lane.name]:
             yield _unstaffed(lane)
     if staff:
         rows = ", ".join(f"{lane} {count}" for lane, count in sorted(staff.items()))
         yield ok("workers", f"alive per lane: {rows}")
+    for each in found.unknown:
+        yield failed(
+            "workers",
+            f"{counted(each.calls, 'call waits', 'calls wait')} for the action {each.action}, which no module in "
+            "DEEDBOX_ACTIONS declares",
+            "declare the action again, or end or rename its calls; the runbook's section is 'Unknown actions'",
+        )
 
 
 def _unstaffed(lane: Lane) -> Finding:
@@ -59,9 +70,7 @@ def body_signatures(counters: Mapping[str, int], mode: str) -> Finding:
     if mode != "record":
         return ok(name, f"DEEDBOX_BODY_SIGNATURE={mode} is on; {seen}")
     if wrong:
-        fix = (
-            "leave DEEDBOX_BODY_SIGNATURE=record: refusing genuine callbacks makes Dropbox Sign drop the URL"
-        )
+        fix = "leave DEEDBOX_BODY_SIGNATURE=record: refusing genuine callbacks makes Dropbox Sign remove the URL"
         return warning(name, f"{seen}: checking is not safe", fix)
     if valid >= ENOUGH:
         return ok(name, f"{seen}: DEEDBOX_BODY_SIGNATURE=check is safe")
@@ -69,4 +78,4 @@ def body_signatures(counters: Mapping[str, int], mode: str) -> Finding:
         return ok(
             name, f"{seen}: too few to tell whether DEEDBOX_BODY_SIGNATURE=check is safe ({ENOUGH} needed)"
         )
-    return ok(name, f"{seen}: nothing to learn yet, DEEDBOX_BODY_SIGNATURE=record is right")
+    return ok(name, f"{seen}: not enough data yet; keep DEEDBOX_BODY_SIGNATURE=record")

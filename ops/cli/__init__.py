@@ -6,6 +6,7 @@ stderr, never a traceback.
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from collections.abc import Mapping
@@ -71,6 +72,19 @@ for _command in (
     *(dead, replay, reconcile, callback_url, conflict, erase, spool),
 ):
     _command.register(app)
+
+
+def _unwrap(commands: typer.Typer) -> None:
+    """Give each command the paragraphs of its docstring without our line breaks: the terminal has its own width."""
+    for each in commands.registered_commands:
+        paragraphs = inspect.cleandoc(each.callback.__doc__ or "").split("\n\n") if each.callback else []
+        each.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    for group in commands.registered_groups:
+        if group.typer_instance is not None:
+            _unwrap(group.typer_instance)
+
+
+_unwrap(app)
 
 
 def main() -> None:

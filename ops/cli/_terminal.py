@@ -28,7 +28,7 @@ def demand_decision(*, as_json: bool, dry_run: bool, yes: bool) -> None:
 
 
 def confirm(question: str, *, yes: bool) -> bool:
-    """Ask, unless ``yes``. Raises SettingsError where nobody can answer."""
+    """Ask, unless ``yes``. Raises SettingsError without a terminal."""
     if yes:
         return True
     if not sys.stdin.isatty():

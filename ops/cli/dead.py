@@ -192,9 +192,9 @@ def discard(
 
 
 def collect(*, dry_run: DryRun = False, yes: Yes = False, as_json: Json = False) -> None:
-    """Make dead letters of what RabbitMQ or SQS gave up delivering; `dead redrive` then sends them back.
+    """Turn messages that RabbitMQ or SQS gave up delivering into dead letters; `dead redrive` then sends them back.
 
-    The broker puts a message that no bridge acknowledged in 20 deliveries into a dead-letter queue of its own.
+    The broker puts a message that no bridge acknowledged in 20 deliveries into its dead-letter queue.
     """
     from deedbox.ops.cli._terminal import confirm, demand_decision
     from deedbox.ops.installation import Installation

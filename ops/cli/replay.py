@@ -12,7 +12,9 @@ from deedbox.ops.wording.times import SYNTAX
 from deedbox.shared.core.errors import SettingsError
 
 if TYPE_CHECKING:
+    from deedbox.ops.installation import Installation
     from deedbox.ops.repair.history import History
+    from deedbox.ops.repair.replay_plan import Plan
     from deedbox.shared.records.replay_order import ReplayOrder
 
 
@@ -97,7 +99,19 @@ def replay(  # noqa: PLR0913 - one parameter per option
     if as_json:
         write_json({"plan": plan.document(), "done": tally.document()})
     else:
-        replay_page.write_tally(tally)
+        replay_page.write_tally(tally, _letters(installation, plan))
+
+
+def _letters(installation: Installation, plan: Plan) -> int:
+    """Count the dead letters about calls that the replay queued again."""
+    from deedbox.ops.repair.deadletters import DeadLetters, Selection
+
+    letters = DeadLetters(installation.scripts)
+    return sum(
+        f"{letter.source}:{letter.key}" in plan.streams
+        for action in plan.actions
+        for letter in letters.newest_first(Selection(action=action.name))
+    )
 
 
 def _order(

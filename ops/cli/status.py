@@ -37,7 +37,7 @@ def status(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show how much waits where and for how long, who works on it, and what is wrong."""
+    """Show how many callbacks, events and calls wait at each stage, since when, which workers live, and each problem."""
     from deedbox.ops.installation import Installation
     from deedbox.ops.readmodels.status import look
 

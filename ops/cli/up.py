@@ -17,8 +17,8 @@ def register(app: typer.Typer) -> None:
 def up() -> None:
     """Run everything on this machine until Ctrl-C: web, bridge, workers, sweeper, ops, and a Redis if none is named.
 
-    A process that ends is started again. Only DEEDBOX_API_KEYS must be set. Look next at PORT (8000), DEEDBOX_ACTIONS
-    and DEEDBOX_REDIS_URL.
+    A process that ends is started again. Only DEEDBOX_API_KEYS must be set. The next settings to look at are PORT
+    (8000), DEEDBOX_ACTIONS and DEEDBOX_REDIS_URL.
     """
     from deedbox.ops.supervise.speaker import Speaker
     from deedbox.ops.supervise.up import up as run

@@ -74,9 +74,9 @@ class Course:
         ledger = self._play()
         facts = self._acked(ledger)
         sent = self._sent(ledger, facts)
-        self.meter.phase("Waiting for the last ones", len(sent.acked) + len(sent.documents))
+        self.meter.phase("Waiting for the last events", len(sent.acked) + len(sent.documents))
         unfinished = self._drain(sent)
-        self.meter.phase("Looking at what is there")
+        self.meter.phase("Checking the results")
         return judge(replace(sent, put_off=self._put_off()), self._found(facts, unfinished))
 
     def _check_stop(self) -> None:
@@ -90,14 +90,14 @@ class Course:
         self._check_stop()
         if missing:
             raise DeedboxError(
-                f"The demo did not start, there is no answer from {', '.join(missing)}; "
-                f"the logs in {self.settings.run_dir} say why."
+                f"The demo did not start: there is no answer from {', '.join(missing)}; "
+                f"the logs in {self.settings.run_dir.absolute()} say why."
             )
 
     def _play(self) -> Ledger:
         def show(counts: Counts) -> None:
             settled = counts.acked + counts.refused + counts.forgeries_acked + counts.failed
-            self.meter.step(settled, f"{counts.acked} acknowledged, {counts.refused} refused")
+            self.meter.step(settled, f"{counts.acked} acknowledged, {counts.refused} forged ones refused")
 
         ledger = self.scenario.play(callback_url(self.settings), self.files_api, show, self.stop)
         self._check_stop()
@@ -154,7 +154,7 @@ class Course:
             return "Redis does not answer"
         parts = [f"{count} in {stage}" for stage, count in stages.items()]
         if facts:
-            parts.append(f"{facts} acknowledged facts not at the action yet")
+            parts.append(f"{facts} acknowledged events not at the action yet")
         if documents:
             parts.append(f"{documents} documents not stored yet")
         return ", ".join(parts)

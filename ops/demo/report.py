@@ -189,7 +189,7 @@ def _of_sending(sent: Sent) -> Iterable[str]:
 
 def _of_dispatch(sent: Sent, found: Found, facts: Sequence[Call]) -> Iterable[str]:
     if unknown := sum(call.fact not in sent.scheduled for call in facts):
-        yield f"{unknown} calls were about facts that nobody sent"
+        yield f"{unknown} calls were about events that were never sent"
     if unsigned := sum(call.body_signature != "valid" for call in facts):
         yield f"{unsigned} calls had a body that the sender did not sign"
     for letter in found.traces.dead[:5]:

@@ -1,4 +1,4 @@
-"""``deedbox demo``: the process table plus a simulated Dropbox Sign, judged by what is left behind.
+"""``deedbox demo``: the process table plus a simulated Dropbox Sign, judged by its traces.
 
 The main thread supervises the processes, because it owns the signals; a thread of its own goes through the demo.
 """
@@ -25,7 +25,7 @@ from deedbox.ops.demo.report import Report
 from deedbox.ops.demo.scenario import Scenario
 from deedbox.ops.supervise import processes, supervisor
 from deedbox.ops.supervise.programs import Exit
-from deedbox.ops.supervise.readiness import callback_url
+from deedbox.ops.supervise.readiness import callback_url, ops_url
 from deedbox.ops.supervise.up import terminable
 from deedbox.shared.redis import address, connections, embedded
 from deedbox.shared.redis.address import RedisAddress
@@ -161,4 +161,5 @@ class _Driver:
         else:
             view.show(self._console, report, data_dir)
         if keep or not self._options.json:
-            view.hint(self._console, report, data_dir, callback_url(self._settings), keep=keep)
+            places = view.Places(data_dir, callback_url(self._settings), ops_url(self._settings))
+            view.hint(self._console, report, places, keep=keep)

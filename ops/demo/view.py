@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -13,6 +16,16 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from deedbox.ops.demo.report import Report
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a demo that keeps running is."""
+
+    data_dir: Path
+    callbacks: str
+    dashboard: str
+
 
 SHOWN_DOCUMENTS: Final = 5
 _PLAIN_EVERY_S: Final = 2.0
@@ -109,12 +122,12 @@ def _table(report: Report) -> Table:
         ("signature requests", report.sent.requests, "1 to 4 signers each"),
         ("callbacks sent", counts.sent, f"{counts.attempts} POSTs, retries included"),
         ("acknowledged", counts.acked, "each on disk before the answer left"),
-        ("refused", counts.refused, f"of {report.sent.forgeries} forged ones"),
-        ("duplicates", report.duplicates, "the same fact again: not dispatched"),
-        ("held", report.held, "waited for a predecessor that they prove"),
-        ("late", report.late, "came after a later one: flagged as such"),
+        ("refused", counts.refused, _refused(counts.refused, report.sent.forgeries)),
+        ("duplicates", report.duplicates, "the same event again: not dispatched"),
+        ("held", report.held, "waited for an earlier event that they show must exist"),
+        ("late", report.late, "arrived after a later one: flagged as late"),
         ("action calls", report.found.traces.actions_done, "committed"),
-        ("downloads put off", report.sent.put_off, "the API said: not ready, or too many calls"),
+        ("downloads retried", report.sent.put_off, "the API said: not ready yet, or too many calls"),
         ("documents", len(report.documents()), f"of {len(report.sent.documents)} completed requests"),
         ("out of order", report.order_violations, "must be 0"),
         ("dispatched twice", report.twice, "must be 0"),
@@ -130,25 +143,39 @@ def _show_documents(console: Console, report: Report, data_dir: Path) -> None:
         return
     console.print(f"Documents in {data_dir / 'documents' / 'default'}:", highlight=False, soft_wrap=True)
     for row in documents[:SHOWN_DOCUMENTS]:
-        name = f"{row['signature_request_id']}/{row['sha256'][:16]}….pdf"
+        name = f"{row['signature_request_id']}/{row['sha256']}.pdf"
         console.print(f"  {name}", highlight=False, markup=False, soft_wrap=True)
     if len(documents) > SHOWN_DOCUMENTS:
         console.print(f"  … and {len(documents) - SHOWN_DOCUMENTS} more", highlight=False)
 
 
-def hint(console: Console, report: Report, data_dir: Path, url: str, *, keep: bool) -> None:
+def hint(console: Console, report: Report, places: Places, *, keep: bool) -> None:
     """Say what to try next."""
     request_id = next(iter(report.sent.documents), "ID")
+    command = _command()
     if keep:
         lines: tuple[str, ...] = (
-            f"Everything keeps running until Ctrl-C; callbacks go to {url}. In another terminal:",
-            f"  DEEDBOX_DATA_DIR={data_dir} deedbox trace {request_id}",
-            f"  DEEDBOX_DATA_DIR={data_dir} deedbox status",
+            f"Everything keeps running until Ctrl-C; callbacks go to {places.callbacks}.",
+            f"Dashboard: {places.dashboard}",
+            "In another terminal:",
+            f"  DEEDBOX_DATA_DIR={places.data_dir} {command} trace {request_id}",
+            f"  DEEDBOX_DATA_DIR={places.data_dir} {command} status",
         )
     else:
         lines = (
-            "Next: deedbox demo --keep leaves it running, so that deedbox status and deedbox trace can look at it;",
-            "with DEEDBOX_API_KEYS set to your API key, deedbox up is the real thing.",
+            f"Next: {command} demo --keep leaves it running, with its dashboard, for {command} status and trace;",
+            f"with DEEDBOX_API_KEYS set to your API key, {command} up is the real thing.",
         )
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _refused(refused: int, forgeries: int) -> str:
+    return f"all {forgeries} forged ones" if refused == forgeries else f"of {forgeries} forged ones"
+
+
+def _command() -> str:
+    """Return how this command is called here: by its name only if the shell finds it."""
+    own = Path(sys.argv[0])
+    found = shutil.which("deedbox")
+    return str(own) if own.name == "deedbox" and (found is None or not own.samefile(found)) else "deedbox"

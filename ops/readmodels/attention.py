@@ -5,7 +5,7 @@ Each row knows its kind; no reader recognises it by its sentence.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -111,6 +111,14 @@ def redis_away(sentence: str) -> Attention:
     return Attention(AttentionKind.REDIS_AWAY, Severity.URGENT, text, "/runbook#deedboxredisdown")
 
 
+def disks(free_bytes: Mapping[str, int]) -> Iterator[Attention]:
+    """Name the directories on whose disk little room is left."""
+    for place, left in free_bytes.items():
+        if left < FREE_MIN_BYTES:
+            text = f"The disk of {place} has {left >> 20} MiB left: make room on that disk."
+            yield _urgent(AttentionKind.DISK_FULL, text, place, "/runbook#spool_full")
+
+
 def _urgent(kind: AttentionKind, text: str, about: str = "", link: str = _WAITING_LINK) -> Attention:
     return Attention(kind, Severity.URGENT, text, link, about)
 
@@ -140,10 +148,7 @@ def _room(found: Status) -> Iterator[Attention]:
         if share >= FULL_FROM:
             text = f"The Redis of the {name} is {share:.0%} full: `deedbox check`, and the runbook, 'Redis is full'."
             yield _urgent(AttentionKind.REDIS_FULL, text, name, "/runbook#redis-is-full")
-    for place, free_bytes in found.free_bytes.items():
-        if free_bytes < FREE_MIN_BYTES:
-            text = f"The disk of {place} has {free_bytes >> 20} MiB left: make room on that disk."
-            yield _urgent(AttentionKind.DISK_FULL, text, place, "/runbook#spool_full")
+    yield from disks(found.free_bytes)
 
 
 def _lanes(found: Status) -> Iterator[Attention]:

@@ -38,9 +38,9 @@ class Stage:
     """One stage of the flow."""
 
     depth: int | None
-    """What is there; None if whoever holds it did not answer."""
+    """How many items it has; None if the server that holds it did not answer."""
     oldest_age_s: float | None = None
-    """How long its oldest item has been there; None if it is empty or does not tell."""
+    """How long its oldest item has been there; None if it is empty, or does not say."""
 
 
 @dataclass(frozen=True, slots=True)

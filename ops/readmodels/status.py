@@ -1,4 +1,4 @@
-"""The status of an installation: every stage, who works, and in plain words what is wrong.
+"""The status of an installation: every stage, the workers, and in plain words each problem.
 
 ``document`` is a contract with other programs: ``deedbox status --json`` prints it.
 """
@@ -98,7 +98,7 @@ def look(installation: Installation) -> Status:
             each for each in budget.left(installation, budget.accounts(installation)) if each.left == 0
         ),
         restarts=restarts,
-        free_bytes=_free_bytes(installation.settings),
+        free_bytes=free_bytes(installation.settings),
     )
 
 
@@ -117,7 +117,7 @@ def _reports(
     return tuple(web_reports.by_source(kept, fresh)), tuple(fresh), tuple(of_reply(restarts, now))
 
 
-def _free_bytes(settings: Settings) -> dict[str, int]:
+def free_bytes(settings: Settings) -> dict[str, int]:
     """Look at the disks of the data directory and the document store, as far as they are here."""
     found = {}
     with suppress(OSError):

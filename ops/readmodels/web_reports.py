@@ -24,7 +24,7 @@ from deedbox.shared.redis.scripting import text
 
 @dataclass(frozen=True, slots=True)
 class SourceView:
-    """One source: what is kept of it, and why it refuses at present."""
+    """One source: its totals, and why it refuses at present."""
 
     name: str
     kept: SourceIntake

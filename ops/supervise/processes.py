@@ -75,15 +75,21 @@ def described(env: Mapping[str, str]) -> dict[str, Any]:
     except subprocess.TimeoutExpired:
         raise SettingsError(
             f"Importing the modules of DEEDBOX_ACTIONS took more than {IMPORT_TIMEOUT_S:g} s; "
-            "move what is slow there out of the module's top level."
+            "move slow code out of their top level."
         ) from None
     if done.returncode != 0:
         raise SettingsError(
             _last_line(done.stderr).removeprefix("deedbox: ")
             or f"`{' '.join(command)}` failed without a word."
         )
-    # The last line only: the user's modules may print while they are imported.
-    return dict(json.loads(_last_line(done.stdout)))
+    try:
+        # The last line only: the user's modules may print while they are imported.
+        return dict(json.loads(_last_line(done.stdout)))
+    except ValueError:
+        raise SettingsError(
+            "The process that imports the modules of DEEDBOX_ACTIONS ended before it was through: a module there ends "
+            "it (sys.exit); remove that from the module's top level."
+        ) from None
 
 
 def _redis(settings: Settings) -> Program:

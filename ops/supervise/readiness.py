@@ -1,4 +1,4 @@
-"""Tells when everything that was started answers: the web process over HTTP, the workers of each lane in Redis."""
+"""Finds out whether everything that was started answers: the web process over HTTP, the workers of each lane in Redis."""
 
 from __future__ import annotations
 

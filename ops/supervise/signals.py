@@ -12,7 +12,7 @@ from typing import Final
 STOP: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 
 
-def nobody_listens() -> bool:
+def reader_has_gone() -> bool:
     """Tell whether our output leads to a pipe, socket or terminal whose other end is closed.
 
     Each program would fail at its next line of output, and again after each restart.

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from deedbox.ops.supervise.programs import Exit, Program, ending
-from deedbox.ops.supervise.signals import STOP, Caught, caught, nobody_listens
+from deedbox.ops.supervise.signals import STOP, Caught, caught, reader_has_gone
 from deedbox.shared.runtime import child
 from deedbox.shared.runtime.data_dir import make_private, writable
 
@@ -179,7 +179,7 @@ class _Supervision:
             now = time.monotonic()
             for process in self._processes:
                 self._tell(process.end(now))
-            if stops_on_hangup and nobody_listens():
+            if stops_on_hangup and reader_has_gone():
                 return
             self.start()
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
+from deedbox.ops.alerts import watch
 from deedbox.ops.web import sampler
 from deedbox.ops.web.api.waiting import LIFETIME
 from deedbox.ops.web.api.watcher import Lifetime
@@ -59,4 +60,5 @@ def _served(settings: Settings) -> Front:
     """Build the application of a gunicorn worker, with what runs beside it: threads do not survive a fork."""
     app = create_app(settings)
     sampler.start(settings)
+    watch.start(settings)
     return Front(app, THREADS, FORM_MAX_BYTES)

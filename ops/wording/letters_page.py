@@ -100,7 +100,7 @@ def _write_refused(refused: Sequence[Refused]) -> None:
     write_line(f"{counted(len(refused), 'dead letter')} cannot be redriven:")
     for why, count in Counter(each.why for each in refused).most_common():
         write_line(f"  {count:>6}  {why}")
-    write_line(f"  what is left is to remove them: `deedbox dead discard {ids}`")
+    write_line(f"  they can only be removed: `deedbox dead discard {ids}`")
 
 
 def _shortened(text: str) -> str:

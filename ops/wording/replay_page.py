@@ -49,13 +49,18 @@ def _write_left_out(plan: Plan) -> None:
 
 
 def write_started(number: int) -> None:
-    """Say the number before anything is queued: whoever interrupts needs it."""
+    """Say the number before anything is queued: an operator who interrupts needs it."""
     write_line(f"Replay {number}. If it is interrupted: `deedbox replay --resume {number}`.")
 
 
-def write_tally(tally: Tally) -> None:
-    """Say what a replay did."""
+def write_tally(tally: Tally, letters: int) -> None:
+    """Say what a replay did. ``letters``: dead letters about the same requests and actions, which stay."""
     write_line(f"Queued {counted(tally.appended, 'call')}; `deedbox status` shows their progress.")
+    if letters:
+        write_line(
+            f"{counted(letters, 'dead letter')} of these requests and actions {'stays' if letters == 1 else 'stay'}: "
+            "`deedbox dead list`; discard them once the replay has done their work."
+        )
     if tally.gone:
         write_line(f"Expired meanwhile: {counted(tally.gone, 'event')}.")
     if tally.erased:

@@ -1,4 +1,4 @@
-"""The status for people: a table of stages, then what works, what waits, and what is wrong."""
+"""The status for people: a table of stages, then workers, waiting calls, and problems."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ MEANING: Final = {
     "held": "waiting for an earlier event",
     "lane:sequencer": "parts of the inbox that wait for, or are with, a sequencer",
     "retrying": "calls that failed or were put off, waiting for their next attempt",
-    "dead": "set aside for a person",
-    "spool": "taken while the broker was down",
+    "dead": "dead letters, set aside for a decision",
+    "spool": "taken while the broker was away",
 }
 
 COUNTERS: Final[tuple[str, ...]] = (

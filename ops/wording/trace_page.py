@@ -165,7 +165,7 @@ _TELL: Final[Mapping[str, Callable[[Row], str]]] = {
 
 
 def _standing(model: Mapping[str, Any]) -> str:
-    """Say where the request stands. Its title stays out: people put names into titles."""
+    """Say the request's state. Its title is left out: people put names into titles."""
     signers = model.get("signers")
     states = list(signers.values()) if isinstance(signers, dict) else []
     signed = f", {states.count('signed')} of {counted(len(states), 'signer')} signed" if states else ""

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from deedbox.shared.alerts.alerting import IDS_SHOWN, Kind, Message
+from deedbox.shared.alerts.conditions import DANGER_FROM, FAILURES_MAX
 
 _REQUESTS: Final = "`deedbox trace ID` shows what happened to each."
 _URL: Final = "`deedbox check` says what the URL is now; the runbook's section is: callback URL gone."
@@ -14,20 +15,20 @@ _URL: Final = "`deedbox check` says what the URL is now; the runbook's section i
 HEADLINES: Final[Mapping[str, str]] = {
     "file_error": "a document could not be processed",
     "signature_request_invalid": "a signature request is invalid",
-    "template_error": "a template could not be made",
+    "template_error": "a template could not be created",
     "unknown_error": "Dropbox Sign reports an error",
     "signature_request_declined": "a signer declined",
     "deedbox.reconciled": "callbacks were missing",
     Kind.DEAD_LETTERS: "dead letters",
     Kind.SIGNATURE_FAILURES: "callbacks with a wrong signature",
     Kind.URL_IN_DANGER: "callback URL in danger",
-    Kind.URL_DROPPED: "callback URL dropped, most likely",
+    Kind.URL_DROPPED: "callback URL removed, most likely",
     Kind.URL_WRONG: "callback URL is not what it should be",
     Kind.API_REFUSED: "the API refuses the key",
     Kind.SPOOL_SILENT: "a host is silent, with acknowledged callbacks on its disk",
     Kind.NO_WORKER: "a lane has work and no worker",
     Kind.UNDECLARED: "calls wait for an action that no module declares",
-    Kind.LIMIT: "this hour's alerts are used up",
+    Kind.LIMIT: "no more alerts in this hour",
     Kind.TEST: "this is a test",
 }
 
@@ -35,20 +36,36 @@ ADVICE: Final[Mapping[str, str]] = {
     "deedbox.reconciled": _REQUESTS + " Many at once: an outage, see the runbook, missing callbacks.",
     Kind.DEAD_LETTERS: "`deedbox dead list` shows them; each reason is a heading of the runbook.",
     Kind.SIGNATURE_FAILURES: "If the API key was changed, add the new one to DEEDBOX_API_KEYS at once: after 10 "
-    "failures in a row Dropbox Sign drops the callback URL. Runbook: bad_event_hash.",
-    Kind.URL_IN_DANGER: "Callbacks are refused; after 10 in a row Dropbox Sign drops the callback URL. "
-    + _URL,
-    Kind.URL_DROPPED: "Ten callbacks in a row were refused. Mend the reason, then: `deedbox callback-url set`. "
-    + _URL,
-    Kind.URL_WRONG: "`deedbox callback-url set` puts it back. " + _URL,
-    Kind.API_REFUSED: "Documents and repairs wait or die until a valid key stands first in the key ring.",
+    "failures in a row Dropbox Sign removes the callback URL. Runbook: bad_event_hash.",
+    Kind.URL_IN_DANGER: "After 10 in a row Dropbox Sign removes the callback URL. " + _URL,
+    Kind.URL_DROPPED: "Fix the cause, then: `deedbox callback-url set`. " + _URL,
+    Kind.URL_WRONG: "`deedbox callback-url set` sets it again. " + _URL,
+    Kind.API_REFUSED: "Documents and repairs wait or fail until a valid key is first in the key ring.",
     Kind.SPOOL_SILENT: "Start its web process, or run `deedbox spool drain` there. If it is gone for good, its callbacks "
     "are lost with it: `deedbox spool forget HOST`. Runbook: a host vanished with its spool.",
     Kind.NO_WORKER: "Start `deedbox worker --lane NAME`. Nothing is lost: what waits has no end. Runbook: DeedboxWorkersGone.",
     Kind.UNDECLARED: "Declare the action again in DEEDBOX_ACTIONS. Runbook: unknown actions.",
-    Kind.LIMIT: "What else comes is counted, and told when the hour has room again. `deedbox status` shows what is "
+    Kind.LIMIT: "Further alerts are counted, and sent together when the hour has room again. `deedbox status` shows what is "
     "wrong now; DEEDBOX_ALERT_PER_HOUR is the limit.",
     Kind.TEST: "Alerts of this Deedbox arrive here.",
+}
+
+
+_SENTENCES: Final[Mapping[str, str]] = {
+    Kind.URL_IN_DANGER: f"{DANGER_FROM} or more callbacks in a row were refused",
+    Kind.URL_DROPPED: f"{FAILURES_MAX} or more callbacks in a row were refused",
+    Kind.URL_WRONG: "The callback URL is missing, or another one than it should be",
+    Kind.API_REFUSED: "The API refuses the key",
+    Kind.SPOOL_SILENT: "A host does not report any more, and has acknowledged callbacks on its disk",
+    Kind.TEST: "This is a test",
+}
+_ONE_AT_A_TIME: Final = frozenset({Kind.URL_IN_DANGER, Kind.URL_DROPPED})
+"""Kinds whose label says nothing that the sentence does not."""
+
+_NOUNS: Final[Mapping[str, tuple[str, str]]] = {
+    Kind.DEAD_LETTERS: ("new dead letter", "new dead letters"),
+    Kind.SIGNATURE_FAILURES: ("callback with a wrong signature", "callbacks with a wrong signature"),
+    Kind.LIMIT: ("alert was kept back", "alerts were kept back"),
 }
 
 
@@ -56,22 +73,32 @@ def title(message: Message) -> str:
     """Return the subject line."""
     headline = HEADLINES.get(message.kind, message.kind)
     if message.recovered:
-        return f"Deedbox: over: {headline}"
+        return f"Deedbox: resolved: {headline}"
     many = f" ({message.count})" if message.count > 1 else ""
     return f"Deedbox: {headline}{many}"
 
 
 def body(message: Message) -> str:
     """Return the text: what, how many, which, what to do."""
-    source = f", source {message.source}" if message.source else ""
+    source = f"source {message.source}, " if message.source else ""
     if message.recovered:
-        return f"{message.kind}{source}: over at {_at(message.at)}, since {_at(message.since)}."
-    lines = [f"{message.count} x {message.kind}{source}, since {_at(message.since)}."]
+        what = HEADLINES.get(message.kind, message.kind)
+        return f"This is over: {what} ({source}from {_at(message.since)} to {_at(message.at)})."
+    lines = [f"{_what(message)} ({source}since {_at(message.since)})."]
     if message.shown:
         lines.append(_which(message))
-    lines += [f"{label}: {count}" for label, count in message.labels.items()]
+    if message.kind not in _ONE_AT_A_TIME:
+        lines += [f"{label}: {count}" for label, count in message.labels.items()]
     lines.append(ADVICE.get(message.kind, _REQUESTS))
     return "\n".join(lines)
+
+
+def _what(message: Message) -> str:
+    """Say what happened, with its number."""
+    if message.kind in _SENTENCES:
+        return _SENTENCES[message.kind]
+    one, many = _NOUNS.get(message.kind, (f"{message.kind} event", f"{message.kind} events"))
+    return f"{message.count} {one if message.count == 1 else many}"
 
 
 def severity(message: Message) -> str:

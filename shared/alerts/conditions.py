@@ -1,4 +1,4 @@
-"""Conditions that no event tells of: dead letters, refused signatures, a callback URL about to be dropped. Pure.
+"""Conditions that no event reports: dead letters, refused signatures, a callback URL about to be dropped. Pure.
 
 What was seen is compared with what was seen last; a change becomes facts, an end becomes a message of its own.
 """
@@ -24,7 +24,7 @@ BURST_S: Final = 300.0
 """So many wrong signatures within so long: one is a scanner, three may be a key that was changed."""
 
 REMIND_S: Final = 6 * 3600.0
-"""A condition that stays is told again: nobody answered the first message."""
+"""A condition that stays is reported again: perhaps the first message was not read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ def demand(found: tuple[Receiver, ...]) -> None:
     for receiver in found:
         if _service(receiver) is None:
             raise SettingsError(
-                f"DEEDBOX_ALERT_URLS: URL {receiver.number} of {len(found)} is none that Apprise understands; "
+                f"DEEDBOX_ALERT_URLS: URL {receiver.number} of {len(found)} is not one that Apprise understands; "
                 "correct it, it looks like slack://token/token/token, mailtos://user:password@host or json://host."
             )
 

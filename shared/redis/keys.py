@@ -103,6 +103,8 @@ samples:turn:<slot>             string  ops        a minute               one op
 alerts                          string  all        for good               what was told and what is gathered for the
                                                                           next message, JSON (``deedbox.workers.builtins.alert_desk``)
 callback_url:watched            string  sweeper    15 min                 the callback URLs were just looked after
+alerts:turn:<digest>            string  ops        2 min                  one ops process sends the alert about a
+                                                                          standing fault
 restarts                        hash    up         10 min                 ``host/process`` -> JSON: how a process of
                                                                           ``deedbox up`` ended last
                                                                           (``deedbox.ops.supervise.restarts``)
@@ -259,6 +261,11 @@ def replay(number: int) -> str:
 def replay_done(number: int) -> str:
     """How far a replay came in each stream."""
     return f"{PREFIX}replay:{number}:done"
+
+
+def alert_turn(digest: str) -> str:
+    """Exclusive right to send the alert about one standing fault."""
+    return f"{PREFIX}alerts:turn:{digest}"
 
 
 def request(stream: str) -> str:

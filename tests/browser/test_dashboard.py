@@ -35,7 +35,7 @@ def test_everything_can_be_read_without_javascript(visit: Visit, state: Redis, o
     until(lambda: b"at most" in ops.request("GET", "/?hours=24").data, "the history is on the page")
     page = visit("/?hours=24", java_script_enabled=False)
     expect(card(page, "dead")).to_have_text("2")
-    expect(page.get_by_text("2 dead letters wait for a person")).to_be_visible()
+    expect(page.get_by_text("2 dead letters need a decision")).to_be_visible()
     expect(page.locator("[data-chart='ack'] .summary")).to_contain_text("p99")
     page.get_by_text("Look at them").click()
     expect(page.get_by_role("heading", name="2 letters")).to_be_visible()
@@ -53,7 +53,7 @@ def test_the_overview_follows_what_happens(visit: Visit, state: Redis) -> None:
     expect(card(page, "dead")).to_have_text("0")
     world.letters(state, 2)
     expect(card(page, "dead")).to_have_text("2")
-    expect(page.get_by_role("heading", name="1 thing to look at")).to_be_visible()
+    expect(page.get_by_role("heading", name="1 thing needs attention")).to_be_visible()
     expect(page.locator("#pulse")).to_have_text("live")
 
 

@@ -72,7 +72,7 @@ def test_a_demo_whose_processes_are_killed_keeps_every_promise(start: Start) -> 
     assert {name.removesuffix("-0").removesuffix("-1") for name in report["restarts"]} >= KINDS.keys()
 
 
-WAITING = "Waiting for the last ones"
+WAITING = "Waiting for the last events"
 
 
 @pytest.mark.parametrize("moment", ["Starting the processes", "Playing Dropbox Sign", WAITING])

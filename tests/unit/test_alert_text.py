@@ -34,12 +34,31 @@ def test_every_kind_says_what_it_is_and_what_to_do(kind: str) -> None:
     title, body = alert_text.title(message), alert_text.body(message)
     assert title.startswith("Deedbox: ")
     assert title.endswith("(3)")
-    assert f"3 x {kind}, source sales, since 2027-01-15 07:59 UTC." in body
-    assert "rejected: 3" in body
+    assert "(source sales, since 2027-01-15 07:59 UTC)." in body
     assert len(body.splitlines()[-1]) > 20
     over = Message(kind, "sales", T, T - 60, recovered=True)
-    assert "over" in alert_text.title(over)
+    assert "resolved" in alert_text.title(over)
     assert alert_text.severity(over) == "success"
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        (
+            Message(Kind.DEAD_LETTERS, "default", T, T, count=34, shown=("8",), labels={"rejected": 34}),
+            "34 new dead letters",
+        ),
+        (
+            Message(Kind.URL_IN_DANGER, "default", T, T, labels={"5 or more in a row": 1}),
+            "5 or more callbacks in a row",
+        ),
+        (Message("file_error", "default", T, T), "1 file_error event"),
+    ],
+)
+def test_the_first_line_is_a_sentence_with_its_number(message: Message, line: str) -> None:
+    body = alert_text.body(message)
+    assert body.startswith(line)
+    assert "5 or more in a row: 1" not in body
 
 
 def test_more_than_a_few_ids_are_a_number() -> None:

@@ -1,4 +1,4 @@
-"""Built-in action ``alert``: tells people of events that need one, and sends what was decided to send.
+"""Built-in action ``alert``: reports events that need a person, and sends the messages that were decided on.
 
 Two kinds of entries, both in a lane of their own, so that no receiver that hangs holds up anything else: an event,
 whose fact goes to the alert desk, and a message of the desk for one receiver. A message waits for its own receiver
@@ -29,7 +29,7 @@ TIMEOUT_S: Final = 30.0
 """Most services take a message within a second; Apprise gives up on a silent one after 4 s by default."""
 
 GIVE_UP_S: Final = 86_400.0
-"""An alert that is a day old helps nobody."""
+"""An alert that is a day old does not help any more."""
 
 MESSAGE_LIFE_S: Final = 2 * 86_400
 TITLE_MAX_CHARS: Final = 80

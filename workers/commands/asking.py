@@ -8,7 +8,7 @@ from deedbox.shared.core.errors import SettingsError
 
 
 def confirm(question: str, *, yes: bool) -> bool:
-    """Ask on stderr, unless ``yes``. Raises SettingsError where nobody can answer."""
+    """Ask on stderr, unless ``yes``. Raises SettingsError without a terminal."""
     if yes:
         return True
     if not sys.stdin.isatty():

@@ -1,4 +1,4 @@
-"""The sweeper's part in alerts: sends what was gathered, and looks at what no event tells of."""
+"""The sweeper's part in alerts: sends the gathered messages, and looks at conditions that no event reports."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from deedbox.workers.builtins.alert_desk import AlertDesk
 from deedbox.workers.sweeper.staffing import Staffing
 
 LOOK_EVERY_S: Final = 2.0
-"""Nobody reads an alert faster, and each look costs Redis three short round trips."""
+"""No person reads an alert faster, and each look costs Redis three short round trips."""
 
 LETTERS_MAX: Final = 500
 """Dead letters whose reasons one look reads; more are counted."""

@@ -12,7 +12,7 @@ from deedbox.workers.builtins.watch_callback_url import DUE, event_payload, targ
 from deedbox.workers.internal_events import Filed, Filing, Guard
 
 EVERY_S: Final = 900
-"""A dropped URL loses callbacks for good once their retries are over, days later; the account has 60 calls a minute."""
+"""After a removed URL, callbacks are lost for good once their retries are over, days later; the account has 60 calls a minute."""
 
 ASK_EVERY_S: Final = 15.0
 """How often this process looks whether it is time: one small script."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from redis import Redis
 from typer.testing import CliRunner
 
@@ -57,6 +59,9 @@ def operate(
 
     def run(*arguments: str, **env: str) -> Answer:
         done = CliRunner().invoke(cli.app, arguments, env=usual | env)
+        # A command that logs has configured the process for its own stderr, which is closed by now.
+        structlog.reset_defaults()
+        logging.getLogger().handlers.clear()
         error = done.exception
         if isinstance(error, DeedboxError):
             sentence = cli.explained(error, os.environ | usual | env)

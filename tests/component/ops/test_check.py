@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from redis import Redis
 
+from deedbox.ops.checks import clocks, environment
+from deedbox.shared.records.presence import Presence, dump
 from deedbox.shared.redis import keys
+from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.shared.runtime.data_dir import lock_data_dir
 from deedbox.shared.simulator.api_state import FilesApiPolicy
 from deedbox.shared.simulator.files_api import FilesApi
 from deedbox.shared.simulator.lifecycle import Account
@@ -65,6 +71,75 @@ def test_unusable_settings_end_with_exit_code_2(operate: Operate) -> None:
     answer = operate("check", "--offline", "--json", DEEDBOX_API_KEYS="")
     assert answer.code == 2
     assert _verdicts(answer)["api keys"] == "failed"
+
+
+def test_the_modules_of_the_actions_are_imported_as_the_workers_do(operate: Operate, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from deedbox import action\n@action('*', lane='crm')\ndef one(event, context): ...\n", "utf-8"
+    )
+    path = {"PYTHONPATH": str(tmp_path)}
+    answer = operate("check", "--offline", "--json", DEEDBOX_ACTIONS="mine", **path)
+    assert _verdicts(answer)["actions"] == "ok"
+    assert "crm" in _said(answer, "actions")
+
+    answer = operate("check", "--offline", "--json", DEEDBOX_ACTIONS="nothere.callbacks", **path)
+    assert answer.code == 2
+    assert _verdicts(answer)["actions"] == "failed"
+    assert "nothere.callbacks" in _said(answer, "actions")
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "verdict"),
+    [(0.0, "ok"), (1.9, "ok"), (2.1, "warning"), (-2.1, "warning"), (31.0, "failed"), (-3600.0, "failed")],
+)
+def test_a_clock_that_is_not_redis_s_is_found(ahead_s: float, verdict: str) -> None:
+    found = clocks.finding(ahead_s)
+    assert found.verdict == verdict
+    assert bool(found.fix) is (verdict != "ok")
+
+
+def test_this_hosts_clock_is_compared_with_redis_s(state: Redis) -> None:
+    (found,) = clocks.check(state, lambda: time.time() - 100)
+    assert found.verdict == "failed"
+    assert "behind Redis's" in found.detail
+
+
+def test_no_advice_names_a_lane_that_no_action_uses(operate: Operate, state: Redis) -> None:
+    """Law: `check` never advises a command that refuses."""
+    declare(state, track_status="default")
+    Scripts(state).call("present", SERVER_CLOCK, "worker-1", 10.0, dump(Presence("dbg")))
+    answer = operate("check", "--offline", "--json")
+    assert "no action uses the lane dbg" in _said(answer, "workers")
+    assert "--lane dbg" not in answer.out
+
+
+def test_calls_of_an_action_that_no_module_declares_fail(operate: Operate, state: Redis) -> None:
+    declare(state, track_status="default")
+    state.hset(keys.DEPTHS, "inp", 1)
+    state.zadd(keys.action("inp", "ready"), {"inp|default:signature_request/r1": 1.0})
+    answer = operate("check", "--offline", "--json")
+    assert "1 call waits for the action inp" in _said(answer, "workers")
+
+
+def test_a_full_disk_is_no_matter_of_access(operate: Operate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel's answer is made up here; `check` must tell the two reasons apart."""
+
+    def full(_folder: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(environment, "_write_through", full)
+    answer = operate("check", "--offline", "--json")
+    assert "make room on that disk" in _said(answer, "document store")
+    assert "write access" not in _said(answer, "document store")
+
+
+def test_beside_an_up_whose_redis_ends_again_and_again_the_log_is_named(
+    operate: Operate, tmp_path: Path
+) -> None:
+    with lock_data_dir(tmp_path):
+        answer = operate("check", "--offline", "--json", DEEDBOX_REDIS_URL="", DEEDBOX_DATA_DIR=str(tmp_path))
+    assert str(tmp_path / "redis" / "redis.log") in _said(answer, "redis")
+    assert "Nothing is running" not in answer.out
 
 
 def test_a_misspelt_variable_is_named_with_the_right_one(operate: Operate) -> None:

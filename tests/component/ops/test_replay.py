@@ -85,6 +85,29 @@ def test_a_replay_runs_the_chosen_action_only_in_event_order_with_a_key_of_its_o
     assert deployment.left() == 0
 
 
+def test_a_dead_letter_of_a_replayed_call_stays_and_is_mentioned(
+    operate: Operate, deployment: Deployment, state: Redis
+) -> None:
+    _ran(deployment, sent(), sent(0, "r2"))
+    for number, key in enumerate(("signature_request/r1", "signature_request/other"), 1):
+        state.hset(
+            keys.dead(str(number)),
+            mapping={
+                "id": number,
+                "at": 1,
+                "reason": "rejected",
+                "action": "crm",
+                "source": "default",
+                "key": key,
+            },
+        )
+        state.zadd(keys.DEAD, {str(number): 1})
+
+    answer = operate("replay", "r1", "--action", "crm", "--yes")
+
+    assert "1 dead letter of these requests and actions stays" in answer.out
+
+
 def test_each_replay_has_another_number_and_leaves_nothing_behind(
     operate: Operate, deployment: Deployment, state: Redis
 ) -> None:

@@ -84,6 +84,15 @@ class RedisServer:
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Answer nothing within the block, as a server on a stuck disk does."""
+        self.freeze()
+        try:
+            yield
+        finally:
+            self.thaw()
+
     def freeze(self) -> None:
         """Stop it in its tracks: it takes connections, and answers nothing."""
         self._signal(signal.SIGSTOP)

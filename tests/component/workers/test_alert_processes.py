@@ -64,7 +64,7 @@ def test_a_storm_is_a_handful_of_messages_that_count_everything(
     deployment.deliver(*(callback("file_error", 5, f"r{number}") for number in range(STORM)))
 
     def told() -> int:
-        return sum(int(each["message"].split(" x ")[0]) for each in receiver.taken)
+        return sum(int(each["message"].split()[0]) for each in receiver.taken)
 
     until(lambda: told() >= STORM, f"all of the storm is told\n{fleet.log()}", patience_s=90)
     assert told() == STORM
@@ -126,4 +126,4 @@ def test_dead_letters_are_told_and_so_is_their_end(
     assert "rejected: 1" in receiver.taken[0]["message"]
     state.delete(keys.DEAD)
     until(lambda: len(receiver.taken) == 2, f"the end is told\n{fleet.log()}")
-    assert receiver.titles == ["Deedbox: dead letters", "Deedbox: over: dead letters"]
+    assert receiver.titles == ["Deedbox: dead letters", "Deedbox: resolved: dead letters"]

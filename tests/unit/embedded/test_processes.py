@@ -85,3 +85,9 @@ def test_the_sentence_of_failing_workers_is_passed_on(tmp_path: Path) -> None:
     )
     with pytest.raises(SettingsError, match=r"^DEEDBOX_ACTIONS names myapp, correct it\.$"):
         learn_lanes(env)
+
+
+def test_a_module_that_ends_the_process_is_one_sentence(tmp_path: Path) -> None:
+    env = _workers(tmp_path, "import sys; sys.exit(0)")
+    with pytest.raises(SettingsError, match=r"sys\.exit"):
+        learn_lanes(env)

@@ -23,8 +23,8 @@ def _counters(valid: int, wrong: int, absent: int) -> dict[str, int]:
         (_counters(500, 0, 9), Verdict.OK, "DEEDBOX_BODY_SIGNATURE=check is safe"),
         (_counters(5, 0, 0), Verdict.OK, "too few"),
         (_counters(500, 1, 0), Verdict.WARNING, "not safe"),
-        (_counters(0, 0, 900), Verdict.OK, "nothing to learn"),
-        ({}, Verdict.OK, "nothing to learn"),
+        (_counters(0, 0, 900), Verdict.OK, "not enough data yet"),
+        ({}, Verdict.OK, "not enough data yet"),
     ],
 )
 def test_checking_body_signatures_is_safe_after_many_valid_and_no_wrong_ones(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -155,3 +156,18 @@ def test_the_page_names_every_problem(sent: Sent, found: Found) -> None:
     assert all(problem in text.getvalue().replace("\n", " ") for problem in report.problems)
     assert "web (2)" in text.getvalue()
     assert "Nothing lost" not in text.getvalue()
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_the_hint_names_a_command_that_the_shell_finds(
+    sent: Sent, found: Found, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, keep: bool
+) -> None:
+    own = tmp_path / "deedbox"
+    own.touch(mode=0o755)
+    monkeypatch.setattr(sys, "argv", [str(own)])
+    monkeypatch.setenv("PATH", str(tmp_path / "elsewhere"))
+    text = StringIO()
+    places = view.Places(Path("var/demo"), "http://127.0.0.1:1/callbacks", "http://127.0.0.1:2/")
+    view.hint(Console(file=text, width=200), judge(sent, found), places, keep=keep)
+    assert f"{own} " in text.getvalue()
+    assert ("http://127.0.0.1:2/" in text.getvalue()) is keep

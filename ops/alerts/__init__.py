@@ -1,0 +1,1 @@
+"""Alerts about what the lanes and the sweeper cannot tell, because they may be what failed."""
