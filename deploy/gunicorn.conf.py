@@ -1,5 +1,5 @@
 # ruff: noqa: INP001 - read by gunicorn, not imported
-"""gunicorn -c deploy/gunicorn.conf.py deedbox.ingress.wsgi:app; the same values as ``python -m deedbox.ingress``."""
+"""gunicorn -c deploy/gunicorn.conf.py deedbox.ingress.wsgi:server; the same values as ``python -m deedbox.ingress``."""
 
 from __future__ import annotations
 

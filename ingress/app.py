@@ -12,14 +12,14 @@ from typing import Final
 
 from flask import Blueprint, Flask, Response, jsonify, request
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
+from werkzeug.wsgi import get_input_stream
 
 from deedbox.ingress.monitor.counters import Intake
 from deedbox.ingress.monitor.readiness import Readiness
 from deedbox.ingress.publish.background import Link
 from deedbox.ingress.publish.handover import Handover
-from deedbox.ingress.receive.flask_shortcut import Application
 from deedbox.ingress.receive.ladder import LadderPolicy, Refused
-from deedbox.ingress.receive.receiver import Answer, CutShort, Receiver, answer_of, report_failure
+from deedbox.ingress.receive.receiver import Answer, CutShort, ReadBefore, Receiver, answer_of, report_failure
 from deedbox.shared.broker.brokers import broker_address, open_broker
 from deedbox.shared.core.reasons import Refusal
 from deedbox.shared.runtime import telemetry
@@ -53,13 +53,15 @@ def create_blueprint(
     publisher: Link,
     sources: Mapping[str, Source],
     clock: Callable[[], float] = time.time,
+    *,
+    health: bool = False,
 ) -> Blueprint:
     """Return the routes of ingress, for ``app.register_blueprint``.
 
     They bring their own error answers and limits, and change nothing of the application they are mounted in but
     an entry in its ``extensions``. The spool is emptied from the first callback on, or from
-    ``app.extensions["deedbox"].start()``; ``.close()`` ends that. ``clock`` returns unix seconds. Raises
-    SettingsError if OpenTelemetry is wanted and not installed.
+    ``app.extensions["deedbox"].start()``; ``.close()`` ends that. ``health`` adds ``/healthz`` and ``/readyz``.
+    ``clock`` returns unix seconds. Raises SettingsError if OpenTelemetry is wanted and not installed.
     """
     telemetry.configure(settings, "web")
     blueprint = Blueprint("deedbox", __name__)
@@ -71,14 +73,14 @@ def create_blueprint(
     readiness = Readiness(publisher, handover)
 
     def callbacks(source: str = "default") -> Response:
-        headers = request.headers
+        given = request.environ
         return _response(
             receiver.answer(
                 source,
                 request.method,
-                headers.get("Content-Type"),
-                headers.get("Content-Sha256"),
-                headers.get("traceparent"),
+                given.get("CONTENT_TYPE"),
+                given.get("HTTP_CONTENT_SHA256"),
+                given.get("HTTP_TRACEPARENT"),
                 _body,
             )
         )
@@ -96,10 +98,16 @@ def create_blueprint(
 
     for rule in ("/callbacks", "/callbacks/<source>"):
         blueprint.add_url_rule(
-            rule, view_func=callbacks, methods=METHODS, strict_slashes=False, provide_automatic_options=False
+            rule,
+            view_func=callbacks,
+            methods=METHODS,
+            strict_slashes=False,
+            provide_automatic_options=False,
+            merge_slashes=False,
         )
-    blueprint.add_url_rule("/healthz", view_func=healthz)
-    blueprint.add_url_rule("/readyz", view_func=readyz)
+    if health:
+        blueprint.add_url_rule("/healthz", view_func=healthz)
+        blueprint.add_url_rule("/readyz", view_func=readyz)
     return blueprint
 
 
@@ -113,23 +121,24 @@ def create_app(settings: Settings, publisher: Link | None = None) -> Flask:
     broker = publisher or open_broker(
         broker_address(settings), settings.web_threads + DRAINING, settings.redis_wait_replicas
     )
-    app = Application("ingress", _internal_error)
-    app.register_blueprint(create_blueprint(settings, broker, sources))
+    app = Flask("ingress", static_folder=None)
+    app.url_map.merge_slashes = False  # a redirect costs the callback: Dropbox Sign does not follow it
+    app.register_blueprint(create_blueprint(settings, broker, sources, health=True))
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _internal_error)
-    app.shorten(app.extensions[RECEIVER], sources)
     return app
 
 
 def _body(body_max_bytes: int) -> bytes | None:
-    """Read the body, chunked or not, up to the limit; None for a larger one. Raises CutShort.
+    """Read the body, chunked or not, up to the limit; None for a larger one. Raises CutShort and ReadBefore.
 
     The limit is this request's own: the application's setting belongs to the application.
     """
-    # One byte more: a chunked body is cut at the limit without a word, and a cut body must not pass for a whole.
-    request.max_content_length = body_max_bytes + 1
+    if "form" in vars(request) or "_cached_data" in vars(request):  # where werkzeug keeps what was read
+        raise ReadBefore
     try:
-        return request.get_data(cache=False)
+        # One byte more: a chunked body is cut at the limit without a word, and a cut body must not pass for a whole.
+        return get_input_stream(request.environ, max_content_length=body_max_bytes + 1).read()
     except RequestEntityTooLarge:
         return None
     except ClientDisconnected:
@@ -138,7 +147,8 @@ def _body(body_max_bytes: int) -> bytes | None:
 
 def _response(answer: Answer) -> Response:
     response = Response(answer.body, answer.status, content_type=answer.content_type)
-    response.headers.extend(answer.headers)
+    if answer.headers:
+        response.headers.extend(answer.headers)
     return response
 
 

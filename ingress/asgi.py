@@ -1,4 +1,4 @@
-"""The fast path: callbacks without Flask, under gunicorn's own ASGI worker; every other route is the Flask application.
+"""The fast path: callbacks without Flask, on the same server; every other route is the Flask application.
 
 Opt-in (``DEEDBOX_INGRESS=asgi``). The same ladder decides, the same hand-over stores, the same lines are logged; only
 reading the request and waiting for the broker are done by an event loop instead of threads.
@@ -7,11 +7,10 @@ reading the request and waiting for the broker are done by an event loop instead
 from __future__ import annotations
 
 import asyncio
-import gc
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 from flask import Flask
 
@@ -32,17 +31,12 @@ from deedbox.ingress.receive.receiver import (
     stored,
 )
 from deedbox.shared.core.reasons import Refusal
-from deedbox.shared.runtime.patience import RECEIVE_S
+from deedbox.shared.runtime.front import RECEIVE_S, Front
+from deedbox.shared.runtime.wsgi_call import Receive, Scope, Send, path_of
 from deedbox.shared.settings import Settings
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
-
 PATH: Final = "/callbacks"
-_WANTED: Final = frozenset({b"content-type", b"content-sha256", b"traceparent", b"expect", b"content-length"})
+_WANTED: Final = frozenset({b"content-type", b"content-sha256", b"traceparent", b"content-length"})
 
 
 def in_front_of(
@@ -52,12 +46,8 @@ def in_front_of(
 
     ``open_line``: how the loop reaches the broker without a thread, if it can.
     """
-    from a2wsgi import WSGIMiddleware
-
-    receiver = app.extensions[RECEIVER]
-    wsgi: Any = app.wsgi_app  # two libraries, two names for one type
-    others: Any = WSGIMiddleware(wsgi, workers=settings.web_threads)
-    return Application(receiver, others, settings.web_threads, app.extensions, open_line)
+    others = Front(app, settings.web_threads, settings.body_max_bytes)
+    return Application(app.extensions[RECEIVER], others, settings.web_threads, open_line)
 
 
 class _HungUp(Exception):
@@ -70,13 +60,12 @@ class Application:
     def __init__(
         self,
         receiver: Receiver,
-        others: App,
+        others: Front,
         threads: int,
-        extensions: Mapping[str, Any],
         open_line: Callable[[], Line | None] | None = None,
     ) -> None:
-        """``threads``: for callbacks that the broker does not take. ``extensions``: as an application of Flask has."""
-        self.extensions = extensions
+        """``threads``: for callbacks that the broker does not take."""
+        self.extensions = others.extensions
         self._receiver = receiver
         self._others = others
         self._threads = threads
@@ -90,40 +79,34 @@ class Application:
         """Answer one request, or follow the life of the worker."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
-        elif scope["type"] == "http" and (source := _source(scope["path"])) is not None:
+        elif scope["type"] == "http" and (source := _source(path_of(scope))) is not None:
             await self._callback(source, scope, receive, send)
         else:
             await self._others(scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
-        await receive()
         self._receiver.handover.start()
-        # What start-up has made stays: the garbage collector need not walk through it every few hundred callbacks.
-        gc.collect()
-        gc.freeze()
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
+        await self._others({"type": "lifespan"}, receive, send)
         if self._commit is not None:
             self._commit.close()
-        await send({"type": "lifespan.shutdown.complete"})
 
     async def _callback(self, source: str, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"] if name in _WANTED}
         with self._receiver.visiting(source, headers.get(b"traceparent")) as visit:
             found: Verdict
             try:
-                found = await self._decide(visit, str(scope["method"]), headers, receive, send)
+                found = await self._decide(visit, str(scope["method"]), headers, receive)
             except Exception as error:  # noqa: BLE001 - a bug must not become a broken connection
                 found = self._receiver.failed(visit, error)
             answer = self._receiver.finish(visit, found)
         await _send(send, answer)
 
     async def _decide(
-        self, visit: Visit, method: str, headers: dict[bytes, str], receive: Receive, send: Send
+        self, visit: Visit, method: str, headers: dict[bytes, str], receive: Receive
     ) -> Verdict:
         try:
             async with asyncio.timeout(RECEIVE_S):
-                body = await self._body(headers, receive, send)
+                body = await self._body(headers, receive)
         except (_HungUp, TimeoutError):
             return Refused(Refusal.BAD_MULTIPART, CUT_SHORT)
         received = Received(
@@ -148,14 +131,11 @@ class Application:
             except NotStored as error:
                 return not_stored(verdict, error)
 
-    async def _body(self, headers: dict[bytes, str], receive: Receive, send: Send) -> bytes | None:
+    async def _body(self, headers: dict[bytes, str], receive: Receive) -> bytes | None:
         """Read the body up to the limit; None for a larger one."""
         announced = headers.get(b"content-length", "")
         if announced.isdigit() and int(announced) > self._body_max_bytes:
             return None
-        if headers.get(b"expect", "").lower() == "100-continue":
-            # The vendor's client waits for this; the server leaves it to the application.
-            await send({"type": "http.response.informational", "status": 100, "headers": []})
         parts: list[bytes] = []
         size = 0
         while True:

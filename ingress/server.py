@@ -1,13 +1,12 @@
-"""Runs ingress under gunicorn: threads, because a thread may wait a second for the broker and others go on.
+"""Runs ingress under gunicorn: an event loop reads the requests, and threads wait for the broker.
 
-With ``DEEDBOX_INGRESS=asgi`` it is an event loop that waits, and callbacks share one publish (``deedbox.ingress.asgi``).
+With ``DEEDBOX_INGRESS=asgi`` the event loop does that, too (``deedbox.ingress.asgi``).
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from importlib.util import find_spec
 from typing import Any
 
 from deedbox.ingress.app import EXTENSION, create_app
@@ -17,29 +16,22 @@ from deedbox.ingress.publish.handover import Handover
 from deedbox.shared.broker import brokers
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.runtime import logs, ports, serving
+from deedbox.shared.runtime.front import Front
 from deedbox.shared.settings import Settings
 
 
 def options(settings: Settings) -> dict[str, Any]:
     """Return gunicorn's settings; ``deploy/gunicorn.conf.py`` uses the same."""
     metrics = port.of(settings)
-    fast = (
-        # Connections are cheap in an event loop; gunicorn closes what is beyond this number at once.
-        {"worker_class": "asgi", "worker_connections": 1000, "asgi_lifespan": "on"}
-        if settings.ingress == "asgi"
-        else {}
-    )
     return {
         **serving.options(settings.bind, settings.port, "deedbox-web"),
         "workers": settings.web_workers,
-        "threads": settings.web_threads,
         # The slowest publish takes 2 s, and so does the last look at the spool.
         "graceful_timeout": 10,
         "max_requests": 50_000,
         "max_requests_jitter": 5_000,
         "post_worker_init": lambda worker: _start_handover(worker, metrics, settings),
         "worker_exit": _close_handover,
-        **fast,
         **(_metrics_hooks(metrics) if metrics is not None else {}),
     }
 
@@ -70,8 +62,7 @@ def _close_handover(_server: Any, worker: Any) -> None:
 
 def _handover(worker: Any) -> Handover | None:
     """Return the worker's; None if it failed to boot, or serves an application that only contains ours."""
-    application = getattr(worker, "wsgi", None) or getattr(worker, "asgi", None)
-    found = getattr(application, "extensions", {}).get(EXTENSION)
+    found = getattr(getattr(worker, "asgi", None), "extensions", {}).get(EXTENSION)
     return found if isinstance(found, Handover) else None
 
 
@@ -88,10 +79,6 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     settings = Settings.load(environ)
     settings.sources()
     brokers.open_broker(brokers.broker_address(settings)).demand()
-    if settings.ingress == "asgi" and find_spec("a2wsgi") is None:
-        raise SettingsError(
-            "DEEDBOX_INGRESS=asgi needs the extra asgi: pip install 'deedbox[asgi]', or unset it to use Flask."
-        )
     return settings
 
 
@@ -126,7 +113,7 @@ def application(settings: Settings) -> Any:
     """Return what gunicorn serves: the Flask application, or the ASGI one in front of it. Raises SettingsError."""
     app = create_app(settings)
     if settings.ingress == "flask":
-        return app
+        return Front(app, settings.web_threads, settings.body_max_bytes)
     from deedbox.ingress.asgi import in_front_of
     from deedbox.ingress.publish import redis_pipe
 

@@ -146,11 +146,11 @@ class Settings(BaseModel):
     ingress: Annotated[Literal["flask", "asgi"], BeforeValidator(_lower), Field(alias="DEEDBOX_INGRESS")] = (
         "flask"
     )
-    """``asgi``: callbacks are received by gunicorn's ASGI worker, the faster path with the same contract."""
+    """``asgi``: callbacks are received in the event loop, without Flask: faster, with the same answers."""
     web_workers: Annotated[int, Field(alias="DEEDBOX_WEB_WORKERS", ge=1, le=64)] = 2
     """gunicorn worker processes."""
     web_threads: Annotated[int, Field(alias="DEEDBOX_WEB_THREADS", ge=1, le=256)] = 8
-    """Threads of each gunicorn worker."""
+    """Threads of each gunicorn worker: as many callbacks can be stored at the same time."""
     metrics_port: Annotated[Port | None, Field(alias="DEEDBOX_METRICS_PORT")] = None
     """Port of ingress's own metrics; unset: off."""
     metrics_bind: Annotated[str, Field(alias="DEEDBOX_METRICS_BIND", min_length=1)] = "127.0.0.1"

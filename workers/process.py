@@ -38,7 +38,7 @@ from deedbox.workers import announcement
 from deedbox.workers.actions.interface import ActionFunction, Context, Event
 from deedbox.workers.actions.loading import load_module
 from deedbox.workers.actions.registry import RegisteredAction, Registry
-from deedbox.workers.bridge.bridge import Bridge
+from deedbox.workers.bridge.bridge import Bridge, remember
 from deedbox.workers.builtins import (
     alert,
     erase_destroyed,
@@ -245,6 +245,8 @@ class Process:
         # Not a patient client: the bridge itself waits, and meanwhile answers the broker's heartbeats.
         redis = connections.brisk_redis(self.redis_address, connections.SOCKET_TIMEOUT_S)
         same = broker.address == self.redis_address
+        if not same:
+            remember(redis, str(broker.address), time.time())
         state = Scripts(redis) if same else ReplicatedScripts(redis, self.settings.redis_wait_replicas)
         return Bridge(self.name, broker.consumers(self.name, self.redis_address), state, self.bells.ring)
 

@@ -25,6 +25,7 @@ from deedbox.ingress.spool.usage import Gauge, Reporter, Usage
 from deedbox.ingress.spool.writer import Spool
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.runtime import logs
+from deedbox.shared.runtime.outage import Outage
 from deedbox.shared.settings import Settings
 
 DRAIN_EVERY_S: Final = 0.5
@@ -74,6 +75,7 @@ class Background:
         self._drainer = Drainer(folder, broker, paused=room.look)
         redis = StateRedis(settings)
         self._reporter = Reporter(settings, folder, redis=redis)
+        self._outage = Outage(_log, "spool.not_drained")
         self._intake = intake
         self._intake_reporter = IntakeReporter(intake, redis)
         self._gauge = Gauge(folder)
@@ -156,8 +158,9 @@ class Background:
         if found.published or found.set_aside:
             _log.info("spool.drained", callbacks=found.published, set_aside=found.set_aside)
         if found.trouble or found.unreadable:
-            _log.warning("spool.not_drained", cause=found.trouble, unreadable=found.unreadable)
+            self._outage.lasts(cause=found.trouble, unreadable=found.unreadable)
             return DRAIN_AGAIN_S
+        self._outage.ended()
         return DRAIN_EVERY_S
 
     def _drain_for_ever(self) -> None:

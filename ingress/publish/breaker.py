@@ -5,8 +5,7 @@ and callbacks go to the spool at once. Requests never try whether the broker is 
 probe in the background does, one at a time, and closes the breaker.
 
 Failures alone would be too slow for a broker that freezes: until the first publish has timed out, every request
-would run into the same wait. So a publish that is still under way after ``stall_s`` is reason enough to spool, and
-whether the broker was well a moment ago tells a request whether it needs a way out of its own publish.
+would run into the same wait. So a publish that is still under way after ``stall_s`` is reason enough to spool.
 """
 
 from __future__ import annotations
@@ -32,8 +31,6 @@ class BreakerPolicy:
     """In a row; a single failure may be a connection that the broker closed."""
     stall_s: float = 0.1
     """Spooling needlessly costs an fsync and a repeat of the publish; waiting costs the sender a second."""
-    fresh_s: float = 0.02
-    """So long a success vouches for the broker. Short: whoever relies on it when the broker freezes waits."""
     first_wait_s: float = 0.5
     longest_wait_s: float = 5.0
     probe_lost_s: float = 15.0
@@ -53,7 +50,6 @@ class Breaker:
     _under_way: dict[int, float] = field(default_factory=dict)
     """Ticket to start of each publish, oldest first."""
     _tickets: int = 0
-    _well_at: float = float("-inf")
 
     def admit(self, now: float) -> int | None:
         """Return a ticket for one publish, or None: do not publish, spool.
@@ -70,14 +66,9 @@ class Breaker:
         """Tell whether there is a ticket for a publish."""
         return self.state is State.CLOSED and not self._stalled(now)
 
-    def is_fresh(self, now: float) -> bool:
-        """Tell whether the broker took something a moment ago."""
-        return now - self._well_at < self.policy.fresh_s
-
-    def succeeded(self, ticket: int, now: float) -> None:
+    def succeeded(self, ticket: int) -> None:
         """Note that the broker took it. Closes the breaker: a straggler is as good as a probe."""
         self.abandoned(ticket)
-        self._well_at = now
         self.probe_succeeded()
 
     def failed(self, ticket: int, now: float) -> None:

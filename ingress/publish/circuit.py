@@ -30,11 +30,10 @@ class Circuit:
         """Whether callbacks are published."""
         return self._breaker.state is State.CLOSED
 
-    def admit(self) -> tuple[int | None, bool]:
-        """Return a ticket or None, and whether the broker was well a moment ago."""
+    def admit(self) -> int | None:
+        """Return a ticket or None."""
         with self._lock:
-            now = self._monotonic()
-            return self._breaker.admit(now), self._breaker.is_fresh(now)
+            return self._breaker.admit(self._monotonic())
 
     def admits(self) -> bool:
         """Tell whether ``admit`` would give a ticket now."""
@@ -43,7 +42,7 @@ class Circuit:
 
     def succeeded(self, ticket: int) -> None:
         """Note that the broker took it."""
-        self._change(lambda now: self._breaker.succeeded(ticket, now))
+        self._change(lambda _: self._breaker.succeeded(ticket))
 
     def failed(self, ticket: int, cause: str) -> None:
         """Note that the broker did not take it, and why."""

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from typing import Final
 
 from deedbox.ingress.monitor.counters import Intake
 from deedbox.ingress.monitor.readiness import BREAKER_OPEN
 from deedbox.ingress.publish.background import Background, Expose, Link
+from deedbox.ingress.publish.batches import NO_ANSWER, Batches, Seat
 from deedbox.ingress.publish.broker_memory import NO_ROOM, Room
 from deedbox.ingress.publish.circuit import Circuit
-from deedbox.ingress.publish.thread_batches import NO_ANSWER as NO_ANSWER  # noqa: PLC0414 - group_commit asks here
-from deedbox.ingress.publish.thread_batches import Ended, Seat, Sharing
 from deedbox.ingress.spool.folder import SpoolDir
 from deedbox.ingress.spool.writer import NotSpooled, Spool
 from deedbox.shared.broker.errors import RefusedForCause
@@ -104,8 +103,7 @@ class Handover:
         """Begin, here and in a forked child: locks may have been held at the fork, threads are not inherited."""
         self._circuit = Circuit(self._monotonic)
         self._room = Room(self._broker)
-        self._publishers = ThreadPoolExecutor(self._settings.web_threads, "deedbox-publish")
-        self._sharing = Sharing(self._begin) if _takes_many_at_once(self._broker) else None
+        self._batches = Batches(self._publish_batch)
         self._background = Background(
             self._settings, self._broker, self._circuit, self._room, self._folder, self._spool, self._intake
         )
@@ -121,29 +119,39 @@ class Handover:
     def close(self, patience_s: float = 2.0) -> None:
         """Drain what can be drained in so many seconds, and let go of the rest; for the end of a process."""
         self._background.close(patience_s)
-        self._publishers.shutdown(wait=False)
 
     def store(self, envelope: Envelope) -> Stored:
         """Make a callback durable. Raises NotStored within 2 s."""
         self.start()
-        if self._spool is None:
-            return self._publish_only(envelope)
         until = self._monotonic() + PATIENCE_S
-        attempt = _Attempt(NO_ROOM) if self._room.is_full else self._attempt(envelope)
-        cause = attempt.cause(HEDGE_S)
+        seat = self._seat(envelope)
+        cause = seat.cause(HEDGE_S if self._spool else PATIENCE_S)
         if cause is None:
             return Stored(spooled=False)
-        return self._keep(self._spool, envelope, attempt, cause, until)
+        if self._spool is None:
+            raise NotStored(Refusal.BROKER_UNAVAILABLE, _NOT_TAKEN, cause)
+        return self._keep(self._spool, envelope, seat, cause, until)
+
+    def _seat(self, envelope: Envelope) -> Seat:
+        """Take a seat in the next batch, unless it is known that this would be a wait for nothing."""
+        if self._spool is not None and self._room.is_full:
+            return Seat.of(envelope, NO_ROOM)
+        if self._spool is not None and not self._circuit.admits():
+            return Seat.of(envelope, BREAKER_OPEN)
+        return self._batches.join(envelope)
 
     def publish_many(self, envelopes: Sequence[Envelope]) -> str | None:
         """Publish a batch together, if the breaker allows it. Returns None, or why the broker does not have it all."""
         self.start()
         if self._room.is_full and self._spool is not None:
             return NO_ROOM
+        return self._publish_batch(envelopes)
+
+    def _publish_batch(self, envelopes: Sequence[Envelope]) -> str | None:
         ticket = None
         # Without a spool there is nothing better to do than to try, and nobody who would close the breaker again.
         if self._spool is not None:
-            ticket, _ = self._circuit.admit()
+            ticket = self._circuit.admit()
             if ticket is None:
                 return BREAKER_OPEN
         return self._publish(lambda: self._broker.publish_many(envelopes), ticket)
@@ -171,7 +179,7 @@ class Handover:
         except NotSpooled as error:
             # A slow broker is still better than none, and so is an almost full one.
             if attempt.ended == NO_ROOM:
-                attempt = self._attempt(envelope)
+                attempt = self._batches.join(envelope)
             ended = attempt.cause(max(0.0, until - self._monotonic()))
             if ended is None:
                 return Stored(spooled=False)
@@ -200,53 +208,6 @@ class Handover:
         trouble = self._spool.trouble() if self._spool else None
         return (trouble.reason, str(trouble)) if trouble else None
 
-    def _publish_only(self, envelope: Envelope) -> Stored:
-        try:
-            self._broker.publish(envelope)
-        except Unavailable as error:
-            self._intake.publish_failed()
-            raise NotStored(Refusal.BROKER_UNAVAILABLE, _NOT_TAKEN, str(error)) from None
-        return Stored(spooled=False)
-
-    def _attempt(self, envelope: Envelope) -> _Attempt | Seat:
-        """Begin to publish, unless the breaker says not to: together with others, where the broker gains by that.
-
-        In a thread of its own, so that the request can leave a silent broker behind and spool; inline if the
-        broker was well a moment ago, because under load the change of threads costs more than it saves.
-        """
-        if self._sharing is not None:
-            return self._sharing.join(envelope) if self._circuit.admits() else _Attempt(BREAKER_OPEN)
-        ticket, fresh = self._circuit.admit()
-        if ticket is None:
-            return _Attempt(BREAKER_OPEN)
-        if fresh or self._background.is_stopped:
-            return _Attempt(self._publish(lambda: self._broker.publish(envelope), ticket))
-        running = self._publishers.submit(self._publish, lambda: self._broker.publish(envelope), ticket)
-        running.add_done_callback(
-            lambda future: self._circuit.abandoned(ticket) if future.cancelled() else None
-        )
-        return _Attempt(None, running)
-
-    def _begin(self, envelopes: Sequence[Envelope], ended: Ended) -> None:
-        """Publish a batch for those that share it; like ``_attempt``, inline or in a thread of its own."""
-        ticket, fresh = self._circuit.admit()
-        if ticket is None:
-            ended(BREAKER_OPEN, None)
-            return
-
-        def publish() -> None:
-            try:
-                cause = self._publish(lambda: self._broker.publish_many(envelopes), ticket)
-            except BaseException as error:  # noqa: BLE001 - raised again in the threads that wait
-                ended(None, error)
-            else:
-                ended(cause, None)
-
-        if fresh or self._background.is_stopped:
-            publish()
-        else:
-            self._publishers.submit(publish)
-
     def _publish(self, publish: Callable[[], None], ticket: int | None) -> str | None:
         """Publish. Returns None, or why the broker does not have it. ``ticket``: the breaker's, if it was asked."""
         try:
@@ -267,8 +228,3 @@ class Handover:
         if ticket is not None:
             self._circuit.succeeded(ticket)
         return None
-
-
-def _takes_many_at_once(broker: Link) -> bool:
-    """Tell whether a batch costs the broker about as much as one callback. Others confirm each, and many at a time."""
-    return bool(getattr(broker, "takes_many_at_once", False))

@@ -15,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
-from deedbox.ingress.publish.handover import HEDGE_S, NO_ANSWER, Handover, Stored
+from deedbox.ingress.publish.batches import NO_ANSWER
+from deedbox.ingress.publish.handover import HEDGE_S, Handover, Stored
 from deedbox.ingress.publish.redis_pipe import LINE_BYTES, Line
 from deedbox.shared.broker.redis_broker import TIMEOUT_S as REDIS_TIMEOUT_S
 from deedbox.shared.core.envelope import Envelope

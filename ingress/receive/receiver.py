@@ -33,14 +33,23 @@ LARGE_BYTES: Final = 1024 * 1024
 """Bodies above this are judged one at a time: parsed, each may be ten times its length, and genuine ones are some
 hundred kilobytes at most."""
 
-CUT_SHORT: Final = "the body ended before its announced length"
+CUT_SHORT: Final = "the body did not arrive whole"
+
+READ_BEFORE: Final = (
+    "the application that serves Deedbox's blueprint has read the body before Deedbox could, in a before_request "
+    "function or in middleware; exempt the blueprint from it (request.blueprint == 'deedbox')"
+)
 
 Read = Callable[[int], bytes | None]
-"""Reads a body of up to so many bytes; None for a larger one. Raises CutShort."""
+"""Reads a body of up to so many bytes; None for a larger one. Raises CutShort and ReadBefore."""
 
 
 class CutShort(Exception):
-    """The sender went away before its body was whole."""
+    """The sender went away before its body was whole, or took too long."""
+
+
+class ReadBefore(Exception):
+    """The application that Deedbox is mounted in has read the body."""
 
 
 _TRACED: Final = ("source", "event_type", "outcome", "reason", "status")
@@ -150,6 +159,8 @@ class Receiver:
                 body = read(self.policy.body_max_bytes)
             except CutShort:
                 return Refused(Refusal.BAD_MULTIPART, CUT_SHORT)
+            except ReadBefore:
+                return Refused(Refusal.INTERNAL_ERROR, READ_BEFORE, cause="the body was read before")
             verdict = self.judge(Received(visit.source, method, content_type, content_sha256, body))
             return verdict if isinstance(verdict, Refused) else self.store(visit, verdict)
         except Exception as error:  # noqa: BLE001 - see answer

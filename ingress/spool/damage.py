@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from deedbox.ingress.spool.database import Database, open_damaged
-from deedbox.ingress.spool.writer import INSERT, checksum
+from deedbox.ingress.spool.writer import Row, checksum, insert
 from deedbox.shared.core.reasons import DeathReason
 from deedbox.shared.runtime import logs
 
@@ -23,8 +23,6 @@ _ROWS: Final = "SELECT received_at, checksum, entry FROM callbacks WHERE id BETW
 _LAST: Final = ("SELECT seq FROM sqlite_sequence WHERE name = 'callbacks'", "SELECT max(id) FROM callbacks")
 
 _log = logs.get("spool")
-
-Row = tuple[float, int, bytes]
 
 
 def copy_readable(database: Database, over: Callable[[], bool]) -> None:
@@ -47,7 +45,7 @@ def _copy(database: Database, damaged: Path, over: Callable[[], bool]) -> bool:
         rows, unreadable = _read(damaged, at + 1, upto)
         at, found, lost = upto, found + len(rows), lost + unreadable
         with database.writing(adds_bytes=1 + sum(len(row[2]) for row in rows)) as connection:
-            connection.executemany(INSERT, rows)
+            insert(connection, rows)
             done = (damaged.name, at, found, lost)
             connection.execute("INSERT OR REPLACE INTO copied VALUES (?, ?, ?, ?)", done)
     _report(database, damaged, found, lost)
@@ -62,10 +60,10 @@ def _report(database: Database, damaged: Path, found: int, lost: int) -> None:
     _log.error("spool.copied", database=str(damaged), callbacks=found, lost=lost)
     entry = damaged.name.encode()
     with database.writing(adds_bytes=len(entry)) as connection:
-        written = connection.execute(INSERT, (0.0, checksum(0.0, entry), entry)).lastrowid
+        insert(connection, [(0.0, checksum(0.0, entry), entry)])
         connection.execute(
-            "INSERT INTO aside (id, reason, detail) VALUES (?, ?, ?)",
-            (written, str(DeathReason.SPOOL_DAMAGED), detail),
+            "INSERT INTO aside (id, reason, detail) VALUES (last_insert_rowid(), ?, ?)",
+            (str(DeathReason.SPOOL_DAMAGED), detail),
         )
         connection.execute("DELETE FROM copied WHERE database = ?", (damaged.name,))
 

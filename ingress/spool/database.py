@@ -7,7 +7,7 @@ file is new). Frames have checksums: of a tail that a power cut tore, nothing is
 
 **Giving space back needs no space.** A deletion first makes the ``-wal`` file longer. So the ``-wal`` is kept short, a
 reserve on the disk is as large as what it can need at most, nothing is taken without that reserve, and ``give_back``
-spends it. Free pages are cut off the file after each deletion.
+spends it. Free pages are cut off the file when the spool is empty; on a disk that is short of room as the deletions go on.
 
 **Forks.** SQLite's locks belong to a process: connections are closed before a fork, and opened anew on both sides.
 """
@@ -32,12 +32,18 @@ from deedbox.shared.runtime import logs
 BUSY_S: Final = 1.0
 """How long a commit waits for another process's commit."""
 
-WAL_PAGES: Final = 128
+WAL_PAGES: Final = 512
 WAL_BYTES: Final = WAL_PAGES * 4096
 """Checkpointed from here on: what is in the ``-wal`` file alone must fit into the reserve once more."""
 
 SLACK_BYTES: Final = 1024 * 1024
 """Room for the deletions between two checkpoints, and for SQLite's ``-shm``."""
+
+FREE_PAGES: Final = 1024
+"""Cut off the file from here on where the disk is short of room, else when the spool is empty: that writes as much."""
+
+STEP_PAGES: Final = 64
+"""So many at a time on a disk that is full: pages from the end are written once more, further ahead."""
 
 FORK_PATIENCE_S: Final = 5.0
 
@@ -188,13 +194,12 @@ class Database:
         with self.writing(alone=alone) as connection:
             remove(connection)
         with self.reading() as connection:
-            before = float("inf")
-            while 0 < (free := connection.execute("PRAGMA freelist_count").fetchone()[0]) < before:
-                before = free
-                # By a script: SQLite frees a page per step, and sqlite3 makes one step of a statement without rows.
-                connection.executescript(f"PRAGMA incremental_vacuum({WAL_PAGES // 2})")
             emptied = bool(connection.execute("SELECT callbacks = 0 FROM totals").fetchone()[0])
-            connection.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if emptied else 'PASSIVE'})").fetchall()
+            if emptied or alone or (_free_pages(connection) >= FREE_PAGES and self.folder.disk_is_short()):
+                _shorten(connection, STEP_PAGES if alone else FREE_PAGES)
+                connection.execute(
+                    f"PRAGMA wal_checkpoint({'TRUNCATE' if emptied else 'PASSIVE'})"
+                ).fetchall()
         return emptied
 
     def _current(self) -> sqlite3.Connection:
@@ -246,6 +251,19 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _free_pages(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA freelist_count").fetchone()[0])
+
+
+def _shorten(connection: sqlite3.Connection, step: int) -> None:
+    """Cut all free pages off the file."""
+    before = float("inf")
+    while 0 < (free := _free_pages(connection)) < before:
+        before = free
+        # By a script: SQLite frees a page per step, and sqlite3 makes one step of a statement without rows.
+        connection.executescript(f"PRAGMA incremental_vacuum({step})")
 
 
 def open_damaged(path: Path) -> closing[sqlite3.Connection]:

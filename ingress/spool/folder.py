@@ -24,7 +24,8 @@ from typing import Final
 
 from deedbox.shared.runtime.data_dir import make_private
 
-RESERVE_BYTES: Final = 2 * 1024 * 1024
+RESERVE_BYTES: Final = 5 * 1024 * 1024
+SHORT_BYTES: Final = 2 * 1024 * 1024 * 1024
 DATABASE: Final = ".sqlite3"
 DAMAGED: Final = ".damaged"
 KEPT: Final = ".kept"
@@ -108,6 +109,11 @@ class SpoolDir:
         wanted = max(size_bytes, RESERVE_BYTES)
         if self.reserve.stat().st_size < wanted:
             _allocate(self.reserve, os.O_RDWR, wanted)
+
+    def disk_is_short(self) -> bool:
+        """Tell whether other programs may soon miss the room that the spool does not use any more."""
+        found = os.statvfs(self.path)
+        return found.f_bavail * found.f_frsize < SHORT_BYTES
 
     def try_disk(self) -> None:
         """Take a little room and give it back. Raises OSError, which says why the disk has none."""

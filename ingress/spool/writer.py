@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from sqlite3 import Connection
 from typing import Final
 
 from deedbox.ingress.spool.database import Damaged, Database
@@ -33,7 +34,9 @@ TRIAL_PATIENCE_S: Final = 1.0
 
 FULL_ERRORS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
-INSERT: Final = "INSERT INTO callbacks (received_at, checksum, entry) VALUES (?, ?, ?)"
+Row = tuple[float, int, bytes]
+"""received_at, checksum, entry"""
+
 _USED: Final = (
     "SELECT (page_count - freelist_count - 9) * page_size FROM pragma_page_count, pragma_freelist_count, "
     "pragma_page_size"  # 9: those of an empty spool
@@ -178,6 +181,7 @@ class Spool:
     def _append(self, batch: Sequence[_Waiting]) -> None:
         with self._database.writing(adds_bytes=sum(each.size_bytes for each in batch)) as connection:
             room = self._max_bytes - connection.execute(_USED).fetchone()[0]
+            rows: list[Row] = []
             for each in batch:
                 each.failure = None
                 if each.size_bytes > room:
@@ -186,10 +190,10 @@ class Spool:
                     )
                     continue
                 room -= each.size_bytes
-                row = (each.received_at, checksum(each.received_at, each.entry), each.entry)
-                written = connection.execute(INSERT, row).lastrowid
-                if each.trial:
-                    connection.execute("DELETE FROM callbacks WHERE id = ?", (written,))
+                rows.append((each.received_at, checksum(each.received_at, each.entry), each.entry))
+            insert(connection, rows)
+            if batch[0].trial and rows:
+                connection.execute("DELETE FROM callbacks WHERE id = last_insert_rowid()")
 
     def _translated(self, error: OSError) -> NotSpooled:
         if error.errno in FULL_ERRORS or self._is_full():
@@ -207,6 +211,15 @@ class Spool:
         except OSError as error:
             return error.errno in FULL_ERRORS
         return False
+
+
+def insert(connection: Connection, rows: Sequence[Row]) -> None:
+    """Insert in one statement: sqlite3 lets go of the interpreter at each, and gets it back late under load."""
+    if rows:
+        places = ", ".join(["(?, ?, ?)"] * len(rows))
+        values = [value for row in rows for value in row]
+        into = "INSERT INTO callbacks (received_at, checksum, entry) VALUES "
+        connection.execute(into + places, values)
 
 
 def checksum(received_at: float, entry: bytes) -> int:

@@ -1,4 +1,4 @@
-"""What ``deedbox check`` looks at, in the order in which a callback meets it. Nothing is changed by looking."""
+"""What ``deedbox check`` looks at, in the order in which a callback meets it. Looking changes nothing but a test message."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deedbox.ops.checks import (
     replication,
     traffic,
 )
-from deedbox.ops.checks.finding import Finding, Verdict, failed
+from deedbox.ops.checks.finding import Finding, Verdict, failed, unusable
 from deedbox.ops.installation import Installation
 from deedbox.shared.core.errors import DeedboxError
 
@@ -41,7 +41,9 @@ def _redis(installation: Installation) -> Iterator[Finding]:
     try:
         redis = installation.redis
     except DeedboxError as error:
-        yield failed("redis", str(error))
+        # A wrong address is the settings' fault; that nothing runs here is not.
+        wrong = installation.settings.redis_url is not None
+        yield unusable("redis", str(error)) if wrong else failed("redis", str(error))
         return
     reachable = False
     for finding in redis_server.check(redis, "redis", "DEEDBOX_REDIS_URL"):
@@ -53,6 +55,7 @@ def _redis(installation: Installation) -> Iterator[Finding]:
     yield from broker.check(installation)
     if reachable:
         yield from broker.passage(installation)
+        yield from broker.before(installation)
     yield from broker.events(installation)
     if reachable:
         yield from traffic.check(installation)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, cast
 
 from redis.exceptions import RedisError
 
@@ -19,6 +19,7 @@ from deedbox.shared.core.errors import DeedboxError, Unavailable
 from deedbox.shared.core.signature import BodySignature
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.inbox import PROBE
+from deedbox.shared.redis.scripting import text
 from deedbox.shared.settings import PUBLISH_EVENT
 
 CLAIMED_WITHIN_S: Final = 5.0
@@ -67,6 +68,23 @@ def check(installation: Installation) -> Iterator[Finding]:
         yield from redis_server.check(other.client, "broker redis", "DEEDBOX_BROKER_URL")
         wait = installation.settings.redis_wait_replicas
         yield from replication.check(other.client, other.address, "broker redis", wait)
+
+
+def before(installation: Installation) -> Iterator[Finding]:
+    """Warn of brokers that bridges consumed and that the settings do not name any more."""
+    try:
+        known = cast("dict[bytes, bytes]", installation.redis.hgetall(keys.BRIDGE_BROKERS))
+        present = str(installation.broker_address)
+    except (DeedboxError, RedisError):
+        return  # said above
+    for where in sorted(text(each) for each in known):
+        if where != present:
+            detail = f"a bridge was started for {where} in the last month; what that broker still holds is taken by no bridge"
+            yield warning(
+                "broker before",
+                detail,
+                "run a bridge with the DEEDBOX_BROKER_URL of before until it is empty",
+            )
 
 
 def passage(installation: Installation, patience_s: float = CLAIMED_WITHIN_S) -> Iterator[Finding]:

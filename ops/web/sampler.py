@@ -10,6 +10,7 @@ from deedbox.ops.charts import samples
 from deedbox.ops.installation import Installation
 from deedbox.shared.core.errors import DeedboxError
 from deedbox.shared.runtime import logs
+from deedbox.shared.runtime.outage import Outage
 from deedbox.shared.settings import Settings
 
 EVERY_S: Final = samples.INTERVAL_S / 4
@@ -19,14 +20,14 @@ _log = logs.get("ops")
 
 
 class Sampler:
-    """A thread that lives as long as its process. An outage leaves a gap in the charts and one log line."""
+    """A thread that lives as long as its process. An outage leaves a gap in the charts."""
 
     def __init__(self, take: Callable[[], object], every_s: float = EVERY_S) -> None:
         self._take = take
         self._every_s = every_s
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
-        self._failing = False
+        self._outage = Outage(_log, "sampler.waiting")
 
     def start(self) -> None:
         """Begin."""
@@ -46,12 +47,10 @@ class Sampler:
         try:
             self._take()
         except Exception as error:  # noqa: BLE001 - without this thread the charts would end silently
-            if not self._failing:
-                detail = str(error) if isinstance(error, DeedboxError) else ""
-                _log.warning("sampler.waiting", error=type(error).__name__, detail=detail)
-            self._failing = True
+            detail = str(error) if isinstance(error, DeedboxError) else ""
+            self._outage.lasts(error=type(error).__name__, detail=detail)
         else:
-            self._failing = False
+            self._outage.ended()
 
 
 def start(settings: Settings) -> Sampler:

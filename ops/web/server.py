@@ -1,4 +1,7 @@
-"""Runs ops under gunicorn: one process, many threads, because waiting clients wait in threads."""
+"""Runs ops under gunicorn: one process, many threads, because waiting clients wait in threads.
+
+The event loop in front of them reads each request whole, as in the web process: slow senders hold up nobody.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,13 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
-from flask import Flask
-
 from deedbox.ops.web import sampler
 from deedbox.ops.web.api.waiting import LIFETIME
 from deedbox.ops.web.api.watcher import Lifetime
-from deedbox.ops.web.app import create_app
+from deedbox.ops.web.app import FORM_MAX_BYTES, create_app
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.runtime import logs, ports, serving
+from deedbox.shared.runtime.front import Front
 from deedbox.shared.settings import Settings
 
 THREADS: Final = 96
@@ -25,7 +27,6 @@ def options(settings: Settings) -> dict[str, Any]:
     return {
         **serving.options(settings.ops_bind, settings.ops_port, "deedbox-ops"),
         "workers": 1,
-        "threads": THREADS,
         "graceful_timeout": 5,
         "post_worker_init": _tell_when_it_ends,
     }
@@ -33,7 +34,7 @@ def options(settings: Settings) -> dict[str, Any]:
 
 def _tell_when_it_ends(worker: Any) -> None:
     """Let clients that wait be answered when the worker is told to stop, within the graceful timeout."""
-    lifetime: Lifetime = worker.wsgi.extensions[LIFETIME]
+    lifetime: Lifetime = worker.asgi.extensions[LIFETIME]
     lifetime.over = lambda: not worker.alive
 
 
@@ -54,8 +55,8 @@ def main(environ: Mapping[str, str]) -> int:
     return 0
 
 
-def _served(settings: Settings) -> Flask:
+def _served(settings: Settings) -> Front:
     """Build the application of a gunicorn worker, with what runs beside it: threads do not survive a fork."""
     app = create_app(settings)
     sampler.start(settings)
-    return app
+    return Front(app, THREADS, FORM_MAX_BYTES)

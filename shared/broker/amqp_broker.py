@@ -36,7 +36,7 @@ CONNECT_TIMEOUT_S: Final = 0.5
 WAIT_S: Final = 0.6
 """Read, write and confirm, each. A publish waits for at most two of them; several nodes share it."""
 
-PUBLISHER_HEARTBEAT_S: Final = 10
+PUBLISHER_HEARTBEAT_S: Final = 6
 """Without it RabbitMQ would keep the connections of a web host that vanished for ever."""
 
 CONSUMER_HEARTBEAT_S: Final = 4
@@ -83,7 +83,6 @@ class AmqpBroker:
     """A RabbitMQ, or several nodes that stand in for each other."""
 
     name = "amqp"
-    takes_many_at_once = False
     server = None
 
     def __init__(self, address: AmqpAddress, limit: int = DEFAULT_LIMIT) -> None:

@@ -20,7 +20,6 @@ class MemoryBroker:
     """A queue. ``is_away`` makes it refuse everything."""
 
     name = "memory"
-    takes_many_at_once = True
     server = None
     address = SqsAddress("memory")
 

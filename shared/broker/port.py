@@ -105,8 +105,6 @@ class Broker(Protocol):
 
     name: str
     """For people: redis, amqp, sqs."""
-    takes_many_at_once: bool
-    """Whether many envelopes cost it about as much as one."""
 
     @property
     def address(self) -> BrokerAddress:

@@ -49,7 +49,6 @@ class RedisBroker:
     """One Redis."""
 
     name = "redis"
-    takes_many_at_once = True
 
     def __init__(self, address: RedisAddress, limit: int = DEFAULT_LIMIT, wait_replicas: int = 0) -> None:
         """``wait_replicas``: how many replicas must have a callback before it counts as published."""

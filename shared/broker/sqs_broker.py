@@ -66,7 +66,6 @@ class SqsBroker:
     """One pair of queues."""
 
     name = "sqs"
-    takes_many_at_once = False
     server = None
 
     def __init__(self, address: SqsAddress, limit: int = DEFAULT_LIMIT) -> None:

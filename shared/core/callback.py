@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
@@ -74,6 +75,8 @@ def parse_json(text: bytes) -> dict[str, Any]:
 
     Raises BadCallback with a one-line detail; the detail never quotes the text.
     """
+    if text.startswith(BOM_UTF8):
+        raise BadCallback("the json text begins with a byte order mark (BOM); send it without one")
     containers = _containers_at_most(text)
     if _is_too_dense(text, containers):
         raise BadCallback("the json text holds more values than a callback of its length")

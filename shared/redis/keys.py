@@ -17,6 +17,8 @@ bridge:claimed:<id>             list    bridge     until appended         callba
 bridge:batch:<id>               string  bridge     a day                  digest of the batch appended last: the same
                                                                           batch again is confirmed, not written
 probe:<trace id>                string  bridge     a minute               a test message of ``check`` came through
+bridge:brokers                  hash    bridge     a month                each broker of its own that a bridge was
+                                                                          started for, without secrets -> unix s
 inbox:<shard>                   list    bridge     until drained          callbacks: arrival time, envelope
 lane:<lane>:ready               zset    all        until leased           unit -> since when it is ready
 lane:<lane>:leased              zset    worker     until finished         unit -> end of its lease
@@ -131,6 +133,7 @@ REQUESTS_KEEP: Final = 10_000
 SAMPLES_KEEP: Final = 8_640
 """Samples of a day, one per 10 s."""
 
+BRIDGE_BROKERS: Final = PREFIX + "bridge:brokers"
 BRIDGE_LEASES: Final = PREFIX + "bridge:leases"
 LANES: Final = PREFIX + "lanes"
 WORKERS: Final = PREFIX + "workers"

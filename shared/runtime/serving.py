@@ -48,7 +48,9 @@ def options(bind: str, port: int, name: str) -> dict[str, Any]:
     host = f"[{bind}]" if ":" in bind else bind
     found: dict[str, Any] = {
         "bind": [f"{host}:{port}"],
-        "worker_class": "deedbox.shared.runtime.patience.PatientWorker",
+        "worker_class": "deedbox.shared.runtime.asgi_worker.BoundedWorker",
+        "worker_connections": 900,  # below the 1,024 files that a process may usually have open
+        "asgi_lifespan": "on",
         "backlog": 2048,
         "timeout": 30,
         # Longer than a proxy keeps its connections, or the proxy reuses one that we are closing.

@@ -23,11 +23,12 @@ STARTS_WITHIN_S: Final = 60.0
 class RabbitServer:
     """One node."""
 
-    def __init__(self, folder: Path, address: str = "127.0.0.1") -> None:
+    def __init__(self, folder: Path, address: str = "127.0.0.1", config: str = "") -> None:
+        """``config``: further lines of rabbitmq.conf."""
         folder.mkdir(parents=True)
         self._port = free_port()
         configuration = folder / "rabbitmq.conf"
-        configuration.write_text("loopback_users.guest = false\n")
+        configuration.write_text("loopback_users.guest = false\n" + config)
         self._log = (folder / "console.log").open("ab")
         self._environment = {
             **os.environ,

@@ -109,10 +109,11 @@ def test_a_pipe_that_is_not_read_holds_up_nobody_and_the_next_line_counts_what_w
         writer.write("after\n")
         found += read_until(reading, b"after\n")
     read = found.decode().splitlines()
-    (told,) = (each for each in read if "dropped" in each)
+    told = [each for each in read if each.endswith(" lines dropped: the log was not read")]
     kept = read.count("x" * 999)
-    assert told == f"{3 * BYTES_MAX // 1000 - kept} lines dropped: the log was not read"
-    assert read[-2:] == [told, "after"]
+    # One such line where the writer was quick; its thread may have found room in between.
+    assert sum(int(each.partition(" ")[0]) for each in told) == 3 * BYTES_MAX // 1000 - kept > 0
+    assert read[-1] == "after"
 
 
 def test_lines_of_several_threads_do_not_mix() -> None:

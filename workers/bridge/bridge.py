@@ -12,8 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import Final, cast
 
+from redis import Redis
 from redis.exceptions import RedisError
 
 from deedbox.shared.broker.port import BATCH, LEASE_S, WAIT_S, Consumer
@@ -22,7 +24,9 @@ from deedbox.shared.redis import inbox, keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.replicas import NotReplicated
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.shared.retention import DAY_S
 from deedbox.shared.runtime import logs, telemetry
+from deedbox.shared.runtime.outage import Outage
 from deedbox.workers.pacing import Gathering
 
 HOLD_S: Final = 10.0
@@ -32,6 +36,7 @@ FIRST_WAIT_S: Final = 0.1
 LONGEST_WAIT_S: Final = 5.0
 
 PROBE_KEEP_S: Final = 60
+BROKERS_KEEP_S: Final = 30 * DAY_S
 
 log = logs.get("bridge")
 
@@ -78,6 +83,7 @@ class Mover:
         self._gathering = Gathering()
         self._beat_at = float("-inf")
         self._wait_s = FIRST_WAIT_S
+        self._outage = Outage(log, "bridge.waiting")
 
     def run(self, stopping: Callable[[], bool]) -> None:
         """Move until asked to stop; a lost connection is opened again, and outages of Redis are waited for."""
@@ -93,10 +99,11 @@ class Mover:
                         if self._gathering.found(self.once(consumer, stopping), BATCH):
                             self._gathering.pause()
                         self._wait_s = FIRST_WAIT_S
+                        self._outage.ended()
                 finally:
                     consumer.close()
             except Unavailable as error:
-                log.warning("bridge.waiting", error=str(error), next_in_s=self._wait_s)
+                self._outage.lasts(error=str(error))
                 time.sleep(self._wait_s)
                 self._wait_s = min(self._wait_s * 2, LONGEST_WAIT_S)
 
@@ -128,15 +135,19 @@ class Mover:
         One that is written and not confirmed is confirmed, however long that takes: no other bridge could do better.
         """
         until = time.monotonic() + HOLD_S
+        outage = Outage(log, "bridge.holding", "bridge.moved")
         while True:
             try:
                 self._mark(load.probes)
-                return inbox.append(self._state, load, consumer.claim, self._name)
+                ring = inbox.append(self._state, load, consumer.claim, self._name)
             except Unavailable as error:
                 if stopping() or not (isinstance(error, NotReplicated) or time.monotonic() < until):
                     raise
-                log.warning("bridge.holding", error=str(error), callbacks=len(load.envelopes))
+                outage.lasts(error=str(error), callbacks=len(load.envelopes))
                 consumer.keep()
+            else:
+                outage.ended()
+                return ring
 
     def _mark(self, probes: Sequence[str]) -> None:
         try:
@@ -144,6 +155,19 @@ class Mover:
                 self._state.redis.set(keys.probe(trace_id), 1, ex=PROBE_KEEP_S)
         except RedisError as error:
             raise translated(error) from error
+
+
+def remember(redis: Redis, where: str, now: float) -> None:
+    """Note which broker is consumed: one that the settings do not name any more may still hold callbacks.
+
+    Best effort, and forgotten after a month.
+    """
+    with suppress(RedisError):
+        known = cast("dict[bytes, bytes]", redis.hgetall(keys.BRIDGE_BROKERS))
+        for old, at in known.items():
+            if float(at) < now - BROKERS_KEEP_S:
+                redis.hdel(keys.BRIDGE_BROKERS, old)
+        redis.hset(keys.BRIDGE_BROKERS, where, int(now))
 
 
 def redrive(state: Scripts, ring: Callable[[str], None]) -> None:

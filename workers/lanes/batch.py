@@ -17,6 +17,7 @@ from typing import Final
 
 from deedbox.shared.core.values import value
 from deedbox.shared.runtime import logs
+from deedbox.shared.runtime.outage import Outage
 
 MOMENT_S: Final = 0.05
 """A call longer than this is slow: others stop waiting for it."""
@@ -143,6 +144,7 @@ class Attendant:
         return self._batch
 
     def _run(self) -> None:
+        outage = Outage(log, "attendant.waiting")
         while True:
             with self._changed:
                 while self._batch is None:
@@ -156,4 +158,6 @@ class Attendant:
                 batch.give_back()
                 self._attend(batch, *running)
             except Exception as error:  # noqa: BLE001 - without this thread, leases of slow calls would end
-                log.warning("attendant.waiting", error=type(error).__name__)
+                outage.lasts(error=type(error).__name__)
+            else:
+                outage.ended()

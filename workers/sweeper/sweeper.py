@@ -19,6 +19,7 @@ from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts, text
 from deedbox.shared.retention import Retention
 from deedbox.shared.runtime import logs
+from deedbox.shared.runtime.outage import Outage
 from deedbox.workers.announcement import follow_moves
 from deedbox.workers.sweeper.looks import Looks
 
@@ -55,12 +56,14 @@ class Sweeper:
 
     def run(self, stopping: Callable[[], bool], sleep: Callable[[float], None] = time.sleep) -> None:
         """Sweep until asked to stop; outages of Redis are waited for."""
+        outage = Outage(log, "sweeper.waiting")
         while not stopping():
             try:
                 self.once()
+                outage.ended()
                 sleep(TICK_S)
             except Unavailable as error:
-                log.warning("sweeper.waiting", error=str(error))
+                outage.lasts(error=str(error))
                 sleep(OUTAGE_WAIT_S)
 
     def once(self) -> None:

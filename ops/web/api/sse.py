@@ -12,7 +12,7 @@ from typing import Any, Final
 from flask import Response
 
 from deedbox.ops.readmodels.events import Cursor, Page
-from deedbox.ops.web.api.waiting import WaitingRoom, client_socket
+from deedbox.ops.web.api.waiting import WaitingRoom
 from deedbox.ops.web.api.watcher import Patience, Probe, Watch
 from deedbox.ops.web.auth.access import Refused
 from deedbox.ops.web.errors import OpsError
@@ -42,7 +42,7 @@ def stream(
             raise OpsError(Refused.UNAVAILABLE, detail)
         seen = room.look(probe)
         first = read(after)  # an error here is still an answer with a status
-        watch = stack.enter_context(room.watcher.watching(probe, seen, client_socket()))
+        watch = stack.enter_context(room.watcher.watching(probe, seen))
         frames = Frames(read, watch, room.patience(STREAM_MAX_S), monotonic)
         response = Response(frames.run(after, first), mimetype=MEDIA_TYPE)
         # The generator may never be started (HEAD), so it cannot be the one that gives the seat back.
@@ -64,14 +64,14 @@ class Frames:
         """Yield frames until the client, its time, or the process is gone."""
         told, told_at = str(after), self.monotonic()
         # At once, so that a client which connects again before the first event resumes from here.
-        yield from self._sent(f"retry: {RETRY_MS}\n{_progress(told)}")
+        yield f"retry: {RETRY_MS}\n{_progress(told)}"
         while page is not None and (wait_s := self.patience.left_s):
             frame = "".join(_message(event) for event in page.events)
             if not frame and self.monotonic() - told_at >= HEARTBEAT_S:
                 # What a filter left out moves the client's place too, or it would point to what is kept no longer.
                 frame = ": still here\n\n" if told == str(page.cursor) else _progress(str(page.cursor))
             if frame:
-                yield from self._sent(frame)
+                yield frame
                 told, told_at = str(page.cursor), self.monotonic()
             if not page.more and self.watch.changed(wait_s) is None:
                 page = Page([], page.cursor, more=False)
@@ -81,15 +81,10 @@ class Frames:
             except OpsError as error:
                 # The client was too slow; its next connection gets the same as a status.
                 problem = {"error": str(error.reason), "detail": error.detail, **error.more}
-                yield from self._sent(f"event: problem\ndata: {json.dumps(problem)}\n\n")
+                yield f"event: problem\ndata: {json.dumps(problem)}\n\n"
                 return
             except DeedboxError:
                 return  # the client connects again, and a 503 says why
-
-    def _sent(self, frame: str) -> Iterator[str]:
-        self.watch.sending(since=time.monotonic())
-        yield frame
-        self.watch.sending(since=None)
 
 
 def _message(event: dict[str, Any]) -> str:

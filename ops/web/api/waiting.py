@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,6 +14,7 @@ from redis.exceptions import RedisError
 from deedbox.ops.installation import Installation
 from deedbox.ops.web.api.watcher import Lifetime, Patience, Probe, Seats, Watcher
 from deedbox.shared.redis.connections import translated
+from deedbox.shared.runtime.wsgi_call import CLIENT_GONE
 
 WAIT_MAX_S: Final = 25.0
 """Shorter than the 30 s after which many clients and proxies give up."""
@@ -50,7 +50,7 @@ class WaitingRoom:
 
     def patience(self, seconds: float) -> Patience:
         """Return the patience of the client that asks."""
-        return Patience(seconds, client_socket(), cast("Lifetime", current_app.extensions[LIFETIME]))
+        return Patience(seconds, _client_gone(), cast("Lifetime", current_app.extensions[LIFETIME]))
 
     def wait(self, probe: Probe, seen: Any, met: Callable[[Any], bool], seconds: float) -> bool:
         """Wait until what Redis says is what the client waits for. Returns False, at once, if no seat is free."""
@@ -58,7 +58,7 @@ class WaitingRoom:
         with self.seats.taken() as seated:
             if not seated:
                 return False
-            with self.watcher.watching(probe, seen, client_socket()) as watch:
+            with self.watcher.watching(probe, seen) as watch:
                 while wait_s := patience.left_s:
                     reply = watch.changed(wait_s)
                     if reply is not None and met(reply):
@@ -66,7 +66,6 @@ class WaitingRoom:
         return True
 
 
-def client_socket() -> socket.socket | None:
-    """Return the connection of the client that asks, if the server shows it."""
-    found = request.environ.get("gunicorn.socket")
-    return found if isinstance(found, socket.socket) else None
+def _client_gone() -> Callable[[], bool]:
+    """Return what tells whether the client that asks has left, if the server knows."""
+    return cast("Callable[[], bool]", request.environ.get(CLIENT_GONE, lambda: False))

@@ -6,17 +6,16 @@ thread of its own that sleeps, and those are counted (``Seats``), so that the ot
 
 from __future__ import annotations
 
-import select
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, Final
 
 from redis import Redis
 
 from deedbox.shared.runtime import logs
+from deedbox.shared.runtime.outage import Outage
 
 INTERVAL_S: Final = 0.25
 """An answer comes this much later at most than what it waits for; Redis is asked four times a second."""
@@ -27,11 +26,6 @@ MOMENT_S: Final = 0.5
 SEATS: Final = 48
 """Clients that may wait at a time: half of the threads of ops."""
 
-STALL_S: Final = 30.0
-"""A client that takes nothing of what is sent to it for so long is cut off; its thread would wait for ever."""
-
-_HANG_UP: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
-
 Probe = tuple[str, ...]
 """A reading command of Redis."""
 
@@ -41,13 +35,11 @@ _log = logs.get("ops")
 class Watch:
     """One client's look at one probe."""
 
-    def __init__(self, probe: Probe, seen: Any, client: socket.socket | None) -> None:
+    def __init__(self, probe: Probe, seen: Any) -> None:
         self.probe = probe
         self._seen = seen
         self._news = False
         self._changed = threading.Condition()
-        self._client = client
-        self._sending_since: float | None = None
 
     def offer(self, reply: Any) -> None:
         """Take a reply; whoever waits is woken if it is another one."""
@@ -64,17 +56,6 @@ class Watch:
             self._news = False
             return self._seen
 
-    def sending(self, *, since: float | None) -> None:
-        """Note that something is being sent to the client (monotonic seconds), or no longer."""
-        self._sending_since = since
-
-    def cut_if_stalled(self, now: float) -> None:
-        """Close the connection of a client that takes nothing: that ends the blocked sending at once."""
-        since = self._sending_since
-        if since is not None and self._client is not None and now - since > STALL_S:
-            with suppress(OSError):
-                self._client.shutdown(socket.SHUT_RDWR)
-
 
 class Watcher:
     """The thread that asks. It starts with the first client and sleeps while nobody waits."""
@@ -87,9 +68,9 @@ class Watcher:
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def watching(self, probe: Probe, seen: Any, client: socket.socket | None) -> Iterator[Watch]:
+    def watching(self, probe: Probe, seen: Any) -> Iterator[Watch]:
         """Watch a probe inside the block. ``seen`` is what the caller read: anything else is news."""
-        watch = Watch(probe, seen, client)
+        watch = Watch(probe, seen)
         with self._some:
             self._watches.add(watch)
             if self._thread is None:
@@ -109,22 +90,17 @@ class Watcher:
             return len(self._watches)
 
     def _run(self) -> None:
-        trouble: str | None = None
+        outage = Outage(_log, "watcher.waiting")
         while True:
             with self._some:
                 self._some.wait_for(lambda: self._watches)
                 watches = tuple(self._watches)
             try:
                 self._look(watches)
-                trouble = None
+                outage.ended()
             except Exception as error:  # noqa: BLE001 - without this thread nobody's wait would end before its time
                 # Clients wait on: their own time decides, and their last look says what is the matter.
-                if trouble != type(error).__name__:
-                    trouble = type(error).__name__
-                    _log.warning("watcher.waiting", error=trouble)
-            now = time.monotonic()
-            for watch in watches:
-                watch.cut_if_stalled(now)
+                outage.lasts(error=type(error).__name__)
             time.sleep(self._interval_s)
 
     def _look(self, watches: tuple[Watch, ...]) -> None:
@@ -169,22 +145,19 @@ class Patience:
     def __init__(
         self,
         seconds: float,
-        client: socket.socket | None,
+        is_gone: Callable[[], bool],
         lifetime: Lifetime,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._monotonic = monotonic
         self._until = monotonic() + seconds
         self._lifetime = lifetime
-        self._poll = None
-        if client is not None:
-            self._poll = select.poll()
-            self._poll.register(client, _HANG_UP)
+        self._is_gone = is_gone
 
     @property
     def left_s(self) -> float:
         """Seconds to wait until the next look; 0 when it is over."""
         left_s = self._until - self._monotonic()
-        if left_s <= 0 or self._lifetime.over() or (self._poll is not None and self._poll.poll(0)):
+        if left_s <= 0 or self._lifetime.over() or self._is_gone():
             return 0.0
         return min(left_s, MOMENT_S)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +16,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deedbox.shared.core.envelope import Envelope
+from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.core.signature import BodySignature
+from deedbox.shared.redis import embedded
 from tests.component.workers.server import missing, running_rabbitmq
 
 if TYPE_CHECKING:
@@ -78,8 +78,10 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def redis_binary() -> str | None:
-    bundled = Path(sys.executable).with_name("redis-server")
-    return shutil.which("redis-server") or (str(bundled) if bundled.exists() else None)
+    try:
+        return str(embedded.find_server().path)
+    except SettingsError:
+        return None
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """Giving space back needs no space: whatever the disk refuses, the spool is empty in the end.
 
 Three ways to a full disk: SQLite and the folder are told that an operation failed, one after the other; a limit on
-the size of files; and a real file system of some megabytes that is full to the last byte.
+the size of files; and a real file system of 12 megabytes that is full to the last byte.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ from tests.component.ingress.spooling import GIB, Obedient, left, numbered
 folder = SpoolDir(Path(sys.argv[1]))
 spool = Spool(folder, GIB)
 spool.append(numbered(0), 5)
-resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, 4 << 20))
+resource.setrlimit(resource.RLIMIT_FSIZE, (12 << 20, 12 << 20))
 number = 1
 while True:
     try:
@@ -214,10 +214,10 @@ def test_a_limit_on_the_size_of_files_is_a_full_disk_too(tmp_path: Path) -> None
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Make a file system of 6 MB."""
+    """Make a file system of 12 MB."""
     place = tmp_path / "disk"
     place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=6m", "none", str(place)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=12m", "none", str(place)]
     done = subprocess.run(command, capture_output=True, text=True, check=False) if os.geteuid() == 0 else None
     if done is None or done.returncode:
         missing("Mounting a small file system needs root (CAP_SYS_ADMIN).")
@@ -247,7 +247,7 @@ def refusal(spool: Spool, first: int, size_bytes: int) -> tuple[list[int], NotSp
     raise AssertionError
 
 
-@pytest.mark.parametrize("size_bytes", [300, 3000, 30_000, 400_000])
+@pytest.mark.parametrize("size_bytes", [900, 3000, 30_000, 400_000])
 @pytest.mark.parametrize("closed", [False, True])
 def test_a_spool_that_filled_its_disk_drains_by_itself(
     small_disk: Path, size_bytes: int, *, closed: bool

@@ -23,8 +23,6 @@ THREADS = 8
 class Redislike:
     """A broker in memory that takes many at once, after it has waited for the gate."""
 
-    takes_many_at_once = True
-
     def __init__(self) -> None:
         self.gate = threading.Event()
         self.gate.set()

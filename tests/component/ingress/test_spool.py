@@ -67,14 +67,18 @@ def test_a_drained_spool_gives_its_room_back_to_the_disk(tmp_path: Path) -> None
     assert not Path(f"{database}-wal").exists()
 
 
-def test_a_drain_that_is_stopped_halfway_has_given_back_about_half(tmp_path: Path) -> None:
+def test_on_a_disk_that_is_short_of_room_half_a_drain_gives_back_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Redis on the same disk may need that room to take the other half."""
+    monkeypatch.setattr(SpoolDir, "disk_is_short", lambda _: True)
     folder = SpoolDir(tmp_path)
     spool = Spool(folder, GIB)
-    for number in range(400):
-        spool.append(numbered(number, size_bytes=9000), 5)
+    for number in range(80):
+        spool.append(numbered(number, size_bytes=300_000), 5)
     spool.close()
     full = folder.database().stat().st_size
-    Drainer(folder, Obedient(dies_after=200), batch=20).drain()
+    Drainer(folder, Obedient(dies_after=50), batch=5).drain()
     assert folder.database().stat().st_size < 0.6 * full
 
 

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from tests.component.ops_web.conftest import TOKEN, StartOps
+from deedbox.ops.web.server import THREADS
+from tests.component.ingress.test_slow_senders import dripping
+from tests.component.ops_web.conftest import TOKEN, Ops, StartOps
 from tests.component.workers.server import RedisServer
 
 pytestmark = pytest.mark.real_redis
@@ -29,6 +33,20 @@ def test_the_process_lives_through_an_outage_of_redis(start_ops: StartOps, redis
     finally:
         redis_server.start()
     assert ops.request("GET", "/").status == 200
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b"GET / HTTP/1.1\r\nX-", b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999\r\n\r\n"],
+    ids=["head", "body"],
+)
+def test_slow_senders_hold_up_nobody(ops: Ops, start: bytes) -> None:
+    """There are more of them than threads."""
+    with dripping(int(ops.url.rpartition(":")[2]), start, 2 * THREADS):
+        for _ in range(3):
+            began = time.monotonic()
+            assert ops.request("GET", "/healthz").status == 200
+            assert time.monotonic() - began < 1
 
 
 def test_wrong_tokens_end_the_start_with_one_sentence(start_ops: StartOps) -> None:

@@ -146,10 +146,27 @@ def deployment_until(deployment: Deployment, condition: Callable[[], bool]) -> N
     until(settled, "the second node serves both", 60)
 
 
+def test_one_bridge_consumes_every_node(
+    first: RabbitServer,
+    both: str,
+    amqp_url: str,
+    deployment: Deployment,
+    journal: Journal,
+    redis_server: RedisServer,
+) -> None:
+    """Each node has a queue of its own, and ingress processes may use different ones."""
+    with redis_server.client() as client, bridging(both, client):
+        for number, url in enumerate((first.url, amqp_url, first.url, amqp_url)):
+            publisher = broker_at(url)
+            publisher.publish(envelope(sent(request_id=f"r{number}")))
+            publisher.close()
+        deployment.run_until(lambda: len(journal.calls) == 4, "all arrived")
+
+
 def test_what_a_dead_node_held_arrives_when_it_is_back(
     first: RabbitServer, both: str, deployment: Deployment, journal: Journal, redis_server: RedisServer
 ) -> None:
-    """Each node has a queue of its own: what the first one confirmed waits on its disk."""
+    """What the first one confirmed waits on its disk; the bridge that runs meanwhile is not restarted."""
     publisher = broker_at(both)
     published_in_time(publisher, "held")
     first.end(signal.SIGTERM)
@@ -157,8 +174,7 @@ def test_what_a_dead_node_held_arrives_when_it_is_back(
     publisher.close()
     with redis_server.client() as client, bridging(both, client):
         deployment.run_until(lambda: len(journal.calls) == 1, "the second node's arrived")
-    first.start()
-    with redis_server.client() as client, bridging(both, client):
+        first.start()
         deployment.run_until(lambda: len(journal.calls) == 2, "the first node's arrived")
     assert {event.signature_request_id for event, _ in journal.calls} == {"held", "other"}
 

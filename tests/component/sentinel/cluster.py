@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from tests.component.workers.server import free_port, missing, server_binary, until
+from tests.component.workers.server import free_port, server_binary, until
 
 MASTER = "sign"
 SENTINELS = 3
@@ -116,8 +115,6 @@ class Cluster:
 
     def watch(self, master_port: int | None = None) -> None:
         """Start the sentinels; ``master_port``: where they reach the first server, if not at its own port."""
-        if shutil.which("redis-sentinel") is None:
-            missing("No redis-sentinel was found; install Debian's package redis-sentinel.")
         self.sentinels = [
             self._sentinel(number, master_port or self.servers[0].port) for number in range(SENTINELS)
         ]
@@ -229,7 +226,12 @@ class Cluster:
             password=PASSWORD, down_after_ms=self._down_after_ms,
         )  # fmt: skip
         (folder / "sentinel.conf").write_text(configuration)
-        return Process(port, ["redis-sentinel", str(folder / "sentinel.conf")], folder, SENTINEL_PASSWORD)
+        return Process(
+            port,
+            [str(server_binary()), str(folder / "sentinel.conf"), "--sentinel"],
+            folder,
+            SENTINEL_PASSWORD,
+        )
 
     def _place(self, name: str) -> Path:
         folder = self._folder / name

@@ -33,11 +33,11 @@ def missing(what: str) -> NoReturn:
 
 
 @contextmanager
-def running_rabbitmq(folder: Path) -> Iterator[RabbitServer]:
-    """Run a RabbitMQ of this test's own; skips or fails without one."""
+def running_rabbitmq(folder: Path, config: str = "") -> Iterator[RabbitServer]:
+    """Run a RabbitMQ of this test's own, with further lines of configuration; skips or fails without one."""
     if not RabbitServer.installed():
         missing("No RabbitMQ was found; install Debian's package rabbitmq-server.")
-    server = RabbitServer(folder / "node")
+    server = RabbitServer(folder / "node", config=config)
     try:
         server.start()
         yield server

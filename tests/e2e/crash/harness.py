@@ -22,14 +22,15 @@ from pathlib import Path
 from typing import Any
 
 import deedbox.ingress.spool.writer
+import deedbox.shared.broker.amqp_broker
 import deedbox.shared.broker.redis_broker
-import deedbox.shared.documents
+import deedbox.shared.documents.store
 import deedbox.shared.redis.doorbells
 import deedbox.shared.redis.inbox
 import deedbox.shared.redis.scripting
 import deedbox.workers.builtins.fetch_documents
 import deedbox.workers.builtins.recorder
-import deedbox.workers.lanes.runner
+import deedbox.workers.lanes.calls
 import deedbox.workers.sequencer.sequencer
 from deedbox.shared import codec
 from deedbox.shared.core.callback import parse_callback
@@ -112,9 +113,12 @@ def _around(owner: Any, name: str, *, before: Act | None = None, after: Act | No
 
 
 def _web_after_publish(death: Death) -> None:
-    publisher = deedbox.shared.broker.redis_broker.RedisBroker
-    _around(publisher, "publish", after=lambda _, _self, each: death.with_envelopes([each]))
-    _around(publisher, "publish_many", after=lambda _, _self, batch: death.with_envelopes(batch))
+    for broker in (
+        deedbox.shared.broker.redis_broker.RedisBroker,
+        deedbox.shared.broker.amqp_broker.AmqpBroker,
+    ):
+        _around(broker, "publish", after=lambda _, _self, each: death.with_envelopes([each]))
+        _around(broker, "publish_many", after=lambda _, _self, batch: death.with_envelopes(batch))
 
 
 def _web_after_spool(death: Death) -> None:
@@ -181,12 +185,12 @@ def _lane_in_action(death: Death) -> None:
 
 
 def _lane_after_effect(death: Death) -> None:
-    def die(failed: object, action: Any, event: Any, context: Any) -> None:
+    def die(failed: object, _caller: object, action: Any, event: Any, context: Any) -> None:
         if failed is None and action.name == "record":
             stream = f"{event.source}:{event.ordering_key}"
             death.now([stream], [context.idempotency_key.partition(":")[0]])
 
-    _around(deedbox.workers.lanes.runner, "_attempt", after=die)
+    _around(deedbox.workers.lanes.calls.Caller, "attempt", after=die)
 
 
 def _stream_of(document: Path) -> str:
@@ -206,7 +210,7 @@ def _document_before_sidecar(death: Death) -> None:
         if target.suffix == ".pdf":
             death.now([_stream_of(target)])
 
-    _around(deedbox.shared.documents, "_publish", after=die)
+    _around(deedbox.shared.documents.store, "_publish", after=die)
 
 
 def _document_after_record(death: Death) -> None:

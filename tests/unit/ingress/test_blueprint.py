@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from flask import Flask, request
+from flask import Blueprint, Flask, request
 from flask.testing import FlaskClient
+from flask_wtf import CSRFProtect
 
 from deedbox.ingress.app import create_blueprint
 from tests.unit.ingress.wire import MULTIPART, RememberingBroker, callback, multipart, settings
@@ -59,3 +60,47 @@ def test_our_refusals_are_not_the_hosts_pages(client: FlaskClient, broker: Remem
 
 def test_the_hosts_own_paths_are_the_hosts(client: FlaskClient) -> None:
     assert client.get("/elsewhere").data == b"the host's page"
+
+
+def mounted(broker: RememberingBroker, *, health: bool = False) -> tuple[Flask, Blueprint]:
+    app, config = Flask("host"), settings()
+    blueprint = create_blueprint(config, broker, config.sources(), health=health)
+    return app, blueprint
+
+
+def test_the_host_keeps_its_root(broker: RememberingBroker) -> None:
+    for wanted, status in ((False, 404), (True, 200)):
+        app, blueprint = mounted(broker, health=wanted)
+        app.register_blueprint(blueprint)
+        assert [app.test_client().get(path).status_code for path in ("/healthz", "/readyz")] == [status] * 2
+
+
+def test_a_host_that_protects_its_forms_exempts_the_blueprint(broker: RememberingBroker) -> None:
+    app, blueprint = mounted(broker)
+    app.secret_key = "secret"
+    CSRFProtect(app).exempt(blueprint)
+    app.register_blueprint(blueprint)
+    answer = app.test_client().post("/callbacks", data=multipart(callback()), content_type=MULTIPART)
+    assert answer.data == b"Hello API Event Received"
+
+
+@pytest.mark.parametrize("what", ["form", "data"])
+def test_a_host_that_reads_the_body_first_is_named_and_not_the_sender(
+    broker: RememberingBroker, what: str
+) -> None:
+    app, blueprint = mounted(broker)
+
+    @app.before_request
+    def look() -> None:
+        getattr(request, what)
+
+    app.register_blueprint(blueprint)
+    answer = app.test_client().post("/callbacks", data=multipart(callback()), content_type=MULTIPART)
+    assert (answer.status_code, answer.json and answer.json["error"]) == (500, "internal_error")
+    assert b"before_request" in answer.data
+
+
+def test_without_redirects_a_callback_is_never_lost_to_one(client: FlaskClient) -> None:
+    for path in ("/sign/callbacks/", "/sign/callbacks//", "/sign//callbacks"):
+        answer = client.post(path, data=multipart(callback()), content_type=MULTIPART)
+        assert answer.status_code in {200, 418}

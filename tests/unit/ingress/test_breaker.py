@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -27,7 +26,7 @@ def test_fewer_failures_than_the_limit_change_nothing() -> None:
     for _ in range(20):
         for _ in range(POLICY.failures - 1):
             breaker.failed(breaker.admit(0) or 0, 0)
-        breaker.succeeded(breaker.admit(0) or 0, 0)
+        breaker.succeeded(breaker.admit(0) or 0)
     assert breaker.state is State.CLOSED
 
 
@@ -76,7 +75,7 @@ def test_a_publish_without_an_answer_keeps_others_away() -> None:
     assert ticket is not None
     assert breaker.admit(POLICY.stall_s / 2) is not None
     assert breaker.admit(POLICY.stall_s) is None
-    breaker.succeeded(ticket, POLICY.stall_s)
+    breaker.succeeded(ticket)
     assert breaker.admit(POLICY.stall_s) is not None
 
 
@@ -86,16 +85,8 @@ def test_a_straggler_that_succeeds_closes_an_open_breaker() -> None:
     for _ in range(POLICY.failures):
         breaker.failed(breaker.admit(0) or 0, 0)
     assert breaker.admit(1) is None
-    breaker.succeeded(straggler, 1)
+    breaker.succeeded(straggler)
     assert breaker.admit(1) is not None
-
-
-@given(st.floats(0, 1))
-def test_a_success_vouches_for_the_broker_for_a_moment(later: float) -> None:
-    breaker = Breaker()
-    assert not breaker.is_fresh(0)
-    breaker.succeeded(breaker.admit(0) or 0, 0)
-    assert breaker.is_fresh(later) is (later < POLICY.fresh_s)
 
 
 class AnyHistory(RuleBasedStateMachine):
@@ -123,7 +114,7 @@ class AnyHistory(RuleBasedStateMachine):
     def end(self, how: str) -> None:
         ticket = self.tickets.pop(0)
         if how == "succeeded":
-            self.breaker.succeeded(ticket, self.now)
+            self.breaker.succeeded(ticket)
             self.failures = 0
         elif how == "failed":
             self.failures += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -32,8 +32,8 @@ def lines(stream: io.StringIO) -> list[dict[str, object]]:
 class SaysTooMuch(RememberingBroker):
     """Fails with the payload in its message, as a careless library would."""
 
-    def publish(self, envelope: Envelope) -> None:
-        raise RuntimeError(envelope.body)
+    def publish_many(self, envelopes: Sequence[Envelope]) -> None:
+        raise RuntimeError(envelopes[0].body)
 
 
 def traffic(broker: RememberingBroker) -> bytes:

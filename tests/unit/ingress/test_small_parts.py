@@ -71,4 +71,4 @@ def test_the_server_keeps_to_itself() -> None:
     assert found["bind"] == ["[::1]:8010"]
     assert found["control_socket_disable"] is True
     assert found["accesslog"] is None
-    assert (found["workers"], found["threads"]) == (2, 8)
+    assert found["workers"] == 2

@@ -33,7 +33,6 @@ from deedbox.shared.records.forms import inbox_entry
 from deedbox.shared.records.intake_report import IntakeReport, SourceReport
 from deedbox.shared.records.lanes import AnnouncedLane
 from deedbox.shared.records.replay_order import ReplayOrder, Span
-from deedbox.shared.records.store_mark import StoreMark
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.records.tombstone import Tombstone
 
@@ -143,17 +142,9 @@ SAMPLES: Final[dict[str, Sample]] = {
         read_model.load,
     ),
     "document_record": Sample(
-        DocumentRecord(
-            [{"sha256": "00", "size": 5, "url": "file:///x", "trigger": "t", "fetched_at": AT, "store": "5t"}],
-            ["k"], False, "",
-        ),
+        DocumentRecord([{"sha256": "00", "size": 5, "url": "file:///x", "trigger": "t", "fetched_at": AT, "store": "s"}], ["k"], False, ""),
         lambda each: each.dump(),
         DocumentRecord.load,
-    ),
-    "store_mark": Sample(
-        StoreMark("5t", "work1", "/srv/documents", AT),
-        lambda each: each.dump(),
-        lambda data: StoreMark.load("5t", data),
     ),
     "tombstone": Sample(Tombstone(AT, "operator"), lambda each: each.dump(), Tombstone.load),
     "announced_lane": Sample(AnnouncedLane(("crm",), AT), lambda each: each.dump(), AnnouncedLane.load),

@@ -1,0 +1,94 @@
+"""gunicorn's ASGI worker, with bounds on its connections: how many, and how long one may take to begin a request.
+
+gunicorn waits for the first request of a connection without an end, and its ``worker_connections`` bounds nothing here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from gunicorn.asgi.protocol import ASGIProtocol
+from gunicorn.workers import gasgi
+from gunicorn.workers.gasgi import ASGIWorker
+
+from deedbox.shared.runtime.front import RECEIVE_S
+
+
+class BoundedWorker(ASGIWorker):  # type: ignore[misc]
+    """Closes connections that are late, and above ``worker_connections`` one for each that comes."""
+
+    def init_process(self) -> None:
+        """Begin to serve, in the process of the worker."""
+        self.open: dict[Connection, float] = {}
+        """Since when (monotonic seconds), the oldest first."""
+        gasgi.ASGIProtocol = Connection  # gunicorn has no setting for it
+        super().init_process()
+
+    def notify(self) -> None:
+        """Tell the master that this process lives; called once a second."""
+        super().notify()
+        late = time.monotonic() - RECEIVE_S
+        for connection in [each for each, since in self.open.items() if since < late and each.is_new]:
+            connection.close()
+
+    def opened(self, connection: Connection) -> None:
+        """Note a connection, and make room for it: of those that wait for a request, the oldest new one, or the oldest."""
+        self.open[connection] = time.monotonic()
+        if len(self.open) > self.worker_connections:
+            victim = next(self._idle(new=True), None) or next(self._idle(new=False), connection)
+            victim.close()
+
+    def _idle(self, *, new: bool) -> Iterator[Connection]:
+        return (each for each in self.open if each.is_idle and each.is_new is new)
+
+
+class Connection(ASGIProtocol):  # type: ignore[misc]
+    """A connection that its worker knows of."""
+
+    worker: BoundedWorker
+    _has_ended = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it waits for a request."""
+        return bool(self._awaiting_request)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it waits for its first request."""
+        return self.is_idle and self.req_count == 1
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin."""
+        super().connection_made(transport)
+        self.worker.opened(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self.worker.open.pop(self, None)
+        super().connection_lost(exc)
+
+    def eof_received(self) -> bool:
+        """Answer a sender that has closed its side; asyncio alone would close ours. Returns whether it stays open."""
+        self._has_ended = True
+        receiver = self._body_receiver
+        if receiver is None:
+            return False
+        # What has come and is not read yet is still read; after that the application learns that there is no more.
+        if receiver._body_finished or not receiver._complete:  # noqa: SLF001 - it has no other way to tell
+            receiver.signal_disconnect()
+        return True
+
+    def _arm_keepalive_timer(self) -> None:
+        if self._has_ended:
+            self.close()
+        else:
+            super()._arm_keepalive_timer()
+
+    def close(self) -> None:
+        """Close it; whoever waits for a request on it is told."""
+        self._close_transport()
+        if self._request_ready is not None:
+            self._request_ready.set()

@@ -1,0 +1,153 @@
+"""An ASGI application that reads each request whole and then calls a WSGI application in a small pool of threads.
+
+A slow sender costs no thread: the event loop waits for it, bounded in time and in memory. A request that never became
+whole reaches the application too, cut short, so that there is one place that answers and counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from queue import SimpleQueue
+from typing import Any, Final
+
+from deedbox.shared.runtime import logs
+from deedbox.shared.runtime.wsgi_call import Call, Receive, Scope, Send, environ_of
+
+RECEIVE_S: Final = 15.0
+"""Seconds for a request to arrive. A callback is some kilobytes; Dropbox Sign itself waits 25 s for the answer, and ours
+takes 2 s at most once the request is there."""
+
+HELD_BYTES: Final = 64 * 1024 * 1024
+"""Bodies in memory at a time. Beyond it, the largest request that has not arrived whole yet is cut short."""
+
+GC_EVERY: Final = (20_000, 20, 100)
+"""Rarer than by default, where several requests share no collection: what they make is freed by its last reference."""
+
+log = logs.get("server")
+
+
+class _Arriving:
+    """A request that is not whole yet."""
+
+    __slots__ = ("deadline", "size")
+
+    def __init__(self) -> None:
+        self.deadline = asyncio.timeout(RECEIVE_S)
+        self.size = 0
+
+
+class Front:
+    """Serves one WSGI application."""
+
+    def __init__(self, app: Callable[..., Iterable[bytes]], threads: int, body_max_bytes: int) -> None:
+        """``body_max_bytes``: what is read at most; the application has to refuse what is larger."""
+        self.app = app
+        self.extensions: dict[str, Any] = getattr(app, "extensions", {})
+        self._threads = threads
+        self._body_max_bytes = body_max_bytes
+        self._arriving: set[_Arriving] = set()
+        self._held_bytes = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._calls: SimpleQueue[Call] = SimpleQueue()
+        self._due: deque[Callable[[], None]] = deque()
+        self._is_woken = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or follow the life of the worker."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http":
+            await self._answer(scope, receive, send)
+        else:
+            await send({"type": "websocket.close"})
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        self._begun()
+        # What start-up has made stays: the garbage collector need not walk through it again and again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_EVERY)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def _begun(self) -> asyncio.AbstractEventLoop:
+        """Return the loop; start the threads if they do not run yet."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            for number in range(self._threads):
+                threading.Thread(target=self._work, name=f"request-{number}", daemon=True).start()
+        return self._loop
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        arriving = _Arriving()
+        self._arriving.add(arriving)
+        try:
+            body, whole = await self._body(arriving, scope, receive)
+            self._arriving.discard(arriving)
+            environ = environ_of(scope, body, whole=whole)
+            call = Call(self.app, environ, receive, send, self._begun().create_future(), self._soon)
+            self._calls.put(call)
+            try:
+                reply = await call.ended
+            finally:
+                call.close()
+        finally:
+            self._arriving.discard(arriving)
+            self._held_bytes -= arriving.size
+        if reply is not None:
+            await reply.send(send)
+
+    async def _body(self, arriving: _Arriving, scope: Scope, receive: Receive) -> tuple[bytes, bool]:
+        """Return what has come of the body, and whether the application needs no more."""
+        if _announced(scope) > self._body_max_bytes:
+            return b"", True  # it is refused for what it announces
+        parts: list[bytes] = []
+        try:
+            async with arriving.deadline:
+                while (message := await receive())["type"] != "http.disconnect":
+                    part = message.get("body", b"")
+                    parts.append(part)
+                    arriving.size += len(part)
+                    self._held_bytes += len(part)
+                    if not message.get("more_body", False) or arriving.size > self._body_max_bytes:
+                        return b"".join(parts) if len(parts) > 1 else part, True
+                    self._make_room()
+        except TimeoutError:
+            log.warning("request.cut_off", after_s=RECEIVE_S)
+        return b"".join(parts), False
+
+    def _make_room(self) -> None:
+        if self._held_bytes > HELD_BYTES:
+            largest = max(self._arriving, key=lambda each: each.size)
+            largest.deadline.reschedule(asyncio.get_running_loop().time())
+
+    def _work(self) -> None:
+        """Run calls. One of the threads."""
+        while True:
+            self._calls.get().run()
+
+    def _soon(self, what: Callable[[], None]) -> None:
+        """Call something in the loop, which is woken once for all that comes meanwhile."""
+        self._due.append(what)
+        if not self._is_woken:
+            self._is_woken = True
+            self._begun().call_soon_threadsafe(self._catch_up)
+
+    def _catch_up(self) -> None:
+        self._is_woken = False  # before it looks: what comes now wakes it again
+        while self._due:
+            self._due.popleft()()
+
+
+def _announced(scope: Scope) -> int:
+    """Return the announced length of the body, in bytes."""
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit():
+            return int(value)
+    return 0
