@@ -33,6 +33,7 @@ from deedbox.shared.records.document_record import DocumentRecord
 from deedbox.shared.records.forms import inbox_entry
 from deedbox.shared.records.intake_report import IntakeReport, SourceReport
 from deedbox.shared.records.replay_order import ReplayOrder, Span
+from deedbox.shared.records.store_mark import StoreMark
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.records.subscriptions import Subscription, Subscriptions
 from deedbox.shared.records.tombstone import Tombstone
