@@ -53,7 +53,7 @@ SOUND: Final = Mutant()
 MUTANTS: Final[Mapping[str, Mutant]] = {
     "ack_before_append": Mutant(consumer=HastyConsumer),
     "release_without_fencing": Mutant(
-        edits={"release": _without("if not holds('sequencer', shard, ARGV[3]) then return { 0 } end")}
+        edits={"release": _without("if not holds(shard, ARGV[3]) then return { 0 } end")}
     ),
     "erasure_undone_by_a_release": Mutant(
         edits={"release": _swapped("gone = is_erased(stream)", "gone = false")}
@@ -62,7 +62,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
         edits={"finish": _swapped("gone = is_erased_unit(unit)", "gone = false")}
     ),
     "event_ends_before_its_outcome": Mutant(
-        edits={"release": _swapped("if redis.call('HINCRBY', key, 'open', by) > 0 then", "if by == -1 then")}
+        edits={"release": _swapped("if bump(key, 'open', by) > 0 then", "if by == -1 then")}
     ),
     "wake_up_lost_after_drain": Mutant(
         edits={
