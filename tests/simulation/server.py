@@ -8,15 +8,18 @@ read when the command runs, not when its client sent it.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cache
+from types import SimpleNamespace
 from typing import Any, Final
 
 import fakeredis
 from fakeredis import _helpers, _msgs
 from fakeredis._socket import _resp
 from fakeredis.commands_mixins import scripting_mixin
+from fakeredis.model import _stream
 from redis.exceptions import ResponseError
 
 from deedbox.shared.redis import keys, scripting
@@ -130,12 +133,16 @@ class Server:
         words = [_encoded(word) for word in command]
         with engine.fake.lock:
             engine.socket._db.time = self._clock()
+            # Entries of streams are named by the time, for which fakeredis asks the operating system.
+            _stream.time = SimpleNamespace(time=self._clock)
             try:
                 if words[0] == b"EVALSHA":
                     return self._evalsha(words[1], words[3:])
                 result = engine.run(words[0], words[1:])
             except _helpers.SimpleError as error:
                 raise ResponseError(error.value) from None
+            finally:
+                _stream.time = time
         return engine.socket._decode_result(result)
 
     def _evalsha(self, sha: bytes, arguments: list[bytes]) -> Any:

@@ -205,8 +205,12 @@ local function gather_depth(unit, by)
   local action = action_of(unit)
   gathered.depths[action] = (gathered.depths[action] or 0) + by
   local stream = stream_of(unit)
-  if not gathered.queued[stream] then gathered.queued[stream] = {} end
-  gathered.queued[stream][action] = (gathered.queued[stream][action] or 0) + by
+  local name = action .. '|' .. stream
+  if not gathered.queued[name] then
+    gathered.queued[name] = { stream, action, 0 }
+    table.insert(gathered.queued, gathered.queued[name])
+  end
+  gathered.queued[name][3] = gathered.queued[name][3] + by
 end
 
 local function gather_entry(lane, unit, entry)
@@ -283,9 +287,7 @@ local function enqueue_all(now)
   for action, by in pairs(gathered.depths) do
     if by ~= 0 then deepen(action, by) end
   end
-  for stream, actions in pairs(gathered.queued) do
-    for action, by in pairs(actions) do count_queued(stream, action, by) end
-  end
+  for _, each in ipairs(gathered.queued) do count_queued(unpack(each)) end
   mark_all_ready(gathered.units, now)
 end
 
@@ -408,14 +410,15 @@ local function publish(stream, from)
   local n = published
   local id = redis.call('XADD', P .. 'events', 'MAXLEN', '~', ARGV[from], '*', 'n', n, 'stream', stream, 'event', ARGV[from + 1],
     'type', ARGV[from + 2], 'time', ARGV[from + 3], 'signature', ARGV[from + 4], 'late', ARGV[from + 5])
-  cleaned[ARGV[from + 1]] = id .. ' ' .. string.format('%.0f', n)
+  table.insert(cleaned, { ARGV[from + 1], id .. ' ' .. string.format('%.0f', n) })
 end
 
 local function end_of_publishing()
   if published then redis.call('SET', P .. 'events:seq', string.format('%.0f', published)) end
   -- The event knows its entry, so that an erasure removes both.
-  for event, entry in pairs(cleaned) do
-    if redis.call('EXISTS', P .. 'event:' .. event) == 1 then redis.call('HSET', P .. 'event:' .. event, 'clean', entry) end
+  for _, each in ipairs(cleaned) do
+    local event = P .. 'event:' .. each[1]
+    if redis.call('EXISTS', event) == 1 then redis.call('HSET', event, 'clean', each[2]) end
   end
 end
 
