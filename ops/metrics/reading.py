@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from deedbox.ops.installation import Installation
 from deedbox.ops.readmodels import budget, intake, status
-from deedbox.ops.readmodels.budget import Budget
+from deedbox.ops.readmodels.budget import BudgetUse
 from deedbox.ops.readmodels.intake import SourceIntake
 from deedbox.ops.readmodels.status import Status
 from deedbox.shared.core.measures import CALL_BOUNDS_S
@@ -40,7 +40,7 @@ class Reading:
     """By lane and action."""
     web_processes: int
     spool_bytes: int
-    budgets: tuple[Budget, ...]
+    budgets: tuple[BudgetUse, ...]
     pauses_s: Mapping[str, float]
     """By source."""
 

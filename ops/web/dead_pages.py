@@ -12,8 +12,8 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from deedbox.ops.installation import Installation
-from deedbox.ops.repair.deadletters import DeadLetters, Letter
-from deedbox.ops.repair.redrive import Plan, Redriver, Route
+from deedbox.ops.repair.deadletters import DeadLetter, DeadLetters
+from deedbox.ops.repair.redrive import RedrivePlan, Redriver, Route
 from deedbox.ops.web import letters as chosen
 from deedbox.ops.web.auth.access import Refused
 from deedbox.ops.web.auth.guard import audit, needs
@@ -83,7 +83,7 @@ class Pages:
         """Say what an act would do; nothing is changed."""
         act = _act(request.args.get("do", ""))
         meant = chosen.meant(self.letters, Wanted.of(request.args))
-        plan = self.redriver.plan(meant.letters) if act is Act.REDRIVE else Plan()
+        plan = self.redriver.plan(meant.letters) if act is Act.REDRIVE else RedrivePlan()
         going = [step.letter for step in plan.steps] if act is Act.REDRIVE else meant.letters
         return render_template(
             "dead_plan.html",
@@ -115,7 +115,7 @@ class Pages:
         flash(said)
         return redirect(url_for("dead.listing", **meant.wanted.filters), code=303)
 
-    def _letter(self, letter_id: str) -> Letter:
+    def _letter(self, letter_id: str) -> DeadLetter:
         letter = chosen.one(self.letters, letter_id)
         if letter is None:
             raise OpsError(

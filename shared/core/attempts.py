@@ -18,7 +18,7 @@ GIVE_UP_S: Final = 3 * 86_400.0
 
 
 @value
-class Entry:
+class QueueEntry:
     """One (event, action) in its queue: a reference to the event, and this action's history with it."""
 
     fingerprint: str
@@ -69,7 +69,7 @@ class Again:
     """The head of the queue waits ``after_s`` seconds, then it is called with ``entry``."""
 
     after_s: float
-    entry: Entry
+    entry: QueueEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def backoff_s(step: int, jitter: float) -> float:
 
 
 def after_failure(
-    entry: Entry,
+    entry: QueueEntry,
     failure: Failure,
     policy: AttemptPolicy,
     now: float,

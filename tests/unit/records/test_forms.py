@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deedbox.shared.alerts.alerting import Group, State
-from deedbox.shared.alerts.conditions import Watch
+from deedbox.shared.alerts.alerting import AlertState, Group
+from deedbox.shared.alerts.conditions import AlertWatch
 from deedbox.shared.core import jsontext
-from deedbox.shared.core.attempts import Entry
+from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.ordering import Arrival, Held, Position, Proof, SequenceState
 from deedbox.shared.core.signature import BodySignature
@@ -44,7 +44,7 @@ from deedbox.shared.records.fields import Unreadable
 from deedbox.shared.records.forms import FORMS, INBOX_FORM, Form
 from deedbox.shared.records.intake_report import IntakeReport, SourceReport
 from deedbox.shared.records.presence import LostCall, Presence
-from deedbox.shared.records.replay_order import ReplayOrder, Span
+from deedbox.shared.records.replay_order import ReplayOrder, ReplaySpan
 from deedbox.shared.records.store_mark import StoreMark
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.records.subscriptions import Subscription, Subscriptions
@@ -103,7 +103,7 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
     ),
     queue_entry.FORM: (
         st.builds(
-            Entry,
+            QueueEntry,
             fingerprint=FINGERPRINTS,
             enqueued_at=TIMES,
             late=st.booleans(),
@@ -238,7 +238,7 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
         st.builds(
             AlertBoard,
             st.builds(
-                State,
+                AlertState,
                 st.lists(
                     st.builds(
                         Group,
@@ -257,7 +257,7 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
                 st.booleans(),
             ),
             st.builds(
-                Watch,
+                AlertWatch,
                 COUNTS,
                 st.dictionaries(TEXTS, st.tuples(COUNTS, TIMES), max_size=2),
                 st.dictionaries(TEXTS, st.tuples(TEXTS, TIMES, TIMES), max_size=2),
@@ -269,7 +269,7 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
         st.builds(
             ReplayOrder,
             st.lists(TEXTS, max_size=2).map(tuple),
-            st.builds(Span, TIMES, TIMES | st.just(math.inf)),
+            st.builds(ReplaySpan, TIMES, TIMES | st.just(math.inf)),
             TEXTS,
             TEXTS,
             TEXTS,
