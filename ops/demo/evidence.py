@@ -16,10 +16,10 @@ from typing import Final, Self, cast
 from redis import Redis
 
 from deedbox.shared.core.callback import parse_callback
+from deedbox.shared.core.fields import counts_of
 from deedbox.shared.core.identity import SHARDS, Fact, identify
 from deedbox.shared.core.ordering import DEFAULT_RANK, RANKS, Position
 from deedbox.shared.core.reasons import TimelineKind
-from deedbox.shared.records.counts import counts_of
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import text
 from deedbox.shared.simulator.lifecycle import SimulatedCallback, SimulatedFact

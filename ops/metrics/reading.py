@@ -13,8 +13,8 @@ from deedbox.ops.readmodels import budget, intake, status
 from deedbox.ops.readmodels.budget import BudgetUse
 from deedbox.ops.readmodels.intake import SourceIntake
 from deedbox.ops.readmodels.status import Status
-from deedbox.shared.core.measures import CALL_BOUNDS_S
-from deedbox.shared.records.counts import count_of, moment_of
+from deedbox.shared.core.attempts import CALL_BOUNDS_S
+from deedbox.shared.core.fields import count_of, moment_of
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import text

@@ -21,8 +21,8 @@ from deedbox.ops.readmodels.budget import BudgetUse
 from deedbox.ops.readmodels.stages import Stage, Survey, survey
 from deedbox.ops.readmodels.web_reports import SourceView
 from deedbox.ops.supervise.restarts import Restart, of_reply
+from deedbox.shared.broker.fullness import fullness as fullness_of
 from deedbox.shared.core.errors import SettingsError
-from deedbox.shared.core.room import fullness as fullness_of
 from deedbox.shared.records.intake_report import IntakeReport
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated

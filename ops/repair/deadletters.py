@@ -13,8 +13,8 @@ from redis.exceptions import RedisError
 from deedbox.ops.repair.progress import Tell, nobody
 from deedbox.shared import codec
 from deedbox.shared.core.errors import DeedboxError
+from deedbox.shared.core.fields import moment_of
 from deedbox.shared.core.routing import matches
-from deedbox.shared.records.counts import moment_of
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts, text

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Self
 
-from deedbox.shared.records.fields import flag, many, named, natural, number, number_or_none, words
+from deedbox.shared.core.fields import flag, many, named, natural, number, number_or_none, words
 
 HOUR_S: Final = 3600.0
 IDS_SHOWN: Final = 5

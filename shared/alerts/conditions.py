@@ -11,7 +11,7 @@ from math import inf
 from typing import Any, Final, Self
 
 from deedbox.shared.alerts.alerting import AlertFact, Kind, Message
-from deedbox.shared.records.fields import named, natural, number, words
+from deedbox.shared.core.fields import named, natural, number, words
 
 FAILURES_MAX: Final = 10
 """Failures in a row after which Dropbox Sign drops the callback URL."""

@@ -18,6 +18,7 @@ from redis.exceptions import NoPermissionError, RedisError
 from redis.retry import Retry
 
 from deedbox.shared.broker.errors import cause
+from deedbox.shared.broker.fullness import fullness
 from deedbox.shared.broker.lending import DEFAULT_LIMIT, Connections, Lent
 from deedbox.shared.broker.message import decode_kombu, encode_kombu
 from deedbox.shared.broker.port import BrokerLook, Consumer, RedisServer, Topics
@@ -25,7 +26,6 @@ from deedbox.shared.broker.redis_consumer import RedisConsumer
 from deedbox.shared.broker.topics import RedisTopics
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import SettingsError, Unavailable, Undecodable
-from deedbox.shared.core.room import fullness
 from deedbox.shared.redis import keys, replicas, sentinel
 from deedbox.shared.redis.address import RedisAddress, shown
 from deedbox.shared.redis.connections import (

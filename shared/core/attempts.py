@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
@@ -113,3 +114,12 @@ def after_failure(
     if failed.failures >= policy.attempts:
         return Dead(DeathReason.ATTEMPTS_EXHAUSTED)
     return Again(backoff_s(failed.failures, jitter), failed)
+
+
+CALL_BOUNDS_S: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+"""Upper bounds: from an action that only notes something to the longest that anybody gives a timeout."""
+
+
+def bucket_of(took_s: float) -> int:
+    """Return the number of the bucket; ``len(CALL_BOUNDS_S)`` for what took longer than all bounds."""
+    return bisect_left(CALL_BOUNDS_S, took_s)

@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 from deedbox.shared.alerts.alerting import AlertState
 from deedbox.shared.alerts.conditions import AlertWatch
 from deedbox.shared.core import jsontext
-from deedbox.shared.records.fields import Unreadable, guarded, row
+from deedbox.shared.core.fields import Unreadable, guarded, row
 
 FORM: Final = "alert board"
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from deedbox.shared.core import jsontext
 from deedbox.shared.core.attempts import QueueEntry
-from deedbox.shared.records.fields import Unreadable, flag, guarded, natural, number, number_or_none, row
+from deedbox.shared.core.fields import Unreadable, flag, guarded, natural, number, number_or_none, row
 
 FORM: Final = "queue entry"
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from deedbox.shared.core import jsontext
+from deedbox.shared.core.fields import Unreadable, guarded, many, number, row, words
 from deedbox.shared.core.ordering import Position
 from deedbox.shared.records import order_state
-from deedbox.shared.records.fields import Unreadable, guarded, many, number, row, words
 
 FORM: Final = "replay"
 MARK_FORM: Final = "replay mark"

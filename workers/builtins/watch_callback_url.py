@@ -14,8 +14,8 @@ from redis.exceptions import RedisError
 from urllib3.exceptions import HTTPError
 
 from deedbox.shared.alerts.alerting import Kind
+from deedbox.shared.callback_url import NOT_SET, is_expected, shown
 from deedbox.shared.core.attempts import AttemptPolicy
-from deedbox.shared.core.callback_url import NOT_SET, is_expected, shown
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.redis import keys
 from deedbox.shared.runtime import logs

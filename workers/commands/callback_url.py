@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import RedisError
 
+from deedbox.shared.callback_url import CALLBACK_URL_FORM, is_callback_url, is_expected, shown
 from deedbox.shared.command_options import CallbackUrlOptions
-from deedbox.shared.core.callback_url import CALLBACK_URL_FORM, is_callback_url, is_expected, shown
 from deedbox.shared.core.errors import DeedboxError, SettingsError, Unavailable
 from deedbox.shared.sources import Source
 from deedbox.workers.actions.interface import Reject, Retry

@@ -10,8 +10,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from deedbox.shared.core import jsontext
-from deedbox.shared.core.attempts import Again, Dead, Failure, QueueEntry
-from deedbox.shared.core.measures import bucket_of
+from deedbox.shared.core.attempts import Again, Dead, Failure, QueueEntry, bucket_of
 from deedbox.shared.core.reasons import DeathReason, TimelineKind
 from deedbox.shared.core.signature import BodySignature
 from deedbox.shared.core.values import value

@@ -11,10 +11,10 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from deedbox.shared.core.envelope import Envelope
+from deedbox.shared.core.fields import guarded, row
 from deedbox.shared.core.ordering import Decision, Released
 from deedbox.shared.core.reasons import ArrivalVerdict
 from deedbox.shared.core.values import value
-from deedbox.shared.records.fields import guarded, row
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis import keys
 from deedbox.shared.runtime import logs, telemetry

@@ -16,13 +16,13 @@ from deedbox.shared.alerts.conditions import AlertWatch
 from deedbox.shared.core import jsontext
 from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.core.envelope import Envelope
+from deedbox.shared.core.fields import COUNT, Unreadable
 from deedbox.shared.core.ordering import Arrival, Held, Position, Proof, SequenceState
 from deedbox.shared.core.signature import BodySignature
 from deedbox.shared.core.status import advance
 from deedbox.shared.records import (
     alert_board,
     clean_entry,
-    counts,
     document_record,
     intake_report,
     order_state,
@@ -40,7 +40,6 @@ from deedbox.shared.records import (
 from deedbox.shared.records.alert_board import AlertBoard
 from deedbox.shared.records.clean_entry import CleanEntry
 from deedbox.shared.records.document_record import DocumentRecord
-from deedbox.shared.records.fields import Unreadable
 from deedbox.shared.records.forms import FORMS, INBOX_FORM, Form
 from deedbox.shared.records.intake_report import IntakeReport, SourceReport
 from deedbox.shared.records.presence import LostCall, Presence
@@ -277,7 +276,7 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
         lambda order: order.dump(),
     ),
     replay_order.MARK_FORM: (POSITIONS, replay_order.dump_mark),
-    counts.FORM: (COUNTS, str),
+    COUNT: (COUNTS, str),
     spool_mark.FORM: (
         st.builds(spool_mark.SpoolMark, TEXTS, COUNTS, COUNTS, TIMES, TIMES),
         spool_mark.dump,
