@@ -103,7 +103,10 @@ class Answer:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-_ACKNOWLEDGED: Final = Answer(int(HTTPStatus.OK), ACK, "text/plain; charset=utf-8")
+NOT_KEPT: Final = ("Cache-Control", "no-store")
+"""No cache between Dropbox Sign and Deedbox may answer in its place."""
+
+_ACKNOWLEDGED: Final = Answer(int(HTTPStatus.OK), ACK, "text/plain; charset=utf-8", (NOT_KEPT,))
 
 
 class Receiver:
@@ -263,7 +266,7 @@ def not_stored(accepted: Accepted, error: NotStored) -> Refused:
 def answer_of(refused: Refused) -> Answer:
     """Return the answer to a request that was refused."""
     status = STATUS[refused.reason]
-    headers: list[tuple[str, str]] = []
+    headers = [NOT_KEPT]
     if refused.reason is Refusal.METHOD_NOT_ALLOWED:
         headers.append(("Allow", "POST"))
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
