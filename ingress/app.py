@@ -18,11 +18,11 @@ from deedbox.ingress.monitor.counters import Intake
 from deedbox.ingress.monitor.readiness import Readiness
 from deedbox.ingress.publish.background import Link
 from deedbox.ingress.publish.handover import Handover
-from deedbox.ingress.receive.ladder import LadderPolicy, Refused
+from deedbox.ingress.receive.ladder import LadderPolicy, RefusedCallback
 from deedbox.ingress.receive.receiver import (
     NOT_KEPT,
-    Answer,
     CutShort,
+    HttpAnswer,
     ReadBefore,
     Receiver,
     answer_of,
@@ -151,7 +151,7 @@ def _body(body_max_bytes: int) -> bytes | None:
         raise CutShort from None
 
 
-def _response(answer: Answer) -> Response:
+def _response(answer: HttpAnswer) -> Response:
     response = Response(answer.body, answer.status, content_type=answer.content_type)
     if answer.headers:
         response.headers.extend(answer.headers)
@@ -165,7 +165,7 @@ def _health(**document: str) -> Response:
 
 
 def _error(reason: Refusal, detail: str) -> Response:
-    return _response(answer_of(Refused(reason, detail)))
+    return _response(answer_of(RefusedCallback(reason, detail)))
 
 
 def _http_error(error: HTTPException) -> Response:

@@ -17,12 +17,12 @@ from flask import Flask
 from deedbox.ingress.app import RECEIVER
 from deedbox.ingress.publish.handover import NotStored
 from deedbox.ingress.publish.loop_batches import GroupCommit
-from deedbox.ingress.publish.redis_pipe import Line
-from deedbox.ingress.receive.ladder import Received, Refused
+from deedbox.ingress.publish.redis_pipe import RedisPipe
+from deedbox.ingress.receive.ladder import Received, RefusedCallback
 from deedbox.ingress.receive.receiver import (
     CUT_SHORT,
     LARGE_BYTES,
-    Answer,
+    HttpAnswer,
     Receiver,
     Verdict,
     Visit,
@@ -40,7 +40,7 @@ _WANTED: Final = frozenset({b"content-type", b"content-sha256", b"traceparent", 
 
 
 def in_front_of(
-    app: Flask, settings: Settings, open_line: Callable[[], Line | None] | None = None
+    app: Flask, settings: Settings, open_line: Callable[[], RedisPipe | None] | None = None
 ) -> Application:
     """Return the application that serves callbacks itself and hands everything else to the Flask application.
 
@@ -62,7 +62,7 @@ class Application:
         receiver: Receiver,
         others: Front,
         threads: int,
-        open_line: Callable[[], Line | None] | None = None,
+        open_line: Callable[[], RedisPipe | None] | None = None,
     ) -> None:
         """``threads``: for callbacks that the broker does not take."""
         self.extensions = others.extensions
@@ -108,7 +108,7 @@ class Application:
             async with asyncio.timeout(RECEIVE_S):
                 body = await self._body(headers, receive)
         except (_HungUp, TimeoutError):
-            return Refused(Refusal.BAD_MULTIPART, CUT_SHORT)
+            return RefusedCallback(Refusal.BAD_MULTIPART, CUT_SHORT)
         received = Received(
             source=visit.source,
             method=method,
@@ -121,7 +121,7 @@ class Application:
             verdict = await loop.run_in_executor(self._large, self._receiver.judge, received)
         else:
             verdict = self._receiver.judge(received)
-        if isinstance(verdict, Refused):
+        if isinstance(verdict, RefusedCallback):
             return verdict
         if self._commit is None:  # here, in the process and the loop that serve
             self._commit = GroupCommit(self._receiver.handover, self._threads, self._open_line)
@@ -161,7 +161,7 @@ def _source(path: str) -> str | None:
 
 
 @lru_cache(maxsize=4)
-def _headers(answer: Answer) -> tuple[tuple[bytes, bytes], ...]:
+def _headers(answer: HttpAnswer) -> tuple[tuple[bytes, bytes], ...]:
     return (
         (b"content-type", answer.content_type.encode()),
         (b"content-length", str(len(answer.body)).encode()),
@@ -169,6 +169,6 @@ def _headers(answer: Answer) -> tuple[tuple[bytes, bytes], ...]:
     )
 
 
-async def _send(send: Send, answer: Answer) -> None:
+async def _send(send: Send, answer: HttpAnswer) -> None:
     await send({"type": "http.response.start", "status": answer.status, "headers": _headers(answer)})
     await send({"type": "http.response.body", "body": answer.body})

@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from deedbox.shared.alerts.alerting import DEFAULT_EVENTS
-from deedbox.shared.core.callback_url import CALLBACK_URL_FORM, is_callback_url, shown
+from deedbox.shared.callback_url import CALLBACK_URL_FORM, is_callback_url, shown
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.core.ordering import OrderingPolicy
 from deedbox.shared.retention import DAY_S, DEFAULT_DAYS, SHORTEST_DAYS, Retention

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from deedbox.shared.core.callback_url import CALLBACK_URL_FORM, is_callback_url
+from deedbox.shared.callback_url import CALLBACK_URL_FORM, is_callback_url
 from deedbox.shared.core.errors import SettingsError
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)

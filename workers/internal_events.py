@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from deedbox.shared.core.attempts import Entry
+from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.records import queue_entry
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
 from deedbox.workers.actions.registry import RegisteredAction
@@ -17,7 +17,7 @@ KEY: Final = "deedbox/{}"
 
 
 @dataclass(frozen=True, slots=True)
-class Guard:
+class FilingGuard:
     """The key that decides who files."""
 
     key: str
@@ -50,12 +50,12 @@ class Filing:
         self._action = action
         self._event_life_s = event_life_s
 
-    def file(self, guard: Guard, events: Iterable[Filed], now: float) -> bool:
+    def file(self, guard: FilingGuard, events: Iterable[Filed], now: float) -> bool:
         """File everything, or nothing if the guard's key has another value by now. Raises Unavailable."""
         operands: list[str | bytes | float] = []
         for event in events:
             stored = internal(event.event_type, event.payload, event.source, KEY.format(event.topic), "", now)
-            entry = queue_entry.dump(Entry(stored.fingerprint, enqueued_at=round(now, 6)))
+            entry = queue_entry.dump(QueueEntry(stored.fingerprint, enqueued_at=round(now, 6)))
             unit, fields = self._action.unit(stored.stream, stored.fingerprint), stored.fields()
             operands += [self._action.lane, unit, entry, stored.fingerprint, len(fields), *fields]
         life = "" if guard.life_s is None else guard.life_s

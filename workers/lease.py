@@ -30,7 +30,7 @@ NO_CLAIM: Final = ("", 0, 0, 0, 0)
 """Operands of a commit that claims nothing: drainer, lease, idle until, entries and bytes at most."""
 
 
-class Drained(NamedTuple):
+class LeaseReport(NamedTuple):
     """What a drain found."""
 
     units: int
@@ -42,7 +42,7 @@ class Drained(NamedTuple):
 class Drain(Protocol):
     """Works off what is ready, while ``go_on`` says so; at least one look."""
 
-    def __call__(self, drainer: str, go_on: Callable[[], bool]) -> Drained: ...
+    def __call__(self, drainer: str, go_on: Callable[[], bool]) -> LeaseReport: ...
 
 
 class Lease:

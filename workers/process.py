@@ -17,7 +17,7 @@ from redis import Redis
 
 from deedbox.shared import budgets
 from deedbox.shared.alerts.alerting import Policy
-from deedbox.shared.alerts.targets import Receiver, receivers
+from deedbox.shared.alerts.targets import AlertTarget, receivers
 from deedbox.shared.broker import brokers
 from deedbox.shared.broker.address import BrokerAddress
 from deedbox.shared.broker.port import Broker
@@ -293,7 +293,7 @@ class Process:
         filing = self._filing(describe_builtin(alert.NAME), alert.MESSAGE_LIFE_S)
         return AlertDesk(self.redis, filing, tuple(self._receivers_by_identity()), policy)
 
-    def _receivers_by_identity(self) -> Mapping[str, Receiver]:
+    def _receivers_by_identity(self) -> Mapping[str, AlertTarget]:
         return {receiver.identity: receiver for receiver in receivers(self.settings)}
 
     def _filing(self, action: RegisteredAction, event_life_s: int) -> Filing:

@@ -37,7 +37,7 @@ TEST_EVENT: Final = "callback_test"
 
 
 @dataclass(slots=True)
-class Tally:
+class IntakeTally:
     """One source's totals since the process started. Times are unix seconds."""
 
     accepted: int = 0
@@ -49,10 +49,10 @@ class Tally:
     failures: deque[float] = field(default_factory=lambda: deque(maxlen=FAILURES_KEPT))
     """Refusals since then, oldest first."""
 
-    def copy(self) -> Tally:
+    def copy(self) -> IntakeTally:
         """Return a copy that goes on counting by itself."""
         failures = deque(self.failures, FAILURES_KEPT)
-        return Tally(
+        return IntakeTally(
             self.accepted,
             self.spooled,
             dict(self.refused),
@@ -63,11 +63,11 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Totals:
+class IntakeTotals:
     """Everything counted so far, at one moment."""
 
     started_at: float
-    sources: Mapping[str, Tally]
+    sources: Mapping[str, IntakeTally]
     """``NO_SOURCE`` stands for all others."""
     ack_counts: tuple[int, ...]
     """Acknowledgements per bucket of ``ACK_BOUNDS_S``, and the rest."""
@@ -111,7 +111,7 @@ class Intake:
     def _start_anew(self) -> None:
         self._lock = threading.Lock()
         self._started_at = self._clock()
-        self._tallies = {name: Tally() for name in self._names}
+        self._tallies = {name: IntakeTally() for name in self._names}
         self._ack_counts = [0] * (len(ACK_BOUNDS_S) + 1)
         self._ack_sum_s = 0.0
         self._publish_errors = 0
@@ -145,10 +145,10 @@ class Intake:
         with self._lock:
             self._publish_errors += 1
 
-    def totals(self) -> Totals:
+    def totals(self) -> IntakeTotals:
         """Return everything counted so far."""
         with self._lock:
-            return Totals(
+            return IntakeTotals(
                 self._started_at,
                 {name: tally.copy() for name, tally in self._tallies.items()},
                 tuple(self._ack_counts),

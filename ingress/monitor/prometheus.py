@@ -13,8 +13,8 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from deedbox.ingress.monitor.counters import ACK_BOUNDS_S, NO_SOURCE, Tally, Totals
-from deedbox.ingress.publish.breaker import State
+from deedbox.ingress.monitor.counters import ACK_BOUNDS_S, NO_SOURCE, IntakeTally, IntakeTotals
+from deedbox.ingress.publish.breaker import BreakerState
 from deedbox.ingress.spool.usage import Usage
 from deedbox.shared.core.reasons import Refusal
 
@@ -38,7 +38,7 @@ class Exposition:
     def __init__(self, sources: Sequence[str], clock: Callable[[], float] = time.time) -> None:
         """``clock`` returns unix seconds."""
         self._clock = clock
-        self._told: Totals | None = None
+        self._told: IntakeTotals | None = None
         registry = CollectorRegistry()
         self._requests = Counter(
             PREFIX + "requests", "Requests to the callback URL.", ["source", "outcome", "reason"], registry=registry
@@ -73,21 +73,21 @@ class Exposition:
             for reason in Refusal:
                 self._requests.labels(source, "refused", str(reason))
 
-    def update(self, totals: Totals, usage: Usage | None, state: State) -> None:
+    def update(self, totals: IntakeTotals, usage: Usage | None, state: BreakerState) -> None:
         """Write what changed since the last call."""
         told = self._told
         for source, tally in totals.sources.items():
-            self._count(source, tally, told.sources[source] if told else Tally())
+            self._count(source, tally, told.sources[source] if told else IntakeTally())
         before = told.ack_counts if told else (0,) * len(totals.ack_counts)
         counts = [now - then for now, then in zip(totals.ack_counts, before, strict=True)]
         self._acks.add(counts, totals.ack_sum_s - (told.ack_sum_s if told else 0.0))
         self._publish_errors.inc(totals.publish_errors - (told.publish_errors if told else 0))
         self._told = totals
-        for each in State:
+        for each in BreakerState:
             self._breakers.labels(str(each)).set(each is state)
         self._show_spool(usage)
 
-    def _count(self, source: str, now: Tally, then: Tally) -> None:
+    def _count(self, source: str, now: IntakeTally, then: IntakeTally) -> None:
         if source != NO_SOURCE:
             self._requests.labels(source, "accepted", "").inc(now.accepted - then.accepted)
             self._requests.labels(source, "spooled", "").inc(now.spooled - then.spooled)

@@ -18,7 +18,7 @@ FRESH_S: Final = 1.0
 """How long one look at the broker answers for all who ask: probes must not add load to a broker in trouble."""
 
 
-class Broker(Protocol):
+class PingedBroker(Protocol):
     """What the routes need of a publisher."""
 
     def publish(self, envelope: Envelope) -> None:
@@ -60,7 +60,7 @@ class Readiness:
     """Looks at broker and spool at most once per ``FRESH_S``, one thread at a time; the others get the last answer."""
 
     def __init__(
-        self, broker: Broker, spool: Spooling, monotonic: Callable[[], float] = time.monotonic
+        self, broker: PingedBroker, spool: Spooling, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._broker = broker
         self._spool = spool

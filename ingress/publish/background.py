@@ -12,13 +12,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Protocol
 
-from deedbox.ingress.monitor.counters import Intake, Totals
+from deedbox.ingress.monitor.counters import Intake, IntakeTotals
 from deedbox.ingress.monitor.intake_report import IntakeReporter
-from deedbox.ingress.monitor.readiness import Broker
-from deedbox.ingress.publish.breaker import State
+from deedbox.ingress.monitor.readiness import PingedBroker
+from deedbox.ingress.publish.breaker import BreakerState
 from deedbox.ingress.publish.broker_memory import LOOK_EVERY_S, Room
 from deedbox.ingress.publish.circuit import Circuit
-from deedbox.ingress.spool.drain import Drained, Drainer, Sink
+from deedbox.ingress.spool.drain import Drainer, Sink, SpoolDrained
 from deedbox.ingress.spool.folder import SpoolDir
 from deedbox.ingress.spool.state_redis import StateRedis
 from deedbox.ingress.spool.usage import Gauge, Reporter, Usage
@@ -45,11 +45,11 @@ REPORT_AGAIN_S: Final = 5.0
 _log = logs.get("spool")
 
 
-class Link(Broker, Sink, Protocol):
+class Link(PingedBroker, Sink, Protocol):
     """The broker as a web process needs it: publish, ping, and many at once."""
 
 
-Expose = Callable[[Totals, Usage | None, State], None]
+Expose = Callable[[IntakeTotals, Usage | None, BreakerState], None]
 """Shows the metrics port what is so now."""
 
 
@@ -154,7 +154,7 @@ class Background:
             return False
         return True
 
-    def _told(self, found: Drained) -> float:
+    def _told(self, found: SpoolDrained) -> float:
         if found.published or found.set_aside:
             _log.info("spool.drained", callbacks=found.published, set_aside=found.set_aside)
         if found.trouble or found.unreadable:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 
-class State(StrEnum):
+class BreakerState(StrEnum):
     """Whether callbacks are published."""
 
     CLOSED = "closed"
@@ -42,7 +42,7 @@ class Breaker:
     """The state. Not safe for threads: its owner holds a lock around each call. Times are monotonic seconds."""
 
     policy: BreakerPolicy = field(default_factory=BreakerPolicy)
-    state: State = State.CLOSED
+    state: BreakerState = BreakerState.CLOSED
     _failures: int = 0
     _wait_s: float = 0.0
     _probe_at: float = 0.0
@@ -64,7 +64,7 @@ class Breaker:
 
     def admits(self, now: float) -> bool:
         """Tell whether there is a ticket for a publish."""
-        return self.state is State.CLOSED and not self._stalled(now)
+        return self.state is BreakerState.CLOSED and not self._stalled(now)
 
     def succeeded(self, ticket: int) -> None:
         """Note that the broker took it. Closes the breaker: a straggler is as good as a probe."""
@@ -75,7 +75,7 @@ class Breaker:
         """Note that the broker did not take it; opens the breaker after the last allowed failure in a row."""
         self.abandoned(ticket)
         self._failures += 1
-        if self.state is State.CLOSED and self._failures >= self.policy.failures:
+        if self.state is BreakerState.CLOSED and self._failures >= self.policy.failures:
             self._open(now, self.policy.first_wait_s)
 
     def abandoned(self, ticket: int) -> None:
@@ -84,25 +84,25 @@ class Breaker:
 
     def claim_probe(self, now: float) -> bool:
         """Tell whether a probe is due, and if so, claim it: nobody else gets it until it has ended."""
-        if self.state is State.CLOSED or now < self._probe_at:
+        if self.state is BreakerState.CLOSED or now < self._probe_at:
             return False
-        self.state = State.HALF_OPEN
+        self.state = BreakerState.HALF_OPEN
         self._probe_at = now + self.policy.probe_lost_s
         return True
 
     def probe_succeeded(self) -> None:
         """Close the breaker."""
-        self.state = State.CLOSED
+        self.state = BreakerState.CLOSED
         self._failures = 0
         self._wait_s = 0.0
 
     def probe_failed(self, now: float) -> None:
         """Wait for the next probe, twice as long as for the last one, up to the longest wait."""
-        if self.state is not State.CLOSED:
+        if self.state is not BreakerState.CLOSED:
             self._open(now, min(self._wait_s * 2, self.policy.longest_wait_s))
 
     def _open(self, now: float, wait_s: float) -> None:
-        self.state = State.OPEN
+        self.state = BreakerState.OPEN
         self._wait_s = max(wait_s, self.policy.first_wait_s)
         self._probe_at = now + self._wait_s
 

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol, runtime_checkable
 
+from deedbox.shared.broker.fullness import RoomPolicy
 from deedbox.shared.core.errors import Unavailable
-from deedbox.shared.core.room import RoomPolicy
 from deedbox.shared.runtime import logs
 
 LOOK_EVERY_S: Final = 1.0

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from deedbox.ingress.publish.breaker import Breaker, State
+from deedbox.ingress.publish.breaker import Breaker, BreakerState
 from deedbox.shared.runtime import logs
 
 _log = logs.get("handover")
@@ -21,14 +21,14 @@ class Circuit:
         self._monotonic = monotonic
 
     @property
-    def state(self) -> State:
+    def state(self) -> BreakerState:
         """Whether callbacks are published."""
         return self._breaker.state
 
     @property
     def is_closed(self) -> bool:
         """Whether callbacks are published."""
-        return self._breaker.state is State.CLOSED
+        return self._breaker.state is BreakerState.CLOSED
 
     def admit(self) -> int | None:
         """Return a ticket or None."""
@@ -66,7 +66,7 @@ class Circuit:
             before = self._breaker.state
             change(self._monotonic())
             after = self._breaker.state
-        if before is State.CLOSED and after is State.OPEN:
+        if before is BreakerState.CLOSED and after is BreakerState.OPEN:
             _log.warning("breaker.opened", cause=cause)
-        elif before is not State.CLOSED and after is State.CLOSED:
+        elif before is not BreakerState.CLOSED and after is BreakerState.CLOSED:
             _log.info("breaker.closed")

@@ -1,6 +1,6 @@
 """Group commit: while one publish is under way, all callbacks that arrive wait for the next one and share it.
 
-For the event loop of the ASGI worker. On a Redis, batches go over a ``Line`` that the loop itself writes to and reads
+For the event loop of the ASGI worker. On a Redis, batches go over a ``RedisPipe`` that the loop itself writes to and reads
 from. Everything else goes by one thread, so that the loop never waits: other brokers, a line that is not there yet or
 broke, a batch that is too large for it. What the broker does not take goes the way that threads have, through
 ``Handover``: breaker, spool, and the same answers.
@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from deedbox.ingress.publish.batches import NO_ANSWER
 from deedbox.ingress.publish.handover import HEDGE_S, Handover, Stored
-from deedbox.ingress.publish.redis_pipe import LINE_BYTES, Line
+from deedbox.ingress.publish.redis_pipe import LINE_BYTES, RedisPipe
 from deedbox.shared.broker.redis_broker import TIMEOUT_S as REDIS_TIMEOUT_S
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Unavailable
@@ -64,7 +64,7 @@ class GroupCommit:
     """Stores callbacks for the running event loop; not for threads."""
 
     def __init__(
-        self, handover: Handover, spoolers: int, open_line: Callable[[], Line | None] | None = None
+        self, handover: Handover, spoolers: int, open_line: Callable[[], RedisPipe | None] | None = None
     ) -> None:
         """``spoolers``: threads for what the broker does not take. ``open_line``: where there may be a line."""
         self._handover = handover
@@ -76,7 +76,7 @@ class GroupCommit:
         self._spoolers = ThreadPoolExecutor(spoolers, "deedbox-settle")
         self._open_line = open_line
         self._open_at = 0.0
-        self._line: Line | None = None
+        self._line: RedisPipe | None = None
 
     @property
     def has_line(self) -> bool:
@@ -204,7 +204,7 @@ class GroupCommit:
         opening = self._publisher.submit(self._open_line)
         opening.add_done_callback(lambda opening: self._call(self._opened, opening))
 
-    def _opened(self, opening: Outcome[Line | None]) -> None:
+    def _opened(self, opening: Outcome[RedisPipe | None]) -> None:
         if opening.exception() is not None:
             return
         line = opening.result()
@@ -216,7 +216,7 @@ class GroupCommit:
             self._line = line
             self._loop.add_reader(line.fileno, self._answered, line)
 
-    def _answered(self, line: Line) -> None:
+    def _answered(self, line: RedisPipe) -> None:
         """Read what Redis says on the line: an answer, or that it is gone."""
         flush = self._flushing if self._flushing is not None and self._flushing.on_line else None
         try:

@@ -23,7 +23,7 @@ LINE_BYTES: Final = 32 * 1024
 """Most that one batch may have: it fits into the socket's buffers, so that writing it never waits for Redis."""
 
 
-class Line:
+class RedisPipe:
     """One open connection. Not for threads but the one that opened it and then the loop's; one batch at a time."""
 
     def __init__(self, redis: Any, stream: socket.socket) -> None:
@@ -64,7 +64,7 @@ class Line:
         self._redis.disconnect()
 
 
-def opener(settings: Settings) -> Callable[[], Line | None] | None:
+def opener(settings: Settings) -> Callable[[], RedisPipe | None] | None:
     """Return what opens lines to the broker of these settings; None where none can be had. Raises SettingsError."""
     connect = open_broker(broker_address(settings), wait_replicas=settings.redis_wait_replicas).line()
-    return None if connect is None else lambda: Line.open(connect)
+    return None if connect is None else lambda: RedisPipe.open(connect)

@@ -95,7 +95,7 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedCallback:
     """An answer other than the ack."""
 
     reason: Refusal
@@ -114,43 +114,45 @@ class Refused:
         return STATUS[self.reason]
 
 
-def judge(request: Received, policy: LadderPolicy) -> Accepted | Refused:
+def judge(request: Received, policy: LadderPolicy) -> Accepted | RefusedCallback:
     """Decide one request. Never raises for anything that was sent."""
     key_ring = policy.key_rings.get(request.source)
     if not key_ring:
-        return Refused(Refusal.UNKNOWN_SOURCE, "no source of this name; see DEEDBOX_SOURCES")
+        return RefusedCallback(Refusal.UNKNOWN_SOURCE, "no source of this name; see DEEDBOX_SOURCES")
     if request.method != "POST":
-        return Refused(Refusal.METHOD_NOT_ALLOWED, "callbacks are sent with POST")
+        return RefusedCallback(Refusal.METHOD_NOT_ALLOWED, "callbacks are sent with POST")
     if request.body is None or len(request.body) > policy.body_max_bytes:
-        return Refused(
+        return RefusedCallback(
             Refusal.BODY_TOO_LARGE,
             f"the body is larger than {policy.body_max_bytes} bytes (DEEDBOX_BODY_MAX_BYTES)",
         )
     json_text = _json_text(request.content_type, request.body)
-    if isinstance(json_text, Refused):
+    if isinstance(json_text, RefusedCallback):
         return json_text
     try:
         callback = parse_callback(json_text)
     except BadCallback as error:
-        return Refused(Refusal.BAD_JSON if error.field is None else Refusal.BAD_FIELD, error.detail)
+        return RefusedCallback(Refusal.BAD_JSON if error.field is None else Refusal.BAD_FIELD, error.detail)
     return _verified(request, policy, key_ring, callback, json_text)
 
 
-def _json_text(content_type: str | None, body: bytes) -> bytes | Refused:
+def _json_text(content_type: str | None, body: bytes) -> bytes | RefusedCallback:
     """Return the received bytes of the ``json`` text."""
     kind = media_type(content_type)
     if kind == "application/json":  # not seen from the vendor; what a person testing with curl sends
         return body
     if kind not in FORM_TYPES:
-        return Refused(Refusal.MISSING_JSON_FIELD, f"no form field json in this content type; {HOW_TO_SEND}")
+        return RefusedCallback(
+            Refusal.MISSING_JSON_FIELD, f"no form field json in this content type; {HOW_TO_SEND}"
+        )
     try:
         found = json_texts(content_type or "", body)
     except BadForm as error:
-        return Refused(Refusal.BAD_MULTIPART, f"{error}; {HOW_TO_SEND}")
+        return RefusedCallback(Refusal.BAD_MULTIPART, f"{error}; {HOW_TO_SEND}")
     if not found:
-        return Refused(Refusal.MISSING_JSON_FIELD, f"the form has no field json; {HOW_TO_SEND}")
+        return RefusedCallback(Refusal.MISSING_JSON_FIELD, f"the form has no field json; {HOW_TO_SEND}")
     if len(found) > 1:  # two texts, one signature: which one it vouches for is anyone's guess
-        return Refused(Refusal.BAD_FIELD, "the field json appears more than once")
+        return RefusedCallback(Refusal.BAD_FIELD, "the field json appears more than once")
     return found[0]
 
 
@@ -160,17 +162,17 @@ def _verified(
     key_ring: tuple[str, ...],
     callback: Callback,
     json_text: bytes,
-) -> Accepted | Refused:
+) -> Accepted | RefusedCallback:
     event_type = callback.event_type
     if not verify_event_hash(key_ring, callback.event_time_text, event_type, callback.event_hash):
-        return Refused(
+        return RefusedCallback(
             Refusal.BAD_EVENT_HASH,
             "event.event_hash fits none of this source's API keys",
             event_type=event_type,
         )
     # Only now: it may visit everything, which nobody without a key may ask for.
     if is_too_deep(json_text, callback.payload):
-        return Refused(
+        return RefusedCallback(
             Refusal.BAD_JSON,
             f"the json text is nested more deeply than {DEPTH_MAX} levels",
             event_type=event_type,
@@ -179,7 +181,7 @@ def _verified(
     wrong = verdict is BodySignature.WRONG and policy.body_signature != "record"
     absent = verdict is BodySignature.ABSENT and policy.body_signature == "require"
     if wrong or absent:
-        return Refused(
+        return RefusedCallback(
             Refusal.BAD_BODY_SIGNATURE,
             "the header Content-Sha256 is missing"
             if absent

@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from deedbox.ingress.monitor.counters import Intake
 from deedbox.ingress.publish.handover import Handover, NotStored, Stored
-from deedbox.ingress.receive.ladder import ACK, STATUS, Accepted, LadderPolicy, Received, Refused, judge
+from deedbox.ingress.receive.ladder import (
+    ACK,
+    STATUS,
+    Accepted,
+    LadderPolicy,
+    Received,
+    RefusedCallback,
+    judge,
+)
 from deedbox.ingress.receive.tracing import trace_id_of
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.reasons import Refusal
@@ -58,7 +66,7 @@ _TRACED: Final = ("source", "event_type", "outcome", "reason", "status")
 _log = logs.get("ingress")
 
 
-class Outcome(StrEnum):
+class Receipt(StrEnum):
     """What ``event.received`` reports."""
 
     ACCEPTED = "accepted"
@@ -90,11 +98,11 @@ class Spooled:
     cause: str | None
 
 
-Verdict = Accepted | Spooled | Refused
+Verdict = Accepted | Spooled | RefusedCallback
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """What goes back."""
 
     status: int
@@ -106,7 +114,7 @@ class Answer:
 NOT_KEPT: Final = ("Cache-Control", "no-store")
 """No cache between Dropbox Sign and Deedbox may answer in its place."""
 
-_ACKNOWLEDGED: Final = Answer(int(HTTPStatus.OK), ACK, "text/plain; charset=utf-8", (NOT_KEPT,))
+_ACKNOWLEDGED: Final = HttpAnswer(int(HTTPStatus.OK), ACK, "text/plain; charset=utf-8", (NOT_KEPT,))
 
 
 class Receiver:
@@ -139,13 +147,13 @@ class Receiver:
         content_sha256: str | None,
         traceparent: str | None,
         read: Read,
-    ) -> Answer:
+    ) -> HttpAnswer:
         """Receive one request, from the first look at it to its answer; takes up to 2 s.
 
         Errors are caught, but for those of telling about it: a host application has handlers of its own.
         """
 
-        def decided(visit: Visit) -> Answer:
+        def decided(visit: Visit) -> HttpAnswer:
             return self.finish(visit, self._decide(visit, method, content_type, content_sha256, read))
 
         if telemetry.spans() is None:
@@ -161,15 +169,15 @@ class Receiver:
             try:
                 body = read(self.policy.body_max_bytes)
             except CutShort:
-                return Refused(Refusal.BAD_MULTIPART, CUT_SHORT)
+                return RefusedCallback(Refusal.BAD_MULTIPART, CUT_SHORT)
             except ReadBefore:
-                return Refused(Refusal.INTERNAL_ERROR, READ_BEFORE, cause="the body was read before")
+                return RefusedCallback(Refusal.INTERNAL_ERROR, READ_BEFORE, cause="the body was read before")
             verdict = self.judge(Received(visit.source, method, content_type, content_sha256, body))
-            return verdict if isinstance(verdict, Refused) else self.store(visit, verdict)
+            return verdict if isinstance(verdict, RefusedCallback) else self.store(visit, verdict)
         except Exception as error:  # noqa: BLE001 - see answer
             return self.failed(visit, error)
 
-    def judge(self, received: Received) -> Accepted | Refused:
+    def judge(self, received: Received) -> Accepted | RefusedCallback:
         """Ask the ladder."""
         if len(received.body or b"") <= LARGE_BYTES:
             return judge(received, self.policy)
@@ -184,18 +192,20 @@ class Receiver:
             except NotStored as error:
                 return not_stored(accepted, error)
 
-    def failed(self, visit: Visit, error: Exception) -> Refused:
+    def failed(self, visit: Visit, error: Exception) -> RefusedCallback:
         """Log a bug, and return what its sender is told."""
         report_failure(error, visit.trace_id)
-        return Refused(Refusal.INTERNAL_ERROR, "the callback could not be handled; see the log of Deedbox")
+        return RefusedCallback(
+            Refusal.INTERNAL_ERROR, "the callback could not be handled; see the log of Deedbox"
+        )
 
-    def finish(self, visit: Visit, found: Verdict) -> Answer:
+    def finish(self, visit: Visit, found: Verdict) -> HttpAnswer:
         """Log and count, and return the answer."""
         took_s = time.monotonic() - visit.started
         facts = self._report(visit, found, took_s)
         if visit.span is not None:
             visit.span.set(**{name: facts.get(name) for name in _TRACED})
-        if isinstance(found, Refused):
+        if isinstance(found, RefusedCallback):
             self._intake.refused(visit.source, found.reason, visit.received_at)
             self.handover.start()  # that nothing is accepted is worth a report
             return answer_of(found)
@@ -220,9 +230,9 @@ class Receiver:
         if isinstance(found, Spooled):
             facts["cause"] = found.cause
         if isinstance(verdict, Accepted):
-            outcome = Outcome.SPOOLED if isinstance(found, Spooled) else Outcome.ACCEPTED
+            outcome = Receipt.SPOOLED if isinstance(found, Spooled) else Receipt.ACCEPTED
             facts |= {"outcome": str(outcome), "status": int(HTTPStatus.OK)}
-            if telemetry.lines() or outcome is Outcome.SPOOLED:
+            if telemetry.lines() or outcome is Receipt.SPOOLED:
                 _log.info("event.received", **facts)
             return facts
         if verdict.cause is not None:
@@ -230,7 +240,7 @@ class Receiver:
         facts |= {
             "reason": str(verdict.reason),
             "status": int(verdict.status),
-            "outcome": str(Outcome.REFUSED),
+            "outcome": str(Receipt.REFUSED),
         }
         _log.warning("event.received", **facts)
         return facts
@@ -252,9 +262,9 @@ def stored(accepted: Accepted, where: Stored) -> Accepted | Spooled:
     return Spooled(accepted, where.cause) if where.spooled else accepted
 
 
-def not_stored(accepted: Accepted, error: NotStored) -> Refused:
+def not_stored(accepted: Accepted, error: NotStored) -> RefusedCallback:
     """Return the verdict on a callback that is durable nowhere."""
-    return Refused(
+    return RefusedCallback(
         error.reason,
         error.detail,
         cause=error.cause,
@@ -263,7 +273,7 @@ def not_stored(accepted: Accepted, error: NotStored) -> Refused:
     )
 
 
-def answer_of(refused: Refused) -> Answer:
+def answer_of(refused: RefusedCallback) -> HttpAnswer:
     """Return the answer to a request that was refused."""
     status = STATUS[refused.reason]
     headers = [NOT_KEPT]
@@ -272,7 +282,7 @@ def answer_of(refused: Refused) -> Answer:
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers.append(("Retry-After", str(RETRY_AFTER_S)))
     body = json.dumps({"error": str(refused.reason), "detail": refused.detail}).encode() + b"\n"
-    return Answer(int(status), body, "application/json", tuple(headers))
+    return HttpAnswer(int(status), body, "application/json", tuple(headers))
 
 
 def report_failure(error: Exception, trace_id: str | None = None) -> None:

@@ -14,9 +14,9 @@ from contextlib import suppress
 from typing import Final
 
 from deedbox.ingress.publish.broker_memory import Room
-from deedbox.ingress.spool.drain import Drained, Drainer
+from deedbox.ingress.spool.drain import Drainer, SpoolDrained
 from deedbox.ingress.spool.folder import SpoolDir
-from deedbox.ingress.spool.quarantine import Aside, Quarantine
+from deedbox.ingress.spool.quarantine import Quarantine, QuarantinedCallback
 from deedbox.ingress.spool.usage import Gauge, Reporter, Usage
 from deedbox.shared.broker.brokers import broker_address, open_broker
 from deedbox.shared.core.errors import SettingsError, Unavailable
@@ -80,7 +80,7 @@ def _drain(settings: Settings, folder: SpoolDir, *, as_json: bool) -> int:
     return 1 if rest.callbacks or found.trouble or found.unreadable else 0
 
 
-def _drain_all(drainer: Drainer, gauge: Gauge) -> Drained:
+def _drain_all(drainer: Drainer, gauge: Gauge) -> SpoolDrained:
     """Drain; while a web process does, wait for it, and once more if the disk made trouble."""
     until = time.monotonic() + PATIENCE_S
     found = drainer.drain()
@@ -98,7 +98,7 @@ def _drain_all(drainer: Drainer, gauge: Gauge) -> Drained:
     return found
 
 
-def _sentences(found: Drained, rest: Usage) -> str:
+def _sentences(found: SpoolDrained, rest: Usage) -> str:
     lines = [f"{found.published} callbacks went to the broker, {found.set_aside} were set aside."]
     if found.trouble:
         lines.append(f"Stopped: {found.trouble}.")
@@ -122,7 +122,7 @@ def _show(folder: SpoolDir, *, as_json: bool) -> int:
     return 0
 
 
-def _line(each: Aside) -> str:
+def _line(each: QuarantinedCallback) -> str:
     where = "a dead letter too" if each.is_letter else "no dead letter yet"
     return f"  {each.id}: {each.reason}, {each.bytes} bytes, {where}. {each.detail}\n"
 

@@ -53,7 +53,7 @@ class Sink(Protocol):
 
 
 @dataclass(slots=True)
-class Drained:
+class SpoolDrained:
     """What one drain did."""
 
     published: int = 0
@@ -114,13 +114,13 @@ class Drainer:
         self._progress = _Progress()
         self._strikes: Counter[int] = Counter()
 
-    def drain(self, until: float = float("inf"), *, probe: bool = False) -> Drained:
+    def drain(self, until: float = float("inf"), *, probe: bool = False) -> SpoolDrained:
         """Drain until the spool is empty, the broker fails, or ``until``, unless another process drains.
 
         ``until``: monotonic seconds. ``probe``: begin with one callback, because the broker may still be down.
         Never raises for a broken broker or disk; the outcome says it.
         """
-        found = Drained()
+        found = SpoolDrained()
         try:
             if not self._folder.exists():
                 return found
@@ -143,14 +143,14 @@ class Drainer:
         self._database.close()
         self._mine.drop()
 
-    def _copy(self, found: Drained, until: float) -> None:
+    def _copy(self, found: SpoolDrained, until: float) -> None:
         """Copy what is readable of damaged databases; where there is no room for it, draining makes it."""
         try:
             copy_readable(self._database, lambda: self._monotonic() >= until)
         except OSError as error:
             found.unreadable = error.strerror or type(error).__name__
 
-    def _drain(self, found: Drained, until: float, *, probe: bool) -> None:
+    def _drain(self, found: SpoolDrained, until: float, *, probe: bool) -> None:
         self._flush(found)
         limit = 1 if probe else self._batch
         while self._monotonic() < until and not self._paused():
@@ -185,7 +185,7 @@ class Drainer:
             rows.close()
         return batch, last
 
-    def _publish(self, batch: list[_Spooled], found: Drained) -> None:
+    def _publish(self, batch: list[_Spooled], found: SpoolDrained) -> None:
         """Publish a batch; if it fails, one by one. Raises _Stuck."""
         try:
             if batch:
@@ -197,7 +197,7 @@ class Drainer:
         else:
             found.published += len(batch)
 
-    def _alone(self, mine: _Spooled, found: Drained) -> None:
+    def _alone(self, mine: _Spooled, found: SpoolDrained) -> None:
         """Publish one callback, or set it aside if it is the trouble. Raises _Stuck if that cannot be told."""
         while True:
             try:
@@ -229,7 +229,7 @@ class Drainer:
                 return True
         return False
 
-    def _flush(self, found: Drained) -> None:
+    def _flush(self, found: SpoolDrained) -> None:
         """Delete what was published and note what was set aside; what the disk does not take stays to be done."""
         progress = self._progress
         if not progress.is_pending:

@@ -24,7 +24,7 @@ _MOVE: Final = "INSERT INTO callbacks (received_at, checksum, entry) SELECT rece
 
 
 @dataclass(frozen=True, slots=True)
-class Aside:
+class QuarantinedCallback:
     """One of them."""
 
     id: int
@@ -46,11 +46,11 @@ class Quarantine:
         self._told: set[int] = set()
         """Redis has them, and the disk did not take a note of it yet."""
 
-    def all(self) -> list[Aside]:
+    def all(self) -> list[QuarantinedCallback]:
         """Return all, oldest first."""
         with self._database.reading() as connection:
             rows = connection.execute(_ALL).fetchall()
-        return [Aside(number, DeathReason(reason), detail, bool(letter), at, size)
+        return [QuarantinedCallback(number, DeathReason(reason), detail, bool(letter), at, size)
                 for number, reason, detail, letter, at, size in rows]  # fmt: skip
 
     def hand_over(self, scripts: Scripts) -> None:
@@ -100,7 +100,7 @@ class Quarantine:
         note = "UPDATE aside SET letter = 1 WHERE id = ?"
         self._database.give_back(lambda connection: connection.execute(note, (number,)))
 
-    def _tell(self, each: Aside, scripts: Scripts) -> None:
+    def _tell(self, each: QuarantinedCallback, scripts: Scripts) -> None:
         values: list[str | bytes] = ["reason", str(each.reason), "detail", each.detail]
         if each.reason is not DeathReason.SPOOL_DAMAGED:
             with self._database.reading() as connection:

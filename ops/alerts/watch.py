@@ -21,7 +21,7 @@ from deedbox.ops.installation import Installation
 from deedbox.ops.readmodels import attention, status
 from deedbox.ops.readmodels.attention import Attention, AttentionKind
 from deedbox.ops.wording import fault_alerts
-from deedbox.shared.alerts.targets import Receiver, described, receivers, send
+from deedbox.shared.alerts.targets import AlertTarget, described, receivers, send
 from deedbox.shared.core.errors import DeedboxError
 from deedbox.shared.redis import keys
 from deedbox.shared.runtime import logs
@@ -40,7 +40,7 @@ log = logs.get("alerts")
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class FaultLook:
     """What one look found."""
 
     found: Sequence[Attention]
@@ -51,10 +51,10 @@ class Look:
 class FaultWatch:
     """Compares look with look; nothing but the pending messages and the standing faults is kept."""
 
-    def __init__(self, found: Sequence[Receiver], hold_s: float = HOLD_S) -> None:
+    def __init__(self, found: Sequence[AlertTarget], hold_s: float = HOLD_S) -> None:
         self._receivers, self._hold_s = found, hold_s
         self._standing: Mapping[Name, Standing] = {}
-        self._pending: deque[tuple[Receiver, str, str, str]] = deque(maxlen=PENDING_MAX)
+        self._pending: deque[tuple[AlertTarget, str, str, str]] = deque(maxlen=PENDING_MAX)
 
     def once(self, installation: Installation, now: float) -> None:
         """Look, and send what is due (``now``: seconds of a clock that only goes forward)."""
@@ -85,13 +85,13 @@ class FaultWatch:
                 log.info("alert.sent", receiver=described(receiver))
 
 
-def look(installation: Installation) -> Look:
+def look(installation: Installation) -> FaultLook:
     """Look at everything that can be looked at."""
     try:
-        return Look(status.look(installation).attentions)
+        return FaultLook(status.look(installation).attentions)
     except DeedboxError as error:
         away = attention.redis_away(installation.explained(error))
-        return Look(
+        return FaultLook(
             [away, *attention.disks(status.free_bytes(installation.settings))], ALERTED - _SEEN_WITHOUT_REDIS
         )
 
@@ -117,7 +117,7 @@ def start(settings: Settings, every_s: float = EVERY_S) -> threading.Thread | No
     return thread
 
 
-def _run(settings: Settings, found: Sequence[Receiver], every_s: float) -> None:
+def _run(settings: Settings, found: Sequence[AlertTarget], every_s: float) -> None:
     watch = FaultWatch(found)
     while True:
         # Anew each time: the embedded Redis of the data directory may come back on another port.

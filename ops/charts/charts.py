@@ -53,7 +53,7 @@ class Chart:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ChartPage:
     """All charts of a span."""
 
     hours: int
@@ -97,7 +97,7 @@ _ODD: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-def page(samples: Sequence[Sample], hours: int, now: float) -> Page:
+def page(samples: Sequence[Sample], hours: int, now: float) -> ChartPage:
     """Make all charts of the last ``hours`` up to ``now`` (unix seconds); they begin where the samples begin."""
     first_at = samples[0].at if samples else now
     span_s = min(hours * 3600.0, max(SPAN_MIN_S, now - first_at + STEP_S))
@@ -110,7 +110,7 @@ def page(samples: Sequence[Sample], hours: int, now: float) -> Page:
         last - round(span_s / step_s), last + (last in steps)
     )  # the newest sample may be still to come
     groups = [steps.get(index, []) for index in order]
-    return Page(hours, step_s, [index * step_s for index in order], _charts(groups))
+    return ChartPage(hours, step_s, [index * step_s for index in order], _charts(groups))
 
 
 def _charts(groups: Sequence[list[Sample]]) -> list[Chart]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError, WatchError
 
-from deedbox.ops.charts.sampling import Sample, Totals, sample
+from deedbox.ops.charts.sampling import Sample, SampleTotals, sample
 from deedbox.ops.installation import Installation
 from deedbox.ops.readmodels import status, web_reports
 from deedbox.shared.redis import keys
@@ -39,9 +39,9 @@ def _write(redis: Redis, found: status.Status, slot: int) -> bool:
     with redis.pipeline() as pipe:
         # Whoever was slower than its interval would count what the next one has counted.
         pipe.watch(keys.SAMPLES_TOTALS)  # type: ignore[no-untyped-call]
-        before = Totals.unpack(pipe.get(keys.SAMPLES_TOTALS))
+        before = SampleTotals.unpack(pipe.get(keys.SAMPLES_TOTALS))
         now = found.survey.now
-        totals = Totals.of(now, found.survey.counters, web_reports.fresh(web_reports.read(redis), now))
+        totals = SampleTotals.of(now, found.survey.counters, web_reports.fresh(web_reports.read(redis), now))
         made = sample(before, totals, found.stages)
         pipe.multi()
         name = f"{int(slot * INTERVAL_S * 1000)}-0"

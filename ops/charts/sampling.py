@@ -21,7 +21,7 @@ COUNTED: Final = ("released", "late", "duplicate", "action_done", "action_retry"
 
 
 @dataclass(frozen=True, slots=True)
-class Totals:
+class SampleTotals:
     """Every counter at one moment: what the next sample is compared with."""
 
     at: float
@@ -99,7 +99,7 @@ class Sample:
             return None
 
 
-def sample(before: Totals | None, now: Totals, stages: Mapping[str, Stage]) -> Sample:
+def sample(before: SampleTotals | None, now: SampleTotals, stages: Mapping[str, Stage]) -> Sample:
     """Make the sample of the interval from ``before`` to ``now``."""
     depth = {name: stage.depth for name, stage in stages.items() if stage.depth is not None}
     age_s = {

@@ -8,7 +8,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from deedbox.ops.checks.finding import Finding, failed, ok, warning
-from deedbox.shared.core.callback_url import is_expected, shown
+from deedbox.shared.callback_url import is_expected, shown
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.settings import Settings
 from deedbox.shared.sources import Source

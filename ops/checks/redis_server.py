@@ -11,7 +11,7 @@ from redis import Redis
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from deedbox.ops.checks.finding import Finding, brief, failed, ok, warning
-from deedbox.shared.core.room import FULL_FROM, fullness
+from deedbox.shared.broker.fullness import FULL_FROM, fullness
 from deedbox.shared.redis.embedded import MINIMUM
 from deedbox.shared.redis.keys import PREFIX, RAW_QUEUE
 from deedbox.shared.redis.scripting import text

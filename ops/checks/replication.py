@@ -17,7 +17,7 @@ WAIT: Final = "DEEDBOX_REDIS_WAIT_REPLICAS"
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ReplicaStanding:
     """What matters of INFO replication and the settings."""
 
     is_master: bool
@@ -37,7 +37,7 @@ def check(redis: Redis, where: RedisAddress, name: str, wait: int) -> Iterator[F
     except RedisError as error:
         yield warning(f"{name} replication", f"Redis does not show its replicas ({type(error).__name__})")
         return
-    standing = Standing(
+    standing = ReplicaStanding(
         is_master=info.get("role") == "master",
         replicas=_online(info),
         min_replicas=_min_replicas(redis),
@@ -49,7 +49,7 @@ def check(redis: Redis, where: RedisAddress, name: str, wait: int) -> Iterator[F
         yield _sentinels(where, f"{name} sentinels")
 
 
-def judge(standing: Standing, name: str, setting: str) -> Finding:
+def judge(standing: ReplicaStanding, name: str, setting: str) -> Finding:
     """Say what a failover may lose."""
     replicas = "1 replica" if standing.replicas == 1 else f"{standing.replicas} replicas"
     if not standing.is_master:
@@ -69,7 +69,7 @@ def judge(standing: Standing, name: str, setting: str) -> Finding:
     return ok(name, "no replicas")
 
 
-def _majority(standing: Standing) -> str:
+def _majority(standing: ReplicaStanding) -> str:
     """Say which failover still loses: one that elects a replica which did not confirm."""
     if standing.wait >= standing.replicas:
         return ""

@@ -14,7 +14,7 @@ from deedbox.shared.core.errors import SettingsError
 if TYPE_CHECKING:
     from deedbox.ops.installation import Installation
     from deedbox.ops.repair.history import History
-    from deedbox.ops.repair.replay_plan import Plan
+    from deedbox.ops.repair.replay_plan import ReplayPlan
     from deedbox.shared.records.replay_order import ReplayOrder
 
 
@@ -102,7 +102,7 @@ def replay(  # noqa: PLR0913 - one parameter per option
         replay_page.write_tally(tally, _letters(installation, plan))
 
 
-def _letters(installation: Installation, plan: Plan) -> int:
+def _letters(installation: Installation, plan: ReplayPlan) -> int:
     """Count the dead letters about calls that the replay queued again."""
     from deedbox.ops.repair.deadletters import DeadLetters, Selection
 
@@ -126,7 +126,7 @@ def _order(
     from deedbox.ops.cli._options import checked_pattern
     from deedbox.ops.readmodels.timeline import key_of
     from deedbox.ops.wording.times import span
-    from deedbox.shared.records.replay_order import ReplayOrder, Span
+    from deedbox.shared.records.replay_order import ReplayOrder, ReplaySpan
 
     if not request and not times[0]:
         raise SettingsError("Say which events: the ID of a signature request, or a time with --since.")
@@ -136,7 +136,7 @@ def _order(
     start, end = span(*times, history.now())
     return ReplayOrder(
         actions=tuple(dict.fromkeys(actions)),
-        span=Span(start, end),
+        span=ReplaySpan(start, end),
         source=source or ("default" if request else ""),
         key=key_of(request) if request else "",
         pattern=checked_pattern(event_type),

@@ -21,11 +21,11 @@ from deedbox.ops.demo.evidence import (
     waiting,
 )
 from deedbox.ops.demo.home import record_path
-from deedbox.ops.demo.report import Found, Report, Sent, judge
+from deedbox.ops.demo.report import DemoFindings, DemoReport, Sent, judge
 from deedbox.ops.demo.scenario import Scenario
 from deedbox.ops.demo.view import Meter
 from deedbox.ops.supervise import processes
-from deedbox.ops.supervise.readiness import Readiness, callback_url
+from deedbox.ops.supervise.readiness import StartupCheck, callback_url
 from deedbox.shared.core.errors import DeedboxError, Unavailable
 from deedbox.shared.core.identity import Fact
 from deedbox.shared.redis import keys
@@ -66,7 +66,7 @@ class Course:
     began_at: float
     """Unix seconds: when the processes were started."""
 
-    def run(self) -> Report:
+    def run(self) -> DemoReport:
         """Go through the whole demo. Raises Stopped; DeedboxError if the processes do not start."""
         self.meter.phase("Starting the processes")
         self._wait_until_ready()
@@ -85,7 +85,7 @@ class Course:
 
     def _wait_until_ready(self) -> None:
         lanes = processes.processes_per_lane(LANES)
-        readiness = Readiness(self.settings, self.redis, lanes, self.began_at)
+        readiness = StartupCheck(self.settings, self.redis, lanes, self.began_at)
         missing = readiness.wait(self.stop, START_PATIENCE_S)
         self._check_stop()
         if missing:
@@ -159,9 +159,9 @@ class Course:
             parts.append(f"{documents} documents not stored yet")
         return ", ".join(parts)
 
-    def _found(self, acked: Mapping[SimulatedFact, Fact], unfinished: str) -> Found:
+    def _found(self, acked: Mapping[SimulatedFact, Fact], unfinished: str) -> DemoFindings:
         traces = self._traces(list(acked.values()))
-        return Found(
+        return DemoFindings(
             calls=read_record(record_path(self.settings.data_dir)),
             traces=traces,
             documents=hash_documents(self.settings.documents_dir / SOURCE),

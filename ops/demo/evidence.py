@@ -16,10 +16,10 @@ from typing import Final, Self, cast
 from redis import Redis
 
 from deedbox.shared.core.callback import parse_callback
+from deedbox.shared.core.fields import counts_of
 from deedbox.shared.core.identity import SHARDS, Fact, identify
 from deedbox.shared.core.ordering import DEFAULT_RANK, RANKS, Position
-from deedbox.shared.core.reasons import Entry
-from deedbox.shared.records.counts import counts_of
+from deedbox.shared.core.reasons import TimelineKind
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import text
 from deedbox.shared.simulator.lifecycle import SimulatedCallback, SimulatedFact
@@ -30,7 +30,7 @@ STORED: Final = "deedbox.document_stored"
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class RecordedCall:
     """One line of the record: one call of the recording action."""
 
     idempotency_key: str
@@ -77,13 +77,13 @@ class Call:
         return Position(self.time, RANKS.get(self.type, DEFAULT_RANK), self.related_signature_id, fingerprint)
 
 
-def read_record(path: Path) -> list[Call]:
+def read_record(path: Path) -> list[RecordedCall]:
     """Return the calls in the order in which they were made. Raises ValueError for a line that is no record."""
     if not path.exists():
         return []
     # The last line of a growing file may not be whole yet.
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [Call.parse(line) for line in lines if line.endswith("\n")]
+    return [RecordedCall.parse(line) for line in lines if line.endswith("\n")]
 
 
 def hash_documents(folder: Path) -> dict[str, list[str]]:
@@ -115,13 +115,13 @@ def identify_callback(callback: SimulatedCallback) -> Fact:
 
 def read_traces(redis: Redis, streams: Collection[str], acked: Iterable[Fact]) -> Traces:
     """Read what Redis holds. Raises RedisError."""
-    timeline: dict[str, int] = {str(kind): 0 for kind in Entry}
+    timeline: dict[str, int] = {str(kind): 0 for kind in TimelineKind}
     done = 0
     for stream in streams:
         for line in cast("list[bytes]", redis.lrange(keys.timeline(stream), 0, -1)):
             row = json.loads(line)
             timeline[row["kind"]] = timeline.get(row["kind"], 0) + 1
-            done += row["kind"] == Entry.ACTION and row.get("outcome") == "done"
+            done += row["kind"] == TimelineKind.ACTION and row.get("outcome") == "done"
     counters = cast("dict[bytes, bytes]", redis.hgetall(keys.COUNTERS))
     return Traces(
         counters={text(name): int(count) for name, count in counters.items()},

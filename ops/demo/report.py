@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from deedbox.ops.demo.evidence import Call, Traces
+from deedbox.ops.demo.evidence import RecordedCall, Traces
 from deedbox.shared.core.ordering import Position
-from deedbox.shared.core.reasons import Arrival
+from deedbox.shared.core.reasons import ArrivalVerdict
 from deedbox.shared.simulator.ledger import Counts
 from deedbox.shared.simulator.lifecycle import SimulatedFact
 
@@ -37,10 +37,10 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class DemoFindings:
     """What the receiving side left behind."""
 
-    calls: Sequence[Call]
+    calls: Sequence[RecordedCall]
     traces: Traces
     documents: Mapping[str, Sequence[str]]
     """Signature request id -> SHA-256 of each file in the store."""
@@ -52,11 +52,11 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class DemoReport:
     """The verdict. ``problems`` empty: every promise was kept."""
 
     sent: Sent
-    found: Found
+    found: DemoFindings
     lost: int
     order_violations: int
     twice: int
@@ -116,7 +116,7 @@ class Report:
         }
 
 
-def judge(sent: Sent, found: Found) -> Report:
+def judge(sent: Sent, found: DemoFindings) -> DemoReport:
     """Compare both sides."""
     facts = [call for call in found.calls if not call.internal]
     recorded = {call.fact for call in facts}
@@ -148,10 +148,10 @@ def judge(sent: Sent, found: Found) -> Report:
         *_of_documents(sent.documents, found),
         *([f"not finished in time: {found.unfinished}"] if found.unfinished else []),
     )
-    return Report(sent, found, len(lost), len(violations), twice, len(keys) - len(set(keys)), problems)
+    return DemoReport(sent, found, len(lost), len(violations), twice, len(keys) - len(set(keys)), problems)
 
 
-def out_of_order(calls: Iterable[Call]) -> list[Call]:
+def out_of_order(calls: Iterable[RecordedCall]) -> list[RecordedCall]:
     """List calls below the greatest position before them without the late flag, or with it although not below."""
     greatest: dict[str, Position] = {}
     found = []
@@ -169,7 +169,7 @@ def _named(fact: SimulatedFact) -> str:
     return f"{fact.event_type} of {fact.signature_request_id} at {fact.event_time}"
 
 
-def dispatched_twice(calls: Iterable[Call]) -> int:
+def dispatched_twice(calls: Iterable[RecordedCall]) -> int:
     """Count facts that reached the action under more than one idempotency key."""
     names: dict[SimulatedFact, set[str]] = {}
     for call in calls:
@@ -187,7 +187,7 @@ def _of_sending(sent: Sent) -> Iterable[str]:
         yield f"{counts.refused} of {sent.forgeries} forged callbacks were refused"
 
 
-def _of_dispatch(sent: Sent, found: Found, facts: Sequence[Call]) -> Iterable[str]:
+def _of_dispatch(sent: Sent, found: DemoFindings, facts: Sequence[RecordedCall]) -> Iterable[str]:
     if unknown := sum(call.fact not in sent.scheduled for call in facts):
         yield f"{unknown} calls were about events that were never sent"
     if unsigned := sum(call.body_signature != "valid" for call in facts):
@@ -201,19 +201,24 @@ def _of_dispatch(sent: Sent, found: Found, facts: Sequence[Call]) -> Iterable[st
 def _of_counters(sent: Sent, traces: Traces) -> Iterable[str]:
     """Check our own counters against the timelines and against what the sender knows."""
     counters = traces.counters
-    duplicates = counters.get(Arrival.DUPLICATE, 0)
+    duplicates = counters.get(ArrivalVerdict.DUPLICATE, 0)
     if duplicates < sent.redundant_acks:
         yield f"{duplicates} duplicates were counted, but {sent.redundant_acks} were acknowledged"
-    for name in (Arrival.DUPLICATE, Arrival.HELD, Arrival.LATE, Arrival.RELEASED):
-        lines = traces.timeline[name] + (traces.timeline["conflict"] if name is Arrival.DUPLICATE else 0)
+    for name in (ArrivalVerdict.DUPLICATE, ArrivalVerdict.HELD, ArrivalVerdict.LATE, ArrivalVerdict.RELEASED):
+        lines = traces.timeline[name] + (
+            traces.timeline["conflict"] if name is ArrivalVerdict.DUPLICATE else 0
+        )
         if counters.get(name, 0) != lines:
             yield f"the counter {name} says {counters.get(name, 0)}, the timelines say {lines}"
-    settled = sum(counters.get(name, 0) for name in (Arrival.RELEASED, Arrival.LATE, Arrival.DUPLICATE))
+    settled = sum(
+        counters.get(name, 0)
+        for name in (ArrivalVerdict.RELEASED, ArrivalVerdict.LATE, ArrivalVerdict.DUPLICATE)
+    )
     if counters.get("arrived", 0) != settled:
         yield f"{counters.get('arrived', 0)} callbacks arrived, but {settled} were released or duplicates"
 
 
-def _of_documents(expected: Mapping[str, str], found: Found) -> Iterable[str]:
+def _of_documents(expected: Mapping[str, str], found: DemoFindings) -> Iterable[str]:
     announced = {(call.signature_request_id, call.sha256) for call in found.calls if call.sha256}
     missing = [request_id for request_id in expected if request_id not in found.documents]
     if missing:

@@ -21,7 +21,7 @@ from rich.console import Console
 
 from deedbox.ops.demo import home, view
 from deedbox.ops.demo.course import LANES, Course, Stopped
-from deedbox.ops.demo.report import Report
+from deedbox.ops.demo.report import DemoReport
 from deedbox.ops.demo.scenario import Scenario
 from deedbox.ops.supervise import processes, supervisor
 from deedbox.ops.supervise.programs import Exit
@@ -82,7 +82,7 @@ class _Driver:
         self._thread = threading.Thread(target=self._run, name="demo", daemon=True)
         self._restarts: Counter[str] = Counter()
         self._began_at = time.time()
-        self._report: Report | None = None
+        self._report: DemoReport | None = None
         self._error: BaseException | None = None
         self._console = Console(stderr=options.json)
 
@@ -153,7 +153,7 @@ class _Driver:
         finally:
             files_api.stop()
 
-    def _tell(self, report: Report) -> None:
+    def _tell(self, report: DemoReport) -> None:
         data_dir, keep = self._settings.data_dir, self._options.keep
         if self._options.json:
             sys.stdout.write(json.dumps(report.as_json()) + "\n")

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from deedbox.ops.demo.report import Report
+from deedbox.ops.demo.report import DemoReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def meter(console: Console) -> Iterator[Meter]:
         yield _Bar(progress)
 
 
-def show(console: Console, report: Report, data_dir: Path) -> None:
+def show(console: Console, report: DemoReport, data_dir: Path) -> None:
     """Print the report for people."""
     console.print(_table(report))
     _show_documents(console, report, data_dir)
@@ -112,7 +112,7 @@ def show(console: Console, report: Report, data_dir: Path) -> None:
         )
 
 
-def _table(report: Report) -> Table:
+def _table(report: DemoReport) -> Table:
     table = Table(title=f"Deedbox demo, seed {report.sent.seed}", title_justify="left")
     table.add_column("what happened")
     table.add_column("count", justify="right")
@@ -137,7 +137,7 @@ def _table(report: Report) -> Table:
     return table
 
 
-def _show_documents(console: Console, report: Report, data_dir: Path) -> None:
+def _show_documents(console: Console, report: DemoReport, data_dir: Path) -> None:
     documents = report.documents()
     if not documents:
         return
@@ -149,7 +149,7 @@ def _show_documents(console: Console, report: Report, data_dir: Path) -> None:
         console.print(f"  … and {len(documents) - SHOWN_DOCUMENTS} more", highlight=False)
 
 
-def hint(console: Console, report: Report, places: Places, *, keep: bool) -> None:
+def hint(console: Console, report: DemoReport, places: Places, *, keep: bool) -> None:
     """Say what to try next."""
     request_id = next(iter(report.sent.documents), "ID")
     command = _command()

@@ -13,8 +13,8 @@ from prometheus_client.registry import Collector
 from deedbox.ops.metrics import catalogue as names
 from deedbox.ops.metrics.catalogue import Family, Figure
 from deedbox.ops.metrics.reading import Calls, Reading
+from deedbox.shared.core.attempts import CALL_BOUNDS_S
 from deedbox.shared.core.errors import DeedboxError
-from deedbox.shared.core.measures import CALL_BOUNDS_S
 from deedbox.shared.core.reasons import DeathReason, Refusal
 from deedbox.shared.core.signature import BodySignature
 

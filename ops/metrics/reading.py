@@ -10,11 +10,11 @@ from redis.exceptions import RedisError
 
 from deedbox.ops.installation import Installation
 from deedbox.ops.readmodels import budget, intake, status
-from deedbox.ops.readmodels.budget import Budget
+from deedbox.ops.readmodels.budget import BudgetUse
 from deedbox.ops.readmodels.intake import SourceIntake
 from deedbox.ops.readmodels.status import Status
-from deedbox.shared.core.measures import CALL_BOUNDS_S
-from deedbox.shared.records.counts import count_of, moment_of
+from deedbox.shared.core.attempts import CALL_BOUNDS_S
+from deedbox.shared.core.fields import count_of, moment_of
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import text
@@ -40,7 +40,7 @@ class Reading:
     """By lane and action."""
     web_processes: int
     spool_bytes: int
-    budgets: tuple[Budget, ...]
+    budgets: tuple[BudgetUse, ...]
     pauses_s: Mapping[str, float]
     """By source."""
 

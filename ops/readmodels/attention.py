@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from deedbox.ops.readmodels.intake import FAILURES_MAX
 from deedbox.ops.wording.output import counted, duration
-from deedbox.shared.core.room import FULL_FROM
+from deedbox.shared.broker.fullness import FULL_FROM
 
 if TYPE_CHECKING:  # a Status lists its own attentions
     from deedbox.ops.readmodels.status import Status

@@ -14,7 +14,7 @@ from deedbox.shared.redis.scripting import SERVER_CLOCK
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class BudgetUse:
     """One kind of API calls of one source."""
 
     source: str
@@ -32,7 +32,7 @@ def accounts(installation: Installation) -> dict[str, str]:
     return {name: budgets.account_of(source.api_keys[0]) for name, source in sources.items()}
 
 
-def left(installation: Installation, of: Mapping[str, str]) -> Iterator[Budget]:
+def left(installation: Installation, of: Mapping[str, str]) -> Iterator[BudgetUse]:
     """Return what is left of each account's budgets; ``of``: source to account. Raises Unavailable."""
     rates = budgets.per_minute(installation.settings)
     asked = [(source, kind, rate) for source in of for kind, rate in rates.items()]
@@ -43,4 +43,4 @@ def left(installation: Installation, of: Mapping[str, str]) -> Iterator[Budget]:
         operands += [keys.budget(kind, of[source], "calls"), rate]
     used: Iterable[Any] = installation.scripts.call("budget_used", SERVER_CLOCK, budgets.WINDOW_S, *operands)
     for (source, kind, rate), count in zip(asked, used, strict=True):
-        yield Budget(source, kind, rate, max(0, rate - int(count)))
+        yield BudgetUse(source, kind, rate, max(0, rate - int(count)))

@@ -82,7 +82,7 @@ START: Final = Cursor(0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class EventFilter:
     """Which events a reader wants."""
 
     limit: int = 100
@@ -102,7 +102,7 @@ def _matches(pattern: str, event_type: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class EventPage:
     """Some events, and where to go on."""
 
     events: list[dict[str, Any]]
@@ -122,7 +122,7 @@ def oldest(redis: Redis) -> Cursor:
     return _before(_ask(lambda: redis.xrange(keys.EVENTS, count=_ENDS)))
 
 
-def read(redis: Redis, after: Cursor, wanted: Wanted) -> Page:
+def read(redis: Redis, after: Cursor, wanted: EventFilter) -> EventPage:
     """Return the events after a cursor. Raises CursorExpired, Unavailable."""
     events: list[dict[str, Any]] = []
     cursor, scanned = after, 0
@@ -139,17 +139,17 @@ def read(redis: Redis, after: Cursor, wanted: Wanted) -> Page:
             if not _follows(redis, cursor.number, following.number):
                 raise CursorExpired(str(oldest(redis)))
             if len(events) == wanted.limit:
-                return Page(events, cursor, more=True)
+                return EventPage(events, cursor, more=True)
             cursor = following
             event = _event(cursor, found)
             if wanted.wants(event):
                 events.append(event)
         scanned += len(rows)
         if len(rows) < count or scanned >= SCAN_MAX:
-            return Page(events, cursor, more=len(rows) == count)
+            return EventPage(events, cursor, more=len(rows) == count)
 
 
-def with_payloads(redis: Redis, page: Page) -> Page:
+def with_payloads(redis: Redis, page: EventPage) -> EventPage:
     """Add each event's payload; None if it is kept no longer, or was erased. Raises Unavailable.
 
     A page whose payloads are large ends early: a body may have megabytes.
@@ -177,8 +177,8 @@ def with_payloads(redis: Redis, page: Page) -> Page:
             break
     events = [{**event, "payload": _object(text)} for event, text in zip(page.events, texts, strict=False)]
     if len(events) == len(page.events):
-        return Page(events, page.cursor, page.more)
-    return Page(events, Cursor.parse(events[-1]["cursor"]), more=True)
+        return EventPage(events, page.cursor, page.more)
+    return EventPage(events, Cursor.parse(events[-1]["cursor"]), more=True)
 
 
 def _unpacked(body: bytes | None, codec_name: bytes | None) -> bytes:

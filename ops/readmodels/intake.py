@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from deedbox.shared.records.counts import count_of, moment_of
+from deedbox.shared.core.fields import count_of, moment_of
 from deedbox.shared.records.intake_report import IntakeReport
 from deedbox.shared.redis.scripting import text
 

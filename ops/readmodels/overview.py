@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from deedbox.ops.installation import Installation
 from deedbox.ops.readmodels import running, status
 from deedbox.ops.readmodels.attention import Attention
-from deedbox.ops.readmodels.running import Call
+from deedbox.ops.readmodels.running import RunningCall
 from deedbox.ops.readmodels.stages import Lane
 from deedbox.ops.readmodels.status import Status
 from deedbox.ops.readmodels.web_reports import SourceView
@@ -20,7 +20,7 @@ class Overview:
     """One look at an installation."""
 
     status: Status
-    calls: list[Call]
+    calls: list[RunningCall]
 
     @property
     def sources(self) -> tuple[SourceView, ...]:

@@ -41,7 +41,7 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundRequests:
     """What a search found."""
 
     hits: list[Hit]
@@ -51,7 +51,7 @@ class Found:
     """How many of the latest requests were looked at for titles."""
 
 
-def search(redis: Redis, sources: Sequence[str], query: str) -> Found:
+def search(redis: Redis, sources: Sequence[str], query: str) -> FoundRequests:
     """Find requests whose id is ``query``, or whose id or title contains it; all of them for an empty query.
 
     Ids are found among everything that has a timeline, titles among the ``REQUESTS_KEEP`` latest requests. Raises
@@ -69,7 +69,7 @@ def search(redis: Redis, sources: Sequence[str], query: str) -> Found:
                 break
     except RedisError as error:
         raise translated(error) from error
-    return Found(list(hits)[:HITS_MAX], len(hits) > HITS_MAX, searched)
+    return FoundRequests(list(hits)[:HITS_MAX], len(hits) > HITS_MAX, searched)
 
 
 def _exact(redis: Redis, sources: Sequence[str], query: str) -> list[tuple[str, str]]:

@@ -41,7 +41,7 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class Signer:
+class SignerView:
     """One signer, without name and address."""
 
     signature_id: str
@@ -56,7 +56,7 @@ class SignatureRequest:
     signature_request_id: str
     state: str
     ready_to_sign: bool
-    signers: list[Signer]
+    signers: list[SignerView]
     documents: list[Document]
     title: str | None
     test_mode: bool | None
@@ -88,7 +88,9 @@ class SignatureRequest:
             signature_request_id=request_id,
             state=state,
             ready_to_sign=state in status.SIGNABLE,
-            signers=[Signer(signature, str(place)) for signature, place in model.get("signers", {}).items()],
+            signers=[
+                SignerView(signature, str(place)) for signature, place in model.get("signers", {}).items()
+            ],
             documents=documents,
             title=title if isinstance(title, str) else None,
             test_mode=test_mode if isinstance(test_mode, bool) else None,

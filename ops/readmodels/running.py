@@ -17,7 +17,7 @@ SHOWN_PER_ACTION: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class RunningCall:
     """One (event, action) that a worker has taken."""
 
     lane: str
@@ -28,7 +28,7 @@ class Call:
     """Until others may take it, unless its worker renews the lease; negative if it was abandoned."""
 
 
-def read(redis: Redis, lanes: Mapping[str, Iterable[str]], now: float) -> list[Call]:
+def read(redis: Redis, lanes: Mapping[str, Iterable[str]], now: float) -> list[RunningCall]:
     """Read the calls of these lanes' actions, those that were taken first at the front. Raises Unavailable."""
     names = [(lane, action) for lane, actions in lanes.items() for action in actions]
     pipe = redis.pipeline(transaction=False)
@@ -45,7 +45,7 @@ def read(redis: Redis, lanes: Mapping[str, Iterable[str]], now: float) -> list[C
     ]
 
 
-def _call(lane: str, unit: str, left_s: float) -> Call:
+def _call(lane: str, unit: str, left_s: float) -> RunningCall:
     action, _, rest = unit.partition("|")
     source, _, ordering_key = rest.partition("|")[0].partition(":")
-    return Call(lane, action, source, ordering_key, round(left_s, 1))
+    return RunningCall(lane, action, source, ordering_key, round(left_s, 1))

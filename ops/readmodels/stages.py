@@ -16,9 +16,9 @@ from redis.exceptions import RedisError
 
 from deedbox.ops.readmodels import workforce
 from deedbox.ops.readmodels.workforce import Worker
+from deedbox.shared.core.fields import counts_of, moment_of
 from deedbox.shared.core.identity import SHARDS
 from deedbox.shared.records import queue_entry, subscriptions
-from deedbox.shared.records.counts import counts_of, moment_of
 from deedbox.shared.records.presence import LostCall
 from deedbox.shared.records.spool_mark import SpoolMarks, oldest
 from deedbox.shared.records.subscriptions import Subscriptions

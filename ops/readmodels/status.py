@@ -17,12 +17,12 @@ from deedbox.ops.installation import Installation
 from deedbox.ops.readmodels import attention, broker, budget, intake, web_reports, workforce
 from deedbox.ops.readmodels.attention import Attention
 from deedbox.ops.readmodels.broker import BrokerView
-from deedbox.ops.readmodels.budget import Budget
+from deedbox.ops.readmodels.budget import BudgetUse
 from deedbox.ops.readmodels.stages import Stage, Survey, survey
 from deedbox.ops.readmodels.web_reports import SourceView
 from deedbox.ops.supervise.restarts import Restart, of_reply
+from deedbox.shared.broker.fullness import fullness as fullness_of
 from deedbox.shared.core.errors import SettingsError
-from deedbox.shared.core.room import fullness as fullness_of
 from deedbox.shared.records.intake_report import IntakeReport
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
@@ -42,7 +42,7 @@ class Status:
     sources: tuple[SourceView, ...] = ()
     web: tuple[IntakeReport, ...] = ()
     """Web processes that report."""
-    used_up: tuple[Budget, ...] = ()
+    used_up: tuple[BudgetUse, ...] = ()
     """API budgets of which nothing is left this minute."""
     restarts: tuple[Restart, ...] = ()
     """Processes of `deedbox up` that ended lately."""

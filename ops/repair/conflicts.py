@@ -21,7 +21,7 @@ from deedbox.shared.core.callback import parse_callback
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import BadCallback, DeedboxError, Undecodable
 from deedbox.shared.core.identity import identify
-from deedbox.shared.core.reasons import Entry
+from deedbox.shared.core.reasons import TimelineKind
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
@@ -85,7 +85,7 @@ class Conflicts:
         named = dict.fromkeys(
             (line["event"], line["body"])
             for line in lines
-            if line["kind"] == Entry.CONFLICT and "event" in line and "body" in line
+            if line["kind"] == TimelineKind.CONFLICT and "event" in line and "body" in line
         )
         conflicts = (self._read(event, body) for event, body in named)
         return [conflict for conflict in conflicts if conflict is not None]

@@ -13,8 +13,8 @@ from redis.exceptions import RedisError
 from deedbox.ops.repair.progress import Tell, nobody
 from deedbox.shared import codec
 from deedbox.shared.core.errors import DeedboxError
+from deedbox.shared.core.fields import moment_of
 from deedbox.shared.core.routing import matches
-from deedbox.shared.records.counts import moment_of
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts, text
@@ -25,7 +25,7 @@ CHUNK: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class DeadLetter:
     """One dead letter, without what may be large or private: ``body`` and ``traceback`` fetch that.
 
     A letter is about a message (``undecodable``), an event (``too_old``) or an (event, action); what does not
@@ -63,7 +63,7 @@ class Letter:
         return asdict(self)
 
 
-FIELDS: Final = tuple(each.name for each in fields(Letter))
+FIELDS: Final = tuple(each.name for each in fields(DeadLetter))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Selection:
         """Whether any filter is set."""
         return replace(self, ids=()) != EVERYTHING
 
-    def fits(self, letter: Letter) -> bool:
+    def fits(self, letter: DeadLetter) -> bool:
         """Tell whether a letter fits."""
         return (
             self.reason in {"", letter.reason}
@@ -116,7 +116,7 @@ class DeadLetters:
         pipe.zcard(keys.DEAD)
         return int(_execute(pipe)[0])
 
-    def newest_first(self, selection: Selection = EVERYTHING) -> Iterator[Letter]:
+    def newest_first(self, selection: Selection = EVERYTHING) -> Iterator[DeadLetter]:
         """Read the letters that fit, chunk by chunk; those that are filed meanwhile are left out."""
         pipe = self._pipeline()
         pipe.zrange(keys.DEAD, selection.until, selection.since, desc=True, byscore=True)
@@ -125,7 +125,7 @@ class DeadLetters:
             found = self._read(ids[start : start + CHUNK])
             yield from (letter for letter in found if selection.fits(letter))
 
-    def select(self, selection: Selection) -> list[Letter]:
+    def select(self, selection: Selection) -> list[DeadLetter]:
         """Return the letters that are meant, oldest first. Raises DeedboxError for an id that there is not."""
         if not selection.ids:
             return list(self.newest_first(selection))[::-1]
@@ -137,7 +137,7 @@ class DeadLetters:
             )
         return sorted(found.values(), key=lambda letter: letter.at)
 
-    def body(self, letter: Letter) -> bytes | None:
+    def body(self, letter: DeadLetter) -> bytes | None:
         """Return a letter's raw message, else its event's body; None if it is gone. It may name people.
 
         Raises Undecodable for a stored body that is damaged.
@@ -145,7 +145,7 @@ class DeadLetters:
         kept = self.kept(letter)
         return None if kept is None else codec.decode(kept[1], kept[0])
 
-    def kept(self, letter: Letter) -> tuple[bytes, str] | None:
+    def kept(self, letter: DeadLetter) -> tuple[bytes, str] | None:
         """Return the same as it is stored, with the codec of an event's body; None if it is gone."""
         pipe = self._pipeline()
         pipe.hget(keys.dead(letter.id), "raw")
@@ -155,13 +155,13 @@ class DeadLetters:
             return raw, ""
         return None if body is None else (body, text(codec_name or b""))
 
-    def traceback(self, letter: Letter) -> str:
+    def traceback(self, letter: DeadLetter) -> str:
         """Return the traceback of the last call; empty if there is none."""
         pipe = self._pipeline()
         pipe.hget(keys.dead(letter.id), "traceback")
         return (_execute(pipe)[0] or b"").decode("utf-8", "replace")
 
-    def discard(self, letters: Sequence[Letter], tell: Tell = nobody) -> int:
+    def discard(self, letters: Sequence[DeadLetter], tell: Tell = nobody) -> int:
         """Remove letters for good. Returns how many were still there."""
         removed = 0
         for start in range(0, len(letters), CHUNK):
@@ -170,12 +170,12 @@ class DeadLetters:
             removed += int(self._scripts.call("discard", SERVER_CLOCK, self._retention.events_s, *ids))
         return removed
 
-    def _read(self, ids: Iterable[str]) -> Iterator[Letter]:
+    def _read(self, ids: Iterable[str]) -> Iterator[DeadLetter]:
         pipe = self._pipeline()
         for each in ids:
             pipe.hmget(keys.dead(each), FIELDS)
         # One that another operator removed between the two looks has no fields any more.
-        return (Letter.of_values(values) for values in _execute(pipe) if values[0] is not None)
+        return (DeadLetter.of_values(values) for values in _execute(pipe) if values[0] is not None)
 
     def _pipeline(self) -> Pipeline:
         return self._redis.pipeline(transaction=False)

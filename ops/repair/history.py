@@ -19,7 +19,7 @@ from deedbox.ops.repair.progress import Tell, nobody
 from deedbox.shared.core.ordering import Position
 from deedbox.shared.core.routing import INTERNAL_PREFIX
 from deedbox.shared.core.snapshot import arrival_of
-from deedbox.shared.records.replay_order import Span
+from deedbox.shared.records.replay_order import ReplaySpan
 from deedbox.shared.records.stored_event import ASIDE, StoredEvent
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
@@ -76,7 +76,7 @@ class History:
             raise translated(error) from error
         return float(seconds + microseconds / 1_000_000)
 
-    def streams(self, source: str, span: Span, tell: Tell = nobody) -> list[str]:
+    def streams(self, source: str, span: ReplaySpan, tell: Tell = nobody) -> list[str]:
         """Find the streams that have events in the span; of one source, or of all if it is empty."""
         found: dict[str, None] = {}
         prefix = keys.seen("")
@@ -98,7 +98,7 @@ class History:
         except RedisError as error:
             raise translated(error) from error
 
-    def past(self, stream: str, span: Span) -> Past:
+    def past(self, stream: str, span: ReplaySpan) -> Past:
         """Read a stream's released events of the span, in position order."""
         past = Past()
         try:

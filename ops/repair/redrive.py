@@ -20,10 +20,10 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError
 
-from deedbox.ops.repair.deadletters import DeadLetters, Letter
+from deedbox.ops.repair.deadletters import DeadLetter, DeadLetters
 from deedbox.ops.repair.progress import Tell, nobody
 from deedbox.shared.broker.message import encode_kombu
-from deedbox.shared.core.attempts import Entry
+from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.ordering import Position
 from deedbox.shared.core.reasons import DeathReason
@@ -45,7 +45,7 @@ ERASING: Final = "erase_destroyed"
 _NOWHERE: Final = Position(0, 0, "", "")
 
 
-class Reply(IntEnum):
+class RedriveReply(IntEnum):
     """What ``redrive.lua`` and ``redrive_raw.lua`` answer."""
 
     DONE = 1
@@ -62,10 +62,10 @@ class Route(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class RedriveStep:
     """One letter on its way back."""
 
-    letter: Letter
+    letter: DeadLetter
     route: Route
     event: StoredEvent | None = None
     """Without its body."""
@@ -75,20 +75,20 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedLetter:
     """A letter that cannot go back, and why."""
 
-    letter: Letter
+    letter: DeadLetter
     why: str
 
 
 @dataclass(slots=True)
-class Plan:
+class RedrivePlan:
     """What a redrive would do; nothing is changed yet."""
 
-    steps: list[Step] = field(default_factory=list)
+    steps: list[RedriveStep] = field(default_factory=list)
     """In position order: that is the order in which the queues get them."""
-    refused: list[Refused] = field(default_factory=list)
+    refused: list[RefusedLetter] = field(default_factory=list)
 
     def document(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -100,13 +100,13 @@ class Plan:
 
 
 @dataclass(slots=True)
-class Tally:
+class RedriveTally:
     """What a redrive did."""
 
     redriven: int = 0
     gone: int = 0
     """Letters that somebody else had removed in between."""
-    refused: list[Refused] = field(default_factory=list)
+    refused: list[RefusedLetter] = field(default_factory=list)
     refused_before: int = 0
     """How many of these the plan had refused already."""
 
@@ -130,9 +130,9 @@ class Redriver:
         self._letters = DeadLetters(scripts, retention)
         self._retention = retention
 
-    def plan(self, letters: Sequence[Letter]) -> Plan:
+    def plan(self, letters: Sequence[DeadLetter]) -> RedrivePlan:
         """Find out how each letter could go back."""
-        plan = Plan()
+        plan = RedrivePlan()
         for start in range(0, len(letters), CHUNK):
             chunk = letters[start : start + CHUNK]
             events = self._events(chunk)
@@ -144,38 +144,38 @@ class Redriver:
                     letter, events.get(letter.event), greatest, has_message=letter.id in with_message
                 )
                 if letter.id in erased:
-                    plan.refused.append(Refused(letter, _ERASED))
-                elif isinstance(step, Step):
+                    plan.refused.append(RefusedLetter(letter, _ERASED))
+                elif isinstance(step, RedriveStep):
                     plan.steps.append(step)
                 else:
                     plan.refused.append(step)
         plan.steps.sort(key=lambda step: (step.position, step.letter.at))
         return plan
 
-    def carry_out(self, plan: Plan, tell: Tell = nobody) -> Tally:
+    def carry_out(self, plan: RedrivePlan, tell: Tell = nobody) -> RedriveTally:
         """Send the letters back, one by one, and ring the lanes that need it."""
-        tally = Tally(refused=list(plan.refused), refused_before=len(plan.refused))
+        tally = RedriveTally(refused=list(plan.refused), refused_before=len(plan.refused))
         lanes = announced(self._redis).lane_of
         for number, step in enumerate(plan.steps):
             tell("redriving", number, len(plan.steps))
             done = self._requeue(step, lanes) if step.route is Route.QUEUE else self._resend(step)
             if done in _WHY:
-                tally.refused.append(Refused(step.letter, _WHY[done]))
-            elif done == Reply.DONE:
+                tally.refused.append(RefusedLetter(step.letter, _WHY[done]))
+            elif done == RedriveReply.DONE:
                 tally.redriven += 1
             else:
                 tally.gone += 1
         return tally
 
-    def _requeue(self, step: Step, lanes: Mapping[str, str]) -> int:
+    def _requeue(self, step: RedriveStep, lanes: Mapping[str, str]) -> int:
         letter, event, life = step.letter, step.event, self._retention
         if event is None:
-            return Reply.EVENT_GONE
+            return RedriveReply.EVENT_GONE
         seconds, microseconds = self._command(self._redis.time)
         old = queue_entry.load(letter.entry)
         if not old:
-            return Reply.EVENT_GONE
-        entry = Entry(
+            return RedriveReply.EVENT_GONE
+        entry = QueueEntry(
             old.fingerprint, seconds + microseconds / 1_000_000, late=old.late or step.late, replay=old.replay
         )
         # Only to ring there: its queue is the action's, in whatever lane it died.
@@ -188,11 +188,11 @@ class Redriver:
             self._ring(lane)
         return int(code)
 
-    def _resend(self, step: Step) -> int:
+    def _resend(self, step: RedriveStep) -> int:
         event = step.event
         kept = self._letters.kept(step.letter)
         if kept is None:
-            return Reply.EVENT_GONE
+            return RedriveReply.EVENT_GONE
         if event is None:
             message, stream = kept[0], stream_of(kept[0])
         else:
@@ -203,7 +203,7 @@ class Redriver:
             )
         )
 
-    def _events(self, letters: Iterable[Letter]) -> dict[str, StoredEvent]:
+    def _events(self, letters: Iterable[DeadLetter]) -> dict[str, StoredEvent]:
         """Read the facts of the letters' events; those that are gone are missing."""
         fingerprints = list(dict.fromkeys(letter.event for letter in letters if letter.event))
         pipe = self._redis.pipeline(transaction=False)
@@ -217,7 +217,7 @@ class Redriver:
                 found[fingerprint] = stored
         return found
 
-    def _with_message(self, letters: Iterable[Letter]) -> set[str]:
+    def _with_message(self, letters: Iterable[DeadLetter]) -> set[str]:
         """Return the ids of the letters that hold a raw message."""
         ids = [letter.id for letter in letters]
         pipe = self._redis.pipeline(transaction=False)
@@ -225,7 +225,7 @@ class Redriver:
             pipe.hexists(keys.dead(each), "raw")
         return {each for each, held in zip(ids, self._command(pipe.execute), strict=True) if held}
 
-    def _erased(self, letters: Iterable[Letter]) -> set[str]:
+    def _erased(self, letters: Iterable[DeadLetter]) -> set[str]:
         """Return the ids of the letters whose stream was erased. The erasure's own may go back: it has an end to reach."""
         named = [letter for letter in letters if letter.key and letter.action != ERASING]
         pipe = self._redis.pipeline(transaction=False)
@@ -254,34 +254,34 @@ class Redriver:
 
 _GONE: Final = "its event is gone: DEEDBOX_EVENT_RETENTION_DAYS were over"
 _ERASED: Final = "its request was erased"
-_WHY: Final[Mapping[int, str]] = {Reply.EVENT_GONE: _GONE, Reply.ERASED: _ERASED}
+_WHY: Final[Mapping[int, str]] = {RedriveReply.EVENT_GONE: _GONE, RedriveReply.ERASED: _ERASED}
 
 
-def _refusals(refused: Iterable[Refused]) -> list[dict[str, str]]:
+def _refusals(refused: Iterable[RefusedLetter]) -> list[dict[str, str]]:
     return [{"id": each.letter.id, "why": each.why} for each in refused]
 
 
 def _step(
-    letter: Letter, event: StoredEvent | None, greatest: Mapping[str, Position], *, has_message: bool
-) -> Step | Refused:
+    letter: DeadLetter, event: StoredEvent | None, greatest: Mapping[str, Position], *, has_message: bool
+) -> RedriveStep | RefusedLetter:
     if has_message:  # it never became an event
-        return Step(letter, Route.BRIDGE)
+        return RedriveStep(letter, Route.BRIDGE)
     if not (letter.event or letter.entry):
-        return Refused(letter, "it holds no message; its detail says where the bytes are")
+        return RefusedLetter(letter, "it holds no message; its detail says where the bytes are")
     if event is None:
-        return Refused(letter, _GONE)
+        return RefusedLetter(letter, _GONE)
     place = arrival_of(
         event.event_type, event.event_time, event.related_signature_id, event.fingerprint, {}
     ).position
     if letter.reason in {DeathReason.TOO_OLD, DeathReason.STATE_UNREADABLE}:
-        return Step(letter, Route.BRIDGE, event, place)
+        return RedriveStep(letter, Route.BRIDGE, event, place)
     if not queue_entry.load(letter.entry):
-        return Refused(letter, "its queue entry cannot be read")
+        return RefusedLetter(letter, "its queue entry cannot be read")
     last = greatest.get(event.stream)
-    return Step(letter, Route.QUEUE, event, place, late=last is not None and last > place)
+    return RedriveStep(letter, Route.QUEUE, event, place, late=last is not None and last > place)
 
 
-def _message(letter: Letter, event: StoredEvent, body: bytes, codec: str) -> bytes:
+def _message(letter: DeadLetter, event: StoredEvent, body: bytes, codec: str) -> bytes:
     envelope = Envelope(
         source=event.source,
         received_at=event.received_at,

@@ -18,8 +18,8 @@ from redis.exceptions import RedisError
 from deedbox.ops.repair.catalog import KnownAction
 from deedbox.ops.repair.history import History, Past, PastEvent
 from deedbox.ops.repair.progress import Tell, nobody
-from deedbox.ops.repair.replay_plan import Plan, Tally, is_late, wanted
-from deedbox.shared.core.attempts import Entry
+from deedbox.ops.repair.replay_plan import ReplayPlan, ReplayTally, is_late, wanted
+from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.core.errors import DeedboxError
 from deedbox.shared.core.ordering import Position
 from deedbox.shared.records import order_state, queue_entry, replay_order
@@ -63,11 +63,11 @@ class Replayer:
 
     def plan(
         self, order: ReplayOrder, actions: Sequence[KnownAction], tell: Tell = nobody, *, number: int = 0
-    ) -> Plan:
+    ) -> ReplayPlan:
         """Find out what a replay would do, or what is left of replay ``number``."""
         lanes = announced(self._redis).lane_of
         chosen = tuple(replace(action, lane=lanes.get(action.name, action.lane)) for action in actions)
-        plan = Plan(order, chosen, number)
+        plan = ReplayPlan(order, chosen, number)
         streams = self._streams(order, tell)
         for index, stream in enumerate(streams):
             tell("counting", index, len(streams))
@@ -81,11 +81,13 @@ class Replayer:
             self._count(plan, stream, past)
         return plan
 
-    def carry_out(self, plan: Plan, tell: Tell = nobody, started: Callable[[int], object] = int) -> Tally:
+    def carry_out(
+        self, plan: ReplayPlan, tell: Tell = nobody, started: Callable[[int], object] = int
+    ) -> ReplayTally:
         """Append what was planned and ring the lanes that need it. ``started`` is told the replay's number."""
         number = plan.number or self._start(plan.order)
         started(number)
-        tally = Tally(number)
+        tally = ReplayTally(number)
         for index, stream in enumerate(plan.streams):
             tell("replaying", index, len(plan.streams))
             if not self._replay(plan, stream, tally):
@@ -100,7 +102,7 @@ class Replayer:
             return [f"{order.source}:{order.key}"]
         return self.history.streams(order.source, order.span, tell)
 
-    def _count(self, plan: Plan, stream: str, past: Past) -> None:
+    def _count(self, plan: ReplayPlan, stream: str, past: Past) -> None:
         done = self._done(plan.number, stream)
         greatest = self._greatest(stream)
         units: dict[str, list[str]] = {action.name: [] for action in plan.actions}
@@ -133,7 +135,7 @@ class Replayer:
         self._command(lambda: self._redis.set(keys.replay(number), order.dump(), ex=life_s))
         return number
 
-    def _replay(self, plan: Plan, stream: str, tally: Tally) -> bool:
+    def _replay(self, plan: ReplayPlan, stream: str, tally: ReplayTally) -> bool:
         """Append what is left of a stream. Returns False if the whole replay is over."""
         events = self.history.past(stream, plan.order.span).events
         greatest = self._greatest(stream)
@@ -174,7 +176,7 @@ class Replayer:
         now = round(self.history.now(), 6)
         for event, actions in piece:
             late = is_late(event, greatest)
-            entry = queue_entry.dump(Entry(event.fingerprint, enqueued_at=now, late=late, replay=number))
+            entry = queue_entry.dump(QueueEntry(event.fingerprint, enqueued_at=now, late=late, replay=number))
             yield event.fingerprint
             yield len(actions)
             for action in actions:

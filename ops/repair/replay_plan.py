@@ -15,7 +15,7 @@ from deedbox.shared.records.replay_order import ReplayOrder
 
 
 @dataclass(slots=True)
-class Plan:
+class ReplayPlan:
     """What a replay would do; nothing is changed yet."""
 
     order: ReplayOrder
@@ -57,7 +57,7 @@ class Plan:
 
 
 @dataclass(slots=True)
-class Tally:
+class ReplayTally:
     """What a replay did."""
 
     number: int
@@ -79,7 +79,7 @@ def is_late(event: PastEvent, greatest: Position | None) -> bool:
 
 
 def wanted(
-    plan: Plan, events: Iterable[PastEvent], done: Position | None
+    plan: ReplayPlan, events: Iterable[PastEvent], done: Position | None
 ) -> Iterator[tuple[PastEvent, list[KnownAction]]]:
     """Pair the events behind ``done`` with the chosen actions that subscribe to them."""
     pattern = plan.order.pattern

@@ -9,7 +9,7 @@ from typing import Any, Final
 from redis.exceptions import RedisError
 
 from deedbox.shared.core.errors import DeedboxError
-from deedbox.shared.records.counts import counts_of
+from deedbox.shared.core.fields import counts_of
 from deedbox.shared.records.subscriptions import announced
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated

@@ -49,7 +49,7 @@ def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-class Readiness:
+class StartupCheck:
     """Looks at one set of processes that was started at ``since`` (unix seconds)."""
 
     def __init__(self, settings: Settings, redis: Redis, lanes: Mapping[str, int], since: float) -> None:

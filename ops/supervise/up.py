@@ -14,7 +14,7 @@ from deedbox.ops.checks import environment
 from deedbox.ops.checks.finding import Verdict
 from deedbox.ops.supervise import processes, supervisor
 from deedbox.ops.supervise.programs import Exit
-from deedbox.ops.supervise.readiness import Readiness, callback_url, metrics_url, ops_url
+from deedbox.ops.supervise.readiness import StartupCheck, callback_url, metrics_url, ops_url
 from deedbox.ops.supervise.restarts import RestartRecorder
 from deedbox.shared.broker import brokers
 from deedbox.shared.core.errors import DeedboxError
@@ -127,7 +127,7 @@ class _Announcer:
             self._recorder.run(self._stop.wait)
 
     def _announce(self) -> None:
-        readiness = Readiness(self._settings, self._redis, self._lanes, self._started_at)
+        readiness = StartupCheck(self._settings, self._redis, self._lanes, self._started_at)
         patience = iter(PATIENCE_S)
         patience_s = next(patience)
         while missing := readiness.wait(self._stop, patience_s):

@@ -33,7 +33,7 @@ class InOrder(DefaultJSONProvider):
 
 
 @dataclass
-class Context:
+class OpsContext:
     """What every part of ops works with."""
 
     installation: Installation
@@ -56,7 +56,7 @@ def access_policy(settings: Settings) -> AccessPolicy:
 
 def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Flask:
     """Return the application. Opens no connection. Raises SettingsError."""
-    context = Context(Installation(settings), clock)
+    context = OpsContext(Installation(settings), clock)
     app = Flask("deedbox.ops.web", template_folder="templates", static_folder="static")
     app.config.update(MAX_CONTENT_LENGTH=FORM_MAX_BYTES, SEND_FILE_MAX_AGE_DEFAULT=3600)
     app.json = InOrder(app)

@@ -12,8 +12,8 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from deedbox.ops.installation import Installation
-from deedbox.ops.repair.deadletters import DeadLetters, Letter
-from deedbox.ops.repair.redrive import Plan, Redriver, Route
+from deedbox.ops.repair.deadletters import DeadLetter, DeadLetters
+from deedbox.ops.repair.redrive import RedrivePlan, Redriver, Route
 from deedbox.ops.web import letters as chosen
 from deedbox.ops.web.auth.access import Refused
 from deedbox.ops.web.auth.guard import audit, needs
@@ -86,7 +86,7 @@ class Pages:
             flash(SELECT, "notice")
             return redirect(url_for("dead.listing", **wanted.place), code=303)
         meant = chosen.meant(self.letters, wanted)
-        plan = self.redriver.plan(meant.letters) if act is Act.REDRIVE else Plan()
+        plan = self.redriver.plan(meant.letters) if act is Act.REDRIVE else RedrivePlan()
         going = [step.letter for step in plan.steps] if act is Act.REDRIVE else meant.letters
         return render_template(
             "dead_plan.html",
@@ -127,7 +127,7 @@ class Pages:
         flash(said, "done")
         return redirect(url_for("dead.listing", **wanted.place), code=303)
 
-    def _letter(self, letter_id: str) -> Letter:
+    def _letter(self, letter_id: str) -> DeadLetter:
         letter = chosen.one(self.letters, letter_id)
         if letter is None:
             raise OpsError(

@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 
 from werkzeug.datastructures import MultiDict
 
-from deedbox.ops.repair.deadletters import DeadLetters, Letter, Selection
+from deedbox.ops.repair.deadletters import DeadLetter, DeadLetters, Selection
 from deedbox.ops.web.auth.access import Refused
 from deedbox.ops.web.errors import OpsError
 from deedbox.shared.core.errors import DeedboxError, Unavailable
@@ -75,7 +75,7 @@ class Wanted:
         rows += [(name, str(value)) for name, value in self.place.items()]
         return [*rows, ("upto", repr(self.upto))] if self.upto is not None else rows
 
-    def fits(self, letter: Letter) -> bool:
+    def fits(self, letter: DeadLetter) -> bool:
         """Tell whether a letter is meant, as far as ``Selection`` does not know."""
         return self.type in {"", letter.type} and (self.upto is None or letter.at <= self.upto)
 
@@ -89,7 +89,7 @@ class Wanted:
 class Listing:
     """One page of letters."""
 
-    letters: list[Letter]
+    letters: list[DeadLetter]
     total: int
     """All dead letters there are."""
     start: int
@@ -105,7 +105,7 @@ class Meant:
     """The letters of one confirmation, oldest first."""
 
     wanted: Wanted
-    letters: list[Letter]
+    letters: list[DeadLetter]
     left: int
     """Letters that match too and are for a next time."""
 
@@ -138,13 +138,13 @@ def meant(letters: DeadLetters, wanted: Wanted) -> Meant:
     return Meant(replace(wanted, upto=upto), fitting[:ACT_MAX], max(0, len(fitting) - ACT_MAX))
 
 
-def kinds(letters: Sequence[Letter]) -> list[tuple[str, str, int]]:
+def kinds(letters: Sequence[DeadLetter]) -> list[tuple[str, str, int]]:
     """Count letters by reason and action, the most frequent first."""
     counted = Counter((letter.reason, letter.action) for letter in letters)
     return [(reason, action, count) for (reason, action), count in counted.most_common()]
 
 
-def one(letters: DeadLetters, letter_id: str) -> Letter | None:
+def one(letters: DeadLetters, letter_id: str) -> DeadLetter | None:
     """Return a letter; None if it is gone. Raises Unavailable."""
     try:
         [letter] = letters.select(Selection((letter_id,)))
@@ -165,11 +165,11 @@ def _upto(text: str) -> float | None:
     return found
 
 
-def _fitting(letters: DeadLetters, wanted: Wanted) -> Iterator[Letter]:
+def _fitting(letters: DeadLetters, wanted: Wanted) -> Iterator[DeadLetter]:
     return (letter for letter in letters.newest_first(wanted.selection) if wanted.fits(letter))
 
 
-def _named(letters: DeadLetters, ids: Sequence[str]) -> list[Letter]:
+def _named(letters: DeadLetters, ids: Sequence[str]) -> list[DeadLetter]:
     # One by one, because another operator may have removed some since the page was shown.
     found = [letter for each in ids[:IDS_MAX] if (letter := one(letters, each)) is not None]
     return sorted(found, key=lambda letter: letter.at)

@@ -83,7 +83,7 @@ def _cards(seen: overview.Overview) -> dict[str, Any]:
     return {"flow": cards.flow(seen), "lanes": cards.lanes(seen), "aside": cards.aside(seen)}
 
 
-def _charts(installation: Installation, hours: int) -> charts.Page:
+def _charts(installation: Installation, hours: int) -> charts.ChartPage:
     now = time.time()
     return charts.page(samples.read(installation.redis, now - hours * 3600), hours, now)
 
@@ -93,7 +93,7 @@ def _hours() -> int:
     return int(asked) if asked in map(str, charts.HOURS) else HOURS
 
 
-def _rows(page: charts.Page) -> list[int]:
+def _rows(page: charts.ChartPage) -> list[int]:
     """Return the steps that a chart's table shows, the newest first."""
     count = len(page.times)
     every = max(1, count // ROWS)

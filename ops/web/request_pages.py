@@ -17,7 +17,7 @@ from deedbox.ops.readmodels.timeline import Timeline
 from deedbox.ops.web.auth.access import Refused
 from deedbox.ops.web.errors import OpsError
 from deedbox.ops.wording import trace_page
-from deedbox.shared.core.reasons import Entry
+from deedbox.shared.core.reasons import TimelineKind
 from deedbox.shared.records.document_record import DocumentRecord
 from deedbox.shared.redis import keys
 
@@ -95,7 +95,7 @@ def lines_of(found: Timeline) -> list[Line]:
 
 def _line(entry: Mapping[str, Any], first_at: float) -> Line:
     at = float(entry["at"])
-    next_at = entry.get("next_at") if entry["kind"] == Entry.RETRY else None
+    next_at = entry.get("next_at") if entry["kind"] == TimelineKind.RETRY else None
     return Line(
         at,
         at - first_at,

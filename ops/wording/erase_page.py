@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from deedbox.ops.wording.output import counted, write_line
-from deedbox.shared.redis.erasure import Found, Removed
+from deedbox.shared.redis.erasure import ErasureSurvey, Removed
 from deedbox.shared.redis.request_keys import Subject
 
 
@@ -19,7 +19,7 @@ def unknown(subject: Subject, places: Sequence[tuple[str, str]]) -> str:
     return f"{sentence}; try {hints}."
 
 
-def write_found(subject: Subject, found: Found, *, documents: bool) -> None:
+def write_found(subject: Subject, found: ErasureSurvey, *, documents: bool) -> None:
     """Say what would be removed, and what stays."""
     write_line(f"{subject.ordering_key}  (source {subject.source})")
     if found.erased_at is not None:

@@ -10,8 +10,8 @@ from typing import Any, Final
 from rich.table import Table
 from rich.text import Text
 
-from deedbox.ops.repair.deadletters import Letter
-from deedbox.ops.repair.redrive import Plan, Refused, Tally
+from deedbox.ops.repair.deadletters import DeadLetter
+from deedbox.ops.repair.redrive import RedrivePlan, RedriveTally, RefusedLetter
 from deedbox.ops.wording.output import console, counted, masked, printable, without_addresses, write_line
 
 IDS_SHOWN: Final = 10
@@ -20,7 +20,7 @@ INTERNAL: Final = frozenset({"unit", "entry"})
 """Fields that say how a letter goes back, and nothing to people."""
 
 
-def write_list(letters: Sequence[Letter], total: int, *, limited: bool) -> None:
+def write_list(letters: Sequence[DeadLetter], total: int, *, limited: bool) -> None:
     """Write a table. ``limited``: there may be more that match."""
     if not letters:
         write_line("No dead letters." if not total else f"None of the {total} dead letters matches.")
@@ -37,7 +37,7 @@ def write_list(letters: Sequence[Letter], total: int, *, limited: bool) -> None:
         write_line(f"{len(letters)} of {total} shown; --limit shows more.")
 
 
-def details(letter: Letter, traceback: str, *, masking: bool) -> dict[str, Any]:
+def details(letter: DeadLetter, traceback: str, *, masking: bool) -> dict[str, Any]:
     """Return a letter's fields as JSON values, without empty ones."""
     fields = {
         name: value for name, value in letter.document().items() if value != "" and name not in INTERNAL
@@ -60,7 +60,7 @@ def write_details(document: dict[str, Any]) -> None:
             write_line(f"\n{name}:\n{document[name]}")
 
 
-def write_summary(letters: Sequence[Letter], what: str) -> None:
+def write_summary(letters: Sequence[DeadLetter], what: str) -> None:
     """Say how many letters of which kinds are meant, and the first ids."""
     if not letters:
         write_line(f"No dead letters {what}.")
@@ -73,7 +73,7 @@ def write_summary(letters: Sequence[Letter], what: str) -> None:
     write_line(f"  ids: {', '.join(letter.id for letter in letters[:IDS_SHOWN])}{more}")
 
 
-def write_plan(plan: Plan) -> None:
+def write_plan(plan: RedrivePlan) -> None:
     """Say what a redrive would do."""
     write_summary([step.letter for step in plan.steps], "to redrive")
     late = sum(step.late for step in plan.steps)
@@ -85,7 +85,7 @@ def write_plan(plan: Plan) -> None:
     _write_refused(plan.refused)
 
 
-def write_tally(tally: Tally) -> None:
+def write_tally(tally: RedriveTally) -> None:
     """Say what a redrive did."""
     write_line(f"Redriven: {counted(tally.redriven, 'dead letter')}.")
     if tally.gone:
@@ -93,7 +93,7 @@ def write_tally(tally: Tally) -> None:
     _write_refused(tally.refused[tally.refused_before :])
 
 
-def _write_refused(refused: Sequence[Refused]) -> None:
+def _write_refused(refused: Sequence[RefusedLetter]) -> None:
     if not refused:
         return
     ids = " ".join(each.letter.id for each in refused[:IDS_SHOWN])
@@ -107,7 +107,7 @@ def _shortened(text: str) -> str:
     return text if len(text) <= DETAIL_CHARS else f"{text[: DETAIL_CHARS - 1]}…"
 
 
-def _stream(letter: Letter) -> str:
+def _stream(letter: DeadLetter) -> str:
     return f"{letter.source}:{letter.key}" if letter.key else "-"
 
 

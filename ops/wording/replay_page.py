@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from deedbox.ops.repair.replay_plan import Plan, Tally
+from deedbox.ops.repair.replay_plan import ReplayPlan, ReplayTally
 from deedbox.ops.wording.output import counted, write_line
 
 
-def write_plan(plan: Plan) -> None:
+def write_plan(plan: ReplayPlan) -> None:
     """Say what a replay would do."""
     what = f"to replay of replay {plan.number}" if plan.number else "to replay"
     if not plan.events:
@@ -28,7 +28,7 @@ def write_plan(plan: Plan) -> None:
     _write_left_out(plan)
 
 
-def _write_left_out(plan: Plan) -> None:
+def _write_left_out(plan: ReplayPlan) -> None:
     if plan.expired:
         write_line(
             f"  left out: {counted(plan.expired, 'event')} that expired (DEEDBOX_EVENT_RETENTION_DAYS)"
@@ -53,7 +53,7 @@ def write_started(number: int) -> None:
     write_line(f"Replay {number}. If it is interrupted: `deedbox replay --resume {number}`.")
 
 
-def write_tally(tally: Tally, letters: int) -> None:
+def write_tally(tally: ReplayTally, letters: int) -> None:
     """Say what a replay did. ``letters``: dead letters about the same requests and actions, which stay."""
     write_line(f"Queued {counted(tally.appended, 'call')}; `deedbox status` shows their progress.")
     if letters:

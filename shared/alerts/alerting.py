@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Self
 
-from deedbox.shared.records.fields import flag, many, named, natural, number, number_or_none, words
+from deedbox.shared.core.fields import flag, many, named, natural, number, number_or_none, words
 
 HOUR_S: Final = 3600.0
 IDS_SHOWN: Final = 5
@@ -61,7 +61,7 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
+class AlertFact:
     """Something a person should know of."""
 
     kind: str
@@ -122,7 +122,7 @@ class Group:
     labels: Mapping[str, int] = field(default_factory=dict)
     keys: tuple[str, ...] = ()
 
-    def told(self, fact: Fact, now: float) -> Group:
+    def told(self, fact: AlertFact, now: float) -> Group:
         """Return the group with one more fact; itself for a repeat."""
         if fact.key in self.keys:
             return self
@@ -142,7 +142,7 @@ class Group:
         return Group(self.kind, self.source, now, keys=self.keys), message
 
 
-def _counted(labels: Mapping[str, int], fact: Fact) -> Mapping[str, int]:
+def _counted(labels: Mapping[str, int], fact: AlertFact) -> Mapping[str, int]:
     if not fact.label:
         return labels
     label = fact.label if fact.label in labels or len(labels) < LABELS_KEPT else "other"
@@ -150,7 +150,7 @@ def _counted(labels: Mapping[str, int], fact: Fact) -> Mapping[str, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class AlertState:
     """What was sent, and what is held."""
 
     groups: tuple[Group, ...] = ()
@@ -182,16 +182,16 @@ def _group(value: Any) -> Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class AlertDecision:
     """The next state, and what goes out now."""
 
-    state: State
+    state: AlertState
     messages: tuple[Message, ...] = ()
 
 
 def step(
-    state: State, facts: Iterable[Fact], over: Iterable[Message], now: float, policy: Policy
-) -> Decision:
+    state: AlertState, facts: Iterable[AlertFact], over: Iterable[Message], now: float, policy: Policy
+) -> AlertDecision:
     """Take facts in, and decide what goes out.
 
     Whatever does not go out stays counted in its group, until the window or the hour has room. ``over`` says that
@@ -224,7 +224,7 @@ def step(
         sent.append(now)
         muted = True
     kept = tuple(group for group in groups.values() if group.held or _recent(group, now, policy.window_s))
-    return Decision(State(kept, tuple(sent), muted), tuple(messages))
+    return AlertDecision(AlertState(kept, tuple(sent), muted), tuple(messages))
 
 
 def _without(group: Group, over: Message) -> Group:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any, Final, Self
 
-from deedbox.shared.alerts.alerting import Fact, Kind, Message
-from deedbox.shared.records.fields import named, natural, number, words
+from deedbox.shared.alerts.alerting import AlertFact, Kind, Message
+from deedbox.shared.core.fields import named, natural, number, words
 
 FAILURES_MAX: Final = 10
 """Failures in a row after which Dropbox Sign drops the callback URL."""
@@ -28,7 +28,7 @@ REMIND_S: Final = 6 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class LetterNotice:
     """A dead letter, as far as an alert needs it."""
 
     number: int
@@ -44,7 +44,7 @@ class Seen:
     """Dead letters there are."""
     last_letter: int = 0
     """Number of the last letter that was ever written."""
-    letters: Sequence[Letter] = ()
+    letters: Sequence[LetterNotice] = ()
     """Those written since the last look; those about alerts left out."""
     more: int = 0
     """Further ones, too many to read."""
@@ -63,7 +63,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class AlertWatch:
     """What was so at the last look."""
 
     last_letter: int = 0
@@ -103,8 +103,8 @@ def _on(value: Any) -> tuple[str, float, float]:
 class Noticed:
     """The next watch, and what to tell."""
 
-    watch: Watch
-    facts: tuple[Fact, ...] = ()
+    watch: AlertWatch
+    facts: tuple[AlertFact, ...] = ()
     over: tuple[Message, ...] = ()
 
     def __add__(self, later: Noticed) -> Noticed:
@@ -112,7 +112,7 @@ class Noticed:
         return Noticed(later.watch, self.facts + later.facts, self.over + later.over)
 
 
-def observe(watch: Watch, seen: Seen, now: float) -> Noticed:
+def observe(watch: AlertWatch, seen: Seen, now: float) -> Noticed:
     """Compare what is so now with the last look."""
     noticed = _dead(watch, seen, now)
     for source in sorted({*seen.wrong_signatures, *seen.failures}):
@@ -128,13 +128,13 @@ def observe(watch: Watch, seen: Seen, now: float) -> Noticed:
     return noticed
 
 
-def _told(watch: Watch, kind: str) -> set[str]:
+def _told(watch: AlertWatch, kind: str) -> set[str]:
     start = f"{kind}||"
     return {name.removeprefix(start) for name in watch.on if name.startswith(start)}
 
 
 def condition(
-    watch: Watch, kind: str, source: str, target: str, value: str, now: float, remind_s: float = REMIND_S
+    watch: AlertWatch, kind: str, source: str, target: str, value: str, now: float, remind_s: float = REMIND_S
 ) -> Noticed:
     """Tell a condition when it begins, changes, has lasted for ``remind_s``, and ends (``value`` empty).
 
@@ -151,11 +151,11 @@ def condition(
     if before is not None and before[0] == value and now < before[2] + remind_s:
         return Noticed(watch)
     since = now if before is None else before[1]
-    fact = Fact(kind, source, f"{name}|{value}|{now:.3f}", target, value)
+    fact = AlertFact(kind, source, f"{name}|{value}|{now:.3f}", target, value)
     return Noticed(replace(watch, on={**rest, name: (value, since, now)}), (fact,))
 
 
-def _dead(watch: Watch, seen: Seen, now: float) -> Noticed:
+def _dead(watch: AlertWatch, seen: Seen, now: float) -> Noticed:
     name = f"{Kind.DEAD_LETTERS}||"
     # A failover can set the counter back; what it then counts again is new.
     known = min(watch.last_letter, seen.last_letter)
@@ -171,16 +171,20 @@ def _dead(watch: Watch, seen: Seen, now: float) -> Noticed:
     if not (new or more):
         return Noticed(watch)
     facts = [
-        Fact(Kind.DEAD_LETTERS, letter.source, f"letter {letter.number}", str(letter.number), letter.reason)
+        AlertFact(
+            Kind.DEAD_LETTERS, letter.source, f"letter {letter.number}", str(letter.number), letter.reason
+        )
         for letter in sorted(new, key=lambda letter: letter.number)
     ]
     if more:
-        facts.append(Fact(Kind.DEAD_LETTERS, "default", f"to {seen.last_letter}", label="other", count=more))
+        facts.append(
+            AlertFact(Kind.DEAD_LETTERS, "default", f"to {seen.last_letter}", label="other", count=more)
+        )
     since = watch.on[name][1] if name in watch.on else now
     return Noticed(replace(watch, on={**watch.on, name: ("", since, now)}), tuple(facts))
 
 
-def _signatures(watch: Watch, source: str, count: int, now: float) -> Noticed:
+def _signatures(watch: AlertWatch, source: str, count: int, now: float) -> Noticed:
     before = watch.wrong.get(source)
     if before is None or count < before[0]:
         return Noticed(replace(watch, wrong={**watch.wrong, source: (count, now)}))
@@ -190,11 +194,11 @@ def _signatures(watch: Watch, source: str, count: int, now: float) -> Noticed:
     moved = replace(watch, wrong={**watch.wrong, source: (count, now)})
     if came < BURST:
         return Noticed(moved)
-    fact = Fact(Kind.SIGNATURE_FAILURES, source, f"{source}|{count}", count=came)
+    fact = AlertFact(Kind.SIGNATURE_FAILURES, source, f"{source}|{count}", count=came)
     return Noticed(moved, (fact,))
 
 
-def _failures(watch: Watch, source: str, count: int, now: float) -> Noticed:
+def _failures(watch: AlertWatch, source: str, count: int, now: float) -> Noticed:
     # Not told again while it lasts: on a quiet account a scanner's five requests would remind people for days.
     danger = f"{DANGER_FROM} or more in a row" if count >= DANGER_FROM else ""
     noticed = condition(watch, Kind.URL_IN_DANGER, source, "", danger, now, inf)

@@ -21,7 +21,7 @@ _BETWEEN: Final = re.compile(r"[\r\n]+|,\s*(?=[A-Za-z][A-Za-z0-9+.-]{0,31}://)")
 
 
 @dataclass(frozen=True, slots=True)
-class Receiver:
+class AlertTarget:
     """One receiver. Nothing of its URL shows in ``repr``."""
 
     number: int
@@ -34,14 +34,14 @@ class Receiver:
         return hashlib.blake2b(self.url.encode(), digest_size=8).hexdigest()
 
 
-def receivers(settings: Settings) -> tuple[Receiver, ...]:
+def receivers(settings: Settings) -> tuple[AlertTarget, ...]:
     """Return the receivers of the settings, each once; nothing is parsed yet."""
     text = settings.alert_urls.get_secret_value() if settings.alert_urls else ""
     urls = [part.strip().strip(",").strip() for part in _BETWEEN.split(text)]
-    return tuple(Receiver(number, url) for number, url in enumerate(dict.fromkeys(filter(None, urls)), 1))
+    return tuple(AlertTarget(number, url) for number, url in enumerate(dict.fromkeys(filter(None, urls)), 1))
 
 
-def demand(found: tuple[Receiver, ...]) -> None:
+def demand(found: tuple[AlertTarget, ...]) -> None:
     """Let Apprise parse every URL. Raises SettingsError that counts them and quotes none."""
     for receiver in found:
         if _service(receiver) is None:
@@ -51,7 +51,7 @@ def demand(found: tuple[Receiver, ...]) -> None:
             )
 
 
-def described(receiver: Receiver) -> str:
+def described(receiver: AlertTarget) -> str:
     """Name a receiver for people, without its secrets."""
     service = _service(receiver)
     if service is None:
@@ -61,7 +61,7 @@ def described(receiver: Receiver) -> str:
     return f"{receiver.number}: {service.service_name}, {scheme}{host}"
 
 
-def send(receiver: Receiver, title: str, body: str, severity: str) -> bool:
+def send(receiver: AlertTarget, title: str, body: str, severity: str) -> bool:
     """Send one message, once; Apprise's own timeouts bound it. ``severity``: failure, warning, success or info.
 
     Returns whether the receiver took it.
@@ -75,7 +75,7 @@ def send(receiver: Receiver, title: str, body: str, severity: str) -> bool:
         return False
 
 
-def _service(receiver: Receiver) -> Any:
+def _service(receiver: AlertTarget) -> Any:
     # Here, not at the top: importing Apprise costs memory and time that only those who send should pay.
     import apprise
 

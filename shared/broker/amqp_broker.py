@@ -18,7 +18,7 @@ from deedbox.shared.broker.address import AmqpAddress
 from deedbox.shared.broker.errors import cause
 from deedbox.shared.broker.kombu_consumer import KombuConsumer, in_kombus_form
 from deedbox.shared.broker.lending import DEFAULT_LIMIT, Connections, Lent
-from deedbox.shared.broker.port import Look, Topics
+from deedbox.shared.broker.port import BrokerLook, Topics
 from deedbox.shared.broker.topics import AmqpTopics
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Unavailable
@@ -178,9 +178,9 @@ class AmqpBroker:
     def line(self) -> None:
         return None
 
-    def look(self) -> Look:
+    def look(self) -> BrokerLook:
         with self._opened() as connection:
-            return Look(_depth(connection, keys.RAW_QUEUE), dead=_depth(connection, DEAD_QUEUE))
+            return BrokerLook(_depth(connection, keys.RAW_QUEUE), dead=_depth(connection, DEAD_QUEUE))
 
     def dead_depth(self) -> int:
         return self.look().dead

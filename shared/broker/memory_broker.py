@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from deedbox.shared.broker.address import SqsAddress
 from deedbox.shared.broker.message import decode_kombu, encode_kombu
-from deedbox.shared.broker.port import BATCH, WAIT_S, Look, TopicMessage, Topics
+from deedbox.shared.broker.port import BATCH, WAIT_S, BrokerLook, TopicMessage, Topics
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.redis.address import RedisAddress
@@ -57,13 +57,13 @@ class MemoryBroker:
     def line(self) -> None:
         return None
 
-    def look(self) -> Look:
+    def look(self) -> BrokerLook:
         self.ping()
         with self.arrived:
             ages = [
                 time.time() - float(decode_kombu(each)[0]["received_at"]) for each in list(self.waiting)[:1]
             ]
-            return Look(len(self.waiting), max(0.0, ages[0]) if ages else None, dead=len(self.dead))
+            return BrokerLook(len(self.waiting), max(0.0, ages[0]) if ages else None, dead=len(self.dead))
 
     def dead_depth(self) -> int:
         return self.look().dead

@@ -28,7 +28,7 @@ at most."""
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class BrokerLook:
     """What an operator sees of a broker."""
 
     depth: int
@@ -145,7 +145,7 @@ class Broker(Protocol):
         Opening raises Unavailable within 2 s.
         """
 
-    def look(self) -> Look:
+    def look(self) -> BrokerLook:
         """Look at its queues. Raises Unavailable."""
 
     def dead_depth(self) -> int:

@@ -18,14 +18,14 @@ from redis.exceptions import NoPermissionError, RedisError
 from redis.retry import Retry
 
 from deedbox.shared.broker.errors import cause
+from deedbox.shared.broker.fullness import fullness
 from deedbox.shared.broker.lending import DEFAULT_LIMIT, Connections, Lent
 from deedbox.shared.broker.message import decode_kombu, encode_kombu
-from deedbox.shared.broker.port import Consumer, Look, RedisServer, Topics
+from deedbox.shared.broker.port import BrokerLook, Consumer, RedisServer, Topics
 from deedbox.shared.broker.redis_consumer import RedisConsumer
 from deedbox.shared.broker.topics import RedisTopics
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import SettingsError, Unavailable, Undecodable
-from deedbox.shared.core.room import fullness
 from deedbox.shared.redis import keys, replicas, sentinel
 from deedbox.shared.redis.address import RedisAddress, shown
 from deedbox.shared.redis.connections import (
@@ -180,7 +180,7 @@ class RedisBroker:
         except NoPermissionError:
             pass  # a user who may not call INFO
 
-    def look(self) -> Look:
+    def look(self) -> BrokerLook:
         try:
             return _look(self.server.client)
         except RedisError as error:
@@ -208,7 +208,7 @@ class RedisBroker:
         self._connections.close()
 
 
-def _look(redis: Redis) -> Look:
+def _look(redis: Redis) -> BrokerLook:
     pipe = redis.pipeline(transaction=False)
     pipe.time()
     pipe.llen(keys.RAW_QUEUE)
@@ -221,7 +221,7 @@ def _look(redis: Redis) -> Look:
         pipe.lindex(keys.claimed(text(bridge)), -1)
     replies = pipe.execute() if bridges else []
     ages = [age for message in replies[1::2] if (age := _age_s(message, now)) is not None]
-    return Look(depth, _age_s(oldest, now), sum(replies[::2]), max(ages, default=None))
+    return BrokerLook(depth, _age_s(oldest, now), sum(replies[::2]), max(ages, default=None))
 
 
 def _age_s(message: bytes | None, now: float) -> float | None:

@@ -17,7 +17,7 @@ from deedbox.shared.broker.address import SqsAddress
 from deedbox.shared.broker.errors import cause
 from deedbox.shared.broker.kombu_consumer import KombuConsumer
 from deedbox.shared.broker.lending import DEFAULT_LIMIT, Connections, Lent
-from deedbox.shared.broker.port import Look, Topics
+from deedbox.shared.broker.port import BrokerLook, Topics
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import SettingsError, Unavailable
 from deedbox.shared.redis import keys
@@ -145,10 +145,10 @@ class SqsBroker:
     def line(self) -> None:
         return None
 
-    def look(self) -> Look:
+    def look(self) -> BrokerLook:
         with self._opened() as connection:
             channel = connection.default_channel
-            return Look(_depth(channel, _raw_url(channel)), dead=_depth(channel, _dead_url(channel)))
+            return BrokerLook(_depth(channel, _raw_url(channel)), dead=_depth(channel, _dead_url(channel)))
 
     def dead_depth(self) -> int:
         return self.look().dead

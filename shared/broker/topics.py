@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import kombu
 
+from deedbox.shared.broker.fullness import ROOM_BELOW, fullness
 from deedbox.shared.broker.lending import Connections, Lent
 from deedbox.shared.broker.port import TopicMessage
 from deedbox.shared.core.errors import Unavailable
-from deedbox.shared.core.room import ROOM_BELOW, fullness
 from deedbox.shared.redis import replicas
 from deedbox.shared.redis.replicas import NotReplicated
 

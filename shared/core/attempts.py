@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
@@ -18,7 +19,7 @@ GIVE_UP_S: Final = 3 * 86_400.0
 
 
 @value
-class Entry:
+class QueueEntry:
     """One (event, action) in its queue: a reference to the event, and this action's history with it."""
 
     fingerprint: str
@@ -69,7 +70,7 @@ class Again:
     """The head of the queue waits ``after_s`` seconds, then it is called with ``entry``."""
 
     after_s: float
-    entry: Entry
+    entry: QueueEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def backoff_s(step: int, jitter: float) -> float:
 
 
 def after_failure(
-    entry: Entry,
+    entry: QueueEntry,
     failure: Failure,
     policy: AttemptPolicy,
     now: float,
@@ -113,3 +114,12 @@ def after_failure(
     if failed.failures >= policy.attempts:
         return Dead(DeathReason.ATTEMPTS_EXHAUSTED)
     return Again(backoff_s(failed.failures, jitter), failed)
+
+
+CALL_BOUNDS_S: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+"""Upper bounds: from an action that only notes something to the longest that anybody gives a timeout."""
+
+
+def bucket_of(took_s: float) -> int:
+    """Return the number of the bucket; ``len(CALL_BOUNDS_S)`` for what took longer than all bounds."""
+    return bisect_left(CALL_BOUNDS_S, took_s)

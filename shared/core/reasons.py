@@ -45,7 +45,7 @@ class DeathReason(StrEnum):
     ACTION_GONE = "action_gone"
 
 
-class Arrival(StrEnum):
+class ArrivalVerdict(StrEnum):
     """What the sequencer made of one delivered callback."""
 
     RELEASED = "released"
@@ -56,7 +56,7 @@ class Arrival(StrEnum):
     TOO_OLD = "too_old"
 
 
-class Entry(StrEnum):
+class TimelineKind(StrEnum):
     """Kinds of entries in the timeline of an ordering key (``deedbox trace``)."""
 
     ARRIVED = "arrived"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from deedbox.shared.alerts.alerting import State
-from deedbox.shared.alerts.conditions import Watch
+from deedbox.shared.alerts.alerting import AlertState
+from deedbox.shared.alerts.conditions import AlertWatch
 from deedbox.shared.core import jsontext
-from deedbox.shared.records.fields import Unreadable, guarded, row
+from deedbox.shared.core.fields import Unreadable, guarded, row
 
 FORM: Final = "alert board"
 
@@ -17,8 +17,8 @@ FORM: Final = "alert board"
 class AlertBoard:
     """What was sent and is held, and what was so at the last look."""
 
-    state: State
-    watch: Watch
+    state: AlertState
+    watch: AlertWatch
 
     def dump(self) -> bytes:
         """Return the board's text, the same for equal boards."""
@@ -32,9 +32,9 @@ class AlertBoard:
     @classmethod
     def _read(cls, document: Any) -> Self:
         found = row(document)
-        return cls(State.load(row(found["state"])), Watch.load(row(found["watch"])))
+        return cls(AlertState.load(row(found["state"])), AlertWatch.load(row(found["watch"])))
 
 
 def board_of(data: bytes) -> AlertBoard:
     """Read the key; an empty board if there is none, or if it cannot be read: then what is wrong is told once more."""
-    return (AlertBoard.load(data) if data else None) or AlertBoard(State(), Watch())
+    return (AlertBoard.load(data) if data else None) or AlertBoard(AlertState(), AlertWatch())

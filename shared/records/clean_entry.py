@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
-from deedbox.shared.records.fields import WHAT_DECODERS_RAISE, Unreadable
+from deedbox.shared.core.fields import WHAT_DECODERS_RAISE, Unreadable
 
 FORM: Final = "clean stream entry"
 NAMES: Final = (b"n", b"stream", b"event", b"type", b"time", b"signature", b"late")

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 from deedbox.shared.core import jsontext
+from deedbox.shared.core.fields import Unreadable, flag, guarded, many, natural, number, row, words
 from deedbox.shared.core.gaps import SUSPECTED
-from deedbox.shared.records.fields import Unreadable, flag, guarded, many, natural, number, row, words
 
 FORM: Final = "document record"
 

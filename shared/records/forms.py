@@ -12,10 +12,10 @@ from typing import Final
 
 from deedbox.shared.core.envelope import Envelope, decode_inbox
 from deedbox.shared.core.errors import Undecodable
+from deedbox.shared.core.fields import COUNT, Unreadable, count_of
 from deedbox.shared.records import (
     alert_board,
     clean_entry,
-    counts,
     document_record,
     intake_report,
     order_state,
@@ -30,7 +30,6 @@ from deedbox.shared.records import (
     timeline_line,
     tombstone,
 )
-from deedbox.shared.records.fields import Unreadable
 
 INBOX_FORM: Final = "inbox entry"
 
@@ -159,10 +158,10 @@ FORMS: Final = (
         replay_order.load_mark,
     ),
     Form(
-        counts.FORM,
+        COUNT,
         "counters, calls, sources, replay:seq",
         "It counts as 0.",
-        counts.count_of,
+        count_of,
     ),
     Form(
         spool_mark.FORM,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 from deedbox.shared.core import jsontext
-from deedbox.shared.records.fields import (
+from deedbox.shared.core.fields import (
     Unreadable,
     guarded,
     many,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from deedbox.shared.core import jsontext
+from deedbox.shared.core.fields import Unreadable, flag, guarded, many, named, natural, number, words
 from deedbox.shared.core.ordering import Arrival, Held, Position, Proof, SequenceState
-from deedbox.shared.records.fields import Unreadable, flag, guarded, many, named, natural, number, words
 
 FORM = "order state"
 

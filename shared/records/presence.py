@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from deedbox.shared.core import jsontext
-from deedbox.shared.records.fields import Unreadable, guarded, natural, number, number_or_none, row, words
+from deedbox.shared.core.fields import Unreadable, guarded, natural, number, number_or_none, row, words
 
 FORM: Final = "presence"
 LOST_FORM: Final = "lost call"

@@ -6,8 +6,8 @@ import re
 from typing import Any, Final
 
 from deedbox.shared.core import jsontext
-from deedbox.shared.core.attempts import Entry
-from deedbox.shared.records.fields import Unreadable, flag, guarded, natural, number, number_or_none, row
+from deedbox.shared.core.attempts import QueueEntry
+from deedbox.shared.core.fields import Unreadable, flag, guarded, natural, number, number_or_none, row
 
 FORM: Final = "queue entry"
 
@@ -16,14 +16,14 @@ _FINGERPRINT: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _OPTIONAL: Final = ("late", "failures", "retries", "backoffs", "first_failed_at", "replay", "losses")
 
 
-def dump(entry: Entry) -> str:
+def dump(entry: QueueEntry) -> str:
     """Return the entry's text; ``load`` is the inverse."""
     rest: dict[str, Any] = {"at": entry.enqueued_at}
     rest |= {name: value for name in _OPTIONAL if (value := getattr(entry, name))}
     return entry.fingerprint + jsontext.dumps(rest).decode()
 
 
-def load(data: bytes | str) -> Entry | Unreadable:
+def load(data: bytes | str) -> QueueEntry | Unreadable:
     """Rebuild the entry; Unreadable for any bytes that ``dump`` does not write."""
     decoded = data.decode("utf-8", "replace") if isinstance(data, bytes) else data
     fingerprint, rest = decoded[:FINGERPRINT_CHARS], decoded[FINGERPRINT_CHARS:]
@@ -32,9 +32,9 @@ def load(data: bytes | str) -> Entry | Unreadable:
     return guarded(FORM, rest, lambda document: _entry(fingerprint, document))
 
 
-def _entry(fingerprint: str, document: Any) -> Entry:
+def _entry(fingerprint: str, document: Any) -> QueueEntry:
     found = row(document)
-    return Entry(
+    return QueueEntry(
         fingerprint=fingerprint,
         enqueued_at=number(found["at"]),
         late=flag(found.get("late", False)),

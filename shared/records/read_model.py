@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from deedbox.shared.core import jsontext
+from deedbox.shared.core.fields import Unreadable, flag, guarded, many, named, natural, number, row, words
 from deedbox.shared.core.request_snapshot import PLACES
 from deedbox.shared.core.status import STATES
-from deedbox.shared.records.fields import Unreadable, flag, guarded, many, named, natural, number, row, words
 
 FORM: Final = "read model"
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from deedbox.shared.core import jsontext
+from deedbox.shared.core.fields import Unreadable, guarded, many, number, row, words
 from deedbox.shared.core.ordering import Position
 from deedbox.shared.records import order_state
-from deedbox.shared.records.fields import Unreadable, guarded, many, number, row, words
 
 FORM: Final = "replay"
 MARK_FORM: Final = "replay mark"
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class ReplaySpan:
     """A span of arrivals in the inbox, in unix seconds by Redis's clock, both ends included."""
 
     since: float = 0.0
@@ -28,7 +28,7 @@ class ReplayOrder:
     """What a person asked for."""
 
     actions: tuple[str, ...]
-    span: Span
+    span: ReplaySpan
     source: str = ""
     """Empty: every source."""
     key: str = ""
@@ -57,7 +57,7 @@ class ReplayOrder:
         until = math.inf if found["until"] is None else number(found["until"])
         return cls(
             many(found["actions"], words),
-            Span(number(found["since"]), until),
+            ReplaySpan(number(found["since"]), until),
             words(found["source"]),
             words(found["key"]),
             words(found["pattern"]),

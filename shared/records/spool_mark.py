@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Self
 
-from deedbox.shared.records.fields import Unreadable, guarded, natural, number, words
+from deedbox.shared.core.fields import Unreadable, guarded, natural, number, words
 from deedbox.shared.redis.scripting import text
 
 FORM = "spool mark"

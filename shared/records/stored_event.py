@@ -7,9 +7,7 @@ from typing import Any, Final, Self
 
 from deedbox.shared import codec
 from deedbox.shared.core import jsontext
-from deedbox.shared.core.signature import BodySignature
-from deedbox.shared.core.values import value
-from deedbox.shared.records.fields import (
+from deedbox.shared.core.fields import (
     WHAT_DECODERS_RAISE,
     Unreadable,
     natural,
@@ -18,6 +16,8 @@ from deedbox.shared.records.fields import (
     words,
     words_or_none,
 )
+from deedbox.shared.core.signature import BodySignature
+from deedbox.shared.core.values import value
 
 FORM: Final = "stored event"
 

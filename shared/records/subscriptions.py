@@ -14,9 +14,9 @@ from typing import Any, Final, Self
 from redis import Redis
 from redis.exceptions import RedisError
 
+from deedbox.shared.core import fields
+from deedbox.shared.core.fields import count_of
 from deedbox.shared.core.routing import matches, unit_of
-from deedbox.shared.records import fields
-from deedbox.shared.records.counts import count_of
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 

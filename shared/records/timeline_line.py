@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from deedbox.shared.core.fields import Unreadable, guarded, number, row, words
 from deedbox.shared.core.request_snapshot import TIME_MAX
-from deedbox.shared.records.fields import Unreadable, guarded, number, row, words
 
 FORM: Final = "timeline line"
 

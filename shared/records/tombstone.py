@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from deedbox.shared.core import jsontext
-from deedbox.shared.records.fields import Unreadable, guarded, number, row, words
+from deedbox.shared.core.fields import Unreadable, guarded, number, row, words
 
 FORM: Final = "tombstone"
 

@@ -43,7 +43,7 @@ class Asker(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ErasureSurvey:
     """What there is to remove."""
 
     events: int
@@ -105,12 +105,12 @@ class Eraser:
         self._store = store
         self._retention = retention
 
-    def find(self, subject: Subject) -> Found:
+    def find(self, subject: Subject) -> ErasureSurvey:
         """Look what there is, and change nothing."""
         holdings, stream = self._holdings, subject.stream
         letters = holdings.letters(subject)
         names = {*holdings.facts(stream), *filter(None, letters.values())}
-        return Found(
+        return ErasureSurvey(
             events=holdings.stored(sorted(names)),
             queued=holdings.queued(stream),
             letters=tuple(letters),

@@ -9,7 +9,7 @@ from typing import Any, Final
 from redis import Redis
 from redis.exceptions import RedisError
 
-from deedbox.shared.records.counts import count_of, counts_of
+from deedbox.shared.core.fields import count_of, counts_of
 from deedbox.shared.records.replay_order import ReplayOrder
 from deedbox.shared.records.tombstone import Tombstone
 from deedbox.shared.redis import keys

@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from typing import Any, Final
 
 from deedbox.shared.runtime import logs
-from deedbox.shared.runtime.wsgi_call import Call, Receive, Scope, Send, environ_of
+from deedbox.shared.runtime.wsgi_call import Receive, Scope, Send, WsgiCall, environ_of
 
 RECEIVE_S: Final = 15.0
 """Seconds for a request to arrive. A callback is some kilobytes; Dropbox Sign itself waits 25 s for the answer, and ours
@@ -52,7 +52,7 @@ class Front:
         self._arriving: set[_Arriving] = set()
         self._held_bytes = 0
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._calls: SimpleQueue[Call] = SimpleQueue()
+        self._calls: SimpleQueue[WsgiCall] = SimpleQueue()
         self._due: deque[Callable[[], None]] = deque()
         self._is_woken = False
 
@@ -91,7 +91,7 @@ class Front:
             body, whole = await self._body(arriving, scope, receive)
             self._arriving.discard(arriving)
             environ = environ_of(scope, body, whole=whole)
-            call = Call(self.app, environ, receive, send, self._begun().create_future(), self._soon)
+            call = WsgiCall(self.app, environ, receive, send, self._begun().create_future(), self._soon)
             self._calls.put(call)
             try:
                 reply = await call.ended

@@ -39,7 +39,7 @@ class Gone(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class WsgiReply:
     """A whole answer; None in its place: it was sent piece by piece."""
 
     status: int
@@ -53,14 +53,14 @@ class Reply:
 
 
 @dataclass(slots=True)
-class Call:
+class WsgiCall:
     """One call. Made in the event loop, run in a thread."""
 
     app: Callable[..., Iterable[bytes]]
     environ: Environ
     receive: Receive
     send: Send
-    ended: asyncio.Future[Reply | None]
+    ended: asyncio.Future[WsgiReply | None]
     soon: Callable[[Callable[[], None]], None]
     """Calls something in the loop."""
     _loop: asyncio.AbstractEventLoop = field(init=False)
@@ -108,10 +108,10 @@ class Call:
         self._status = int(status[:3])
         self._headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
-    def _reply(self, result: Iterable[bytes]) -> Reply | None:
+    def _reply(self, result: Iterable[bytes]) -> WsgiReply | None:
         length = next((value for name, value in self._headers if name == b"content-length"), b"")
         if length.isdigit() and int(length) <= WHOLE_BYTES:
-            return Reply(self._status, self._headers, b"".join(result))
+            return WsgiReply(self._status, self._headers, b"".join(result))
         pieces = iter(result)
         piece = next(pieces, b"")  # the application may say its status as late as this
         self._push({"type": "http.response.start", "status": self._status, "headers": self._headers})

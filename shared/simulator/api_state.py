@@ -61,7 +61,7 @@ class FilesApiPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class CallWindow:
     """What the rate-limit headers say."""
 
     limit: int
@@ -133,7 +133,7 @@ class ApiState:
         with self._lock:
             self._calls[endpoint, status] += 1
 
-    def admit(self, endpoint: Endpoint, signature_request_id: str) -> tuple[int, Budget]:
+    def admit(self, endpoint: Endpoint, signature_request_id: str) -> tuple[int, CallWindow]:
         """Charge a call: 200 if it may go on, or the status of a fault, and the budget for the headers."""
         policy = self._policy
         files = endpoint is Endpoint.FILES
@@ -144,7 +144,7 @@ class ApiState:
             remaining = limit - self._used[files, window]
             status = EXCEEDED_RATE if remaining < 0 else self._fault(endpoint, signature_request_id)
         shown = 0 if status == EXCEEDED_RATE else remaining
-        return status, Budget(limit, shown, (window + 1) * policy.window_s)
+        return status, CallWindow(limit, shown, (window + 1) * policy.window_s)
 
     def _fault(self, endpoint: Endpoint, signature_request_id: str) -> int:
         script = self._scripts.get((endpoint, signature_request_id))

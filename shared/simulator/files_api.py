@@ -18,7 +18,7 @@ from deedbox.shared.simulator.loopback import LoopbackServer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from deedbox.shared.simulator.api_state import Budget
+    from deedbox.shared.simulator.api_state import CallWindow
     from deedbox.shared.simulator.lifecycle import Account, SimulatedCallback
 
 _ERRORS: Final[Mapping[int, tuple[str, str]]] = {
@@ -261,7 +261,7 @@ def _error(status: int) -> Response:
     return response
 
 
-def _show_budget(response: Response, budget: Budget) -> None:
+def _show_budget(response: Response, budget: CallWindow) -> None:
     """Set the rate-limit headers, spelled as the vendor's specification has them; it sends no Retry-After."""
     response.headers["X-RateLimit-Limit"] = str(budget.limit)
     response.headers["X-RateLimit-Remaining"] = str(budget.remaining)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from deedbox.shared.simulator.traffic import Delivery
 
 
-class Outcome(StrEnum):
+class DeliveryOutcome(StrEnum):
     """How a delivery ended."""
 
     ACKED = "acked"
@@ -31,7 +31,7 @@ class DeliveryRecord:
     """The end of one delivery."""
 
     delivery: Delivery
-    outcome: Outcome
+    outcome: DeliveryOutcome
     attempts: int
     status: int | None
     """Of the last attempt; None: no HTTP answer, or no attempt."""
@@ -73,7 +73,7 @@ class Ledger:
     duration_s: float = 0.0
     _sent: int = 0
     _attempts: int = 0
-    _outcomes: Counter[Outcome] = field(default_factory=Counter)
+    _outcomes: Counter[DeliveryOutcome] = field(default_factory=Counter)
 
     def note_attempt(self, *, first: bool) -> None:
         """Count a POST that is about to start."""
@@ -91,24 +91,24 @@ class Ledger:
             planned=self.planned,
             sent=self._sent,
             attempts=self._attempts,
-            acked=self._outcomes[Outcome.ACKED],
-            refused=self._outcomes[Outcome.REFUSED],
-            forgeries_acked=self._outcomes[Outcome.FORGERY_ACKED],
-            failed=self._outcomes[Outcome.FAILED],
-            unfinished=self._outcomes[Outcome.UNFINISHED],
+            acked=self._outcomes[DeliveryOutcome.ACKED],
+            refused=self._outcomes[DeliveryOutcome.REFUSED],
+            forgeries_acked=self._outcomes[DeliveryOutcome.FORGERY_ACKED],
+            failed=self._outcomes[DeliveryOutcome.FAILED],
+            unfinished=self._outcomes[DeliveryOutcome.UNFINISHED],
         )
 
     def acked_facts(self) -> set[SimulatedFact]:
         """Return what the receiver has promised to keep."""
-        return {r.delivery.callback.fact for r in self.records if r.outcome is Outcome.ACKED}
+        return {r.delivery.callback.fact for r in self.records if r.outcome is DeliveryOutcome.ACKED}
 
     def redundant_acks(self) -> int:
         """Count acknowledged deliveries beyond the first of each fact.
 
         A receiver sees at least so many duplicates; more, if an acknowledgement got lost on the way.
         """
-        return self._outcomes[Outcome.ACKED] - len(self.acked_facts())
+        return self._outcomes[DeliveryOutcome.ACKED] - len(self.acked_facts())
 
     def latencies_s(self) -> list[float]:
         """Return the sorted latencies of acknowledged deliveries."""
-        return sorted(r.latency_s for r in self.records if r.outcome is Outcome.ACKED)
+        return sorted(r.latency_s for r in self.records if r.outcome is DeliveryOutcome.ACKED)

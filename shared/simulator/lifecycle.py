@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from deedbox.shared.core.identity import SIMULATED
 from deedbox.shared.core.signature import event_hash
 from deedbox.shared.simulator import story
-from deedbox.shared.simulator.snapshot import DECLINE_REASON, Signer, draw_signers, unsigned_document
-from deedbox.shared.simulator.story import Ending, LifecyclePolicy, Step
+from deedbox.shared.simulator.snapshot import DECLINE_REASON, SimulatedSigner, draw_signers, unsigned_document
+from deedbox.shared.simulator.story import Ending, LifecyclePolicy, StoryStep
 from deedbox.shared.simulator.wire import php_json
 
 if TYPE_CHECKING:
@@ -125,7 +125,11 @@ def _request(
 
 
 def _callback(
-    number: int, step: Step, document: dict[str, Any], signers: Sequence[Signer], account: Account
+    number: int,
+    step: StoryStep,
+    document: dict[str, Any],
+    signers: Sequence[SimulatedSigner],
+    account: Account,
 ) -> SimulatedCallback:
     """Record the step in ``document`` and ``signers``, then show everything as it is now."""
     at = document["created_at"] + step.at_s

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import urllib3
 from urllib3.util import SKIP_HEADER, parse_url
 
-from deedbox.shared.simulator.ledger import DeliveryRecord, Ledger, Outcome
+from deedbox.shared.simulator.ledger import DeliveryOutcome, DeliveryRecord, Ledger
 from deedbox.shared.simulator.traffic import FORGER_API_KEY, DeliveryKind
 from deedbox.shared.simulator.wire import ACK, multipart_request
 
@@ -117,7 +117,7 @@ class Player:
 
     def _attempt(
         self, pending: _Pending, connections: urllib3.PoolManager
-    ) -> tuple[_Pending, Outcome | None]:
+    ) -> tuple[_Pending, DeliveryOutcome | None]:
         """POST once; the outcome is None if the vendor would try again."""
         forged = pending.delivery.kind is DeliveryKind.BAD_SIGNATURE
         request = multipart_request(
@@ -127,8 +127,8 @@ class Player:
         status, body = self._post(connections, request.headers, request.body)
         after = replace(pending, status=status, latency_s=time.monotonic() - started)
         if status == _OK and body == ACK:
-            return after, Outcome.FORGERY_ACKED if forged else Outcome.ACKED
-        return after, Outcome.REFUSED if forged and status == _UNAUTHORIZED else None
+            return after, DeliveryOutcome.FORGERY_ACKED if forged else DeliveryOutcome.ACKED
+        return after, DeliveryOutcome.REFUSED if forged and status == _UNAUTHORIZED else None
 
     def _post(
         self, connections: urllib3.PoolManager, headers: Mapping[str, str], body: bytes
@@ -196,7 +196,7 @@ class _Run:
             started_late_s=late_s if first else pending.started_late_s,
         )
 
-    def settle(self, pending: _Pending, outcome: Outcome | None) -> None:
+    def settle(self, pending: _Pending, outcome: DeliveryOutcome | None) -> None:
         """Record an attempt's end: final, or to be tried again after the ladder's next wait."""
         with self._changed:
             self._in_flight -= 1
@@ -205,7 +205,7 @@ class _Run:
                 heapq.heappush(self._due, (at_s, self._number, pending))
                 self._number += 1
             else:
-                self._ledger.note(_record(pending, outcome or Outcome.FAILED))
+                self._ledger.note(_record(pending, outcome or DeliveryOutcome.FAILED))
             if self._on_progress is not None:
                 self._on_progress(self._ledger.counts())
             self._changed.notify()
@@ -219,12 +219,12 @@ class _Run:
     def close(self) -> Ledger:
         """Record what is left as unfinished and return the ledger."""
         for _, _, pending in sorted(self._due):
-            self._ledger.note(_record(pending, Outcome.UNFINISHED))
+            self._ledger.note(_record(pending, DeliveryOutcome.UNFINISHED))
         self._ledger.duration_s = time.monotonic() - self._started
         return self._ledger
 
 
-def _record(pending: _Pending, outcome: Outcome) -> DeliveryRecord:
+def _record(pending: _Pending, outcome: DeliveryOutcome) -> DeliveryRecord:
     return DeliveryRecord(
         delivery=pending.delivery,
         outcome=outcome,

@@ -28,7 +28,7 @@ DECLINE_REASON: Final = "The date in section 2/3 is wrong — please resend"
 
 
 @dataclass(slots=True)
-class Signer:
+class SimulatedSigner:
     """A signer's row of the snapshot, while the story is told."""
 
     signature_id: str
@@ -84,11 +84,11 @@ class Signer:
         }
 
 
-def draw_signers(rng: random.Random, policy: LifecyclePolicy, *, sequential: bool) -> list[Signer]:
+def draw_signers(rng: random.Random, policy: LifecyclePolicy, *, sequential: bool) -> list[SimulatedSigner]:
     """Draw one to ``signers_max`` signers; sequential ones carry their place as ``order``."""
     count = rng.randint(1, policy.signers_max)
     return [
-        Signer(
+        SimulatedSigner(
             signature_id=f"{rng.getrandbits(128):032x}",
             name=rng.choice(_NAMES),
             email_address=f"signer{number}@example.com",

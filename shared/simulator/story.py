@@ -61,7 +61,7 @@ class LifecyclePolicy:
     test_mode_rate: float = 0.3
 
 
-class Step(NamedTuple):
+class StoryStep(NamedTuple):
     """One thing that happened: whole seconds since the creation, event type, signer (None: the request's)."""
 
     at_s: int
@@ -79,7 +79,7 @@ class _Moment(NamedTuple):
 
 def tell(
     rng: random.Random, signature_ids: Sequence[str], policy: LifecyclePolicy, *, sequential: bool
-) -> tuple[Ending, list[Step]]:
+) -> tuple[Ending, list[StoryStep]]:
     """Draw one request's story; steps come in position order: time, causal rank, signature id.
 
     ``sequential``: each signer starts when the one before has signed.
@@ -93,12 +93,12 @@ def tell(
     scale = policy.life_s * rng.uniform(0.4, 1.0) / max(moment.at for moment in moments)
     sent_at_s = rng.choice((0, 0, 0, 1))
     # A set: one signer's two views in the same second are one fact on the wire, there is nothing to tell them by.
-    steps = {Step(max(sent_at_s, int(m.at * scale)), m.event_type, m.signer) for m in moments}
-    steps.add(Step(sent_at_s, SENT, None))
+    steps = {StoryStep(max(sent_at_s, int(m.at * scale)), m.event_type, m.signer) for m in moments}
+    steps.add(StoryStep(sent_at_s, SENT, None))
     return ending, sorted(_honest(steps), key=lambda step: position_of(step, signature_ids))
 
 
-def position_of(step: Step, signature_ids: Sequence[str]) -> tuple[int, int, str]:
+def position_of(step: StoryStep, signature_ids: Sequence[str]) -> tuple[int, int, str]:
     """Return the place of a step in its request: time, causal rank, signature id."""
     signature_id = "" if step.signer is None else signature_ids[step.signer]
     return (step.at_s, RANKS.get(step.event_type, DEFAULT_RANK), signature_id)
@@ -151,7 +151,7 @@ def _intermediates(rng: random.Random, moments: Sequence[_Moment], policy: Lifec
     ]
 
 
-def _honest(steps: Iterable[Step]) -> list[Step]:
+def _honest(steps: Iterable[StoryStep]) -> list[StoryStep]:
     """Drop intermediate copies that whole seconds moved to or behind the close: they would claim to be final."""
     every = list(steps)
     close_at_s = next(s.at_s for s in every if s.event_type in {ALL_SIGNED, DECLINED, CANCELED})

@@ -251,11 +251,11 @@ def test_what_an_erasure_took_out_of_the_clean_stream_is_no_gap_to_its_readers(s
         ("X", 9, other, "t", 5, "", 0),
     )
     _erase(store, *_letters(store))
-    page = events.read(redis, events.START, events.Wanted())
+    page = events.read(redis, events.START, events.EventFilter())
     assert [each["event"] for each in page.events] == [LATE, other]
     redis.xtrim(keys.EVENTS, maxlen=1, approximate=False)
     with pytest.raises(events.CursorExpired):
-        events.read(redis, events.START, events.Wanted())
+        events.read(redis, events.START, events.EventFilter())
 
 
 @pytest.mark.real_redis

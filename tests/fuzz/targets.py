@@ -18,7 +18,7 @@ from deedbox.ingress.app import create_app
 from deedbox.ingress.receive.ladder import ACK
 from deedbox.shared import codec
 from deedbox.shared.broker.message import encode_kombu
-from deedbox.shared.core.attempts import Entry
+from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.core.envelope import Envelope, decode_inbox
 from deedbox.shared.core.identity import is_file_safe
 from deedbox.shared.core.ordering import OrderingPolicy, SequenceState, pass_through, step
@@ -108,7 +108,7 @@ def process(envelope: Envelope) -> None:
     assert event
     assert is_file_safe(each.stored.source)
     json.dumps(advance({}, event.type, event.time, event.payload))
-    entry = Entry(stored.fingerprint, ARRIVED_AT)
+    entry = QueueEntry(stored.fingerprint, ARRIVED_AT)
     assert queue_entry.load(queue_entry.dump(entry)) == entry
 
 

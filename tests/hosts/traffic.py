@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import urllib3
 
-from deedbox.ops.demo.evidence import Call
+from deedbox.ops.demo.evidence import RecordedCall
 from deedbox.ops.demo.report import dispatched_twice, out_of_order
-from deedbox.shared.simulator.ledger import Outcome
+from deedbox.shared.simulator.ledger import DeliveryOutcome
 from deedbox.shared.simulator.lifecycle import Account, generate_requests
 from deedbox.shared.simulator.player import Player, PlayerPolicy
 from deedbox.shared.simulator.story import LifecyclePolicy
@@ -59,7 +59,7 @@ class HostPlayer(Player):
 
     def _attempt(self, pending: Any, connections: urllib3.PoolManager) -> Any:
         after, outcome = super()._attempt(pending, connections)
-        if outcome is Outcome.ACKED:
+        if outcome is DeliveryOutcome.ACKED:
             self.acknowledged.setdefault(pending.delivery.callback.fact, time.time())
         return after, outcome
 
@@ -80,7 +80,7 @@ class Outcomes:
     answers: list[Answer]
     acknowledged: dict[SimulatedFact, float]
     """When each event was first acknowledged, in unix seconds."""
-    calls: list[Call] = field(default_factory=list)
+    calls: list[RecordedCall] = field(default_factory=list)
     call_times: list[float] = field(default_factory=list)
     """Of each call, in unix seconds."""
 
@@ -97,7 +97,7 @@ class Outcomes:
     @property
     def inversions(self) -> int:
         """Calls that came after a later event of their key without being flagged late."""
-        first: dict[str, Call] = {}
+        first: dict[str, RecordedCall] = {}
         for call in self.calls:
             first.setdefault(call.idempotency_key, call)
         return len(out_of_order(first.values()))
@@ -167,7 +167,7 @@ def playing(
 def _missing(outcomes: Outcomes, record: Path) -> set[SimulatedFact]:
     if record.exists():
         lines = [line for line in record.read_text("utf-8").splitlines(keepends=True) if line.endswith("\n")]
-        calls = [(Call.parse(line), float(json.loads(line)["at"])) for line in lines]
+        calls = [(RecordedCall.parse(line), float(json.loads(line)["at"])) for line in lines]
         outcomes.calls = [call for call, _ in calls if not call.internal]
         outcomes.call_times = [at for call, at in calls if not call.internal]
     return outcomes.lost

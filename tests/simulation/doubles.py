@@ -24,7 +24,7 @@ import deedbox.workers.sweeper.sweeper
 from deedbox.shared.core import identity
 from deedbox.shared.redis import scripting
 from deedbox.workers.lanes.time_limit import ActionTimeout
-from deedbox.workers.lanes.watchdog import KEPT_MAX_S, Guard
+from deedbox.workers.lanes.watchdog import KEPT_MAX_S, CallGuard
 from tests.simulation.scheduler import Process, Scheduler
 
 MOMENT_S: Final = 0.4
@@ -89,7 +89,7 @@ class Thread:
         self._scheduler.spawn(process, f"{process.name}/{self._name}", self._target)
 
 
-class SimulatedGuard(Guard):
+class SimulatedGuard(CallGuard):
     """Ends a simulated process instead of this one."""
 
     def __init__(self, end: Callable[[], object]) -> None:
@@ -155,9 +155,9 @@ def installed(scheduler: Scheduler, limits: Limits) -> Iterator[None]:
         Condition=lambda: Condition(scheduler),
         Thread=lambda target, name, daemon: Thread(scheduler, target, name) if daemon else None,
     )
-    real_batch = deedbox.workers.lanes.batch.Batch
+    real_batch = deedbox.workers.lanes.batch.LaneBatch
 
-    def batch(claims: Any) -> deedbox.workers.lanes.batch.Batch:
+    def batch(claims: Any) -> deedbox.workers.lanes.batch.LaneBatch:
         return real_batch(claims, clock.monotonic)
 
     with ExitStack() as stack, _silence():

@@ -38,7 +38,7 @@ from deedbox.shared.core.identity import Fact
 from deedbox.shared.redis import connections, keys
 from deedbox.shared.simulator.api_state import FilesApiPolicy
 from deedbox.shared.simulator.files_api import FilesApi
-from deedbox.shared.simulator.ledger import Ledger, Outcome
+from deedbox.shared.simulator.ledger import DeliveryOutcome, Ledger
 from deedbox.shared.simulator.lifecycle import SimulatedFact
 from deedbox.shared.simulator.player import Player, PlayerPolicy
 from deedbox.shared.simulator.story import Ending
@@ -120,7 +120,9 @@ class Soak:
     def _write_sent(self, ledger: Ledger, statuses: Counter[str], documents: Mapping[str, str]) -> None:
         callbacks = {each.fact: each for request in self._scenario.requests for each in request.callbacks}
         acks = Counter(
-            record.delivery.callback.fact for record in ledger.records if record.outcome is Outcome.ACKED
+            record.delivery.callback.fact
+            for record in ledger.records
+            if record.outcome is DeliveryOutcome.ACKED
         )
         self._facts = {fact: identify_callback(callbacks[fact]) for fact in acks}
         counts, latencies_s = ledger.counts(), ledger.latencies_s()

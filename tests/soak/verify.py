@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from deedbox.ops.demo.evidence import SOURCE, Call
+from deedbox.ops.demo.evidence import SOURCE, RecordedCall
 from deedbox.ops.demo.report import dispatched_twice, out_of_order
 from deedbox.shared.simulator.lifecycle import SimulatedFact
 
@@ -33,7 +33,7 @@ class Evidence:
     sent: Mapping[str, Any]
     state: Mapping[str, Any]
     kills: Sequence[Mapping[str, Any]]
-    calls: Sequence[tuple[float, Call]]
+    calls: Sequence[tuple[float, RecordedCall]]
     """Time (unix seconds) and call, in the order of the record."""
     documents: Path
 
@@ -46,11 +46,11 @@ class Evidence:
             sent=json.loads((folder / "sent.json").read_text(encoding="utf-8")),
             state=json.loads((folder / "state.json").read_text(encoding="utf-8")),
             kills=[json.loads(line) for line in (folder / "kills.jsonl").read_text("utf-8").splitlines()],
-            calls=[(json.loads(line)["at"], Call.parse(line)) for line in record],
+            calls=[(json.loads(line)["at"], RecordedCall.parse(line)) for line in record],
             documents=data / "documents" / SOURCE,
         )
 
-    def facts(self) -> list[tuple[float, Call]]:
+    def facts(self) -> list[tuple[float, RecordedCall]]:
         """Return the calls for the sender's events, without those that Deedbox emitted."""
         return [(at, call) for at, call in self.calls if not call.internal]
 
@@ -149,7 +149,7 @@ def _crashed_between(kills: Sequence[Mapping[str, Any]], first: float, again: fl
 def _of_order(evidence: Evidence, findings: Findings) -> Iterable[str]:
     """Check P3 on each event's first call; a repeat after a crash goes back, and then on from there without a gap."""
     calls = [call for _, call in evidence.facts()]
-    first: dict[str, Call] = {}
+    first: dict[str, RecordedCall] = {}
     numbers: dict[str, dict[str, int]] = defaultdict(dict)
     now: dict[str, int] = {}
     gaps = 0

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from deedbox.shared.core.attempts import GIVE_UP_S
-from deedbox.shared.core.reasons import Entry
+from deedbox.shared.core.reasons import TimelineKind
 
 DEFAULT_LANE: Final = "default"
 DEFAULT_ATTEMPTS: Final = 8
@@ -90,7 +90,7 @@ class Context:
 
     def note(self, text: str) -> None:
         """Add a line to the request's timeline (``deedbox trace``), in the commit of this call."""
-        add_line(self, Entry.NOTE, detail=str(text)[:NOTE_MAX_CHARS])
+        add_line(self, TimelineKind.NOTE, detail=str(text)[:NOTE_MAX_CHARS])
 
     def emit(self, event_type: str, payload: dict[str, Any]) -> None:
         """Emit an internal event (``deedbox.*``) to the same key's actions, in the commit of this call."""
@@ -100,7 +100,7 @@ class Context:
         self._emitted.append((event_type, payload))
 
 
-def add_line(context: Context, kind: Entry, **details: Any) -> None:
+def add_line(context: Context, kind: TimelineKind, **details: Any) -> None:
     """Add an entry of any kind to the request's timeline; for Deedbox's own actions."""
     json.dumps(details)  # what is no JSON must fail here, in the call, and not in its commit
     context._notes.append({"kind": str(kind), **details})  # noqa: SLF001 - of this module

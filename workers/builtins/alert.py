@@ -13,8 +13,8 @@ from typing import Any, Final
 from redis.exceptions import RedisError
 
 from deedbox.shared.alerts import alert_text
-from deedbox.shared.alerts.alerting import SEND, Fact, Message
-from deedbox.shared.alerts.targets import Receiver, described, send
+from deedbox.shared.alerts.alerting import SEND, AlertFact, Message
+from deedbox.shared.alerts.targets import AlertTarget, described, send
 from deedbox.shared.core.attempts import AttemptPolicy
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.redis import keys
@@ -41,7 +41,7 @@ class Alert:
     """The action; one per process. ``details``: titles may be shown."""
 
     def __init__(
-        self, desk: AlertDesk, receivers: Callable[[], Mapping[str, Receiver]], *, details: bool = False
+        self, desk: AlertDesk, receivers: Callable[[], Mapping[str, AlertTarget]], *, details: bool = False
     ) -> None:
         self._desk = desk
         self._receivers = receivers
@@ -73,14 +73,14 @@ class Alert:
         log.info("alert.sent", kind=message.kind, receiver=described(receiver), retries=context.retries)
 
 
-def fact_of(event: Event, key: str, *, details: bool) -> Fact:
+def fact_of(event: Event, key: str, *, details: bool) -> AlertFact:
     """Return what an alert may tell of an event: its type, its id, whether it is a test; with ``details`` its title."""
     shown = _traceable(event.ordering_key)
     if details and (title := _title(event.payload)):
         shown = f"{shown} ({title})"
     gaps = event.payload.get("gaps")
     label = ", ".join(map(str, gaps))[:100] if isinstance(gaps, list) else ""
-    return Fact(event.type, event.source, key, shown, label or ("test mode" if event.test_mode else ""))
+    return AlertFact(event.type, event.source, key, shown, label or ("test mode" if event.test_mode else ""))
 
 
 def _title(payload: Mapping[str, Any]) -> str:

@@ -11,14 +11,14 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError
 
-from deedbox.shared.alerts.alerting import SEND, Fact, Message, Policy, step
-from deedbox.shared.alerts.conditions import Noticed, Watch, condition
+from deedbox.shared.alerts.alerting import SEND, AlertFact, Message, Policy, step
+from deedbox.shared.alerts.conditions import AlertWatch, Noticed, condition
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.records.alert_board import AlertBoard, board_of
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.runtime import logs
-from deedbox.workers.internal_events import Filed, Filing, Guard
+from deedbox.workers.internal_events import Filed, Filing, FilingGuard
 
 TOPIC: Final = "alerts"
 TRIES: Final = 100
@@ -42,7 +42,7 @@ class AlertDesk:
         self._receivers = receivers
         self._policy = policy
 
-    def tell(self, *facts: Fact) -> None:
+    def tell(self, *facts: AlertFact) -> None:
         """Tell facts. Raises Unavailable."""
         self.change(lambda watch, _now: Noticed(watch, facts))
 
@@ -50,12 +50,12 @@ class AlertDesk:
         """Tell how a condition is now; ``value`` empty: all is well. Raises Unavailable."""
         self.change(lambda watch, now: condition(watch, kind, source, target, value, now))
 
-    def read(self) -> tuple[Watch, float]:
+    def read(self) -> tuple[AlertWatch, float]:
         """Return what was so at the last look, and Redis's time. Raises Unavailable."""
         now, text = self._read()
         return board_of(text).watch, now
 
-    def change(self, look: Callable[[Watch, float], Noticed]) -> tuple[Message, ...]:
+    def change(self, look: Callable[[AlertWatch, float], Noticed]) -> tuple[Message, ...]:
         """Take in what a look notices, and file what goes out. ``look`` may be called again. Raises Unavailable."""
         for _ in range(TRIES):
             now, text = self._read()
@@ -65,7 +65,7 @@ class AlertDesk:
             after = AlertBoard(decision.state, noticed.watch).dump()
             if after == text:
                 return ()
-            if self._filing.file(Guard(keys.ALERTS, text, after), self._filed(decision.messages), now):
+            if self._filing.file(FilingGuard(keys.ALERTS, text, after), self._filed(decision.messages), now):
                 _log(decision.messages)
                 return decision.messages
         raise Unavailable("the alerts are changed by others all the time")

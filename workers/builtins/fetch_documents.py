@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from deedbox.shared.core.attempts import AttemptPolicy
-from deedbox.shared.core.reasons import Entry
+from deedbox.shared.core.reasons import TimelineKind
 from deedbox.shared.core.request_snapshot import flag_of, request_of, title_of
 from deedbox.shared.documents import (
     DocumentStore,
@@ -49,7 +49,7 @@ from deedbox.workers.dropbox_sign.account import (
     requested,
 )
 from deedbox.workers.dropbox_sign.call_budgets import Turn
-from deedbox.workers.dropbox_sign.client import Answer
+from deedbox.workers.dropbox_sign.client import ApiAnswer
 
 log = logs.get("documents")
 
@@ -231,7 +231,7 @@ class FetchDocuments:
         )  # fmt: skip
         self._remember(context, stream, stored, event.type, request_id)
 
-    def _check(self, answer: Answer) -> None:
+    def _check(self, answer: ApiAnswer) -> None:
         if answer.too_large:
             raise Reject("the document is larger than DEEDBOX_DOCUMENT_MAX_BYTES; raise it, then redrive")
         if trouble := defect(self._kind, answer.body, answer.media_type):
@@ -286,6 +286,8 @@ def _claims_complete(event: Event) -> bool:
 
 def _announce(context: Context, request_id: str, version: Mapping[str, Any]) -> None:
     """Tell the timeline and the key's other actions; the commit of this call carries both."""
-    add_line(context, Entry.DOCUMENT, sha256=version["sha256"], size=version["size"], url=version["url"])
+    add_line(
+        context, TimelineKind.DOCUMENT, sha256=version["sha256"], size=version["size"], url=version["url"]
+    )
     payload = {name: version[name] for name in ("url", "sha256", "size")}
     context.emit(STORED, {**payload, "signature_request_id": request_id})

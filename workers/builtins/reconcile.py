@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from deedbox.shared.core.attempts import AttemptPolicy
 from deedbox.shared.core.gaps import RECONCILED, SUSPECTED, Findings, Gap, Known, found, suspected
-from deedbox.shared.core.reasons import Entry
+from deedbox.shared.core.reasons import TimelineKind
 from deedbox.shared.core.status import COMPLETE, catch_up, state_shown
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import Scripts
@@ -204,7 +204,7 @@ class Reconcile:
             return
         state = (self._known(case) or Known()).model.get("state", "unknown")
         told = {**findings.dump(), "repaired": list(repaired), "state": state, "reason": reason}
-        add_line(case.context, Entry.RECONCILED, **told)
+        add_line(case.context, TimelineKind.RECONCILED, **told)
         # The time of the mark sets this apart from an earlier gap of the same kind, and not from a repeat.
         at = mark.get("at", case.event.time)
         case.context.emit(RECONCILED, {"signature_request_id": case.request_id, "at": at, **told})

@@ -14,8 +14,8 @@ from redis.exceptions import RedisError
 from urllib3.exceptions import HTTPError
 
 from deedbox.shared.alerts.alerting import Kind
+from deedbox.shared.callback_url import NOT_SET, is_expected, shown
 from deedbox.shared.core.attempts import AttemptPolicy
-from deedbox.shared.core.callback_url import NOT_SET, is_expected, shown
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.redis import keys
 from deedbox.shared.runtime import logs
@@ -25,7 +25,7 @@ from deedbox.workers.actions.registry import RegisteredAction
 from deedbox.workers.builtins.alert_desk import AlertDesk
 from deedbox.workers.dropbox_sign.account import NOT_FOUND, OK, Accounts
 from deedbox.workers.dropbox_sign.call_budgets import Turn
-from deedbox.workers.dropbox_sign.client import Answer, SignApi
+from deedbox.workers.dropbox_sign.client import ApiAnswer, SignApi
 
 NAME: Final = "watch_callback_url"
 DUE: Final = "deedbox.callback_url_due"
@@ -42,10 +42,10 @@ log = logs.get("callback_url")
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class UrlLook:
     """What the API says about one target."""
 
-    answer: Answer
+    answer: ApiAnswer
     url: object
     """``callback_url`` as the API shows it; None: not set."""
 
@@ -55,14 +55,14 @@ class Look:
         return self.answer.status in {401, 402, 403}
 
 
-def look(accounts: Accounts, source: str, target: str, turn: Turn) -> Look:
+def look(accounts: Accounts, source: str, target: str, turn: Turn) -> UrlLook:
     """Read a target's callback URL. Raises Retry, Reject, and what ``SignApi`` raises for no answer."""
     if target == ACCOUNT:
         answer, part = accounts.admit(source, turn, "api").ask(SignApi.account), "account"
     else:
         answer, part = accounts.admit(source, turn, "api").ask(lambda api: api.app(target)), "api_app"
     found = answer.document().get(part)
-    return Look(answer, found.get("callback_url") if isinstance(found, dict) else None)
+    return UrlLook(answer, found.get("callback_url") if isinstance(found, dict) else None)
 
 
 def targets(source: Source) -> tuple[str, ...]:
@@ -103,7 +103,7 @@ class WatchCallbackUrl:
         except (RedisError, Unavailable) as error:
             raise Retry(f"Redis did not answer ({type(error).__name__})") from error
 
-    def _tell(self, source: Source, target: str, found: Look) -> None:
+    def _tell(self, source: Source, target: str, found: UrlLook) -> None:
         problem = "" if found.refused else _problem(str(source.callback_url), found)
         if problem:
             log.warning("callback_url.wrong", source=source.name, target=target, found=problem)
@@ -117,13 +117,13 @@ class WatchCallbackUrl:
             self._desk.condition(Kind.URL_WRONG, source.name, target, problem)
 
 
-def _answered(found: Look) -> Look:
+def _answered(found: UrlLook) -> UrlLook:
     if found.answer.status not in {OK, NOT_FOUND} and not found.refused:
         raise Retry(f"the API answered {found.answer.status}")
     return found
 
 
-def _problem(expected: str, found: Look) -> str:
+def _problem(expected: str, found: UrlLook) -> str:
     if found.answer.status == NOT_FOUND:
         return "the API knows no such app"
     if is_expected(expected, found.url):

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import RedisError
 
+from deedbox.shared.callback_url import CALLBACK_URL_FORM, is_callback_url, is_expected, shown
 from deedbox.shared.command_options import CallbackUrlOptions
-from deedbox.shared.core.callback_url import CALLBACK_URL_FORM, is_callback_url, is_expected, shown
 from deedbox.shared.core.errors import DeedboxError, SettingsError, Unavailable
 from deedbox.shared.sources import Source
 from deedbox.workers.actions.interface import Reject, Retry
-from deedbox.workers.builtins.watch_callback_url import ACCOUNT, Look, look, targets
+from deedbox.workers.builtins.watch_callback_url import ACCOUNT, UrlLook, look, targets
 from deedbox.workers.commands.asking import confirm
 from deedbox.workers.dropbox_sign.account import NOT_FOUND, OK, Accounts
 from deedbox.workers.dropbox_sign.call_budgets import Turn
-from deedbox.workers.dropbox_sign.client import Answer, SignApi
+from deedbox.workers.dropbox_sign.client import ApiAnswer, SignApi
 
 if TYPE_CHECKING:
     from deedbox.workers.process import Process
@@ -41,7 +41,7 @@ class _Row:
     source: str
     target: str
     expected: str | None
-    look: Look
+    look: UrlLook
 
     @property
     def verdict(self) -> str:
@@ -117,12 +117,12 @@ def _set(accounts: Accounts, source: Source, options: CallbackUrlOptions) -> int
 
 
 def _put(accounts: Accounts, row: _Row, source: Source, url: str) -> _Row:
-    def put(api: SignApi) -> Answer:
+    def put(api: SignApi) -> ApiAnswer:
         if row.target == ACCOUNT:
             return api.set_account_callback_url(url)
         return api.set_app_callback_url(row.target, url)
 
-    answer: Answer = _patiently(lambda: accounts.admit(source.name, _TURN, "api").ask(put))
+    answer: ApiAnswer = _patiently(lambda: accounts.admit(source.name, _TURN, "api").ask(put))
     if answer.status != OK:
         raise DeedboxError(f"The API did not take the URL for {_name(row)} ({_status(answer)}).")
     after = _read(accounts, source, row.target, url)
@@ -132,7 +132,7 @@ def _put(accounts: Accounts, row: _Row, source: Source, url: str) -> _Row:
 
 
 def _read(accounts: Accounts, source: Source, target: str, expected: str | None) -> _Row:
-    found: Look = _patiently(lambda: look(accounts, source.name, target, _TURN))
+    found: UrlLook = _patiently(lambda: look(accounts, source.name, target, _TURN))
     if found.refused:
         raise DeedboxError(
             f"The API refuses the key of the source {source.name} ({_status(found.answer)}); put a valid key "
@@ -163,7 +163,7 @@ def _patiently(call: Any) -> Any:
             raise DeedboxError(f"The API does not answer ({type(error).__name__}).") from None
 
 
-def _status(answer: Answer) -> str:
+def _status(answer: ApiAnswer) -> str:
     return f"{answer.status} {answer.error_name}".strip()
 
 

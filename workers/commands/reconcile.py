@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 from deedbox.shared.command_options import ReconcileOptions
 from deedbox.shared.core.errors import SettingsError
 from deedbox.workers.commands.asking import confirm
-from deedbox.workers.dropbox_sign.listing import Lister, Missing, Tally, compare
-from deedbox.workers.sweeper.gaps import LOOK_AT_MOST, Look, operators_mark
+from deedbox.workers.dropbox_sign.listing import Lister, ListingTally, MissingRequest, compare
+from deedbox.workers.sweeper.gaps import LOOK_AT_MOST, GapLook, operators_mark
 
 if TYPE_CHECKING:
     from deedbox.workers.process import Process
@@ -63,11 +63,11 @@ def _source(process: Process, name: str) -> str:
     return name
 
 
-def _list(process: Process, source: str, since: float, reach_s: float, now: float) -> Tally:
+def _list(process: Process, source: str, since: float, reach_s: float, now: float) -> ListingTally:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    tally = Tally()
+    tally = ListingTally()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("Listing signature requests", total=None)
@@ -85,16 +85,16 @@ def _list(process: Process, source: str, since: float, reach_s: float, now: floa
     return tally
 
 
-def _file(process: Process, missing: Sequence[Missing]) -> int:
+def _file(process: Process, missing: Sequence[MissingRequest]) -> int:
     desk, mark, filed = process.desk, operators_mark(), 0
     for start in range(0, len(missing), LOOK_AT_MOST):
         part = missing[start : start + LOOK_AT_MOST]
-        looks = [Look(each.stream, None, each.findings, each.test_mode, mark) for each in part]
+        looks = [GapLook(each.stream, None, each.findings, each.test_mode, mark) for each in part]
         filed += desk.file(looks, time.time())
     return filed
 
 
-def _show(tally: Tally) -> None:
+def _show(tally: ListingTally) -> None:
     _say(f"{_requests(tally.listed)} listed, {len(tally.missing)} with something missing here.")
     for gap, count in _gaps(tally).items():
         _say(f"  {gap:<22} {count}")
@@ -107,7 +107,7 @@ def _show(tally: Tally) -> None:
         _say(f"{_requests(tally.too_fresh)} changed in the last two minutes: callbacks may be on their way.")
 
 
-def _document(tally: Tally, source: str, since: float, filed: int, *, dry_run: bool) -> dict[str, Any]:
+def _document(tally: ListingTally, source: str, since: float, filed: int, *, dry_run: bool) -> dict[str, Any]:
     return {
         "source": source,
         "since": round(since, 3),
@@ -123,7 +123,7 @@ def _document(tally: Tally, source: str, since: float, filed: int, *, dry_run: b
     }
 
 
-def _gaps(tally: Tally) -> dict[str, int]:
+def _gaps(tally: ListingTally) -> dict[str, int]:
     return dict(sorted(Counter(str(gap) for each in tally.missing for gap in each.findings.gaps).items()))
 
 
@@ -131,7 +131,7 @@ def _requests(count: int) -> str:
     return f"{count} signature request{'' if count == 1 else 's'}"
 
 
-def _wanted(tally: Tally, options: ReconcileOptions) -> bool:
+def _wanted(tally: ListingTally, options: ReconcileOptions) -> bool:
     question = f"Read {_requests(len(tally.missing))} again from the API and repair?"
     return confirm(question, yes=options.yes)
 

@@ -18,7 +18,7 @@ from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.identity import is_file_safe, is_simulated
 from deedbox.workers.actions.interface import Context, Event, Reject, Retry
 from deedbox.workers.dropbox_sign.call_budgets import CallBudgets, Turn
-from deedbox.workers.dropbox_sign.client import TOO_MANY, Answer, SignApi
+from deedbox.workers.dropbox_sign.client import TOO_MANY, ApiAnswer, SignApi
 
 NOT_FOUND_GRACE_S: Final = 60.0
 """How long a 404 is waited for: the account may see a new request a little later."""
@@ -69,14 +69,14 @@ class Admitted:
         self._account = account_of(api.api_key)
         self.kinds = kinds
 
-    def ask(self, call: Callable[[SignApi], Answer]) -> Answer:
+    def ask(self, call: Callable[[SignApi], ApiAnswer]) -> ApiAnswer:
         """Make one of the calls. Raises what ``SignApi`` raises for no answer."""
         answer = call(self._api)
         if answer.reset_at is not None:
             self._budgets.pause_until(self._account, answer.reset_at)
         return answer
 
-    def signature_request(self, request_id: str) -> Answer:
+    def signature_request(self, request_id: str) -> ApiAnswer:
         """Read a signature request; one call of the kind ``api``."""
         return self.ask(lambda api: api.signature_request(request_id))
 
@@ -114,7 +114,7 @@ class Accounts:
         """Tell whether a caller has a place in the queue of a budget. Raises Reject."""
         return self._budgets.waits(account_of(self._api(source).api_key), turn, kind)
 
-    def refuse(self, answer: Answer, context: Context) -> NoReturn:
+    def refuse(self, answer: ApiAnswer, context: Context) -> NoReturn:
         """Turn a status that is not 200 into Retry, Reject or UnusableAnswer."""
         refuse(answer, context, self.clock())
 
@@ -125,7 +125,7 @@ class Accounts:
         return api
 
 
-def request_in(answer: Answer, request_id: str) -> dict[str, Any]:
+def request_in(answer: ApiAnswer, request_id: str) -> dict[str, Any]:
     """Return the ``signature_request`` of an answer. Raises Retry if it has none, Reject if it is another's."""
     request = answer.document().get("signature_request")
     if not isinstance(request, dict):
@@ -140,12 +140,12 @@ def files_budget(*, test_mode: bool) -> str:
     return "test_files" if test_mode else "files"
 
 
-def is_others(answer: Answer) -> bool:
+def is_others(answer: ApiAnswer) -> bool:
     """Tell whether the API keeps a request from this account, which gets callbacks of it as one of its recipients."""
     return answer.status == FORBIDDEN and answer.error_name != "signature_request_expired"
 
 
-def refuse(answer: Answer, context: Context, now: float) -> NoReturn:
+def refuse(answer: ApiAnswer, context: Context, now: float) -> NoReturn:
     """Turn a status that is not 200 into Retry, Reject or UnusableAnswer."""
     status, name = answer.status, f"{answer.status} {answer.error_name}".strip()
     if status == TOO_MANY:

@@ -39,7 +39,7 @@ _LIST_MAX_BYTES: Final = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ApiAnswer:
     """What the API answered."""
 
     status: int
@@ -82,11 +82,11 @@ class SignApi:
         """Whether the API is on this machine: a simulator, or a stand-in of a test."""
         return is_loopback(urlsplit(self._base_url).hostname or "")
 
-    def signature_request(self, request_id: str) -> Answer:
+    def signature_request(self, request_id: str) -> ApiAnswer:
         """Read a signature request. Never raises for a status; raises OSError or an SDK error for no answer."""
         return self._read("SignatureRequestApi", "signature_request_get_without_preload_content", request_id)
 
-    def files(self, request_id: str, kind: str) -> Answer:
+    def files(self, request_id: str, kind: str) -> ApiAnswer:
         """Read the current documents, as ``pdf`` (merged) or ``zip``."""
         call = "signature_request_files_without_preload_content"
         return self._read(
@@ -94,7 +94,7 @@ class SignApi:
             max_bytes=self._document_max_bytes, elsewhere=True,
         )  # fmt: skip
 
-    def signature_requests(self, page: int, query: str) -> Answer:
+    def signature_requests(self, page: int, query: str) -> ApiAnswer:
         """Read one page of the list of signature requests, ``PAGE_SIZE`` of them; pages count from 1."""
         call = "signature_request_list_without_preload_content"
         return self._read(
@@ -106,15 +106,15 @@ class SignApi:
             max_bytes=_LIST_MAX_BYTES,
         )
 
-    def account(self) -> Answer:
+    def account(self) -> ApiAnswer:
         """Read the account; its ``callback_url`` is null if none is set, or if it was dropped."""
         return self._read("AccountApi", "account_get_without_preload_content")
 
-    def app(self, client_id: str) -> Answer:
+    def app(self, client_id: str) -> ApiAnswer:
         """Read an API app, with its ``callback_url``."""
         return self._read("ApiAppApi", "api_app_get_without_preload_content", client_id)
 
-    def set_account_callback_url(self, url: str) -> Answer:
+    def set_account_callback_url(self, url: str) -> ApiAnswer:
         """Set the account's callback URL; nothing else of the account changes."""
         client = self._client("AccountApi")
         from dropbox_sign.models import AccountUpdateRequest
@@ -125,7 +125,7 @@ class SignApi:
             )
         )
 
-    def set_app_callback_url(self, client_id: str, url: str) -> Answer:
+    def set_app_callback_url(self, client_id: str, url: str) -> ApiAnswer:
         """Set an API app's callback URL; nothing else of the app changes."""
         client = self._client("ApiAppApi")
         from dropbox_sign.models import ApiAppUpdateRequest
@@ -139,7 +139,7 @@ class SignApi:
     def _read(
         self, group: str, call: str, *operands: str, max_bytes: int = _ANSWER_MAX_BYTES,
         elsewhere: bool = False, **parameters: str | int,
-    ) -> Answer:  # fmt: skip
+    ) -> ApiAnswer:  # fmt: skip
         """Make a call that reads, and follow its redirects; to other hosts only if ``elsewhere``."""
         client = self._client(group)
         response = getattr(client, call)(*operands, **parameters, _request_timeout=TIMEOUT_S)
@@ -161,16 +161,16 @@ class SignApi:
             self._apis[name] = getattr(apis, name)(ApiClient(configuration))
         return self._apis[name]
 
-    def _answer(self, response: Any, max_bytes: int = _ANSWER_MAX_BYTES) -> Answer:
+    def _answer(self, response: Any, max_bytes: int = _ANSWER_MAX_BYTES) -> ApiAnswer:
         body, too_large = _read(response, max_bytes)
         status = int(response.status)
         error_name = ""
         if status >= 400:  # noqa: PLR2004 - HTTP
-            error = Answer(status, "", body).document().get("error")
+            error = ApiAnswer(status, "", body).document().get("error")
             error_name = str(error.get("error_name", ""))[:64] if isinstance(error, dict) else ""
         media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()[:64]
         until = reset_at(response.headers, status, self._clock())
-        return Answer(status, error_name, body, until, too_large, media_type)
+        return ApiAnswer(status, error_name, body, until, too_large, media_type)
 
 
 def _read(response: Any, max_bytes: int) -> tuple[bytes, bool]:

@@ -20,7 +20,7 @@ from deedbox.shared.core.status import state_shown
 from deedbox.workers.builtins.known_requests import streams_of
 from deedbox.workers.dropbox_sign.account import OK
 from deedbox.workers.dropbox_sign.call_budgets import CallBudgets, Turn
-from deedbox.workers.dropbox_sign.client import TOO_MANY, Answer, SignApi
+from deedbox.workers.dropbox_sign.client import TOO_MANY, ApiAnswer, SignApi
 from deedbox.workers.sweeper.gaps import GapDesk
 
 FRESH_S: Final = 120.0
@@ -33,7 +33,7 @@ PATIENCE_S: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ListingPage:
     """One page of the list."""
 
     requests: Sequence[Mapping[str, Any]]
@@ -42,7 +42,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
+class MissingRequest:
     """What is missing of one request."""
 
     stream: str
@@ -54,12 +54,12 @@ class Missing:
 
 
 @dataclass(slots=True)
-class Tally:
+class ListingTally:
     """What a listing found."""
 
     listed: int = 0
     too_fresh: int = 0
-    missing: list[Missing] = field(default_factory=list)
+    missing: list[MissingRequest] = field(default_factory=list)
     _seen: set[str] = field(default_factory=set)
 
     def first(self, request_id: str) -> bool:
@@ -85,7 +85,7 @@ class Lister:
         self._clock = clock
         self._sleep = sleep
 
-    def pages(self, created_from: float, created_to: float) -> Iterator[Page]:
+    def pages(self, created_from: float, created_to: float) -> Iterator[ListingPage]:
         """Yield the pages of requests created in between (unix seconds, by the day). Raises DeedboxError."""
         query = created_between(created_from, created_to)
         number, pages = 1, 1
@@ -94,7 +94,7 @@ class Lister:
             yield page
             number, pages = number + 1, page.pages
 
-    def _read(self, number: int, query: str) -> Answer:
+    def _read(self, number: int, query: str) -> ApiAnswer:
         trouble = ""
         for attempt in range(TRIES):
             if attempt:
@@ -157,20 +157,22 @@ def created_between(begin: float, end: float) -> str:
     return f"created:[{first:%Y-%m-%d} TO {last:%Y-%m-%d}]"
 
 
-def _page(answer: Answer) -> Page:
+def _page(answer: ApiAnswer) -> ListingPage:
     document = answer.document()
     info, rows = document.get("list_info"), document.get("signature_requests")
     if not isinstance(info, dict) or not isinstance(rows, list):
         raise Unavailable("the API answered without a list; try again later.")
     requests = [row for row in rows if isinstance(row, dict)]
-    return Page(requests, _count(info.get("num_pages")), _count(info.get("num_results")))
+    return ListingPage(requests, _count(info.get("num_pages")), _count(info.get("num_results")))
 
 
 def _count(value: object) -> int:
     return value if isinstance(value, int) else 0
 
 
-def compare(desk: GapDesk, source: str, page: Page, tally: Tally, since: float, now: float) -> None:
+def compare(
+    desk: GapDesk, source: str, page: ListingPage, tally: ListingTally, since: float, now: float
+) -> None:
     """Add to the tally what is missing here of one page's requests. Raises Unavailable."""
     requests = {}
     for request in page.requests:
@@ -189,4 +191,4 @@ def compare(desk: GapDesk, source: str, page: Page, tally: Tally, since: float, 
             tally.too_fresh += 1
             continue
         test_mode = request.get("test_mode") in (True, 1, "1")
-        tally.missing.append(Missing(stream, request_id, state_shown(request), findings, test_mode))
+        tally.missing.append(MissingRequest(stream, request_id, state_shown(request), findings, test_mode))

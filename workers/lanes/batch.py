@@ -39,7 +39,7 @@ class Claim:
 
 
 @value
-class Outcome:
+class Settlement:
     """What to commit for a claim: a verb of ``finish.lua`` (done, wait), its wait, and operations."""
 
     verb: str
@@ -50,7 +50,7 @@ class Outcome:
 Section = list[Operand]
 
 
-class Batch:
+class LaneBatch:
     """Claimed entries, each of another unit, in the order in which they are to run.
 
     Shared by the runner (takes and finishes) and the attendant (gives back): every method locks.
@@ -69,18 +69,18 @@ class Batch:
             self._current = (self._pending.popleft(), self._monotonic()) if self._pending else None
             return self._current[0] if self._current else None
 
-    def finish(self, claim: Claim, outcome: Outcome) -> None:
+    def finish(self, claim: Claim, outcome: Settlement) -> None:
         """Record the outcome of the entry that was taken last, unless another one was recorded meanwhile."""
         with self._lock:
             if self._current is not None:
                 self._current = None
                 self._record(claim, outcome)
 
-    def _record(self, claim: Claim, outcome: Outcome) -> None:
+    def _record(self, claim: Claim, outcome: Settlement) -> None:
         section: Section = ["U", claim.unit, claim.token, outcome.verb, outcome.wait_s, claim.entry_text]
         self._sections.append(section + [operand for each in outcome.operations for operand in each])
 
-    def overrule(self, claim: Claim, outcome: Outcome) -> bool:
+    def overrule(self, claim: Claim, outcome: Settlement) -> bool:
         """Record an outcome for a call that did not end. Returns False if it has ended by now."""
         with self._lock:
             if self._current is None or self._current[0] is not claim:
@@ -117,15 +117,15 @@ class Batch:
 class Attendant:
     """Watches one batch at a time from a thread of its own; one per process."""
 
-    def __init__(self, attend: Callable[[Batch, Claim, float], None]) -> None:
+    def __init__(self, attend: Callable[[LaneBatch, Claim, float], None]) -> None:
         """``attend`` is called again and again with a slow call and the seconds that it has run for."""
         self._attend = attend
         self._changed = threading.Condition()
-        self._batch: Batch | None = None
+        self._batch: LaneBatch | None = None
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def attending(self, batch: Batch) -> Iterator[None]:
+    def attending(self, batch: LaneBatch) -> Iterator[None]:
         """Watch the batch inside the block."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="attendant", daemon=True)
@@ -139,7 +139,7 @@ class Attendant:
             with self._changed:
                 self._batch = None
 
-    def current(self) -> Batch | None:
+    def current(self) -> LaneBatch | None:
         """Return the batch that is being worked off."""
         return self._batch
 

@@ -70,7 +70,7 @@ class EventLoop:
             await asyncio.gather(*started, return_exceptions=True)
 
 
-class Caller:
+class ActionCaller:
     """Calls actions in the main thread, where time limits reach them. One per process."""
 
     def __init__(self) -> None:
@@ -129,7 +129,7 @@ class Caller:
 
     def standing(self) -> TracebackType | None:
         """Return where the call stands now, as a traceback; for another thread."""
-        return standing(Caller._call.__code__, self.loop.task)
+        return standing(ActionCaller._call.__code__, self.loop.task)
 
     def _call(self, action: RegisteredAction, event: Event, context: Context) -> None:
         until = time.monotonic() + action.timeout_s

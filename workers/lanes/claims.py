@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from deedbox.shared.records.fields import Unreadable
+from deedbox.shared.core.fields import Unreadable
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.workers.actions.interface import Event
 from deedbox.workers.lanes.batch import Claim

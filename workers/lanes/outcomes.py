@@ -10,10 +10,8 @@ from dataclasses import replace
 from typing import Any, Final
 
 from deedbox.shared.core import jsontext
-from deedbox.shared.core.attempts import Again, Dead, Entry, Failure
-from deedbox.shared.core.measures import bucket_of
-from deedbox.shared.core.reasons import DeathReason
-from deedbox.shared.core.reasons import Entry as Kind
+from deedbox.shared.core.attempts import Again, Dead, Failure, QueueEntry, bucket_of
+from deedbox.shared.core.reasons import DeathReason, TimelineKind
 from deedbox.shared.core.signature import BodySignature
 from deedbox.shared.core.values import value
 from deedbox.shared.records import queue_entry
@@ -22,7 +20,7 @@ from deedbox.shared.runtime import logs, telemetry
 from deedbox.shared.runtime.user_line import place
 from deedbox.workers.actions.interface import Context
 from deedbox.workers.actions.registry import RegisteredAction, Registry
-from deedbox.workers.lanes.batch import Claim, Operand, Outcome
+from deedbox.workers.lanes.batch import Claim, Operand, Settlement
 from deedbox.workers.sequencer.clean_stream import clean_stream_entry
 
 DETAIL_MAX_CHARS: Final = 300
@@ -35,14 +33,14 @@ TRACEBACK_MAX_CHARS: Final = 4000
 log = logs.get("outcomes")
 
 
-def lost(claim: Claim, action: str, detail: str) -> Outcome:
+def lost(claim: Claim, action: str, detail: str) -> Settlement:
     """Set an entry aside whose event is gone or unreadable."""
     letter: dict[str, str | bytes] = {
         "reason": DeathReason.EVENT_MISSING, "detail": detail, "action": action, "lane": claim.lane,
         "unit": claim.unit, "entry": claim.entry_text,
     }  # fmt: skip
     log.error("action.finished", outcome="dead", reason="event_missing", action=action, lane=claim.lane)
-    return Outcome("done", 0, [dead_letter(letter), ["C", "action_dead", 1]])
+    return Settlement("done", 0, [dead_letter(letter), ["C", "action_dead", 1]])
 
 
 def dead_letter(letter: Mapping[str, str | bytes]) -> list[Operand]:
@@ -57,12 +55,12 @@ def _encodable(value: str | bytes) -> str | bytes:
 
 
 @value
-class Report:
+class OutcomeReport:
     """Turns what happened in a call into the operations of the commit and one log line."""
 
     claim: Claim
     action: RegisteredAction
-    entry: Entry
+    entry: QueueEntry
     stored: StoredEvent
     took_s: float
     at: float
@@ -76,21 +74,21 @@ class Report:
         """The event as the cause of internal ones, whose spans belong below this call."""
         return replace(self.stored, span_id=self.span_id) if self.span_id else self.stored
 
-    def done(self, context: Context) -> Outcome:
+    def done(self, context: Context) -> Settlement:
         notes = context._notes  # noqa: SLF001 - of the same package
-        lines = [self._line(Kind.ACTION, outcome="done"), *map(self._row, notes)]
+        lines = [self._line(TimelineKind.ACTION, outcome="done"), *map(self._row, notes)]
         operations: list[list[Operand]] = [self._stream(), ["T", len(lines), *lines]]
         for event_type, payload in context._emitted:  # noqa: SLF001 - of the same package
             operations += internal_event(event_type, payload, self.cause, self.at, self.registry)
         operations += [["C", "action_done", 1], self._measured("done")]
-        stored = sum(note["kind"] == Kind.DOCUMENT for note in notes)
+        stored = sum(note["kind"] == TimelineKind.DOCUMENT for note in notes)
         if stored:
             operations.append(["C", "documents_stored", stored])
         if telemetry.lines():
             log.info("action.finished", **self._facts("done"))
-        return Outcome("done", 0, operations)
+        return Settlement("done", 0, operations)
 
-    def failed(self, failure: Failure, error: BaseException, verdict: Again | Dead) -> Outcome:
+    def failed(self, failure: Failure, error: BaseException, verdict: Again | Dead) -> Settlement:
         detail = _detail(error)
         if isinstance(verdict, Again):
             self._log(
@@ -100,14 +98,17 @@ class Report:
                 next_in_s=round(verdict.after_s, 3),
             )
             line = self._line(
-                Kind.RETRY, outcome=str(failure), detail=detail, next_at=round(self.at + verdict.after_s, 3)
+                TimelineKind.RETRY,
+                outcome=str(failure),
+                detail=detail,
+                next_at=round(self.at + verdict.after_s, 3),
             )
             told: list[list[Operand]] = (
                 [["T", 1, line]]
                 if failure is not Failure.RETRY or _worth_telling(verdict.entry.retries)
                 else []
             )
-            return Outcome("wait", verdict.after_s, [
+            return Settlement("wait", verdict.after_s, [
                 ["E", queue_entry.dump(verdict.entry)],
                 self._stream(),
                 *told,
@@ -121,9 +122,9 @@ class Report:
             "source": self.stored.source, "key": self.stored.ordering_key, "type": self.stored.event_type,
             "trace_id": self.stored.trace_id, "traceback": _traceback(error, failure),
         }  # fmt: skip
-        return Outcome("done", 0, [
+        return Settlement("done", 0, [
             self._stream(),
-            ["T", 1, self._line(Kind.DEAD, reason=str(verdict.reason), detail=detail)],
+            ["T", 1, self._line(TimelineKind.DEAD, reason=str(verdict.reason), detail=detail)],
             dead_letter(letter),
             ["C", "action_dead", 1],
             self._measured("dead"),
@@ -135,7 +136,7 @@ class Report:
     def _stream(self) -> list[Operand]:
         return ["S", self.stored.stream]
 
-    def _line(self, kind: Kind, **details: Any) -> bytes:
+    def _line(self, kind: TimelineKind, **details: Any) -> bytes:
         row = {"kind": kind.value, "attempt": self.entry.attempt, "took_s": round(self.took_s, 6), **details}
         if self.entry.late:
             row["late"] = True
@@ -193,7 +194,7 @@ def internal_event(
     stored = internal(event_type, payload, cause.source, cause.ordering_key, cause.trace_id, now)
     stored = replace(stored, span_id=cause.span_id)
     digest, fields = stored.fingerprint, stored.fields()
-    entry = queue_entry.dump(Entry(digest, enqueued_at=round(now, 6)))
+    entry = queue_entry.dump(QueueEntry(digest, enqueued_at=round(now, 6)))
     operations: list[list[Operand]] = [["F", digest, now, len(fields), *fields]]
     operations += clean_stream_entry(
         registry.events_keep, digest, event_type, stored.event_time, None, late=False

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from deedbox.shared.core.attempts import Entry, Failure, after_failure
+from deedbox.shared.core.attempts import Failure, QueueEntry, after_failure
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.records import queue_entry
 from deedbox.shared.records.queue_entry import FINGERPRINT_CHARS
@@ -23,14 +23,14 @@ from deedbox.shared.retention import Retention
 from deedbox.shared.runtime import logs
 from deedbox.workers.actions.interface import Context, Event, Retry
 from deedbox.workers.actions.registry import RegisteredAction, Registry
-from deedbox.workers.lanes.batch import Attendant, Batch, Claim, Operand, Outcome
-from deedbox.workers.lanes.calls import Caller
+from deedbox.workers.lanes.batch import Attendant, Claim, LaneBatch, Operand, Settlement
+from deedbox.workers.lanes.calls import ActionCaller
 from deedbox.workers.lanes.claims import action_of, claims_of, event_of
-from deedbox.workers.lanes.outcomes import Report, lost
+from deedbox.workers.lanes.outcomes import OutcomeReport, lost
 from deedbox.workers.lanes.sizes import next_size
 from deedbox.workers.lanes.time_limit import ActionTimeout, time_limits
-from deedbox.workers.lanes.watchdog import Guard
-from deedbox.workers.lease import LEASE_S, LINGER_S, NO_CLAIM, Drained
+from deedbox.workers.lanes.watchdog import CallGuard
+from deedbox.workers.lease import LEASE_S, LINGER_S, NO_CLAIM, LeaseReport
 from deedbox.workers.pacing import Gathering
 
 BATCH_BYTES: Final = 4 * 1024 * 1024
@@ -62,7 +62,7 @@ class LaneRunner:
         ring: Callable[[str], None],
         jitter: Callable[[], float] = random.random,
         retention: Retention = Retention(),  # noqa: B008 - frozen
-        guard: Guard = Guard(),  # noqa: B008 - without state
+        guard: CallGuard = CallGuard(),  # noqa: B008 - without state
     ) -> None:
         self._lane = lane
         self._scripts = scripts
@@ -72,8 +72,8 @@ class LaneRunner:
         self._jitter = jitter
         self._limits = (retention.state_s, retention.events_s, keys.TIMELINE_KEEP)
         self._guard = guard
-        self._caller = Caller()
-        self._at_work: tuple[Claim, Entry, StoredEvent] | None = None
+        self._caller = ActionCaller()
+        self._at_work: tuple[Claim, QueueEntry, StoredEvent] | None = None
         """What was called last; for the attendant."""
         self._attendant = Attendant(self._attend)
         self._commits = threading.Lock()
@@ -82,7 +82,7 @@ class LaneRunner:
         self._renewed_at = 0.0
         self._gathering = Gathering()
 
-    def drain(self, drainer: str, go_on: Callable[[], bool]) -> Drained:
+    def drain(self, drainer: str, go_on: Callable[[], bool]) -> LeaseReport:
         """Claim a batch of entries, call their actions, commit, and so on while ``go_on`` says so. Raises Unavailable."""
         asked_at = time.monotonic()
         reply = self._scripts.call(
@@ -96,12 +96,12 @@ class LaneRunner:
             if ring:
                 # Before the calls, not after: whatever else is ready must not wait for them (isolation).
                 self._ring(self._lane)
-            batch, asked_for = Batch(claims_of(self._lane, units)), self._size
+            batch, asked_for = LaneBatch(claims_of(self._lane, units)), self._size
             self._run(batch, asked_at + START_WITHIN_S)
             batches += 1
             if not go_on():
                 self._commit(batch)
-                return Drained(batches, idle=False)
+                return LeaseReport(batches, idle=False)
             names = {unit[0] for unit in units}
             # A key that is there again at once has a backlog of its own: whatever else comes, it need not wait.
             busy_keys, before = not names.isdisjoint(before), names
@@ -116,7 +116,7 @@ class LaneRunner:
                 asked_at = time.monotonic()
                 reply = self._commit(batch, self._claim(drainer))
         self._gathering.found(0, self._size)
-        return Drained(batches, idle=True)
+        return LeaseReport(batches, idle=True)
 
     def drain_one(self, drainer: str) -> bool:
         """Work off one batch. Returns whether there was one."""
@@ -125,7 +125,7 @@ class LaneRunner:
     def _claim(self, drainer: str) -> Sequence[Operand]:
         return drainer, LEASE_S, LINGER_S + 1, self._size, BATCH_BYTES
 
-    def _run(self, batch: Batch, start_until: float) -> None:
+    def _run(self, batch: LaneBatch, start_until: float) -> None:
         """Call the actions of a batch. The last outcomes are left for the caller to commit."""
         calls, spent_s, committed_at = 0, 0.0, time.monotonic()
         with self._guard.watching(), self._attendant.attending(batch), time_limits():
@@ -139,7 +139,7 @@ class LaneRunner:
                     committed_at = time.monotonic()
         self._size = next_size(self._size, calls, spent_s)
 
-    def _commit(self, batch: Batch, claim: Sequence[Operand] = NO_CLAIM) -> Sequence[Any]:
+    def _commit(self, batch: LaneBatch, claim: Sequence[Operand] = NO_CLAIM) -> Sequence[Any]:
         """Commit the outcomes so far, and claim what is ready next. Returns the claim.
 
         Raises Unavailable; the outcomes then stay in the batch.
@@ -148,7 +148,7 @@ class LaneRunner:
         with self._commits:
             return self._write(batch, claim)
 
-    def _write(self, batch: Batch, claim: Sequence[Operand] = NO_CLAIM) -> Sequence[Any]:
+    def _write(self, batch: LaneBatch, claim: Sequence[Operand] = NO_CLAIM) -> Sequence[Any]:
         sections = batch.collect()
         if not (sections or claim[0]):
             return ()
@@ -175,7 +175,7 @@ class LaneRunner:
         reply: Sequence[Any] = claimed
         return reply
 
-    def _attend(self, batch: Batch, claim: Claim, running_s: float) -> None:
+    def _attend(self, batch: LaneBatch, claim: Claim, running_s: float) -> None:
         """Do what a slow call needs: commit what is done, renew the lease, and end the process of one that does not end."""
         action = self._registry.get(action_of(claim))
         if action is not None and running_s > action.timeout_s + OVERTIME_S:
@@ -189,16 +189,16 @@ class LaneRunner:
             self._scripts.call("renew", SERVER_CLOCK, claim.unit, claim.token, LEASE_S)
 
     def _overdue(
-        self, action: RegisteredAction, claim: Claim, entry: Entry, stored: StoredEvent, running_s: float
-    ) -> Outcome:
+        self, action: RegisteredAction, claim: Claim, entry: QueueEntry, stored: StoredEvent, running_s: float
+    ) -> Settlement:
         told = f"the call did not end within {OVERTIME_S:g} s after its limit of {action.timeout_s:g} s; its process ended itself"
         error = ActionTimeout(action.timeout_s, told).with_traceback(self._caller.standing())
         at = time.monotonic() + self._clock_offset
-        report = Report(claim, action, entry, stored, running_s, at, self._registry)
+        report = OutcomeReport(claim, action, entry, stored, running_s, at, self._registry)
         verdict = after_failure(entry, Failure.TIMEOUT, action.policy, at, self._jitter())
         return report.failed(Failure.TIMEOUT, error, verdict)
 
-    def _give_up(self, batch: Batch, claim: Claim, outcome: Outcome) -> None:
+    def _give_up(self, batch: LaneBatch, claim: Claim, outcome: Settlement) -> None:
         """Commit an outcome for a call that does not end, and end the process with it."""
         # Under the lock, so that a main thread that comes back after all neither commits nor claims any more.
         with self._commits:
@@ -232,10 +232,10 @@ class LaneRunner:
                 action=action_of(running[0]),
                 after_s=round(running[1], 1),
             )
-            batch.overrule(running[0], Outcome("back", 0, []))
+            batch.overrule(running[0], Settlement("back", 0, []))
         self._commit(batch)
 
-    def _outcome(self, claim: Claim) -> Outcome:
+    def _outcome(self, claim: Claim) -> Settlement:
         name = action_of(claim)
         action = self._registry.get(name)
         if action is None:  # it claims for actions of its registry only
@@ -252,8 +252,8 @@ class LaneRunner:
         return self._call(claim, action, entry, stored, event)
 
     def _call(
-        self, claim: Claim, action: RegisteredAction, entry: Entry, stored: StoredEvent, event: Event
-    ) -> Outcome:
+        self, claim: Claim, action: RegisteredAction, entry: QueueEntry, stored: StoredEvent, event: Event
+    ) -> Settlement:
         context = Context(
             idempotency_key=entry.idempotency_key(action.name),
             attempt=entry.attempt,
@@ -267,7 +267,7 @@ class LaneRunner:
         started = time.monotonic()
         failed, span_id = self._caller.traced(action, event, context, stored)
         ended = time.monotonic()
-        report = Report(
+        report = OutcomeReport(
             claim, action, entry, stored, ended - started, ended + self._clock_offset, self._registry, span_id
         )
         if failed is None:
@@ -281,7 +281,7 @@ class LaneRunner:
         return report.failed(failure, error, verdict)
 
 
-def _next(batch: Batch, start_until: float) -> Claim | None:
+def _next(batch: LaneBatch, start_until: float) -> Claim | None:
     """Start the next entry, unless this process was paused: its leases may be lost, the entries done by others."""
     if time.monotonic() > start_until:
         batch.give_back()

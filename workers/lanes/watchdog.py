@@ -23,7 +23,7 @@ BEAT_S: Final = 1.0
 _STANDARD_ERROR: Final = 2
 
 
-class Guard:
+class CallGuard:
     """How the process of a call that does not end is ended. This one leaves out what a program that is no worker cannot bear."""
 
     @contextmanager
@@ -36,7 +36,7 @@ class Guard:
         end_process()
 
 
-class Watchdog(Guard):
+class Watchdog(CallGuard):
     """The guard of a worker process: one per process."""
 
     def __init__(self) -> None:

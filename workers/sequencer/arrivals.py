@@ -28,7 +28,7 @@ class Delivered:
 
 
 @value
-class Aside:
+class SetAside:
     """An event that is set aside: what its dead letter says."""
 
     fingerprint: str
@@ -39,7 +39,7 @@ class Aside:
     trace_id: str = ""
 
     @classmethod
-    def of(cls, stored: StoredEvent) -> Aside:
+    def of(cls, stored: StoredEvent) -> SetAside:
         """Name a stored event."""
         return cls(
             stored.fingerprint, stored.arrived_at, stored.source, stored.ordering_key, stored.event_type, stored.trace_id
@@ -55,7 +55,7 @@ class StreamWork:
     state: SequenceState = field(default_factory=SequenceState)
     unreadable: bool = False
     """The stored order state cannot be read: what arrives is set aside, until an operator sends it again."""
-    stranded: list[Aside] = field(default_factory=list)
+    stranded: list[SetAside] = field(default_factory=list)
     """Events that the unreadable state held."""
     known_digests: dict[str, str] = field(default_factory=dict)
     """Fingerprint -> body digest ('' if the event is gone), for arrivals that were seen before."""

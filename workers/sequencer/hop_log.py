@@ -11,10 +11,10 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from deedbox.shared.core.envelope import Envelope
+from deedbox.shared.core.fields import guarded, row
 from deedbox.shared.core.ordering import Decision, Released
-from deedbox.shared.core.reasons import Arrival as Outcome
+from deedbox.shared.core.reasons import ArrivalVerdict
 from deedbox.shared.core.values import value
-from deedbox.shared.records.fields import guarded, row
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis import keys
 from deedbox.shared.runtime import logs, telemetry
@@ -30,7 +30,7 @@ log = logs.get("sequencer")
 class Judgement:
     """One callback and its outcome."""
 
-    outcome: Outcome
+    outcome: ArrivalVerdict
     event_type: str
     fingerprint: str
     waited_s: float
@@ -116,7 +116,7 @@ class Judgements:
         span.end()
 
 
-_RELEASED = frozenset({Outcome.RELEASED, Outcome.LATE})
+_RELEASED = frozenset({ArrivalVerdict.RELEASED, ArrivalVerdict.LATE})
 
 
 def judged(
@@ -130,26 +130,26 @@ def judged(
         known = first.get(fingerprint)
         if known is not None:
             same = known in {"", each.fact.body_digest}
-            yield _of(each, Outcome.DUPLICATE if same else Outcome.CONFLICT, 0.0)
+            yield _of(each, ArrivalVerdict.DUPLICATE if same else ArrivalVerdict.CONFLICT, 0.0)
             continue
         first[fingerprint] = each.fact.body_digest
         mine = released.pop(fingerprint, None)
         if mine is None:
-            yield _of(each, Outcome.HELD, 0.0)
+            yield _of(each, ArrivalVerdict.HELD, 0.0)
         else:
             yield _of(each, _outcome(mine), max(0.0, now - mine.since))
     for each in refused:
-        yield _of(each, Outcome.TOO_OLD, 0.0)
+        yield _of(each, ArrivalVerdict.TOO_OLD, 0.0)
     for left in released.values():
         arrival = left.arrival
         yield Judgement(_outcome(left), arrival.type, arrival.fingerprint, max(0.0, now - left.since), None)
 
 
-def _outcome(released: Released) -> Outcome:
-    return Outcome.LATE if released.late else Outcome.RELEASED
+def _outcome(released: Released) -> ArrivalVerdict:
+    return ArrivalVerdict.LATE if released.late else ArrivalVerdict.RELEASED
 
 
-def _of(each: Delivered, outcome: Outcome, waited_s: float) -> Judgement:
+def _of(each: Delivered, outcome: ArrivalVerdict, waited_s: float) -> Judgement:
     stored = each.stored
     return Judgement(outcome, stored.event_type, stored.fingerprint, waited_s, stored)
 

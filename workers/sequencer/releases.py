@@ -7,17 +7,15 @@ from typing import Any, Final
 
 from deedbox.shared.broker.message import encode_kombu
 from deedbox.shared.core import jsontext
-from deedbox.shared.core.attempts import Entry
+from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.core.envelope import decode_inbox
 from deedbox.shared.core.errors import Undecodable
 from deedbox.shared.core.ordering import Arrival, Decision
-from deedbox.shared.core.reasons import Arrival as Outcome
-from deedbox.shared.core.reasons import DeathReason
-from deedbox.shared.core.reasons import Entry as Kind
+from deedbox.shared.core.reasons import ArrivalVerdict, DeathReason, TimelineKind
 from deedbox.shared.records import queue_entry
 from deedbox.shared.records.stored_event import ASIDE
 from deedbox.shared.redis.inbox import about
-from deedbox.workers.sequencer.arrivals import Aside, Delivered, StreamWork
+from deedbox.workers.sequencer.arrivals import Delivered, SetAside, StreamWork
 from deedbox.workers.sequencer.clean_stream import clean_stream_entry
 
 Operand = str | bytes | float
@@ -41,19 +39,23 @@ class StreamSection:
         """Add an operation that is not one of those below."""
         self._operands += operation
 
-    def line(self, kind: Kind, at: float, arrival: Arrival, **details: Any) -> None:
+    def line(self, kind: TimelineKind, at: float, arrival: Arrival, **details: Any) -> None:
         """Add a line to the stream's timeline."""
         self._lines.append(_row(kind, at, arrival, details))
 
     def note(self, at: float, detail: str) -> None:
         """Add a line that is about the stream, not about one event."""
-        self._lines.append(jsontext.dumps({"at": round(at, 6), "kind": Kind.NOTE.value, "detail": detail}))
+        self._lines.append(
+            jsontext.dumps({"at": round(at, 6), "kind": TimelineKind.NOTE.value, "detail": detail})
+        )
 
     def count(self, name: str, by: int = 1) -> None:
         """Add to a counter."""
         self._counts[name] = self._counts.get(name, 0) + by
 
-    def dispatch(self, kind: Kind, at: float, arrival: Arrival, entry: Entry, **details: Any) -> None:
+    def dispatch(
+        self, kind: TimelineKind, at: float, arrival: Arrival, entry: QueueEntry, **details: Any
+    ) -> None:
         """Hand an event to all actions that want it, and say so in the timeline, behind its other lines."""
         line = _row(kind, at, arrival, details)
         self._dispatched += ["A", arrival.fingerprint, arrival.type, queue_entry.dump(entry), line]
@@ -69,7 +71,7 @@ class StreamSection:
         return flat
 
 
-def _row(kind: Kind, at: float, arrival: Arrival, details: dict[str, Any]) -> bytes:
+def _row(kind: TimelineKind, at: float, arrival: Arrival, details: dict[str, Any]) -> bytes:
     row = {"at": round(at, 6), "kind": kind.value, "type": arrival.type, "event": arrival.fingerprint}
     return jsontext.dumps(row | details)
 
@@ -94,10 +96,10 @@ def add_releases(
         ):
             section.add(*operation)
         waited_s = max(0.0, now - released.since)
-        kind = Kind.LATE if late else Kind.RELEASED
-        entry = Entry(fingerprint, enqueued_at, late)
+        kind = TimelineKind.LATE if late else TimelineKind.RELEASED
+        entry = QueueEntry(fingerprint, enqueued_at, late)
         section.dispatch(kind, now, arrival, entry, position=list(position), waited_s=waited_s)
-        section.count((Outcome.LATE if late else Outcome.RELEASED).value)
+        section.count((ArrivalVerdict.LATE if late else ArrivalVerdict.RELEASED).value)
     if decision.given_up:
         section.count("given_up", len(decision.given_up))
     if decision.crowded:
@@ -135,19 +137,21 @@ def add_arrivals(
             section.add("F", fingerprint, stored.arrived_at, len(fields), *fields)
             if fingerprint in held_now:
                 section.add("H", fingerprint, stored.arrived_at)
-                section.line(Kind.HELD, stored.arrived_at, each.arrival, waits_for=_waits_for(each, decision))
-                section.count(Outcome.HELD.value)
+                section.line(
+                    TimelineKind.HELD, stored.arrived_at, each.arrival, waits_for=_waits_for(each, decision)
+                )
+                section.count(ArrivalVerdict.HELD.value)
             continue
-        section.count(Outcome.DUPLICATE.value)
+        section.count(ArrivalVerdict.DUPLICATE.value)
         if known in {"", each.fact.body_digest}:
-            section.line(Kind.DUPLICATE, stored.arrived_at, each.arrival)
+            section.line(TimelineKind.DUPLICATE, stored.arrived_at, each.arrival)
             continue
         # Another body of the same fact is kept under an id of its own, for an operator to compare or apply.
         other = stored.body_digest
         fields = stored.fields()
         section.add("B", f"{fingerprint}:{other}", stored.arrived_at, len(fields), *fields)
-        section.line(Kind.CONFLICT, stored.arrived_at, each.arrival, body=other)
-        section.count(Outcome.CONFLICT.value)
+        section.line(TimelineKind.CONFLICT, stored.arrived_at, each.arrival, body=other)
+        section.count(ArrivalVerdict.CONFLICT.value)
 
 
 def _waits_for(each: Delivered, decision: Decision) -> list[str]:
@@ -158,7 +162,7 @@ def _waits_for(each: Delivered, decision: Decision) -> list[str]:
 def _add_arrived(section: StreamSection, each: Delivered) -> None:
     stored = each.stored
     section.line(
-        Kind.ARRIVED,
+        TimelineKind.ARRIVED,
         stored.arrived_at,
         each.arrival,
         event_time=stored.event_time,
@@ -172,7 +176,7 @@ def _add_arrived(section: StreamSection, each: Delivered) -> None:
 
 def add_too_old(section: StreamSection, each: Delivered) -> None:
     """Set an event aside that was too old when it was received."""
-    section.count(Outcome.TOO_OLD.value)
+    section.count(ArrivalVerdict.TOO_OLD.value)
     _set_aside(section, each, DeathReason.TOO_OLD)
 
 
@@ -185,8 +189,8 @@ def add_unreadable(section: StreamSection, work: StreamWork) -> None:
     for each in work.delivered:
         if each.fact.fingerprint in known:
             _add_arrived(section, each)
-            section.count(Outcome.DUPLICATE.value)
-            section.line(Kind.DUPLICATE, each.stored.arrived_at, each.arrival)
+            section.count(ArrivalVerdict.DUPLICATE.value)
+            section.line(TimelineKind.DUPLICATE, each.stored.arrived_at, each.arrival)
             continue
         known.add(each.fact.fingerprint)
         _set_aside(section, each, DeathReason.STATE_UNREADABLE)
@@ -206,8 +210,8 @@ def _set_aside(section: StreamSection, each: Delivered, reason: DeathReason) -> 
     fields = [*stored.fields(), ASIDE, reason.value]
     _add_arrived(section, each)
     section.add("F", stored.fingerprint, stored.arrived_at, len(fields), *fields)
-    section.line(Kind.DEAD, stored.arrived_at, each.arrival, reason=reason.value)
-    section.add(*_letter(Aside.of(stored), reason))
+    section.line(TimelineKind.DEAD, stored.arrived_at, each.arrival, reason=reason.value)
+    section.add(*_letter(SetAside.of(stored), reason))
 
 
 _DETAILS: Final = {
@@ -216,7 +220,7 @@ _DETAILS: Final = {
 }
 
 
-def _letter(aside: Aside, reason: DeathReason) -> list[Operand]:
+def _letter(aside: SetAside, reason: DeathReason) -> list[Operand]:
     return _dead(
         [
             ("reason", reason),

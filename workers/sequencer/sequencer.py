@@ -25,7 +25,7 @@ from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
 from deedbox.shared.retention import Retention
 from deedbox.shared.runtime import logs
 from deedbox.workers.actions.registry import CLEAN_STREAM_KEEP
-from deedbox.workers.lease import LEASE_S, LINGER_S, NO_CLAIM, Drained
+from deedbox.workers.lease import LEASE_S, LINGER_S, NO_CLAIM, LeaseReport
 from deedbox.workers.pacing import Gathering
 from deedbox.workers.sequencer.arrivals import Delivered, StreamWork, delivered
 from deedbox.workers.sequencer.hop_log import Judgements
@@ -73,7 +73,7 @@ class SequencerPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class ShardClaim:
     """What one claim returned."""
 
     shard: str
@@ -115,7 +115,7 @@ class Sequencer:
         self._policy = policy
         self._gathering = Gathering()
 
-    def drain(self, drainer: str, go_on: Callable[[], bool]) -> Drained:
+    def drain(self, drainer: str, go_on: Callable[[], bool]) -> LeaseReport:
         """Drain shards while ``go_on`` says so. Raises Unavailable."""
         claim: Sequence[Operand] = (drainer, LEASE_S, LINGER_S + 1, BATCH, BATCH_BYTES)
         reply = self._scripts.call("claim_shard", SERVER_CLOCK, *claim)
@@ -124,7 +124,7 @@ class Sequencer:
             shard, token, ring, now, entries, due, behind = reply
             if ring:
                 self._ring(keys.SEQUENCER)
-            batch = Batch(
+            batch = ShardClaim(
                 shard.decode("utf-8", "surrogateescape"),
                 token.decode("utf-8", "surrogateescape"),
                 float(now),
@@ -135,7 +135,7 @@ class Sequencer:
             units += 1
             if not go_on():
                 self.commit(batch)
-                return Drained(units, idle=False)
+                return LeaseReport(units, idle=False)
             gathers = self._gathering.found(len(entries), len(entries) if behind else BATCH)
             reply = self.commit(batch, NO_CLAIM if gathers else claim)
             if gathers:
@@ -143,13 +143,13 @@ class Sequencer:
             if gathers or reply is None:
                 reply = self._scripts.call("claim_shard", SERVER_CLOCK, *claim)
         self._gathering.found(0, BATCH)
-        return Drained(units, idle=True)
+        return LeaseReport(units, idle=True)
 
     def drain_one(self, drainer: str) -> bool:
         """Claim one shard and commit one batch of it. Returns whether there was one."""
         return self.drain(drainer, lambda: False).units > 0
 
-    def commit(self, batch: Batch, claim: Sequence[Operand] = NO_CLAIM) -> Sequence[Any] | None:
+    def commit(self, batch: ShardClaim, claim: Sequence[Operand] = NO_CLAIM) -> Sequence[Any] | None:
         """Decide about a batch, write the decision, and claim what is ready next.
 
         Returns the claim; None if the lease of this batch was lost, and then nothing was written or claimed.
@@ -178,7 +178,7 @@ class Sequencer:
         return next_claim
 
     def _identify(
-        self, batch: Batch, judgements: Judgements
+        self, batch: ShardClaim, judgements: Judgements
     ) -> tuple[dict[str, StreamWork], list[Operand], int]:
         """Group the batch by stream. What cannot be decoded becomes a dead letter: it never wedges the shard.
 
@@ -277,7 +277,12 @@ class Sequencer:
             work.known_digests[fingerprint] = digest.decode() if digest else ""
 
     def _decide(
-        self, stream: str, work: StreamWork, batch: Batch, spooled_since: float | None, judgements: Judgements
+        self,
+        stream: str,
+        work: StreamWork,
+        batch: ShardClaim,
+        spooled_since: float | None,
+        judgements: Judgements,
     ) -> list[Operand]:
         """Turn one stream's decision into the operations of the commit."""
         if work.unreadable:

@@ -11,13 +11,13 @@ from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import text
-from deedbox.workers.sequencer.arrivals import Aside
+from deedbox.workers.sequencer.arrivals import SetAside
 
 LOOK_AT_MOST: Final = 5_000
 """Latest facts of the stream. A hold lasts minutes, so that a held event is among the latest."""
 
 
-def stranded(redis: Redis, stream: str) -> list[Aside]:
+def stranded(redis: Redis, stream: str) -> list[SetAside]:
     """Find the events of a stream that are held by nothing readable. Raises Unavailable."""
     try:
         rows: Any = redis.zrange(keys.seen(stream), 0, LOOK_AT_MOST - 1, desc=True, withscores=True)
@@ -38,6 +38,6 @@ def stranded(redis: Redis, stream: str) -> list[Aside]:
     return [_aside(name, at, head or b"") for (name, at), head in zip(held, heads, strict=True)]
 
 
-def _aside(fingerprint: str, arrived_at: float, head: bytes) -> Aside:
+def _aside(fingerprint: str, arrived_at: float, head: bytes) -> SetAside:
     stored = StoredEvent.load(fingerprint, {b"head": head, b"body": b""})
-    return Aside.of(stored) if stored else Aside(fingerprint, arrived_at)
+    return SetAside.of(stored) if stored else SetAside(fingerprint, arrived_at)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from redis import Redis
 from redis.exceptions import RedisError
 
-from deedbox.shared.alerts.conditions import Letter, Seen, observe
+from deedbox.shared.alerts.conditions import LetterNotice, Seen, observe
 from deedbox.shared.core.reasons import Refusal
 from deedbox.shared.records.spool_mark import SpoolMarks
 from deedbox.shared.redis import keys
@@ -77,13 +77,13 @@ class ConditionWatch:
         missing = self._staffing.missing()
         return Seen(dead, last, letters, max(0, more), known, failures, wrong, silent, *missing)
 
-    def _letters(self, numbers: list[int]) -> list[Letter]:
+    def _letters(self, numbers: list[int]) -> list[LetterNotice]:
         with self._redis.pipeline(transaction=False) as pipe:
             for number in numbers:
                 pipe.hmget(keys.dead(str(number)), "reason", "source", "action")
             rows = pipe.execute() if numbers else []
         return [
-            Letter(number, text(reason), text(source or b"default"))
+            LetterNotice(number, text(reason), text(source or b"default"))
             for number, (reason, source, action) in zip(numbers, rows, strict=True)
             if reason is not None and action != OURS
         ]

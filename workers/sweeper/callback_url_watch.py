@@ -9,7 +9,7 @@ from typing import Final
 from deedbox.shared.redis import keys
 from deedbox.shared.sources import Source
 from deedbox.workers.builtins.watch_callback_url import DUE, event_payload, targets
-from deedbox.workers.internal_events import Filed, Filing, Guard
+from deedbox.workers.internal_events import Filed, Filing, FilingGuard
 
 EVERY_S: Final = 900
 """After a removed URL, callbacks are lost for good once their retries are over, days later; the account has 60 calls a minute."""
@@ -43,5 +43,5 @@ class CallbackUrlWatch:
             for source in self._sources.values()
             for target in targets(source)
         ]
-        self._filing.file(Guard(keys.CALLBACK_URL_WATCHED, b"", "1", EVERY_S), events, now)
+        self._filing.file(FilingGuard(keys.CALLBACK_URL_WATCHED, b"", "1", EVERY_S), events, now)
         self._asked_at = self._clock()

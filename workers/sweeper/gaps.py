@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError
 
-from deedbox.shared.core.attempts import Entry
+from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.core.gaps import SUSPECTED, Findings, Known, suspected
 from deedbox.shared.core.identity import is_file_safe
 from deedbox.shared.records import queue_entry
@@ -33,7 +33,7 @@ log = logs.get("gaps")
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class GapLook:
     """The end of one look at one request."""
 
     stream: str
@@ -67,7 +67,7 @@ class GapDesk:
         now, *rows = self._scripts.call("gaps_due", SERVER_CLOCK, LOOK_AT_MOST)
         return float(now), {text(s): float(score) for s, score in zip(rows[::2], rows[1::2], strict=True)}
 
-    def file(self, looks: Sequence[Look], now: float) -> int:
+    def file(self, looks: Sequence[GapLook], now: float) -> int:
         """End looks: each leaves the index; those with findings become events. Returns how many. Raises Unavailable."""
         if not looks:
             return 0
@@ -81,7 +81,7 @@ class GapDesk:
                 continue
             stored = _event(look, now)
             fields = stored.fields()
-            entry = queue_entry.dump(Entry(stored.fingerprint, enqueued_at=round(now, 6)))
+            entry = queue_entry.dump(QueueEntry(stored.fingerprint, enqueued_at=round(now, 6)))
             unit = action.unit(look.stream, stored.fingerprint)
             operands += [len(fields), unit, entry, stored.fingerprint, *fields]
         filed, ring = self._scripts.call("suspect", *head, *operands)
@@ -110,7 +110,7 @@ class GapDetector:
             return
         found = self._desk.known(list(due))
         looks = [
-            Look(stream, score, _worth(stream, here), _test_mode(here), {"due": score})
+            GapLook(stream, score, _worth(stream, here), _test_mode(here), {"due": score})
             for stream, score in due.items()
             for here in (found.get(stream, Known()),)  # an erased one has no gap
         ]
@@ -133,7 +133,7 @@ def _test_mode(what: Known) -> bool:
     return what.model.get("test_mode") in (True, 1, "1")
 
 
-def _event(look: Look, now: float) -> StoredEvent:
+def _event(look: GapLook, now: float) -> StoredEvent:
     source, _, ordering_key = look.stream.partition(":")
     request_id = ordering_key.partition("/")[2]
     payload = {

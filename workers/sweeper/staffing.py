@@ -8,8 +8,8 @@ from typing import Any, Final, NamedTuple
 from redis import Redis
 from redis.exceptions import RedisError
 
+from deedbox.shared.core.fields import counts_of
 from deedbox.shared.records import presence
-from deedbox.shared.records.counts import counts_of
 from deedbox.shared.records.subscriptions import announced
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated

@@ -13,9 +13,9 @@ from typing import Any, Final
 from redis.exceptions import RedisError
 
 from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.core.fields import counts_of
 from deedbox.shared.core.identity import SHARDS
 from deedbox.shared.core.reasons import DeathReason
-from deedbox.shared.records.counts import counts_of
 from deedbox.shared.records.presence import LOST_KEEP
 from deedbox.shared.records.subscriptions import announced
 from deedbox.shared.redis import keys

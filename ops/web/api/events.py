@@ -11,9 +11,9 @@ from pydantic import Field, JsonValue
 from werkzeug.wrappers import Response
 
 from deedbox.ops.readmodels import events as clean
-from deedbox.ops.readmodels.events import Cursor, CursorExpired, Page, Wanted
+from deedbox.ops.readmodels.events import Cursor, CursorExpired, EventFilter, EventPage
 from deedbox.ops.web.api import sse
-from deedbox.ops.web.api.operations import SOURCE_PATTERN, Answer, Operation, Query, query
+from deedbox.ops.web.api.operations import SOURCE_PATTERN, DocumentedAnswer, Operation, Query, query
 from deedbox.ops.web.api.waiting import RETRY_AFTER_S, WAIT_MAX_S, WaitingRoom
 from deedbox.ops.web.auth.access import Refused
 from deedbox.ops.web.auth.guard import caller
@@ -52,7 +52,7 @@ class EventsQuery(Query):
     """If there is no event yet, wait for one: for so many seconds."""
 
 
-class EventAnswer(Answer):
+class EventAnswer(DocumentedAnswer):
     """One released event."""
 
     cursor: str
@@ -76,7 +76,7 @@ class EventAnswer(Answer):
     """With payload=1: the callback; null if it is kept no longer."""
 
 
-class EventsAnswer(Answer):
+class EventsAnswer(DocumentedAnswer):
     """A page of the clean stream."""
 
     events: list[EventAnswer]
@@ -126,7 +126,7 @@ def events_view(room: WaitingRoom, clock: Callable[[], float] = time.monotonic) 
             raise OpsError(Refused.FORBIDDEN, detail)
         if not room.installation.settings.events_keep:
             raise OpsError(Refused.NOT_FOUND, "there is no list of events: DEEDBOX_EVENTS_KEEP is 0")
-        reader = Reader(room, Wanted(asked.limit, asked.type, asked.source), with_payload=with_payload)
+        reader = Reader(room, EventFilter(asked.limit, asked.type, asked.source), with_payload=with_payload)
         resumed = request.headers.get(LAST_EVENT_ID)
         after = parsed(LAST_EVENT_ID, resumed) if resumed else reader.place(asked.after)
         seen = room.look(PROBE)  # before the page: what comes between the two is news to the watcher
@@ -148,7 +148,7 @@ def parsed(name: str, text: str) -> Cursor:
 class Reader:
     """Reads pages as one client wants them."""
 
-    def __init__(self, room: WaitingRoom, wanted: Wanted, *, with_payload: bool) -> None:
+    def __init__(self, room: WaitingRoom, wanted: EventFilter, *, with_payload: bool) -> None:
         self._room = room
         self._wanted = wanted
         self._with_payload = with_payload
@@ -161,7 +161,7 @@ class Reader:
             return clean.newest(self._room.redis)
         return parsed("after", text)
 
-    def page(self, after: Cursor) -> Page:
+    def page(self, after: Cursor) -> EventPage:
         """Return the next page. Raises OpsError (gone), Unavailable."""
         try:
             page = clean.read(self._room.redis, after, self._wanted)

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from deedbox.ops.web.api.operations import Answer, Operation
+from deedbox.ops.web.api.operations import DocumentedAnswer, Operation
 from deedbox.ops.web.auth.access import Refused
 from deedbox.ops.web.auth.tokens import Scope
 from deedbox.ops.web.errors import RETRY_AFTER_S, STATUS
@@ -23,7 +23,7 @@ _ALWAYS: Final = (
 """What the guard and a bug may answer to any operation."""
 
 
-class Problem(Answer):
+class Problem(DocumentedAnswer):
     """Every error."""
 
     error: str
@@ -34,7 +34,7 @@ class Problem(Answer):
     """With gone at /api/events: the oldest cursor that there is."""
 
 
-class Description(Answer):
+class Description(DocumentedAnswer):
     """This document."""
 
     openapi: Literal["3.1.0"]

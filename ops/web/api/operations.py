@@ -29,7 +29,7 @@ class Query(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class Answer(BaseModel):
+class DocumentedAnswer(BaseModel):
     """An answer's body."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True, from_attributes=True)
@@ -45,7 +45,7 @@ class Operation:
     """As OpenAPI writes it: ``/api/requests/{request_id}``."""
     summary: str
     description: str
-    answer: type[Answer] | None
+    answer: type[DocumentedAnswer] | None
     """Body of the JSON answer; None if it has none."""
     query: type[Query] | None = None
     path_parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

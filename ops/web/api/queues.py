@@ -11,11 +11,11 @@ from werkzeug.wrappers import Response
 from deedbox.ops.installation import Installation
 from deedbox.ops.readmodels import status
 from deedbox.ops.readmodels.attention import AttentionKind, Severity
-from deedbox.ops.web.api.operations import Answer, Operation
+from deedbox.ops.web.api.operations import DocumentedAnswer, Operation
 from deedbox.ops.web.auth.access import Refused
 
 
-class StageAnswer(Answer):
+class StageAnswer(DocumentedAnswer):
     """One stage."""
 
     depth: int
@@ -24,7 +24,7 @@ class StageAnswer(Answer):
     """Since when the oldest of them does, in seconds; null if none does, or if nobody knows."""
 
 
-class WarningAnswer(Answer):
+class WarningAnswer(DocumentedAnswer):
     """One thing that needs a person."""
 
     kind: AttentionKind
@@ -37,7 +37,7 @@ class WarningAnswer(Answer):
     """One sentence for people."""
 
 
-class QueuesAnswer(Answer):
+class QueuesAnswer(DocumentedAnswer):
     """What ``deedbox status --json`` prints. ``stages`` is a contract; the rest may grow."""
 
     stages: dict[str, StageAnswer]

@@ -10,7 +10,14 @@ from pydantic import Field
 from werkzeug.wrappers import Response
 
 from deedbox.ops.readmodels.requests import SignatureRequest, request_keys
-from deedbox.ops.web.api.operations import REQUEST_ID, SOURCE_PATTERN, Answer, Operation, Query, query
+from deedbox.ops.web.api.operations import (
+    REQUEST_ID,
+    SOURCE_PATTERN,
+    DocumentedAnswer,
+    Operation,
+    Query,
+    query,
+)
 from deedbox.ops.web.api.waiting import RETRY_AFTER_S, WAIT_MAX_S, WaitingRoom
 from deedbox.ops.web.auth.access import Refused
 from deedbox.ops.web.errors import OpsError
@@ -42,7 +49,7 @@ class RequestQuery(Query):
     """How long to wait, in seconds. Without wait it means nothing."""
 
 
-class SignerAnswer(Answer):
+class SignerAnswer(DocumentedAnswer):
     """One signer, by signature id: no name, no address."""
 
     signature_id: str
@@ -50,7 +57,7 @@ class SignerAnswer(Answer):
     """How far this signer got."""
 
 
-class DocumentAnswer(Answer):
+class DocumentAnswer(DocumentedAnswer):
     """One stored version of the final document."""
 
     n: int
@@ -65,7 +72,7 @@ class DocumentAnswer(Answer):
     """The version that counts."""
 
 
-class RequestAnswer(Answer):
+class RequestAnswer(DocumentedAnswer):
     """A signature request."""
 
     signature_request_id: str

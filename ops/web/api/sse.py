@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from flask import Response
 
-from deedbox.ops.readmodels.events import Cursor, Page
+from deedbox.ops.readmodels.events import Cursor, EventPage
 from deedbox.ops.web.api.waiting import WaitingRoom
 from deedbox.ops.web.api.watcher import Patience, Probe, Watch
 from deedbox.ops.web.auth.access import Refused
@@ -30,7 +30,7 @@ RETRY_MS: Final = 2000
 
 def stream(
     room: WaitingRoom,
-    read: Callable[[Cursor], Page],
+    read: Callable[[Cursor], EventPage],
     after: Cursor,
     probe: Probe,
     monotonic: Callable[[], float] = time.monotonic,
@@ -55,12 +55,12 @@ def stream(
 class Frames:
     """What one client is sent."""
 
-    read: Callable[[Cursor], Page]
+    read: Callable[[Cursor], EventPage]
     watch: Watch
     patience: Patience
     monotonic: Callable[[], float] = time.monotonic
 
-    def run(self, after: Cursor, page: Page | None) -> Iterator[str]:
+    def run(self, after: Cursor, page: EventPage | None) -> Iterator[str]:
         """Yield frames until the client, its time, or the process is gone."""
         told, told_at = str(after), self.monotonic()
         # At once, so that a client which connects again before the first event resumes from here.
@@ -74,7 +74,7 @@ class Frames:
                 yield frame
                 told, told_at = str(page.cursor), self.monotonic()
             if not page.more and self.watch.changed(wait_s) is None:
-                page = Page([], page.cursor, more=False)
+                page = EventPage([], page.cursor, more=False)
                 continue
             try:
                 page = self.read(page.cursor)

@@ -14,7 +14,7 @@ import pytest
 from deedbox.ingress.spool.database import Database
 from deedbox.ingress.spool.drain import Drainer
 from deedbox.ingress.spool.folder import SpoolDir
-from deedbox.ingress.spool.quarantine import Aside, Quarantine
+from deedbox.ingress.spool.quarantine import Quarantine, QuarantinedCallback
 from deedbox.ingress.spool.usage import Reporter
 from deedbox.ingress.spool.writer import Spool
 from deedbox.shared.broker.message import decode_kombu
@@ -36,7 +36,7 @@ from tests.component.ingress.spooling import (
 from tests.support.brokers import broker_at
 
 
-def letters(folder: SpoolDir) -> list[Aside]:
+def letters(folder: SpoolDir) -> list[QuarantinedCallback]:
     quarantine = Quarantine(folder)
     try:
         return quarantine.all()

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from deedbox.ingress.publish import redis_pipe
-from deedbox.ingress.publish.redis_pipe import Line
+from deedbox.ingress.publish.redis_pipe import RedisPipe
 from deedbox.shared.broker.message import decode_kombu
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Unavailable
@@ -31,15 +31,15 @@ def raw(redis_broker: Server) -> Iterator[redis.Redis]:
         client.flushall()  # this Redis is others' too
 
 
-def opened(url: str) -> Line:
+def opened(url: str) -> RedisPipe:
     connect = broker_at(url).line()
     assert connect is not None
-    found = Line.open(connect)
+    found = RedisPipe.open(connect)
     assert found is not None
     return found
 
 
-def wait_readable(found: Line) -> None:
+def wait_readable(found: RedisPipe) -> None:
     assert select.select([found.fileno], [], [], 10)[0]
 
 

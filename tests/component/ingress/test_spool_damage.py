@@ -11,7 +11,7 @@ import pytest
 
 from deedbox.ingress.spool.drain import Drainer
 from deedbox.ingress.spool.folder import KEPT, SpoolDir
-from deedbox.ingress.spool.quarantine import Aside, Quarantine
+from deedbox.ingress.spool.quarantine import Quarantine, QuarantinedCallback
 from deedbox.ingress.spool.writer import Spool
 from deedbox.shared.core.reasons import DeathReason
 from tests.component.ingress.spooling import GIB, Obedient, left, numbered, spooled
@@ -19,7 +19,7 @@ from tests.component.ingress.spooling import GIB, Obedient, left, numbered, spoo
 PAGE = 4096
 
 
-def drained(data_dir: Path, turns: int = 4) -> tuple[list[int], list[Aside]]:
+def drained(data_dir: Path, turns: int = 4) -> tuple[list[int], list[QuarantinedCallback]]:
     folder, broker = SpoolDir(data_dir), Obedient()
     drainer, quarantine = Drainer(folder, broker), Quarantine(folder)
     for _ in range(turns):

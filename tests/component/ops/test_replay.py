@@ -14,7 +14,7 @@ from deedbox.ops.repair import catalog, replay
 from deedbox.ops.repair.catalog import Catalog
 from deedbox.ops.repair.history import History
 from deedbox.shared.core.ordering import OrderingPolicy
-from deedbox.shared.records.replay_order import ReplayOrder, Span
+from deedbox.shared.records.replay_order import ReplayOrder, ReplaySpan
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
@@ -343,7 +343,7 @@ def test_two_operators_that_resume_one_replay_queue_everything_once(
     _ran(deployment, *(callback(P + "remind", at) for at in range(4)))
     scripts = Installation(Settings.load({"DEEDBOX_REDIS_URL": redis_server.url})).scripts
     first, second = (replay.Replayer(scripts, deployment.rung.append) for _ in range(2))
-    order = ReplayOrder(("crm",), Span(0, History(scripts.redis).now()))
+    order = ReplayOrder(("crm",), ReplaySpan(0, History(scripts.redis).now()))
     actions = Catalog.learn({}).choose(order.actions)
     plan = first.plan(order, actions)
     call: Callable[..., Any] = Scripts.call

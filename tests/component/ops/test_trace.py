@@ -10,7 +10,7 @@ from redis import Redis
 
 from deedbox.ops.readmodels.timeline import read
 from deedbox.shared.core.ordering import OrderingPolicy
-from deedbox.shared.core.reasons import Entry
+from deedbox.shared.core.reasons import TimelineKind
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.workers.actions.interface import Context, Event, add_line
@@ -47,7 +47,7 @@ def test_the_page_says_what_was_waited_for_and_where_the_request_stands(
     operate: Operate, state: Redis
 ) -> None:
     def store(_event: Event, context: Context) -> None:
-        add_line(context, Entry.DOCUMENT, sha256="ab" * 32, size=1234, url="file:///documents/x.pdf")
+        add_line(context, TimelineKind.DOCUMENT, sha256="ab" * 32, size=1234, url="file:///documents/x.pdf")
 
     deployment = Deployment(
         state,

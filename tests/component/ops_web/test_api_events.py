@@ -111,9 +111,9 @@ def test_a_payload_that_is_kept_no_longer_is_null(ops: Ops, state: Redis) -> Non
 def test_a_page_of_large_payloads_ends_early(state: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     arrive(tracking(state), *(sent(0, f"r{number}", message="x" * 1000) for number in range(5)))
     monkeypatch.setattr(events, "PAYLOADS_MAX_BYTES", 3000)
-    page = events.with_payloads(state, events.read(state, events.START, events.Wanted()))
+    page = events.with_payloads(state, events.read(state, events.START, events.EventFilter()))
     assert (len(page.events), page.more) == (2, True)
-    assert len(events.read(state, page.cursor, events.Wanted()).events) == 3
+    assert len(events.read(state, page.cursor, events.EventFilter()).events) == 3
 
 
 def test_a_cursor_from_before_what_is_kept_is_gone_and_names_the_oldest(ops: Ops, state: Redis) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from deedbox.shared.alerts.alerting import DEFAULT_EVENTS, SEND, Fact, Kind, Policy
+from deedbox.shared.alerts.alerting import DEFAULT_EVENTS, SEND, AlertFact, Kind, Policy
 from deedbox.shared.alerts.conditions import DANGER_FROM
-from deedbox.shared.alerts.targets import Receiver
+from deedbox.shared.alerts.targets import AlertTarget
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import Scripts
@@ -67,7 +67,7 @@ def test_many_processes_that_tell_of_a_storm_send_one_message_and_count_the_rest
     def work(number: int) -> None:
         desk = _desk(state)
         for each in range(25):
-            desk.tell(Fact("file_error", "default", f"{number}-{each}", f"r{number}-{each}"))
+            desk.tell(AlertFact("file_error", "default", f"{number}-{each}", f"r{number}-{each}"))
 
     _in_threads(6, work)
     (message,) = _filed(state)
@@ -77,7 +77,7 @@ def test_many_processes_that_tell_of_a_storm_send_one_message_and_count_the_rest
 
 
 def test_a_message_goes_to_each_receiver_by_itself(state: Redis) -> None:
-    _desk(state, "one", "two").tell(Fact("file_error", "default", "k", "r1"))
+    _desk(state, "one", "two").tell(AlertFact("file_error", "default", "k", "r1"))
     assert {message["receiver"] for message in _filed(state)} == {"one", "two"}
 
 
@@ -117,12 +117,12 @@ def test_refusals_that_ingress_reports_are_told(state: Redis) -> None:
 
 def test_a_board_of_another_version_is_begun_anew(state: Redis) -> None:
     state.set(keys.ALERTS, '{"state": 7}')
-    _desk(state).tell(Fact("file_error", "default", "k", "r1"))
+    _desk(state).tell(AlertFact("file_error", "default", "k", "r1"))
     assert len(_filed(state)) == 1
 
 
 def _deployment(state: Redis, receiver: AlertReceiver, *, details: bool) -> Deployment:
-    one = Receiver(1, receiver.url)
+    one = AlertTarget(1, receiver.url)
     alert = Alert(_desk(state, one.identity), lambda: {one.identity: one}, details=details)
     return Deployment(state, registered(alert, DEFAULT_EVENTS))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deedbox.shared.core.attempts import Entry
+from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.records import queue_entry
 from deedbox.shared.redis import keys
 from tests.component.workers.fetch_desk import (
@@ -61,7 +61,7 @@ def test_a_crash_after_the_record_does_not_keep_the_requests_other_events_waitin
     (mark,) = record["fetched_by"]
     desk.state.set(keys.fetching("default:signature_request/r1"), mark)
     fingerprint = mark.partition(":")[0]
-    entry = queue_entry.dump(Entry(fingerprint, enqueued_at=0.0))
+    entry = queue_entry.dump(QueueEntry(fingerprint, enqueued_at=0.0))
     unit = f"fetch_documents|default:signature_request/r1|{fingerprint}"
     desk.state.rpush(keys.queue(unit), entry)
     desk.state.zadd(keys.action("fetch_documents", "ready"), {unit: 0})

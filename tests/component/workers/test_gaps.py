@@ -14,7 +14,7 @@ from deedbox.ops.repair.replay import Replayer
 from deedbox.shared.core.gaps import Findings, Gap
 from deedbox.shared.documents import DocumentStore
 from deedbox.shared.records import queue_entry
-from deedbox.shared.records.replay_order import ReplayOrder, Span
+from deedbox.shared.records.replay_order import ReplayOrder, ReplaySpan
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.erasure import Asker, Eraser
 from deedbox.shared.redis.request_keys import Subject
@@ -22,9 +22,9 @@ from deedbox.shared.retention import Retention
 from deedbox.shared.simulator.api_state import Endpoint, FilesApiPolicy
 from deedbox.workers.actions.interface import Context, Event
 from deedbox.workers.actions.registry import Registry
-from deedbox.workers.dropbox_sign.listing import Page, Tally, compare
+from deedbox.workers.dropbox_sign.listing import ListingPage, ListingTally, compare
 from deedbox.workers.lanes.runner import LaneRunner
-from deedbox.workers.sweeper.gaps import GapDesk, Look
+from deedbox.workers.sweeper.gaps import GapDesk, GapLook
 from tests.component.workers.gaps_desk import (
     GENEROUS,
     LANE,
@@ -156,7 +156,7 @@ def test_two_sweepers_that_look_at_once_ask_once(desk: GapsDesk) -> None:
     expire(desk.state, keys.GAPS_DUE)
     gaps = Findings((Gap.NO_DOCUMENT,))
     desks = [GapDesk(desk.deployment.scripts, lambda _lane: None, fetches=True) for _ in range(2)]
-    looks = [Look(STREAM, 0.0, gaps, asked_by={"due": 0.0, "sweeper": number}) for number in range(2)]
+    looks = [GapLook(STREAM, 0.0, gaps, asked_by={"due": 0.0, "sweeper": number}) for number in range(2)]
     assert [each.file([look], T) for each, look in zip(desks, looks, strict=True)] == [1, 0]
     assert members(desk.state, keys.GAPS_DUE) == []
     desk.deployment.run()
@@ -166,7 +166,7 @@ def test_two_sweepers_that_look_at_once_ask_once(desk: GapsDesk) -> None:
 def test_a_look_whose_answer_was_lost_is_ended_once(desk: GapsDesk) -> None:
     """The client sends the script again, which has taken effect; another stream's look is beside it."""
     complete_but_for_the_document(desk)
-    look = Look(STREAM, None, Findings((Gap.NO_DOCUMENT,)), asked_by={"run": "r"})
+    look = GapLook(STREAM, None, Findings((Gap.NO_DOCUMENT,)), asked_by={"run": "r"})
     twice = GapDesk(desk.deployment.scripts, lambda _lane: None, fetches=True)
     assert [twice.file([look], T), twice.file([look], T)] == [1, 0]
 
@@ -176,7 +176,9 @@ def test_a_look_that_was_put_off_meanwhile_stays(desk: GapsDesk) -> None:
     complete_but_for_the_document(desk)
     desk.state.zadd(keys.GAPS_DUE, {STREAM: 4_000_000_000})
     late = GapDesk(desk.deployment.scripts, lambda _lane: None, fetches=True)
-    assert late.file([Look(STREAM, 5.0, Findings()), Look(STREAM, 5.0, Findings((Gap.BEHIND,)))], T) == 0
+    assert (
+        late.file([GapLook(STREAM, 5.0, Findings()), GapLook(STREAM, 5.0, Findings((Gap.BEHIND,)))], T) == 0
+    )
     assert members(desk.state, keys.GAPS_DUE) == [STREAM.encode()]
 
 
@@ -304,9 +306,9 @@ def test_an_erased_request_is_not_looked_for_and_never_comes_back(desk: GapsDesk
     assert members(desk.state, keys.GAPS_DUE) == []
     asked = GapDesk(desk.deployment.scripts, lambda _lane: None, fetches=True)
     assert asked.known([STREAM]) == {}
-    assert asked.file([Look(STREAM, None, Findings((Gap.NEVER_SEEN,)), asked_by={"run": "r"})], T) == 0
-    tally = Tally()
-    compare(asked, "default", Page([shown()], 1, 1), tally, since=0, now=T + 10_000)
+    assert asked.file([GapLook(STREAM, None, Findings((Gap.NEVER_SEEN,)), asked_by={"run": "r"})], T) == 0
+    tally = ListingTally()
+    compare(asked, "default", ListingPage([shown()], 1, 1), tally, since=0, now=T + 10_000)
     assert (tally.listed, tally.missing) == (1, [])
 
 
@@ -338,7 +340,7 @@ def test_what_was_told_can_be_replayed_for_an_action_that_missed_it(desk: GapsDe
     desk.later()
     before = desk.report()
     replayer = Replayer(desk.deployment.scripts, desk.deployment.rung.append)
-    order = ReplayOrder(("told",), Span(), "default", "signature_request/r1")
+    order = ReplayOrder(("told",), ReplaySpan(), "default", "signature_request/r1")
     plan = replayer.plan(order, [KnownAction("told", ("deedbox.reconciled",), "hooks")])
 
     assert (replayer.carry_out(plan).appended, plan.late) == (1, 0)

@@ -28,7 +28,7 @@ from deedbox.shared.runtime.spans import Spans
 from deedbox.shared.settings import Settings
 from deedbox.workers.actions import Context, Event, Retry
 from deedbox.workers.bridge import bridge
-from deedbox.workers.sequencer.sequencer import Batch
+from deedbox.workers.sequencer.sequencer import ShardClaim
 from tests.component.workers.rig import (
     TRACE,
     Deployment,
@@ -122,7 +122,7 @@ def test_every_callback_gets_one_line_that_says_what_became_of_it(state: Redis) 
 def test_a_batch_that_was_taken_over_is_told_by_whoever_commits_it(state: Redis) -> None:
     deployment = Deployment(state, action(Journal()))
     entry = b"%.6f\n" % time.time() + envelope(sent()).pack()
-    batch = Batch("0", "a token that was superseded", time.time(), [entry], [])
+    batch = ShardClaim("0", "a token that was superseded", time.time(), [entry], [])
     with capture_logs() as lines:
         deployment.sequencer.commit(batch)
 

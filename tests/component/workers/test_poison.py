@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 
 from deedbox.ops.readmodels import events, intake, request_search, requests, stages, timeline, web_reports
-from deedbox.ops.readmodels.events import START, Wanted
+from deedbox.ops.readmodels.events import START, EventFilter
 from deedbox.ops.repair.conflicts import Conflicts
 from deedbox.ops.repair.deadletters import DeadLetters
 from deedbox.ops.repair.history import History
@@ -18,7 +18,7 @@ from deedbox.ops.wording import trace_page
 from deedbox.shared.core.errors import DeedboxError
 from deedbox.shared.core.identity import shard_of
 from deedbox.shared.core.ordering import OrderingPolicy
-from deedbox.shared.records.replay_order import Span
+from deedbox.shared.records.replay_order import ReplaySpan
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.request_keys import Holdings, Subject
 from deedbox.workers.announcement import announce
@@ -130,8 +130,8 @@ def look_at_everything(state: Any, deployment: Deployment) -> None:
     intake.live_processes(state.hvals(keys.INTAKE), 1.0)
     web_reports.read(state)
     list(DeadLetters(deployment.scripts).newest_first())
-    History(state).past(STREAM, Span())
-    History(state).streams("", Span())
+    History(state).past(STREAM, ReplaySpan())
+    History(state).streams("", ReplaySpan())
     holdings = Holdings(state)
     holdings.erased_at("default:signature_request/gone")
     holdings.letters(Subject("default", "signature_request/r1"))
@@ -140,7 +140,7 @@ def look_at_everything(state: Any, deployment: Deployment) -> None:
         holdings.unfinished_replays()
         Conflicts(deployment.scripts).of("default", "signature_request/r1")
     with contextlib.suppress(events.CursorExpired):
-        page = events.read(state, START, Wanted())
+        page = events.read(state, START, EventFilter())
         events.with_payloads(state, page)
 
 

@@ -15,7 +15,7 @@ from redis import Redis
 
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.doorbells import Bells
-from deedbox.workers.sequencer.sequencer import Batch
+from deedbox.workers.sequencer.sequencer import ShardClaim
 from tests.component.workers.fleet import Fleet
 from tests.component.workers.rig import (
     CREATED_AT,
@@ -218,7 +218,7 @@ def test_a_paused_sequencer_whose_shard_was_taken_over_writes_nothing(state: Red
     deployment.deliver(viewed(1))
     deployment.drain()
     shard, token, _, now, entries, *_ = claimed
-    assert paused.commit(Batch(shard.decode(), token.decode(), float(now), entries, [])) is None
+    assert paused.commit(ShardClaim(shard.decode(), token.decode(), float(now), entries, [])) is None
     deployment.work()
     assert deployment.counters()["released"] == 2
     assert deployment.counters()["action_done"] == 2

@@ -149,12 +149,14 @@ def _bridge_after_append(death: Death) -> None:
     )
 
 
-def _taken(batch: deedbox.workers.sequencer.sequencer.Batch) -> list[Envelope]:
+def _taken(batch: deedbox.workers.sequencer.sequencer.ShardClaim) -> list[Envelope]:
     return [decode_inbox(entry)[1] for entry in batch.entries]
 
 
 def _sequencer_before_release(death: Death) -> None:
-    def die(_sequencer: object, batch: deedbox.workers.sequencer.sequencer.Batch, *_claim: object) -> None:
+    def die(
+        _sequencer: object, batch: deedbox.workers.sequencer.sequencer.ShardClaim, *_claim: object
+    ) -> None:
         if batch.entries:
             death.with_envelopes(_taken(batch))
 
@@ -162,9 +164,11 @@ def _sequencer_before_release(death: Death) -> None:
 
 
 def _sequencer_after_release(death: Death) -> None:
-    in_hand: list[deedbox.workers.sequencer.sequencer.Batch] = []
+    in_hand: list[deedbox.workers.sequencer.sequencer.ShardClaim] = []
 
-    def begin(_sequencer: object, batch: deedbox.workers.sequencer.sequencer.Batch, *_claim: object) -> None:
+    def begin(
+        _sequencer: object, batch: deedbox.workers.sequencer.sequencer.ShardClaim, *_claim: object
+    ) -> None:
         in_hand[:] = [batch]
 
     def die(reply: list[object], _scripts: object, name: str, *_: object) -> None:
@@ -190,7 +194,7 @@ def _lane_after_effect(death: Death) -> None:
             stream = f"{event.source}:{event.ordering_key}"
             death.now([stream], [context.idempotency_key.partition(":")[0]])
 
-    _around(deedbox.workers.lanes.calls.Caller, "attempt", after=die)
+    _around(deedbox.workers.lanes.calls.ActionCaller, "attempt", after=die)
 
 
 def _stream_of(document: Path) -> str:

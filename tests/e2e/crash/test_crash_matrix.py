@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from deedbox.ops.demo.evidence import SOURCE
-from deedbox.ops.demo.report import Report
+from deedbox.ops.demo.report import DemoReport
 from tests.component.rabbitmq.conftest import amqp_url
 from tests.component.workers.server import RedisServer, server_binary
 from tests.e2e.crash.harness import Point
@@ -46,7 +46,7 @@ class Aftermath:
     """A world in which everybody has died once and everything has settled."""
 
     world: World
-    report: Report
+    report: DemoReport
 
     def death(self, point: Point) -> Death:
         death = self.world.death(point)

@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 from deedbox.ops.demo import home
 from deedbox.ops.demo.course import Course
 from deedbox.ops.demo.evidence import read_record
-from deedbox.ops.demo.report import Report, judge
+from deedbox.ops.demo.report import DemoReport, judge
 from deedbox.ops.demo.scenario import Scenario
 from deedbox.ops.supervise.readiness import callback_url
 from deedbox.shared.redis import keys
@@ -133,7 +133,7 @@ class World:
         self.points += points
         self.processes.start(words, *points)
 
-    def run(self, meanwhile: Callable[[], object], settled: Callable[[], str]) -> Report:
+    def run(self, meanwhile: Callable[[], object], settled: Callable[[], str]) -> DemoReport:
         """Play; call ``meanwhile`` once a callback was acknowledged; wait until all died and nothing is under way.
 
         ``settled`` tells what is under way beyond the state's Redis; empty: nothing.

@@ -8,7 +8,7 @@ from operator import itemgetter
 import pytest
 
 from deedbox.shared.core.ordering import OrderingPolicy
-from deedbox.shared.core.reasons import Arrival as Outcome
+from deedbox.shared.core.reasons import ArrivalVerdict as Outcome
 from deedbox.shared.redis import inbox, keys
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.workers.actions.registry import Registry

@@ -10,10 +10,10 @@ from deedbox.shared.alerts.alerting import Kind
 from deedbox.shared.alerts.conditions import (
     BURST_S,
     REMIND_S,
-    Letter,
+    AlertWatch,
+    LetterNotice,
     Noticed,
     Seen,
-    Watch,
     condition,
     observe,
 )
@@ -21,13 +21,13 @@ from deedbox.shared.alerts.conditions import (
 T = 1_800_000_000.0
 
 
-def _look(seen: Seen, watch: Watch | None = None, at: float = T) -> Noticed:
-    noticed = observe(watch or Watch(), seen, at)
-    return Noticed(Watch.load(json.loads(json.dumps(noticed.watch.dump()))), noticed.facts, noticed.over)
+def _look(seen: Seen, watch: AlertWatch | None = None, at: float = T) -> Noticed:
+    noticed = observe(watch or AlertWatch(), seen, at)
+    return Noticed(AlertWatch.load(json.loads(json.dumps(noticed.watch.dump()))), noticed.facts, noticed.over)
 
 
 def _letters(first: int, last: int, reason: str = "rejected") -> Seen:
-    letters = [Letter(number, reason, "default") for number in range(last, first - 1, -1)]
+    letters = [LetterNotice(number, reason, "default") for number in range(last, first - 1, -1)]
     return Seen(dead=last, last_letter=last, letters=letters, since_letter=first - 1)
 
 
@@ -47,7 +47,7 @@ def test_each_dead_letter_is_told_once_with_its_reason() -> None:
 
 
 def test_dead_letters_beyond_what_was_read_are_counted_once() -> None:
-    many = Seen(700, 700, [Letter(700, "rejected", "default")], more=200, since_letter=0)
+    many = Seen(700, 700, [LetterNotice(700, "rejected", "default")], more=200, since_letter=0)
     first = _look(many)
     assert sum(fact.count for fact in first.facts) == 201
     assert not _look(many, first.watch).facts
@@ -90,7 +90,7 @@ def test_a_url_is_in_danger_after_half_of_the_refusals_that_cost_it() -> None:
 
 
 def test_a_condition_is_told_when_it_begins_changes_and_lasts() -> None:
-    watch = Watch()
+    watch = AlertWatch()
 
     def told(value: str, at: float) -> int:
         nonlocal watch

@@ -8,21 +8,21 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deedbox.shared.alerts.alerting import HOUR_S, Fact, Kind, Message, Policy, State, step
+from deedbox.shared.alerts.alerting import HOUR_S, AlertFact, AlertState, Kind, Message, Policy, step
 
 T = 1_800_000_000.0
 POLICY = Policy(window_s=300, per_hour=20)
 
 
-def _fact(number: int, kind: str = "file_error", source: str = "default", label: str = "") -> Fact:
-    return Fact(kind, source, f"key-{number}", f"r{number}", label)
+def _fact(number: int, kind: str = "file_error", source: str = "default", label: str = "") -> AlertFact:
+    return AlertFact(kind, source, f"key-{number}", f"r{number}", label)
 
 
 def _run(
-    *facts: Fact, at: float = T, state: State | None = None, policy: Policy = POLICY
-) -> tuple[State, tuple[Message, ...]]:
-    decision = step(state or State(), facts, (), at, policy)
-    return State.load(json.loads(json.dumps(decision.state.dump()))), decision.messages
+    *facts: AlertFact, at: float = T, state: AlertState | None = None, policy: Policy = POLICY
+) -> tuple[AlertState, tuple[Message, ...]]:
+    decision = step(state or AlertState(), facts, (), at, policy)
+    return AlertState.load(json.loads(json.dumps(decision.state.dump()))), decision.messages
 
 
 def test_the_first_of_a_kind_goes_out_at_once() -> None:
@@ -70,7 +70,7 @@ def test_labels_are_counted_and_bounded() -> None:
 
 def test_the_last_message_of_an_hour_says_that_it_is_the_last() -> None:
     policy = Policy(window_s=1, per_hour=5)
-    state, kinds = State(), []
+    state, kinds = AlertState(), []
     for number in range(50):
         state, messages = _run(_fact(number, f"kind-{number}"), at=T + number, state=state, policy=policy)
         kinds += [message.kind for message in messages]
@@ -88,7 +88,7 @@ def test_what_the_limit_kept_back_goes_out_when_there_is_room() -> None:
 
 def test_what_is_over_is_told_at_once() -> None:
     over = Message(Kind.DEAD_LETTERS, "", T, T - 60, recovered=True)
-    assert step(State(), (), (over,), T, POLICY).messages == (over,)
+    assert step(AlertState(), (), (over,), T, POLICY).messages == (over,)
 
 
 def test_what_was_held_about_something_is_not_told_after_its_end() -> None:
@@ -108,7 +108,7 @@ def test_the_end_of_one_thing_leaves_what_is_held_about_another() -> None:
 
 def test_a_quiet_state_grows_back_to_nothing() -> None:
     state, _ = _run(_fact(1), _fact(2, "unknown_error"))
-    assert _run(at=T + 2 * HOUR_S, state=state)[0] == State()
+    assert _run(at=T + 2 * HOUR_S, state=state)[0] == AlertState()
 
 
 @given(
@@ -119,7 +119,7 @@ def test_a_quiet_state_grows_back_to_nothing() -> None:
 def test_no_hour_has_more_messages_than_allowed_and_every_fact_is_told_or_held(
     course: list[tuple[int, int, float]], per_hour: int, window_s: float
 ) -> None:
-    policy, now, state = Policy(window_s, per_hour), T, State()
+    policy, now, state = Policy(window_s, per_hour), T, AlertState()
     told: Counter[str] = Counter()
     said: Counter[str] = Counter()
     times: list[float] = []

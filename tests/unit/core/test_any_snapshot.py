@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deedbox.shared.core.fields import Unreadable
 from deedbox.shared.core.request_snapshot import TIME_MAX, TITLE_MAX_CHARS
 from deedbox.shared.core.status import (
     COMPLETE,
@@ -19,7 +20,6 @@ from deedbox.shared.core.status import (
     advance,
     catch_up,
 )
-from deedbox.shared.records.fields import Unreadable
 from deedbox.shared.records.read_model import load
 from tests.unit.core.wire import document, signer
 

@@ -16,8 +16,8 @@ from deedbox.shared.core.attempts import (
     Again,
     AttemptPolicy,
     Dead,
-    Entry,
     Failure,
+    QueueEntry,
     after_failure,
     backoff_s,
 )
@@ -26,12 +26,12 @@ from deedbox.shared.core.reasons import DeathReason
 LAW = settings(derandomize=True, max_examples=80, deadline=None)
 NOW = 1_700_000_000.0
 FINGERPRINT = "0123456789abcdef" * 2
-ENTRY = Entry(FINGERPRINT, enqueued_at=NOW)
+ENTRY = QueueEntry(FINGERPRINT, enqueued_at=NOW)
 POLICY = AttemptPolicy(attempts=3, give_up_s=100.0)
 
 TIMES = st.floats(1.0, 2.0**40)
 ENTRIES = st.builds(
-    Entry,
+    QueueEntry,
     fingerprint=st.text("0123456789abcdef", min_size=32, max_size=32),
     enqueued_at=TIMES,
     late=st.booleans(),
@@ -138,7 +138,7 @@ def test_retries_end_when_the_first_failure_is_too_long_ago() -> None:
 
 
 def test_the_wait_in_the_queue_before_the_first_call_is_not_counted() -> None:
-    old = Entry(FINGERPRINT, enqueued_at=NOW - 10 * GIVE_UP_S)
+    old = QueueEntry(FINGERPRINT, enqueued_at=NOW - 10 * GIVE_UP_S)
     assert isinstance(after_failure(old, Failure.RETRY, POLICY, NOW, jitter=0.5), Again)
 
 
@@ -160,7 +160,7 @@ def test_by_default_there_are_eight_attempts_and_three_days_of_retries() -> None
 
 @LAW
 @given(ENTRIES, st.sampled_from([Failure.ERROR, Failure.TIMEOUT, Failure.RETRY]), st.floats(0.0, 1.0))
-def test_the_idempotency_key_survives_failures(entry: Entry, failure: Failure, jitter: float) -> None:
+def test_the_idempotency_key_survives_failures(entry: QueueEntry, failure: Failure, jitter: float) -> None:
     outcome = after_failure(entry, failure, AttemptPolicy(attempts=1000, give_up_s=2.0**50), NOW, jitter)
     assert isinstance(outcome, Again)
     assert outcome.entry.idempotency_key("crm") == entry.idempotency_key("crm")
@@ -168,6 +168,6 @@ def test_the_idempotency_key_survives_failures(entry: Entry, failure: Failure, j
 
 
 def test_a_replay_and_another_action_have_idempotency_keys_of_their_own() -> None:
-    keys = {Entry(FINGERPRINT, NOW, replay=number).idempotency_key("crm") for number in range(3)}
+    keys = {QueueEntry(FINGERPRINT, NOW, replay=number).idempotency_key("crm") for number in range(3)}
     assert len(keys | {ENTRY.idempotency_key("mail")}) == 4
-    assert Entry(FINGERPRINT, NOW, replay=2).idempotency_key("crm") == f"{FINGERPRINT}:crm:replay-2"
+    assert QueueEntry(FINGERPRINT, NOW, replay=2).idempotency_key("crm") == f"{FINGERPRINT}:crm:replay-2"

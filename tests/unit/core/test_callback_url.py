@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deedbox.shared.core.callback_url import is_callback_url, is_expected, shown
+from deedbox.shared.callback_url import is_callback_url, is_expected, shown
 
 URL = "https://hooks.example.com/callbacks"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deedbox.shared.core.room import RoomPolicy, fullness
+from deedbox.shared.broker.fullness import RoomPolicy, fullness
 
 POLICY = RoomPolicy(full_from=0.8, room_below=0.7)
 

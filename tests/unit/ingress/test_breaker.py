@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from deedbox.ingress.publish.breaker import Breaker, BreakerPolicy, State
+from deedbox.ingress.publish.breaker import Breaker, BreakerPolicy, BreakerState
 
 POLICY = BreakerPolicy()
 
@@ -17,7 +17,7 @@ def broken(now: float = 0.0) -> Breaker:
         ticket = breaker.admit(now)
         assert ticket is not None
         breaker.failed(ticket, now)
-    assert breaker.state is State.OPEN
+    assert breaker.state is BreakerState.OPEN
     return breaker
 
 
@@ -27,7 +27,7 @@ def test_fewer_failures_than_the_limit_change_nothing() -> None:
         for _ in range(POLICY.failures - 1):
             breaker.failed(breaker.admit(0) or 0, 0)
         breaker.succeeded(breaker.admit(0) or 0)
-    assert breaker.state is State.CLOSED
+    assert breaker.state is BreakerState.CLOSED
 
 
 def test_an_open_breaker_admits_nobody_however_long_it_takes() -> None:
@@ -106,7 +106,7 @@ class AnyHistory(RuleBasedStateMachine):
     def publish(self) -> None:
         ticket = self.breaker.admit(self.now)
         if ticket is not None:
-            assert self.breaker.state is State.CLOSED
+            assert self.breaker.state is BreakerState.CLOSED
             self.tickets.append(ticket)
 
     @precondition(lambda self: self.tickets)
@@ -133,11 +133,11 @@ class AnyHistory(RuleBasedStateMachine):
 
     @invariant()
     def opens_only_for_failures(self) -> None:
-        assert (self.breaker.state is State.CLOSED) is (self.failures < POLICY.failures)
+        assert (self.breaker.state is BreakerState.CLOSED) is (self.failures < POLICY.failures)
 
     @invariant()
     def a_probe_is_never_further_away_than_the_longest_wait(self) -> None:
-        if self.breaker.state is State.OPEN:
+        if self.breaker.state is BreakerState.OPEN:
             assert self.breaker._probe_at <= self.now + POLICY.longest_wait_s
 
 

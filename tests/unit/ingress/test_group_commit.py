@@ -15,7 +15,7 @@ import pytest
 from deedbox.ingress.publish import loop_batches
 from deedbox.ingress.publish.handover import HEDGE_S, Handover, NotStored, Stored
 from deedbox.ingress.publish.loop_batches import GroupCommit
-from deedbox.ingress.publish.redis_pipe import LINE_BYTES, Line
+from deedbox.ingress.publish.redis_pipe import LINE_BYTES, RedisPipe
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.signature import BodySignature
@@ -28,7 +28,7 @@ def envelope(number: int, size: int = 10) -> Envelope:
     return Envelope("default", float(number), BodySignature.VALID, f"{number:032x}", b"x" * size)
 
 
-class FakeLine(Line):
+class FakeLine(RedisPipe):
     """A line to nobody: the test answers, breaks it, or stays silent."""
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ def handing_over(broker: RememberingBroker, **env: str) -> Iterator[Handover]:
 def committing(
     handover: Handover,
     test: Callable[[GroupCommit], Coroutine[Any, Any, None]],
-    open_line: Callable[[], Line | None] | None = None,
+    open_line: Callable[[], RedisPipe | None] | None = None,
 ) -> None:
     async def run() -> None:
         commit = GroupCommit(handover, 4, open_line)

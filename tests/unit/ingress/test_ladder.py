@@ -8,7 +8,7 @@ from urllib.parse import quote_plus
 
 import pytest
 
-from deedbox.ingress.receive.ladder import STATUS, Accepted, LadderPolicy, Received, Refused, judge
+from deedbox.ingress.receive.ladder import STATUS, Accepted, LadderPolicy, Received, RefusedCallback, judge
 from deedbox.shared import codec
 from deedbox.shared.core.reasons import Refusal
 from deedbox.shared.core.signature import BodySignature, content_sha256
@@ -26,9 +26,9 @@ def received(body: bytes | None, content_type: str | None = MULTIPART, **more: A
     return Received(body=body, content_type=content_type, **facts)
 
 
-def refused(request: Received, rules: LadderPolicy = POLICY) -> Refused:
+def refused(request: Received, rules: LadderPolicy = POLICY) -> RefusedCallback:
     verdict = judge(request, rules)
-    assert isinstance(verdict, Refused)
+    assert isinstance(verdict, RefusedCallback)
     return verdict
 
 
@@ -225,7 +225,7 @@ def test_the_body_signature_policy_decides_who_passes(
         assert isinstance(verdict, Accepted)
         assert verdict.body_signature is outcome
     else:
-        assert isinstance(verdict, Refused)
+        assert isinstance(verdict, RefusedCallback)
         assert (verdict.reason, verdict.status) == (outcome, 401)
 
 

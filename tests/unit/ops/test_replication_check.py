@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from deedbox.ops.checks.finding import Verdict
-from deedbox.ops.checks.replication import Standing, judge
+from deedbox.ops.checks.replication import ReplicaStanding, judge
 
 
 def _judge(
     wait: int, replicas: int, *, behind_sentinel: bool = False, min_replicas: int | None = 0
 ) -> tuple[Verdict, str]:
-    standing = Standing(True, replicas, min_replicas, wait, behind_sentinel)
+    standing = ReplicaStanding(True, replicas, min_replicas, wait, behind_sentinel)
     finding = judge(standing, "redis replication", "DEEDBOX_REDIS_URL")
     return finding.verdict, f"{finding.detail} {finding.fix}"
 
@@ -46,7 +46,7 @@ def test_enough_replicas_pass_and_what_a_partition_can_elect_is_said() -> None:
 
 
 def test_a_replica_is_no_address_for_deedbox() -> None:
-    finding = judge(Standing(False, 0, 0, 0, False), "redis replication", "DEEDBOX_BROKER_URL")
+    finding = judge(ReplicaStanding(False, 0, 0, 0, False), "redis replication", "DEEDBOX_BROKER_URL")
 
     assert finding.verdict is Verdict.FAILED
     assert "DEEDBOX_BROKER_URL" in finding.fix

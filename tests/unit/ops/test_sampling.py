@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from deedbox.ops.charts import charts
-from deedbox.ops.charts.sampling import Sample, Totals, quantile_ms, sample
+from deedbox.ops.charts.sampling import Sample, SampleTotals, quantile_ms, sample
 from deedbox.ops.readmodels.fresh import Fresh
 from deedbox.ops.readmodels.stages import Stage
 from deedbox.shared.core.errors import RedisAway
@@ -26,8 +26,8 @@ def web(
     return IntakeReport(process, NOW, started_at, BOUNDS, counts, {"default": source})
 
 
-def totals(at: float = NOW, *reports: IntakeReport, **counters: int) -> Totals:
-    return Totals.of(at, counters, reports)
+def totals(at: float = NOW, *reports: IntakeReport, **counters: int) -> SampleTotals:
+    return SampleTotals.of(at, counters, reports)
 
 
 def test_a_sample_holds_what_happened_since_the_one_before() -> None:
@@ -83,13 +83,13 @@ def test_samples_and_totals_survive_their_text() -> None:
     again = Sample.unpack(made.pack().encode())
     assert again is not None
     assert (again.depth, again.refused, list(again.acks)) == ({"inbox": 0}, {"bad_json": 1}, [1, 1, 0])
-    assert Totals.unpack(totals(NOW, web(), released=1).pack()) == totals(NOW, web(), released=1)
+    assert SampleTotals.unpack(totals(NOW, web(), released=1).pack()) == totals(NOW, web(), released=1)
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{}", b"null", b"nonsense"])
 def test_texts_of_another_version_are_left_out(text: bytes) -> None:
     assert Sample.unpack(text) is None
-    assert Totals.unpack(text) is None
+    assert SampleTotals.unpack(text) is None
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_quantile_lies_within_its_bucket(
     assert quantile_ms(BOUNDS, counts, share) == expected
 
 
-def line(page: charts.Page, chart: str, name: str) -> list[float | None]:
+def line(page: charts.ChartPage, chart: str, name: str) -> list[float | None]:
     [found] = [each for each in page.charts if each.name == chart]
     return next(series.values for series in found.series if series.name == name)
 

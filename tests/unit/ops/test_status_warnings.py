@@ -8,7 +8,7 @@ import pytest
 
 from deedbox.ops.readmodels.attention import AttentionKind, Severity
 from deedbox.ops.readmodels.broker import BrokerView
-from deedbox.ops.readmodels.budget import Budget
+from deedbox.ops.readmodels.budget import BudgetUse
 from deedbox.ops.readmodels.stages import Lane, Stage, Survey, UnknownCalls
 from deedbox.ops.readmodels.status import Status
 from deedbox.ops.readmodels.workforce import Worker, living
@@ -106,7 +106,7 @@ def test_calls_that_take_their_process_along_are_told_with_action_event_and_proc
 def test_calls_that_wait_for_the_apis_budget_are_told_from_calls_that_fail() -> None:
     survey = _survey(LANE)
     survey.retrying = Stage(18, 30.0)
-    used_up = (Budget("default", "files", 15, 0),)
+    used_up = (BudgetUse("default", "files", 15, 0),)
     [said] = Status(survey, HEALTHY_VIEW, used_up=used_up).attentions
     assert said.kind is AttentionKind.BUDGET
     assert "files of source default (15 a minute)" in said.text
@@ -114,7 +114,7 @@ def test_calls_that_wait_for_the_apis_budget_are_told_from_calls_that_fail() -> 
 
 
 def test_a_used_up_budget_that_nobody_waits_for_is_no_news() -> None:
-    used_up = (Budget("default", "api", 60, 0),)
+    used_up = (BudgetUse("default", "api", 60, 0),)
     assert Status(_survey(LANE), HEALTHY_VIEW, used_up=used_up).attentions == []
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from deedbox.ops.demo.evidence import Call, Traces
-from deedbox.ops.demo.report import Found, Sent
-from deedbox.shared.core.reasons import Entry
+from deedbox.ops.demo.evidence import RecordedCall, Traces
+from deedbox.ops.demo.report import DemoFindings, Sent
+from deedbox.shared.core.reasons import TimelineKind
 from deedbox.shared.simulator.ledger import Counts
 from deedbox.shared.simulator.lifecycle import SimulatedFact
 
@@ -18,15 +18,15 @@ CLEAN = Counts(planned=5, sent=5, attempts=6, acked=4, refused=1, forgeries_acke
 KEY = "default:signature_request/r1"
 SHA = "5e" * 32
 
-MakeCall = Callable[..., Call]
+MakeCall = Callable[..., RecordedCall]
 
 
 @pytest.fixture
 def call() -> MakeCall:
     """Make a recorded call: ``call(time, event_type, late=..., number=...)``."""
 
-    def make(time: int, event_type: str = "viewed", number: int = 0, **changes: Any) -> Call:
-        made = Call(
+    def make(time: int, event_type: str = "viewed", number: int = 0, **changes: Any) -> RecordedCall:
+        made = RecordedCall(
             idempotency_key=f"{time:031d}{number}:record",
             type=f"signature_request_{event_type}",
             time=time,
@@ -42,7 +42,7 @@ def call() -> MakeCall:
 
 
 @pytest.fixture
-def stored(call: MakeCall) -> Call:
+def stored(call: MakeCall) -> RecordedCall:
     return call(99, type="deedbox.document_stored", sha256=SHA)
 
 
@@ -67,13 +67,13 @@ def fingerprint(fact: SimulatedFact) -> str:
 
 
 @pytest.fixture
-def found(call: MakeCall, stored: Call) -> Found:
+def found(call: MakeCall, stored: RecordedCall) -> DemoFindings:
     calls = [call(10, "sent"), call(20, "signed"), call(20, "all_signed", number=1), stored]
     traces = Traces(
         counters={"arrived": 4, "released": 3, "duplicate": 1},
-        timeline={str(kind): 0 for kind in Entry} | {"arrived": 4, "released": 3, "duplicate": 1},
+        timeline={str(kind): 0 for kind in TimelineKind} | {"arrived": 4, "released": 3, "duplicate": 1},
         actions_done=7,
         forgotten=0,
         dead=(),
     )
-    return Found(calls=calls, traces=traces, documents={"r1": [SHA]}, restarts={})
+    return DemoFindings(calls=calls, traces=traces, documents={"r1": [SHA]}, restarts={})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deedbox.ops.demo.evidence import Call, read_record
+from deedbox.ops.demo.evidence import RecordedCall, read_record
 from deedbox.workers.actions import Context, Event, Reject
 from deedbox.workers.actions.loading import load_module
 from deedbox.workers.builtins.recorder import PATH_VARIABLE, record
@@ -39,7 +39,7 @@ def test_what_it_writes_is_what_the_demo_reads(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv(PATH_VARIABLE, str(tmp_path / "record"))
     _write(1)
     assert read_record(tmp_path / "record") == [
-        Call(
+        RecordedCall(
             idempotency_key="0:record",
             type="signature_request_signed",
             time=7,

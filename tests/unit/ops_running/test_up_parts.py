@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 
 from deedbox.ops.supervise import up
-from deedbox.ops.supervise.readiness import Readiness, callback_url
+from deedbox.ops.supervise.readiness import StartupCheck, callback_url
 from deedbox.shared.broker import address as broker_address
 from deedbox.shared.core.errors import DeedboxError, SettingsError
 from deedbox.shared.redis.address import parse
@@ -119,7 +119,7 @@ def test_the_callback_url_is_one_that_this_machine_reaches(bind: str, host: str)
 
 def test_ready_means_the_web_answers_and_every_worker_has_registered_since(ready_port: int) -> None:
     redis = fakeredis.FakeRedis()
-    readiness = Readiness(_settings(PORT=str(ready_port)), redis, {"crm": 2}, since=1_800_000_000)
+    readiness = StartupCheck(_settings(PORT=str(ready_port)), redis, {"crm": 2}, since=1_800_000_000)
 
     def register(name: str, birth: str) -> None:
         redis.sadd("rq:workers:deedbox.crm", f"rq:worker:{name}")
@@ -135,7 +135,7 @@ def test_ready_means_the_web_answers_and_every_worker_has_registered_since(ready
 def test_without_a_web_process_it_is_not_ready() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = str(silent.getsockname()[1])
-    readiness = Readiness(_settings(PORT=port), fakeredis.FakeRedis(), {}, since=0)
+    readiness = StartupCheck(_settings(PORT=port), fakeredis.FakeRedis(), {}, since=0)
     assert readiness.missing() == ["web"]
 
 
@@ -143,4 +143,4 @@ def test_without_redis_it_is_not_ready(ready_port: int) -> None:
     server = fakeredis.FakeServer()
     server.connected = False
     redis = fakeredis.FakeRedis(server=server)
-    assert Readiness(_settings(PORT=str(ready_port)), redis, {"crm": 1}, since=0).missing() == ["redis"]
+    assert StartupCheck(_settings(PORT=str(ready_port)), redis, {"crm": 1}, since=0).missing() == ["redis"]

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from deedbox.ops.readmodels.events import Cursor
-from deedbox.ops.repair.deadletters import FIELDS, Letter
-from deedbox.shared.alerts.alerting import Group, State
-from deedbox.shared.alerts.conditions import Watch
+from deedbox.ops.repair.deadletters import FIELDS, DeadLetter
+from deedbox.shared.alerts.alerting import AlertState, Group
+from deedbox.shared.alerts.conditions import AlertWatch
 from deedbox.shared.broker.message import decode_kombu, encode_kombu
 from deedbox.shared.core import jsontext
-from deedbox.shared.core.attempts import Entry
+from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.core.envelope import SCHEMA_VERSION, Envelope
 from deedbox.shared.core.ordering import Arrival, Held, Position, Proof, SequenceState
 from deedbox.shared.core.signature import BodySignature
@@ -32,7 +32,7 @@ from deedbox.shared.records.clean_entry import CleanEntry
 from deedbox.shared.records.document_record import DocumentRecord
 from deedbox.shared.records.forms import inbox_entry
 from deedbox.shared.records.intake_report import IntakeReport, SourceReport
-from deedbox.shared.records.replay_order import ReplayOrder, Span
+from deedbox.shared.records.replay_order import ReplayOrder, ReplaySpan
 from deedbox.shared.records.store_mark import StoreMark
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.records.subscriptions import Subscription, Subscriptions
@@ -59,9 +59,9 @@ STORED: Final = StoredEvent(
     PRINT, "default", KEY, "signature_request_sent", 1_800_000_000, "s1", AT, AT + 1, BodySignature.ABSENT, "0a" * 16,
     "ff" * 16, BODY, "", "0123456789abcdef",
 )  # fmt: skip
-LETTER: Final = Letter(
+LETTER: Final = DeadLetter(
     "7", AT, "attempts_exhausted", "ValueError: no", "default", KEY, "signature_request_sent", "crm", "default",
-    f"crm|default:{KEY}", queue_entry.dump(Entry(PRINT, AT)), PRINT, "0a" * 16,
+    f"crm|default:{KEY}", queue_entry.dump(QueueEntry(PRINT, AT)), PRINT, "0a" * 16,
 )  # fmt: skip
 PROOF: Final = Proof("signature_request_sent", "", 1_800_000_000)
 
@@ -121,14 +121,14 @@ SAMPLES: Final[dict[str, Sample]] = {
         order_state.load,
     ),
     "queue_entry": Sample(
-        Entry(PRINT, AT, True, 2, 3, 1, AT, 4, 5),
+        QueueEntry(PRINT, AT, True, 2, 3, 1, AT, 4, 5),
         queue_entry.dump,
         queue_entry.load,
     ),
     "dead_letter": Sample(
         LETTER,
         lambda each: _fields({name: str(value) for name, value in each.document().items()}),
-        lambda data: Letter.of_values([_hash(data).get(name.encode()) for name in FIELDS]),
+        lambda data: DeadLetter.of_values([_hash(data).get(name.encode()) for name in FIELDS]),
     ),
     "stored_event": Sample(STORED, _event_fields, lambda data: StoredEvent.load(PRINT, _hash(data))),
     "timeline_line": Sample({"at": AT, "kind": "held", "event": PRINT}, jsontext.dumps, timeline_line.load),
@@ -169,12 +169,12 @@ SAMPLES: Final[dict[str, Sample]] = {
     ),
     "spool_mark": Sample(spool_mark.SpoolMark("web", 3, 900, AT, AT + 1), spool_mark.dump, spool_mark.load),
     "alert_board": Sample(
-        AlertBoard(State((Group("dead_letters", "default", AT, AT, 1, ("7",), {"x": 1}, ("k",)),), (AT,)), Watch(7)),
+        AlertBoard(AlertState((Group("dead_letters", "default", AT, AT, 1, ("7",), {"x": 1}, ("k",)),), (AT,)), AlertWatch(7)),
         lambda each: each.dump(),
         AlertBoard.load,
     ),
     "replay_order": Sample(
-        ReplayOrder(("crm",), Span(AT), "default", KEY, "signature_request_*"),
+        ReplayOrder(("crm",), ReplaySpan(AT), "default", KEY, "signature_request_*"),
         lambda each: each.dump(),
         ReplayOrder.load,
     ),

@@ -11,18 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deedbox.shared.alerts.alerting import Group, State
-from deedbox.shared.alerts.conditions import Watch
+from deedbox.shared.alerts.alerting import AlertState, Group
+from deedbox.shared.alerts.conditions import AlertWatch
 from deedbox.shared.core import jsontext
-from deedbox.shared.core.attempts import Entry
+from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.core.envelope import Envelope
+from deedbox.shared.core.fields import COUNT, Unreadable
 from deedbox.shared.core.ordering import Arrival, Held, Position, Proof, SequenceState
 from deedbox.shared.core.signature import BodySignature
 from deedbox.shared.core.status import advance
 from deedbox.shared.records import (
     alert_board,
     clean_entry,
-    counts,
     document_record,
     intake_report,
     order_state,
@@ -40,11 +40,10 @@ from deedbox.shared.records import (
 from deedbox.shared.records.alert_board import AlertBoard
 from deedbox.shared.records.clean_entry import CleanEntry
 from deedbox.shared.records.document_record import DocumentRecord
-from deedbox.shared.records.fields import Unreadable
 from deedbox.shared.records.forms import FORMS, INBOX_FORM, Form
 from deedbox.shared.records.intake_report import IntakeReport, SourceReport
 from deedbox.shared.records.presence import LostCall, Presence
-from deedbox.shared.records.replay_order import ReplayOrder, Span
+from deedbox.shared.records.replay_order import ReplayOrder, ReplaySpan
 from deedbox.shared.records.store_mark import StoreMark
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.records.subscriptions import Subscription, Subscriptions
@@ -103,7 +102,7 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
     ),
     queue_entry.FORM: (
         st.builds(
-            Entry,
+            QueueEntry,
             fingerprint=FINGERPRINTS,
             enqueued_at=TIMES,
             late=st.booleans(),
@@ -238,7 +237,7 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
         st.builds(
             AlertBoard,
             st.builds(
-                State,
+                AlertState,
                 st.lists(
                     st.builds(
                         Group,
@@ -257,7 +256,7 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
                 st.booleans(),
             ),
             st.builds(
-                Watch,
+                AlertWatch,
                 COUNTS,
                 st.dictionaries(TEXTS, st.tuples(COUNTS, TIMES), max_size=2),
                 st.dictionaries(TEXTS, st.tuples(TEXTS, TIMES, TIMES), max_size=2),
@@ -269,7 +268,7 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
         st.builds(
             ReplayOrder,
             st.lists(TEXTS, max_size=2).map(tuple),
-            st.builds(Span, TIMES, TIMES | st.just(math.inf)),
+            st.builds(ReplaySpan, TIMES, TIMES | st.just(math.inf)),
             TEXTS,
             TEXTS,
             TEXTS,
@@ -277,7 +276,7 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
         lambda order: order.dump(),
     ),
     replay_order.MARK_FORM: (POSITIONS, replay_order.dump_mark),
-    counts.FORM: (COUNTS, str),
+    COUNT: (COUNTS, str),
     spool_mark.FORM: (
         st.builds(spool_mark.SpoolMark, TEXTS, COUNTS, COUNTS, TIMES, TIMES),
         spool_mark.dump,

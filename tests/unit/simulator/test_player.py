@@ -12,7 +12,7 @@ import pytest
 from flask import Flask, Response, request
 
 from deedbox.shared.core.signature import BodySignature, verify_body, verify_event_hash
-from deedbox.shared.simulator.ledger import Counts, Outcome
+from deedbox.shared.simulator.ledger import Counts, DeliveryOutcome
 from deedbox.shared.simulator.lifecycle import Account, SimulatedCallback
 from deedbox.shared.simulator.loopback import LoopbackServer
 from deedbox.shared.simulator.player import VENDOR_RETRY_LADDER_S, Player, PlayerPolicy
@@ -107,7 +107,7 @@ def test_anything_but_the_exact_acknowledgement_is_retried(
 ) -> None:
     receiver.scripted = [answer, answer]
     ledger = _player(receiver).play(_one(callbacks[0]), threading.Event())
-    assert [(r.outcome, r.attempts, r.status) for r in ledger.records] == [(Outcome.ACKED, 3, 200)]
+    assert [(r.outcome, r.attempts, r.status) for r in ledger.records] == [(DeliveryOutcome.ACKED, 3, 200)]
 
 
 def test_a_delivery_is_given_up_after_the_last_step_of_the_ladder(
@@ -116,7 +116,7 @@ def test_a_delivery_is_given_up_after_the_last_step_of_the_ladder(
     receiver.scripted = [(500, b"")] * 100
     policy = PlayerPolicy(threads=2, retry_ladder_s=VENDOR_RETRY_LADDER_S, ladder_scale=0.000001)
     ledger = _player(receiver, policy).play(_one(callbacks[0]), threading.Event())
-    assert [(r.outcome, r.attempts, r.status) for r in ledger.records] == [(Outcome.FAILED, 7, 500)]
+    assert [(r.outcome, r.attempts, r.status) for r in ledger.records] == [(DeliveryOutcome.FAILED, 7, 500)]
     assert len(receiver.received) == 7
 
 
@@ -126,7 +126,7 @@ def test_a_refused_connection_is_a_failed_attempt(
     player = _player(receiver, PlayerPolicy(threads=1, retry_ladder_s=(0.0,)))
     receiver.server.stop()
     ledger = player.play(_one(callbacks[0]), threading.Event())
-    assert [(r.outcome, r.attempts, r.status) for r in ledger.records] == [(Outcome.FAILED, 2, None)]
+    assert [(r.outcome, r.attempts, r.status) for r in ledger.records] == [(DeliveryOutcome.FAILED, 2, None)]
 
 
 def test_an_acked_forgery_is_reported_as_one(receiver: Receiver, callbacks: list[SimulatedCallback]) -> None:
@@ -157,7 +157,7 @@ def test_a_stop_leaves_the_rest_unfinished(receiver: Receiver, callbacks: list[S
     ledger = player.play(_one(callbacks[0]) + hour, stop)
     counts = ledger.counts()
     assert (counts.acked, counts.unfinished, counts.planned) == (1, len(hour), len(hour) + 1)
-    assert all(r.attempts == 0 for r in ledger.records if r.outcome is Outcome.UNFINISHED)
+    assert all(r.attempts == 0 for r in ledger.records if r.outcome is DeliveryOutcome.UNFINISHED)
 
 
 def test_a_stop_during_a_long_wait_for_a_retry_ends_the_run(
@@ -169,7 +169,9 @@ def test_a_stop_during_a_long_wait_for_a_retry_ends_the_run(
         receiver.server.url + "/callbacks", API_KEY, PlayerPolicy(), on_progress=lambda _counts: stop.set()
     )
     ledger = player.play(_one(callbacks[0]), stop)
-    assert [(r.outcome, r.attempts, r.status) for r in ledger.records] == [(Outcome.UNFINISHED, 1, 503)]
+    assert [(r.outcome, r.attempts, r.status) for r in ledger.records] == [
+        (DeliveryOutcome.UNFINISHED, 1, 503)
+    ]
 
 
 def test_what_occurred_is_told_once_per_genuine_delivery(

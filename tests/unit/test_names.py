@@ -1,0 +1,31 @@
+"""One word has one meaning: a public class name is defined once in the whole tree."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("ingress", "workers", "ops", "shared")
+MODULES_MAX = 16
+
+
+def _modules() -> list[Path]:
+    return [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
+
+
+def test_no_public_class_name_means_two_things() -> None:
+    places: dict[str, list[str]] = defaultdict(list)
+    for path in _modules():
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places[node.name].append(path.relative_to(ROOT).as_posix())
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
+
+
+def test_no_folder_has_more_modules_than_a_reader_takes_in_at_once() -> None:
+    counts: dict[str, int] = defaultdict(int)
+    for path in _modules():
+        counts[path.parent.relative_to(ROOT).as_posix()] += path.name != "__init__.py"
+    assert {folder: count for folder, count in counts.items() if count > MODULES_MAX} == {}
