@@ -99,6 +99,17 @@ def test_another_batch_or_another_bridge_writes(store: Store) -> None:
     assert store.redis.llen(keys.inbox(0)) == 4
 
 
+def test_a_message_that_is_on_the_list_twice_is_not_claimed_for_ever(store: Store) -> None:
+    """A publish that timed out went through, and its callback was published once more from the spool."""
+    store.publish(b"1", b"1")
+    for _ in range(2):
+        assert store.claim_raw("b", at_most=1) == [b"1"]
+        store.append(
+            (0, b"1"), claim=RawClaim(keys.claimed("b"), 1, b"1"), batch=(keys.bridged("b"), "digest")
+        )
+    assert store.claim_raw("b") == []
+
+
 def test_a_claim_is_dropped_with_the_batch_that_it_was(store: Store) -> None:
     """The first append's answer was lost: its repeat finds no claim, and leaves what was claimed since."""
     store.publish(b"1")

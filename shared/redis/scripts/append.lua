@@ -7,8 +7,10 @@
 local now = clock(ARGV[1])
 -- A batch that is here already was not confirmed to its bridge. The write is for the WAIT that follows: it confirms
 -- everything before it, and only this server knows whether the batch is among that.
+-- Its claim goes all the same: a publish that timed out and was spooled puts the same message on the list twice.
 if ARGV[5] ~= '' and redis.call('GET', ARGV[5]) == ARGV[6] then
   redis.call('EXPIRE', ARGV[5], 86400)
+  if ARGV[2] ~= '' then drop_claimed(ARGV[2], tonumber(ARGV[3]), ARGV[4]) end
   return wake('sequencer', now)
 end
 local n = tonumber(ARGV[7])
