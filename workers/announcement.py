@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from deedbox.shared.records.subscriptions import Subscriptions
-from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.shared.redis import script_calls
+from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.runtime import logs
 from deedbox.workers.actions.registry import Registry
 
@@ -25,9 +26,9 @@ def announce(scripts: Scripts, registry: Registry, *, runs_actions: bool = True)
     counts only as long as there is no other.
     """
     mine = Subscriptions.of(registry.describe())
-    generation, changed = scripts.call(
-        "announce", SERVER_CLOCK, mine.digest, mine.dump(), SILENCE_S, int(not runs_actions)
+    generation, changed = script_calls.announce(
+        scripts, digest=mine.digest, declaration=mine.dump(), silence_s=SILENCE_S, only_first=not runs_actions
     )
     if changed:
         log.warning("subscriptions.changed", generation=generation, actions=list(mine.lane_of))
-    return int(generation)
+    return generation

@@ -12,7 +12,9 @@ from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.core.signature import BodySignature
 from deedbox.shared.records import queue_entry
 from deedbox.shared.records.stored_event import StoredEvent
-from deedbox.shared.redis.scripting import SERVER_CLOCK, Operand, Scripts
+from deedbox.shared.redis import script_calls
+from deedbox.shared.redis.script_calls import FiledEvent
+from deedbox.shared.redis.scripting import Scripts
 from deedbox.workers.actions.registry import RegisteredAction
 
 KEY: Final = "deedbox/{}"
@@ -55,20 +57,26 @@ class Filing:
 
     def file(self, guard: FilingGuard, events: Iterable[Filed], now: float) -> bool:
         """File everything, or nothing if the guard's key has another value by now. Raises Unavailable."""
-        operands: list[Operand] = []
-        for event in events:
-            stored = internal_event(
-                event.event_type, event.payload, event.source, KEY.format(event.topic), "", now
-            )
-            entry = queue_entry.dump(QueueEntry(stored.fingerprint, enqueued_at=round(now, 6)))
-            unit, fields = self._action.unit(stored.stream, stored.fingerprint), stored.fields()
-            operands += [self._action.lane, unit, entry, stored.fingerprint, len(fields), *fields]
-        life = "" if guard.life_s is None else guard.life_s
-        head = (SERVER_CLOCK, guard.key, guard.before, guard.value, life, self._event_life_s)
-        done, *lanes = self._scripts.call("file_events", *head, *operands)
-        for lane in lanes:
+        lanes = script_calls.file_events(
+            self._scripts, key=guard.key, before=guard.before, value=guard.value, life_s=guard.life_s,
+            event_life_s=self._event_life_s, events=[self._filed(event, now) for event in events],
+        )  # fmt: skip
+        for lane in lanes or ():
             self._ring(lane.decode())
-        return bool(done)
+        return lanes is not None
+
+    def _filed(self, event: Filed, now: float) -> FiledEvent:
+        key = KEY.format(event.topic)
+        return filed_event(
+            self._action, internal_event(event.event_type, event.payload, event.source, key, "", now), now
+        )
+
+
+def filed_event(action: RegisteredAction, stored: StoredEvent, now: float) -> FiledEvent:
+    """Address an internal event to one action."""
+    entry = queue_entry.dump(QueueEntry(stored.fingerprint, enqueued_at=round(now, 6)))
+    unit = action.unit(stored.stream, stored.fingerprint)
+    return FiledEvent(action.lane, unit, entry, stored.fingerprint, stored.fields())
 
 
 def internal_event(

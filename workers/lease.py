@@ -12,9 +12,9 @@ from typing import Final, NamedTuple, Protocol
 
 from redis.exceptions import RedisError
 
-from deedbox.shared.redis import keys
+from deedbox.shared.redis import keys, script_calls
 from deedbox.shared.redis.connections import translated
-from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.shared.redis.scripting import Scripts
 
 LEASE_S: Final = 10.0
 """Life of a unit's lease without renewal: the longest that a crash delays its unit, less the sweep."""
@@ -24,10 +24,6 @@ DRAIN_S: Final = 2.0
 
 LINGER_S: Final = 2.0
 """Longest wait on the bell inside one RQ job."""
-
-
-NO_CLAIM: Final = ("", 0, 0, 0, 0)
-"""Operands of a commit that claims nothing: drainer, lease, idle until, entries and bytes at most."""
 
 
 class LeaseReport(NamedTuple):
@@ -83,7 +79,7 @@ class Lease:
                 break
             if drained.idle and not self._heard_bell(min(left, LINGER_S)):
                 break
-        if int(self._scripts.call("leave", SERVER_CLOCK, self._lane, drainer, *self._actions)) == 2:  # noqa: PLR2004 - see leave.lua
+        if script_calls.leave(self._scripts, lane=self._lane, drainer=drainer, actions=self._actions):
             self._ring(self._lane)
         return units
 

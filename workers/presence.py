@@ -9,7 +9,8 @@ from contextlib import suppress
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.records import presence
 from deedbox.shared.records.presence import BEAT_S, LIFE_S, Presence
-from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.shared.redis import script_calls
+from deedbox.shared.redis.scripting import Scripts
 
 
 class Announcer:
@@ -40,4 +41,4 @@ class Announcer:
             self._over.wait(BEAT_S)
 
     def _say(self, life_s: float, document: bytes) -> None:
-        self._scripts.call("present", SERVER_CLOCK, self._name, life_s, document)
+        script_calls.present(self._scripts, self._name, life_s=life_s, document=document)

@@ -10,7 +10,7 @@ from typing import Final
 
 from deedbox.ingress.monitor.counters import Intake
 from deedbox.ingress.spool.state_redis import StateRedis
-from deedbox.shared.redis.scripting import SERVER_CLOCK
+from deedbox.shared.redis import script_calls
 from deedbox.shared.retention import DAY_S
 
 REPORT_EVERY_S: Final = 2.0
@@ -49,14 +49,9 @@ class IntakeReporter:
             return
         report = self._intake.totals().report(self._process, self._clock())
         self.is_well = False
-        self._redis.scripts().call(
-            "report_intake",
-            SERVER_CLOCK,
-            self._process,
-            report.dump(),
-            int(self._answered),
-            int(ends),
-            SILENT_LIFE_S,
-        )
+        script_calls.report_intake(
+            self._redis.scripts(), process=self._process, report=report.dump(), answered=self._answered, ends=ends,
+            life_s=SILENT_LIFE_S,
+        )  # fmt: skip
         self._answered = self.is_well = True
         self._reported_at = now

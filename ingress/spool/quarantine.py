@@ -16,8 +16,9 @@ from deedbox.shared.broker.message import encode_kombu
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Undecodable
 from deedbox.shared.core.reasons import DeathReason
-from deedbox.shared.redis.inbox import NO_BATCH, about
-from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.shared.redis import script_calls
+from deedbox.shared.redis.inbox import about
+from deedbox.shared.redis.scripting import Scripts
 
 _ALL: Final = "SELECT id, reason, detail, letter, received_at, length(entry) FROM aside JOIN callbacks USING (id) ORDER BY id"
 _MOVE: Final = "INSERT INTO callbacks (received_at, checksum, entry) SELECT received_at, checksum, entry FROM callbacks WHERE id = ?"
@@ -101,14 +102,13 @@ class Quarantine:
         self._database.give_back(lambda connection: connection.execute(note, (number,)))
 
     def _tell(self, each: QuarantinedCallback, scripts: Scripts) -> None:
-        values: list[str | bytes] = ["reason", str(each.reason), "detail", each.detail]
+        letter: dict[str, str | bytes] = {"reason": str(each.reason), "detail": each.detail}
         if each.reason is not DeathReason.SPOOL_DAMAGED:
             with self._database.reading() as connection:
                 row = connection.execute("SELECT entry FROM callbacks WHERE id = ?", (each.id,)).fetchone()
             message = _message(row[0] if row else b"")
-            values += ["raw", message, *about(message)]
-        # No callbacks, nothing redriven, one dead letter.
-        scripts.call("append", SERVER_CLOCK, *NO_BATCH, len(values), *values)
+            letter |= {"raw": message, **about(message)}
+        script_calls.append(scripts, letters=[letter])
 
 
 def _remove(connection: Connection, number: int) -> bool:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from deedbox.ops.installation import Installation
 from deedbox.shared import budgets
 from deedbox.shared.core.errors import SettingsError
-from deedbox.shared.redis import keys
-from deedbox.shared.redis.scripting import SERVER_CLOCK
+from deedbox.shared.redis import keys, script_calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +36,10 @@ def left(installation: Installation, of: Mapping[str, str]) -> Iterator[BudgetUs
     asked = [(source, kind, rate) for source in of for kind, rate in rates.items()]
     if not asked:
         return
-    operands: list[str | int] = []
-    for source, kind, rate in asked:
-        operands += [keys.budget(kind, of[source], "calls"), rate]
-    used: Iterable[Any] = installation.scripts.call("budget_used", SERVER_CLOCK, budgets.WINDOW_S, *operands)
+    used = script_calls.budget_used(
+        installation.scripts,
+        window_s=budgets.WINDOW_S,
+        budgets=[(keys.budget(kind, of[source], "calls"), rate) for source, kind, rate in asked],
+    )
     for (source, kind, rate), count in zip(asked, used, strict=True):
-        yield BudgetUse(source, kind, rate, max(0, rate - int(count)))
+        yield BudgetUse(source, kind, rate, max(0, rate - count))

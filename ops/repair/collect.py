@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 from deedbox.shared.broker.port import Broker
 from deedbox.shared.core.callback import parse_callback
 from deedbox.shared.core.errors import BadCallback, Unavailable
 from deedbox.shared.core.reasons import DeathReason
-from deedbox.shared.redis.inbox import NO_BATCH, about, callback_in
-from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.shared.redis import script_calls
+from deedbox.shared.redis.inbox import about, callback_in
+from deedbox.shared.redis.scripting import Scripts
 
 DETAIL: Final = "the broker delivered it again and again, and no bridge acknowledged it"
 
@@ -23,17 +23,13 @@ def collect(broker: Broker, scripts: Scripts) -> int:
     moved = 0
     try:
         for message, remove in broker.take_dead():
-            values: list[str | bytes] = [
-                "reason",
-                DeathReason.UNDELIVERABLE,
-                "detail",
-                DETAIL,
-                "raw",
-                message,
-                *_about(message),
-            ]
-            # No callbacks, nothing redriven, one dead letter.
-            scripts.call("append", SERVER_CLOCK, *NO_BATCH, len(values), *values)
+            letter: dict[str, str | bytes] = {
+                "reason": DeathReason.UNDELIVERABLE,
+                "detail": DETAIL,
+                "raw": message,
+                **_about(message),
+            }
+            script_calls.append(scripts, letters=[letter])
             remove()
             moved += 1
     except Unavailable:
@@ -45,10 +41,9 @@ def collect(broker: Broker, scripts: Scripts) -> int:
     return moved
 
 
-def _about(message: bytes) -> Iterator[str]:
-    """Yield fields and values by which the letter is found again, as far as the message can be read."""
-    yield from about(message)
+def _about(message: bytes) -> dict[str, str]:
+    """Return fields by which the letter is found again, as far as the message can be read."""
     try:
-        yield from ("type", parse_callback(callback_in(message)).event_type)
+        return {**about(message), "type": parse_callback(callback_in(message)).event_type}
     except BadCallback:
-        return
+        return about(message)

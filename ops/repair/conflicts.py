@@ -23,9 +23,9 @@ from deedbox.shared.core.errors import BadCallback, DeedboxError, Undecodable
 from deedbox.shared.core.identity import identify
 from deedbox.shared.core.reasons import TimelineKind
 from deedbox.shared.records.stored_event import StoredEvent
-from deedbox.shared.redis import keys
+from deedbox.shared.redis import keys, repair_calls
 from deedbox.shared.redis.connections import translated
-from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.shared.redis.scripting import Scripts
 
 PATHS_MAX: Final = 20
 """Differences that are named: a person looks at the bodies after that."""
@@ -94,7 +94,7 @@ class Conflicts:
         """Hand the other body to the bridge as a fact of its own. Raises DeedboxError for a key that was erased."""
         envelope = conflict.envelope()
         message = encode_kombu(envelope.headers(), envelope.body)
-        if self._scripts.call("redrive_raw", SERVER_CLOCK, "", 0, message, conflict.other.stream) != 1:
+        if repair_calls.redrive_raw(self._scripts, message=message, stream=conflict.other.stream) != 1:
             raise _erased(conflict.other.ordering_key)
 
     def _read(self, event: str, body: str) -> Conflict | None:

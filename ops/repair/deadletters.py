@@ -15,9 +15,9 @@ from deedbox.shared import codec
 from deedbox.shared.core.errors import DeedboxError
 from deedbox.shared.core.fields import moment_of
 from deedbox.shared.core.routing import matches
-from deedbox.shared.redis import keys
+from deedbox.shared.redis import keys, repair_calls
 from deedbox.shared.redis.connections import translated
-from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts, text
+from deedbox.shared.redis.scripting import Scripts, text
 from deedbox.shared.retention import Retention
 
 CHUNK: Final = 500
@@ -167,7 +167,7 @@ class DeadLetters:
         for start in range(0, len(letters), CHUNK):
             tell("discarding", start, len(letters))
             ids = [letter.id for letter in letters[start : start + CHUNK]]
-            removed += int(self._scripts.call("discard", SERVER_CLOCK, self._retention.events_s, *ids))
+            removed += repair_calls.discard(self._scripts, ids, event_life_s=self._retention.events_s)
         return removed
 
     def _read(self, ids: Iterable[str]) -> Iterator[DeadLetter]:

@@ -31,10 +31,10 @@ from deedbox.shared.core.snapshot import arrival_of
 from deedbox.shared.records import order_state, queue_entry
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.records.subscriptions import announced
-from deedbox.shared.redis import keys
+from deedbox.shared.redis import keys, repair_calls
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.inbox import stream_of
-from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
 
 CHUNK: Final = 500
@@ -168,7 +168,7 @@ class Redriver:
         return tally
 
     def _requeue(self, step: RedriveStep, lanes: Mapping[str, str]) -> int:
-        letter, event, life = step.letter, step.event, self._retention
+        letter, event = step.letter, step.event
         if event is None:
             return RedriveReply.EVENT_GONE
         seconds, microseconds = self._command(self._redis.time)
@@ -180,13 +180,13 @@ class Redriver:
         )
         # Only to ring there: its queue is the action's, in whatever lane it died.
         lane = lanes.get(letter.action, letter.lane)
-        code, *ring = self._scripts.call(
-            "redrive", SERVER_CLOCK, letter.id, life.events_s, lane, letter.unit, queue_entry.dump(entry), event.stream,
-            event.arrived_at, life.state_s,
+        code, ring = repair_calls.redrive(
+            self._scripts, letter=letter.id, retention=self._retention, lane=lane, unit=letter.unit,
+            entry=queue_entry.dump(entry), stream=event.stream, arrived_at=event.arrived_at,
         )  # fmt: skip
-        if ring and ring[0]:
+        if ring:
             self._ring(lane)
-        return int(code)
+        return code
 
     def _resend(self, step: RedriveStep) -> int:
         event = step.event
@@ -197,11 +197,10 @@ class Redriver:
             message, stream = kept[0], stream_of(kept[0])
         else:
             message, stream = _message(step.letter, event, *kept), event.stream
-        return int(
-            self._scripts.call(
-                "redrive_raw", SERVER_CLOCK, step.letter.id, self._retention.events_s, message, stream
-            )
-        )
+        return repair_calls.redrive_raw(
+            self._scripts, message=message, stream=stream, letter=step.letter.id,
+            event_life_s=self._retention.events_s,
+        )  # fmt: skip
 
     def _events(self, letters: Iterable[DeadLetter]) -> dict[str, StoredEvent]:
         """Read the facts of the letters' events; those that are gone are missing."""

@@ -25,10 +25,10 @@ from deedbox.shared.core.ordering import Position
 from deedbox.shared.records import order_state, queue_entry, replay_order
 from deedbox.shared.records.replay_order import ReplayOrder
 from deedbox.shared.records.subscriptions import announced
-from deedbox.shared.redis import keys
+from deedbox.shared.redis import keys, repair_calls
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.request_keys import Holdings
-from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
 
 PIECE: Final = 500
@@ -145,11 +145,10 @@ class Replayer:
             tally.erased += 1
         while left:
             piece, last = left[:PIECE], replay_order.dump_mark(left[:PIECE][-1][0].position)
-            limits = (self._retention.state_s, self._retention.events_s)
-            operands = self._operands(stream, piece, tally.number, greatest)
-            gone, *lanes = self._scripts.call(
-                "replay", SERVER_CLOCK, tally.number, *limits, stream, mark, last, *operands
-            )
+            gone, lanes = repair_calls.replay(
+                self._scripts, number=tally.number, retention=self._retention, stream=stream, done=mark, then_done=last,
+                calls=self._calls(stream, piece, tally.number, greatest),
+            )  # fmt: skip
             if gone == _OVER:
                 return False
             if gone == _ERASED:
@@ -166,21 +165,19 @@ class Replayer:
                 self._ring(lane.decode())
         return True
 
-    def _operands(
+    def _calls(
         self,
         stream: str,
         piece: Iterable[tuple[PastEvent, Sequence[KnownAction]]],
         number: int,
         greatest: Position | None,
-    ) -> Iterator[str | int]:
+    ) -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
         now = round(self.history.now(), 6)
         for event, actions in piece:
             late = is_late(event, greatest)
             entry = queue_entry.dump(QueueEntry(event.fingerprint, enqueued_at=now, late=late, replay=number))
-            yield event.fingerprint
-            yield len(actions)
-            for action in actions:
-                yield from (action.lane, action.unit(stream, event.fingerprint), entry)
+            calls = [(each.lane, each.unit(stream, event.fingerprint), entry) for each in actions]
+            yield event.fingerprint, calls
 
     def _mark(self, number: int, stream: str) -> bytes:
         found: bytes | None = self._command(lambda: self._redis.hget(keys.replay_done(number), stream))

@@ -11,9 +11,9 @@ from redis.exceptions import RedisError
 from deedbox.shared.core.errors import DeedboxError
 from deedbox.shared.core.fields import counts_of
 from deedbox.shared.records.subscriptions import announced
-from deedbox.shared.redis import keys
+from deedbox.shared.redis import keys, repair_calls
 from deedbox.shared.redis.connections import translated
-from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts, text
+from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
 
 PIECE: Final = 200
@@ -43,7 +43,7 @@ class UndeclaredCalls:
     ) -> None:
         self._scripts = scripts
         self._ring = ring
-        self._limits = (retention.events_s, keys.TIMELINE_KEEP, retention.state_s)
+        self._retention = retention
 
     def find(self) -> dict[str, int]:
         """Return the actions and how many calls each has."""
@@ -58,7 +58,9 @@ class UndeclaredCalls:
         """Make a dead letter of each call. Raises DeedboxError if the action is declared."""
         ended, left, more = 0, 0, 1
         while more:
-            more, left = self._scripts.call("end_calls", SERVER_CLOCK, action, PIECE, *self._limits)
+            more, left = repair_calls.end_calls(
+                self._scripts, action=action, at_most=PIECE, retention=self._retention
+            )
             if more == _DECLARED:
                 raise DeedboxError(f"The action {action} is declared: its workers run its calls.")
             ended += more
@@ -71,7 +73,9 @@ class UndeclaredCalls:
         """
         moved, left, more = 0, 0, 1
         while more:
-            more, left, ring, lane = self._scripts.call("rename_calls", SERVER_CLOCK, action, to, PIECE)
+            more, left, ring, lane = repair_calls.rename_calls(
+                self._scripts, action=action, to=to, at_most=PIECE
+            )
             if more == _DECLARED:
                 raise DeedboxError(f"The action {action} is declared: its workers run its calls.")
             if more == _NO_TARGET:
@@ -80,5 +84,5 @@ class UndeclaredCalls:
                 )
             moved += more
             if ring:
-                self._ring(text(lane))
+                self._ring(lane)
         return Moved(moved, left)

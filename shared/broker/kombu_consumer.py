@@ -14,7 +14,8 @@ from deedbox.shared.broker.errors import cause
 from deedbox.shared.broker.message import encode_kombu
 from deedbox.shared.broker.port import BATCH, BATCH_BYTES, WAIT_S
 from deedbox.shared.core.errors import Unavailable
-from deedbox.shared.redis.inbox import Load, RawClaim
+from deedbox.shared.redis.inbox import Load
+from deedbox.shared.redis.script_calls import RawClaim
 
 NO_PAUSE_S: Final = 0.002
 """What comes within so long of the callback before belongs to its batch."""

@@ -13,7 +13,8 @@ from deedbox.shared.broker.port import BATCH, WAIT_S, BrokerLook, TopicMessage, 
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.redis.address import RedisAddress
-from deedbox.shared.redis.inbox import Load, RawClaim
+from deedbox.shared.redis.inbox import Load
+from deedbox.shared.redis.script_calls import RawClaim
 
 
 class MemoryBroker:

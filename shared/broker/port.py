@@ -15,7 +15,8 @@ from redis import Redis
 from deedbox.shared.broker.address import BrokerAddress
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.redis.address import RedisAddress
-from deedbox.shared.redis.inbox import Load, RawClaim
+from deedbox.shared.redis.inbox import Load
+from deedbox.shared.redis.script_calls import RawClaim
 
 WAIT_S: Final = 1
 """Longest wait of a consumer for a callback: then its bridge looks around, for a stop, redrives and dead bridges."""

@@ -8,10 +8,11 @@ from typing import cast
 from redis.exceptions import RedisError
 
 from deedbox.shared.broker.port import BATCH, BATCH_BYTES, LEASE_S, WAIT_S
-from deedbox.shared.redis import keys
+from deedbox.shared.redis import keys, script_calls
 from deedbox.shared.redis.connections import translated
-from deedbox.shared.redis.inbox import Load, RawClaim
-from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.shared.redis.inbox import Load
+from deedbox.shared.redis.script_calls import RawClaim
+from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.runtime import logs
 
 log = logs.get("bridge")
@@ -36,8 +37,8 @@ class RedisConsumer:
     def take(self, load: Load) -> int:
         """Claim what is there, or wait for one callback; what an earlier round left comes first, and alone."""
         self._look_around()
-        messages = self._scripts.call(
-            "claim_raw", SERVER_CLOCK, keys.RAW_QUEUE, self._bridge, LEASE_S, BATCH, BATCH_BYTES
+        messages = script_calls.claim_raw(
+            self._scripts, bridge=self._bridge, lease_s=LEASE_S, at_most=BATCH, bytes_at_most=BATCH_BYTES
         )
         there = len(messages)
         if not messages and (message := self._wait()) is not None:
@@ -63,19 +64,19 @@ class RedisConsumer:
         if time.monotonic() - self._looked_around_at < WAIT_S:
             return
         self._looked_around_at = time.monotonic()
-        if given_back := self._scripts.call("restore_raw", SERVER_CLOCK, keys.RAW_QUEUE):
+        if given_back := script_calls.restore_raw(self._scripts):
             log.warning("bridge.restored", callbacks=given_back)
 
     def done(self) -> None:
         """Drop the claim, unless the append did."""
         claim, self._claim = self._claim, None
         if claim is not None and not self._same_redis:
-            self._scripts.call("drop_raw", SERVER_CLOCK, *claim.operands)
+            script_calls.drop_raw(self._scripts, claim)
 
     def keep(self) -> None:
         """Renew the lease of the claim."""
         time.sleep(WAIT_S)
-        self._scripts.call("beat", SERVER_CLOCK, self._bridge, LEASE_S)
+        script_calls.beat(self._scripts, bridge=self._bridge, lease_s=LEASE_S)
 
     def close(self) -> None:
         """Leave the claim: it is this bridge's next, or another's once the lease is over."""

@@ -21,8 +21,9 @@ from typing import Any, Final
 from deedbox.shared.core.errors import DeedboxError
 from deedbox.shared.core.identity import shard_of
 from deedbox.shared.documents import DocumentStore, StoreMarks, elsewhere
+from deedbox.shared.redis import repair_calls
 from deedbox.shared.redis.request_keys import Holdings, Subject
-from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
 from deedbox.shared.runtime import logs
 
@@ -172,12 +173,10 @@ class Eraser:
         replays: Sequence[tuple[int, int]] = (),
     ) -> list[int]:
         """Set the tombstone, and remove so many items at most."""
-        flat = [value for pair in replays for value in pair]
-        reply: list[int] = self._scripts.call(
-            "erase", SERVER_CLOCK, stream, shard_of(stream), self._retention.state_s, by, items,
-            len(letters), *letters, len(replays), *flat,
+        return repair_calls.erase(
+            self._scripts, stream=stream, shard=shard_of(stream), life_s=self._retention.state_s, by=by, items=items,
+            letters=letters, replays=replays,
         )  # fmt: skip
-        return reply
 
 
 def demand_erasable(subject: Subject) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import islice
@@ -16,8 +16,9 @@ from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import BadCallback, Undecodable
 from deedbox.shared.core.identity import OrderingKey, ordering_key, shard_of
 from deedbox.shared.core.reasons import DeathReason
-from deedbox.shared.redis import keys
-from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.shared.redis import keys, script_calls
+from deedbox.shared.redis.script_calls import RawClaim
+from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.runtime import telemetry
 
 if TYPE_CHECKING:
@@ -136,40 +137,20 @@ def callback_in(message: bytes) -> bytes:
         return message
 
 
-@dataclass(frozen=True, slots=True)
-class RawClaim:
-    """What a bridge read of its claimed list. Only that may be dropped: more may have come since."""
-
-    name: str
-    count: int
-    newest: bytes
-
-    @property
-    def operands(self) -> tuple[str | int | bytes, ...]:
-        """Return what the scripts compare."""
-        return self.name, self.count, self.newest
-
-
-NO_CLAIM: Final = ("", 0, "")
-NO_BATCH: Final = (*NO_CLAIM, "", "", 0, 0)
-"""Operands of an append of dead letters alone."""
-
-
 def append(scripts: Scripts, load: Load, claim: RawClaim | None = None, bridge: str = "") -> bool:
     """Append a batch in one call, dropping the claim with it if broker and state are the same Redis.
 
     ``bridge``: whose last batch it is; the same batch again is confirmed, not written.
     Returns whether the sequencer must be rung. Raises Unavailable; then nothing was written, or all of it.
     """
-    args: list[str | bytes | float] = [SERVER_CLOCK, *(claim.operands if claim else NO_CLAIM)]
-    args += [keys.bridged(bridge), _digest(load)] if bridge else ["", ""]
-    args.append(len(load.entries))
-    for shard, entry in load.entries:
-        args += [shard, entry]
-    args += [len(load.redriven), *load.redriven]
-    for letter in _letters(load.quarantined):
-        args += [len(letter), *letter]
-    return bool(scripts.call("append", *args))
+    return script_calls.append(
+        scripts,
+        entries=load.entries,
+        redriven=load.redriven,
+        letters=map(_letter, load.quarantined),
+        claim=claim,
+        batch=(keys.bridged(bridge), _digest(load)) if bridge else script_calls.NO_BATCH,
+    )
 
 
 def _digest(load: Load) -> bytes:
@@ -184,14 +165,12 @@ def _digest(load: Load) -> bytes:
     return digest.digest()
 
 
-def _letters(quarantined: Iterable[tuple[bytes, str]]) -> Iterable[Sequence[str | bytes]]:
-    for message, detail in quarantined:
-        yield [
-            "reason", DeathReason.UNDECODABLE, "detail", detail, "raw", message, *about(message)
-        ]  # fmt: skip
+def _letter(quarantined: tuple[bytes, str]) -> Mapping[str, str | bytes]:
+    message, detail = quarantined
+    return {"reason": DeathReason.UNDECODABLE, "detail": detail, "raw": message, **about(message)}
 
 
-def about(message: bytes) -> list[str]:
+def about(message: bytes) -> dict[str, str]:
     """Return the fields of a dead letter by which a raw message is found again: its key, or what it mentions."""
     source, _, key = stream_of(message).partition(":")
-    return ["source", source, "key", key] if key else ["mentions", mentions(message)]
+    return {"source": source, "key": key} if key else {"mentions": mentions(message)}

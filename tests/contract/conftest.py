@@ -10,8 +10,8 @@ import pytest
 from redis import Redis
 
 from deedbox.shared.records.subscriptions import Subscription, Subscriptions
-from deedbox.shared.redis import inbox, keys
-from deedbox.shared.redis.inbox import RawClaim
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.script_calls import RawClaim
 from deedbox.shared.redis.scripting import Operand, Scripts
 from tests.component.workers.conftest import redis_server, state
 
@@ -61,7 +61,7 @@ class Store:
                letters: tuple[tuple[Operand, ...], ...] = (), batch: tuple[str, str] = ("", "")) -> bool:  # fmt: skip
         flat = [operand for entry in entries for operand in entry]
         tail = [operand for letter in letters for operand in (len(letter), *letter)]
-        named = claim.operands if claim else inbox.NO_CLAIM
+        named = claim or ("", 0, "")
         return bool(self.call("append", *named, *batch, len(entries), *flat, len(redriven), *redriven, *tail))
 
     def claim_shard(self, drainer: str, at_most: int = 250) -> Shard | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.inbox import RawClaim
+from deedbox.shared.redis.script_calls import RawClaim
 from tests.component.workers.rig import members
 from tests.contract.conftest import LEASE_S, Store
 
@@ -77,11 +77,11 @@ def test_an_append_that_takes_effect_late_leaves_the_next_claim(store: Store) ->
 def test_a_claim_on_another_redis_is_dropped_by_the_same_rule(store: Store) -> None:
     store.publish(b"1", b"2")
     store.claim_raw("b")
-    store.call("drop_raw", *RawClaim(keys.claimed("b"), 2, b"1").operands)
+    store.call("drop_raw", *RawClaim(keys.claimed("b"), 2, b"1"))
     assert store.claim_raw("b") == [b"1", b"2"], "this is not what was claimed"
-    store.call("drop_raw", *RawClaim(keys.claimed("b"), 1, b"1").operands)
+    store.call("drop_raw", *RawClaim(keys.claimed("b"), 1, b"1"))
     assert store.claim_raw("b") == [b"2"]
-    store.call("drop_raw", *RawClaim(keys.claimed("b"), 1, b"2").operands)
+    store.call("drop_raw", *RawClaim(keys.claimed("b"), 1, b"2"))
     assert store.claim_raw("b") == []
 
 

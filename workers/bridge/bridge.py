@@ -20,10 +20,10 @@ from redis.exceptions import RedisError
 
 from deedbox.shared.broker.port import BATCH, LEASE_S, WAIT_S, Consumer
 from deedbox.shared.core.errors import Unavailable
-from deedbox.shared.redis import inbox, keys
+from deedbox.shared.redis import inbox, keys, script_calls
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.replicas import NotReplicated
-from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import DAY_S
 from deedbox.shared.runtime import logs, telemetry
 from deedbox.shared.runtime.outage import Outage
@@ -125,7 +125,7 @@ class Mover:
         """Say that this bridge lives, and take in redrives. Raises Unavailable if Redis does not take it."""
         now = time.monotonic()
         if at_once or now - self._beat_at >= WAIT_S:
-            self._state.call("beat", SERVER_CLOCK, self._id, LEASE_S)
+            script_calls.beat(self._state, bridge=self._id, lease_s=LEASE_S)
             self._beat_at = now
             redrive(self._state, self._ring)
 

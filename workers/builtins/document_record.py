@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from deedbox.shared.records.document_record import DocumentRecord
-from deedbox.shared.redis import keys
-from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.shared.redis import keys, script_calls
+from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
 from deedbox.shared.runtime import logs
 from deedbox.workers.actions.interface import Context
@@ -39,7 +39,9 @@ class DocumentRecords:
 
     def write(self, stream: str, record: DocumentRecord) -> None:
         """Keep a request's record. Raises Unavailable."""
-        self._scripts.call("remember", SERVER_CLOCK, stream, "document", record.dump(), self._life_s)
+        script_calls.remember(
+            self._scripts, stream=stream, kind="document", value=record.dump(), life_s=self._life_s
+        )
 
     def deny(self, stream: str, context: Context, why: str = DENIED) -> None:
         """Note, once per request, why there is no document to be had: nothing here needs a person.

@@ -7,27 +7,23 @@ other does, so that the write succeeds only if nobody wrote since the read. Of a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from deedbox.shared.records import read_model as records
-from deedbox.shared.redis import keys
-from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.shared.redis import keys, script_calls
+from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
 
 Change = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
-_CHANGED: Final = 2
-"""What ``remember.lua`` says if another write came between."""
-
 
 def change(scripts: Scripts, stream: str, how: Change, retention: Retention) -> None:
     """Change a stream's read model. ``how`` may be called again. Raises RedisError, Unavailable."""
-    reply = _CHANGED
-    while reply == _CHANGED:
+    written = False
+    while not written:
         before: Any = scripts.redis.get(keys.request(stream)) or b""
         # One that cannot be read is begun anew: it is made of what events say, and of what the API shows.
         model = how((records.load(before) or {}) if before else {})
-        life_s, keep = retention.state_s, keys.REQUESTS_KEEP
-        reply = scripts.call(
-            "remember", SERVER_CLOCK, stream, "request", records.dump(model), life_s, before, keep
+        written = script_calls.remember_request(
+            scripts, stream=stream, value=records.dump(model), life_s=retention.state_s, before=before
         )

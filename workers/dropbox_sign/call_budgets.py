@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from deedbox.shared.budgets import WINDOW_S
-from deedbox.shared.redis import keys
-from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.shared.redis import keys, script_calls
+from deedbox.shared.redis.scripting import Scripts
 from deedbox.workers.actions.interface import Context
 
 SLACK_S: Final = 2.0
@@ -54,13 +54,11 @@ class CallBudgets:
 
     def take(self, account: str, turn: Turn, *kinds: str) -> float:
         """Take a call of each kind, all or none. Returns 0, or the seconds until its turn. Raises Unavailable."""
-        now = SERVER_CLOCK if self._clock is None else self._clock()
-        since = "" if turn.since is None else turn.since
-        rates = [operand for kind in kinds for operand in (kind, self._per_minute[kind])]
-        reply = self._scripts.call(
-            "budget_take", now, account, WINDOW_S, SLACK_S, GRACE_S, turn.ticket, since, turn.tries, *rates
-        )
-        wait_s = float(reply)
+        wait_s = script_calls.budget_take(
+            self._scripts, now=self._clock and self._clock(), account=account, window_s=WINDOW_S, slack_s=SLACK_S,
+            grace_s=GRACE_S, ticket=turn.ticket, since=turn.since, tries=turn.tries,
+            rates=[(kind, self._per_minute[kind]) for kind in kinds],
+        )  # fmt: skip
         return max(WAIT_MIN_S, wait_s) if wait_s else 0.0
 
     def give_back(self, account: str, kind: str) -> None:

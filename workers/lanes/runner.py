@@ -17,8 +17,9 @@ from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.records import queue_entry
 from deedbox.shared.records.queue_entry import FINGERPRINT_CHARS
 from deedbox.shared.records.stored_event import StoredEvent
-from deedbox.shared.redis import keys
-from deedbox.shared.redis.scripting import SERVER_CLOCK, Operand, Scripts
+from deedbox.shared.redis import script_calls
+from deedbox.shared.redis.script_calls import NO_CLAIM, DrainClaim
+from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
 from deedbox.shared.runtime import logs
 from deedbox.workers.actions.interface import Context, Event, Retry
@@ -30,7 +31,7 @@ from deedbox.workers.lanes.outcomes import OutcomeReport, lost
 from deedbox.workers.lanes.sizes import next_size
 from deedbox.workers.lanes.time_limit import ActionTimeout, time_limits
 from deedbox.workers.lanes.watchdog import CallGuard
-from deedbox.workers.lease import LEASE_S, LINGER_S, NO_CLAIM, LeaseReport
+from deedbox.workers.lease import LEASE_S, LINGER_S, LeaseReport
 from deedbox.workers.pacing import Gathering
 
 BATCH_BYTES: Final = 4 * 1024 * 1024
@@ -70,7 +71,7 @@ class LaneRunner:
         self._actions = registry.actions_of(lane)
         self._ring = ring
         self._jitter = jitter
-        self._limits = (retention.state_s, retention.events_s, keys.TIMELINE_KEEP)
+        self._retention = retention
         self._guard = guard
         self._caller = ActionCaller()
         self._at_work: tuple[Claim, QueueEntry, StoredEvent] | None = None
@@ -85,9 +86,7 @@ class LaneRunner:
     def drain(self, drainer: str, go_on: Callable[[], bool]) -> LeaseReport:
         """Claim a batch of entries, call their actions, commit, and so on while ``go_on`` says so. Raises Unavailable."""
         asked_at = time.monotonic()
-        reply = self._scripts.call(
-            "claim_entries", SERVER_CLOCK, self._lane, *self._claim(drainer), *self._actions
-        )
+        reply = self._claim(drainer)
         batches = 0
         before: set[bytes] = set()
         while reply:
@@ -109,12 +108,10 @@ class LaneRunner:
                 self._commit(batch)
                 self._gathering.pause()
                 asked_at = time.monotonic()
-                reply = self._scripts.call(
-                    "claim_entries", SERVER_CLOCK, self._lane, *self._claim(drainer), *self._actions
-                )
+                reply = self._claim(drainer)
             else:
                 asked_at = time.monotonic()
-                reply = self._commit(batch, self._claim(drainer))
+                reply = self._commit(batch, self._wanted(drainer))
         self._gathering.found(0, self._size)
         return LeaseReport(batches, idle=True)
 
@@ -122,8 +119,12 @@ class LaneRunner:
         """Work off one batch. Returns whether there was one."""
         return self.drain(drainer, lambda: False).units > 0
 
-    def _claim(self, drainer: str) -> Sequence[Operand]:
-        return drainer, LEASE_S, LINGER_S + 1, self._size, BATCH_BYTES
+    def _wanted(self, drainer: str) -> DrainClaim:
+        return DrainClaim(drainer, LEASE_S, LINGER_S + 1, self._size, BATCH_BYTES)
+
+    def _claim(self, drainer: str) -> Sequence[Any]:
+        claim = self._wanted(drainer)
+        return script_calls.claim_entries(self._scripts, lane=self._lane, claim=claim, actions=self._actions)
 
     def _run(self, batch: LaneBatch, start_until: float) -> None:
         """Call the actions of a batch. The last outcomes are left for the caller to commit."""
@@ -139,7 +140,7 @@ class LaneRunner:
                     committed_at = time.monotonic()
         self._size = next_size(self._size, calls, spent_s)
 
-    def _commit(self, batch: LaneBatch, claim: Sequence[Operand] = NO_CLAIM) -> Sequence[Any]:
+    def _commit(self, batch: LaneBatch, claim: DrainClaim = NO_CLAIM) -> Sequence[Any]:
         """Commit the outcomes so far, and claim what is ready next. Returns the claim.
 
         Raises Unavailable; the outcomes then stay in the batch.
@@ -148,22 +149,16 @@ class LaneRunner:
         with self._commits:
             return self._write(batch, claim)
 
-    def _write(self, batch: LaneBatch, claim: Sequence[Operand] = NO_CLAIM) -> Sequence[Any]:
+    def _write(self, batch: LaneBatch, claim: DrainClaim = NO_CLAIM) -> Sequence[Any]:
         sections = batch.collect()
-        if not (sections or claim[0]):
+        if not (sections or claim.drainer):
             return ()
         flat = [operand for section in sections for operand in section.operands()]
         try:
-            refused, lanes, claimed = self._scripts.call(
-                "finish",
-                SERVER_CLOCK,
-                self._lane,
-                *self._limits,
-                *claim,
-                len(self._actions),
-                *self._actions,
-                *flat,
-            )
+            refused, lanes, claimed = script_calls.finish(
+                self._scripts, lane=self._lane, retention=self._retention, claim=claim, actions=self._actions,
+                operations=flat,
+            )  # fmt: skip
         except Unavailable:
             batch.put_back(sections)
             raise
@@ -172,8 +167,7 @@ class LaneRunner:
             log.warning("action.fenced", lane=self._lane, outcomes=refused)
         for lane in lanes:
             self._ring(lane.decode())
-        reply: Sequence[Any] = claimed
-        return reply
+        return claimed
 
     def _attend(self, batch: LaneBatch, claim: Claim, running_s: float) -> None:
         """Do what a slow call needs: commit what is done, renew the lease, and end the process of one that does not end."""
@@ -186,7 +180,7 @@ class LaneRunner:
         now = time.monotonic()
         if action is not None and now - self._renewed_at >= RENEW_EVERY_S:
             self._renewed_at = now
-            self._scripts.call("renew", SERVER_CLOCK, claim.unit, claim.token, LEASE_S)
+            script_calls.renew(self._scripts, unit=claim.unit, token=claim.token, lease_s=LEASE_S)
 
     def _overdue(
         self, action: RegisteredAction, claim: Claim, entry: QueueEntry, stored: StoredEvent, running_s: float

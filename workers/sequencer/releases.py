@@ -223,9 +223,9 @@ def _letter(aside: SetAside, reason: DeathReason) -> dict[str, str | bytes]:
 def add_undecodable(commit: Commit, entry: bytes, error: Exception) -> None:
     """Set an entry of the inbox aside that this version cannot read."""
     raw = _as_message(entry)
-    names = about(raw)
-    letter: dict[str, str | bytes] = {"reason": DeathReason.UNDECODABLE, "detail": str(error), "raw": raw}
-    commit.dead_letter(letter | dict(zip(names[::2], names[1::2], strict=True))).count("quarantined")
+    letter: dict[str, str | bytes]
+    letter = {"reason": DeathReason.UNDECODABLE, "detail": str(error), "raw": raw, **about(raw)}
+    commit.dead_letter(letter).count("quarantined")
 
 
 def _as_message(entry: bytes) -> bytes:

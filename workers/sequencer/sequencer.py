@@ -19,14 +19,15 @@ from deedbox.shared.core.identity import shard_of
 from deedbox.shared.core.ordering import OrderingPolicy, pass_through, step
 from deedbox.shared.records import order_state
 from deedbox.shared.records.spool_mark import SpoolMarks
-from deedbox.shared.redis import keys
+from deedbox.shared.redis import keys, script_calls
 from deedbox.shared.redis.connections import translated
-from deedbox.shared.redis.scripting import SERVER_CLOCK, Operand, Scripts
+from deedbox.shared.redis.script_calls import NO_CLAIM, DrainClaim
+from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
 from deedbox.shared.runtime import logs
 from deedbox.workers.actions.registry import CLEAN_STREAM_KEEP
 from deedbox.workers.commit import Commit
-from deedbox.workers.lease import LEASE_S, LINGER_S, NO_CLAIM, LeaseReport
+from deedbox.workers.lease import LEASE_S, LINGER_S, LeaseReport
 from deedbox.workers.pacing import Gathering
 from deedbox.workers.sequencer.arrivals import Delivered, StreamWork, delivered
 from deedbox.workers.sequencer.hop_log import Judgements
@@ -115,8 +116,8 @@ class Sequencer:
 
     def drain(self, drainer: str, go_on: Callable[[], bool]) -> LeaseReport:
         """Drain shards while ``go_on`` says so. Raises Unavailable."""
-        claim: Sequence[Operand] = (drainer, LEASE_S, LINGER_S + 1, BATCH, BATCH_BYTES)
-        reply = self._scripts.call("claim_shard", SERVER_CLOCK, *claim)
+        claim = DrainClaim(drainer, LEASE_S, LINGER_S + 1, BATCH, BATCH_BYTES)
+        reply: Sequence[Any] | None = script_calls.claim_shard(self._scripts, claim)
         units = 0
         while reply:
             shard, token, ring, now, entries, due, behind = reply
@@ -139,7 +140,7 @@ class Sequencer:
             if gathers:
                 self._gathering.pause()
             if gathers or reply is None:
-                reply = self._scripts.call("claim_shard", SERVER_CLOCK, *claim)
+                reply = script_calls.claim_shard(self._scripts, claim)
         self._gathering.found(0, BATCH)
         return LeaseReport(units, idle=True)
 
@@ -147,7 +148,7 @@ class Sequencer:
         """Claim one shard and commit one batch of it. Returns whether there was one."""
         return self.drain(drainer, lambda: False).units > 0
 
-    def commit(self, batch: ShardClaim, claim: Sequence[Operand] = NO_CLAIM) -> Sequence[Any] | None:
+    def commit(self, batch: ShardClaim, claim: DrainClaim = NO_CLAIM) -> Sequence[Any] | None:
         """Decide about a batch, write the decision, and claim what is ready next.
 
         Returns the claim; None if the lease of this batch was lost, and then nothing was written or claimed.
@@ -160,21 +161,19 @@ class Sequencer:
         spooled_since = self._load(streams, batch.now)
         for stream, work in streams.items():
             commit.append(self._decide(stream, work, batch, spooled_since, judgements))
-        life = self._policy.retention
-        reply = self._scripts.call(
-            "release", SERVER_CLOCK, _sent(batch.shard), _sent(batch.token), len(batch.entries),
-            life.state_s, life.events_s, keys.TIMELINE_KEEP, *claim, *commit.operands(),
+        reply = script_calls.release(
+            self._scripts, shard=_sent(batch.shard), token=_sent(batch.token), taken=len(batch.entries),
+            retention=self._policy.retention, claim=claim, operations=commit.operands(),
         )  # fmt: skip
-        if not reply[0]:
+        if reply is None:
             # Another process took the shard over after this one was paused for longer than its lease.
             log.warning("sequencer.fenced", shard=batch.shard)
             return None
-        _, lanes, claimed = reply
+        lanes, claimed = reply
         for lane in lanes:
             self._ring(lane.decode())
         judgements.tell(self._redis)
-        next_claim: Sequence[Any] = claimed
-        return next_claim
+        return claimed
 
     def _identify(
         self, batch: ShardClaim, commit: Commit, judgements: Judgements

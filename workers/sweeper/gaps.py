@@ -13,18 +13,19 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError
 
-from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.core.gaps import SUSPECTED, Findings, Known, suspected
 from deedbox.shared.core.identity import is_file_safe
-from deedbox.shared.records import queue_entry
 from deedbox.shared.records.stored_event import StoredEvent
+from deedbox.shared.redis import script_calls
 from deedbox.shared.redis.connections import translated
-from deedbox.shared.redis.scripting import SERVER_CLOCK, Operand, Scripts, text
+from deedbox.shared.redis.script_calls import LookEnd
+from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
 from deedbox.shared.runtime import logs
+from deedbox.workers.actions.registry import RegisteredAction
 from deedbox.workers.builtins.known_requests import KIND, known
 from deedbox.workers.builtins.reconcile import registered
-from deedbox.workers.internal_events import internal_event
+from deedbox.workers.internal_events import filed_event, internal_event
 
 LOOK_AT_MOST: Final = 100
 """Requests of one look: a backlog is worked off at the sweeper's pace, in small scripts."""
@@ -64,30 +65,19 @@ class GapDesk:
 
     def due(self) -> tuple[float, dict[str, float]]:
         """Return Redis's time and the streams whose look is due, with their scores. Raises Unavailable."""
-        now, *rows = self._scripts.call("gaps_due", SERVER_CLOCK, LOOK_AT_MOST)
-        return float(now), {text(s): float(score) for s, score in zip(rows[::2], rows[1::2], strict=True)}
+        return script_calls.gaps_due(self._scripts, at_most=LOOK_AT_MOST)
 
     def file(self, looks: Sequence[GapLook], now: float) -> int:
         """End looks: each leaves the index; those with findings become events. Returns how many. Raises Unavailable."""
         if not looks:
             return 0
         action = registered(lambda _event, _context: None)
-        head = (SERVER_CLOCK, self._retention.state_s, self._retention.events_s, action.lane)
-        operands: list[Operand] = []
-        for look in looks:
-            operands += [look.stream, "" if look.due is None else repr(look.due)]
-            if not look.findings:
-                operands.append(0)
-                continue
-            stored = _event(look, now)
-            fields = stored.fields()
-            entry = queue_entry.dump(QueueEntry(stored.fingerprint, enqueued_at=round(now, 6)))
-            unit = action.unit(look.stream, stored.fingerprint)
-            operands += [len(fields), unit, entry, stored.fingerprint, *fields]
-        filed, ring = self._scripts.call("suspect", *head, *operands)
+        filed, ring = script_calls.suspect(
+            self._scripts, retention=self._retention, lane=action.lane, looks=[_end(look, action, now) for look in looks]
+        )  # fmt: skip
         if ring:
             self._ring(action.lane)
-        return int(filed)
+        return filed
 
     def known(self, streams: Sequence[str]) -> dict[str, Known]:
         """Read what is known of requests, in one round trip. Raises Unavailable."""
@@ -131,6 +121,11 @@ def _worth(stream: str, what: Known) -> Findings:
 
 def _test_mode(what: Known) -> bool:
     return what.model.get("test_mode") in (True, 1, "1")
+
+
+def _end(look: GapLook, action: RegisteredAction, now: float) -> LookEnd:
+    filed = filed_event(action, _event(look, now), now) if look.findings else None
+    return LookEnd(look.stream, look.due, filed)
 
 
 def _event(look: GapLook, now: float) -> StoredEvent:

@@ -18,9 +18,9 @@ from deedbox.shared.core.identity import SHARDS
 from deedbox.shared.core.reasons import DeathReason
 from deedbox.shared.records.presence import LOST_KEEP
 from deedbox.shared.records.subscriptions import announced
-from deedbox.shared.redis import keys
+from deedbox.shared.redis import keys, script_calls
 from deedbox.shared.redis.connections import translated
-from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts, text
+from deedbox.shared.redis.scripting import Scripts, text
 from deedbox.shared.retention import Retention
 from deedbox.shared.runtime import logs
 from deedbox.shared.runtime.outage import Outage
@@ -58,7 +58,7 @@ class Sweeper:
         self._looks = Looks()
         self._scripts = scripts
         self._ring = ring
-        self._limits = (LOSSES_MAX, keys.TIMELINE_KEEP, retention.state_s, retention.events_s, LOST_KEEP)
+        self._retention = retention
 
     def run(self, stopping: Callable[[], bool], sleep: Callable[[float], None] = time.sleep) -> None:
         """Sweep until asked to stop; outages of Redis are waited for."""
@@ -97,9 +97,10 @@ class Sweeper:
 
     def _sweep(self, lane: str, actions: Sequence[str] = ()) -> None:
         shards = SHARDS if lane == keys.SEQUENCER else 0
-        abandoned, due, ring, _dead, lost = self._scripts.call(
-            "sweep", SERVER_CLOCK, lane, shards, AT_MOST, *self._limits, *actions
-        )
+        abandoned, due, ring, lost = script_calls.sweep(
+            self._scripts, lane=lane, shards=shards, at_most=AT_MOST, losses_max=LOSSES_MAX, lost_keep=LOST_KEEP,
+            retention=self._retention, actions=actions,
+        )  # fmt: skip
         if abandoned:
             log.warning("sweeper.lease_abandoned", lane=lane, units=abandoned)
         for unit, event, process, losses, source, key, trace_id in lost:

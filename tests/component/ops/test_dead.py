@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from deedbox.shared.redis import inbox, keys
+from deedbox.shared.redis import inbox, keys, script_calls
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
 from deedbox.workers.actions.interface import Context, Event, Reject
@@ -260,8 +260,8 @@ def test_a_letter_whose_event_is_gone_cannot_go_back_and_says_so(operate: Operat
 
 
 def test_a_letter_without_a_message_cannot_go_back(operate: Operate, state: Redis) -> None:
-    letter = ("reason", "spool_damaged", "detail", "12 bytes in web-1's quarantine")
-    Scripts(state).call("append", "", *inbox.NO_BATCH, len(letter), *letter)
+    letter = {"reason": "spool_damaged", "detail": "12 bytes in web-1's quarantine"}
+    script_calls.append(Scripts(state), letters=[letter])
 
     answer = operate("dead", "redrive", "1", "--yes")
 
