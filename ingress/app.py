@@ -20,6 +20,7 @@ from deedbox.ingress.publish.background import Link
 from deedbox.ingress.publish.handover import Handover
 from deedbox.ingress.receive.ladder import LadderPolicy, RefusedCallback
 from deedbox.ingress.receive.receiver import (
+    NOT_KEPT,
     CutShort,
     HttpAnswer,
     ReadBefore,
@@ -93,15 +94,13 @@ def create_blueprint(
         )
 
     def healthz() -> Response:
-        return jsonify(status="ok")
+        return _health(status="ok")
 
     def readyz() -> Response:
         health = readiness.health()
         if health.refusal is not None:
             return _error(health.refusal, health.text or "")
-        return (
-            jsonify(status="ready") if health.text is None else jsonify(status="ready", warning=health.text)
-        )
+        return _health(status="ready", **({"warning": health.text} if health.text else {}))
 
     for rule in ("/callbacks", "/callbacks/<source>"):
         blueprint.add_url_rule(
@@ -156,6 +155,12 @@ def _response(answer: HttpAnswer) -> Response:
     response = Response(answer.body, answer.status, content_type=answer.content_type)
     if answer.headers:
         response.headers.extend(answer.headers)
+    return response
+
+
+def _health(**document: str) -> Response:
+    response = jsonify(document)
+    response.headers.add(*NOT_KEPT)
     return response
 
 

@@ -111,7 +111,10 @@ class HttpAnswer:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-_ACKNOWLEDGED: Final = HttpAnswer(int(HTTPStatus.OK), ACK, "text/plain; charset=utf-8")
+NOT_KEPT: Final = ("Cache-Control", "no-store")
+"""No cache between Dropbox Sign and Deedbox may answer in its place."""
+
+_ACKNOWLEDGED: Final = HttpAnswer(int(HTTPStatus.OK), ACK, "text/plain; charset=utf-8", (NOT_KEPT,))
 
 
 class Receiver:
@@ -273,7 +276,7 @@ def not_stored(accepted: Accepted, error: NotStored) -> RefusedCallback:
 def answer_of(refused: RefusedCallback) -> HttpAnswer:
     """Return the answer to a request that was refused."""
     status = STATUS[refused.reason]
-    headers: list[tuple[str, str]] = []
+    headers = [NOT_KEPT]
     if refused.reason is Refusal.METHOD_NOT_ALLOWED:
         headers.append(("Allow", "POST"))
     if status == HTTPStatus.SERVICE_UNAVAILABLE:

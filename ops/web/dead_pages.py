@@ -24,7 +24,7 @@ from deedbox.ops.wording import letters_page
 from deedbox.ops.wording.output import counted
 
 BODY_MAX_CHARS: Final = 100_000
-START_MAX: Final = 1_000_000
+SELECT: Final = "Select letters first."
 
 
 class Act(StrEnum):
@@ -53,16 +53,16 @@ class Pages:
         )
 
     def listing(self) -> str:
-        """List the letters that fit."""
+        """List the letters that match."""
         wanted = Wanted.of(request.args)
-        start = min(START_MAX, max(0, request.args.get("from", 0, type=int)))
-        found = chosen.listing(self.letters, wanted, start)
+        found = chosen.listing(self.letters, wanted)
         return render_template(
             "dead.html",
             wanted=wanted,
             found=found,
             facets=chosen.facets(self.letters) if found.total else {},
             per_page=chosen.PER_PAGE,
+            act_max=chosen.ACT_MAX,
         )
 
     def one(self, letter_id: str) -> str:
@@ -79,10 +79,13 @@ class Pages:
         audit("payload_shown", 1, letter=letter.id)
         return render_template("payload.html", letter=letter, body=None if body is None else _readable(body))
 
-    def plan(self) -> str:
-        """Say what an act would do; nothing is changed."""
-        act = _act(request.args.get("do", ""))
-        meant = chosen.meant(self.letters, Wanted.of(request.args))
+    def plan(self) -> str | Response:
+        """Say what an act would do; nothing is changed. With nothing selected, go back to where the person was."""
+        act, wanted = _act(request.args.get("do", "")), Wanted.of(request.args)
+        if not wanted.selects:
+            flash(SELECT, "notice")
+            return redirect(url_for("dead.listing", **wanted.place), code=303)
+        meant = chosen.meant(self.letters, wanted)
         plan = self.redriver.plan(meant.letters) if act is Act.REDRIVE else RedrivePlan()
         going = [step.letter for step in plan.steps] if act is Act.REDRIVE else meant.letters
         return render_template(
@@ -99,8 +102,12 @@ class Pages:
 
     def act(self) -> Response:
         """Do what was confirmed, and come back to the list."""
-        act = _act(request.form.get("do", ""))
-        meant = chosen.meant(self.letters, Wanted.of(request.form))
+        act, wanted = _act(request.form.get("do", "")), Wanted.of(request.form)
+        if not wanted.selects:
+            raise OpsError(Refused.BAD_REQUEST, SELECT)
+        if wanted.all and wanted.upto is None:
+            raise OpsError(Refused.BAD_REQUEST, "all needs upto, a time: later letters were not on the page")
+        meant = chosen.meant(self.letters, wanted)
         if act is Act.DISCARD:
             count = self.letters.discard(meant.letters)
             said = f"Discarded {counted(count, 'dead letter')}."
@@ -109,11 +116,16 @@ class Pages:
             count, said = tally.redriven, f"Redriven: {counted(tally.redriven, 'dead letter')}."
             if tally.refused:
                 said += f" {len(tally.refused)} could not be redriven and are still here."
-        audit(str(act), count, **meant.wanted.filters, ids=list(meant.wanted.ids[: letters_page.IDS_SHOWN]))
+        asked = (
+            {"ids": list(wanted.ids[: letters_page.IDS_SHOWN])}
+            if wanted.ids
+            else {"all": True, **wanted.filters}
+        )
+        audit(str(act), count, **asked)
         if meant.left:
-            said += f" {meant.left} more fit; do it again for them."
-        flash(said)
-        return redirect(url_for("dead.listing", **meant.wanted.filters), code=303)
+            said += f" {meant.left} more match; do it again for them."
+        flash(said, "done")
+        return redirect(url_for("dead.listing", **wanted.place), code=303)
 
     def _letter(self, letter_id: str) -> DeadLetter:
         letter = chosen.one(self.letters, letter_id)

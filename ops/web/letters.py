@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,33 +23,35 @@ FACETS_FROM: Final = 2_000
 IDS_MAX: Final = 500
 """Ids that one form may name: pages show 50."""
 
+START_MAX: Final = 1_000_000
 ACT_MAX: Final = 2_000
 """Letters that one confirmation moves: some seconds' work, well within a browser's patience."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """These ids, or all that fit the filters; empty texts fit everything."""
+    """These ids, or all that match the filters; empty texts match everything."""
 
     ids: tuple[str, ...] = ()
+    all: bool = False
+    """All that match, because a person said so: with neither ids nor this, no letter is selected."""
     reason: str = ""
     action: str = ""
     type: str = ""
     upto: float | None = None
     """Unix seconds: letters that were filed later are not meant. What a person confirms is what was shown."""
+    start: int = 0
+    """Where the page of the list begins that a person comes from, and goes back to."""
 
     @classmethod
     def of(cls, values: MultiDict[str, str]) -> Self:
         """Read what a form or an address says. Raises OpsError."""
-        upto = values.get("upto", "")
-        try:
-            ids = tuple(dict.fromkeys(values.getlist("id")))
-            return cls(
-                ids, values.get("reason", ""), values.get("action", ""), values.get("type", ""),
-                float(upto) if upto else None,
-            )  # fmt: skip
-        except ValueError:
-            raise OpsError(Refused.BAD_REQUEST, "upto is no time; open the page again") from None
+        ids = tuple(dict.fromkeys(values.getlist("id")))
+        start = min(START_MAX, max(0, values.get("from", 0, type=int)))
+        return cls(
+            ids, values.get("all") == "1", values.get("reason", ""), values.get("action", ""), values.get("type", ""),
+            _upto(values.get("upto", "")), start,
+        )  # fmt: skip
 
     @property
     def filters(self) -> dict[str, Any]:
@@ -56,9 +59,20 @@ class Wanted:
         named = {"reason": self.reason, "action": self.action, "type": self.type}
         return {name: value for name, value in named.items() if value}
 
+    @property
+    def place(self) -> dict[str, Any]:
+        """Return the page of the list, as an address has it."""
+        return self.filters | ({"from": self.start} if self.start else {})
+
+    @property
+    def selects(self) -> bool:
+        """Whether anything is selected."""
+        return bool(self.ids) or self.all
+
     def fields(self) -> list[tuple[str, str]]:
         """Return what a form must send to mean the same."""
-        rows = [("id", each) for each in self.ids] or list(self.filters.items())
+        rows = [("id", each) for each in self.ids] or [("all", "1")]
+        rows += [(name, str(value)) for name, value in self.place.items()]
         return [*rows, ("upto", repr(self.upto))] if self.upto is not None else rows
 
     def fits(self, letter: DeadLetter) -> bool:
@@ -80,6 +94,10 @@ class Listing:
     """All dead letters there are."""
     start: int
     more: bool
+    matching: int
+    """All that match."""
+    upto: float | None
+    """When the newest of them was filed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +107,19 @@ class Meant:
     wanted: Wanted
     letters: list[DeadLetter]
     left: int
-    """Letters that fit too and are for a next time."""
+    """Letters that match too and are for a next time."""
 
 
-def listing(letters: DeadLetters, wanted: Wanted, start: int) -> Listing:
+def listing(letters: DeadLetters, wanted: Wanted) -> Listing:
     """Read one page, newest first. Raises Unavailable."""
-    found = list(islice(_fitting(letters, wanted), start, start + PER_PAGE + 1))
-    return Listing(found[:PER_PAGE], letters.count(), start, len(found) > PER_PAGE)
+    fitting, start = _fitting(letters, wanted), wanted.start
+    read = list(islice(fitting, start + PER_PAGE + 1))
+    matching = len(read) + (sum(1 for _ in fitting) if wanted.filters else 0)
+    total = letters.count()  # afterwards, so that a letter that is filed meanwhile is counted, if it was read
+    return Listing(
+        read[start : start + PER_PAGE], total, start, len(read) > start + PER_PAGE,
+        matching if wanted.filters else total, read[0].at if read else None,
+    )  # fmt: skip
 
 
 def facets(letters: DeadLetters) -> dict[str, list[tuple[str, int]]]:
@@ -129,6 +153,16 @@ def one(letters: DeadLetters, letter_id: str) -> DeadLetter | None:
     except DeedboxError:
         return None
     return letter
+
+
+def _upto(text: str) -> float | None:
+    try:
+        found = float(text) if text else None
+    except ValueError:
+        found = math.nan
+    if found is not None and not math.isfinite(found):
+        raise OpsError(Refused.BAD_REQUEST, "upto is not a valid time; open the page again")
+    return found
 
 
 def _fitting(letters: DeadLetters, wanted: Wanted) -> Iterator[DeadLetter]:

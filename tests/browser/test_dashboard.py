@@ -20,7 +20,7 @@ from tests.component.workers.server import RedisServer, until
 pytestmark = [pytest.mark.real_redis, pytest.mark.e2e]
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
-PAGES = ("/", "/requests", "/requests/default/signature_request/r0", "/dead", "/dead/1", "/dead/plan?do=redrive",
+PAGES = ("/", "/requests", "/requests/default/signature_request/r0", "/dead", "/dead/1", "/dead/plan?do=redrive&all=1",
          "/dead/plan?do=discard&id=1", "/runbook", "/login", "/nowhere")  # fmt: skip
 EVIL = """<img src=x onerror=alert(1)><script>alert(2)</script>"'{{7*7}}`</title>"""
 
@@ -82,7 +82,7 @@ def test_charts_are_drawn_and_told(visit: Visit, state: Redis, ops: Ops) -> None
 def test_a_redrive_shows_asks_and_then_does(visit: Visit, state: Redis) -> None:
     deployment = world.letters(state, 3)
     page = visit("/dead?action=crm")
-    page.get_by_role("link", name="Redrive all that fit").click()
+    page.get_by_role("link", name="Redrive all 3 that match").click()
     expect(page.get_by_role("heading", name="Redrive 3 dead letters?")).to_be_visible()
     expect(page.get_by_text("Nothing has been changed")).to_be_visible()
     assert len(members(state, keys.DEAD)) == 3
@@ -94,7 +94,7 @@ def test_a_redrive_shows_asks_and_then_does(visit: Visit, state: Redis) -> None:
     assert len(units(state, "ready")) == 3
     deployment.run()
     page.reload()
-    expect(page.get_by_role("heading", name="Those that fit, of 3")).to_be_visible()
+    expect(page.get_by_role("heading", name="Matching letters (3 of 3)")).to_be_visible()
 
 
 def test_selected_letters_are_discarded_without_javascript(visit: Visit, state: Redis) -> None:
@@ -104,7 +104,7 @@ def test_selected_letters_are_discarded_without_javascript(visit: Visit, state: 
     page.get_by_label("Select letter 1").check()
     page.get_by_label("Select letter 3").check()
     page.get_by_role("button", name="Discard selected").click()
-    expect(page.get_by_text("there is no way back")).to_be_visible()
+    expect(page.get_by_text("This cannot be undone")).to_be_visible()
     page.get_by_role("button", name="Discard 2 dead letters for good").click()
     expect(page.get_by_role("status").first).to_have_text("Discarded 2 dead letters.")
     assert members(state, keys.DEAD) == [b"2"]
@@ -112,7 +112,7 @@ def test_selected_letters_are_discarded_without_javascript(visit: Visit, state: 
 
 def test_what_came_after_the_question_is_not_part_of_the_answer(visit: Visit, state: Redis) -> None:
     deployment = world.letters(state, 1)
-    page = visit("/login?next=/dead/plan?do%3Ddiscard")
+    page = visit("/login?next=/dead/plan?do%3Ddiscard%26all%3D1")
     sign_in(page)
     expect(page.get_by_role("heading", name="Discard 1 dead letter?")).to_be_visible()
     deployment.deliver(viewed(9, "r0"))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from deedbox.shared.command_options import ReconcileOptions
 from deedbox.shared.core.errors import SettingsError
 from deedbox.workers.commands.asking import confirm
-from deedbox.workers.dropbox_sign.listing import Lister, ListingTally, MissingRequest, compare
+from deedbox.workers.commands.listing import Lister, ListingTally, MissingRequest, compare
 from deedbox.workers.sweeper.gaps import LOOK_AT_MOST, GapLook, operators_mark
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -183,5 +184,9 @@ def secured(response: Response) -> Response:
     response.headers["Referrer-Policy"] = "same-origin"
     response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
     response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
-    response.headers.setdefault("Cache-Control", "no-store")
+    if request.endpoint == "static" and response.status_code < HTTPStatus.BAD_REQUEST:
+        return response
+    # Assigned: Flask makes a file public. What has an ETag, a document, may be kept by its reader, who asks each time.
+    response.headers["Cache-Control"] = "private, no-cache" if "ETag" in response.headers else "no-store"
+    response.headers.pop("Expires", None)
     return response

@@ -22,7 +22,7 @@ from deedbox.shared.retention import Retention
 from deedbox.shared.simulator.api_state import Endpoint, FilesApiPolicy
 from deedbox.workers.actions.interface import Context, Event
 from deedbox.workers.actions.registry import Registry
-from deedbox.workers.dropbox_sign.listing import ListingPage, ListingTally, compare
+from deedbox.workers.commands.listing import ListingPage, ListingTally, compare
 from deedbox.workers.lanes.runner import LaneRunner
 from deedbox.workers.sweeper.gaps import GapDesk, GapLook
 from tests.component.workers.gaps_desk import (
