@@ -9,7 +9,7 @@ from typing import Final
 from deedbox.ops.checks.finding import Finding, failed, ok, warning
 from deedbox.ops.installation import Installation
 from deedbox.ops.readmodels.stages import Lane, Survey, survey
-from deedbox.ops.wording.output import counted
+from deedbox.ops.wording import actions_page
 from deedbox.shared.core.errors import Unavailable
 
 ENOUGH: Final = 100
@@ -47,9 +47,8 @@ def _workers(found: Survey) -> Iterator[Finding]:
     for each in found.unknown:
         yield failed(
             "workers",
-            f"{counted(each.calls, 'call waits', 'calls wait')} for the action {each.action}, which no module in "
-            "DEEDBOX_ACTIONS declares",
-            "declare the action again, or end or rename its calls; the runbook's section is 'Unknown actions'",
+            actions_page.waiting(each.action, each.calls),
+            actions_page.advice(each.action),
         )
 
 

@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 
 from deedbox.ops.cli import (
+    actions,
     alert_test,
     callback_url,
     check,
@@ -30,7 +31,6 @@ from deedbox.ops.cli import (
     spool,
     status,
     trace,
-    up,
 )
 from deedbox.shared.core.errors import DeedboxError, RedisAway, SettingsError
 
@@ -67,9 +67,9 @@ def _options(
 
 
 for _command in (
-    *(up, demo, processes),
+    *(demo, processes),
     *(status, trace, check, alert_test),
-    *(dead, replay, reconcile, callback_url, conflict, erase, spool),
+    *(dead, actions, replay, reconcile, callback_url, conflict, erase, spool),
 ):
     _command.register(app)
 

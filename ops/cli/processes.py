@@ -1,4 +1,4 @@
-"""The commands ``worker``, ``bridge``, ``sweeper`` and ``ops``: one type of process each, as a Procfile runs them."""
+"""The command ``up``, and ``worker``, ``bridge``, ``sweeper`` and ``ops``: one type of process each, as a Procfile runs them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,30 @@ from deedbox.ops.cli._terminal import become
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
+    app.command(rich_help_panel=RUN)(up)
     app.command(
         rich_help_panel=RUN, epilog="Example: [bold]deedbox worker --lane documents --processes 2[/bold]."
     )(worker)
     app.command(rich_help_panel=RUN)(bridge)
     app.command(rich_help_panel=RUN)(sweeper)
     app.command(rich_help_panel=RUN)(ops)
+
+
+def up() -> None:
+    """Run everything on this machine until Ctrl-C: web, bridge, workers, sweeper, ops, and a Redis if none is named.
+
+    A process that ends is started again. Only DEEDBOX_API_KEYS must be set. The next settings to look at are PORT
+    (8000), DEEDBOX_ACTIONS and DEEDBOX_REDIS_URL.
+    """
+    from deedbox.ops.supervise.speaker import Speaker
+    from deedbox.ops.supervise.up import up as run
+
+    speaker = Speaker()
+    try:
+        code = run(os.environ, speaker.say)
+    finally:
+        speaker.close()
+    raise typer.Exit(code)
 
 
 def worker(

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from deedbox.ops.readmodels.intake import FAILURES_MAX
+from deedbox.ops.wording import actions_page
 from deedbox.ops.wording.output import counted, duration
 from deedbox.shared.broker.fullness import FULL_FROM
 
@@ -181,8 +182,8 @@ def _lanes(found: Status) -> Iterator[Attention]:
 def _unknown_actions(found: Status) -> Iterator[Attention]:
     for each in found.survey.unknown:
         text = (
-            f"{counted(each.calls, 'call')} wait for the action {each.action}, which no module in DEEDBOX_ACTIONS "
-            f"declares (since {duration(each.oldest_s)}): declare it again."
+            f"{actions_page.waiting(each.action, each.calls)} (since {duration(each.oldest_s)}). "
+            f"{actions_page.advice(each.action)}"
         )
         yield _urgent(AttentionKind.UNKNOWN_ACTION, text, each.action, "/runbook#unknown-actions")
 

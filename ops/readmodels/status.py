@@ -20,10 +20,11 @@ from deedbox.ops.readmodels.broker import BrokerView
 from deedbox.ops.readmodels.budget import BudgetUse
 from deedbox.ops.readmodels.stages import Stage, Survey, survey
 from deedbox.ops.readmodels.web_reports import SourceView
-from deedbox.ops.supervise.restarts import Restart, of_reply
+from deedbox.ops.supervise.restarts import of_reply
 from deedbox.shared.broker.fullness import fullness as fullness_of
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.records.intake_report import IntakeReport
+from deedbox.shared.records.presence import Restart
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.settings import Settings

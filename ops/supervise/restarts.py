@@ -5,17 +5,16 @@ The record is written from a thread of its own: Redis may be the very process th
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from redis import Redis
 from redis.exceptions import RedisError
 
 from deedbox.ops.supervise.programs import Exit
+from deedbox.shared.records.presence import Restart, dump_restart, load_restart
 from deedbox.shared.redis import keys
 
 KEPT_S: Final = 600.0
@@ -24,42 +23,9 @@ KEPT_S: Final = 600.0
 _RETRY_S: Final = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Restart:
-    """A process of a host that ended without having been told to, and was started again."""
-
-    host: str
-    process: str
-    how: str
-    """Its exit status or signal, in words."""
-    count: int
-    """How often it ended in the minute before ``at``, that time included."""
-    at: float
-    """Unix seconds of its last end, Redis's clock."""
-    log: str = ""
-    """File in which it says why; empty: in the output of ``deedbox up``."""
-
-    def dump(self) -> str:
-        """Return the stored form."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def load(cls, stored: bytes) -> Self | None:
-        """Inverse of ``dump``; None for what is not readable."""
-        try:
-            found: dict[str, Any] = json.loads(stored)
-            return cls(
-                str(found["host"]), str(found["process"]), str(found["how"]), int(found["count"]),
-                float(found["at"]), str(found["log"]),
-            )  # fmt: skip
-        except (ValueError, KeyError, TypeError):
-            return None
-
-
 def of_reply(reply: dict[bytes, bytes], now: float) -> list[Restart]:
     """Return the restarts of a HGETALL that are not history yet (``now``: unix seconds), the latest first."""
-    found = (Restart.load(stored) for stored in reply.values())
-    recent = [each for each in found if each is not None and each.at > now - KEPT_S]
+    recent = [each for stored in reply.values() if (each := load_restart(stored)) and each.at > now - KEPT_S]
     return sorted(recent, key=lambda each: -each.at)
 
 
@@ -92,7 +58,7 @@ class RestartRecorder:
             seconds, microseconds = self._redis.time()
             at = seconds + microseconds / 1_000_000
             rows: dict[Any, Any] = {
-                f"{self._host}/{name}": self._row(end, at).dump() for name, end in ends.items()
+                f"{self._host}/{name}": dump_restart(self._row(end, at)) for name, end in ends.items()
             }
             pipe = self._redis.pipeline()
             pipe.hset(keys.RESTARTS, mapping=rows)

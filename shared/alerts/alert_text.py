@@ -26,8 +26,6 @@ HEADLINES: Final[Mapping[str, str]] = {
     Kind.URL_WRONG: "callback URL is not what it should be",
     Kind.API_REFUSED: "the API refuses the key",
     Kind.SPOOL_SILENT: "a host is silent, with acknowledged callbacks on its disk",
-    Kind.NO_WORKER: "a lane has work and no worker",
-    Kind.UNDECLARED: "calls wait for an action that no module declares",
     Kind.LIMIT: "no more alerts in this hour",
     Kind.TEST: "this is a test",
 }
@@ -43,8 +41,6 @@ ADVICE: Final[Mapping[str, str]] = {
     Kind.API_REFUSED: "Documents and repairs wait or fail until a valid key is first in the key ring.",
     Kind.SPOOL_SILENT: "Start its web process, or run `deedbox spool drain` there. If it is gone for good, its callbacks "
     "are lost with it: `deedbox spool forget HOST`. Runbook: a host vanished with its spool.",
-    Kind.NO_WORKER: "Start `deedbox worker --lane NAME`. Nothing is lost: what waits has no end. Runbook: DeedboxWorkersGone.",
-    Kind.UNDECLARED: "Declare the action again in DEEDBOX_ACTIONS. Runbook: unknown actions.",
     Kind.LIMIT: "Further alerts are counted, and sent together when the hour has room again. `deedbox status` shows what is "
     "wrong now; DEEDBOX_ALERT_PER_HOUR is the limit.",
     Kind.TEST: "Alerts of this Deedbox arrive here.",

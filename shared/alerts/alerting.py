@@ -43,8 +43,6 @@ class Kind(StrEnum):
     URL_WRONG = "callback_url_wrong"
     API_REFUSED = "api_key_refused"
     SPOOL_SILENT = "spool_silent"
-    NO_WORKER = "lane_without_worker"
-    UNDECLARED = "calls_of_no_action"
     LIMIT = "alert_limit"
     """Not a fault: the hour's messages are used up."""
     TEST = "test"

@@ -56,10 +56,6 @@ class Seen:
     """Source -> callbacks refused for their signature, ever."""
     spools: Mapping[str, str] = field(default_factory=dict)
     """Host whose spool is out of reach -> why."""
-    unstaffed: Sequence[str] = ()
-    """Lanes that have had work and no living worker for some time."""
-    undeclared: Sequence[str] = ()
-    """Actions that have calls and that no process declares any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +118,6 @@ def observe(watch: AlertWatch, seen: Seen, now: float) -> Noticed:
         # Once: it lasts until a person says that the host is gone.
         why = seen.spools.get(host, "")
         noticed += condition(noticed.watch, Kind.SPOOL_SILENT, "", host, why, now, inf)
-    for kind, names in ((Kind.NO_WORKER, seen.unstaffed), (Kind.UNDECLARED, seen.undeclared)):
-        for name in sorted({*names, *_told(watch, kind)}):
-            noticed += condition(noticed.watch, kind, "", name, "waiting" if name in names else "", now)
     return noticed
 
 

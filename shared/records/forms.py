@@ -92,6 +92,12 @@ FORMS: Final = (
         presence.load_lost,
     ),
     Form(
+        presence.RESTART_FORM,
+        "restarts",
+        "`status` leaves it out; the next end of the process replaces it.",
+        presence.load_restart,
+    ),
+    Form(
         timeline_line.FORM,
         "timeline:<stream>",
         "`trace` leaves the line out.",

@@ -1,4 +1,7 @@
-"""What a worker process says of itself, again and again, and a call whose process ended. ``workers:doing``, ``lost``."""
+"""What a worker process says of itself, a call whose process ended, and how a process ended.
+
+``workers:doing``, ``lost``, ``restarts``.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from deedbox.shared.core.fields import Unreadable, guarded, natural, number, num
 
 FORM: Final = "presence"
 LOST_FORM: Final = "lost call"
+
+RESTART_FORM: Final = "restart"
 
 LIFE_S: Final = 10.0
 """How long a word of a worker holds. It says one every ``BEAT_S``: a killed one is not alive for longer than this."""
@@ -84,3 +89,37 @@ def load_lost(data: bytes | str) -> LostCall | Unreadable:
         )  # fmt: skip
 
     return guarded(LOST_FORM, data, read)
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """A process of ``deedbox up`` that ended without having been told to, and was started again."""
+
+    host: str
+    process: str
+    how: str
+    """Its exit status or signal, in words."""
+    count: int
+    """How often it ended in the minute before ``at``, that time included."""
+    at: float
+    """Unix seconds of its last end, Redis's clock."""
+    log: str = ""
+    """File in which it says why; empty: in the output of ``deedbox up``."""
+
+
+def dump_restart(restart: Restart) -> bytes:
+    """Return the stored form; ``load_restart`` is the inverse."""
+    return jsontext.dumps({name: getattr(restart, name) for name in Restart.__slots__})
+
+
+def load_restart(data: bytes | str) -> Restart | Unreadable:
+    """Rebuild it; Unreadable for any bytes that ``dump_restart`` does not write."""
+
+    def read(document: Any) -> Restart:
+        found = row(document)
+        return Restart(
+            words(found["host"]), words(found["process"]), words(found["how"]), natural(found["count"]),
+            number(found["at"]), words(found["log"]),
+        )  # fmt: skip
+
+    return guarded(RESTART_FORM, data, read)

@@ -107,7 +107,7 @@ alerts:turn:<digest>            string  ops        2 min                  one op
                                                                           standing fault
 restarts                        hash    up         10 min                 ``host/process`` -> JSON: how a process of
                                                                           ``deedbox up`` ended last
-                                                                          (``deedbox.ops.supervise.restarts``)
+                                                                          (``deedbox.shared.records.presence``)
 workers                         zset    worker     seconds, or a minute   worker process -> when its last word stops
                                                    if killed              counting
 workers:doing                   hash    worker     as long                worker process -> JSON: its lane, what it

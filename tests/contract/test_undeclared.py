@@ -41,14 +41,14 @@ def _head(fact: str) -> str:
 
 
 def test_they_are_known_by_the_name_of_their_action(calls: UndeclaredCalls) -> None:
-    assert calls.find() == {"old": 3}
+    assert calls.look().undeclared == {"old": 3}
 
 
 def test_ended_calls_are_dead_letters_with_everything_that_a_redrive_needs(
     store: Store, calls: UndeclaredCalls
 ) -> None:
     assert calls.end("old") == Moved(3, 0)
-    assert (calls.find(), store.depth(), store.entries_queued()) == ({}, 0, 0)
+    assert (calls.look().undeclared, store.depth(), store.entries_queued()) == ({}, 0, 0)
     letters: list[Any] = [store.redis.hgetall(keys.dead(str(number))) for number in (1, 2, 3)]
     assert [letter[b"event"].decode() for letter in letters] == list(FACTS[:3])
     assert {letter[b"reason"] for letter in letters} == {b"action_gone"}

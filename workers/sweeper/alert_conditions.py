@@ -16,7 +16,6 @@ from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import text
 from deedbox.workers.builtins.alert_desk import AlertDesk
-from deedbox.workers.sweeper.staffing import Staffing
 
 LOOK_EVERY_S: Final = 2.0
 """No person reads an alert faster, and each look costs Redis three short round trips."""
@@ -37,7 +36,6 @@ class ConditionWatch:
         self._desk = desk
         self._clock = clock
         self._looked_at = float("-inf")
-        self._staffing = Staffing(redis, clock)
 
     def once(self) -> None:
         """Look, if it is time to. Raises Unavailable."""
@@ -74,8 +72,7 @@ class ConditionWatch:
         marks = SpoolMarks.of(spools, now)
         silent = {mark.host: "silent" for mark in marks.silent.values()}
         silent |= dict.fromkeys(marks.unreadable, "unreadable")
-        missing = self._staffing.missing()
-        return Seen(dead, last, letters, max(0, more), known, failures, wrong, silent, *missing)
+        return Seen(dead, last, letters, max(0, more), known, failures, wrong, silent)
 
     def _letters(self, numbers: list[int]) -> list[LetterNotice]:
         with self._redis.pipeline(transaction=False) as pipe:

@@ -1,8 +1,10 @@
 -- Ends calls of an action that no process declares any more: each becomes a dead letter, and its event stays with it.
 -- A unit that a process of an old version still runs is left; ask again.
 -- ARGV: now ('' = server), action, entries at most, event TTL in s, lines kept per timeline, order TTL in s
--- Returns: {entries ended, entries left}; {-1, 0} if the action is declared: nothing was changed.
+-- Returns: {entries ended, entries left}; {-1, 0} if the action is declared, {-3, 0} if no declaration can be read:
+--          nothing was changed.
 local now, action, at_most = clock(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+if not knows_subscribers() then return { -3, 0 } end
 if declared(action) then return { -1, 0 } end
 local detail = 'no module in DEEDBOX_ACTIONS declares the action any more, and an operator ended its calls'
 

@@ -2,8 +2,9 @@
 -- they are of earlier events. A unit that runs, of either action, is left: ask again. Queues move whole, or not.
 -- ARGV: now ('' = server), action, the other action, entries after which no further queue is moved
 -- Returns: {entries moved, entries left, 1 if the lane must be rung, lane}; {-1, 0, 0, ''} if the action is declared,
---          {-2, 0, 0, ''} if the other is not: nothing was changed.
+--          {-2, 0, 0, ''} if the other is not, {-3, 0, 0, ''} if no declaration can be read: nothing was changed.
 local now, action, at_most = clock(ARGV[1]), ARGV[2], tonumber(ARGV[4])
+if not knows_subscribers() then return { -3, 0, 0, '' } end
 local target = declared(ARGV[3])
 if declared(action) then return { -1, 0, 0, '' } end
 if not target then return { -2, 0, 0, '' } end

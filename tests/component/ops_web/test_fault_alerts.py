@@ -11,7 +11,12 @@ from deedbox.ops.alerts.watch import FaultWatch
 from deedbox.ops.installation import Installation
 from deedbox.shared.alerts.targets import receivers
 from deedbox.shared.redis import keys
+from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.settings import Settings
+from deedbox.workers.builtins.alert import MESSAGE_LIFE_S, registered
+from deedbox.workers.builtins.alert_desk import AlertDesk
+from deedbox.workers.internal_events import Filing
+from deedbox.workers.sweeper.alert_conditions import ConditionWatch
 from tests.component.ops_web.conftest import StartOps
 from tests.component.workers.rig import declare
 from tests.component.workers.server import RedisServer, until
@@ -64,6 +69,28 @@ def test_a_lane_with_work_and_no_worker_is_reported_by_one_of_several_ops_proces
             watch.once(installation, 0)
     assert receiver.titles == ["Deedbox: a lane has no living worker (crm)"]
     assert "start `deedbox worker --lane crm`" in receiver.taken[0]["message"]
+
+
+@pytest.mark.parametrize("waiting", ["crm", "gone"])
+def test_a_standing_fault_is_reported_by_the_ops_process_alone(
+    redis_server: RedisServer, state: Redis, tmp_path: Path, waiting: str
+) -> None:
+    """Law: one fault is one message. The sweeper, which looks at the same state, adds none."""
+    declare(state, crm="crm")
+    state.hset(keys.DEPTHS, waiting, 3)
+    filing = Filing(Scripts(state), lambda _lane: None, registered(lambda _e, _c: None), MESSAGE_LIFE_S)
+    desk, now = AlertDesk(state, filing, ("someone",)), [1000.0]
+    sweeper = ConditionWatch(state, desk, lambda: now[0])
+    with AlertReceiver() as receiver:
+        watch, installation = _watching(redis_server, receiver, tmp_path)
+        for _ in range(3):
+            watch.once(installation, now[0])
+            sweeper.once()
+            now[0] += 3600
+    assert (len(receiver.titles), desk.read()[0].on) == (1, {})
+    if waiting == "gone":
+        assert "`deedbox actions end gone`" in receiver.taken[0]["message"]
+        assert "`deedbox actions rename gone NEW`" in receiver.taken[0]["message"]
 
 
 def test_a_receiver_that_is_away_gets_the_message_later(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from deedbox.shared.alerts.alerting import Kind
 from deedbox.shared.alerts.conditions import (
     BURST_S,
@@ -124,23 +122,3 @@ def test_a_host_that_is_silent_with_its_spool_is_told_once_and_its_end_too() -> 
         (Kind.SPOOL_SILENT, ("web-3",), True)
     ]
     assert not _look(Seen(), over.watch).over
-
-
-@pytest.mark.parametrize(
-    ("kind", "seen"),
-    [
-        (Kind.NO_WORKER, Seen(unstaffed=("crm", "documents"))),
-        (Kind.UNDECLARED, Seen(undeclared=("crm", "documents"))),
-    ],
-)
-def test_what_nobody_will_do_is_told_by_name_and_reminded_and_its_end_too(kind: Kind, seen: Seen) -> None:
-    first = _look(seen)
-    assert [(fact.kind, fact.shown) for fact in first.facts] == [(kind, "crm"), (kind, "documents")]
-    later = _look(seen, first.watch, T + 60)
-    assert not later.facts
-    assert len(_look(seen, later.watch, T + REMIND_S + 60).facts) == 2
-    over = _look(Seen(), later.watch, T + 61)
-    assert [(message.shown, message.recovered) for message in over.over] == [
-        (("crm",), True),
-        (("documents",), True),
-    ]

@@ -12,8 +12,7 @@ from deedbox.ops.readmodels.budget import BudgetUse
 from deedbox.ops.readmodels.stages import Lane, Stage, Survey, UnknownCalls
 from deedbox.ops.readmodels.status import Status
 from deedbox.ops.readmodels.workforce import Worker, living
-from deedbox.ops.supervise.restarts import Restart
-from deedbox.shared.records.presence import LostCall, Presence, dump
+from deedbox.shared.records.presence import LostCall, Presence, Restart, dump
 from deedbox.shared.records.spool_mark import SpoolMark, SpoolMarks
 
 NOW = 1_800_000_000.0

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import fakeredis
 import pytest
 
 from deedbox.ops.supervise.programs import Exit, ending
-from deedbox.ops.supervise.restarts import KEPT_S, Restart, RestartRecorder, of_reply
+from deedbox.ops.supervise.restarts import KEPT_S, RestartRecorder, of_reply
+from deedbox.shared.records.presence import Restart
 from deedbox.shared.redis import keys
 
 
@@ -71,8 +72,3 @@ def test_an_end_is_recorded_once_redis_is_back() -> None:
 @pytest.mark.parametrize("stored", [b"", b"[]", b"{}", b"\xff", b'{"host": 1}'])
 def test_an_unreadable_record_is_left_out(stored: bytes) -> None:
     assert of_reply({b"x": stored}, 0.0) == []
-
-
-def test_a_record_is_read_as_it_was_written() -> None:
-    found: Any = Restart("host", "ops", "exited with status 3", 2, 1_800_000_000.5, "/log")
-    assert Restart.load(found.dump().encode()) == found

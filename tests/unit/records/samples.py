@@ -20,6 +20,7 @@ from deedbox.shared.core.ordering import Arrival, Held, Position, Proof, Sequenc
 from deedbox.shared.core.signature import BodySignature
 from deedbox.shared.records import (
     order_state,
+    presence,
     queue_entry,
     read_model,
     replay_order,
@@ -32,6 +33,7 @@ from deedbox.shared.records.clean_entry import CleanEntry
 from deedbox.shared.records.document_record import DocumentRecord
 from deedbox.shared.records.forms import inbox_entry
 from deedbox.shared.records.intake_report import IntakeReport, SourceReport
+from deedbox.shared.records.presence import LostCall, Presence, Restart
 from deedbox.shared.records.replay_order import ReplayOrder, ReplaySpan
 from deedbox.shared.records.store_mark import StoreMark
 from deedbox.shared.records.stored_event import StoredEvent
@@ -166,6 +168,15 @@ SAMPLES: Final[dict[str, Sample]] = {
         StoreMark("5t", "work1", "/srv/documents", AT),
         lambda each: each.dump(),
         lambda data: StoreMark.load("5t", data),
+    ),
+    "presence": Sample(Presence("default", "crm", PRINT, 0.5), presence.dump, presence.load),
+    "lost_call": Sample(
+        LostCall(AT, "default", "crm", PRINT, "web-1:17", 2), presence.dump_lost, presence.load_lost
+    ),
+    "restart": Sample(
+        Restart("web-1", "bridge", "exited with status 1", 3, AT, "/srv/bridge.log"),
+        presence.dump_restart,
+        presence.load_restart,
     ),
     "spool_mark": Sample(spool_mark.SpoolMark("web", 3, 900, AT, AT + 1), spool_mark.dump, spool_mark.load),
     "alert_board": Sample(

@@ -42,7 +42,7 @@ from deedbox.shared.records.clean_entry import CleanEntry
 from deedbox.shared.records.document_record import DocumentRecord
 from deedbox.shared.records.forms import FORMS, INBOX_FORM, Form
 from deedbox.shared.records.intake_report import IntakeReport, SourceReport
-from deedbox.shared.records.presence import LostCall, Presence
+from deedbox.shared.records.presence import LostCall, Presence, Restart
 from deedbox.shared.records.replay_order import ReplayOrder, ReplaySpan
 from deedbox.shared.records.store_mark import StoreMark
 from deedbox.shared.records.stored_event import StoredEvent
@@ -122,6 +122,10 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
     presence.LOST_FORM: (
         st.builds(LostCall, TIMES, TEXTS, TEXTS, TEXTS, TEXTS, COUNTS),
         presence.dump_lost,
+    ),
+    presence.RESTART_FORM: (
+        st.builds(Restart, TEXTS, TEXTS, TEXTS, COUNTS, TIMES, TEXTS),
+        presence.dump_restart,
     ),
     INBOX_FORM: (
         st.tuples(
