@@ -19,7 +19,7 @@ PATIENCE_S: Final = 60.0
 
 
 class Missing(NamedTuple):
-    """What nobody will do."""
+    """Work that no process will do."""
 
     lanes: tuple[str, ...]
     actions: tuple[str, ...]
