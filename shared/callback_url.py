@@ -15,7 +15,7 @@ NOT_SET: Final = "not set"
 
 
 def is_callback_url(url: str) -> bool:
-    """Tell whether Dropbox Sign could call this URL back."""
+    """Return whether Dropbox Sign could call this URL back."""
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -39,7 +39,7 @@ def shown(url: object) -> str:
 
 
 def is_expected(expected: str, found: object) -> bool:
-    """Tell whether the API shows the expected URL; the spelling of the host and a last slash do not matter."""
+    """Return whether the API shows the expected URL; the spelling of the host and a last slash do not matter."""
     return isinstance(found, str) and _canonical(found) == _canonical(expected)
 
 

@@ -74,17 +74,17 @@ class Settings(BaseModel):
     )
 
     api_keys: Annotated[SecretStr | None, Field(alias="DEEDBOX_API_KEYS")] = None
-    """Key ring of source ``default``, comma-separated; any may sign, the first calls the API."""
+    """API keys of source ``default``, comma-separated; each of them may sign, and the first one calls the API."""
     sources_text: Annotated[SecretStr | None, Field(alias="DEEDBOX_SOURCES")] = None
-    """JSON or the path of a JSON file: ``{name: {"api_keys": [...]}}`` for more accounts or apps."""
+    """JSON or the path of a JSON file: ``{name: {"api_keys": [...]}}`` for more accounts or apps, each with its own keys."""
     redis_url: Annotated[SecretStr | None, Field(alias="DEEDBOX_REDIS_URL")] = None
-    """State and RQ; unset: the embedded Redis of the data directory."""
+    """Redis for state and RQ; unset: the embedded Redis of the data directory."""
     broker_url: Annotated[SecretStr | None, Field(alias="DEEDBOX_BROKER_URL")] = None
-    """Redis, RabbitMQ or SQS; unset: the Redis above. Several RabbitMQ nodes, separated by ``;``, for failover."""
+    """Redis, RabbitMQ or SQS; unset: the Redis of DEEDBOX_REDIS_URL. Several RabbitMQ nodes are separated by ``;``."""
     redis_wait_replicas: Annotated[int, Field(alias="DEEDBOX_REDIS_WAIT_REPLICAS", ge=0, le=9)] = 0
-    """Replicas of Redis that must have a callback before it is acknowledged; 0: the master alone."""
+    """How many replicas of Redis must have a callback before it is acknowledged; 0: only the master has it."""
     data_dir: Annotated[Path, Field(alias="DEEDBOX_DATA_DIR")] = Path("var")
-    """Embedded Redis, spool, documents and run files."""
+    """Directory of the embedded Redis, the spool, documents and run files."""
     documents_url: Annotated[str | None, Field(alias="DEEDBOX_DOCUMENTS_URL")] = None
     """``file:///path`` of the document store; unset: ``documents`` in the data directory."""
     document_type: Annotated[
@@ -94,51 +94,51 @@ class Settings(BaseModel):
     document_max_bytes: Annotated[
         int, Field(alias="DEEDBOX_DOCUMENT_MAX_BYTES", ge=1024, le=2 * 1024 * 1024 * 1024)
     ] = 200 * 1024 * 1024
-    """Largest document (bytes) that is fetched; a larger one is a dead letter. A worker holds one in memory."""
+    """Largest document (bytes) that is fetched; a larger one becomes a dead letter. A worker has one in memory."""
     actions: Annotated[Csv, Field(alias="DEEDBOX_ACTIONS")] = ()
     """Modules with ``@action`` functions, comma-separated."""
     builtins: Annotated[Csv, Field(alias="DEEDBOX_BUILTINS")] = ("all",)
     """Built-in actions: ``all``, ``none`` or names, comma-separated."""
     events_url: Annotated[SecretStr | None, Field(alias="DEEDBOX_EVENTS_URL")] = None
-    """URL of a Redis or RabbitMQ to which ``publish_event`` publishes, and with ``all`` the wish for it; unset: the broker, if named."""
+    """Redis or RabbitMQ to which ``publish_event`` publishes; set, ``all`` includes that action. Unset: the broker."""
     events_payload: Annotated[
         Literal["on", "off"], BeforeValidator(_lower), Field(alias="DEEDBOX_EVENTS_PAYLOAD")
     ] = "on"
     """``off``: ``publish_event`` leaves the callback's body, which names signers, out of its messages."""
     hold_s: Annotated[Seconds, Field(alias="DEEDBOX_HOLD_S")] = 30.0
-    """Longest wait (seconds) for a predecessor that a snapshot proves."""
+    """How long (seconds) an event waits for an earlier one that its own content shows is missing."""
     settle_s: Annotated[Seconds, Field(alias="DEEDBOX_SETTLE_S")] = 0.0
-    """Wait (seconds) of every event, for order among events that no snapshot proves."""
+    """Delay (seconds) of every event, to sort events whose order cannot be seen from their content."""
     hold_max_s: Annotated[Seconds, Field(alias="DEEDBOX_HOLD_MAX_S")] = 600.0
-    """Longest wait (seconds) while a spool still holds older callbacks."""
+    """How long (seconds) an event may wait while a spool still has older callbacks."""
     downloadable_grace_s: Annotated[Seconds, Field(alias="DEEDBOX_DOWNLOADABLE_GRACE_S")] = 60.0
-    """Seconds after ``all_signed`` after which the document is fetched without a ``downloadable``."""
+    """Seconds to wait for ``downloadable`` after ``all_signed``; then the document is fetched without it."""
     events_keep: Annotated[int, Field(alias="DEEDBOX_EVENTS_KEEP", ge=0, le=100_000_000)] = 100_000
-    """Released events (about so many, the newest) that ``/api/events`` reaches back to; 0: there is no such list."""
+    """About how many of the latest events ``/api/events`` keeps; 0: none."""
     gap_after_s: Annotated[Seconds, Field(alias="DEEDBOX_GAP_AFTER_S")] = 900.0
-    """Seconds after ``all_signed``, ``downloadable`` or a predecessor given up until gaps are looked for; 0: off."""
+    """Seconds until a request is checked for gaps, after it is complete or an event was not waited for any longer; 0: off."""
     body_max_bytes: Annotated[int, Field(alias="DEEDBOX_BODY_MAX_BYTES", ge=1024, le=512 * 1024 * 1024)] = (
         10 * 1024 * 1024
     )
     """Largest request body (bytes) that ingress reads."""
     max_event_age_s: Annotated[float, Field(alias="DEEDBOX_MAX_EVENT_AGE_S", ge=0, allow_inf_nan=False)] = 0.0
-    """An event older than this (seconds) at receipt is acknowledged and dead-lettered; 0: off."""
+    """An event that is older than this (seconds) at receipt is acknowledged and becomes a dead letter; 0: off."""
     event_retention_days: Annotated[Days, Field(alias="DEEDBOX_EVENT_RETENTION_DAYS")] = DEFAULT_DAYS
-    """Days for which a callback's body is kept after its last outcome; at least 7, at most the state's."""
+    """Days to keep a callback's body after its last outcome; at least 7, at most DEEDBOX_STATE_RETENTION_DAYS."""
     state_retention_days: Annotated[Days, Field(alias="DEEDBOX_STATE_RETENTION_DAYS")] = DEFAULT_DAYS
-    """Days for which order state, dedupe memory, timeline and read model live after a request's last event; at least 7."""
+    """Days to keep order state, dedupe memory, timeline and read model after a request's last event; at least 7."""
     erase_documents: Annotated[
         Literal["on", "off"], BeforeValidator(_lower), Field(alias="DEEDBOX_ERASE_DOCUMENTS")
     ] = "off"
-    """``on``: ``erase_destroyed`` removes the stored documents of a destroyed request too."""
+    """``on``: ``erase_destroyed`` also removes the stored documents of a destroyed request."""
     spool: Annotated[Literal["on", "off"], BeforeValidator(_lower), Field(alias="DEEDBOX_SPOOL")] = "on"
     """``on``: acknowledge from a local spool while the broker is down; ``off``: refuse with 503."""
     spool_max_bytes: Annotated[int, Field(alias="DEEDBOX_SPOOL_MAX_BYTES", ge=65_536)] = 1024 * 1024 * 1024
-    """Cap (bytes) on what all web processes of a host have spooled; beyond it callbacks get 503."""
+    """Largest spool (bytes) of all web processes of a host together; callbacks beyond it get 503."""
     body_signature: Annotated[
         Literal["record", "check", "require"], BeforeValidator(_lower), Field(alias="DEEDBOX_BODY_SIGNATURE")
     ] = "record"
-    """``Content-Sha256``: ``record`` the verdict, ``check`` (refuse a wrong one), ``require`` (or an absent one)."""
+    """``Content-Sha256``: ``record`` the verdict; ``check``: refuse a wrong header; ``require``: also refuse an absent one."""
     port: Annotated[Port, Field(alias="PORT")] = 8000
     """Port of ingress."""
     bind: Annotated[str, Field(alias="DEEDBOX_BIND", min_length=1)] = "127.0.0.1"
@@ -146,21 +146,21 @@ class Settings(BaseModel):
     ingress: Annotated[Literal["flask", "asgi"], BeforeValidator(_lower), Field(alias="DEEDBOX_INGRESS")] = (
         "flask"
     )
-    """``asgi``: callbacks are received in the event loop, without Flask: faster, with the same answers."""
+    """``asgi``: the event loop receives callbacks, without Flask. It is faster and gives the same answers."""
     web_workers: Annotated[int, Field(alias="DEEDBOX_WEB_WORKERS", ge=1, le=64)] = 2
     """gunicorn worker processes."""
     web_threads: Annotated[int, Field(alias="DEEDBOX_WEB_THREADS", ge=1, le=256)] = 8
-    """Threads of each gunicorn worker: as many callbacks can be stored at the same time."""
+    """Threads of each gunicorn worker: how many callbacks it can store at the same time."""
     metrics_port: Annotated[Port | None, Field(alias="DEEDBOX_METRICS_PORT")] = None
-    """Port of ingress's own metrics; unset: off."""
+    """Port of the metrics of ingress; unset: off."""
     metrics_bind: Annotated[str, Field(alias="DEEDBOX_METRICS_BIND", min_length=1)] = "127.0.0.1"
-    """Their address; never the public one."""
+    """Address of the metrics of ingress; never the public one."""
     callback_url: Annotated[str | None, Field(alias="DEEDBOX_CALLBACK_URL")] = None
-    """Public URL that the account of source ``default`` should call back; looked after every 15 minutes."""
+    """Public callback URL that the account of source ``default`` should have; checked every 15 minutes."""
     alert_urls: Annotated[SecretStr | None, Field(alias="DEEDBOX_ALERT_URLS")] = None
     """Where alerts go: Apprise URLs, separated by commas or line breaks; unset: nowhere."""
     alert_events: Annotated[Csv, Field(alias="DEEDBOX_ALERT_EVENTS")] = DEFAULT_EVENTS
-    """Event types that alert, comma-separated, exact or as a prefix such as ``template_*``; ``none``: none."""
+    """Event types that send an alert, comma-separated, exact or a prefix such as ``template_*``; ``none``: none."""
     alert_details: Annotated[
         Literal["on", "off"], BeforeValidator(_lower), Field(alias="DEEDBOX_ALERT_DETAILS")
     ] = "off"
@@ -168,33 +168,33 @@ class Settings(BaseModel):
     alert_window_s: Annotated[
         float, Field(alias="DEEDBOX_ALERT_WINDOW_S", ge=1, le=86_400, allow_inf_nan=False)
     ] = 300.0
-    """Seconds for which alerts of a kind are gathered after one of them was sent."""
+    """Seconds for which further alerts of a kind are gathered into one message, after the first was sent."""
     alert_per_hour: Annotated[int, Field(alias="DEEDBOX_ALERT_PER_HOUR", ge=2, le=1000)] = 20
-    """Most alerts in any hour; the last one says so."""
+    """Most alerts in any hour; the last one says that the limit is reached."""
     ops_port: Annotated[Port, Field(alias="OPS_PORT")] = 8001
     """Port of the dashboard, the status API and the metrics."""
     ops_bind: Annotated[str, Field(alias="DEEDBOX_OPS_BIND", min_length=1)] = "127.0.0.1"
-    """Their address; never the public one."""
+    """Address of the dashboard, the status API and the metrics; never the public one."""
     ops_hosts: Annotated[Csv, Field(alias="DEEDBOX_OPS_HOSTS")] = ()
-    """Host names under which ops may be asked for, besides localhost; comma-separated, without ports."""
+    """Host names that ops answers to, besides localhost; comma-separated, without ports."""
     ops_token: Annotated[SecretStr | None, Field(alias="DEEDBOX_OPS_TOKEN")] = None
-    """Token of the name ``admin``, with all scopes."""
+    """One token, named ``admin``, with all scopes."""
     ops_tokens_text: Annotated[SecretStr | None, Field(alias="DEEDBOX_OPS_TOKENS")] = None
     """JSON or the path of a JSON file: ``{name: {"token": ..., "scopes": ["read", "documents", "write"]}}``."""
     api_url: Annotated[str, Field(alias="DEEDBOX_API_URL")] = "https://api.hellosign.com/v3"
     """Base URL of the Dropbox Sign API; ends in ``/v3``."""
     files_per_minute: Annotated[PerMinute, Field(alias="DEEDBOX_FILES_PER_MINUTE")] = 15
-    """Account-wide budget of file downloads (vendor: 25, shared with sending)."""
+    """File downloads per minute and account (Dropbox Sign allows 25, shared with sending)."""
     test_files_per_minute: Annotated[PerMinute, Field(alias="DEEDBOX_TEST_FILES_PER_MINUTE")] = 6
-    """The same for requests in test mode (vendor: 10)."""
+    """File downloads per minute and account for test requests (Dropbox Sign allows 10)."""
     api_per_minute: Annotated[PerMinute, Field(alias="DEEDBOX_API_PER_MINUTE")] = 60
-    """Account-wide budget of other API calls (vendor: 100)."""
+    """Other API calls per minute and account (Dropbox Sign allows 100)."""
     log_format: Annotated[
         Literal["auto", "json", "console"], BeforeValidator(_lower), Field(alias="DEEDBOX_LOG_FORMAT")
     ] = "auto"
-    """``auto``: readable on a terminal, else one JSON object per line."""
+    """``auto``: ``console`` on a terminal, else ``json`` (one object per line)."""
     log_hops: Annotated[Literal["on", "off"], BeforeValidator(_lower), Field(alias="DEEDBOX_LOG_HOPS")] = "on"
-    """``on``: one line for every callback at every hop; ``off``: only what was refused, failed or was set aside."""
+    """``on``: one log line for every callback at every step; ``off``: only callbacks that were refused, spooled or failed."""
     otel: Annotated[Literal["on", "off"], BeforeValidator(_lower), Field(alias="DEEDBOX_OTEL")] = "off"
     """``on``: OpenTelemetry spans (extra ``otel``), sent where the standard ``OTEL_...`` variables say."""
 
@@ -249,7 +249,7 @@ class Settings(BaseModel):
 
     @property
     def watched_sources(self) -> dict[str, Source]:
-        """The tenants whose callback URL is looked after. Raises SettingsError."""
+        """The sources whose callback URL is checked. Raises SettingsError."""
         if self.callback_url is None and self.sources_text is None:
             return {}
         return {name: source for name, source in self.sources().items() if source.callback_url is not None}
@@ -282,7 +282,7 @@ class Settings(BaseModel):
     def _watches(self) -> bool:
         try:
             return bool(self.watched_sources)
-        except SettingsError:  # whoever needs the sources says what is wrong with them
+        except SettingsError:  # the code that needs the sources reports the error
             return False
 
     @property

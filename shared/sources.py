@@ -23,7 +23,7 @@ class Source:
     name: str
     api_keys: tuple[str, ...] = field(repr=False)
     callback_url: str | None = None
-    """The callback URL that its account and its apps should have; None: nobody looks."""
+    """The callback URL that its account and its apps should have; None: it is not checked."""
     client_ids: tuple[str, ...] = ()
     """Its API apps whose callback URL is looked at."""
     watch_account: bool = True

@@ -52,7 +52,7 @@ class DrainWorker(SimpleWorker):
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
 
     def request_force_stop(self, signum: Any, frame: Any) -> None:
-        # RQ's SystemExit may also be an action's own, and is then the action's failure. This one is nobody's.
+        # RQ's SystemExit may also be an action's own, and is then the action's failure. This one belongs to no action.
         try:
             super().request_force_stop(signum, frame)
         except SystemExit:

@@ -44,7 +44,7 @@ class Consumer(ConsumerMixin):  # type: ignore[misc]  # kombu ships no types
         return [Consumer([QUEUE], on_message=self.on_message, prefetch_count=20)]
 
     def on_message(self, message: Any) -> None:
-        """Handle one event. If that raises, the program ends, and the event comes again when it is started anew."""
+        """Handle one event. If that raises, the program ends, and the event comes again when the program is restarted."""
         event = message.decode()
         if event["schema_version"] != 1:
             raise SystemExit("these events are of a newer version; update this program")

@@ -28,7 +28,7 @@ FAILURES_KEPT: Final = 10
 """After so many failures in a row Dropbox Sign drops the callback URL; more need not be remembered."""
 
 NO_SOURCE: Final = ""
-"""Stands for requests to sources that are not configured: their names are anybody's text."""
+"""Counts requests to sources that are not configured: their names could be any text."""
 
 NOT_THE_VENDORS: Final = frozenset({Refusal.METHOD_NOT_ALLOWED})
 """Refusals that Dropbox Sign never gets: it sends POST. They say nothing about its patience."""
@@ -68,7 +68,7 @@ class IntakeTotals:
 
     started_at: float
     sources: Mapping[str, IntakeTally]
-    """``NO_SOURCE`` stands for all others."""
+    """``NO_SOURCE`` counts all others."""
     ack_counts: tuple[int, ...]
     """Acknowledgements per bucket of ``ACK_BOUNDS_S``, and the rest."""
     ack_sum_s: float

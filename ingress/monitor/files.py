@@ -41,7 +41,7 @@ class MetricsFiles:
         os.environ[VARIABLE] = str(self._folder)
 
     def bury(self, pid: int) -> None:
-        """Fold the counts of a dead process. Waits for nobody: while a scrape reads, it is put off to the next call."""
+        """Fold the counts of a dead process. It does not wait: while a scrape reads, it is put off to the next call."""
         self._dead.add(pid)
         try:
             with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):

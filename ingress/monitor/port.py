@@ -89,7 +89,7 @@ class MetricsPort:
 
 
 def of(settings: Settings) -> MetricsPort | None:
-    """Return the port of these settings, the same one at each call: a reload of gunicorn reads its settings anew."""
+    """Return the port of these settings, the same one at each call: a reload of gunicorn reads its settings again."""
     if settings.metrics_port is None:
         return None
     return _port(settings.metrics_bind, settings.metrics_port, settings.data_dir)

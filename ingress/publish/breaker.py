@@ -63,7 +63,7 @@ class Breaker:
         return self._tickets
 
     def admits(self, now: float) -> bool:
-        """Tell whether there is a ticket for a publish."""
+        """Return whether there is a ticket for a publish."""
         return self.state is BreakerState.CLOSED and not self._stalled(now)
 
     def succeeded(self, ticket: int) -> None:
@@ -83,7 +83,7 @@ class Breaker:
         self._under_way.pop(ticket, None)
 
     def claim_probe(self, now: float) -> bool:
-        """Tell whether a probe is due, and if so, claim it: nobody else gets it until it has ended."""
+        """Return whether a probe is due, and if so, claim it: no other thread gets it until it has ended."""
         if self.state is BreakerState.CLOSED or now < self._probe_at:
             return False
         self.state = BreakerState.HALF_OPEN

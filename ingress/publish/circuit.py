@@ -36,7 +36,7 @@ class Circuit:
             return self._breaker.admit(self._monotonic())
 
     def admits(self) -> bool:
-        """Tell whether ``admit`` would give a ticket now."""
+        """Return whether ``admit`` would give a ticket now."""
         with self._lock:
             return self._breaker.admits(self._monotonic())
 

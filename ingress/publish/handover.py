@@ -149,7 +149,7 @@ class Handover:
 
     def _publish_batch(self, envelopes: Sequence[Envelope]) -> str | None:
         ticket = None
-        # Without a spool there is nothing better to do than to try, and nobody who would close the breaker again.
+        # Without a spool there is nothing better to do than to try, and no drain that would close the breaker again.
         if self._spool is not None:
             ticket = self._circuit.admit()
             if ticket is None:

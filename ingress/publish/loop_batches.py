@@ -84,7 +84,7 @@ class GroupCommit:
         return self._line is not None
 
     def close(self) -> None:
-        """Let the threads end; nobody may call ``store`` any more."""
+        """Let the threads end; ``store`` must not be called any more."""
         self._open_line = None
         self._drop_line()
         self._publisher.shutdown(wait=False)
@@ -172,7 +172,7 @@ class GroupCommit:
         if not self._handover.has_spool:
             return  # there is nowhere else to go
         flush.left = Outcome()
-        flush.left.set_running_or_notify_cancel()  # whoever loses patience with it must not cancel it
+        flush.left.set_running_or_notify_cancel()  # a caller that loses patience must not cancel it
         for _, ended in flush.batch:
             _tell(ended, (NO_ANSWER, flush.left))
         # What waits behind it is in no publish: whether this one succeeds says nothing about them.
@@ -229,7 +229,7 @@ class GroupCommit:
                 # It may have arrived. The thread knows what errors mean, and tries once more.
                 self._publish(flush)
             return
-        if flush is None:  # nobody asked: whatever it was, the next answer would be taken for another's
+        if flush is None:  # an answer without a question: the next one would be taken for another's
             self._drop_line()
         else:
             self._flushed(flush, None)
@@ -247,7 +247,7 @@ class GroupCommit:
             line.close()
 
     def _call(self, what: Callable[..., None], *arguments: Any) -> None:
-        """Call something in the loop, unless that has ended: nobody waits there any more."""
+        """Call something in the loop, unless that has ended: no caller waits there any more."""
         try:
             self._loop.call_soon_threadsafe(what, *arguments)
         except RuntimeError:

@@ -1,8 +1,8 @@
-"""A line to the broker's Redis for an event loop: a batch goes out, and no thread waits for its answer.
+"""A connection to the broker's Redis for an event loop: it sends a batch, and no thread waits for the answer.
 
 A thread that publishes and the loop that serves contend for the interpreter several times a callback, which costs more
 than the publish. Here the loop writes one command to a connection of redis-py and goes on; the answer
-makes the socket readable. Whatever may block (names, connecting, TLS, WAIT) stays with the threads and ``Publisher``.
+makes the socket readable. Steps that can block (names, connecting, TLS, WAIT) stay with the threads and ``Publisher``.
 """
 
 from __future__ import annotations

@@ -170,7 +170,7 @@ def _verified(
             "event.event_hash fits none of this source's API keys",
             event_type=event_type,
         )
-    # Only now: it may visit everything, which nobody without a key may ask for.
+    # Only now: it may read the whole body, which a sender without a key must not cause.
     if is_too_deep(json_text, callback.payload):
         return RefusedCallback(
             Refusal.BAD_JSON,

@@ -9,7 +9,7 @@ file is new). Frames have checksums: of a tail that a power cut tore, nothing is
 reserve on the disk is as large as what it can need at most, nothing is taken without that reserve, and ``give_back``
 spends it. Free pages are cut off the file when the spool is empty; on a disk that is short of room as the deletions go on.
 
-**Forks.** SQLite's locks belong to a process: connections are closed before a fork, and opened anew on both sides.
+**Forks.** SQLite's locks belong to a process: connections are closed before a fork, and opened again on both sides.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ class SpoolDir:
             sync(folder)
 
     def exists(self) -> bool:
-        """Tell whether anything was ever spooled here."""
+        """Return whether anything was ever spooled here."""
         return self._database() is not None or bool(self.damaged())
 
     def host_id(self) -> str:
@@ -86,7 +86,7 @@ class SpoolDir:
         return self._database()
 
     def counts(self, database: Path) -> bool:
-        """Tell whether a database was neither removed nor found damaged."""
+        """Return whether a database was neither removed nor found damaged."""
         return database.exists() and not _is_marked(database)
 
     def set_aside(self, database: Path) -> None:
@@ -111,7 +111,7 @@ class SpoolDir:
             _allocate(self.reserve, os.O_RDWR, wanted)
 
     def disk_is_short(self) -> bool:
-        """Tell whether other programs may soon miss the room that the spool does not use any more."""
+        """Return whether other programs may soon miss the room that the spool does not use any more."""
         found = os.statvfs(self.path)
         return found.f_bavail * found.f_frsize < SHORT_BYTES
 

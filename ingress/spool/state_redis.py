@@ -22,7 +22,7 @@ class StateRedis:
         self._durable: Scripts | None = None
 
     def client(self) -> Redis:
-        """Return the client; the address is read anew until there is one: the embedded server starts later.
+        """Return the client; the address is read again until there is one: the embedded server starts later.
 
         Raises Unavailable.
         """

@@ -1,4 +1,4 @@
-"""Looks for standing faults from a thread of the ops process, and sends the alerts itself.
+"""Looks for faults that last, from a thread of the ops process, and sends the alerts itself.
 
 The lane ``alerts`` and the sweeper need Redis and workers; this needs neither. Several ops processes send one message
 while Redis answers; without it each sends its own.
@@ -97,7 +97,7 @@ def look(installation: Installation) -> FaultLook:
 
 
 def claim(installation: Installation, notice: Notice) -> bool:
-    """Tell whether no other ops process has sent this notice in the last two minutes; without Redis always."""
+    """Return whether no other ops process has sent this notice in the last two minutes; without Redis always."""
     name = f"{notice.kind}|{notice.about}|{notice.resolved}"
     key = keys.alert_turn(hashlib.blake2b(name.encode(), digest_size=8).hexdigest())
     try:
@@ -120,7 +120,7 @@ def start(settings: Settings, every_s: float = EVERY_S) -> threading.Thread | No
 def _run(settings: Settings, found: Sequence[AlertTarget], every_s: float) -> None:
     watch = FaultWatch(found)
     while True:
-        # Anew each time: the embedded Redis of the data directory may come back on another port.
+        # Again each time: the embedded Redis of the data directory may come back on another port.
         installation = Installation(settings)
         try:
             watch.once(installation, time.monotonic())

@@ -19,14 +19,14 @@ SPAN_MIN_S: Final = 600.0
 """What is shown at least, so that a first minute looks like the beginning that it is."""
 
 SPAN_MAX_S: Final = 60.0
-"""A sample that covers more than this came after an outage of ops: when in it something happened, nobody knows."""
+"""A sample that covers more than this came after an outage of ops: when in it something happened is unknown."""
 
 Values = list[float | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One line."""
+    """One line of a chart."""
 
     name: str
     label: str

@@ -37,7 +37,7 @@ def take(installation: Installation) -> bool:
 
 def _write(redis: Redis, found: status.Status, slot: int) -> bool:
     with redis.pipeline() as pipe:
-        # Whoever was slower than its interval would count what the next one has counted.
+        # A process that was slower than its interval would count what the next one has counted.
         pipe.watch(keys.SAMPLES_TOTALS)  # type: ignore[no-untyped-call]
         before = SampleTotals.unpack(pipe.get(keys.SAMPLES_TOTALS))
         now = found.survey.now

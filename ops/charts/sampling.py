@@ -1,7 +1,7 @@
 """Samples of an installation, and the time series made of them. Pure.
 
 A sample holds depth and oldest age of every stage, and what happened since the sample before: increments, not
-totals, so that any span of samples is summed up by adding, and a counter that began anew is dealt with once.
+totals, so that any span of samples is summed up by adding, and a counter that started again is handled once.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def sample(before: SampleTotals | None, now: SampleTotals, stages: Mapping[str, 
     for process, web in now.web.items():
         base = before.web.get(process, {})
         if base.get("started_at") != web["started_at"]:  # another process of the same pid, or a new one
-            # One that has run for long was not seen before: when it counted what it counted, nobody knows.
+            # One that has run for long was not seen before: when it counted that is unknown.
             base = {} if web["started_at"] >= before.at - LIVE_S else web
         for name in ("accepted", "spooled"):
             happened[name] = happened.get(name, 0) + _risen(base.get(name, 0), web[name])
@@ -146,7 +146,7 @@ def quantile_ms(bounds_ms: Sequence[float], counts: Sequence[int], share: float)
 
 
 def _risen(before: int, now: int) -> int:
-    """Return how much a counter rose; one that fell began anew."""
+    """Return how much a counter rose; one that fell started again at 0."""
     return now - before if now >= before else now
 
 

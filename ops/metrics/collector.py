@@ -66,7 +66,7 @@ def _filled(figure: Figure, samples: Iterable[Sample]) -> Family:
 
 def _stages(reading: Reading) -> Iterator[Family]:
     stages = reading.status.stages
-    # What nobody could tell is left out: a zero would be a claim.
+    # Unknown values are left out: a zero would be a claim.
     yield _filled(
         names.STAGE_DEPTH, [((name,), s.depth) for name, s in stages.items() if s.depth is not None]
     )

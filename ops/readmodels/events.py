@@ -91,7 +91,7 @@ class EventFilter:
     sources: tuple[str, ...] = ()
 
     def wants(self, event: Mapping[str, Any]) -> bool:
-        """Tell whether an event passes the filters."""
+        """Return whether an event passes the filters."""
         return (not self.sources or event["source"] in self.sources) and (
             not self.types or any(_matches(pattern, event["type"]) for pattern in self.types)
         )
@@ -198,7 +198,7 @@ def _object(body: bytes) -> dict[str, Any] | None:
 
 
 def _follows(redis: Redis, number: int, following: int) -> bool:
-    """Tell whether all that is missing between two numbers was erased, and nothing was cut off or lost."""
+    """Return whether all that is missing between two numbers was erased, and nothing was cut off or lost."""
     missing = following - number - 1
     if missing <= 0:
         return missing == 0

@@ -1,4 +1,4 @@
-"""Where one signature request stands: what ``track_status`` and ``fetch_documents`` keep about it."""
+"""The state of one signature request: what ``track_status`` and ``fetch_documents`` keep about it."""
 
 from __future__ import annotations
 

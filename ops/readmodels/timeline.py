@@ -26,7 +26,7 @@ class Timeline:
     entries: list[dict[str, Any]]
     """By ``at`` (unix seconds); each has a ``kind``. Entries of the same moment keep the order of their commit."""
     model: dict[str, Any] = field(default_factory=dict)
-    """Where the signature request stands now; empty if nobody tracks it."""
+    """The state of the signature request now; empty if it is not tracked."""
 
     def document(self) -> dict[str, Any]:
         """Return JSON values, a contract with other programs: ``deedbox trace --json`` prints them."""

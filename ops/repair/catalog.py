@@ -22,7 +22,7 @@ class KnownAction:
     ordered: bool = True
 
     def wants(self, event_type: str) -> bool:
-        """Tell whether the action subscribes to a type."""
+        """Return whether the action subscribes to a type."""
         return any(matches(pattern, event_type) for pattern in self.patterns)
 
     def unit(self, stream: str, fingerprint: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 from redis.client import Pipeline
 from redis.exceptions import RedisError
 
-from deedbox.ops.repair.progress import Tell, nobody
+from deedbox.ops.repair.progress import Tell, unheard
 from deedbox.shared import codec
 from deedbox.shared.core.errors import DeedboxError
 from deedbox.shared.core.fields import moment_of
@@ -88,7 +88,7 @@ class Selection:
         return replace(self, ids=()) != EVERYTHING
 
     def fits(self, letter: DeadLetter) -> bool:
-        """Tell whether a letter fits."""
+        """Return whether a letter fits."""
         return (
             self.reason in {"", letter.reason}
             and self.action in {"", letter.action}
@@ -161,7 +161,7 @@ class DeadLetters:
         pipe.hget(keys.dead(letter.id), "traceback")
         return (_execute(pipe)[0] or b"").decode("utf-8", "replace")
 
-    def discard(self, letters: Sequence[DeadLetter], tell: Tell = nobody) -> int:
+    def discard(self, letters: Sequence[DeadLetter], tell: Tell = unheard) -> int:
         """Remove letters for good. Returns how many were still there."""
         removed = 0
         for start in range(0, len(letters), CHUNK):

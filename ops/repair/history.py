@@ -2,7 +2,7 @@
 
 A stream's dedupe memory (``seen:<stream>``) knows each of its events by fingerprint and arrival, so that neither
 bodies nor events of other times are read. There is no index by time: finding streams walks over all keys of the
-Redis (SCAN, about a second per million), which needs no memory and holds nobody up.
+Redis (SCAN, about a second per million), which needs no memory and delays no other client.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final
 from redis import Redis
 from redis.exceptions import RedisError
 
-from deedbox.ops.repair.progress import Tell, nobody
+from deedbox.ops.repair.progress import Tell, unheard
 from deedbox.shared.core.ordering import Position
 from deedbox.shared.core.routing import INTERNAL_PREFIX
 from deedbox.shared.core.snapshot import arrival_of
@@ -76,7 +76,7 @@ class History:
             raise translated(error) from error
         return float(seconds + microseconds / 1_000_000)
 
-    def streams(self, source: str, span: ReplaySpan, tell: Tell = nobody) -> list[str]:
+    def streams(self, source: str, span: ReplaySpan, tell: Tell = unheard) -> list[str]:
         """Find the streams that have events in the span; of one source, or of all if it is empty."""
         found: dict[str, None] = {}
         prefix = keys.seen("")

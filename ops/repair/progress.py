@@ -1,4 +1,4 @@
-"""How long work tells how far it is, without knowing who listens."""
+"""How long work reports its progress to a caller that may show it."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ Tell: TypeAlias = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is, about."""
 
 
-def nobody(_what: str, _done: int, _total: int) -> None:
-    """Listen to nothing."""
+def unheard(_what: str, _done: int, _total: int) -> None:
+    """Ignore the progress."""

@@ -2,11 +2,11 @@
 
 Three ways back, by what the letter is about:
 
-* an (event, action): to the end of its unit's queue, with its attempts counted anew and the same idempotency key;
+* an (event, action): to the end of its unit's queue, with its attempts counted from 0 and the same idempotency key;
 * a message that never became an event (``undecodable``): as it was, to the bridge, which may be of a later
   version by now;
 * an event that was ``too_old`` or ``state_unreadable``: as a fact of its own, to the bridge. Its age does not matter any
-  more, and a state that cannot be read is begun anew.
+  more, and a state that cannot be read is replaced by a new one.
 
 Each step is one script call that also removes the letter: an interrupted redrive repeats nothing.
 """
@@ -21,7 +21,7 @@ from typing import Any, Final
 from redis.exceptions import RedisError
 
 from deedbox.ops.repair.deadletters import DeadLetter, DeadLetters
-from deedbox.ops.repair.progress import Tell, nobody
+from deedbox.ops.repair.progress import Tell, unheard
 from deedbox.shared.broker.message import encode_kombu
 from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.core.envelope import Envelope
@@ -152,7 +152,7 @@ class Redriver:
         plan.steps.sort(key=lambda step: (step.position, step.letter.at))
         return plan
 
-    def carry_out(self, plan: RedrivePlan, tell: Tell = nobody) -> RedriveTally:
+    def carry_out(self, plan: RedrivePlan, tell: Tell = unheard) -> RedriveTally:
         """Send the letters back, one by one, and ring the lanes that need it."""
         tally = RedriveTally(refused=list(plan.refused), refused_before=len(plan.refused))
         lanes = announced(self._redis).lane_of

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from deedbox.ops.repair.catalog import KnownAction
 from deedbox.ops.repair.history import History, Past, PastEvent
-from deedbox.ops.repair.progress import Tell, nobody
+from deedbox.ops.repair.progress import Tell, unheard
 from deedbox.ops.repair.replay_plan import ReplayPlan, ReplayTally, is_late, wanted
 from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.core.errors import DeedboxError
@@ -62,7 +62,7 @@ class Replayer:
         return order
 
     def plan(
-        self, order: ReplayOrder, actions: Sequence[KnownAction], tell: Tell = nobody, *, number: int = 0
+        self, order: ReplayOrder, actions: Sequence[KnownAction], tell: Tell = unheard, *, number: int = 0
     ) -> ReplayPlan:
         """Find out what a replay would do, or what is left of replay ``number``."""
         lanes = announced(self._redis).lane_of
@@ -82,7 +82,7 @@ class Replayer:
         return plan
 
     def carry_out(
-        self, plan: ReplayPlan, tell: Tell = nobody, started: Callable[[int], object] = int
+        self, plan: ReplayPlan, tell: Tell = unheard, started: Callable[[int], object] = int
     ) -> ReplayTally:
         """Append what was planned and ring the lanes that need it. ``started`` is told the replay's number."""
         number = plan.number or self._start(plan.order)

@@ -74,7 +74,7 @@ class ReplayTally:
 
 
 def is_late(event: PastEvent, greatest: Position | None) -> bool:
-    """Tell whether a later event has been released. Internal events have no place in the order."""
+    """Return whether a later event has been released. Internal events have no place in the order."""
     return greatest is not None and not event.internal and greatest > event.position
 
 

@@ -13,7 +13,7 @@ STOP: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 
 
 def reader_has_gone() -> bool:
-    """Tell whether our output leads to a pipe, socket or terminal whose other end is closed.
+    """Return whether our output leads to a pipe, socket or terminal whose other end is closed.
 
     Each program would fail at its next line of output, and again after each restart.
     """

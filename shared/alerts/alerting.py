@@ -131,7 +131,7 @@ class Group:
         )  # fmt: skip
 
     def due(self, now: float, window_s: float) -> bool:
-        """Tell whether what is held may go out."""
+        """Return whether what is held may go out."""
         return self.held > 0 and (self.sent_at is None or now >= self.sent_at + window_s)
 
     def emptied(self, now: float) -> tuple[Group, Message]:

@@ -1,6 +1,6 @@
 """Conditions that no event reports: dead letters, refused signatures, a callback URL about to be dropped. Pure.
 
-What was seen is compared with what was seen last; a change becomes facts, an end becomes a message of its own.
+Each observation is compared with the one before. A change becomes facts; the end of a condition becomes a message.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def _told(watch: AlertWatch, kind: str) -> set[str]:
 def condition(
     watch: AlertWatch, kind: str, source: str, target: str, value: str, now: float, remind_s: float = REMIND_S
 ) -> Noticed:
-    """Tell a condition when it begins, changes, has lasted for ``remind_s``, and ends (``value`` empty).
+    """Report a condition when it begins, changes, has lasted for ``remind_s``, and ends (``value`` empty).
 
     ``target`` tells conditions of one kind and source apart, and is what the message names.
     """

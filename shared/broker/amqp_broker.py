@@ -241,7 +241,7 @@ def _depth(connection: Any, name: str) -> int:
     channel = connection.channel()  # RabbitMQ closes the one on which it was asked for a missing queue
     try:
         return int(channel.queue_declare(queue=name, passive=True).message_count)
-    except NotFound:  # a queue that nobody has declared yet is an empty one
+    except NotFound:  # a queue that was not declared yet is empty
         return 0
     finally:
         channel.close()

@@ -72,7 +72,7 @@ def publish_all(
     may then have arrived, and the connection must not be used again: its late confirms would be taken for others'.
     """
     confirms = Confirms(len(envelopes))
-    # A channel of its own: its tags begin at 1, and its confirms meet nobody else's.
+    # A separate channel: its tags begin at 1, and its confirms do not mix with others.
     channel = connection.channel()
     channel.confirm_select()
     channel.events["basic_ack"].add(confirms.ack)

@@ -32,7 +32,7 @@ class RefusedForCause(Unavailable):
 
 
 def refuses_for_cause(error: BaseException) -> bool:
-    """Tell whether an error is about the message and not about the broker's state."""
+    """Return whether an error is about the message and not about the broker's state."""
     link: BaseException | None = error
     while link is not None:
         if _aws_code(link) in _TOO_LARGE_CODES:

@@ -1,7 +1,7 @@
 """Lends a process's connections to a broker to its threads: bounded in number, opened when needed, fork-safe.
 
 An AMQP connection inherited through ``fork`` would hang parent and child alike. The pool is ours, not kombu's global one,
-whose limit is a setting of the application that we may be mounted in, and whose idle connections nobody would tend.
+whose limit is a setting of the application that we may be mounted in, and whose idle connections would stay open.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from deedbox.shared.broker.errors import RefusedForCause, cause, refuses_for_cau
 from deedbox.shared.core.errors import Unavailable
 
 ACQUIRE_TIMEOUT_S: Final = 0.3
-"""Longest wait for a connection. With as many as threads nobody waits."""
+"""Longest wait for a connection. With as many as threads, none waits."""
 
 DEFAULT_LIMIT: Final = 64
 """Connections per process when the number of threads is not known; they are made when first needed."""
 
 TEND_EVERY_S: Final = 2.0
 IDLE_S: Final = 60.0
-"""A connection that nobody used for so long is closed."""
+"""A connection that was not used for so long is closed."""
 
 _T = TypeVar("_T")
 

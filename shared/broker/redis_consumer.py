@@ -42,7 +42,7 @@ class RedisConsumer:
         )
         there = len(messages)
         if not messages and (message := self._wait()) is not None:
-            # At once, and only then a look for more: whoever comes alone is not to pay for that.
+            # At once, and only then a look for more: a callback that arrives alone must not wait for that.
             messages = [message]
         for message in messages:
             load.add_message(message)

@@ -120,7 +120,7 @@ class RedisTopics:
             raise
 
     def _demand_room(self, client: Any) -> None:
-        """Wait while Redis fills up: a queue that nobody reads must not stop callbacks. Raises Unavailable."""
+        """Wait while Redis fills up: a queue without a reader must not stop callbacks. Raises Unavailable."""
         now = self._monotonic()
         if now - self._looked_at < LOOK_EVERY_S:
             return

@@ -1,6 +1,6 @@
 """The callback on the wire: from the JSON text to an ``Event``.
 
-Facts: reference sheet of the wire, section 2. ``event`` is the only required top-level key; types are an open
+Facts: docs/protocol.md, section 2. ``event`` is the only required top-level key; types are an open
 set; ``event_metadata`` may be missing; ``event_time`` is a string, but an official SDK models an integer, so
 both are accepted and the received text goes into the hash.
 """
@@ -114,7 +114,7 @@ def _containers_at_most(text: bytes) -> int:
 
 
 def _is_too_dense(text: bytes, containers: int) -> bool:
-    """Tell whether a text would grow out of proportion when it is parsed."""
+    """Return whether a text would grow out of proportion when it is parsed."""
     if len(text) <= CONTAINERS_FREE:  # as good as every genuine one: it cannot hold so many
         return False
     values = text.count(b",")
@@ -152,7 +152,7 @@ def parse_callback(text: bytes) -> Callback:
 
 
 def is_too_deep(text: bytes, payload: Mapping[str, Any]) -> bool:
-    """Tell whether a parsed text is nested more deeply than ``DEPTH_MAX``.
+    """Return whether a parsed text is nested more deeply than ``DEPTH_MAX``.
 
     Few texts have so many brackets; of those that do, every container is visited once.
     """

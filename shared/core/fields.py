@@ -113,7 +113,7 @@ _LONGEST: Final = 20
 
 
 def count_of(data: bytes | None) -> int:
-    """Read a counter; 0 for one that is not there or cannot be read, because the next increment begins anew."""
+    """Read a counter; 0 for one that is not there or cannot be read, because the next increment starts again from there."""
     try:
         return int(data) if data and len(data) <= _LONGEST else 0
     except ValueError:

@@ -1,4 +1,4 @@
-"""Gaps: what callbacks should have told about a signature request and did not. Pure.
+"""Gaps: what callbacks should have reported about a signature request and did not. Pure.
 
 Two questions, each with its own answer: does what is known here look as if something were missing (``suspected``,
 costs nothing), and what is missing compared with what the API shows (``found``, costs a call)?
@@ -17,7 +17,7 @@ from deedbox.shared.core.status import COMPLETE, ENDED, STATES, state_shown
 
 SUSPECTED: Final = "deedbox.gap_suspected"
 RECONCILED: Final = "deedbox.reconciled"
-"""Types of internal events: ask for a look, and tell what it found and mended."""
+"""Types of internal events: request a check, and report what it found and repaired."""
 
 SIGNED: Final = "signature_request_signed"
 ALL_SIGNED: Final = "signature_request_all_signed"
@@ -93,7 +93,7 @@ def _texts(value: object) -> tuple[str, ...]:
 
 
 def suspected(known: Known) -> Findings:
-    """Tell what looks missing from here, without the API. What was reconciled before is not found again."""
+    """Return what seems to be missing, without asking the API. Gaps that were reconciled before are not found again."""
     state = known.model.get("state", "unknown")
     # Without `track_status` the order state alone tells: an all_signed that came, or that a snapshot proved.
     signed_by_all = known.order is not None and f"{ALL_SIGNED}|" in known.order.satisfied
@@ -110,7 +110,7 @@ def suspected(known: Known) -> Findings:
 
 
 def found(known: Known, request: Mapping[str, Any]) -> Findings:
-    """Tell what is missing here, given what the API shows (a ``signature_request`` document)."""
+    """Return what is missing here, compared with the API's ``signature_request`` document."""
     shown = signers_shown(request)
     gaps = []
     if not known.anything:
@@ -128,7 +128,7 @@ _OVER: Final = ENDED - {"error"}
 
 
 def concerns(known: Known, request: Mapping[str, Any], since: float) -> bool:
-    """Tell whether a request belongs to an outage that began at ``since`` (unix seconds).
+    """Return whether a request belongs to an outage that began at ``since`` (unix seconds).
 
     One that is known here does, whenever it changed. One that is not may have been forgotten here after its time.
     """

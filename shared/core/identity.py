@@ -34,7 +34,7 @@ PER_SIGNER_TYPES: Final = frozenset(
         "signature_request_signer_removed",
     }
 )
-"""Types that happen once per signer (reference sheet, section 4): without a related_signature_id, only the
+"""Types that happen once per signer (docs/protocol.md, section 4): without a related_signature_id, only the
 snapshot of the signatures can tell one signer's event from another's."""
 
 _TIME_OF: Final[Mapping[str, str]] = {
@@ -143,17 +143,17 @@ def shard_of(stream: str) -> int:
 
 
 def is_shard(value: object) -> TypeGuard[int]:
-    """Tell whether a value is the number of a shard."""
+    """Return whether a value is the number of a shard."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < SHARDS
 
 
 def is_file_safe(identifier: str) -> bool:
-    """Tell whether an id may become a file name: letters, digits, _ and - only, so no separator and no dot."""
+    """Return whether an id may become a file name: letters, digits, _ and - only, so no separator and no dot."""
     return _FILE_SAFE.fullmatch(identifier) is not None
 
 
 def is_simulated(request_id: str) -> bool:
-    """Tell whether a signature request is the simulator's. No id of the vendor's begins so."""
+    """Return whether a signature request is the simulator's. No id of the vendor's begins so."""
     return request_id.startswith(SIMULATED)
 
 

@@ -293,7 +293,7 @@ def _reduced(item: Held, satisfied: Collection[str]) -> Held:
 
 
 def _found_again(arrival: Arrival, lost: set[str]) -> None:
-    """Take what came late off the list of what was given up; an unknown signer's event stands for any one."""
+    """Take what came late off the list of what was given up; an unknown signer's event counts for any signer."""
     name = arrival.satisfies
     if name is None:
         name = min((each for each in lost if each.startswith(f"{arrival.type}|")), default="")
@@ -317,7 +317,7 @@ def _missing(arrival: Arrival, satisfied: Collection[str], wildcards: Mapping[st
 def _ready_at(
     held: Sequence[Held], missing: Sequence[Proof], policy: OrderingPolicy, spooled_since: float | None
 ) -> float:
-    """Tell when the smallest held event becomes ready if nothing arrives."""
+    """Return when the smallest held event becomes ready if nothing arrives."""
     expires = min(_expires(item, policy, spooled_since) for item in held)
     return expires if missing else min(held[0].since + policy.settle_s, expires)
 

@@ -51,7 +51,7 @@ def place_of(row: Mapping[str, Any]) -> str:
 
 
 def signers_shown(request: Mapping[str, Any]) -> dict[str, str]:
-    """Return where each signer stands, by signature id."""
+    """Return the state of each signer, by signature id."""
     return {signature_id: place_of(row) for signature_id, row in rows_of(request)}
 
 

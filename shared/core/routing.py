@@ -28,12 +28,12 @@ _PATTERN: Final = re.compile(r"\*|[A-Za-z0-9_.-]+\*?", re.ASCII)
 
 
 def is_pattern(text: str) -> bool:
-    """Tell whether a text is an exact type, a prefix such as ``signature_request_*``, or ``*``."""
+    """Return whether a text is an exact type, a prefix such as ``signature_request_*``, or ``*``."""
     return _PATTERN.fullmatch(text) is not None
 
 
 def matches(pattern: str, event_type: str) -> bool:
-    """Tell whether a type fits a pattern. ``*`` means every Dropbox Sign event and leaves internal ones out."""
+    """Return whether a type fits a pattern. ``*`` means every Dropbox Sign event and leaves internal ones out."""
     if pattern == "*":
         return not event_type.startswith(INTERNAL_PREFIX)
     if pattern.endswith("*"):

@@ -1,6 +1,6 @@
 """Who signed a callback: ``event_hash`` and the ``Content-Sha256`` header.
 
-Sources: reference sheet of the wire, sections 1 and 3 (the vendor's OpenAPI helpers in six SDKs, the Events
+Sources: docs/protocol.md, sections 1 and 3 (the vendor's OpenAPI helpers in six SDKs, the Events
 Walkthrough). ``event_hash`` signs only time and type, so it proves the sender and nothing about the body.
 """
 
@@ -40,7 +40,7 @@ def content_sha256(api_key: str, json_text: bytes) -> str:
 
 
 def verify_event_hash(key_ring: Sequence[str], event_time: str, event_type: str, received: str) -> bool:
-    """Tell whether any key of the ring signed this time and type.
+    """Return whether any key of the ring signed this time and type.
 
     Constant time per key; every key is tried, so that the answer's timing does not tell which one fits.
     """

@@ -1,4 +1,4 @@
-"""The read model of one signature request: where it stands, merged from events and from what the API shows. Pure.
+"""The read model of one signature request: its state, merged from events and answers of the API. Pure.
 
 Three laws hold for any events, in any order. A state never goes back. Of each fact and of each signer, the newest
 callback that names it counts, so that an empty one (``signature_request_canceled`` has been reported without a title

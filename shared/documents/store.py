@@ -160,7 +160,7 @@ class DocumentStore:
     def erase(self, source: str, request_id: str) -> list[Path]:
         """Remove everything that is stored for a request, and its folder. Returns the files that were removed.
 
-        Whoever might still store something must have learnt before that it is not wanted. Raises Unavailable.
+        Processes that might still store something must have learnt before that it is not wanted. Raises Unavailable.
         """
         with _disk_errors():
             if not (is_file_safe(source) and is_file_safe(request_id) and (self._root / source).is_dir()):

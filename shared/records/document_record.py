@@ -33,7 +33,7 @@ class DocumentRecord:
         return bool(self.versions or self.denied)
 
     def fetched_after(self, event_time: int) -> bool:
-        """Tell whether a late ``downloadable`` speaks of what was fetched after it, when gaps were closed."""
+        """Return whether a late ``downloadable`` is about a document that was fetched after it, when gaps were closed."""
         newest = self.versions[-1]
         before: float = newest["fetched_at"] - CLOCK_SLACK_S
         return newest["trigger"] == SUSPECTED and event_time < before

@@ -33,7 +33,7 @@ class SpoolMark:
     """When it was said, by Redis's clock."""
 
     def lives(self, now: float) -> bool:
-        """Tell whether the host still says so. ``now``: by Redis's clock."""
+        """Return whether the host still says so. ``now``: by Redis's clock."""
         return now - self.seen_at <= LEASE_S
 
 
@@ -62,7 +62,7 @@ class SpoolMarks:
     silent: Mapping[str, SpoolMark]
     """Not renewed for ``LEASE_S``: the host is gone, or its web processes are."""
     unreadable: tuple[str, ...]
-    """Ids whose mark nobody can read: they count for nothing."""
+    """Ids whose mark cannot be read: they are ignored."""
 
     @classmethod
     def of(cls, stored: Mapping[bytes, bytes], now: float) -> Self:

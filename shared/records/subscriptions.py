@@ -34,7 +34,7 @@ class Subscription:
     ordered: bool = True
 
     def wants(self, event_type: str) -> bool:
-        """Tell whether events of a type go to it."""
+        """Return whether events of a type go to it."""
         return any(matches(pattern, event_type) for pattern in self.types)
 
     def unit(self, stream: str, fingerprint: str) -> str:
@@ -103,7 +103,7 @@ def _subscription(value: object) -> Subscription:
 
 
 def announced(redis: Redis) -> Subscriptions:
-    """Read what is subscribed; nothing, if it cannot be read: the next announcement writes it anew. Raises Unavailable."""
+    """Read what is subscribed; nothing, if it cannot be read: the next announcement writes it again. Raises Unavailable."""
     try:
         found: Any = redis.hgetall(keys.SUBSCRIPTIONS)
     except RedisError as error:

@@ -31,7 +31,7 @@ ERASABLE: Final = frozenset({"signature_request", "fax"})
 """Kinds of keys that have an end. The tombstone of a template, an account or a type would swallow later events."""
 
 PIECE: Final = 200
-"""Items (events, entries, letters) that one script call removes: some ms, in which Redis answers nobody else."""
+"""Items (events, entries, letters) that one script call removes: some ms, in which Redis answers no other client."""
 
 log = logs.get("erasure")
 

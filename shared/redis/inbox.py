@@ -47,7 +47,7 @@ class Load:
     envelopes: list[Envelope] = field(default_factory=list)
     """What the entries hold."""
     spans: list[Span] = field(default_factory=list)
-    """Of those callbacks that are traced; for whoever appends the batch to end."""
+    """Of the callbacks that are traced; the caller that appends the batch ends them."""
     probes: list[str] = field(default_factory=list)
     """Trace ids of the test messages of ``deedbox check``, which are no callbacks."""
 

@@ -102,7 +102,7 @@ samples:turn:<slot>             string  ops        a minute               one op
                                                                           slot
 alerts                          string  all        for good               what was told and what is gathered for the
                                                                           next message, JSON (``deedbox.workers.builtins.alert_desk``)
-callback_url:watched            string  sweeper    15 min                 the callback URLs were just looked after
+callback_url:watched            string  sweeper    15 min                 the callback URLs were just checked
 alerts:turn:<digest>            string  ops        2 min                  one ops process sends the alert about a
                                                                           standing fault
 restarts                        hash    up         10 min                 ``host/process`` -> JSON: how a process of

@@ -63,7 +63,7 @@ class Holdings:
         return sum(self._read([("exists", keys.event(name)) for name in names]))
 
     def state(self, stream: str) -> bool:
-        """Tell whether order state, dedupe memory, timeline, read model or document record is there."""
+        """Return whether order state, dedupe memory, timeline, read model or document record is there."""
         kinds = (keys.order, keys.seen, keys.timeline, keys.request, keys.document)
         [count] = self._read([("exists", *(key(stream) for key in kinds))])
         return bool(count)
@@ -82,7 +82,7 @@ class Holdings:
         return tombstone.at if tombstone else 0.0  # a tombstone that cannot be read is one all the same
 
     def held(self, stream: str) -> bool:
-        """Tell whether an event of the stream waits for its turn."""
+        """Return whether an event of the stream waits for its turn."""
         scores = self._read([("zscore", keys.HELD, name) for name in self.facts(stream)])
         return any(score is not None for score in scores)
 

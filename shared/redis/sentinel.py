@@ -1,4 +1,4 @@
-"""Redis behind Sentinel: a client that asks the sentinels who is master, and follows a failover by connecting anew."""
+"""Redis behind Sentinel: a client that asks the sentinels who is master, and connects again after a failover."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class _Finder(Sentinel):
         return str(host), int(port)
 
     def _refuse_us(self) -> bool:
-        """Tell whether a sentinel wants another login; redis-py keeps of its errors only the text."""
+        """Return whether a sentinel wants another login; redis-py keeps of its errors only the text."""
         for sentinel in self.sentinels:
             try:
                 sentinel.ping()

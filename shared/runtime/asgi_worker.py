@@ -88,7 +88,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
             super()._arm_keepalive_timer()
 
     def close(self) -> None:
-        """Close it; whoever waits for a request on it is told."""
+        """Close it; a task that waits for a request on it gets an error."""
         self._close_transport()
         if self._request_ready is not None:
             self._request_ready.set()

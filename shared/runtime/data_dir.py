@@ -40,7 +40,7 @@ def lock_data_dir(data_dir: Path) -> Iterator[None]:
 
 
 def is_locked(data_dir: Path) -> bool:
-    """Tell whether a ``deedbox up`` has this data directory. Changes nothing."""
+    """Return whether a ``deedbox up`` has this data directory. Changes nothing."""
     try:
         descriptor = os.open(data_dir / "run" / "lock", os.O_RDONLY)
     except OSError:

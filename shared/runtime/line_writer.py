@@ -1,6 +1,6 @@
 """Writes lines to a descriptor from a thread, so that no process waits for the program that reads its log.
 
-A terminal that was stopped (Ctrl-S), a log shipper that hangs and a full disk all block the write of whoever has a line.
+A terminal that was stopped (Ctrl-S), a log shipper that hangs and a full disk all block a process that writes a line.
 Here only a thread is blocked. Lines wait for it in a bounded queue; further ones are dropped, and the next line that
 fits says how many.
 """
@@ -96,7 +96,7 @@ class LineWriter(io.TextIOBase):
         return self._descriptor
 
     def isatty(self) -> bool:
-        """Tell whether a person reads."""
+        """Return whether a person reads."""
         return os.isatty(self._descriptor)
 
     @property
@@ -128,7 +128,7 @@ class LineWriter(io.TextIOBase):
                     each.set()
 
     def _write_all(self, data: bytes) -> None:
-        with suppress(OSError):  # a reader that is gone, a full disk: nobody could be told
+        with suppress(OSError):  # a reader that is gone, a full disk: there is no place to report it
             while data:
                 data = data[os.write(self._descriptor, data) :]
 

@@ -82,7 +82,7 @@ def show_application(modules: Iterable[str]) -> None:
 
 
 def stderr() -> TextIO:
-    """Return standard error; from now on nobody who writes to it waits for its reader.
+    """Return standard error; from now on no thread that writes to it waits for its reader.
 
     That holds for the traceback of a thread or a process that ends by a bug, too. What a test or a host application has
     put in its place stays.

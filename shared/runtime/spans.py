@@ -121,7 +121,7 @@ class Spans:
 def exporting(process: str) -> Spans:
     """Return spans that go where the standard variables say (``OTEL_EXPORTER_OTLP_ENDPOINT`` and so on).
 
-    They leave in batches from a thread, which forked children start anew; what waits is sent when the process ends.
+    They leave in batches from a thread, which forked children start again; what waits is sent when the process ends.
     """
     # A collector that is away: one error per batch is enough, not one line per span that found no room.
     logging.getLogger("opentelemetry").setLevel(logging.ERROR)

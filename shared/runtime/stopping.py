@@ -23,7 +23,7 @@ ENDED_ITSELF: Final = 70
 """Exit status of a process that ended itself because a call in it did not end (EX_SOFTWARE)."""
 
 LAST_LINES_S: Final = 0.5
-"""For the last lines of the log: nobody may read them."""
+"""For the last lines of the log, which may have no reader."""
 
 log = logs.get("stopping")
 

@@ -43,7 +43,7 @@ def install(spans: Spans | None) -> None:
 
 
 def lines() -> bool:
-    """Tell whether each callback gets a line at each hop, or only those that something happened to."""
+    """Return whether each callback gets a line at each hop, or only those that something happened to."""
     return _lines
 
 

@@ -1,4 +1,4 @@
-"""Where a call stands, or stood when it failed, in the application's own code."""
+"""The line of the application's own code that a call is at, or was at when it failed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def place(trace: TracebackType | None) -> str:
 
 
 def standing(call: CodeType, task: Task[Any] | None) -> TracebackType | None:
-    """Return where the main thread stands, as the traceback of an error that it would raise there.
+    """Return which line the main thread is at, as the traceback of an error that it would raise there.
 
     ``call``: the code that called the action, which is left out with everything before it. ``task``: the async call,
     which may stand at an ``await`` while the main thread waits in its event loop.

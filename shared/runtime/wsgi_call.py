@@ -89,13 +89,13 @@ class WsgiCall:
             self.soon(lambda: None if self.ended.done() else self.ended.set_result(reply))
 
     def is_gone(self) -> bool:
-        """Tell whether the client has left."""
+        """Return whether the client has left."""
         if self._leaving is None:
             self._leaving = asyncio.run_coroutine_threadsafe(self._left(), self._loop)
         return self._leaving.done()
 
     def close(self) -> None:
-        """Note that nobody waits for the answer any more."""
+        """Note that the client does not wait for the answer any more."""
         if self._leaving is not None:
             self._leaving.cancel()
 

@@ -35,7 +35,7 @@ _ERRORS: Final[Mapping[int, tuple[str, str]]] = {
     500: ("unknown", "Unknown error."),
     503: ("unavailable", "Try again later."),
 }
-"""Status: error_name (the closed list of the reference sheet, section 6) and a text nobody should branch on."""
+"""Status: error_name (the closed list of docs/protocol.md, section 6) and a text that no program should depend on."""
 
 _UNAUTHORIZED: Final = 401
 _PAGE_SIZE_DEFAULT: Final = 20
@@ -95,7 +95,7 @@ class FilesApi:
         return self.state.calls()
 
     def authorized(self, user_name: str) -> bool:
-        """Tell whether this HTTP Basic user name is the account's API key."""
+        """Return whether this HTTP Basic user name is the account's API key."""
         return hmac.compare_digest(user_name.encode(), self._account.api_key.encode())
 
     def account_document(self) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def position_of(step: StoryStep, signature_ids: Sequence[str]) -> tuple[int, int
 
 
 def _signing(rng: random.Random, count: int, policy: LifecyclePolicy, *, sequential: bool) -> list[_Moment]:
-    """Draw what the signers would do if nobody declined."""
+    """Draw what the signers would do if none of them declined."""
     moments: list[_Moment] = []
     start = 0.1
     for signer in range(count):

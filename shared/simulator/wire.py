@@ -1,6 +1,6 @@
 """A callback on the wire, byte for byte: the JSON text and the multipart request around it.
 
-Reference sheet of the wire, section 1. Pure: the same text and key give the same bytes.
+Facts: docs/protocol.md, section 1. Pure: the same text and key give the same bytes.
 """
 
 from __future__ import annotations

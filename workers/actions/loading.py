@@ -81,7 +81,7 @@ def _trouble(error: BaseException) -> str:
         line = f"{error.filename.rpartition('/')[2]}:{error.lineno}"
     at = f" at {line}" if line else ""
     if isinstance(error, _ImportHangs):
-        return f"did not end its import within {IMPORT_MAX_S:g} s and stands{at}"
+        return f"was still importing after {IMPORT_MAX_S:g} s{at}"
     if isinstance(error, SystemExit):
         return f"ends the process while it is imported (SystemExit: {_line(error)}){at}"
     return f"does not import ({type(error).__name__}: {_line(error)}){at}"

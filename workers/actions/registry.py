@@ -32,7 +32,7 @@ class RegisteredAction:
     policy: AttemptPolicy = AttemptPolicy()
 
     def wants(self, event_type: str) -> bool:
-        """Tell whether an event type matches one of the patterns. ``*`` leaves internal events out."""
+        """Return whether an event type matches one of the patterns. ``*`` leaves internal events out."""
         return any(matches(pattern, event_type) for pattern in self.patterns)
 
     def unit(self, stream: str, fingerprint: str) -> str:

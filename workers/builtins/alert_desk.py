@@ -1,7 +1,7 @@
-"""The alert desk: takes facts from all workers and sweepers, and files the messages that come of them.
+"""The alert desk: takes facts from all workers and sweepers, and queues the messages about them.
 
-What was told and what is gathered stands in one key. Whoever changes it files the messages in the same step, so that
-many processes send one message, and a crash neither loses nor repeats one.
+One key holds what was sent and what is gathered. A process that changes it queues the messages in the same step. So many
+processes send one message, and a crash neither loses nor repeats one.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class AlertDesk:
         self._policy = policy
 
     def tell(self, *facts: AlertFact) -> None:
-        """Tell facts. Raises Unavailable."""
+        """Report facts. Raises Unavailable."""
         self.change(lambda watch, _now: Noticed(watch, facts))
 
     def condition(self, kind: str, source: str, target: str, value: str) -> None:
-        """Tell how a condition is now; ``value`` empty: all is well. Raises Unavailable."""
+        """Report a condition as it is now; an empty ``value`` means that it has ended. Raises Unavailable."""
         self.change(lambda watch, now: condition(watch, kind, source, target, value, now))
 
     def read(self) -> tuple[AlertWatch, float]:

@@ -26,7 +26,7 @@ class DocumentRecords:
         self._life_s = retention.state_s
 
     def read(self, stream: str) -> DocumentRecord:
-        """Return a request's record; one that cannot be read is begun anew. Raises RedisError.
+        """Return a request's record; one that cannot be read is replaced by a new one. Raises RedisError.
 
         What it leads to is one more fetch: the store is addressed by content.
         """

@@ -2,7 +2,7 @@
 
 It comes last: every other action has the event before. And it believes the API only, because ``event_hash`` does
 not sign the body: a callback alone, forged or not, erases nothing. What the API answers for a destroyed request is
-documented nowhere; 404 (unknown) and 410 (deleted) are the two that say gone (reference sheet of the wire, section 6).
+documented nowhere; 404 (unknown) and 410 (deleted) are the two that say gone (docs/protocol.md, section 6).
 """
 
 from __future__ import annotations

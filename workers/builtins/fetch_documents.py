@@ -3,7 +3,7 @@
 When: on ``downloadable``, if the API says that the request is complete; if none came some time after
 ``all_signed``, then; and once more on the first later ``downloadable``. The payload is only a hint, because
 ``event_hash`` does not sign it: every decision is taken on what the API answers. The table of answers is
-section 6 of the wire's reference sheet.
+docs/protocol.md, section 6.
 """
 
 from __future__ import annotations
@@ -132,12 +132,12 @@ class FetchDocuments:
         self, event: Event, context: Context, request_id: str, stream: str,
         admitted: Admitted, request: Mapping[str, Any],
     ) -> bool:  # fmt: skip
-        """Fetch for another action a document that nobody fetched, given that the API shows the request as complete.
+        """Fetch for another action a document that was not fetched, given that the API shows the request as complete.
 
         Returns whether this call or an earlier try of it fetched. Raises what a call of this action does.
         """
         mark = context.idempotency_key.encode()
-        # Under the mark: whoever fetches has it, and whoever fetched has recorded it before letting go.
+        # Under the mark: a process that fetches has it, and one that has fetched recorded the document before it let go.
         with self._marked(stream, mark):
             record = self._records.read(stream)
             if context.idempotency_key in record.fetched_by:

@@ -36,7 +36,7 @@ def known(redis: Redis, streams: Sequence[str], *, fetches: bool) -> dict[str, K
 
 
 def _is_settled(packed: bytes | None) -> bool:
-    """Tell whether no first document is to be fetched; a record that cannot be read counts as none, and is begun anew."""
+    """Return whether no first document is to be fetched; a record that cannot be read is replaced by a new one."""
     record = DocumentRecord.load(packed)
     return bool(record and record.settled)
 

@@ -1,7 +1,7 @@
 """The read model of a signature request in Redis: read, changed and written without losing another's change.
 
 Two actions write it: ``track_status`` from events, ``reconcile`` from what the API shows. Each may run while the
-other does, so that the write succeeds only if nobody wrote since the read. Of an erased request nothing is written.
+other does, so that the write succeeds only if no process wrote since the read. Nothing is written about an erased request.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def change(scripts: Scripts, stream: str, how: Change, retention: Retention) -> 
     written = False
     while not written:
         before: Any = scripts.redis.get(keys.request(stream)) or b""
-        # One that cannot be read is begun anew: it is made of what events say, and of what the API shows.
+        # One that cannot be read is replaced by a new one, made from events and the answers of the API.
         model = how((records.load(before) or {}) if before else {})
         written = script_calls.remember_request(
             scripts, stream=stream, value=records.dump(model), life_s=retention.state_s, before=before

@@ -1,4 +1,4 @@
-"""Built-in action ``reconcile``: reads a request again from the API and mends what callbacks did not tell.
+"""Built-in action ``reconcile``: reads a request again from the API and repairs what callbacks missed.
 
 It runs for ``deedbox.gap_suspected``, which the sweeper and ``deedbox reconcile`` file: the read model catches up,
 a missing document is fetched, and ``deedbox.reconciled`` tells other actions what was missing. That a callback was
@@ -56,7 +56,7 @@ class _Case:
     request_id: str
     stream: str
     asked: Findings
-    """What whoever asked had found."""
+    """What the sweeper or the command had found."""
 
 
 class Reconcile:
@@ -76,7 +76,7 @@ class Reconcile:
         self._records = DocumentRecords(scripts, retention)
 
     def __call__(self, event: Event, context: Context) -> None:
-        """Look, mend and tell."""
+        """Compare, repair and report."""
         request_id = requested(event)
         if request_id is None:
             raise Reject("a gap of something that is no signature request")

@@ -51,7 +51,7 @@ class UrlLook:
 
     @property
     def refused(self) -> bool:
-        """Tell whether the API will not talk to this account."""
+        """Return whether the API will not talk to this account."""
         return self.answer.status in {401, 402, 403}
 
 
@@ -139,7 +139,7 @@ def _retry(error: Exception) -> Retry:
 
 
 def event_payload(target: str, at: float) -> dict[str, Any]:
-    """Return the payload of the event that asks for a look; ``at`` tells it from earlier ones."""
+    """Return the payload of the event that requests a check; ``at`` tells it from earlier ones."""
     return {"target": target, "at": round(at, 3)}
 
 

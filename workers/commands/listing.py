@@ -63,7 +63,7 @@ class ListingTally:
     _seen: set[str] = field(default_factory=set)
 
     def first(self, request_id: str) -> bool:
-        """Tell whether a request is listed for the first time: pages move when requests are made meanwhile."""
+        """Return whether a request is listed for the first time: pages move when requests are made meanwhile."""
         if request_id in self._seen:
             return False
         self._seen.add(request_id)

@@ -1,6 +1,6 @@
 """Calls of the API from inside an action: within the account's budget, and every refusal as Retry or Reject.
 
-The table of answers is section 6 of the wire's reference sheet.
+The table of answers is in docs/protocol.md, section 6.
 """
 
 from __future__ import annotations
@@ -107,11 +107,11 @@ class Accounts:
         return Admitted(api, self._budgets, kinds)
 
     def knows(self, source: str, request_id: str) -> bool:
-        """Tell whether the API may be asked for a request: a simulated one is nothing to the real API. Raises Reject."""
+        """Return whether the API may be asked for a request: a simulated one is nothing to the real API. Raises Reject."""
         return not is_simulated(request_id) or self._api(source).is_here
 
     def waits(self, source: str, turn: Turn, kind: str) -> bool:
-        """Tell whether a caller has a place in the queue of a budget. Raises Reject."""
+        """Return whether a caller has a place in the queue of a budget. Raises Reject."""
         return self._budgets.waits(account_of(self._api(source).api_key), turn, kind)
 
     def refuse(self, answer: ApiAnswer, context: Context) -> NoReturn:
@@ -141,7 +141,7 @@ def files_budget(*, test_mode: bool) -> str:
 
 
 def is_others(answer: ApiAnswer) -> bool:
-    """Tell whether the API keeps a request from this account, which gets callbacks of it as one of its recipients."""
+    """Return whether the API keeps a request from this account, which gets callbacks of it as one of its recipients."""
     return answer.status == FORBIDDEN and answer.error_name != "signature_request_expired"
 
 

@@ -66,7 +66,7 @@ class CallBudgets:
         self._scripts.redis.lpop(keys.budget(kind, account, "calls"))
 
     def waits(self, account: str, turn: Turn, kind: str) -> bool:
-        """Tell whether a ticket has a place in a queue. Raises RedisError."""
+        """Return whether a ticket has a place in a queue. Raises RedisError."""
         return self._scripts.redis.zscore(keys.budget(kind, account, "queue"), turn.ticket) is not None
 
     def pause_until(self, account: str, until: float) -> None:

@@ -46,7 +46,7 @@ def _origin(url: SplitResult) -> tuple[str, str | None, int | None]:
 
 
 def _is_private(target: SplitResult, base: SplitResult) -> bool:
-    """Tell whether nobody on the way can read or change the answer. Plain http only where the API itself is so near."""
+    """Return whether no third party can read or change the answer. Plain http only if the API itself is on this machine."""
     if target.scheme == "https":
         return bool(target.hostname)
     if target.scheme != "http" or base.scheme != "http" or not target.hostname:
@@ -55,7 +55,7 @@ def _is_private(target: SplitResult, base: SplitResult) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine."""
+    """Return whether a host is this machine."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -128,7 +128,7 @@ class ActionCaller:
                 return Failure.ERROR, error
 
     def standing(self) -> TracebackType | None:
-        """Return where the call stands now, as a traceback; for another thread."""
+        """Return which line the call is at now, as a traceback; for another thread."""
         return standing(ActionCaller._call.__code__, self.loop.task)
 
     def _call(self, action: RegisteredAction, event: Event, context: Context) -> None:

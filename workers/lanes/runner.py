@@ -268,7 +268,7 @@ class LaneRunner:
             return report.done(context)
         failure, error = failed
         if failure is Failure.TIMEOUT:
-            # It may have come between a command and its answer: nobody must read that answer as another command's.
+            # It may have come between a command and its answer: that answer must not be read as another command's.
             self._scripts.redis.connection_pool.disconnect(inuse_connections=False)
         asked_s = error.after if isinstance(error, Retry) else None
         verdict = after_failure(entry, failure, action.policy, report.at, self._jitter(), asked_s)

@@ -1,7 +1,7 @@
-"""Ends this process if something keeps Python's interpreter: then no thread of ours can end the call, nor renew its lease.
+"""Ends this process if C code blocks Python's interpreter: no thread can then end the call or renew its lease.
 
-The waiting is done by a thread in C (``faulthandler``), which needs no interpreter. It is wound up again by a thread
-that needs one. On its way out it writes to standard error where every thread stands.
+A thread in C (``faulthandler``) waits, and needs no interpreter. A Python thread restarts its timer again and again. Before
+the process ends, the stacks of all threads are written to standard error.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the sequencer made of each callback, told once its commit is written: a log line and the end of a span."""
+"""Reports what the sequencer decided about each callback, after its commit: a log line and the end of a span."""
 
 from __future__ import annotations
 

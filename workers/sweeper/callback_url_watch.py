@@ -1,4 +1,4 @@
-"""The sweeper's part in the callback URL watchdog: every quarter of an hour, one of all sweepers asks for a look."""
+"""The sweeper's part in checking callback URLs: every quarter of an hour, one of the sweepers requests a check."""
 
 from __future__ import annotations
 

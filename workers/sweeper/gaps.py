@@ -43,7 +43,7 @@ class GapLook:
     findings: Findings
     test_mode: bool = False
     asked_by: Mapping[str, Any] = field(default_factory=dict)
-    """What makes this look another than an earlier one with the same findings."""
+    """Tells this check from an earlier one with the same findings."""
 
 
 class GapDesk:

@@ -28,7 +28,7 @@ class _Trouble:
 
 
 def _is_refusal(error: Unavailable) -> bool:
-    """Tell whether Redis works and refused this very command, as for a value that a script cannot read."""
+    """Return whether Redis works and refused this very command, as for a value that a script cannot read."""
     return type(error.__cause__) is ResponseError
 
 

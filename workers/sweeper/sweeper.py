@@ -36,7 +36,7 @@ LOSSES_MAX: Final = 8
 action has attempts. Each costs its lane a worker for up to a lease."""
 
 NO_LANE: Final = ""
-"""Of actions that no process declares any more: their leases and waits end too, but nobody is rung."""
+"""Of actions that no process declares any more: their leases and waits end too, but no doorbell rings."""
 
 OUTAGE_WAIT_S: Final = 1.0
 

@@ -1,4 +1,4 @@
-"""Same fact or not, same stream or not (design, section 3)."""
+"""Same fact or not, same stream or not (docs/glossary.md: fingerprint, ordering key)."""
 
 from __future__ import annotations
 

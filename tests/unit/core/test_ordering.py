@@ -1,4 +1,4 @@
-"""The ordering rule, clause by clause (design, section 4)."""
+"""The ordering rule, clause by clause (docs/promises.md)."""
 
 from __future__ import annotations
 
