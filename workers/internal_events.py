@@ -1,16 +1,19 @@
-"""Files internal events for one action each, guarded by a key: of several processes that decide, one files."""
+"""Internal events: makes them, and files them for one action each, guarded by a key: of several processes that decide, one files."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from deedbox.shared.core.attempts import QueueEntry
+from deedbox.shared.core.signature import BodySignature
 from deedbox.shared.records import queue_entry
-from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.shared.records.stored_event import StoredEvent
+from deedbox.shared.redis.scripting import SERVER_CLOCK, Operand, Scripts
 from deedbox.workers.actions.registry import RegisteredAction
-from deedbox.workers.lanes.outcomes import internal
 
 KEY: Final = "deedbox/{}"
 """Ordering key of events that are about Deedbox itself: ``deedbox trace deedbox/alerts`` shows theirs."""
@@ -52,9 +55,11 @@ class Filing:
 
     def file(self, guard: FilingGuard, events: Iterable[Filed], now: float) -> bool:
         """File everything, or nothing if the guard's key has another value by now. Raises Unavailable."""
-        operands: list[str | bytes | float] = []
+        operands: list[Operand] = []
         for event in events:
-            stored = internal(event.event_type, event.payload, event.source, KEY.format(event.topic), "", now)
+            stored = internal_event(
+                event.event_type, event.payload, event.source, KEY.format(event.topic), "", now
+            )
             entry = queue_entry.dump(QueueEntry(stored.fingerprint, enqueued_at=round(now, 6)))
             unit, fields = self._action.unit(stored.stream, stored.fingerprint), stored.fields()
             operands += [self._action.lane, unit, entry, stored.fingerprint, len(fields), *fields]
@@ -64,3 +69,17 @@ class Filing:
         for lane in lanes:
             self._ring(lane.decode())
         return bool(done)
+
+
+def internal_event(
+    event_type: str, payload: dict[str, Any], source: str, ordering_key: str, trace_id: str, now: float
+) -> StoredEvent:
+    """Make an internal event of a key. Its identity is its stream, type and payload."""
+    body = json.dumps(payload, separators=(",", ":"), sort_keys=True).encode()
+    name = f"internal\0{event_type}\0{source}:{ordering_key}\0".encode()
+    digest = hashlib.blake2b(name + body, digest_size=16).hexdigest()
+    return StoredEvent(
+        fingerprint=digest, source=source, ordering_key=ordering_key, event_type=event_type,
+        event_time=int(now), related_signature_id=None, received_at=now, arrived_at=now,
+        body_signature=BodySignature.ABSENT, trace_id=trace_id, body_digest=digest, body=body,
+    )  # fmt: skip

@@ -1,6 +1,6 @@
 """Every form that is stored, and what becomes of a value that cannot be read. ``docs/wire.md`` has the same table.
 
-No stored value may stop a process or a shard, whoever wrote it: each ``load`` takes any bytes, and returns
+No stored value may stop a process or a shard, even if another program wrote it: each ``load`` takes any bytes, and returns
 ``Unreadable`` instead of raising.
 """
 
@@ -64,7 +64,7 @@ FORMS: Final = (
     Form(
         order_state.FORM,
         "order:<stream>",
-        "The stream is isolated: what arrives, and what was held, becomes dead letters `state_unreadable`.",
+        "The stream is isolated: its held and new callbacks become dead letters `state_unreadable`.",
         order_state.load,
     ),
     Form(
@@ -82,13 +82,13 @@ FORMS: Final = (
     Form(
         presence.FORM,
         "workers:doing",
-        "The process does not count as living; its next word, seconds later, replaces the value.",
+        "The process counts as dead; its next report, seconds later, replaces the value.",
         presence.load,
     ),
     Form(
         presence.LOST_FORM,
         "lost",
-        "It is left out of what `status` says.",
+        "`status` leaves it out.",
         presence.load_lost,
     ),
     Form(
@@ -100,31 +100,31 @@ FORMS: Final = (
     Form(
         read_model.FORM,
         "request:<stream>",
-        "It is begun anew by the next event, and by what the API shows.",
+        "The next event, or an answer of the API, starts a new one.",
         read_model.load,
     ),
     Form(
         document_record.FORM,
         "document:<stream>",
-        "It counts as none: the document is fetched once more, and stored under the same name.",
+        "It is ignored: the document is fetched once more, and stored under the same name.",
         document_record.DocumentRecord.load,
     ),
     Form(
         store_mark.FORM,
         "stores",
-        "It counts as none; the next document that is stored there writes it anew.",
+        "It is ignored; the next document that is stored there writes it again.",
         lambda data: store_mark.StoreMark.load("0" * 32, data),
     ),
     Form(
         tombstone.FORM,
         "erased:<stream>",
-        "It is a tombstone all the same; its time is not known.",
+        "It still counts as a tombstone; its time is unknown.",
         tombstone.Tombstone.load,
     ),
     Form(
         clean_entry.FORM,
         "events",
-        "Readers of the API pass over it.",
+        "Readers of the API skip it.",
         lambda data: clean_entry.CleanEntry.load(dict.fromkeys(clean_entry.NAMES, data)),
     ),
     Form(
@@ -136,13 +136,13 @@ FORMS: Final = (
     Form(
         intake_report.FORM,
         "intake",
-        "The process counts as none that lives, until its next report.",
+        "The process counts as dead until its next report.",
         lambda data: intake_report.IntakeReport.load("", data),
     ),
     Form(
         alert_board.FORM,
         "alerts",
-        "It is begun anew: what is wrong is told once more.",
+        "A new one is started: present faults are reported once more.",
         alert_board.AlertBoard.load,
     ),
     Form(
@@ -166,7 +166,7 @@ FORMS: Final = (
     Form(
         spool_mark.FORM,
         "spools",
-        "It counts for nothing: no hold waits for that host. `status` and an alert say so.",
+        "It is ignored: no hold waits for that host. `status` and an alert say so.",
         spool_mark.load,
     ),
 )

@@ -43,6 +43,9 @@ NAMES: Final = (
     "sweep",
 )
 
+Operand = str | bytes | float
+"""What a script can be given."""
+
 SERVER_CLOCK: Final = ""
 """As ``now``: the script asks the server for the time, when it runs. Tests may pass seconds instead."""
 
@@ -66,7 +69,7 @@ class Scripts:
         self.redis = redis
         self._scripts: dict[str, Script] = {name: redis.register_script(source_of(name)) for name in NAMES}
 
-    def call(self, name: str, *args: str | bytes | float) -> Any:
+    def call(self, name: str, *args: Operand) -> Any:
         """Run a script. Raises Unavailable when Redis does not answer or refuses."""
         try:
             return self._scripts[name](args=args)

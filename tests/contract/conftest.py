@@ -12,7 +12,7 @@ from redis import Redis
 from deedbox.shared.records.subscriptions import Subscription, Subscriptions
 from deedbox.shared.redis import inbox, keys
 from deedbox.shared.redis.inbox import RawClaim
-from deedbox.shared.redis.scripting import Scripts
+from deedbox.shared.redis.scripting import Operand, Scripts
 from tests.component.workers.conftest import redis_server, state
 
 __all__ = ["redis_server", "state"]
@@ -23,8 +23,6 @@ NO_CLAIM: Final = ("", 0, 0, 0, 0)
 LANE = "default"
 ACTIONS: Final = ("act", "loose", "hook", "log", "other", "erase_destroyed")
 """Of every unit in these tests."""
-
-Operand = str | bytes | float
 
 
 class Store:

@@ -9,7 +9,8 @@ from typing import Any, Final
 import pytest
 
 from deedbox.shared.redis import keys
-from tests.contract.conftest import ACTIONS, LANE, LEASE_S, Operand, Store, emitted, queued
+from deedbox.shared.redis.scripting import Operand
+from tests.contract.conftest import ACTIONS, LANE, LEASE_S, Store, emitted, queued
 
 STREAM: Final = "default:signature_request/r1"
 FACTS: Final = tuple(digit * 32 for digit in "abc")

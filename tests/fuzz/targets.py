@@ -130,20 +130,20 @@ def _ordered(each: Delivered) -> None:
     section = StreamSection(each.fact.stream, b"", decision.wake_at)
     add_arrivals(section, work, [each, each], decision)
     add_releases(section, work, decision, ARRIVED_AT, CLEAN_STREAM_KEEP)
-    _check(section)
+    _check(each.fact.stream, section)
 
 
-def _check(section: StreamSection) -> None:
+def _check(stream: str, section: StreamSection) -> None:
     """Check that a Redis client can send the operands, and that names stay printable and bounded."""
     for operand in section.operands():
         if isinstance(operand, str):
             operand.encode()
         else:
             assert isinstance(operand, bytes) or math.isfinite(operand)
-    assert section.stream.isascii()
-    assert section.stream.isprintable()
-    assert len(section.stream) < 600
-    assert "/" not in section.stream.partition("/")[2]
+    assert stream.isascii()
+    assert stream.isprintable()
+    assert len(stream) < 600
+    assert "/" not in stream.partition("/")[2]
 
 
 def _hash(stored: StoredEvent) -> dict[bytes, bytes]:

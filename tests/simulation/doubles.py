@@ -179,7 +179,7 @@ def installed(scheduler: Scheduler, limits: Limits) -> Iterator[None]:
             (deedbox.workers.lanes.calls, "time_limit", limits.limit),
             (deedbox.workers.lanes.calls, "standing", lambda *_: None),
             (deedbox.workers.lanes.runner, "time_limits", nullcontext),
-            (deedbox.workers.lanes.runner, "Batch", batch),
+            (deedbox.workers.lanes.runner, "LaneBatch", batch),
         ):
             stack.enter_context(patch.object(module, name, double))
         yield

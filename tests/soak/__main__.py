@@ -53,8 +53,6 @@ _FILES_API: Final = FilesApiPolicy(
 )
 """No rate limit: at this rate of documents it would stand in the foreground, and a soak is about crashes."""
 
-_LANES: Final = (keys.SEQUENCER, "default", keys.DOCUMENTS)
-
 
 class CountingPlayer(Player):
     """Counts what every single attempt was answered."""

@@ -34,8 +34,15 @@ TARGETS: Final = (
     "sweeper",
     "redis",
     "rabbitmq",
+    "log",
 )
-"""Kinds of processes that are killed."""
+"""Kinds of processes that are killed; and the log, whose reader stalls."""
+
+HANGS: Final = 4
+"""Calls that never return, about: each costs its lane some seconds."""
+
+VIEWED_SHARE: Final = 0.25
+"""Of the simulator's callbacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +67,7 @@ class Kill:
     at_s: float
     """After the first callback."""
     target: str
-    signal: Literal["KILL", "TERM"]
+    signal: Literal["KILL", "TERM", "STALL"]
 
 
 def draw_kills(options: Options) -> list[Kill]:
@@ -73,9 +80,15 @@ def draw_kills(options: Options) -> list[Kill]:
     while at_s < options.seconds:
         # A deck, not dice: a short soak, too, hits every kind of process.
         deck = deck or rng.sample(names, len(names))
-        kills.append(Kill(at_s, deck.pop(), "KILL" if rng.random() < KILL_SHARE else "TERM"))
+        target, killed = deck.pop(), rng.random() < KILL_SHARE
+        kills.append(Kill(at_s, target, "STALL" if target == "log" else "KILL" if killed else "TERM"))
         at_s += options.kill_every_s * rng.uniform(0.4, 1.6)
     return kills
+
+
+def hangs_one_in(options: Options) -> int:
+    """Return how many calls there are for each that never returns."""
+    return max(1, round(options.seconds * options.rate_per_s * VIEWED_SHARE / HANGS))
 
 
 def draw_scenario(options: Options) -> Scenario:

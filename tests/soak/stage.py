@@ -18,10 +18,12 @@ import psutil
 
 from deedbox.ops.demo import home
 from deedbox.shared.settings import Settings
-from tests.soak.plan import Kill, Options
+from tests.soak import hanging
+from tests.soak.plan import Kill, Options, hangs_one_in
 from tests.support.rabbitmq import RabbitServer
 
 READY_WITHIN_S: Final = 90.0
+ROOT: Final = Path(__file__).parents[2]
 _COMMAND: Final = Path(sys.executable).with_name("deedbox")
 _WORDS: Final = {
     "web": "deedbox.ingress",
@@ -33,6 +35,36 @@ _WORDS: Final = {
     "documents": "documents",
 }
 """Kind of process -> last word of its command line."""
+
+
+STALL_S: Final = 5.0
+
+
+class LogReader:
+    """Copies what the processes write to a file, but for the times in which it stalls."""
+
+    def __init__(self, path: Path) -> None:
+        reading, self.writing = os.pipe()
+        self._stalled_until = 0.0
+        self._thread = threading.Thread(target=self._copy, args=(reading, path), name="log reader")
+        self._thread.start()
+
+    def stall(self) -> None:
+        """Read nothing for some seconds."""
+        self._stalled_until = time.monotonic() + STALL_S
+
+    def close(self) -> None:
+        """Wait for the last line; every writer must have ended."""
+        os.close(self.writing)
+        self._thread.join()
+
+    def _copy(self, reading: int, path: Path) -> None:
+        with path.open("ab", buffering=0) as log:
+            while data := os.read(reading, 65536):
+                log.write(data)
+                while time.monotonic() < self._stalled_until:
+                    time.sleep(0.05)
+        os.close(reading)
 
 
 class Stage:
@@ -47,10 +79,13 @@ class Stage:
             self.rabbitmq.start()
             environ["DEEDBOX_BROKER_URL"] = self.rabbitmq.url
         self.settings = Settings.load(environ)
-        self._log = (options.folder / "up.log").open("ab")
+        environ["DEEDBOX_ACTIONS"] += f",{hanging.__name__}"
+        environ[hanging.ONE_IN_VARIABLE] = str(hangs_one_in(options))
+        environ["PYTHONPATH"] = str(ROOT)
+        self._log = LogReader(options.folder / "up.log")
         self._up = subprocess.Popen(
             [_COMMAND, "up"], env=environ, cwd=options.folder, start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
+            stdin=subprocess.DEVNULL, stdout=self._log.writing, stderr=self._log.writing,
         )  # fmt: skip
         self._signalled: set[int] = set()
 
@@ -64,6 +99,9 @@ class Stage:
 
     def kill(self, kill: Kill) -> int | None:
         """Signal one process of that kind, none of them twice; returns its pid, None if there is none right now."""
+        if kill.target == "log":
+            self._log.stall()
+            return self._up.pid
         number = signal.SIGKILL if kill.signal == "KILL" else signal.SIGTERM
         if kill.target == "rabbitmq":
             assert self.rabbitmq is not None

@@ -18,6 +18,7 @@ from typing import Any, Final
 from deedbox.ops.demo.evidence import SOURCE, RecordedCall
 from deedbox.ops.demo.report import dispatched_twice, out_of_order
 from deedbox.shared.simulator.lifecycle import SimulatedFact
+from tests.soak import hanging
 
 WORKER_SLACK_S: Final = 1.0
 """A call that was under way when its process was killed may have written its line a moment after."""
@@ -91,7 +92,7 @@ def _of_settling(evidence: Evidence) -> Iterable[str]:
         yield f"not finished in time: {state['unfinished']}"
     if sent["forgeries_acked"]:
         yield f"{sent['forgeries_acked']} forged callbacks were acknowledged"
-    for letter in state["dead"][:5]:
+    for letter in [each for each in state["dead"] if each.get("action") != hanging.NAME][:5]:
         yield f"dead letter: {letter.get('reason')} ({letter.get('detail', '')})"
 
 
@@ -223,6 +224,9 @@ def figures(evidence: Evidence, findings: Findings) -> dict[str, Any]:
         "duplicates": evidence.state["counters"].get("duplicate", 0),
         "documents whole": f"{findings.documents} of {len(sent['documents'])}",
         "temporary files left": findings.leftovers,
+        "calls that never returned": sum(
+            each.get("action") == hanging.NAME for each in evidence.state["dead"]
+        ),
         "ack p50 ms": round(sent["ack_p50_ms"], 1),
         "ack p99 ms": round(sent["ack_p99_ms"], 1),
     }

@@ -18,13 +18,12 @@ from typing import Final
 from deedbox.shared.core.values import value
 from deedbox.shared.runtime import logs
 from deedbox.shared.runtime.outage import Outage
+from deedbox.workers.commit import Commit
 
 MOMENT_S: Final = 0.05
 """A call longer than this is slow: others stop waiting for it."""
 
 log = logs.get("batch")
-
-Operand = str | bytes | float
 
 
 @value
@@ -44,10 +43,7 @@ class Settlement:
 
     verb: str
     wait_s: float
-    operations: list[list[Operand]]
-
-
-Section = list[Operand]
+    operations: Commit = field(default_factory=Commit)
 
 
 class LaneBatch:
@@ -58,7 +54,7 @@ class LaneBatch:
 
     def __init__(self, claims: Sequence[Claim], monotonic: Callable[[], float] = time.monotonic) -> None:
         self._pending = deque(claims)
-        self._sections: list[Section] = []
+        self._sections: list[Commit] = []
         self._current: tuple[Claim, float] | None = None
         self._monotonic = monotonic
         self._lock = threading.Lock()
@@ -77,8 +73,10 @@ class LaneBatch:
                 self._record(claim, outcome)
 
     def _record(self, claim: Claim, outcome: Settlement) -> None:
-        section: Section = ["U", claim.unit, claim.token, outcome.verb, outcome.wait_s, claim.entry_text]
-        self._sections.append(section + [operand for each in outcome.operations for operand in each])
+        section = Commit().outcome(
+            claim.unit, claim.token, outcome.verb, wait_s=outcome.wait_s, entry=claim.entry_text
+        )
+        self._sections.append(section.append(outcome.operations))
 
     def overrule(self, claim: Claim, outcome: Settlement) -> bool:
         """Record an outcome for a call that did not end. Returns False if it has ended by now."""
@@ -99,16 +97,16 @@ class LaneBatch:
     def give_back(self) -> None:
         """Let go of everything that was not started."""
         with self._lock:
-            self._sections += [["U", claim.unit, claim.token, "back", 0, ""] for claim in self._pending]
+            self._sections += [Commit().outcome(claim.unit, claim.token, "back") for claim in self._pending]
             self._pending.clear()
 
-    def collect(self) -> list[Section]:
+    def collect(self) -> list[Commit]:
         """Take the sections that wait to be committed."""
         with self._lock:
             sections, self._sections = self._sections, []
             return sections
 
-    def put_back(self, sections: list[Section]) -> None:
+    def put_back(self, sections: list[Commit]) -> None:
         """Return sections whose commit failed, before any newer ones."""
         with self._lock:
             self._sections = sections + self._sections

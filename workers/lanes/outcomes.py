@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import traceback
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 from deedbox.shared.core import jsontext
 from deedbox.shared.core.attempts import Again, Dead, Failure, QueueEntry, bucket_of
 from deedbox.shared.core.reasons import DeathReason, TimelineKind
-from deedbox.shared.core.signature import BodySignature
 from deedbox.shared.core.values import value
 from deedbox.shared.records import queue_entry
 from deedbox.shared.records.stored_event import StoredEvent
@@ -20,8 +16,9 @@ from deedbox.shared.runtime import logs, telemetry
 from deedbox.shared.runtime.user_line import place
 from deedbox.workers.actions.interface import Context
 from deedbox.workers.actions.registry import RegisteredAction, Registry
-from deedbox.workers.lanes.batch import Claim, Operand, Settlement
-from deedbox.workers.sequencer.clean_stream import clean_stream_entry
+from deedbox.workers.commit import Commit
+from deedbox.workers.internal_events import internal_event
+from deedbox.workers.lanes.batch import Claim, Settlement
 
 DETAIL_MAX_CHARS: Final = 300
 RETRIES_TOLD: Final = 8
@@ -40,18 +37,7 @@ def lost(claim: Claim, action: str, detail: str) -> Settlement:
         "unit": claim.unit, "entry": claim.entry_text,
     }  # fmt: skip
     log.error("action.finished", outcome="dead", reason="event_missing", action=action, lane=claim.lane)
-    return Settlement("done", 0, [dead_letter(letter), ["C", "action_dead", 1]])
-
-
-def dead_letter(letter: Mapping[str, str | bytes]) -> list[Operand]:
-    """Make the operation that files a dead letter."""
-    values: list[Operand] = [_encodable(value) for pair in letter.items() for value in pair]
-    return ["D", len(values), *values]
-
-
-def _encodable(value: str | bytes) -> str | bytes:
-    """Replace half characters, which JSON can spell and an error may quote: no client can send them."""
-    return value.encode("utf-8", "replace") if isinstance(value, str) else value
+    return Settlement("done", 0, Commit().dead_letter(letter).count("action_dead"))
 
 
 @value
@@ -69,24 +55,19 @@ class OutcomeReport:
     span_id: str = ""
     """The call's span; empty: it is not traced."""
 
-    @property
-    def cause(self) -> StoredEvent:
-        """The event as the cause of internal ones, whose spans belong below this call."""
-        return replace(self.stored, span_id=self.span_id) if self.span_id else self.stored
-
     def done(self, context: Context) -> Settlement:
         notes = context._notes  # noqa: SLF001 - of the same package
         lines = [self._line(TimelineKind.ACTION, outcome="done"), *map(self._row, notes)]
-        operations: list[list[Operand]] = [self._stream(), ["T", len(lines), *lines]]
+        commit = self._stream().timeline(*lines)
         for event_type, payload in context._emitted:  # noqa: SLF001 - of the same package
-            operations += internal_event(event_type, payload, self.cause, self.at, self.registry)
-        operations += [["C", "action_done", 1], self._measured("done")]
+            self._emit(commit, event_type, payload)
+        self._measure(commit.count("action_done"), "done")
         stored = sum(note["kind"] == TimelineKind.DOCUMENT for note in notes)
         if stored:
-            operations.append(["C", "documents_stored", stored])
+            commit.count("documents_stored", stored)
         if telemetry.lines():
             log.info("action.finished", **self._facts("done"))
-        return Settlement("done", 0, operations)
+        return Settlement("done", 0, commit)
 
     def failed(self, failure: Failure, error: BaseException, verdict: Again | Dead) -> Settlement:
         detail = _detail(error)
@@ -103,18 +84,11 @@ class OutcomeReport:
                 detail=detail,
                 next_at=round(self.at + verdict.after_s, 3),
             )
-            told: list[list[Operand]] = (
-                [["T", 1, line]]
-                if failure is not Failure.RETRY or _worth_telling(verdict.entry.retries)
-                else []
-            )
-            return Settlement("wait", verdict.after_s, [
-                ["E", queue_entry.dump(verdict.entry)],
-                self._stream(),
-                *told,
-                ["C", "action_retry", 1],
-                self._measured(str(failure)),
-            ])  # fmt: skip
+            commit = Commit().queue_entry(queue_entry.dump(verdict.entry)).append(self._stream())
+            if failure is not Failure.RETRY or _worth_telling(verdict.entry.retries):
+                commit.timeline(line)
+            self._measure(commit.count("action_retry"), str(failure))
+            return Settlement("wait", verdict.after_s, commit)
         self._log("error", "dead", error=_where(error), reason=str(verdict.reason))
         letter: dict[str, str | bytes] = {
             "reason": verdict.reason, "detail": detail, "action": self.action.name, "lane": self.claim.lane,
@@ -122,19 +96,31 @@ class OutcomeReport:
             "source": self.stored.source, "key": self.stored.ordering_key, "type": self.stored.event_type,
             "trace_id": self.stored.trace_id, "traceback": _traceback(error, failure),
         }  # fmt: skip
-        return Settlement("done", 0, [
-            self._stream(),
-            ["T", 1, self._line(TimelineKind.DEAD, reason=str(verdict.reason), detail=detail)],
-            dead_letter(letter),
-            ["C", "action_dead", 1],
-            self._measured("dead"),
-        ])  # fmt: skip
+        line = self._line(TimelineKind.DEAD, reason=str(verdict.reason), detail=detail)
+        commit = self._stream().timeline(line).dead_letter(letter).count("action_dead")
+        self._measure(commit, "dead")
+        return Settlement("done", 0, commit)
 
-    def _measured(self, outcome: str) -> list[Operand]:
-        return ["M", self.action.name, outcome, bucket_of(self.took_s), round(self.took_s * 1_000_000)]
+    def _emit(self, commit: Commit, event_type: str, payload: dict[str, Any]) -> None:
+        """Add an internal event and hand it to the same key's actions."""
+        cause = self.stored
+        stored = internal_event(
+            event_type, payload, cause.source, cause.ordering_key, cause.trace_id, self.at
+        )
+        # The spans of an internal event belong below this call.
+        stored = replace(stored, span_id=self.span_id or cause.span_id)
+        digest, entry = stored.fingerprint, QueueEntry(stored.fingerprint, enqueued_at=round(self.at, 6))
+        commit.fact(digest, arrived_at=self.at, fields=stored.fields())
+        commit.clean_stream(
+            self.registry.events_keep, digest, event_type, stored.event_time, None, late=False
+        )
+        commit.enqueue(digest, event_type, queue_entry.dump(entry))
 
-    def _stream(self) -> list[Operand]:
-        return ["S", self.stored.stream]
+    def _measure(self, commit: Commit, outcome: str) -> None:
+        commit.measure(self.action.name, outcome, bucket_of(self.took_s), self.took_s)
+
+    def _stream(self) -> Commit:
+        return Commit().stream(self.stored.stream)
 
     def _line(self, kind: TimelineKind, **details: Any) -> bytes:
         row = {"kind": kind.value, "attempt": self.entry.attempt, "took_s": round(self.took_s, 6), **details}
@@ -185,33 +171,3 @@ def _traceback(error: BaseException, failure: Failure) -> str:
     if failure in {Failure.RETRY, Failure.REJECT}:
         return ""
     return "".join(traceback.format_exception(error))[-TRACEBACK_MAX_CHARS:]
-
-
-def internal_event(
-    event_type: str, payload: dict[str, Any], cause: StoredEvent, now: float, registry: Registry
-) -> list[list[Operand]]:
-    """Make the operations that add an internal event and dispatch it to the same key's actions."""
-    stored = internal(event_type, payload, cause.source, cause.ordering_key, cause.trace_id, now)
-    stored = replace(stored, span_id=cause.span_id)
-    digest, fields = stored.fingerprint, stored.fields()
-    entry = queue_entry.dump(QueueEntry(digest, enqueued_at=round(now, 6)))
-    operations: list[list[Operand]] = [["F", digest, now, len(fields), *fields]]
-    operations += clean_stream_entry(
-        registry.events_keep, digest, event_type, stored.event_time, None, late=False
-    )
-    operations.append(["A", digest, event_type, entry])
-    return operations
-
-
-def internal(
-    event_type: str, payload: dict[str, Any], source: str, ordering_key: str, trace_id: str, now: float
-) -> StoredEvent:
-    """Make an internal event of a key. Its identity is its stream, type and payload."""
-    body = json.dumps(payload, separators=(",", ":"), sort_keys=True).encode()
-    name = f"internal\0{event_type}\0{source}:{ordering_key}\0".encode()
-    digest = hashlib.blake2b(name + body, digest_size=16).hexdigest()
-    return StoredEvent(
-        fingerprint=digest, source=source, ordering_key=ordering_key, event_type=event_type,
-        event_time=int(now), related_signature_id=None, received_at=now, arrived_at=now,
-        body_signature=BodySignature.ABSENT, trace_id=trace_id, body_digest=digest, body=body,
-    )  # fmt: skip

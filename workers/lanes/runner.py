@@ -18,12 +18,12 @@ from deedbox.shared.records import queue_entry
 from deedbox.shared.records.queue_entry import FINGERPRINT_CHARS
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.shared.redis.scripting import SERVER_CLOCK, Operand, Scripts
 from deedbox.shared.retention import Retention
 from deedbox.shared.runtime import logs
 from deedbox.workers.actions.interface import Context, Event, Retry
 from deedbox.workers.actions.registry import RegisteredAction, Registry
-from deedbox.workers.lanes.batch import Attendant, Claim, LaneBatch, Operand, Settlement
+from deedbox.workers.lanes.batch import Attendant, Claim, LaneBatch, Settlement
 from deedbox.workers.lanes.calls import ActionCaller
 from deedbox.workers.lanes.claims import action_of, claims_of, event_of
 from deedbox.workers.lanes.outcomes import OutcomeReport, lost
@@ -152,7 +152,7 @@ class LaneRunner:
         sections = batch.collect()
         if not (sections or claim[0]):
             return ()
-        flat = [operand for section in sections for operand in section]
+        flat = [operand for section in sections for operand in section.operands()]
         try:
             refused, lanes, claimed = self._scripts.call(
                 "finish",
@@ -232,7 +232,7 @@ class LaneRunner:
                 action=action_of(running[0]),
                 after_s=round(running[1], 1),
             )
-            batch.overrule(running[0], Settlement("back", 0, []))
+            batch.overrule(running[0], Settlement("back", 0))
         self._commit(batch)
 
     def _outcome(self, claim: Claim) -> Settlement:

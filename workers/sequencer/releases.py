@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, Self
 
 from deedbox.shared.broker.message import encode_kombu
 from deedbox.shared.core import jsontext
@@ -15,13 +15,12 @@ from deedbox.shared.core.reasons import ArrivalVerdict, DeathReason, TimelineKin
 from deedbox.shared.records import queue_entry
 from deedbox.shared.records.stored_event import ASIDE
 from deedbox.shared.redis.inbox import about
+from deedbox.shared.redis.scripting import Operand
+from deedbox.workers.commit import Commit
 from deedbox.workers.sequencer.arrivals import Delivered, SetAside, StreamWork
-from deedbox.workers.sequencer.clean_stream import clean_stream_entry
-
-Operand = str | bytes | float
 
 
-class StreamSection:
+class StreamSection(Commit):
     """What a commit writes about one stream.
 
     Lines, entries and counts are gathered and written once: a batch of a busy stream has many of them, and every
@@ -29,15 +28,11 @@ class StreamSection:
     """
 
     def __init__(self, stream: str, state: bytes, wake_at: float | None) -> None:
-        self.stream = stream
-        self._operands: list[Operand] = ["S", stream, state, "" if wake_at is None else f"{wake_at:.6f}"]
+        super().__init__()
+        self.order(stream, state, wake_at)
         self._lines: list[bytes] = []
         self._counts: dict[str, int] = {}
-        self._dispatched: list[Operand] = []
-
-    def add(self, *operation: Operand) -> None:
-        """Add an operation that is not one of those below."""
-        self._operands += operation
+        self._dispatched = Commit()
 
     def line(self, kind: TimelineKind, at: float, arrival: Arrival, **details: Any) -> None:
         """Add a line to the stream's timeline."""
@@ -49,26 +44,27 @@ class StreamSection:
             jsontext.dumps({"at": round(at, 6), "kind": TimelineKind.NOTE.value, "detail": detail})
         )
 
-    def count(self, name: str, by: int = 1) -> None:
+    def count(self, name: str, by: int = 1) -> Self:
         """Add to a counter."""
         self._counts[name] = self._counts.get(name, 0) + by
+        return self
 
     def dispatch(
         self, kind: TimelineKind, at: float, arrival: Arrival, entry: QueueEntry, **details: Any
     ) -> None:
         """Hand an event to all actions that want it, and say so in the timeline, behind its other lines."""
         line = _row(kind, at, arrival, details)
-        self._dispatched += ["A", arrival.fingerprint, arrival.type, queue_entry.dump(entry), line]
+        self._dispatched.enqueue(arrival.fingerprint, arrival.type, queue_entry.dump(entry), line)
 
     def operands(self) -> list[Operand]:
-        """Return the operations, flat."""
-        flat = self._operands
+        """Return the operations, flat: what was gathered comes last."""
+        gathered = Commit()
         if self._lines:
-            flat += ["T", len(self._lines), *self._lines]
-        flat += self._dispatched
+            gathered.timeline(*self._lines)
+        gathered.append(self._dispatched)
         for name, by in self._counts.items():
-            flat += ["C", name, by]
-        return flat
+            gathered.count(name, by)
+        return [*super().operands(), *gathered.operands()]
 
 
 def _row(kind: TimelineKind, at: float, arrival: Arrival, details: dict[str, Any]) -> bytes:
@@ -88,13 +84,12 @@ def add_releases(
         position = arrival.position
         fingerprint = position.fingerprint
         if fingerprint in was_held:
-            section.add("R", fingerprint)
+            section.not_held(fingerprint)
             expired = any(proof.name in in_vain for proof in arrival.proofs)
             section.count("hold_expired" if expired else "hold_satisfied")
-        for operation in clean_stream_entry(
+        section.clean_stream(
             events_keep, fingerprint, arrival.type, position.time, position.signature, late=late
-        ):
-            section.add(*operation)
+        )
         waited_s = max(0.0, now - released.since)
         kind = TimelineKind.LATE if late else TimelineKind.RELEASED
         entry = QueueEntry(fingerprint, enqueued_at, late)
@@ -107,15 +102,15 @@ def add_releases(
         section.count("crowded")
 
 
-def add_gaps(section: StreamSection, decision: Decision, after_s: float) -> None:
+def add_gaps(section: StreamSection, stream: str, decision: Decision, after_s: float) -> None:
     """Ask for a look for gaps where something may be missing later: the document, or what was given up.
 
     Rare events only, because each asks for one more write.
     """
-    if not section.stream.partition(":")[2].startswith("signature_request/"):
+    if not stream.partition(":")[2].startswith("signature_request/"):
         return
     if decision.given_up or any(released.arrival.type in _FINAL for released in decision.release):
-        section.add("G", after_s)
+        section.look_for_gaps(after_s=after_s)
 
 
 _FINAL = frozenset({"signature_request_all_signed", "signature_request_downloadable"})
@@ -133,10 +128,9 @@ def add_arrivals(
         known = first.get(fingerprint)
         if known is None:
             first[fingerprint] = each.fact.body_digest
-            fields = stored.fields()
-            section.add("F", fingerprint, stored.arrived_at, len(fields), *fields)
+            section.fact(fingerprint, arrived_at=stored.arrived_at, fields=stored.fields())
             if fingerprint in held_now:
-                section.add("H", fingerprint, stored.arrived_at)
+                section.held(fingerprint, since=stored.arrived_at)
                 section.line(
                     TimelineKind.HELD, stored.arrived_at, each.arrival, waits_for=_waits_for(each, decision)
                 )
@@ -146,10 +140,8 @@ def add_arrivals(
         if known in {"", each.fact.body_digest}:
             section.line(TimelineKind.DUPLICATE, stored.arrived_at, each.arrival)
             continue
-        # Another body of the same fact is kept under an id of its own, for an operator to compare or apply.
         other = stored.body_digest
-        fields = stored.fields()
-        section.add("B", f"{fingerprint}:{other}", stored.arrived_at, len(fields), *fields)
+        section.other_body(fingerprint, other, arrived_at=stored.arrived_at, fields=stored.fields())
         section.line(TimelineKind.CONFLICT, stored.arrived_at, each.arrival, body=other)
         section.count(ArrivalVerdict.CONFLICT.value)
 
@@ -199,9 +191,10 @@ def add_unreadable(section: StreamSection, work: StreamWork) -> None:
 def add_stranded(section: StreamSection, work: StreamWork) -> None:
     """Set aside what an unreadable order state held."""
     for held in work.stranded:
-        section.add("R", held.fingerprint)
-        section.add("F", held.fingerprint, held.arrived_at, 2, ASIDE, DeathReason.STATE_UNREADABLE.value)
-        section.add(*_letter(held, DeathReason.STATE_UNREADABLE))
+        section.not_held(held.fingerprint)
+        marked = [ASIDE, DeathReason.STATE_UNREADABLE.value]
+        section.fact(held.fingerprint, arrived_at=held.arrived_at, fields=marked)
+        section.dead_letter(_letter(held, DeathReason.STATE_UNREADABLE))
 
 
 def _set_aside(section: StreamSection, each: Delivered, reason: DeathReason) -> None:
@@ -209,9 +202,9 @@ def _set_aside(section: StreamSection, each: Delivered, reason: DeathReason) -> 
     # Marked, because a replay must leave alone what was never dispatched: a redrive makes it a fact of its own.
     fields = [*stored.fields(), ASIDE, reason.value]
     _add_arrived(section, each)
-    section.add("F", stored.fingerprint, stored.arrived_at, len(fields), *fields)
+    section.fact(stored.fingerprint, arrived_at=stored.arrived_at, fields=fields)
     section.line(TimelineKind.DEAD, stored.arrived_at, each.arrival, reason=reason.value)
-    section.add(*_letter(SetAside.of(stored), reason))
+    section.dead_letter(_letter(SetAside.of(stored), reason))
 
 
 _DETAILS: Final = {
@@ -220,43 +213,19 @@ _DETAILS: Final = {
 }
 
 
-def _letter(aside: SetAside, reason: DeathReason) -> list[Operand]:
-    return _dead(
-        [
-            ("reason", reason),
-            ("detail", _DETAILS[reason]),
-            ("source", aside.source),
-            ("key", aside.key),
-            ("type", aside.event_type),
-            ("event", aside.fingerprint),
-            ("trace_id", aside.trace_id),
-        ]
-    )
+def _letter(aside: SetAside, reason: DeathReason) -> dict[str, str | bytes]:
+    return {
+        "reason": reason, "detail": _DETAILS[reason], "source": aside.source, "key": aside.key,
+        "type": aside.event_type, "event": aside.fingerprint, "trace_id": aside.trace_id,
+    }  # fmt: skip
 
 
-def misplaced(entry: bytes, shard: int) -> list[Operand]:
-    """Move an entry of the inbox to the shard of its stream: the state of a stream belongs to one shard's lease."""
-    return ["I", shard, entry, "C", "misplaced", 1]
-
-
-def misplaced_wake(stream: bytes, shard: int | None) -> list[Operand]:
-    """Move the wake-up of a stream to the stream's shard; remove it if it can be no stream (None)."""
-    return ["W", stream, "" if shard is None else shard]
-
-
-def undecodable(entry: bytes, error: Exception) -> Iterable[Operand]:
-    """Set an entry of the inbox aside that this version cannot read: the operations, flat."""
+def add_undecodable(commit: Commit, entry: bytes, error: Exception) -> None:
+    """Set an entry of the inbox aside that this version cannot read."""
     raw = _as_message(entry)
     names = about(raw)
-    yield from _dead(
-        [
-            ("reason", DeathReason.UNDECODABLE),
-            ("detail", str(error)),
-            ("raw", raw),
-            *zip(names[::2], names[1::2], strict=True),
-        ]
-    )
-    yield from ("C", "quarantined", 1)
+    letter: dict[str, str | bytes] = {"reason": DeathReason.UNDECODABLE, "detail": str(error), "raw": raw}
+    commit.dead_letter(letter | dict(zip(names[::2], names[1::2], strict=True))).count("quarantined")
 
 
 def _as_message(entry: bytes) -> bytes:
@@ -266,8 +235,3 @@ def _as_message(entry: bytes) -> bytes:
     except Undecodable:
         return encode_kombu({}, entry)
     return encode_kombu(envelope.headers(), envelope.body)
-
-
-def _dead(fields: Sequence[tuple[str, str | bytes]]) -> list[Operand]:
-    values = [value for pair in fields for value in pair]
-    return ["D", len(values), *values]

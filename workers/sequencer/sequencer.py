@@ -21,26 +21,24 @@ from deedbox.shared.records import order_state
 from deedbox.shared.records.spool_mark import SpoolMarks
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
-from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
+from deedbox.shared.redis.scripting import SERVER_CLOCK, Operand, Scripts
 from deedbox.shared.retention import Retention
 from deedbox.shared.runtime import logs
 from deedbox.workers.actions.registry import CLEAN_STREAM_KEEP
+from deedbox.workers.commit import Commit
 from deedbox.workers.lease import LEASE_S, LINGER_S, NO_CLAIM, LeaseReport
 from deedbox.workers.pacing import Gathering
 from deedbox.workers.sequencer.arrivals import Delivered, StreamWork, delivered
 from deedbox.workers.sequencer.hop_log import Judgements
 from deedbox.workers.sequencer.releases import (
-    Operand,
     StreamSection,
     add_arrivals,
     add_gaps,
     add_releases,
     add_stranded,
     add_too_old,
+    add_undecodable,
     add_unreadable,
-    misplaced,
-    misplaced_wake,
-    undecodable,
 )
 from deedbox.workers.sequencer.stranded import stranded
 
@@ -155,16 +153,17 @@ class Sequencer:
         Returns the claim; None if the lease of this batch was lost, and then nothing was written or claimed.
         """
         judgements = Judgements()
-        streams, operands, taken = self._identify(batch, judgements)
+        commit = Commit()
+        streams, taken = self._identify(batch, commit, judgements)
         if taken < len(batch.entries):
             batch = replace(batch, entries=batch.entries[:taken], more=True)
         spooled_since = self._load(streams, batch.now)
         for stream, work in streams.items():
-            operands += self._decide(stream, work, batch, spooled_since, judgements)
+            commit.append(self._decide(stream, work, batch, spooled_since, judgements))
         life = self._policy.retention
         reply = self._scripts.call(
             "release", SERVER_CLOCK, _sent(batch.shard), _sent(batch.token), len(batch.entries),
-            life.state_s, life.events_s, keys.TIMELINE_KEEP, *claim, *operands,
+            life.state_s, life.events_s, keys.TIMELINE_KEEP, *claim, *commit.operands(),
         )  # fmt: skip
         if not reply[0]:
             # Another process took the shard over after this one was paused for longer than its lease.
@@ -178,46 +177,45 @@ class Sequencer:
         return next_claim
 
     def _identify(
-        self, batch: ShardClaim, judgements: Judgements
-    ) -> tuple[dict[str, StreamWork], list[Operand], int]:
+        self, batch: ShardClaim, commit: Commit, judgements: Judgements
+    ) -> tuple[dict[str, StreamWork], int]:
         """Group the batch by stream. What cannot be decoded becomes a dead letter: it never wedges the shard.
 
         Returns also how many entries were taken: to parse all of them may take longer than the lease.
         """
         streams: dict[str, StreamWork] = {}
-        operands: list[Operand] = []
         for name in batch.due:
             try:
                 stream = name.decode()
                 home = shard_of(stream)
             except UnicodeDecodeError:
-                operands += misplaced_wake(name, None)
+                commit.move_wake(name, None)
                 continue
             if home == batch.number:
                 streams[stream] = StreamWork()
             else:
-                operands += misplaced_wake(name, home)
+                commit.move_wake(name, home)
         room = TEXT_BYTES
         for number, entry in enumerate(batch.entries):
             if room <= 0:
-                return streams, operands, number
+                return streams, number
             try:
                 appended_at, envelope = decode_inbox(entry)
                 each = delivered(judgements.begin(envelope), appended_at)
             except (Undecodable, BadCallback, RecursionError) as error:
                 room -= len(entry)
                 log.warning("sequencer.undecodable", reason="undecodable", error=type(error).__name__)
-                operands += undecodable(entry, error)
+                add_undecodable(commit, entry, error)
                 continue
             room -= each.text_bytes
             if (home := shard_of(each.fact.stream)) != batch.number:
                 # A later version may derive another key, a header may be wrong: two shards must not write one state.
-                operands += misplaced(entry, home)
+                commit.move_entry(entry, home).count("misplaced")
                 continue
             work = streams.setdefault(each.fact.stream, StreamWork())
             work.ordered = each.fact.key.ordered
             work.delivered.append(each)
-        return streams, operands, len(batch.entries)
+        return streams, len(batch.entries)
 
     def _load(self, streams: dict[str, StreamWork], now: float) -> float | None:
         """Read every stream's state and dedupe memory in one round trip, and digests of repeats in another.
@@ -283,13 +281,13 @@ class Sequencer:
         batch: ShardClaim,
         spooled_since: float | None,
         judgements: Judgements,
-    ) -> list[Operand]:
+    ) -> StreamSection:
         """Turn one stream's decision into the operations of the commit."""
         if work.unreadable:
             section = StreamSection(stream, b"", None)
             add_stranded(section, work)
             add_unreadable(section, work)
-            return section.operands()
+            return section
         fresh, refused = self._split_by_age(work)
         arrivals = [(each.arrival, each.stored.arrived_at) for each in fresh]
         if work.ordered:
@@ -308,8 +306,8 @@ class Sequencer:
         add_arrivals(section, work, fresh, decision)
         add_releases(section, work, decision, batch.now, self._policy.events_keep)
         if self._policy.gap_after_s:
-            add_gaps(section, decision, self._policy.gap_after_s)
-        return section.operands()
+            add_gaps(section, stream, decision, self._policy.gap_after_s)
+        return section
 
     def _split_by_age(self, work: StreamWork) -> tuple[list[Delivered], list[Delivered]]:
         """Part the arrivals that are too old. Repeats of known facts go on: they end as duplicates."""

@@ -19,12 +19,12 @@ from deedbox.shared.core.identity import is_file_safe
 from deedbox.shared.records import queue_entry
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis.connections import translated
-from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts, text
+from deedbox.shared.redis.scripting import SERVER_CLOCK, Operand, Scripts, text
 from deedbox.shared.retention import Retention
 from deedbox.shared.runtime import logs
 from deedbox.workers.builtins.known_requests import KIND, known
 from deedbox.workers.builtins.reconcile import registered
-from deedbox.workers.lanes.outcomes import internal
+from deedbox.workers.internal_events import internal_event
 
 LOOK_AT_MOST: Final = 100
 """Requests of one look: a backlog is worked off at the sweeper's pace, in small scripts."""
@@ -73,7 +73,7 @@ class GapDesk:
             return 0
         action = registered(lambda _event, _context: None)
         head = (SERVER_CLOCK, self._retention.state_s, self._retention.events_s, action.lane)
-        operands: list[str | bytes | float] = []
+        operands: list[Operand] = []
         for look in looks:
             operands += [look.stream, "" if look.due is None else repr(look.due)]
             if not look.findings:
@@ -143,4 +143,4 @@ def _event(look: GapLook, now: float) -> StoredEvent:
         "signature_request": {"signature_request_id": request_id, "test_mode": look.test_mode},
     }
     # One trace id for everything that one run of the command asked for.
-    return internal(SUSPECTED, payload, source, ordering_key, str(look.asked_by.get("run", "")), now)
+    return internal_event(SUSPECTED, payload, source, ordering_key, str(look.asked_by.get("run", "")), now)

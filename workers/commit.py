@@ -1,0 +1,119 @@
+"""What one commit writes, operation by operation: the language of ``release.lua`` and ``finish.lua``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+from deedbox.shared.core.identity import is_file_safe
+from deedbox.shared.redis.scripting import Operand
+
+
+class Commit:
+    """Operations in the order in which the script carries them out."""
+
+    def __init__(self) -> None:
+        self._operands: list[Operand] = []
+
+    def operands(self) -> list[Operand]:
+        """Return the operations as the script reads them: flat."""
+        return self._operands
+
+    def _add(self, *operation: Operand) -> Self:
+        self._operands += operation
+        return self
+
+    def append(self, later: Commit) -> Self:
+        """Add the operations of another commit behind these."""
+        return self._add(*later.operands())
+
+    # Both scripts.
+
+    def fact(self, fingerprint: str, *, arrived_at: float, fields: Sequence[Operand]) -> Self:
+        """Add a new fact to the dedupe memory, and its stored event. ``fields``: name, value, and so on."""
+        return self._add("F", fingerprint, arrived_at, len(fields), *fields)
+
+    def timeline(self, *lines: bytes) -> Self:
+        """Add lines to the stream's timeline."""
+        return self._add("T", len(lines), *lines)
+
+    def count(self, name: str, by: int = 1) -> Self:
+        """Add to a counter."""
+        return self._add("C", name, by)
+
+    def dead_letter(self, letter: Mapping[str, str | bytes]) -> Self:
+        """File a dead letter."""
+        values = [_encodable(value) for pair in letter.items() for value in pair]
+        return self._add("D", len(values), *values)
+
+    def clean_stream(
+        self, keep: int, fingerprint: str, event_type: str, event_time: int, signature: str | None, *, late: bool
+    ) -> Self:  # fmt: skip
+        """Add an event to the clean stream, whose order is that of the releases: it refers to the stored event.
+
+        ``keep``: entries that the stream is cut to; 0: there is none.
+        """
+        if not keep:
+            return self
+        # Nobody signs a signature id: one that is not valid could be a text of any kind and length.
+        known = signature if signature is not None and is_file_safe(signature) else ""
+        return self._add("X", keep, fingerprint, event_type, event_time, known, int(late))
+
+    def enqueue(self, fingerprint: str, event_type: str, entry: str, *line: bytes) -> Self:
+        """Hand an event to all actions that want it. A release adds the ``line`` of its timeline."""
+        return self._add("A", fingerprint, event_type, entry, *line)
+
+    # release.lua
+
+    def order(self, stream: str, state: bytes, wake_at: float | None) -> Self:
+        """Begin the operations of a stream: its order state (empty: none), and when a hold ends (None: nothing is held)."""
+        return self._add("S", stream, state, "" if wake_at is None else f"{wake_at:.6f}")
+
+    def other_body(
+        self, fingerprint: str, digest: str, *, arrived_at: float, fields: Sequence[Operand]
+    ) -> Self:
+        """Keep another body of a known fact, for an operator to compare or apply."""
+        return self._add("B", f"{fingerprint}:{digest}", arrived_at, len(fields), *fields)
+
+    def held(self, fingerprint: str, *, since: float) -> Self:
+        """Mark an event as held."""
+        return self._add("H", fingerprint, since)
+
+    def not_held(self, fingerprint: str) -> Self:
+        """End the mark of a held event."""
+        return self._add("R", fingerprint)
+
+    def look_for_gaps(self, *, after_s: float) -> Self:
+        """Ask for a look for gaps in the stream."""
+        return self._add("G", after_s)
+
+    def move_entry(self, entry: bytes, shard: int) -> Self:
+        """Move an entry of the inbox to its stream's shard. Comes before the first stream."""
+        return self._add("I", shard, entry)
+
+    def move_wake(self, stream: bytes, shard: int | None) -> Self:
+        """Move a wake-up to its stream's shard; remove it if no stream has this name (None). Comes before the first stream."""
+        return self._add("W", stream, "" if shard is None else shard)
+
+    # finish.lua
+
+    def outcome(self, unit: str, token: str, verb: str, *, wait_s: float = 0, entry: bytes = b"") -> Self:
+        """Begin the section of a claimed entry. ``verb``: done, wait or back."""
+        return self._add("U", unit, token, verb, wait_s, entry)
+
+    def stream(self, stream: str) -> Self:
+        """Name the stream of the following operations."""
+        return self._add("S", stream)
+
+    def queue_entry(self, entry: str) -> Self:
+        """Replace the text of the entry at the head of the queue."""
+        return self._add("E", entry)
+
+    def measure(self, action: str, outcome: str, bucket: int, took_s: float) -> Self:
+        """Count one call: how it ended, and how long it took."""
+        return self._add("M", action, outcome, bucket, round(took_s * 1_000_000))
+
+
+def _encodable(value: str | bytes) -> bytes:
+    """Replace half characters, which JSON can spell and an error may quote: no client can send them."""
+    return value.encode("utf-8", "replace") if isinstance(value, str) else value
