@@ -69,7 +69,10 @@ def search(redis: Redis, sources: Sequence[str], query: str) -> FoundRequests:
                 break
     except RedisError as error:
         raise translated(error) from error
-    return FoundRequests(list(hits)[:HITS_MAX], len(hits) > HITS_MAX, searched)
+    listed = list(hits)[:HITS_MAX]
+    if not query:  # by the time that is shown; the index is by arrival
+        listed.sort(key=lambda hit: hit.updated_at or 0, reverse=True)
+    return FoundRequests(listed, len(hits) > HITS_MAX, searched)
 
 
 def _exact(redis: Redis, sources: Sequence[str], query: str) -> list[tuple[str, str]]:

@@ -63,7 +63,7 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fl
     errors.install(app, context.installation.explained)
     words.install(app)
     watch = guard.Guard(app, tokens.load(settings), access_policy(settings), clock)
-    hint = str(tokens.token_path(settings)) if tokens.is_generated(settings) else None
+    hint = str(tokens.token_path(settings).absolute()) if tokens.is_generated(settings) else None
     app.register_blueprint(_health())
     app.register_blueprint(create_session(watch, hint))
     app.register_blueprint(create_pages(context.installation))

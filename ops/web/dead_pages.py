@@ -22,6 +22,7 @@ from deedbox.ops.web.errors import OpsError
 from deedbox.ops.web.letters import Wanted
 from deedbox.ops.wording import letters_page
 from deedbox.ops.wording.output import counted
+from deedbox.shared.core.printable import printable
 
 BODY_MAX_CHARS: Final = 100_000
 SELECT: Final = "Select letters first."
@@ -168,4 +169,4 @@ def _readable(body: bytes) -> str:
         text = json.dumps(json.loads(body), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
         text = body.decode("utf-8", "backslashreplace")
-    return text if len(text) <= BODY_MAX_CHARS else text[:BODY_MAX_CHARS] + "\n…"
+    return printable(text if len(text) <= BODY_MAX_CHARS else text[:BODY_MAX_CHARS] + "\n…")

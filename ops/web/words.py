@@ -11,7 +11,11 @@ from markupsafe import Markup, escape
 
 from deedbox.ops.web.auth.access import NOBODY, Caller
 from deedbox.ops.web.auth.tokens import Scope
-from deedbox.ops.wording.output import counted, duration, masked, printable
+from deedbox.ops.wording.output import counted, duration, masked
+from deedbox.shared.core.printable import printable
+
+SHOWN_MAX_CHARS: Final = 20_000
+"""Of one text on a page, cut before it is filtered."""
 
 _COMMAND: Final = re.compile(r"`([^`]+)`")
 
@@ -42,7 +46,8 @@ def number(value: float | None) -> str:
 
 def harmless(text: object) -> str:
     """Show control and direction characters instead of obeying them, and mask e-mail addresses."""
-    return masked(printable(str(text)))
+    found = str(text)
+    return masked(printable(found if len(found) <= SHOWN_MAX_CHARS else found[:SHOWN_MAX_CHARS] + "…"))
 
 
 def prose(text: str) -> Markup:

@@ -7,7 +7,8 @@ from typing import Final
 from rich.text import Text
 
 from deedbox.ops.checks.finding import Finding, Verdict
-from deedbox.ops.wording.output import console, printable
+from deedbox.ops.wording.output import console
+from deedbox.shared.core.printable import printable
 
 STYLES: Final = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAILED: "bold red"}
 

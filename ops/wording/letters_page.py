@@ -12,10 +12,13 @@ from rich.text import Text
 
 from deedbox.ops.repair.deadletters import DeadLetter
 from deedbox.ops.repair.redrive import RedrivePlan, RedriveTally, RefusedLetter
-from deedbox.ops.wording.output import console, counted, masked, printable, without_addresses, write_line
+from deedbox.ops.wording.output import console, counted, masked, without_addresses, write_line
+from deedbox.shared.core.printable import printable
 
 IDS_SHOWN: Final = 10
 DETAIL_CHARS: Final = 60
+DETAIL_READ: Final = 1_000
+"""Cut before it is filtered, far behind what is shown: half an address is not one."""
 INTERNAL: Final = frozenset({"unit", "entry"})
 """Fields that say how a letter goes back, and nothing to people."""
 
@@ -30,7 +33,7 @@ def write_list(letters: Sequence[DeadLetter], total: int, *, limited: bool) -> N
         table.add_column(heading, overflow="fold" if heading == "key" else "ellipsis")
     for letter in letters:
         cells = (letter.id, _clock(letter.at), letter.reason, letter.action or "-", letter.type or "-",
-                 _stream(letter), _shortened(masked(letter.detail)))  # fmt: skip
+                 _stream(letter), _shortened(masked(letter.detail[:DETAIL_READ])))  # fmt: skip
         table.add_row(*(Text(printable(" ".join(cell.split()))) for cell in cells))
     console().print(table)
     if limited and total > len(letters):

@@ -9,10 +9,14 @@ from typing import Any, Final
 
 from rich.console import Console
 
+from deedbox.shared.core.printable import printable
+
 PLAIN_WIDTH: Final = 140
 """Columns where there is no terminal to ask."""
 
-_EMAIL: Final = re.compile(r"[^\s@<>\"'(),;:]+@[^\s@<>\"'(),;:]+")
+_RUN: Final = re.compile(r"[^\s<>\"'(),;:]+")
+"""What may be an address: text between separators. Each character is looked at once, however long a run is."""
+
 _MS: Final = 0.001
 _STEPS: Final = (("d", 86_400), ("h", 3_600), ("min", 60))
 
@@ -35,17 +39,13 @@ def write_json(document: Any, *, compact: bool = False) -> None:
     sys.stdout.flush()
 
 
-def printable(text: str) -> str:
-    """Show control and direction characters instead of sending them to a terminal; keep line breaks and tabs."""
-    return "".join(
-        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode()
-        for char in text
-    )
-
-
 def masked(text: str) -> str:
     """Hide e-mail addresses: an error's message may quote a signer's."""
-    return _EMAIL.sub("<e-mail>", text)
+    return _RUN.sub(_hidden, text) if "@" in text else text
+
+
+def _hidden(run: re.Match[str]) -> str:
+    return "<e-mail>" if "@" in run[0].strip("@") else run[0]
 
 
 def without_addresses(value: Any) -> Any:

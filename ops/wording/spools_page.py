@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from deedbox.ops.wording.output import counted, duration, printable, write_line
+from deedbox.ops.wording.output import counted, duration, write_line
+from deedbox.shared.core.printable import printable
 from deedbox.shared.records.spool_mark import SpoolMarks
 
 

@@ -21,6 +21,7 @@ import orjson
 import structlog
 from structlog.typing import Processor
 
+from deedbox.shared.core.printable import printable
 from deedbox.shared.runtime.line_writer import LineWriter
 
 LogFormat = Literal["auto", "json", "console"]
@@ -158,12 +159,23 @@ def frames(trace: TracebackType | None) -> list[str]:
 
 def _renderers(*, console: bool) -> list[Processor]:
     if console:
-        return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        return [_harmless, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     return [structlog.processors.JSONRenderer(serializer=_json)]
 
 
+def _harmless(
+    _logger: object, _method: str, event: MutableMapping[str, object]
+) -> MutableMapping[str, object]:
+    """Show what could steer the terminal: an application may log what a callback says."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = printable(value)
+    return event
+
+
 def _json(event: Any, **options: Any) -> str:
-    try:
-        return orjson.dumps(event, default=options.get("default")).decode()
-    except TypeError:  # half characters: some line is better than none
-        return json.dumps(event, default=str)
+    with suppress(TypeError):  # half characters
+        line = orjson.dumps(event, default=options.get("default")).decode()
+        if line.isprintable():
+            return line
+    return json.dumps(event, default=str)  # the same, with escapes: logs are read in terminals, too

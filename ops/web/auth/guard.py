@@ -93,7 +93,7 @@ class Guard:
         token = self._tokens.find(presented.strip())
         if token is None:
             self._note_wrong()
-            raise OpsError(Refused.WRONG_TOKEN, "this is no token of this installation")
+            raise OpsError(Refused.WRONG_TOKEN, "that token is not valid here")
         session.clear()  # nothing that was set before the sign-in survives it
         session["who"] = token.name
         session["until"] = self._clock() + SESSION_S

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import Blueprint, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from deedbox.ops.web.auth.guard import Guard, public, signed_out
@@ -19,7 +19,7 @@ def create_session(guard: Guard, hint: str | None) -> Blueprint:
     @public
     def login() -> str:
         return render_template(
-            "login.html", hint=hint, next=_own_path(request.args.get("next")), trouble=None
+            "login.html", hint=_hint(hint), next=_own_path(request.args.get("next")), trouble=None
         )
 
     @blueprint.post("/login")
@@ -29,7 +29,7 @@ def create_session(guard: Guard, hint: str | None) -> Blueprint:
         try:
             guard.sign_in(request.form.get("token", ""))
         except OpsError as error:
-            page = render_template("login.html", hint=hint, next=target, trouble=error.detail)
+            page = render_template("login.html", hint=_hint(hint), next=target, trouble=error.detail)
             return page, int(STATUS[error.reason])
         return redirect(target)
 
@@ -40,6 +40,11 @@ def create_session(guard: Guard, hint: str | None) -> Blueprint:
         return redirect(url_for("session.login"))
 
     return blueprint
+
+
+def _hint(hint: str | None) -> str | None:
+    """Return the hint for a caller who may read without a token: to others a path of this machine says too much."""
+    return hint if g.get("caller") is not None else None
 
 
 def _own_path(target: str | None) -> str:

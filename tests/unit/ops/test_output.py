@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from deedbox.ops.wording.output import counted, duration, masked, printable, without_addresses
+from deedbox.ops.wording.output import counted, duration, masked, without_addresses
+from deedbox.shared.core.printable import printable
 
 
 @pytest.mark.parametrize(

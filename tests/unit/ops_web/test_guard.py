@@ -194,3 +194,15 @@ def test_a_redis_that_does_not_answer_is_one_sentence_on_a_page(browser: FlaskCl
 
 def test_every_reason_has_a_status() -> None:
     assert set(errors.STATUS) == set(Refused)
+
+
+def test_the_place_of_the_token_is_shown_on_this_machine_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    client = create_app(
+        Settings.load({"DEEDBOX_DATA_DIR": "var", "DEEDBOX_REDIS_URL": "redis://127.0.0.1:1/0"})
+    ).test_client()
+    place = str(tmp_path / "var" / "ops" / "token")
+    assert place in client.get("/login").text
+    assert place not in client.get("/login", headers={"X-Forwarded-For": "10.0.0.1"}).text
