@@ -22,7 +22,7 @@ from deedbox.ops.web.errors import OpsError
 from deedbox.ops.web.letters import Wanted
 from deedbox.ops.wording import letters_page
 from deedbox.ops.wording.output import counted
-from deedbox.shared.core.printable import printable
+from deedbox.shared.printable import printable
 
 BODY_MAX_CHARS: Final = 100_000
 SELECT: Final = "Select letters first."

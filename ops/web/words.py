@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from deedbox.ops.web.auth.access import NOBODY, Caller
 from deedbox.ops.web.auth.tokens import Scope
 from deedbox.ops.wording.output import counted, duration, masked
-from deedbox.shared.core.printable import printable
+from deedbox.shared.printable import printable
 
 SHOWN_MAX_CHARS: Final = 20_000
 """Of one text on a page, cut before it is filtered."""

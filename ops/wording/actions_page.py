@@ -10,7 +10,7 @@ from rich.text import Text
 from deedbox.ops.repair.undeclared import CallsByAction
 from deedbox.ops.wording.action_names import meant
 from deedbox.ops.wording.output import console, counted, write_line
-from deedbox.shared.core.printable import printable
+from deedbox.shared.printable import printable
 
 
 def document(found: CallsByAction) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from deedbox.ops.checks.finding import Finding, Verdict
 from deedbox.ops.wording.output import console
-from deedbox.shared.core.printable import printable
+from deedbox.shared.printable import printable
 
 STYLES: Final = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAILED: "bold red"}
 

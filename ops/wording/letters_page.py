@@ -13,7 +13,7 @@ from rich.text import Text
 from deedbox.ops.repair.deadletters import DeadLetter
 from deedbox.ops.repair.redrive import RedrivePlan, RedriveTally, RefusedLetter
 from deedbox.ops.wording.output import console, counted, masked, without_addresses, write_line
-from deedbox.shared.core.printable import printable
+from deedbox.shared.printable import printable
 
 IDS_SHOWN: Final = 10
 DETAIL_CHARS: Final = 60

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from deedbox.shared.core.printable import printable
+from deedbox.shared.printable import printable
 
 PLAIN_WIDTH: Final = 140
 """Columns where there is no terminal to ask."""

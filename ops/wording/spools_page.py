@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deedbox.ops.wording.output import counted, duration, write_line
-from deedbox.shared.core.printable import printable
+from deedbox.shared.printable import printable
 from deedbox.shared.records.spool_mark import SpoolMarks
 
 

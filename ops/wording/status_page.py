@@ -13,7 +13,7 @@ from rich.text import Text
 from deedbox.ops.readmodels.stages import Lane, WaitingHead
 from deedbox.ops.readmodels.status import HEADS_SHOWN, Status
 from deedbox.ops.wording.output import counted, duration
-from deedbox.shared.core.printable import printable
+from deedbox.shared.printable import printable
 
 MEANING: Final = {
     "broker": "received, not yet claimed by a bridge",

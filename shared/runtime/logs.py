@@ -21,7 +21,7 @@ import orjson
 import structlog
 from structlog.typing import Processor
 
-from deedbox.shared.core.printable import printable
+from deedbox.shared.printable import printable
 from deedbox.shared.runtime.line_writer import LineWriter
 
 LogFormat = Literal["auto", "json", "console"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from deedbox.ops.web.words import harmless, prose
 from deedbox.ops.wording.output import masked, without_addresses
-from deedbox.shared.core.printable import printable
+from deedbox.shared.printable import printable
 
 LENGTH: Final = 1_000_000
 SHAPES: Final = {

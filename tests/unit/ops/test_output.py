@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from deedbox.ops.wording.output import counted, duration, masked, without_addresses
-from deedbox.shared.core.printable import printable
+from deedbox.shared.printable import printable
 
 
 @pytest.mark.parametrize(
