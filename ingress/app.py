@@ -38,7 +38,7 @@ EXTENSION: Final = "deedbox"
 """Where ``app.extensions`` has the Handover of an application."""
 
 RECEIVER: Final = "deedbox.receiver"
-"""Where it has the Receiver, for a server that has a way of its own to read requests (``deedbox.ingress.asgi``)."""
+"""Where it has the Receiver, for a server that has its own way to read requests (``deedbox.ingress.asgi``)."""
 
 DRAINING: Final = 16
 """Connections for the drain of the spool, beside those of the requests."""

@@ -52,7 +52,7 @@ def parse_sources(text: str) -> dict[str, Source]:
         raise SettingsError(f"DEEDBOX_SOURCES is not of the form {_FORM}; correct the JSON.") from None
     folded: dict[str, str] = {}
     for name in rows:
-        # Each source has a folder of its own in the document store, and some file systems do not tell these apart.
+        # Each source has its own folder in the document store, and some file systems do not tell these apart.
         if (twin := folded.setdefault(name.casefold(), name)) != name:
             raise SettingsError(
                 f"DEEDBOX_SOURCES names the sources {twin} and {name}, which differ in case only; rename one of them."

@@ -55,7 +55,7 @@ class Commit:
         """
         if not keep:
             return self
-        # Nobody signs a signature id: one that is not valid could be a text of any kind and length.
+        # A signature id is not signed: one that is not valid could be a text of any kind and length.
         known = signature if signature is not None and is_file_safe(signature) else ""
         return self._add("X", keep, fingerprint, event_type, event_time, known, int(late))
 

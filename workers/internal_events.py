@@ -1,4 +1,4 @@
-"""Internal events: makes them, and files them for one action each, guarded by a key: of several processes that decide, one files."""
+"""Internal events: makes them, and queues each for one action. A key guards them, so that only one process queues each."""
 
 from __future__ import annotations
 

@@ -246,7 +246,7 @@ class Process:
             ) from None
 
     def keep_announced(self, lane: str) -> None:
-        """Say so again and again, until the end: a thread of its own, because a call may take long."""
+        """Say so again and again, until the end: its own thread, because a call may take long."""
         threading.Thread(target=self._keep_announced, args=(lane,), name="announcement", daemon=True).start()
 
     def _declare(self, lane: str) -> None:

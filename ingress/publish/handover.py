@@ -30,7 +30,7 @@ SPOOL_MIN_S: Final = 0.4
 """The spool gets at least this much, however long the broker took."""
 
 HEDGE_S: Final = 0.1
-"""So long a request waits for the broker. The publish goes on; a repeat from the spool is absorbed downstream."""
+"""So long a request waits for the broker. The publish continues; a repeat from the spool is absorbed downstream."""
 
 _NOT_TAKEN: Final = "the broker did not take the callback; send it again later"
 

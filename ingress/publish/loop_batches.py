@@ -163,7 +163,7 @@ class GroupCommit:
         self._flushed(flush, None if error else ended.result(), error)
 
     def _leave(self) -> None:
-        """Leave a silent broker behind: the publish goes on, and a repeat from the spool is absorbed downstream."""
+        """Leave a silent broker behind: the publish continues, and a repeat from the spool is absorbed downstream."""
         flush = self._flushing
         if flush is None:
             return

@@ -150,7 +150,7 @@ class Receiver:
     ) -> HttpAnswer:
         """Receive one request, from the first look at it to its answer; takes up to 2 s.
 
-        Errors are caught, but for those of telling about it: a host application has handlers of its own.
+        Errors are caught, except those of logging: a host application has its own handlers.
         """
 
         def decided(visit: Visit) -> HttpAnswer:

@@ -29,7 +29,7 @@ from deedbox.shared.runtime import logs
 
 BATCH: Final = 500
 BATCH_BYTES: Final = 4 * 1024 * 1024
-"""One batch must fit into the broker's second; a larger callback is a batch of its own."""
+"""One batch must fit into the broker's second; a larger callback is a separate batch."""
 
 STRIKES: Final = 3
 """So often a callback may fail where another one passes, until it is taken for the cause."""

@@ -48,7 +48,7 @@ def events(installation: Installation) -> Iterator[Finding]:
 
 
 def check(installation: Installation) -> Iterator[Finding]:
-    """Reach the broker, every wait bounded; a Redis of its own is checked like the state's."""
+    """Reach the broker, every wait bounded; a separate Redis is checked like the state's."""
     try:
         broker, other = installation.broker, installation.other_redis
     except DeedboxError as error:

@@ -1,4 +1,4 @@
-"""Where a demo lives: a data directory of its own, emptied first, and an environment without the user's settings."""
+"""Where a demo lives: its own data directory, emptied first, and an environment without the user's settings."""
 
 from __future__ import annotations
 

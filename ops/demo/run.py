@@ -1,6 +1,6 @@
 """``deedbox demo``: the process table plus a simulated Dropbox Sign, judged by its traces.
 
-The main thread supervises the processes, because it owns the signals; a thread of its own goes through the demo.
+The main thread supervises the processes, because it owns the signals; its own thread goes through the demo.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ class SignatureRequest:
 
 
 def request_keys(source: str, request_id: str) -> tuple[str, str] | None:
-    """Return the keys that hold a request; None for what is no id, and then no key is looked at."""
+    """Return the keys that hold a request; None for a text that is not an id, and then no key is read."""
     if not is_file_safe(source) or not is_file_safe(request_id):
         return None
     stream = f"{source}:signature_request/{request_id}"

@@ -1,4 +1,4 @@
-"""Which calls run right now: the leases of the actions. A call of more than a moment holds one lease of its own."""
+"""Which calls run right now: the leases of the actions. A call of more than a moment holds its own lease."""
 
 from __future__ import annotations
 

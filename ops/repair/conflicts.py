@@ -39,7 +39,7 @@ class Conflict:
     first: StoredEvent | None
     """The fact as it was processed; None if it has expired."""
     applied: bool
-    """An operator has made it a fact of its own already."""
+    """An operator has made it a separate fact already."""
 
     @property
     def body_digest(self) -> str:
@@ -54,7 +54,7 @@ class Conflict:
         return list(islice(_differences(first or None, other or None), PATHS_MAX))
 
     def envelope(self) -> Envelope:
-        """Return the callback as a fact of its own: the same mark each time, so that applying it twice is one fact."""
+        """Return the callback as a separate fact: the same mark each time, so that applying it twice is one fact."""
         return Envelope(
             source=self.other.source,
             received_at=self.other.received_at,
@@ -91,7 +91,7 @@ class Conflicts:
         return [conflict for conflict in conflicts if conflict is not None]
 
     def apply(self, conflict: Conflict) -> None:
-        """Hand the other body to the bridge as a fact of its own. Raises DeedboxError for a key that was erased."""
+        """Hand the other body to the bridge as a separate fact. Raises DeedboxError for a key that was erased."""
         envelope = conflict.envelope()
         message = encode_kombu(envelope.headers(), envelope.body)
         if repair_calls.redrive_raw(self._scripts, message=message, stream=conflict.other.stream) != 1:

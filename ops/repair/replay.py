@@ -1,7 +1,7 @@
 """Replays the past: chosen actions run again on stored events, each with an idempotency key of this replay.
 
 A replay has a number. It goes stream by stream, in position order, to the ends of the actions' queues; how far it
-came is written in the same script call that appends, so that after an interruption ``resume`` goes on where it
+came is written in the same script call that appends, so that after an interruption ``resume`` continues where it
 stopped and appends nothing twice. What ran before ran; a new replay of the same events has another number, and to
 the actions' own deduplication it is another run.
 """

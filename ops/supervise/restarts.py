@@ -1,6 +1,6 @@
 """What ended lately under ``deedbox up``, recorded in Redis so that ``status`` and the pages can say it.
 
-The record is written from a thread of its own: Redis may be the very process that ended.
+The record is written from its own thread: Redis may be the very process that ended.
 """
 
 from __future__ import annotations

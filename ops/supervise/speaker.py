@@ -15,7 +15,7 @@ LAST_WORDS_S: Final = 1.0
 
 
 class Speaker:
-    """Writes lines to standard output from a thread of its own.
+    """Writes lines to standard output from its own thread.
 
     A terminal that stalls (Ctrl-S, ``stty tostop``) or was closed must not keep the processes from being restarted
     and stopped. The lines go to the descriptor itself: a thread that is stuck in Python's own buffer would keep the

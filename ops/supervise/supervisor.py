@@ -1,6 +1,6 @@
 """Run a set of programs, start again what ends, and stop all of them in order.
 
-The programs are direct children of this process. Each is in a process group of its own, so Ctrl-C in a terminal
+The programs are direct children of this process. Each is in its own process group, so Ctrl-C in a terminal
 reaches this process only and the order of the stop is ours: programs of the highest priority first, those of one
 priority together, the lowest priority last.
 

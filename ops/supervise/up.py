@@ -98,7 +98,7 @@ def _supervise(settings: Settings, lanes: Mapping[str, int], say: Say) -> int:
 
 
 class _Announcer:
-    """Says once when everything answers, and what ended meanwhile; it looks and records from a thread of its own."""
+    """Says once when everything answers, and what ended meanwhile; it looks and records from its own thread."""
 
     def __init__(self, settings: Settings, where: RedisAddress, lanes: Mapping[str, int], say: Say) -> None:
         self._settings, self._where, self._lanes, self._say = settings, where, lanes, say

@@ -66,7 +66,7 @@ class AmqpAddress:
         return ", ".join(f"{scheme}://{shown(each.host)}:{each.port}/{each.vhost}" for each in self.nodes)
 
     def alone(self) -> tuple[AmqpAddress, ...]:
-        """Return each node as an address of its own."""
+        """Return each node as a separate address."""
         return tuple(AmqpAddress((each,), self.tls, self.setting) for each in self.nodes)
 
 

@@ -129,7 +129,7 @@ class Broker(Protocol):
         """
 
     def ping(self) -> None:
-        """Check that it can be reached and takes callbacks, on a connection of its own. Raises Unavailable within 2 s."""
+        """Check that it can be reached and takes callbacks, on a separate connection. Raises Unavailable within 2 s."""
 
     def fullness(self) -> float | None:
         """Return the share of its memory that is in use; None if it has no limit. Raises Unavailable within 2 s."""

@@ -143,7 +143,7 @@ class RedisBroker:
         """Nothing to declare: a list is there when something is in it."""
 
     def line(self) -> Callable[[], Any] | None:
-        # WAIT answers up to a second later than the write, and in a message of its own.
+        # WAIT answers up to a second later than the write, and in a separate message.
         return None if self._wait_replicas else self._open_line
 
     def _open_line(self) -> Any:

@@ -27,7 +27,7 @@ TYPE_MAX_CHARS: Final = 128
 
 DEPTH_MAX: Final = 100
 """Deepest nesting that is taken: genuine callbacks have six levels, and every reader behind (another language, a
-database column, Python's own writer) has a bound of its own somewhere above."""
+database column, Python's own writer) has its own bound somewhere above."""
 
 CONTAINERS_FREE: Final = 10_000
 CONTAINER_BYTES: Final = 64

@@ -73,7 +73,7 @@ class Findings:
 
     @classmethod
     def load(cls, document: Mapping[str, Any]) -> Self:
-        """Rebuild from what ``dump`` returned; what is no finding is left out."""
+        """Rebuild from what ``dump`` returned; values that are not findings are left out."""
         gaps, missed = _texts(document.get("gaps")), _texts(document.get("missed"))
         return cls(tuple(gap for gap in Gap if gap in gaps), missed)
 

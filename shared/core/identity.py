@@ -119,7 +119,7 @@ def ordering_key(callback: Callback) -> OrderingKey:
 
 
 def identify(source: str, callback: Callback, redrive: str = "") -> Fact:
-    """Compute a callback's identity. ``redrive`` is an operator's mark that makes it a fact of its own.
+    """Compute a callback's identity. ``redrive`` is an operator's mark that makes it a separate fact.
 
     Merges: retries, the account's and the app's delivery, redeliveries of the broker.
     Keeps apart: two requests in the same second, two signers in the same second, two sources.

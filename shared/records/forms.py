@@ -58,7 +58,7 @@ FORMS: Final = (
     Form(
         INBOX_FORM,
         "inbox:<shard>",
-        "It becomes a dead letter `undecodable`, with its bytes; the shard goes on.",
+        "It becomes a dead letter `undecodable`, with its bytes; the shard continues.",
         inbox_entry,
     ),
     Form(
@@ -70,13 +70,13 @@ FORMS: Final = (
     Form(
         stored_event.FORM,
         "event:<fingerprint>",
-        "Each of its calls becomes a dead letter `event_missing`; the queue goes on.",
+        "Each of its calls becomes a dead letter `event_missing`; the queue continues.",
         lambda data: stored_event.StoredEvent.load("0" * 32, {b"head": data, b"body": b""}),
     ),
     Form(
         queue_entry.FORM,
         "queue:<unit>",
-        "It becomes a dead letter `event_missing`; the queue goes on.",
+        "It becomes a dead letter `event_missing`; the queue continues.",
         queue_entry.load,
     ),
     Form(

@@ -16,7 +16,7 @@ bridge:claimed:<id>             list    bridge     until appended         callba
 bridge:batch:<id>               string  bridge     a day                  digest of the batch appended last: the same
                                                                           batch again is confirmed, not written
 probe:<trace id>                string  bridge     a minute               a test message of ``check`` came through
-bridge:brokers                  hash    bridge     a month                each broker of its own that a bridge was
+bridge:brokers                  hash    bridge     a month                each separate broker that a bridge was
                                                                           started for, without secrets -> unix s
 inbox:<shard>                   list    bridge     until drained          callbacks: arrival time, envelope
 action:<action>:ready           zset    all        until leased           unit -> since when it is ready

@@ -1,7 +1,7 @@
 """Durable on replicas too: a write and Redis's WAIT behind it, on one connection (DEEDBOX_REDIS_WAIT_REPLICAS).
 
-WAIT answers for the server and the connection that it is asked on. Between a write and a WAIT of its own, a client may
-connect anew, to a master that was elected meanwhile and never saw the write, and be told that all is well. So both go
+WAIT answers for the server and the connection that it is asked on. Between a write and a separate WAIT, a client may
+connect again, to a master that was elected meanwhile and never saw the write, and be told that all is well. So both go
 out together, in one pipeline: whatever breaks breaks both, and a retry repeats both.
 
 Only what is acknowledged to somebody outside waits: a callback to its sender (ingress) or to another broker (bridge).

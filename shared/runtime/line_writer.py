@@ -40,7 +40,7 @@ def _dropped(count: int) -> str:
 class LineWriter(io.TextIOBase):
     """A stream of text whose ``write`` never waits; safe for threads, signal handlers and forks.
 
-    A forked child begins with an empty queue and a thread of its own: what its parent has queued, its parent writes.
+    A forked child begins with an empty queue and its own thread: what its parent has queued, its parent writes.
     """
 
     def __init__(self, descriptor: int, dropped: Callable[[int], str] = _dropped) -> None:

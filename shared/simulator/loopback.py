@@ -1,4 +1,4 @@
-"""A Flask app on a port of its own, in a thread: the simulator's server for development and tests."""
+"""A Flask app on its own port, in a thread: the simulator's server for development and tests."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Retry(Exception):
 
 
 class Reject(Exception):
-    """Never going to work: a dead letter now, with this reason; the key goes on."""
+    """Never going to work: a dead letter now, with this reason; other events of the key continue."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -102,7 +102,7 @@ class Context:
 
 def add_line(context: Context, kind: TimelineKind, **details: Any) -> None:
     """Add an entry of any kind to the request's timeline; for Deedbox's own actions."""
-    json.dumps(details)  # what is no JSON must fail here, in the call, and not in its commit
+    json.dumps(details)  # a value that is not JSON must fail here, in the call, and not in its commit
     context._notes.append({"kind": str(kind), **details})  # noqa: SLF001 - of this module
 
 

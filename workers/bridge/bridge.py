@@ -44,7 +44,7 @@ Opener = Callable[[], Consumer]
 
 
 class Bridge:
-    """Consumes every node of a broker, each in a thread of its own."""
+    """Consumes every node of a broker, each in its own thread."""
 
     def __init__(
         self, bridge_id: str, openers: Sequence[Opener], state: Scripts, ring: Callable[[str], None]

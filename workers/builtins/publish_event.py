@@ -104,7 +104,7 @@ def _sendable(value: Any) -> Any:
 
 
 def registered(function: ActionFunction) -> RegisteredAction:
-    """Return the action for the registry: every event, internal ones too, in order, in a lane of its own.
+    """Return the action for the registry: every event, internal ones too, in order, in a separate lane.
 
     Its own, because a broker that does not answer takes seconds of a process, which no other action may pay for.
     """

@@ -1,7 +1,7 @@
 """An action that writes down every call: the evidence of ``deedbox demo``, of tests and of benchmarks.
 
 ``DEEDBOX_ACTIONS=deedbox.workers.builtins.recorder`` registers it, ``DEEDBOX_RECORD_PATH`` names the file. One JSON object per
-line, in the order of the calls; a call that a crash repeats has a line of its own with the same idempotency key.
+line, in the order of the calls; a call that a crash repeats has its own line with the same idempotency key.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ class LaneBatch:
 
 
 class Attendant:
-    """Watches one batch at a time from a thread of its own; one per process."""
+    """Watches one batch at a time from its own thread; one per process."""
 
     def __init__(self, attend: Callable[[LaneBatch, Claim, float], None]) -> None:
         """``attend`` is called again and again with a slow call and the seconds that it has run for."""

@@ -102,7 +102,7 @@ class LaneRunner:
                 self._commit(batch)
                 return LeaseReport(batches, idle=False)
             names = {unit[0] for unit in units}
-            # A key that is there again at once has a backlog of its own: whatever else comes, it need not wait.
+            # A key that is there again at once has its own backlog: whatever else comes, it need not wait.
             busy_keys, before = not names.isdisjoint(before), names
             if self._gathering.found(0 if busy_keys else len(units), asked_for):
                 self._commit(batch)

@@ -46,7 +46,7 @@ class time_limit:  # noqa: N801 - read as a function
         self._timeout_s = timeout_s
 
     def __enter__(self) -> None:
-        # For every call: the one before may have left a handler of its own.
+        # For every call: the one before may have left its own handler.
         signal.signal(signal.SIGALRM, _expire)
         _armed[:] = [self._timeout_s]
         signal.setitimer(signal.ITIMER_REAL, self._timeout_s)

@@ -24,7 +24,7 @@ class Delivered:
     text_bytes: int
     """Length of the callback's text, uncompressed."""
     redriven: bool = False
-    """An operator sent it again: it is a fact of its own, and its age does not matter."""
+    """An operator sent it again: it is a separate fact, and its age does not matter."""
 
 
 @value

@@ -199,7 +199,7 @@ def add_stranded(section: StreamSection, work: StreamWork) -> None:
 
 def _set_aside(section: StreamSection, each: Delivered, reason: DeathReason) -> None:
     stored = each.stored
-    # Marked, because a replay must leave alone what was never dispatched: a redrive makes it a fact of its own.
+    # Marked, because a replay must leave alone what was never dispatched: a redrive makes it a separate fact.
     fields = [*stored.fields(), ASIDE, reason.value]
     _add_arrived(section, each)
     section.fact(stored.fingerprint, arrived_at=stored.arrived_at, fields=fields)

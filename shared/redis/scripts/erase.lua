@@ -1,5 +1,5 @@
 -- Erases one stream, in pieces: each call removes so many items at most, and the caller goes on until nothing is left.
--- From the first call on a tombstone stands, and no script writes about the stream any more: so pieces are safe, and an
+-- From the first call on there is a tombstone, and no script writes about the stream any more: so pieces are safe, and an
 -- erasure that was interrupted is finished by erasing again.
 -- ARGV: now ('' = server), stream, shard, life of the tombstone in s, who (kept in it), items at most (0: only the
 --       tombstone is set), n, n ids of dead letters of this stream, k, k times: number of an interrupted replay, 1 if it
@@ -84,7 +84,7 @@ redis.call('ZREM', P .. 'requests', stream)
 for _, kind in ipairs({ 'seen:', 'order:', 'timeline:', 'request:', 'document:', 'queued:' }) do
   redis.call('DEL', P .. kind .. stream)
 end
--- Of what was cut off from the clean stream meanwhile nobody asks.
+-- Entries that were cut off from the clean stream meanwhile are not asked for.
 local oldest = redis.call('XRANGE', P .. 'events', '-', '+', 'COUNT', 1)[1]
 if oldest then redis.call('ZREMRANGEBYSCORE', P .. 'events:erased', '-inf', '(' .. (tonumber(oldest[2][2]) or 0)) end
 return { 1, events, entries, letters, held }

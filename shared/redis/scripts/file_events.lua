@@ -12,7 +12,7 @@ while ARGV[i] do
   local event = P .. 'event:' .. ARGV[i + 3]
   redis.call('HSET', event, unpack(ARGV, i + 5, i + 4 + n))
   enqueue(ARGV[i + 1], ARGV[i + 2], now)
-  -- Before all that is ready: a message must not wait behind the storm that it tells of, nor a look behind documents.
+  -- Before all that is ready: a message must not wait behind the storm that it reports, nor a check behind documents.
   local ready = pool_of(ARGV[i + 1]) .. 'ready'
   local first = redis.call('ZRANGE', ready, 0, 0, 'WITHSCORES')
   redis.call('ZADD', ready, 'XX', string.format('%.6f', tonumber(first[2]) - 0.001), ARGV[i + 1])

@@ -71,7 +71,7 @@ local function call_many(command, key, operands)
   end
 end
 
--- Adds to a counter of a hash; one that is no number, whoever wrote it, begins anew. Returns the new value.
+-- Adds to a counter of a hash; one that is not a number starts again at 0. Returns the new value.
 local function bump(key, field, by)
   local readable, count = pcall(redis.call, 'HINCRBY', key, field, by)
   if readable then return count end
@@ -230,7 +230,7 @@ local function matches(pattern, event_type)
   return event_type == pattern
 end
 
--- Reads it. Returns false if nothing is announced, or nothing that can be read: then nobody knows where events go, until
+-- Reads it. Returns false if nothing is announced, or nothing that can be read: then it is unknown where events go, until
 -- a worker announces it again.
 local function knows_subscribers()
   if subscribed then return true end
@@ -422,7 +422,7 @@ local function end_of_publishing()
   end
 end
 
--- Tells whether a stream was erased: a tombstone stands for it. Every script that writes about a stream asks this in
+-- Returns whether a stream was erased: there is a tombstone for it. Every script that writes about a stream asks this in
 -- the same call, so that an erasure in between its caller's look and its commit is not undone.
 local function is_erased(stream) return redis.call('EXISTS', P .. 'erased:' .. stream) == 1 end
 
@@ -447,7 +447,7 @@ local function add_lines(stream, lines, keep, ttl)
 end
 
 -- Drops of a bridge's claimed list what that bridge has read, its oldest. A command whose connection broke may take
--- effect late: a late move has added callbacks that nobody has appended, and a late append meets another claim.
+-- effect late: a late move has added callbacks that were not appended, and a late append meets another claim.
 local function drop_claimed(list, count, newest)
   if redis.call('LINDEX', list, -count) == newest then redis.call('LTRIM', list, 0, -count - 1) end
 end
