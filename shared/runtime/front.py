@@ -7,10 +7,12 @@ whole reaches the application too, cut short, so that there is one place that an
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Final
 
@@ -26,6 +28,9 @@ HELD_BYTES: Final = 64 * 1024 * 1024
 
 GC_EVERY: Final = (20_000, 20, 100)
 """Rarer than by default, where several requests share no collection: what they make is freed by its last reference."""
+
+_M_ARENA_MAX: Final = -8
+"""Number of this option of glibc's ``mallopt``."""
 
 log = logs.get("server")
 
@@ -80,6 +85,7 @@ class Front:
         """Return the loop; start the threads if they do not run yet."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
+            _share_memory()
             for number in range(self._threads):
                 threading.Thread(target=self._work, name=f"request-{number}", daemon=True).start()
         return self._loop
@@ -143,6 +149,12 @@ class Front:
         self._is_woken = False  # before it looks: what comes now wakes it again
         while self._due:
             self._due.popleft()()
+
+
+def _share_memory() -> None:
+    """Let all threads allocate from two arenas: what a large body leaves in one of their own serves no other thread."""
+    with suppress(AttributeError, OSError):  # glibc has it
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
 def _announced(scope: Scope) -> int:

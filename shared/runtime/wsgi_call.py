@@ -87,6 +87,9 @@ class WsgiCall:
             self.soon(lambda: None if self.ended.done() else self.ended.set_exception(failed))
         else:
             self.soon(lambda: None if self.ended.done() else self.ended.set_result(reply))
+        finally:
+            # The environment has the body, and refers back to this call: collections are rare, and bodies are large.
+            self.environ = {}
 
     def is_gone(self) -> bool:
         """Return whether the client has left."""
