@@ -279,8 +279,8 @@ def test_the_memory_of_a_stream_lives_as_long_as_what_was_replayed(
     )
 
 
-def _lose_a_worker(deployment: Deployment) -> None:
-    deployment.scripts.call("claim_entries", SERVER_CLOCK, "default", "dying", 10, 2, 1, 1 << 20, "crm")
+def _lose_a_worker(deployment: Deployment, running: str = "journal") -> None:
+    deployment.scripts.call("claim_entries", SERVER_CLOCK, "default", "dying", 10, 2, 1, 1 << 20, running)
     expire_units(deployment.redis, "leased")
     deployment.sweeper.once()
 
@@ -308,7 +308,7 @@ def test_an_erasure_whose_process_is_lost_again_and_again_is_told(state: Redis) 
     _begin_to_erase(deployment.scripts)
     lines = len(deployment.timeline())
     for _ in range(8):
-        _lose_a_worker(deployment)
+        _lose_a_worker(deployment, "erase_destroyed")
     assert deployment.reasons() == ["worker_lost"]
     assert len(deployment.timeline()) == lines
 
