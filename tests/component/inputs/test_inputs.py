@@ -200,7 +200,7 @@ def _seen(redis: Redis, stream: str, found: timeline.Timeline) -> dict[str, Any]
 def alerted(pipeline: Pipeline, receiver: AlertReceiver) -> list[str]:
     """Return what alerts of events named, each of which ``deedbox trace`` must take as it stands."""
     messages = [each["message"].splitlines() for each in receiver.taken]
-    named = [name for lines in messages if "dead_letters" not in lines[0] for name in lines[1].split(", ")]
+    named = [name for lines in messages if "dead letter" not in lines[0] for name in lines[1].split(", ")]
     for name in named:
         found = timeline.read(pipeline.redis, "default", timeline.key_of(name))
         assert found is not None, name

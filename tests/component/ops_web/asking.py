@@ -17,6 +17,7 @@ from deedbox.shared.records.document_record import DocumentRecord
 from deedbox.shared.redis.keys import document
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.workers.actions.interface import Context, Event
+from deedbox.workers.actions.registry import CLEAN_STREAM_KEEP
 from deedbox.workers.builtins import track_status
 from tests.component.ops_web.conftest import Ops
 from tests.component.workers.rig import Deployment, action
@@ -24,12 +25,13 @@ from tests.component.workers.rig import Deployment, action
 PDF = b"%PDF-1.7 a small paper %%EOF"
 
 
-def tracking(state: Redis) -> Deployment:
+def tracking(state: Redis, events_keep: int = CLEAN_STREAM_KEEP) -> Deployment:
     """Return a deployment that tracks requests and emits one internal event per completed one."""
     return Deployment(
         state,
         track_status.registered(track_status.TrackStatus(Scripts(state))),
         action(_announce, "signature_request_all_signed", name="announce"),
+        events_keep=events_keep,
     )
 
 

@@ -229,15 +229,13 @@ def test_asking_for_the_head_of_the_stream_takes_no_seat(ops: Ops, state: Redis)
 
 
 def test_the_stream_is_cut_to_what_is_to_be_kept(state: Redis) -> None:
-    deployment: Deployment = tracking(state)
-    deployment.registry.events_keep = 50
+    deployment: Deployment = tracking(state, events_keep=50)
     arrive(deployment, *(sent(0, f"r{number}") for number in range(600)))
     assert 50 <= state.xlen(keys.EVENTS) < 600
     assert int(state.get(keys.EVENTS_SEQ) or 0) == 600
 
 
 def test_no_stream_is_written_when_none_is_kept(state: Redis) -> None:
-    deployment = tracking(state)
-    deployment.registry.events_keep = 0
+    deployment = tracking(state, events_keep=0)
     arrive(deployment, sent(0), _all_signed())
     assert not state.exists(keys.EVENTS, keys.EVENTS_SEQ)

@@ -20,7 +20,7 @@ from deedbox.shared.redis import inbox, keys
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
 from deedbox.workers.actions.interface import ActionFunction, Context, Event
-from deedbox.workers.actions.registry import RegisteredAction, Registry
+from deedbox.workers.actions.registry import CLEAN_STREAM_KEEP, RegisteredAction, Registry
 from deedbox.workers.announcement import announce
 from deedbox.workers.lanes.runner import LaneRunner
 from deedbox.workers.sequencer.sequencer import Sequencer, SequencerPolicy
@@ -176,14 +176,15 @@ class Deployment:
         jitter: Callable[[], float] = lambda: 0.0,
         gap_after_s: float = 0,
         retention: Retention = Retention(),  # noqa: B008 - frozen
+        events_keep: int = CLEAN_STREAM_KEEP,
     ) -> None:
         self.redis = redis
         self.scripts = Scripts(redis)
-        self.registry = Registry(actions)
+        self.registry = Registry(actions, events_keep)
         self.rung: list[str] = []
         self.sequencer = Sequencer(
             self.scripts,
-            SequencerPolicy(order, max_event_age_s, retention, gap_after_s),
+            SequencerPolicy(order, max_event_age_s, retention, gap_after_s, events_keep),
             self.rung.append,
         )
         self.lanes = {
