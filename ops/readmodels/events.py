@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self, cast
+from urllib.parse import unquote
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -18,6 +19,7 @@ from redis.exceptions import RedisError
 from deedbox.shared import codec
 from deedbox.shared.core.errors import DeedboxError, Undecodable
 from deedbox.shared.records.clean_entry import CleanEntry
+from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 
@@ -149,6 +151,19 @@ def read(redis: Redis, after: Cursor, wanted: EventFilter) -> EventPage:
             return EventPage(events, cursor, more=len(rows) == count)
 
 
+def with_trace_ids(redis: Redis, page: EventPage) -> EventPage:
+    """Add each event's trace id; None if the event is kept no longer, or was erased. Raises Unavailable."""
+    pipe = redis.pipeline(transaction=False)
+    for event in page.events:
+        pipe.hget(keys.event(event["event"]), "head")
+    heads = [StoredEvent.load("", {b"head": head or b"", b"body": b""}) for head in _ask(pipe.execute)]
+    events = [
+        {**event, "trace_id": head.trace_id if head else None}
+        for event, head in zip(page.events, heads, strict=True)
+    ]
+    return EventPage(events, page.cursor, page.more)
+
+
 def with_payloads(redis: Redis, page: EventPage) -> EventPage:
     """Add each event's payload; None if it is kept no longer, or was erased. Raises Unavailable.
 
@@ -208,12 +223,14 @@ def _follows(redis: Redis, number: int, following: int) -> bool:
 
 def _event(cursor: Cursor, entry: CleanEntry) -> dict[str, Any]:
     source, _, ordering_key = entry.stream.partition(":")
+    kind, _, subject = ordering_key.partition("/")
     return {
         "cursor": str(cursor),
         "event": entry.fingerprint,
         "type": entry.event_type,
         "source": source,
         "ordering_key": ordering_key,
+        "signature_request_id": unquote(subject) if kind == "signature_request" else None,
         "event_time": entry.event_time,
         "related_signature_id": entry.signature or None,
         "late": entry.late,

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response
 
 from deedbox.ops.readmodels.requests import Document, read
 from deedbox.ops.web.api.operations import REQUEST_ID, Operation, Query, query
-from deedbox.ops.web.api.requests import Source, unknown
+from deedbox.ops.web.api.requests import Source, Unknown
 from deedbox.ops.web.api.waiting import WaitingRoom
 from deedbox.ops.web.auth.access import Refused
 from deedbox.ops.web.auth.tokens import Scope
@@ -64,7 +64,7 @@ def document_view(room: WaitingRoom, store: Callable[[], DocumentStore]) -> Call
         source = query(DocumentQuery).source
         found = read(room.redis, source, request_id)
         if found is None:
-            raise unknown(source)
+            raise Unknown(source)
         number = int(n) if _NUMBER.fullmatch(n) else 0
         document = next((each for each in found.documents if each.n == number), None)
         if document is None:

@@ -64,6 +64,10 @@ class EventAnswer(DocumentedAnswer):
     source: str
     ordering_key: str
     """Whose order it is in, such as signature_request/<id>."""
+    signature_request_id: str | None
+    """The signature request that it is about, if it is about one."""
+    trace_id: str | None
+    """Of the callback that reported it, as in the log; null if the event is kept no longer."""
     event_time: int
     """When it happened, unix seconds."""
     related_signature_id: str | None
@@ -168,6 +172,7 @@ class Reader:
         except CursorExpired as error:
             detail = f"{error}; go on with after={error.oldest}, and read the state of your requests anew"
             raise OpsError(Refused.GONE, detail, oldest=error.oldest) from None
+        page = clean.with_trace_ids(self._room.redis, page)
         return clean.with_payloads(self._room.redis, page) if self._with_payload else page
 
 

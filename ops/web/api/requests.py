@@ -21,6 +21,10 @@ from deedbox.ops.web.api.operations import (
 from deedbox.ops.web.api.waiting import RETRY_AFTER_S, WAIT_MAX_S, WaitingRoom
 from deedbox.ops.web.auth.access import Refused
 from deedbox.ops.web.errors import OpsError
+from deedbox.ops.wording import trace_page
+from deedbox.shared.core.identity import is_file_safe
+from deedbox.shared.records.tombstone import Tombstone
+from deedbox.shared.redis import keys
 
 Source = Annotated[str, Field(pattern=SOURCE_PATTERN)]
 
@@ -124,7 +128,7 @@ def request_view(room: WaitingRoom) -> Callable[[str], Response]:
         asked = query(RequestQuery)
         names = request_keys(asked.source, request_id)
         if names is None:
-            raise unknown(asked.source)
+            raise Unknown(asked.source)
         probe = ("MGET", *names)
 
         def found(replies: Any) -> SignatureRequest | None:
@@ -144,15 +148,32 @@ def request_view(room: WaitingRoom) -> Callable[[str], Response]:
         waited = room.wait(probe, replies, settled, asked.timeout)
         return _answer(found(room.look(probe)), asked, met, waited=waited, busy=not waited)
 
-    return view
+    def answered(request_id: str) -> Response:
+        try:
+            return view(request_id)
+        except Unknown as error:
+            raise _erased(room, error.source, request_id) or error from None
+
+    return answered
 
 
-def unknown(source: str) -> OpsError:
-    """Return the answer about a request that nothing is known about."""
-    return OpsError(
-        Refused.NOT_FOUND,
-        f"nothing is known about such a signature request of the source {source}; another source is named by ?source=",
-    )
+class Unknown(OpsError):
+    """Nothing is known about a request of this source."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(
+            Refused.NOT_FOUND,
+            f"unknown signature request of the source {source}; for another source add ?source=NAME",
+        )
+        self.source = source
+
+
+def _erased(room: WaitingRoom, source: str, request_id: str) -> OpsError | None:
+    """Return the answer about a request that was erased; None for any other. Raises Unavailable."""
+    key = f"signature_request/{request_id}"
+    stone = room.look(("GET", keys.erased(f"{source}:{key}"))) if is_file_safe(request_id) else None
+    found = Tombstone.load(stone) if stone else None
+    return OpsError(Refused.NOT_FOUND, trace_page.erased(source, key, found.at)) if found else None
 
 
 def _answer(
@@ -164,7 +185,7 @@ def _answer(
     busy: bool = False,
 ) -> Response:
     if found is None:
-        raise unknown(asked.source)
+        raise Unknown(asked.source)
     body = RequestAnswer.model_validate(found).model_dump()
     closed = _in_vain(found, asked.wait)
     body |= {"closed": closed, "waited": waited, "met": None if met is None else met(found), "busy": busy}

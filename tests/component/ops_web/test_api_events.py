@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import time
@@ -18,7 +19,7 @@ from deedbox.ops.web.api.watcher import SEATS
 from deedbox.shared.redis import keys
 from tests.component.ops_web.asking import Listener, arrive, get, meanwhile, tracking
 from tests.component.ops_web.conftest import READER, Ops, StartOps, running_ops
-from tests.component.workers.rig import CREATED_AT, Deployment, P, callback, sent, viewed
+from tests.component.workers.rig import CREATED_AT, TRACE, P, callback, sent, viewed
 from tests.component.workers.server import RedisServer, until
 
 pytestmark = pytest.mark.real_redis
@@ -229,7 +230,7 @@ def test_asking_for_the_head_of_the_stream_takes_no_seat(ops: Ops, state: Redis)
 
 
 def test_the_stream_is_cut_to_what_is_to_be_kept(state: Redis) -> None:
-    deployment: Deployment = tracking(state, events_keep=50)
+    deployment = tracking(state, events_keep=50)
     arrive(deployment, *(sent(0, f"r{number}") for number in range(600)))
     assert 50 <= state.xlen(keys.EVENTS) < 600
     assert int(state.get(keys.EVENTS_SEQ) or 0) == 600
@@ -239,3 +240,20 @@ def test_no_stream_is_written_when_none_is_kept(state: Redis) -> None:
     deployment = tracking(state, events_keep=0)
     arrive(deployment, sent(0), _all_signed())
     assert not state.exists(keys.EVENTS, keys.EVENTS_SEQ)
+
+
+def test_an_event_names_its_request_and_the_trace_of_its_callback(ops: Ops, state: Redis) -> None:
+    arrive(tracking(state), sent(0))
+    [event] = get(ops, "/api/events")["events"]
+    assert (event["signature_request_id"], event["trace_id"]) == ("r1", TRACE)
+
+
+def test_what_is_about_no_request_names_none_and_an_event_that_is_gone_has_no_trace(
+    ops: Ops, state: Redis
+) -> None:
+    event = {"event_time": "1800000000", "event_type": "account_confirmed", "event_hash": "0" * 64}
+    arrive(tracking(state), json.dumps({"event": event, "account": {"account_id": "a1"}}).encode())
+    [found] = get(ops, "/api/events")["events"]
+    assert found["signature_request_id"] is None
+    state.delete(keys.event(found["event"]))
+    assert get(ops, "/api/events")["events"][0]["trace_id"] is None

@@ -15,6 +15,7 @@ from redis import Redis
 from deedbox.ops.installation import Installation
 from deedbox.ops.readmodels import status
 from deedbox.ops.web.api.watcher import SEATS
+from deedbox.shared.records.tombstone import Tombstone
 from deedbox.shared.redis import keys
 from tests.component.ops_web.asking import arrive, get, meanwhile, tracking
 from tests.component.ops_web.conftest import Ops, StartOps
@@ -65,6 +66,13 @@ def test_what_is_no_known_id_is_not_found(ops: Ops, state: Redis, path: str) -> 
     assert state.dbsize() == 0
     answer = ops.request("GET", f"/api/requests/{path}")
     assert (answer.status, answer.json()["error"]) == (404, "not_found")
+
+
+def test_a_request_that_was_erased_says_so(ops: Ops, state: Redis) -> None:
+    state.set(keys.erased("default:signature_request/r1"), Tombstone(1_800_000_000, "operator").dump())
+    answer = ops.request("GET", "/api/requests/r1")
+    assert (answer.status, answer.json()["error"]) == (404, "not_found")
+    assert "was erased at" in answer.json()["detail"]
 
 
 def test_an_id_never_leads_to_another_kind_of_key(ops: Ops, state: Redis) -> None:
