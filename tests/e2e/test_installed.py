@@ -171,7 +171,7 @@ def test_up_runs_the_users_action_from_a_wheel(
 
     found = re.search(r"callbacks +(http://\S+)", str(until(ready, "up is ready")))
     assert found is not None
-    traffic = ("--requests", "2", "--rate", "40", "--seed", "3", "--delay", "0", "--api-port", "0")
+    traffic = ("--requests", "2", "--rate", "40", "--seed", "3", "--delay", "0", "--stay", "0")
     command = python.with_name("deedbox")
     _run(command, "simulate", "--url", found[1], *traffic, cwd=project, DEEDBOX_API_KEYS="k")
     seen = project / "seen.txt"
