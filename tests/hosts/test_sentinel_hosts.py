@@ -45,8 +45,7 @@ def test_a_master_that_is_cut_off_costs_some_seconds_and_no_callback(
     deployment.settings(
         DEEDBOX_REDIS_URL=f"redis+sentinel://:{PASSWORD}@{nodes}/sign/0", DEEDBOX_REDIS_WAIT_REPLICAS="1"
     )
-    if broker == "rabbitmq":
-        deployment.settings(DEEDBOX_BROKER_URL=deployment.rabbitmq("mq")[1].url)
+    deployment.settings(DEEDBOX_BROKER_URL=deployment.rabbitmq("mq")[1].url)
     for name in ("work1", "work2"):
         deployment.workers(name)
     url = f"http://{deployment.web('web1').address}:{WEB_PORT}/callbacks"

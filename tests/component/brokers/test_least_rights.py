@@ -17,7 +17,7 @@ from tests.support.brokers import broker_at
 
 pytestmark = [pytest.mark.real_redis, pytest.mark.e2e]
 
-DOCUMENTED = re.compile(r"A user of least rights.*?`(?P<keys>~[^`]+)` and `(?P<commands>\+[^`]+)`", re.DOTALL)
+DOCUMENTED = re.compile(r"Least rights.*?`(?P<keys>~[^`]+)` and `(?P<commands>\+[^`]+)`", re.DOTALL)
 
 
 @dataclass(frozen=True)
