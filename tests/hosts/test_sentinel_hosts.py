@@ -27,10 +27,13 @@ sentinel failover-timeout sign 6000
 """
 
 
-@pytest.mark.parametrize("broker", ["redis", "rabbitmq"])
-def test_a_master_that_is_cut_off_costs_some_seconds_and_no_callback(
-    deployment: Deployment, broker: str
-) -> None:
+@pytest.mark.rabbitmq
+def test_a_master_that_is_cut_off_costs_some_seconds_and_no_callback(deployment: Deployment) -> None:
+    """RabbitMQ is the broker.
+
+    With Redis as the broker and one of two replicas waited for, the elected one may lack callbacks: see
+    ``docs/promises.md``, the limits.
+    """
     if shutil.which("redis-sentinel") is None:
         missing("No redis-sentinel was found; install Debian's package redis-sentinel.")
     master = deployment.redis("state1")
