@@ -1,6 +1,6 @@
 """The first program: plays, kills, waits until everything has settled, and writes down what each side knows.
 
-``sent.json`` is what the sender knows, ``kills.jsonl`` what was killed, ``data/record.jsonl`` what the action
+``sent.json`` is what the sender knows, ``kills.jsonl`` what was killed, ``record.jsonl`` what the action
 recorded, ``state.json`` what Redis holds. The second program, ``tests.soak.verify``, compares them.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -21,7 +22,6 @@ import urllib3
 from redis import Redis
 from redis.exceptions import RedisError
 
-from deedbox.ops.demo import home
 from deedbox.ops.demo.evidence import (
     SOURCE,
     hash_documents,
@@ -126,6 +126,7 @@ class Soak:
         counts, latencies_s = ledger.counts(), ledger.latencies_s()
         self._write("sent", {
             "seconds": self._options.seconds, "seed": self._options.seed, "rabbitmq": self._options.rabbitmq,
+            "replicas": self._options.replicas,
             "duration_s": ledger.duration_s,
             "callbacks": counts.planned, "attempts": counts.attempts, "acked": counts.acked,
             "refused": counts.refused, "forgeries_acked": counts.forgeries_acked, "given_up": counts.failed,
@@ -145,7 +146,7 @@ class Soak:
         return ""
 
     def _under_way(self, acked: int, documents: Mapping[str, str]) -> str:
-        recorded = {call.fact for call in read_record(home.record_path(self._stage.data_dir))}
+        recorded = {call.fact for call in read_record(self._stage.record)}
         stored = hash_documents(self._stage.settings.documents_dir / SOURCE)
         try:
             with self._redis() as redis:
@@ -200,6 +201,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.rabbitmq and not RabbitServer.installed():
         sys.stderr.write("No RabbitMQ was found; install Debian's package rabbitmq-server.\n")
         return 2
+    if options.small_disk and os.geteuid() != 0:
+        sys.stderr.write("--small-disk mounts a file system: run it as root.\n")
+        return 2
     scenario = draw_scenario(options)
     stage = Stage(options, scenario.account.api_key)
     try:
@@ -218,12 +222,19 @@ def _options(arguments: list[str] | None) -> Options:
     parser.add_argument("--rate", type=float, default=50.0, help="callbacks per second, before duplicates")
     parser.add_argument("--kill-every", type=float, default=2.5, help="mean seconds between kills")
     parser.add_argument("--rabbitmq", action="store_true", help="RabbitMQ as the broker")
+    parser.add_argument(
+        "--replicas", type=int, default=0, help="so many replicas of Redis, all of them waited for"
+    )
+    parser.add_argument(
+        "--small-disk", action="store_true", help="a disk that is full now and then; needs root"
+    )
     parser.add_argument("--dir", type=Path, help="where everything is left; empty or new")
     found = parser.parse_args(arguments)
     folder = found.dir or Path("var") / "soak" / time.strftime(f"seed-{found.seed}-%Y%m%d-%H%M%S")
     return Options(
-        found.seconds, found.seed, folder.resolve(), found.rate, found.kill_every, rabbitmq=found.rabbitmq
-    )
+        found.seconds, found.seed, folder.resolve(), found.rate, found.kill_every,
+        rabbitmq=found.rabbitmq, replicas=found.replicas, small_disk=found.small_disk,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

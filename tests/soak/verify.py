@@ -18,13 +18,16 @@ from typing import Any, Final
 from deedbox.ops.demo.evidence import SOURCE, RecordedCall
 from deedbox.ops.demo.report import dispatched_twice, out_of_order
 from deedbox.shared.simulator.lifecycle import SimulatedFact
-from tests.soak import hanging
+from tests.soak import hanging, moving
+from tests.soak.small_disk import FULL_S
 
 WORKER_SLACK_S: Final = 1.0
 """A call that was under way when its process was killed may have written its line a moment after."""
 
-REDIS_SLACK_S: Final = 5.0
+REDIS_SLACK_S: Final = FULL_S + 5.0
 """A Redis that is killed is away for seconds: effects of that time are committed, or repeated, afterwards."""
+
+_ENDS_REDIS: Final = frozenset({"redis", "disk"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +39,21 @@ class Evidence:
     kills: Sequence[Mapping[str, Any]]
     calls: Sequence[tuple[float, RecordedCall]]
     """Time (unix seconds) and call, in the order of the record."""
+    moves: Sequence[str]
+    """Begins and ends of the calls of the action that moves between lanes, in the order of their record."""
     documents: Path
 
     @classmethod
     def read(cls, folder: Path) -> Evidence:
         """Read a soak's directory. Raises OSError, ValueError or KeyError for one that is not complete."""
         data = folder / "data"
-        record = (data / "record.jsonl").read_text(encoding="utf-8").splitlines()
+        record = (folder / "record.jsonl").read_text(encoding="utf-8").splitlines()
         return cls(
             sent=json.loads((folder / "sent.json").read_text(encoding="utf-8")),
             state=json.loads((folder / "state.json").read_text(encoding="utf-8")),
             kills=[json.loads(line) for line in (folder / "kills.jsonl").read_text("utf-8").splitlines()],
             calls=[(json.loads(line)["at"], RecordedCall.parse(line)) for line in record],
+            moves=moving.record_file(folder).read_text("utf-8").splitlines(),
             documents=data / "documents" / SOURCE,
         )
 
@@ -80,6 +86,7 @@ def verify(evidence: Evidence) -> Findings:
         *_of_loss(evidence, findings),
         *_of_dispatch(evidence, findings),
         *_of_order(evidence, findings),
+        *_of_moves(evidence),
         *_of_documents(evidence, findings),
     ]
     findings.problems = problems
@@ -142,7 +149,7 @@ def _crashed_between(kills: Sequence[Mapping[str, Any]], first: float, again: fl
             and kill["signal"] == "KILL"
             and first - WORKER_SLACK_S < kill["at"] < again
         )
-        or (kill["target"] == "redis" and first - REDIS_SLACK_S < kill["at"] < again)
+        or (kill["target"] in _ENDS_REDIS and first - REDIS_SLACK_S < kill["at"] < again)
         for kill in kills
     )
 
@@ -166,6 +173,50 @@ def _of_order(evidence: Evidence, findings: Findings) -> Iterable[str]:
         yield f"{below} calls came out of order, or are flagged late although they were not"
     if gaps:
         yield f"{gaps} repeated calls left out a neighbour"
+
+
+def _of_moves(evidence: Evidence) -> Iterable[str]:
+    """Check the same of an action that moves between lanes, and that no two calls of a unit ran side by side."""
+    rows = [json.loads(line) for line in evidence.moves]
+    calls = [
+        RecordedCall.parse(line)
+        for line, row in zip(evidence.moves, rows, strict=True)
+        if row["edge"] == moving.BEGIN
+    ]
+    ended = {row["idempotency_key"] for row in rows if row["edge"] == moving.END}
+    made = {call.fact for call in calls if call.idempotency_key in ended}
+    buried = {each.get("event") for each in evidence.state["dead"] if each.get("action") == moving.NAME}
+    lost = sum(
+        SimulatedFact(*fact) not in made and fingerprint not in buried
+        for *fact, fingerprint, _acks in evidence.sent["facts"]
+    )
+    if lost:
+        yield f"{lost} acknowledged facts never reached the action that moves"
+    if twice := dispatched_twice(calls):
+        yield f"{twice} facts were dispatched to the action that moves under two idempotency keys"
+    first: dict[str, RecordedCall] = {}
+    for call in calls:
+        first.setdefault(call.idempotency_key, call)
+    if below := len(out_of_order(first.values())):
+        yield f"{below} calls of the action that moves came out of order"
+    if overlapping := _overlapping(rows):
+        yield f"{overlapping} calls of the action that moves ran beside another one of their unit"
+
+
+def _overlapping(rows: Sequence[Mapping[str, Any]]) -> int:
+    """Count calls that began while another one of their key ran; one that never ended was killed."""
+    ends = {_call_of(row): number for number, row in enumerate(rows) if row["edge"] == moving.END}
+    running: dict[str, int] = {}
+    found = 0
+    for number, row in enumerate(rows):
+        if row["edge"] == moving.BEGIN:
+            found += running.get(row["key"], -1) > number
+            running[row["key"]] = max(running.get(row["key"], -1), ends.get(_call_of(row), -1))
+    return found
+
+
+def _call_of(row: Mapping[str, Any]) -> tuple[str, int, int]:
+    return row["idempotency_key"], row["attempt"], row["pid"]
 
 
 def _of_documents(evidence: Evidence, findings: Findings) -> Iterable[str]:
@@ -215,6 +266,8 @@ def figures(evidence: Evidence, findings: Findings) -> dict[str, Any]:
         "given up by the sender": sent["given_up"],
         "kills": len(evidence.kills),
         "kills by process": dict(sorted(kills.items())),
+        "replicas": sent["replicas"],
+        "calls of the action that moves": len(evidence.moves) // 2,
         "lost": findings.lost,
         "twice, other key": findings.twice,
         "twice, same key, after a crash": findings.repeated - findings.unexplained,
