@@ -41,6 +41,12 @@ TARGETS: Final = (
 )
 """Kinds of processes that are killed; the log, whose reader stalls; the disk, which is full; an action that moves to another lane."""
 
+CUT: Final = "CUT"
+"""A host loses every packet; only where there are hosts (``tests/hosts``)."""
+
+CUT_OFF_S: Final = 12.0
+"""Longer than a lease."""
+
 WITHOUT_SIGNAL: Final = {"log": "STALL", "disk": "FILL", "lane": "MOVE"}
 
 HANGS: Final = 4
@@ -83,7 +89,7 @@ class Kill:
     """After the first callback."""
     target: str
     signal: str
-    """KILL or TERM, or what is done instead (``WITHOUT_SIGNAL``)."""
+    """KILL or TERM, or what is done instead (``WITHOUT_SIGNAL``, ``CUT``)."""
 
 
 def draw_kills(options: Options) -> list[Kill]:

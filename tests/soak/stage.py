@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -17,6 +15,7 @@ from typing import Final
 import psutil
 
 from deedbox.ops.demo import home
+from deedbox.ops.supervise.readiness import callback_url
 from deedbox.shared.settings import Settings
 from tests.soak import hanging, moving
 from tests.soak.log_reader import LogReader
@@ -44,6 +43,8 @@ _WORDS: Final = {
 class Stage:
     """The deployment; ``close`` stops it."""
 
+    api_host = "127.0.0.1"
+
     def __init__(self, options: Options, api_key: str) -> None:
         self.folder, self.data_dir = options.folder, options.folder / "data"
         self.record = options.folder / "record.jsonl"
@@ -61,6 +62,7 @@ class Stage:
             environ["DEEDBOX_REDIS_URL"] = self._redis.url
             environ["DEEDBOX_REDIS_WAIT_REPLICAS"] = str(options.replicas)
         self.settings = Settings.load(environ)
+        self.url = callback_url(self.settings)
         self._deploys = moving.Deploys(options.folder)
         environ["DEEDBOX_ACTIONS"] += f",{hanging.__name__},{moving.__name__}"
         environ["DEEDBOX_RECORD_PATH"] = str(self.record)
@@ -140,39 +142,3 @@ class Stage:
         self._log.close()
         if self._disk is not None:
             self._disk.close()
-
-
-class Killer:
-    """Carries out the kills from a thread of its own and keeps a journal of them."""
-
-    def __init__(self, stage: Stage, kills: Iterable[Kill], stop: threading.Event) -> None:
-        self._stage, self._kills, self._stop = stage, list(kills), stop
-        self._journal = stage.folder / "kills.jsonl"
-        self._thread = threading.Thread(target=self._run, name="killer")
-        self._error: BaseException | None = None
-
-    def start(self) -> None:
-        """Begin: times count from now."""
-        self._journal.touch()
-        self._thread.start()
-
-    def join(self) -> None:
-        """Wait for the last kill. Raises what went wrong in the thread."""
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-
-    def _run(self) -> None:
-        started = time.monotonic()
-        try:
-            for kill in self._kills:
-                if self._stop.wait(max(0.0, started + kill.at_s - time.monotonic())):
-                    return
-                at = time.time()  # before: what the kill causes must not look older than its cause
-                pid = self._stage.kill(kill)
-                if pid is not None:
-                    row = {"at": at, "target": kill.target, "signal": kill.signal, "pid": pid}
-                    with self._journal.open("a", encoding="utf-8") as journal:
-                        journal.write(json.dumps(row) + "\n")
-        except BaseException as error:  # noqa: BLE001 - raised by join
-            self._error = error

@@ -18,7 +18,8 @@ from typing import Any, Final
 from deedbox.ops.demo.evidence import SOURCE, RecordedCall
 from deedbox.ops.demo.report import dispatched_twice, out_of_order
 from deedbox.shared.simulator.lifecycle import SimulatedFact
-from tests.soak import hanging, moving
+from tests.soak import hanging, moving, moving_proof
+from tests.soak.plan import CUT, CUT_OFF_S
 from tests.soak.small_disk import FULL_S
 
 WORKER_SLACK_S: Final = 1.0
@@ -86,7 +87,7 @@ def verify(evidence: Evidence) -> Findings:
         *_of_loss(evidence, findings),
         *_of_dispatch(evidence, findings),
         *_of_order(evidence, findings),
-        *_of_moves(evidence),
+        *moving_proof.problems(evidence.moves, evidence.sent["facts"], evidence.state["dead"]),
         *_of_documents(evidence, findings),
     ]
     findings.problems = problems
@@ -143,15 +144,16 @@ def _of_dispatch(evidence: Evidence, findings: Findings) -> Iterable[str]:
 
 
 def _crashed_between(kills: Sequence[Mapping[str, Any]], first: float, again: float) -> bool:
-    return any(
-        (
-            kill["target"] == "default"
-            and kill["signal"] == "KILL"
-            and first - WORKER_SLACK_S < kill["at"] < again
-        )
-        or (kill["target"] in _ENDS_REDIS and first - REDIS_SLACK_S < kill["at"] < again)
-        for kill in kills
-    )
+    return any(first - _slack_s(kill) < kill["at"] < again for kill in kills)
+
+
+def _slack_s(kill: Mapping[str, Any]) -> float:
+    """Return how long after this a call may be made of which the record of its outcome is lost; it is made again."""
+    if kill["signal"] == CUT:
+        return CUT_OFF_S + WORKER_SLACK_S
+    if kill["target"] in _ENDS_REDIS:
+        return REDIS_SLACK_S
+    return WORKER_SLACK_S if (kill["target"], kill["signal"]) == ("default", "KILL") else float("-inf")
 
 
 def _of_order(evidence: Evidence, findings: Findings) -> Iterable[str]:
@@ -173,50 +175,6 @@ def _of_order(evidence: Evidence, findings: Findings) -> Iterable[str]:
         yield f"{below} calls came out of order, or are flagged late although they were not"
     if gaps:
         yield f"{gaps} repeated calls left out a neighbour"
-
-
-def _of_moves(evidence: Evidence) -> Iterable[str]:
-    """Check the same of an action that moves between lanes, and that no two calls of a unit ran side by side."""
-    rows = [json.loads(line) for line in evidence.moves]
-    calls = [
-        RecordedCall.parse(line)
-        for line, row in zip(evidence.moves, rows, strict=True)
-        if row["edge"] == moving.BEGIN
-    ]
-    ended = {row["idempotency_key"] for row in rows if row["edge"] == moving.END}
-    made = {call.fact for call in calls if call.idempotency_key in ended}
-    buried = {each.get("event") for each in evidence.state["dead"] if each.get("action") == moving.NAME}
-    lost = sum(
-        SimulatedFact(*fact) not in made and fingerprint not in buried
-        for *fact, fingerprint, _acks in evidence.sent["facts"]
-    )
-    if lost:
-        yield f"{lost} acknowledged facts never reached the action that moves"
-    if twice := dispatched_twice(calls):
-        yield f"{twice} facts were dispatched to the action that moves under two idempotency keys"
-    first: dict[str, RecordedCall] = {}
-    for call in calls:
-        first.setdefault(call.idempotency_key, call)
-    if below := len(out_of_order(first.values())):
-        yield f"{below} calls of the action that moves came out of order"
-    if overlapping := _overlapping(rows):
-        yield f"{overlapping} calls of the action that moves ran beside another one of their unit"
-
-
-def _overlapping(rows: Sequence[Mapping[str, Any]]) -> int:
-    """Count calls that began while another one of their key ran; one that never ended was killed."""
-    ends = {_call_of(row): number for number, row in enumerate(rows) if row["edge"] == moving.END}
-    running: dict[str, int] = {}
-    found = 0
-    for number, row in enumerate(rows):
-        if row["edge"] == moving.BEGIN:
-            found += running.get(row["key"], -1) > number
-            running[row["key"]] = max(running.get(row["key"], -1), ends.get(_call_of(row), -1))
-    return found
-
-
-def _call_of(row: Mapping[str, Any]) -> tuple[str, int, int]:
-    return row["idempotency_key"], row["attempt"], row["pid"]
 
 
 def _of_documents(evidence: Evidence, findings: Findings) -> Iterable[str]:
