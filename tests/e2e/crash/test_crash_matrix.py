@@ -20,6 +20,7 @@ import pytest
 
 from deedbox.ops.demo.evidence import SOURCE
 from deedbox.ops.demo.report import DemoReport
+from deedbox.shared.core.reasons import Refusal
 from tests.component.rabbitmq.conftest import amqp_url
 from tests.component.workers.server import RedisServer, server_binary
 from tests.e2e.crash.harness import Point
@@ -76,30 +77,30 @@ def _server(folder: Path, of: RedisServer | None = None) -> RedisServer:
 def aftermath(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aftermath]:
     """Let every process die; the broker is a Redis of its own, so that claim and append are two steps.
 
-    Each Redis has a replica, which is waited for. The broker goes away, then the replicas; an action moves to another lane;
-    and the broker goes away once more, with no room left for the spool.
+    Each Redis has a replica, which is waited for. The broker goes away, and once more while the spool has no room; then the
+    replicas do; and an action moves to another lane.
     """
     folder = tmp_path_factory.mktemp("crash")
     state, broker = _server(folder / "state"), _server(folder / "broker")
     replicas = [_server(folder / "state-replica", state), _server(folder / "broker-replica", broker)]
     disk = SmallDisk(folder / "spool") if os.geteuid() == 0 else None
-    world = World(folder, state, broker.url, requests=30, seed=5, replicas=1)
+    world = World(folder, state, broker.url, requests=50, seed=5, replicas=1)
 
     def away(*servers: RedisServer) -> None:
         for server in servers:
             server.kill()
-        time.sleep(1.5)
+        time.sleep(1.2)
         for server in servers:
             server.start()
 
     def troubles() -> None:
         time.sleep(0.7)
         away(broker)
-        away(*replicas)
-        world.deploy()
         if disk is not None:
             disk.fill()
         away(broker)
+        away(*replicas)
+        world.deploy()
 
     try:
         world.start(WEB, Point.WEB_AFTER_PUBLISH, Point.WEB_AFTER_SPOOL)
@@ -129,6 +130,14 @@ def test_nothing_acknowledged_is_lost_doubled_or_out_of_order(aftermath: Afterma
     """The report covers P1 to P4: facts, counters and timelines against what the sender knows."""
     assert aftermath.report.problems == (), aftermath.world.processes.log()
     assert aftermath.report.sent.counts.acked > 200
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="A disk that is full needs a mount, and that needs root.")
+def test_while_neither_broker_nor_spool_had_room_the_sender_was_asked_to_come_back(
+    aftermath: Aftermath,
+) -> None:
+    log = (aftermath.world.folder / "log").read_text("utf-8", errors="replace")
+    assert Refusal.SPOOL_FULL in log
 
 
 def test_an_action_that_moves_to_another_lane_meanwhile_misses_nothing(aftermath: Aftermath) -> None:
