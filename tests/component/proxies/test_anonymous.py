@@ -12,13 +12,14 @@ from redis import Redis
 
 from deedbox.ops.web.app import create_app
 from deedbox.shared.documents import DocumentStore
+from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.settings import Settings
 from deedbox.workers.actions.interface import Context, Event, Reject, Retry
 from deedbox.workers.builtins import track_status
 from tests.component.ops_web.asking import PDF, remember
 from tests.component.ops_web.conftest import TOKEN, Ops
-from tests.component.workers.rig import Deployment, action, sent, viewed
+from tests.component.workers.rig import Deployment, action, members, sent, viewed
 
 pytestmark = pytest.mark.real_redis
 
@@ -65,9 +66,7 @@ def personal(state: Redis, data_dir: Path) -> str:
     )
     deployment.run()
     remember(state, DocumentStore(data_dir / "documents"), REQUEST, PDF)
-    letter = state.zrange("deedbox:dead", 0, 0)
-    assert isinstance(letter, list)
-    return str(letter[0].decode())
+    return members(state, keys.DEAD)[0].decode()
 
 
 def _paths(letter: str, data_dir: Path) -> list[tuple[str, str]]:
