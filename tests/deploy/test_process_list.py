@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.deploy import units
+from tests.deploy import composed, units
 from tests.deploy.processes import ROOT, Started, wanted
 
 
@@ -17,7 +17,11 @@ def procfile() -> Started:
     return {command: float("inf") for command in commands}
 
 
-ARTEFACTS: dict[str, Callable[[], Started]] = {"Procfile": procfile, "systemd": units.started}
+ARTEFACTS: dict[str, Callable[[], Started]] = {
+    "Procfile": procfile,
+    "systemd": units.started,
+    "compose": composed.started,
+}
 
 
 @pytest.mark.parametrize("artefact", ARTEFACTS)
