@@ -16,7 +16,7 @@ printf 'redis://deedbox:%s@redis:6379/0\n' "$redis" > secrets/redis_url
 printf 'amqp://deedbox:%s@rabbitmq:5672/deedbox\n' "$broker" > secrets/broker_url
 cat > secrets/redis_acl <<ACL
 user default off
-user deedbox on >$redis ~deedbox* ~rq:* &rq:* +@all -@admin -@dangerous +info +keys
+user deedbox on >$redis ~deedbox* ~rq:* ~_kombu* &rq:* +@all -@admin -@dangerous +info +keys
 ACL
 cat > secrets/rabbitmq_conf <<CONF
 default_user = deedbox

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,6 +17,7 @@ from redis.retry import Retry
 from deedbox.shared.settings import SECRETS, Settings
 from tests.component.workers.server import free_port, missing, server_binary
 from tests.deploy import composed
+from tests.deploy.processes import ROOT
 from tests.deploy.tools import check
 from tests.support.waiting import until
 
@@ -83,6 +85,12 @@ def test_deedbox_takes_the_settings_of_every_service(secrets: Path) -> None:
         assert loaded.sources()["default"].api_keys == (KEY,)
         assert loaded.broker_url is not None
         assert str(loaded.documents_dir) == "/srv/documents"
+
+
+def test_redis_gives_its_user_the_rights_that_the_page_names(secrets: Path) -> None:
+    text = (ROOT / "docs" / "deploy.md").read_text("utf-8")
+    (rights,) = re.findall(r"Least rights.*?`(~[^`]+)` and `(\+[^`]+)`", text, re.DOTALL)
+    assert (secrets / "redis_acl").read_text("ascii").rstrip().endswith(" ".join(rights))
 
 
 def test_rabbitmq_gets_the_user_of_the_brokers_url(secrets: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.deploy import composed, units
+from tests.deploy import composed, manifests, units
 from tests.deploy.processes import ROOT, Started, wanted
 
 
@@ -21,6 +21,7 @@ ARTEFACTS: dict[str, Callable[[], Started]] = {
     "Procfile": procfile,
     "systemd": units.started,
     "compose": composed.started,
+    "Kubernetes": manifests.started,
 }
 
 
