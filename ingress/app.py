@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from io import BytesIO
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from flask import Blueprint, Flask, Response, jsonify, request
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
@@ -26,20 +27,22 @@ from deedbox.ingress.receive.receiver import (
     HttpAnswer,
     ReadBefore,
     Receiver,
+    Reception,
     answer_of,
     report_failure,
 )
 from deedbox.shared.broker.brokers import broker_address, open_broker
 from deedbox.shared.core.reasons import Refusal
 from deedbox.shared.runtime import telemetry
+from deedbox.shared.runtime.wsgi_call import LATER, Later, WsgiReply
 from deedbox.shared.settings import Settings
 from deedbox.shared.sources import Source
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
 EXTENSION: Final = "deedbox"
 """Where ``app.extensions`` has the Handover of an application."""
-
-RECEIVER: Final = "deedbox.receiver"
-"""Where it has the Receiver, for a server that has its own way to read requests (``deedbox.ingress.asgi``)."""
 
 DRAINING: Final = 16
 """Connections for the drain of the spool, beside those of the requests."""
@@ -78,21 +81,21 @@ def create_blueprint(
     handover = Handover(settings, publisher, intake=intake)
     blueprint.record_once(lambda state: state.app.extensions.setdefault(EXTENSION, handover))
     receiver = Receiver(policy_of(settings, sources), handover, intake, clock)
-    blueprint.record_once(lambda state: state.app.extensions.setdefault(RECEIVER, receiver))
     readiness = Readiness(publisher, handover)
 
     def callbacks(source: str = "default") -> Response:
         given = request.environ
-        return _response(
-            receiver.answer(
-                source,
-                request.method,
-                given.get("CONTENT_TYPE"),
-                given.get("HTTP_CONTENT_SHA256"),
-                given.get("HTTP_TRACEPARENT"),
-                _body,
-            )
+        reception = receiver.receive(
+            source,
+            request.method,
+            given.get("CONTENT_TYPE"),
+            given.get("HTTP_CONTENT_SHA256"),
+            given.get("HTTP_TRACEPARENT"),
+            _body,
         )
+        if reception.is_quick() or LATER not in given:
+            return _response(reception.answer())
+        return Awaited(reception)
 
     def healthz() -> Response:
         return _health(status="ok")
@@ -143,11 +146,13 @@ def _body(body_max_bytes: int) -> bytes | None:
     """
     if "form" in vars(request) or "_cached_data" in vars(request):  # where werkzeug keeps what was read
         raise ReadBefore
+    if (request.content_length or 0) > body_max_bytes:
+        return None
     held = request.environ["wsgi.input"]
     if isinstance(held, BytesIO) and held.tell() == 0:
         # Our server has read it: taken as it is, where the stream would copy some megabytes twice.
         body = held.getvalue()
-        if len(body) == request.content_length and len(body) <= body_max_bytes:
+        if len(body) == request.content_length:
             return body
     try:
         # One byte more: a chunked body is cut at the limit without a word, and a cut body must not pass for a whole.
@@ -156,6 +161,34 @@ def _body(body_max_bytes: int) -> bytes | None:
         return None
     except ClientDisconnected:
         raise CutShort from None
+
+
+class Awaited(Response):
+    """The place of an answer that waits for the broker: our server sends what the reception says in the end."""
+
+    def __init__(self, reception: Reception) -> None:
+        super().__init__()
+        self._reception = reception
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Hand the reception to the server."""
+        del start_response
+        waits = self._reception
+        environ[LATER](
+            Later(waits.patience_s, waits.when_over, waits.is_quick, lambda: _reply(waits.answer()))
+        )
+        return ()
+
+
+@lru_cache(maxsize=4)
+def _reply(answer: HttpAnswer) -> WsgiReply:
+    headers = [
+        ("content-type", answer.content_type),
+        ("content-length", str(len(answer.body))),
+        *answer.headers,
+    ]
+    wire = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    return WsgiReply(answer.status, wire, answer.body)
 
 
 def _response(answer: HttpAnswer) -> Response:

@@ -1,7 +1,4 @@
-"""Runs ingress under gunicorn: an event loop reads the requests, and threads wait for the broker.
-
-With ``DEEDBOX_INGRESS=asgi`` the event loop does that, too (``deedbox.ingress.asgi``).
-"""
+"""Runs ingress under gunicorn: an event loop reads the requests and waits for the broker, threads run Flask."""
 
 from __future__ import annotations
 
@@ -9,14 +6,18 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from flask import Flask
+
 from deedbox.ingress.app import EXTENSION, create_app
 from deedbox.ingress.monitor import port
 from deedbox.ingress.monitor.port import MetricsPort
 from deedbox.ingress.publish.handover import Handover
+from deedbox.ingress.receive.receiver import LARGE_BYTES
 from deedbox.shared.broker import brokers
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.runtime import logs, ports, serving
 from deedbox.shared.runtime.front import Front
+from deedbox.shared.runtime.wsgi_call import Scope, path_of
 from deedbox.shared.settings import Settings
 
 
@@ -109,12 +110,16 @@ def main(environ: Mapping[str, str]) -> int:
     return 0
 
 
-def application(settings: Settings) -> Any:
-    """Return what gunicorn serves: the Flask application, or the ASGI one in front of it. Raises SettingsError."""
-    app = create_app(settings)
-    if settings.ingress == "flask":
-        return Front(app, settings.web_threads, settings.body_max_bytes)
-    from deedbox.ingress.asgi import in_front_of
-    from deedbox.ingress.publish import redis_pipe
+def application(settings: Settings) -> Front:
+    """Return what gunicorn serves. Raises SettingsError."""
+    return served_by_loop(create_app(settings), settings)
 
-    return in_front_of(app, settings, redis_pipe.opener(settings))
+
+def served_by_loop(app: Flask, settings: Settings) -> Front:
+    """Return the Flask application of ingress behind an event loop."""
+    return Front(app, settings.web_threads, settings.body_max_bytes, _is_quick)
+
+
+def _is_quick(scope: Scope, body: bytes) -> bool:
+    """Tell whether a request costs so little that handing it to a thread would cost more: a callback of usual size."""
+    return len(body) <= LARGE_BYTES and path_of(scope).startswith("/callbacks")

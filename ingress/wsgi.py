@@ -8,6 +8,7 @@ not on import: importing a module must not need settings.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from deedbox.ingress.app import create_app
@@ -15,7 +16,7 @@ from deedbox.ingress.server import application
 from deedbox.shared.runtime import logs
 from deedbox.shared.settings import Settings
 
-_BUILDERS = {"app": create_app, "server": application}
+_BUILDERS: dict[str, Callable[[Settings], Any]] = {"app": create_app, "server": application}
 
 
 def __getattr__(name: str) -> Any:

@@ -143,10 +143,6 @@ class Settings(BaseModel):
     """Port of ingress."""
     bind: Annotated[str, Field(alias="DEEDBOX_BIND", min_length=1)] = "127.0.0.1"
     """Address of ingress."""
-    ingress: Annotated[Literal["flask", "asgi"], BeforeValidator(_lower), Field(alias="DEEDBOX_INGRESS")] = (
-        "flask"
-    )
-    """``asgi``: the event loop receives callbacks, without Flask. It is faster and gives the same answers."""
     web_workers: Annotated[int, Field(alias="DEEDBOX_WEB_WORKERS", ge=1, le=64)] = 2
     """gunicorn worker processes."""
     web_threads: Annotated[int, Field(alias="DEEDBOX_WEB_THREADS", ge=1, le=256)] = 8

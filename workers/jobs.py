@@ -1,4 +1,4 @@
-"""The one RQ entry point. RQ imports it by name; the process's composition root has set what it works with."""
+"""The one RQ entry point. The process's composition root has set what it works with."""
 
 from __future__ import annotations
 

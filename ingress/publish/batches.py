@@ -1,6 +1,7 @@
 """Group commit: while one publish is under way, the callbacks that arrive wait for the next one and share it.
 
-One thread publishes: one command, one fsync, one answer for many. A callback that is alone goes at once.
+One thread publishes: one command, one fsync, one answer for many. A callback that is alone goes at once. Those who wait
+are threads (``Seat.cause``), or an event loop that holds no thread meanwhile (``Seat.when_over``).
 """
 
 from __future__ import annotations
@@ -25,13 +26,15 @@ Publish = Callable[[Sequence[Envelope]], "str | None"]
 class Seat:
     """One callback's place in a batch."""
 
-    __slots__ = ("_is_open", "ended", "envelope", "error")
+    __slots__ = ("_call", "_is_open", "ended", "envelope", "error", "is_over")
 
     def __init__(self, envelope: Envelope) -> None:
         self.envelope = envelope
         self.ended: str | None = None
         """Why the broker does not have it; None: it has, or that is not known yet."""
         self.error: BaseException | None = None
+        self.is_over = False
+        self._call: Callable[[], None] | None = None
         self._is_open = threading.Lock()
         self._is_open.acquire()
 
@@ -43,9 +46,22 @@ class Seat:
         return seat
 
     def end(self, cause: str | None, error: BaseException | None) -> None:
-        """Let the thread that waits go on."""
+        """Let the one that waits go on."""
         self.ended, self.error = cause, error
+        self.is_over = True
         self._is_open.release()
+        self._tell()
+
+    def when_over(self, call: Callable[[], None]) -> None:
+        """Call something as soon as it is over, in any thread; maybe twice: now, if the end comes at this moment."""
+        self._call = call
+        if self.is_over:
+            self._tell()
+
+    def _tell(self) -> None:
+        call, self._call = self._call, None
+        if call is not None:
+            call()
 
     def cause(self, patience_s: float) -> str | None:
         """Return why the broker does not have it, None if it has; waits so long for that. Raises publish's bugs."""

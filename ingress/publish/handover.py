@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from typing import Final
 
 from deedbox.ingress.monitor.counters import Intake
 from deedbox.ingress.monitor.readiness import BREAKER_OPEN
 from deedbox.ingress.publish.background import Background, Expose, Link
-from deedbox.ingress.publish.batches import NO_ANSWER, Batches, Seat
+from deedbox.ingress.publish.batches import Batches, Seat
 from deedbox.ingress.publish.broker_memory import NO_ROOM, Room
 from deedbox.ingress.publish.circuit import Circuit
 from deedbox.ingress.spool.folder import SpoolDir
@@ -54,26 +53,30 @@ class NotStored(Exception):
         self.cause = cause
 
 
-@dataclass(slots=True)
-class _Attempt:
-    """A publish that ended, or is under way."""
+class Storing:
+    """A callback on its way to where it is durable."""
 
-    ended: str | None
-    """Why the broker does not have it; None: it has, or that is not known yet."""
-    running: Future[str | None] | None = None
+    def __init__(self, handover: Handover, envelope: Envelope, seat: Seat, until: float) -> None:
+        """``until``: when ``wait`` ends at the latest, by the monotonic clock."""
+        self._handover = handover
+        self._envelope = envelope
+        self._seat = seat
+        self._until = until
+        self.patience_s = handover.patience_s
+        """So long a caller that holds no thread waits before it lends one to ``wait``."""
 
-    def cause(self, patience_s: float) -> str | None:
-        """Return why the broker does not have it, None if it has; waits so long for that. Raises publish's bugs."""
-        if self.running is None:
-            return self.ended
-        try:
-            return self.running.result(patience_s)
-        except TimeoutError:
-            # Where it has not begun: its threads are all waiting for the broker, and it need not join them.
-            self.running.cancel()
-            return NO_ANSWER
-        except CancelledError:
-            return NO_ANSWER
+    @property
+    def is_published(self) -> bool:
+        """Whether the broker has it: ``wait`` returns at once."""
+        return self._seat.is_over and self._seat.ended is None
+
+    def when_over(self, call: Callable[[], None]) -> None:
+        """Call something, maybe twice and in any thread, once the broker has answered for this callback."""
+        self._seat.when_over(call)
+
+    def wait(self) -> Stored:
+        """Wait until it is durable, 2 s at most. Raises NotStored, and the bugs of publishing."""
+        return self._handover.stored(self._envelope, self._seat, self._until)
 
 
 class Handover:
@@ -120,12 +123,18 @@ class Handover:
         """Drain what can be drained in so many seconds, and let go of the rest; for the end of a process."""
         self._background.close(patience_s)
 
+    def begin(self, envelope: Envelope) -> Storing:
+        """Begin to make a callback durable."""
+        self.start()
+        return Storing(self, envelope, self._seat(envelope), self._monotonic() + PATIENCE_S)
+
     def store(self, envelope: Envelope) -> Stored:
         """Make a callback durable. Raises NotStored within 2 s."""
-        self.start()
-        until = self._monotonic() + PATIENCE_S
-        seat = self._seat(envelope)
-        cause = seat.cause(HEDGE_S if self._spool else PATIENCE_S)
+        return self.begin(envelope).wait()
+
+    def stored(self, envelope: Envelope, seat: Seat, until: float) -> Stored:
+        """Wait for the publish of a callback, and if that takes long or fails, spool it. Raises NotStored."""
+        cause = seat.cause(until - PATIENCE_S + self.patience_s - self._monotonic())
         if cause is None:
             return Stored(spooled=False)
         if self._spool is None:
@@ -140,13 +149,6 @@ class Handover:
             return Seat.of(envelope, BREAKER_OPEN)
         return self._batches.join(envelope)
 
-    def publish_many(self, envelopes: Sequence[Envelope]) -> str | None:
-        """Publish a batch together, if the breaker allows it. Returns None, or why the broker does not have it all."""
-        self.start()
-        if self._room.is_full and self._spool is not None:
-            return NO_ROOM
-        return self._publish_batch(envelopes)
-
     def _publish_batch(self, envelopes: Sequence[Envelope]) -> str | None:
         ticket = None
         # Without a spool there is nothing better to do than to try, and no drain that would close the breaker again.
@@ -156,31 +158,15 @@ class Handover:
                 return BREAKER_OPEN
         return self._publish(lambda: self._broker.publish_many(envelopes), ticket)
 
-    def settle(self, envelope: Envelope, cause: str, running: Future[str | None] | None) -> Stored:
-        """Make durable what a batch left behind: ``cause`` says why. Raises NotStored within 2 s.
-
-        ``running``: the batch's publish, which may end yet; None: the callback was in no batch.
-        """
-        attempt = _Attempt(cause) if running is None or running.done() else _Attempt(None, running)
-        if self._spool is None:
-            ended = attempt.cause(PATIENCE_S)
-            if ended is not None:
-                raise NotStored(Refusal.BROKER_UNAVAILABLE, _NOT_TAKEN, ended)
-            return Stored(spooled=False)
-        until = self._monotonic() + PATIENCE_S - HEDGE_S
-        return self._keep(self._spool, envelope, attempt, cause, until)
-
-    def _keep(
-        self, spool: Spool, envelope: Envelope, attempt: _Attempt | Seat, cause: str, until: float
-    ) -> Stored:
+    def _keep(self, spool: Spool, envelope: Envelope, seat: Seat, cause: str, until: float) -> Stored:
         """Spool what the broker has not taken so far. Raises NotStored."""
         try:
             spool.append(envelope, max(SPOOL_MIN_S, until - self._monotonic()))
         except NotSpooled as error:
             # A slow broker is still better than none, and so is an almost full one.
-            if attempt.ended == NO_ROOM:
-                attempt = self._batches.join(envelope)
-            ended = attempt.cause(max(0.0, until - self._monotonic()))
+            if seat.ended == NO_ROOM:
+                seat = self._batches.join(envelope)
+            ended = seat.cause(max(0.0, until - self._monotonic()))
             if ended is None:
                 return Stored(spooled=False)
             detail = (
@@ -188,6 +174,11 @@ class Handover:
             )
             raise NotStored(error.reason, detail, ended) from None
         return Stored(spooled=True, cause=cause)
+
+    @property
+    def patience_s(self) -> float:
+        """So long a callback waits for the broker alone."""
+        return HEDGE_S if self._spool else PATIENCE_S
 
     @property
     def has_spool(self) -> bool:

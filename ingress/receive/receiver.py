@@ -1,22 +1,18 @@
-"""Everything about a callback but the framework: when it came, what the ladder says, where it is stored, the answer.
-
-The Flask view and the ASGI path read requests and send answers, each in its own way; all else is here, once.
-"""
+"""Everything about a callback but the framework: when it came, what the ladder says, where it is stored, the answer."""
 
 from __future__ import annotations
 
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from deedbox.ingress.monitor.counters import Intake
-from deedbox.ingress.publish.handover import Handover, NotStored, Stored
+from deedbox.ingress.publish.handover import Handover, NotStored, Storing
 from deedbox.ingress.receive.ladder import (
     ACK,
     STATUS,
@@ -27,7 +23,6 @@ from deedbox.ingress.receive.ladder import (
     judge,
 )
 from deedbox.ingress.receive.tracing import trace_id_of
-from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.reasons import Refusal
 from deedbox.shared.runtime import logs, telemetry
 
@@ -124,20 +119,10 @@ class Receiver:
         self, policy: LadderPolicy, handover: Handover, intake: Intake, clock: Callable[[], float] = time.time
     ) -> None:
         self.policy = policy
-        self.handover = handover
+        self._handover = handover
         self._intake = intake
         self._clock = clock
         self._large = threading.Lock()
-
-    @contextmanager
-    def visiting(self, source: str, traceparent: str | None) -> Iterator[Visit]:
-        """Note that a request has come; the block handles it."""
-        spans = telemetry.spans()
-        if spans is None:
-            yield Visit(source, self._clock(), time.monotonic(), trace_id_of(traceparent))
-            return
-        with spans.receive(traceparent).running() as span:
-            yield Visit(source, self._clock(), time.monotonic(), span.trace_id, span)
 
     def answer(
         self,
@@ -148,34 +133,54 @@ class Receiver:
         traceparent: str | None,
         read: Read,
     ) -> HttpAnswer:
-        """Receive one request, from the first look at it to its answer; takes up to 2 s.
+        """Receive one request, from the first look at it to its answer; takes up to 2 s. See ``receive``."""
+        return self.receive(source, method, content_type, content_sha256, traceparent, read).answer()
+
+    def receive(
+        self,
+        source: str,
+        method: str,
+        content_type: str | None,
+        content_sha256: str | None,
+        traceparent: str | None,
+        read: Read,
+    ) -> Reception:
+        """Read and judge one request, and begin to store it; does not wait for broker or disk.
 
         Errors are caught, except those of logging: a host application has its own handlers.
         """
+        spans = telemetry.spans()
+        span = None if spans is None else spans.receive(traceparent)
+        trace_id = trace_id_of(traceparent) if span is None else span.trace_id
+        visit = Visit(source, self._clock(), time.monotonic(), trace_id, span)
+        if span is None:
+            return self._begun(visit, method, content_type, content_sha256, read)
+        with span.current():
+            return self._begun(visit, method, content_type, content_sha256, read)
 
-        def decided(visit: Visit) -> HttpAnswer:
-            return self.finish(visit, self._decide(visit, method, content_type, content_sha256, read))
-
-        if telemetry.spans() is None:
-            return decided(Visit(source, self._clock(), time.monotonic(), trace_id_of(traceparent)))
-        with self.visiting(source, traceparent) as visit:
-            return decided(visit)
-
-    def _decide(
+    def _begun(
         self, visit: Visit, method: str, content_type: str | None, content_sha256: str | None, read: Read
-    ) -> Verdict:
-        """Read the request, ask the ladder, hand over."""
+    ) -> Reception:
         try:
             try:
                 body = read(self.policy.body_max_bytes)
             except CutShort:
-                return RefusedCallback(Refusal.BAD_MULTIPART, CUT_SHORT)
+                return Reception(self, visit, RefusedCallback(Refusal.BAD_MULTIPART, CUT_SHORT))
             except ReadBefore:
-                return RefusedCallback(Refusal.INTERNAL_ERROR, READ_BEFORE, cause="the body was read before")
+                refused = RefusedCallback(
+                    Refusal.INTERNAL_ERROR, READ_BEFORE, cause="the body was read before"
+                )
+                return Reception(self, visit, refused)
             verdict = self.judge(Received(visit.source, method, content_type, content_sha256, body))
-            return verdict if isinstance(verdict, RefusedCallback) else self.store(visit, verdict)
-        except Exception as error:  # noqa: BLE001 - see answer
-            return self.failed(visit, error)
+            if isinstance(verdict, RefusedCallback):
+                return Reception(self, visit, verdict)
+            envelope = verdict.envelope(visit.received_at, visit.trace_id)
+            publishing = None if visit.span is None else visit.span.child("broker.publish")
+            if publishing is not None:
+                envelope = replace(envelope, span_id=publishing.span_id)
+            return Reception(self, visit, verdict, self._handover.begin(envelope), publishing)
+        except Exception as error:  # noqa: BLE001 - see receive
+            return Reception(self, visit, self.failed(visit, error))
 
     def judge(self, received: Received) -> Accepted | RefusedCallback:
         """Ask the ladder."""
@@ -183,14 +188,6 @@ class Receiver:
             return judge(received, self.policy)
         with self._large:
             return judge(received, self.policy)
-
-    def store(self, visit: Visit, accepted: Accepted) -> Verdict:
-        """Make an accepted callback durable; takes up to 2 s."""
-        with publishing(visit, accepted) as envelope:
-            try:
-                return stored(accepted, self.handover.store(envelope))
-            except NotStored as error:
-                return not_stored(accepted, error)
 
     def failed(self, visit: Visit, error: Exception) -> RefusedCallback:
         """Log a bug, and return what its sender is told."""
@@ -207,7 +204,7 @@ class Receiver:
             visit.span.set(**{name: facts.get(name) for name in _TRACED})
         if isinstance(found, RefusedCallback):
             self._intake.refused(visit.source, found.reason, visit.received_at)
-            self.handover.start()  # that nothing is accepted is worth a report
+            self._handover.start()  # that nothing is accepted is worth a report
             return answer_of(found)
         spooled = isinstance(found, Spooled)
         accepted = found.accepted if isinstance(found, Spooled) else found
@@ -246,31 +243,70 @@ class Receiver:
         return facts
 
 
-@contextmanager
-def publishing(visit: Visit, accepted: Accepted) -> Iterator[Envelope]:
-    """Give the envelope of an accepted callback; the block makes it durable."""
-    envelope = accepted.envelope(visit.received_at, visit.trace_id)
-    if visit.span is None:
-        yield envelope
-        return
-    with visit.span.child("broker.publish").running() as span:
-        yield replace(envelope, span_id=span.span_id)
+class Reception:
+    """A request that is judged, and perhaps on its way to the broker; ``answer`` ends it, and has to be called once."""
 
+    def __init__(
+        self,
+        receiver: Receiver,
+        visit: Visit,
+        verdict: Accepted | RefusedCallback,
+        storing: Storing | None = None,
+        publishing: Span | None = None,
+    ) -> None:
+        self._receiver = receiver
+        self._visit = visit
+        self._verdict = verdict
+        self._storing = storing
+        self._publishing = publishing
+        self.patience_s = 0.0 if storing is None else storing.patience_s
+        """So long a caller that holds no thread waits before it lends one to ``answer``."""
 
-def stored(accepted: Accepted, where: Stored) -> Accepted | Spooled:
-    """Return the verdict on a callback that is durable."""
-    return Spooled(accepted, where.cause) if where.spooled else accepted
+    def is_quick(self) -> bool:
+        """Whether ``answer`` waits for nothing."""
+        return self._storing is None or self._storing.is_published
 
+    def when_over(self, call: Callable[[], None]) -> None:
+        """Call something, maybe twice and in any thread, once the broker has answered."""
+        if self._storing is None:
+            call()
+        else:
+            self._storing.when_over(call)
 
-def not_stored(accepted: Accepted, error: NotStored) -> RefusedCallback:
-    """Return the verdict on a callback that is durable nowhere."""
-    return RefusedCallback(
-        error.reason,
-        error.detail,
-        cause=error.cause,
-        event_type=accepted.event_type,
-        body_signature=accepted.body_signature,
-    )
+    def answer(self) -> HttpAnswer:
+        """Wait until the callback is durable, up to 2 s, then log, count and return the answer."""
+        span = self._visit.span
+        try:
+            return self._receiver.finish(self._visit, self._stored())
+        finally:
+            if span is not None:
+                span.end()
+
+    def _stored(self) -> Verdict:
+        verdict, storing = self._verdict, self._storing
+        if storing is None or isinstance(verdict, RefusedCallback):
+            return verdict
+        failed: str | None = None
+        try:
+            where = storing.wait()
+        except NotStored as error:
+            failed = type(error).__name__
+            return RefusedCallback(
+                error.reason,
+                error.detail,
+                cause=error.cause,
+                event_type=verdict.event_type,
+                body_signature=verdict.body_signature,
+            )
+        except Exception as error:  # noqa: BLE001 - see Receiver.receive
+            failed = type(error).__name__
+            return self._receiver.failed(self._visit, error)
+        finally:
+            if self._publishing is not None:
+                if failed is not None:
+                    self._publishing.fail(failed)
+                self._publishing.end()
+        return Spooled(verdict, where.cause) if where.spooled else verdict
 
 
 def answer_of(refused: RefusedCallback) -> HttpAnswer:

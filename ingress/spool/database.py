@@ -103,6 +103,7 @@ class Database:
     def __init__(self, folder: SpoolDir) -> None:
         self.folder = folder
         self._writers = FileLock(folder.writer_lock)
+        self._openers = FileLock(folder.path)
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._path: Path | None = None
@@ -207,8 +208,9 @@ class Database:
             raise OSError(errno.EAGAIN, "this process was forked while the disk did not answer; restart it")
         if self._connection is None or self._path is None or not self.folder.counts(self._path):
             self.close()
-            self._path = self.folder.database()
-            self._connection = _connect(self._path)
+            with self._openers.held():
+                self._path = self.folder.database()
+                self._connection = _connect(self._path)
         return self._connection
 
     def _wal_bytes(self) -> int:

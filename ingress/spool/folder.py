@@ -9,6 +9,9 @@
 ``writer.lock``               shared by those that write; exclusive for what must meet no writer
 ``drainer.lock``, ``letters.lock``  the process that drains, and the one that makes dead letters
 
+The folder itself is locked by the process that opens a database: of two that begin one at the same moment, each would
+write to another file, and only the newest is drained.
+
 A damaged database is not renamed: SQLite removes a ``-wal`` by name when its last connection closes, and that would be
 the file of the next database (sqlite.org/howtocorrupt.html, section 2.4).
 """
@@ -57,8 +60,9 @@ class SpoolDir:
         self._create(self.reserve)
         self.hold()
         for draft in self.path.glob(".*"):  # of a process that was killed while it created a file
-            if time.time() - draft.stat().st_mtime > _DRAFT_LIFE_S:
-                draft.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # of a process that is creating it: it goes at any moment
+                if time.time() - draft.stat().st_mtime > _DRAFT_LIFE_S:
+                    draft.unlink()
         for folder in (self.path, self._parent, self._parent.absolute().parent):
             sync(folder)
 
@@ -71,7 +75,7 @@ class SpoolDir:
         return (self.path / "host-id").read_text("ascii").strip()
 
     def database(self) -> Path:
-        """Return the database that counts, created (empty) if there is none."""
+        """Return the database that counts, created (empty) if there is none. With the folder locked."""
         found = self._database()
         if found is None:
             self._create(self.path / f"{time.time_ns():020d}{DATABASE}")

@@ -1,4 +1,4 @@
-"""A lock between the processes of a host: ``flock`` on a file. A killed process lets go by itself."""
+"""A lock between the processes of a host: ``flock`` on a file or a folder. A killed process lets go by itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class FileLock:
     @contextmanager
     def held(self, *, shared: bool = False) -> Iterator[None]:
         """Wait for the lock, and hold it in this block."""
-        descriptor = os.open(self._path, os.O_RDWR)
+        descriptor = os.open(self._path, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
             yield
@@ -33,7 +33,7 @@ class FileLock:
         """Take the lock until ``drop``, if no other process has it. Returns whether this one has it now."""
         if self._descriptor is not None:
             return True
-        descriptor = os.open(self._path, os.O_RDWR)
+        descriptor = os.open(self._path, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -56,6 +56,7 @@ SIMPLE: Final = {
     "quarantined": _counter("callbacks_undecodable", "Messages that could not be decoded."),
     "misplaced": _counter("callbacks_misplaced", "Callbacks moved to the shard of their request."),
     "crowded": _counter("requests_crowded", "Requests whose snapshots proved more than is waited for."),
+    "foreign_jobs": _counter("foreign_jobs", "Jobs in Deedbox's queues that Deedbox did not write; dropped."),
     "released": _counter("events_released", "Events released in order."),
     "late": _counter("events_late", "Events released behind a later one of their request."),
     "held": _counter("holds", "Events that had to wait for a predecessor."),

@@ -71,6 +71,7 @@ class AttentionKind(StrEnum):
     UNUSED_LANE = "unused_lane"
     CRASH_LOOP = "crash_loop"
     LOST_CALLS = "lost_calls"
+    FOREIGN_JOBS = "foreign_jobs"
     DISK_FULL = "disk_full"
     REFUSALS = "refusals"
     DEAD_LETTERS = "dead_letters"
@@ -223,6 +224,16 @@ def _lost_calls(found: Status) -> Iterator[Attention]:
         yield _urgent(AttentionKind.LOST_CALLS, text, action, "/runbook#worker_lost")
 
 
+def _foreign_jobs(found: Status) -> Iterator[Attention]:
+    for lane, count in found.survey.foreign_jobs.items():
+        text = (
+            f"{counted(count, 'job')} in the queue of lane {lane} {'was' if count == 1 else 'were'} not written by "
+            "Deedbox. Nothing of them was run. Another program can write to this Redis: find it, and change the "
+            "password."
+        )
+        yield _urgent(AttentionKind.FOREIGN_JOBS, text, lane, "/runbook#foreign-jobs")
+
+
 def _sources(found: Status) -> Iterator[Attention]:
     for source in found.sources:
         if source.failures_in_a_row >= NOTED_FROM:
@@ -294,5 +305,5 @@ def _spools(found: Status) -> Iterator[Attention]:
 
 
 _RULES: Final[tuple[Callable[[Status], Iterator[Attention]], ...]] = (
-    _broker, _room, _lanes, _unknown_actions, _processes, _lost_calls, _sources, _aside, _spools,
+    _broker, _room, _lanes, _unknown_actions, _processes, _lost_calls, _foreign_jobs, _sources, _aside, _spools,
 )  # fmt: skip

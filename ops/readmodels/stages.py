@@ -99,6 +99,8 @@ class Survey:
     """The living ones."""
     lost: list[LostCall] = field(default_factory=list)
     """The latest calls whose process ended without an outcome, the last one first."""
+    foreign_jobs: dict[str, int] = field(default_factory=dict)
+    """Lane -> jobs in its queue that were no doorbells and were dropped, lately."""
     spools: SpoolMarks = SpoolMarks({}, {}, ())
     """What the web hosts said of their spools."""
     retrying: Stage = field(default_factory=lambda: Stage(0))
@@ -174,6 +176,7 @@ def _first_look(redis: Redis) -> tuple[Survey, Subscriptions, dict[str, int]]:
     pipe.zrange(keys.WORKERS, 0, -1, withscores=True)
     pipe.hgetall(keys.WORKERS_DOING)
     pipe.lrange(keys.LOST, 0, -1)
+    pipe.hgetall(keys.FOREIGN_JOBS)
     replies = iter(pipe.execute())
     seconds, microseconds = next(replies)
     now = seconds + microseconds / 1_000_000
@@ -187,6 +190,7 @@ def _first_look(redis: Redis) -> tuple[Survey, Subscriptions, dict[str, int]]:
     found = Survey(now, inbox, held, dead, counters, spools=spools, overdue_holds_s=overdue_s)
     found.workers = workforce.living(next(replies), next(replies), now)
     found.lost = workforce.lost_calls(next(replies))
+    found.foreign_jobs = counts_of(next(replies))
     return found, subscribed, depths
 
 

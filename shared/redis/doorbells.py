@@ -13,6 +13,8 @@ from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 
 JOB: Final = "deedbox.workers.jobs.drain"
+"""The only name that a worker accepts; it is compared and never imported (``deedbox.workers.doorbell``)."""
+
 JOB_TIMEOUT_S: Final = 3600
 """RQ's bound on one doorbell. Ours are shorter: a drain ends after 2 s, a call after its own timeout."""
 

@@ -114,6 +114,8 @@ workers:doing                   hash    worker     as long                worker
                                                                           runs (``deedbox.shared.records.presence``)
 lost                            list    sweeper    LOST_KEEP newest       JSON: a call whose process ended without
                                                                           an outcome
+foreign_jobs                    hash    worker     10 min                 lane -> jobs in its queue that were no
+                                                                          doorbells, and were dropped
 rq:queue:deedbox.<lane>         list    RQ         until taken            doorbells: RQ jobs, no events in them
 ==============================  ======  =========  =====================  ====================================
 """
@@ -150,6 +152,7 @@ SUBSCRIPTIONS: Final = PREFIX + "subscriptions"
 WORKERS: Final = PREFIX + "workers"
 WORKERS_DOING: Final = PREFIX + "workers:doing"
 LOST: Final = PREFIX + "lost"
+FOREIGN_JOBS: Final = PREFIX + "foreign_jobs"
 HELD: Final = PREFIX + "held"
 DEAD: Final = PREFIX + "dead"
 DEPTHS: Final = PREFIX + "depths"

@@ -14,10 +14,10 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from deedbox.shared.runtime import logs
-from deedbox.shared.runtime.wsgi_call import Receive, Scope, Send, WsgiCall, environ_of
+from deedbox.shared.runtime.wsgi_call import Later, Receive, Scope, Send, WsgiCall, WsgiReply, environ_of
 
 RECEIVE_S: Final = 15.0
 """Seconds for a request to arrive. A callback is some kilobytes; Dropbox Sign itself waits 25 s for the answer, and ours
@@ -31,6 +31,8 @@ GC_EVERY: Final = (20_000, 20, 100)
 
 _M_ARENA_MAX: Final = -8
 """Number of this option of glibc's ``mallopt``."""
+
+_Got = TypeVar("_Got")
 
 log = logs.get("server")
 
@@ -48,16 +50,27 @@ class _Arriving:
 class Front:
     """Serves one WSGI application."""
 
-    def __init__(self, app: Callable[..., Iterable[bytes]], threads: int, body_max_bytes: int) -> None:
-        """``body_max_bytes``: what is read at most; the application has to refuse what is larger."""
+    def __init__(
+        self,
+        app: Callable[..., Iterable[bytes]],
+        threads: int,
+        body_max_bytes: int,
+        is_quick: Callable[[Scope, bytes], bool] = lambda _scope, _body: False,
+    ) -> None:
+        """``body_max_bytes``: what is read at most; the application has to refuse what is larger.
+
+        ``is_quick``: whether the loop itself may call the application for a request, because that computes for less
+        than a millisecond, waits for nothing (see ``Later``), and answers shortly.
+        """
         self.app = app
         self.extensions: dict[str, Any] = getattr(app, "extensions", {})
         self._threads = threads
         self._body_max_bytes = body_max_bytes
+        self._is_quick = is_quick
         self._arriving: set[_Arriving] = set()
         self._held_bytes = 0
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._calls: SimpleQueue[WsgiCall] = SimpleQueue()
+        self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._due: deque[Callable[[], None]] = deque()
         self._is_woken = False
 
@@ -97,17 +110,48 @@ class Front:
             body, whole = await self._body(arriving, scope, receive)
             self._arriving.discard(arriving)
             environ = environ_of(scope, body, whole=whole)
-            call = WsgiCall(self.app, environ, receive, send, self._begun().create_future(), self._soon)
-            self._calls.put(call)
+            call = WsgiCall(self.app, environ, receive, send, self._begun())
             try:
-                reply = await call.ended
+                reply = call.run() if self._is_quick(scope, body) else await self._lent(call.run)
             finally:
                 call.close()
+            if isinstance(reply, Later):
+                reply = await self._awaited(reply)
         finally:
             self._arriving.discard(arriving)
             self._held_bytes -= arriving.size
         if reply is not None:
             await reply.send(send)
+
+    async def _awaited(self, later: Later) -> WsgiReply:
+        """Wait until an answer is known, first without a thread."""
+        over = self._begun().create_future()
+        timer = over.get_loop().call_later(later.patience_s, _end, over)
+        later.when_over(lambda: self._soon(lambda: _end(over)))
+        try:
+            await over
+        except asyncio.CancelledError:  # the client has left; what it has sent is dealt with all the same
+            self._lent(later.reply)
+            raise
+        finally:
+            timer.cancel()
+        return later.reply() if later.is_quick() else await self._lent(later.reply)
+
+    def _lent(self, ask: Callable[[], _Got]) -> asyncio.Future[_Got]:
+        """Call something in a thread."""
+        got: asyncio.Future[_Got] = self._begun().create_future()
+
+        def run() -> None:
+            try:
+                reply = ask()
+            except BaseException as error:  # noqa: BLE001 - raised again in the loop
+                failed = error
+                self._soon(lambda: None if got.done() else got.set_exception(failed))
+            else:
+                self._soon(lambda: None if got.done() else got.set_result(reply))
+
+        self._calls.put(run)
+        return got
 
     async def _body(self, arriving: _Arriving, scope: Scope, receive: Receive) -> tuple[bytes, bool]:
         """Return what has come of the body, and whether the application needs no more."""
@@ -136,19 +180,25 @@ class Front:
     def _work(self) -> None:
         """Run calls. One of the threads."""
         while True:
-            self._calls.get().run()
+            self._calls.get()()
 
     def _soon(self, what: Callable[[], None]) -> None:
         """Call something in the loop, which is woken once for all that comes meanwhile."""
         self._due.append(what)
-        if not self._is_woken:
+        if not self._is_woken and self._loop is not None:
             self._is_woken = True
-            self._begun().call_soon_threadsafe(self._catch_up)
+            with suppress(RuntimeError):  # it has ended, and with it everybody who waited
+                self._loop.call_soon_threadsafe(self._catch_up)
 
     def _catch_up(self) -> None:
         self._is_woken = False  # before it looks: what comes now wakes it again
         while self._due:
             self._due.popleft()()
+
+
+def _end(over: asyncio.Future[None]) -> None:
+    if not over.done():
+        over.set_result(None)
 
 
 def _share_memory() -> None:

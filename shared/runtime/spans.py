@@ -72,10 +72,16 @@ class Span:
         self._span.end()
 
     @contextmanager
+    def current(self) -> Iterator[None]:
+        """Make it the current span inside the block, so that other instrumentation joins it."""
+        with trace.use_span(self._span, record_exception=False, set_status_on_exception=False):
+            yield
+
+    @contextmanager
     def running(self) -> Iterator[Span]:
         """Make it the current span inside the block, so that other instrumentation joins it; end it after."""
         try:
-            with trace.use_span(self._span, record_exception=False, set_status_on_exception=False):
+            with self.current():
                 yield self
         except BaseException as error:
             self.fail(type(error).__name__)

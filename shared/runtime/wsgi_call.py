@@ -25,6 +25,9 @@ STALL_S: Final = 30.0
 CLIENT_GONE: Final = "deedbox.client_gone"
 """Where the environment has a function that tells whether the client has left."""
 
+LATER: Final = "deedbox.later"
+"""Where the environment has a function that takes a ``Later``, in place of an answer."""
+
 _ENVIRON: Final[Environ] = {
     "SCRIPT_NAME": "",
     "wsgi.version": (1, 0),
@@ -52,6 +55,20 @@ class WsgiReply:
         await send({"type": "http.response.body", "body": self.body})
 
 
+@dataclass(frozen=True, slots=True)
+class Later:
+    """An answer that waits for something; the event loop waits for it, and no thread."""
+
+    patience_s: float
+    """After so long, a thread calls ``reply``."""
+    when_over: Callable[[Callable[[], None]], None]
+    """Calls what it is given, maybe twice and in any thread, as soon as there is nothing left to wait for."""
+    is_quick: Callable[[], bool]
+    """Whether ``reply`` waits for nothing, so that the loop can call it."""
+    reply: Callable[[], WsgiReply]
+    """Returns the answer. Called once, whether or not the client is still there."""
+
+
 @dataclass(slots=True)
 class WsgiCall:
     """One call. Made in the event loop, run in a thread."""
@@ -60,33 +77,26 @@ class WsgiCall:
     environ: Environ
     receive: Receive
     send: Send
-    ended: asyncio.Future[WsgiReply | None]
-    soon: Callable[[Callable[[], None]], None]
-    """Calls something in the loop."""
-    _loop: asyncio.AbstractEventLoop = field(init=False)
+    loop: asyncio.AbstractEventLoop
     _status: int = 0
     _headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     _leaving: Future[None] | None = None
+    _later: Later | None = None
 
     def __post_init__(self) -> None:
-        self._loop = self.ended.get_loop()
         self.environ[CLIENT_GONE] = self.is_gone
+        self.environ[LATER] = self._wait_for
 
-    def run(self) -> None:
-        """Call the application."""
+    def run(self) -> WsgiReply | Later | None:
+        """Call the application. Raises Gone, and what the application raises."""
         try:
             result = self.app(self.environ, self._start)
             try:
-                reply = self._reply(result)
+                return self._later or self._reply(result)
             finally:
                 close = getattr(result, "close", None)
                 if close is not None:
                     close()
-        except BaseException as error:  # noqa: BLE001 - raised again in the loop
-            failed = error
-            self.soon(lambda: None if self.ended.done() else self.ended.set_exception(failed))
-        else:
-            self.soon(lambda: None if self.ended.done() else self.ended.set_result(reply))
         finally:
             # The environment has the body, and refers back to this call: collections are rare, and bodies are large.
             self.environ = {}
@@ -94,7 +104,7 @@ class WsgiCall:
     def is_gone(self) -> bool:
         """Return whether the client has left."""
         if self._leaving is None:
-            self._leaving = asyncio.run_coroutine_threadsafe(self._left(), self._loop)
+            self._leaving = asyncio.run_coroutine_threadsafe(self._left(), self.loop)
         return self._leaving.done()
 
     def close(self) -> None:
@@ -105,6 +115,9 @@ class WsgiCall:
     async def _left(self) -> None:
         while (await self.receive())["type"] != "http.disconnect":
             pass
+
+    def _wait_for(self, later: Later) -> None:
+        self._later = later
 
     def _start(self, status: str, headers: list[tuple[str, str]], exc_info: object = None) -> None:
         del exc_info  # nothing has been sent yet: the later answer replaces the earlier one
@@ -128,7 +141,7 @@ class WsgiCall:
         """Send, and wait until the client has room for more. Raises Gone."""
         if self.is_gone():
             raise Gone
-        sending = asyncio.run_coroutine_threadsafe(self._sent(message), self._loop)
+        sending = asyncio.run_coroutine_threadsafe(self._sent(message), self.loop)
         try:
             sending.result(STALL_S)
         except TimeoutError:
@@ -171,8 +184,8 @@ def environ_of(scope: Scope, body: bytes, *, whole: bool) -> Environ:
     environ["CONTENT_TYPE"] = environ.pop("HTTP_CONTENT_TYPE", "")
     announced = environ.pop("HTTP_CONTENT_LENGTH", None)
     chunked = environ.pop("HTTP_TRANSFER_ENCODING", None)
-    if chunked is not None:
-        environ["CONTENT_LENGTH"] = str(len(body) if whole else len(body) + 1)
-    elif announced is not None:
+    if announced is not None:
         environ["CONTENT_LENGTH"] = announced
+    elif chunked is not None:
+        environ["CONTENT_LENGTH"] = str(len(body) if whole else len(body) + 1)
     return environ

@@ -86,11 +86,11 @@ def waiting(
 
 
 def measure_waiting(crew: Crew, directory: Path, amount: int) -> list[Figure]:
-    """Measure callbacks in the broker, as both kinds of ingress put them there, and in the inbox."""
+    """Measure callbacks in the broker, one by one and many at a time, and in the inbox."""
     found = []
     for name, title in (
-        ("flask", "waiting in the broker, from flask"),
-        ("asgi", "waiting in the broker, from asgi"),
+        ("single", "waiting in the broker, published one by one"),
+        ("shared", "waiting in the broker, 16 to a publish"),
     ):
         with redis_server(crew, directory) as redis:
             publisher = broker_at(redis.url, limit=1)
@@ -99,7 +99,7 @@ def measure_waiting(crew: Crew, directory: Path, amount: int) -> list[Figure]:
                 traffic: Iterator[Envelope], count: int, publisher: Broker = publisher, name: str = name
             ) -> None:
                 envelopes = list(islice(traffic, count))
-                if name == "flask":
+                if name == "single":
                     for each in envelopes:
                         publisher.publish(each)
                     return

@@ -36,16 +36,15 @@ def measure_connections(crew: Crew, directory: Path) -> list[Figure]:
     write_file(bodies, distinct(CALLBACKS))
     generator = Generator(crew)
     found = []
-    for subject, title in ((subjects.DEEDBOX, "web, flask"), (subjects.DEEDBOX_ASGI, "web, asgi")):
-        with redis_server(crew, directory) as redis:
-            port = free_port()
-            web = subjects.ingress(crew, subject, redis, port)
-            try:
-                crew.wait_for(title, lambda port=port: listens(port))  # type: ignore[misc]
-                generator.offer(Plan(port, str(bodies), keep_alive=True, seconds=LOAD_S))
-                found += _figures(title, web, redis)
-            finally:
-                crew.stop(web)
+    with redis_server(crew, directory) as redis:
+        port = free_port()
+        web = subjects.ingress(crew, subjects.DEEDBOX, redis, port)
+        try:
+            crew.wait_for("web", lambda: listens(port))
+            generator.offer(Plan(port, str(bodies), keep_alive=True, seconds=LOAD_S))
+            found += _figures("web", web, redis)
+        finally:
+            crew.stop(web)
     with redis_server(crew, directory) as redis:
         sweeper = subjects.deedbox_sweeper(crew, redis)
         try:

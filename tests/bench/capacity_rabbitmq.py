@@ -28,10 +28,10 @@ from tests.support.rabbitmq import RabbitServer
 COMMAND: Final = "python -m tests.bench.capacity"
 
 SINGLE: Final = 1_000
-"""Publishes one by one, each waiting for its confirm, as a thread of flask does."""
+"""Publishes one by one, each waiting for its confirm."""
 
 BATCH: Final = 64
-"""Publishes that share a wait for confirms, as asgi's group commit and the spool's drain do."""
+"""Publishes that share a wait for confirms, as the batches of ingress and the drain of the spool do."""
 
 ROUNDS: Final = 3
 LIMIT_S: Final = 60.0

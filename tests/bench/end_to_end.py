@@ -26,7 +26,6 @@ from tests.bench.room import CONNECTIONS, SETTLE_S, Meter, Room, Sample
 
 SECTION: Final = "end to end"
 DEEDBOX: Final = "Deedbox"
-DEEDBOX_ASGI: Final = "Deedbox, asgi"
 RQ_FORK: Final = "Flask + rq worker x2"
 RQ_SIMPLE: Final = "Flask + RQ SimpleWorker x2"
 CELERY: Final = "Flask + Celery prefork -c 2"
@@ -53,8 +52,7 @@ class Stack:
 
 
 STACKS: Final = {
-    DEEDBOX: Stack(subjects.DEEDBOX, subjects.deedbox_workers, 3, 1_000),
-    DEEDBOX_ASGI: Stack(subjects.DEEDBOX_ASGI, subjects.deedbox_workers, 3, 3_000),
+    DEEDBOX: Stack(subjects.DEEDBOX, subjects.deedbox_workers, 3, 2_000),
     RQ_FORK: Stack(subjects.FLASK_RQ, partial(subjects.rq_worker, fork=True, processes=2), 2, 60),
     RQ_SIMPLE: Stack(subjects.FLASK_RQ, partial(subjects.rq_worker, processes=2), 2, 340),
     CELERY: Stack(subjects.FLASK_CELERY, partial(subjects.celery_worker, processes=2), 1, 500),
@@ -80,7 +78,7 @@ def measure(room: Room, name: str) -> list[Sample]:
             values = _offer(room, name, port, WARM_UP, count) | _cpu(
                 web.per_1000(count), behind.per_1000(count)
             )
-            if stack.ingress in {subjects.DEEDBOX, subjects.DEEDBOX_ASGI}:
+            if stack.ingress == subjects.DEEDBOX:
                 values |= _released_once(redis, name, WARM_UP + count)
             return [Sample(SECTION, name, values)]
         finally:

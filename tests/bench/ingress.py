@@ -98,7 +98,7 @@ def _check(room: Room, redis: Server, subject: str, accepted: int) -> None:
     queue = subjects.QUEUES[subject]
     if queue is None:
         return
-    if subject in {subjects.DEEDBOX, subjects.DEEDBOX_ASGI}:
+    if subject == subjects.DEEDBOX:
         room.crew.wait_for(
             f"{subject}: the spool", lambda: redis.client.llen(queue) >= accepted, SPOOL_PATIENCE_S
         )

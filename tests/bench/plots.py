@@ -39,8 +39,7 @@ _STYLE: Final = {
 }
 
 _COLOURS: Final = (
-    ("Deedbox, asgi", "#1d5fa8"),
-    ("Deedbox", "#6fa8dc"),
+    ("Deedbox", "#1d5fa8"),
     ("Flask + rq worker", "#a9561a"),
     ("RQ", "#e0893a"),
     ("Flask + RQ", "#e0893a"),
@@ -129,7 +128,6 @@ def _count(value: float) -> str:
 
 def _ingress(summary: Summary) -> Figure:
     order = (
-        subjects.DEEDBOX_ASGI,
         subjects.DEEDBOX,
         subjects.FASTAPI_TASKIQ,
         subjects.FLASK_RQ,
@@ -148,7 +146,6 @@ def _ingress(summary: Summary) -> Figure:
 def _end_to_end(summary: Summary) -> Figure:
     rows = summary[end_to_end.SECTION]
     order = (
-        end_to_end.DEEDBOX_ASGI,
         end_to_end.DEEDBOX,
         end_to_end.TASKIQ,
         end_to_end.CELERY,

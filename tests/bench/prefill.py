@@ -27,7 +27,7 @@ PARKED: Final = "bench:parked"
 
 def publish(redis: Server, subject: str, texts: Sequence[bytes]) -> None:
     """Put callbacks into the broker one by one, as the subject's ingress would."""
-    if subject in {subjects.DEEDBOX, subjects.DEEDBOX_ASGI}:
+    if subject == subjects.DEEDBOX:
         publisher = broker_at(redis.url, limit=1)
         for number, text in enumerate(texts):
             publisher.publish(_accepted(text).envelope(time.time(), f"{number:032x}"))

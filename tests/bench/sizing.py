@@ -66,9 +66,7 @@ def figures(page: str) -> dict[str, float]:
 def size(load: Load, costs: Mapping[str, float]) -> dict[str, str]:
     """Return need -> how much. Pure."""
     rows: dict[str, str] = {}
-    for kind in ("flask", "asgi"):
-        cores = load.per_s * costs[f"c_{kind}"] / 1000 / BUSY
-        rows[f"cores for `web`, {kind}"] = f"{cores:.2f}"
+    rows["cores for `web`"] = f"{load.per_s * costs['c_web'] / 1000 / BUSY:.2f}"
     for stage, title in (("bridge", "bridges"), ("seq", "sequencers")):
         cores = load.per_s * (costs[f"c_{stage}"] - costs[f"r_{stage}"]) / 1000 / BUSY
         rows[title] = f"{_whole(cores)} ({cores:.1g} cores)"
@@ -77,13 +75,8 @@ def size(load: Load, costs: Mapping[str, float]) -> dict[str, str]:
     rows["processes of the lane"] = (
         f"{_whole(calls * (noop + load.action_s) / BUSY)} ({calls * noop:.1g} cores beside your action)"
     )
-    for kind in ("flask", "asgi"):
-        redis = (
-            load.per_s
-            * (costs[f"r_{kind}"] + sum(costs[f"r_{each}"] for each in ("bridge", "seq", "lane")))
-            / 1000
-        )
-        rows[f"Redis's core, {kind}"] = f"{redis:.0%}"
+    redis = load.per_s * sum(costs[f"r_{each}"] for each in ("web", "bridge", "seq", "lane")) / 1000
+    rows["Redis's core"] = f"{redis:.0%}"
     waiting = load.per_day / 86_400 * load.outage_s
     kept = load.per_day * load.days * costs["b_kept"]
     memory = REDIS_BYTES + kept + waiting * costs["b_broker"]

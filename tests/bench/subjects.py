@@ -13,7 +13,6 @@ from tests.bench.processes import HOST, Crew, python
 from tests.bench.redis_server import Server
 
 DEEDBOX: Final = "Deedbox"
-DEEDBOX_ASGI: Final = "Deedbox, asgi"
 FLASK_RQ: Final = "Flask + RQ"
 FLASK_CELERY: Final = "Flask + Celery"
 FASTAPI_TASKIQ: Final = "FastAPI + taskiq"
@@ -25,7 +24,6 @@ TASKIQ_QUEUE: Final = "taskiq"
 
 QUEUES: Final = {
     DEEDBOX: keys.RAW_QUEUE,
-    DEEDBOX_ASGI: keys.RAW_QUEUE,
     FLASK_RQ: RQ_QUEUE,
     FLASK_CELERY: CELERY_QUEUE,
     FASTAPI_TASKIQ: TASKIQ_QUEUE,
@@ -60,9 +58,8 @@ def peer_environment(redis: Server) -> dict[str, str]:
 
 def ingress(crew: Crew, subject: str, redis: Server, port: int) -> Process:
     """Start the web process of a subject; it need not listen yet."""
-    if subject in {DEEDBOX, DEEDBOX_ASGI}:
-        kind = {"PORT": str(port), "DEEDBOX_INGRESS": "asgi" if subject == DEEDBOX_ASGI else "flask"}
-        return crew.spawn(python("-m", "deedbox.ingress"), deedbox_environment(redis) | kind)
+    if subject == DEEDBOX:
+        return crew.spawn(python("-m", "deedbox.ingress"), deedbox_environment(redis) | {"PORT": str(port)})
     shipped = Settings.load({})
     if subject == FASTAPI_TASKIQ:
         command = python(
@@ -141,12 +138,11 @@ def taskiq_worker(
 
 CONSUMERS: Final = {
     DEEDBOX: deedbox_workers,
-    DEEDBOX_ASGI: deedbox_workers,
     FLASK_RQ: rq_worker,
     FLASK_CELERY: celery_worker,
     FASTAPI_TASKIQ: taskiq_worker,
 }
 """What works behind the broker: one process, of each kind in Deedbox's case."""
 
-BLOCKED: Final = {DEEDBOX: 3, DEEDBOX_ASGI: 3, FLASK_RQ: 1, FLASK_CELERY: 1, FASTAPI_TASKIQ: 1}
+BLOCKED: Final = {DEEDBOX: 3, FLASK_RQ: 1, FLASK_CELERY: 1, FASTAPI_TASKIQ: 1}
 """How many clients wait in a blocking read once all consumers are ready (the sweeper polls)."""

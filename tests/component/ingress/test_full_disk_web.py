@@ -15,7 +15,6 @@ from tests.component.ingress.conftest import wait_until
 from tests.component.ingress.spooling import MortalRedis, left
 from tests.component.ingress.test_full_disk import small_disk as small_disk  # noqa: PLC0414 - a fixture
 from tests.component.ingress.test_outage import Web
-from tests.component.ingress.test_outage import kind as kind  # noqa: PLC0414 - a fixture
 
 pytestmark = pytest.mark.real_redis
 

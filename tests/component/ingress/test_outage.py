@@ -36,12 +36,6 @@ def broker(mortal: MortalRedis) -> MortalRedis:
     return mortal
 
 
-@pytest.fixture(params=["flask", "asgi"], autouse=True)
-def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every web process be of this kind (DEEDBOX_INGRESS): one contract for both."""
-    monkeypatch.setenv("KIND_OF_INGRESS", request.param)
-
-
 class Web:
     """A web process of two workers, and who was acknowledged by it."""
 
@@ -54,7 +48,6 @@ class Web:
             DEEDBOX_DATA_DIR=str(self.data_dir),
             DEEDBOX_WEB_WORKERS="2",
             DEEDBOX_LOG_FORMAT="json",
-            DEEDBOX_INGRESS=os.environ.get("KIND_OF_INGRESS", "flask"),
             PORT=str(self.port),
             **more,
         )

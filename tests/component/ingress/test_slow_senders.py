@@ -32,7 +32,7 @@ IMPATIENT = (
 
 
 @contextmanager
-def serving(redis: Server, folder: Path, *command: str, kind: str = "flask") -> Iterator[int]:
+def serving(redis: Server, folder: Path, *command: str) -> Iterator[int]:
     port = free_port()
     env = environment(
         DEEDBOX_REDIS_URL=redis.url,
@@ -40,7 +40,6 @@ def serving(redis: Server, folder: Path, *command: str, kind: str = "flask") -> 
         DEEDBOX_WEB_THREADS=str(THREADS),
         DEEDBOX_DATA_DIR=str(folder / "var"),
         DEEDBOX_SPOOL="off",
-        DEEDBOX_INGRESS=kind,
     )
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([sys.executable, *command], env=env, stderr=log)
@@ -52,13 +51,10 @@ def serving(redis: Server, folder: Path, *command: str, kind: str = "flask") -> 
     assert "Traceback" not in (folder / "log").read_text()
 
 
-@pytest.fixture(scope="module", params=["flask", "asgi"])
-def port(
-    request: pytest.FixtureRequest, redis_broker: Server, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[int]:
-    """Serve as in production, either way."""
-    folder = tmp_path_factory.mktemp("slow")
-    with serving(redis_broker, folder, "-m", "deedbox.ingress", kind=request.param) as found:
+@pytest.fixture(scope="module")
+def port(redis_broker: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Serve as in production."""
+    with serving(redis_broker, tmp_path_factory.mktemp("slow"), "-m", "deedbox.ingress") as found:
         yield found
 
 

@@ -349,7 +349,7 @@ def test_no_connection_crosses_a_fork(tmp_path: Path) -> None:
     child = os.fork()
     if child == 0:
         links = [str(entry.readlink()) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
-        os.write(writing, b"%d" % sum(".sqlite3" in link for link in links))
+        os.write(writing, b"%d" % sum(str(tmp_path) in link and ".sqlite3" in link for link in links))
         os._exit(0)
     os.waitpid(child, 0)
     assert os.read(reading, 9) == b"0"

@@ -43,7 +43,7 @@ class Web:
 
 
 @contextmanager
-def serving(redis_url: str, folder: Path, kind: str, body_max_bytes: int = 65536) -> Iterator[Web]:
+def serving(redis_url: str, folder: Path, body_max_bytes: int = 65536) -> Iterator[Web]:
     port, log = free_port(), folder / "log"
     with log.open("wb") as stream:
         process = subprocess.Popen(
@@ -54,7 +54,6 @@ def serving(redis_url: str, folder: Path, kind: str, body_max_bytes: int = 65536
                 DEEDBOX_BODY_MAX_BYTES=str(body_max_bytes),
                 DEEDBOX_DATA_DIR=str(folder / "var"),
                 DEEDBOX_SPOOL="off",
-                DEEDBOX_INGRESS=kind,
             ),
             stderr=stream,
         )
@@ -65,15 +64,9 @@ def serving(redis_url: str, folder: Path, kind: str, body_max_bytes: int = 65536
         stop(process)
 
 
-@pytest.fixture(scope="module", params=["flask", "asgi"])
-def kind(request: pytest.FixtureRequest) -> str:
-    """Return what DEEDBOX_INGRESS says: one contract for both."""
-    return str(request.param)
-
-
 @pytest.fixture(scope="module")
-def web(redis_broker: Server, tmp_path_factory: pytest.TempPathFactory, kind: str) -> Iterator[Web]:
-    with serving(redis_broker.url, tmp_path_factory.mktemp("web"), kind) as found:
+def web(redis_broker: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    with serving(redis_broker.url, tmp_path_factory.mktemp("web")) as found:
         yield found
 
 
@@ -215,9 +208,9 @@ def test_wrong_settings_end_with_one_sentence(name: str, value: str) -> None:
 
 
 def test_a_graceful_stop_ends_with_code_0_and_no_secret_in_the_log(
-    redis_broker: Server, tmp_path: Path, kind: str
+    redis_broker: Server, tmp_path: Path
 ) -> None:
-    with serving(redis_broker.url, tmp_path, kind) as web:
+    with serving(redis_broker.url, tmp_path) as web:
         body = multipart(callback())
         with connect(web.port) as link:
             link.sendall(head(len(body), "Connection: close") + body)

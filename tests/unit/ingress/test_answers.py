@@ -10,7 +10,7 @@ from a2wsgi import ASGIMiddleware
 from werkzeug.test import Client, TestResponse
 
 from deedbox.ingress.app import create_app
-from deedbox.ingress.asgi import in_front_of
+from deedbox.ingress.server import served_by_loop
 from deedbox.shared import codec
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import SettingsError
@@ -34,15 +34,15 @@ def broker() -> RememberingBroker:
     return RememberingBroker()
 
 
-@pytest.fixture(params=["flask", "asgi"])
+@pytest.fixture(params=["any server", "our server"])
 def client(broker: RememberingBroker, request: pytest.FixtureRequest) -> Client:
-    """Ask the Flask application, and the faster path in front of it: one contract for both."""
+    """Ask the Flask application alone, and behind the event loop of our server: one contract for both."""
     found = settings(DEEDBOX_SOURCES=SOURCES, DEEDBOX_BODY_MAX_BYTES="2048")
     app = create_app(found, broker)
-    if request.param == "flask":
+    if request.param == "any server":
         return app.test_client()
-    fast: Any = in_front_of(app, found)
-    wsgi: Any = ASGIMiddleware(fast)
+    served: Any = served_by_loop(app, found)
+    wsgi: Any = ASGIMiddleware(served)
     return Client(wsgi)
 
 
