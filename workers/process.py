@@ -53,6 +53,7 @@ from deedbox.workers.dropbox_sign.account import Accounts
 from deedbox.workers.dropbox_sign.call_budgets import CallBudgets
 from deedbox.workers.dropbox_sign.client import SignApi
 from deedbox.workers.internal_events import Filing
+from deedbox.workers.lanes.bystander import Bystander, stand_by
 from deedbox.workers.lanes.runner import LaneRunner
 from deedbox.workers.lanes.watchdog import Watchdog
 from deedbox.workers.lease import Drain, Lease
@@ -86,6 +87,17 @@ class Process:
     def _farewell(self) -> None:
         for runner in self._runners.values():
             runner.leave()
+
+    def stand_by(self, lane: str) -> None:
+        """Start the process beside this one. Before anything else: a fork copies what there is."""
+
+        def bystander() -> Bystander:
+            redis = connections.brisk_redis(self.redis_address)
+            return Bystander(
+                lane, self._watchdog.ledger, Scripts(redis), Bells(redis).ring, self.settings.retention
+            )
+
+        stand_by(bystander)
 
     def announcer(self, lane: str) -> Announcer:
         """Return what says that this process lives and works for a lane."""

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from deedbox.ops.readmodels.intake import FAILURES_MAX
-from deedbox.ops.wording import actions_page
+from deedbox.ops.wording import actions_page, spools_page
 from deedbox.ops.wording.output import counted, duration
 from deedbox.shared.broker.fullness import FULL_FROM
 
@@ -77,6 +77,7 @@ class AttentionKind(StrEnum):
     DEAD_LETTERS = "dead_letters"
     BUDGET = "budget_used_up"
     SPOOL = "spool"
+    SPOOL_FULL = "spool_full"
     SPOOL_SILENT = "spool_silent"
     SPOOL_UNREADABLE = "spool_unreadable"
 
@@ -285,6 +286,9 @@ def _spools(found: Status) -> Iterator[Attention]:
             "removed: `deedbox spool drain`."
         )
         yield Attention(AttentionKind.SPOOL, Severity.NOTICE, text, "/runbook#spool", mark.host)
+        if mark.nearly_full:
+            text = f"{spools_page.filled(mark)} {spools_page.FILLED_ADVICE}."
+            yield _urgent(AttentionKind.SPOOL_FULL, text, mark.host, "/runbook#spool_full")
     for mark in spools.silent.values():
         text = (
             f"Host {mark.host} has {counted(mark.callbacks, 'callback')} in its spool and has been silent for "

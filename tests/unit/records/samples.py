@@ -192,7 +192,7 @@ SAMPLES: Final[dict[str, Sample]] = {
         presence.dump_restart,
         presence.load_restart,
     ),
-    "spool_mark": Sample(spool_mark.SpoolMark("web", 3, 900, AT, AT + 1), spool_mark.dump, spool_mark.load),
+    "spool_mark": Sample(spool_mark.SpoolMark("web", 3, 900, 1 << 30, AT, AT + 1), spool_mark.dump, spool_mark.load),
     "alert_board": Sample(
         AlertBoard(AlertState((Group("dead_letters", "default", AT, AT, 1, ("7",), {"x": 1}, ("k",)),), (AT,)), AlertWatch(7)),
         lambda each: each.dump(),

@@ -282,7 +282,7 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
     replay_order.MARK_FORM: (POSITIONS, replay_order.dump_mark),
     COUNT: (COUNTS, str),
     spool_mark.FORM: (
-        st.builds(spool_mark.SpoolMark, TEXTS, COUNTS, COUNTS, TIMES, TIMES),
+        st.builds(spool_mark.SpoolMark, TEXTS, COUNTS, COUNTS, COUNTS, TIMES, TIMES),
         spool_mark.dump,
     ),
 }
