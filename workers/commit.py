@@ -75,6 +75,16 @@ class Commit:
         """Keep another body of a known fact, for an operator to compare or apply."""
         return self._add("B", f"{fingerprint}:{digest}", arrived_at, len(fields), *fields)
 
+    def better_body(
+        self, fingerprint: str, worse: str, *, arrived_at: float, event_type: str, again: str, fields: Sequence[Operand]
+    ) -> Self:  # fmt: skip
+        """Let a better body replace that of a known fact.
+
+        ``worse``: digest of the body that it replaces, which is kept aside; empty: both are the same. ``again``: the queue
+        entry with which the read model is told again; empty: the fact was not released yet.
+        """
+        return self._add("Y", fingerprint, worse, arrived_at, event_type, again, len(fields), *fields)
+
     def held(self, fingerprint: str, *, since: float) -> Self:
         """Mark an event as held."""
         return self._add("H", fingerprint, since)

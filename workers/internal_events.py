@@ -90,4 +90,5 @@ def internal_event(
         fingerprint=digest, source=source, ordering_key=ordering_key, event_type=event_type,
         event_time=int(now), related_signature_id=None, received_at=now, arrived_at=now,
         body_signature=BodySignature.ABSENT, trace_id=trace_id, body_digest=digest, body=body,
+        made_here=True,
     )  # fmt: skip

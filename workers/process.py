@@ -162,7 +162,7 @@ class Process:
         eraser = Eraser(self.scripts, DocumentStore(settings.documents_dir), settings.retention)
         documents = settings.erase_documents == "on"
         action = erase_destroyed.EraseDestroyed(
-            eraser, Holdings(self.redis), self.accounts, documents=documents
+            eraser, Holdings(self.redis), self.accounts, self.scripts, settings.retention, documents=documents
         )
         return erase_destroyed.registered(action)
 
@@ -289,7 +289,7 @@ class Process:
         """Return the sweeper. Raises SettingsError."""
         builtins = self.settings.enabled_builtins
         also: list[Callable[[], object]] = []
-        if self.settings.gap_look_after_s:
+        if reconcile.NAME in builtins:  # also where no look is due: applications ask for confirmation
             also.append(GapDetector(self.desk).once)
         if alert.NAME in builtins:
             also.append(ConditionWatch(self.redis, self.alert_desk).once)

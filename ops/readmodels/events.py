@@ -151,14 +151,14 @@ def read(redis: Redis, after: Cursor, wanted: EventFilter) -> EventPage:
             return EventPage(events, cursor, more=len(rows) == count)
 
 
-def with_trace_ids(redis: Redis, page: EventPage) -> EventPage:
-    """Add each event's trace id; None if the event is kept no longer, or was erased. Raises Unavailable."""
+def with_heads(redis: Redis, page: EventPage) -> EventPage:
+    """Add each event's trace id and level of trust; None if the event is kept no longer, or was erased. Raises Unavailable."""
     pipe = redis.pipeline(transaction=False)
     for event in page.events:
         pipe.hget(keys.event(event["event"]), "head")
     heads = [StoredEvent.load("", {b"head": head or b"", b"body": b""}) for head in _ask(pipe.execute)]
     events = [
-        {**event, "trace_id": head.trace_id if head else None}
+        {**event, "trace_id": head.trace_id if head else None, "trust": head.trust.word if head else None}
         for event, head in zip(page.events, heads, strict=True)
     ]
     return EventPage(events, page.cursor, page.more)

@@ -27,6 +27,8 @@ class Hit:
     source: str
     ordering_key: str
     state: str = ""
+    trust: str = ""
+    """Level of trust of the state."""
     title: str = ""
     signed: int = 0
     signers: int = 0
@@ -108,6 +110,7 @@ def _described(source: str, ordering_key: str, model: Any) -> Hit:
         source,
         ordering_key,
         str(row.get("state", "")),
+        str(row.get("trust", {}).get("state", "")),
         str(row.get("title") or ""),
         states.count("signed"),
         len(states),

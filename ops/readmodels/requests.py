@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -13,12 +13,16 @@ from redis.exceptions import RedisError
 from deedbox.shared.core import status
 from deedbox.shared.core.identity import is_file_safe
 from deedbox.shared.core.request_snapshot import time_of
+from deedbox.shared.core.signature import Trust
 from deedbox.shared.records import read_model
 from deedbox.shared.records.document_record import DocumentRecord
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 
 Replies = tuple[bytes | None, bytes | None]
+
+FIELDS: Final = ("state", "signers", "title", "test_mode")
+"""Fields, or groups of them, of which each has its own level of trust."""
 
 _FILE: Final = re.compile(r"([0-9a-f]{64})\.(pdf|zip)", re.ASCII)
 
@@ -56,22 +60,23 @@ class SignatureRequest:
     signature_request_id: str
     state: str
     ready_to_sign: bool
+    """Signers can sign: attested or confirmed."""
+    complete: bool
+    """Everybody has signed: confirmed."""
+    closed: bool
+    """It ended otherwise, and will never be further than it is: attested or confirmed."""
+    vouched: str
+    """The state by what is attested or confirmed: what callbacks only claim is left out."""
+    trust: dict[str, str]
+    """Level of trust by field: state, signers, title, test_mode."""
+    unconfirmed: bool
+    """Only a look-up could make an answer of what callbacks claim."""
     signers: list[SignerView]
     documents: list[Document]
     title: str | None
     test_mode: bool | None
     updated_at: int | None
     """Unix seconds, event time."""
-
-    @property
-    def complete(self) -> bool:
-        """Everybody has signed."""
-        return self.state in status.COMPLETE
-
-    @property
-    def closed(self) -> bool:
-        """It ended otherwise: it will never be further than it is."""
-        return self.state in status.ENDED
 
     @classmethod
     def of(cls, source: str, request_id: str, replies: Replies) -> Self | None:
@@ -81,13 +86,23 @@ class SignatureRequest:
         if not model and not record.versions:
             return None
         documents = _documents(record)
-        state = _state(model, has_document=bool(documents))
+        closed = bool(model.get("closed"))
+        # A stored document proves that everybody has signed: it was fetched when the API said so.
+        proved = bool(documents) and not closed
+        state, trust = str(model.get("state", "unknown")), dict(model.get("trust", {}))
+        if proved and (state not in status.COMPLETE or not model.get("complete")):
+            state, trust["state"] = "downloadable", Trust.CONFIRMED.word
         title, test_mode = model.get("title"), model.get("test_mode")
         return cls(
             source=source,
             signature_request_id=request_id,
             state=state,
-            ready_to_sign=state in status.SIGNABLE,
+            ready_to_sign=bool(model.get("ready_to_sign")) and not proved,
+            vouched="downloadable" if proved else str(model.get("vouched", "unknown")),
+            complete=proved or bool(model.get("complete")),
+            closed=closed,
+            trust={name: level for name, level in trust.items() if name in FIELDS},
+            unconfirmed=status.awaits_confirmation(model) and not proved,
             signers=[
                 SignerView(signature, str(place)) for signature, place in model.get("signers", {}).items()
             ],
@@ -128,9 +143,3 @@ def _documents(record: DocumentRecord) -> list[Document]:
             size, stored_at, store = row["size"], row["fetched_at"], row["store"]
             found.append(Document(n, name[1], name[2], size, stored_at, current=current, store=store))
     return found
-
-
-def _state(model: Mapping[str, Any], *, has_document: bool) -> str:
-    """Return the state. A stored document proves that everybody has signed: it was fetched when the API said so."""
-    state = str(model.get("state", "unknown"))
-    return "downloadable" if has_document and state not in {*status.COMPLETE, "destroyed"} else state

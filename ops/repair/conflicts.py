@@ -1,7 +1,7 @@
 """Conflicts: another body of a fact that is known already. Kept aside, compared here, applied by an operator.
 
-A fact is processed with the body that came first. ``event_hash`` signs neither, so neither is the true one by
-itself; what differs, and what the API says, tells a person which to believe.
+A fact is processed with the most trusted body, and of two of the same level with the one that came first. Then neither is
+the true one by itself; what differs, and what the API says, tells a person which to believe.
 """
 
 from __future__ import annotations

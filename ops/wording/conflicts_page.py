@@ -25,6 +25,7 @@ def document(conflict: Conflict) -> dict[str, Any]:
         "event_time": other.event_time,
         "received_at": other.received_at,
         "body_signature": str(other.body_signature),
+        "trust": other.trust.word,
         "applied": conflict.applied,
         "differs_in": [masked(path) for path in conflict.differences()],
     }
@@ -48,7 +49,9 @@ def write_list(conflicts: Sequence[Conflict]) -> None:
         write_line(
             f"{row['body'][:SHORT_CHARS]}  another body of {row['type']}, received {received}, {state}"
         )
-        write_line(f"  body signature {row['body_signature']}; {_told(conflict, row['differs_in'])}")
+        write_line(
+            f"  body signature {row['body_signature']} ({row['trust']}); {_told(conflict, row['differs_in'])}"
+        )
 
 
 def write_difference(conflict: Conflict) -> None:

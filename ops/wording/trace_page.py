@@ -68,7 +68,7 @@ def _arrived(row: Row) -> str:
     sent_s = row["received_at"] - row["event_time"]
     when = f"{duration(abs(sent_s))} {'after' if sent_s >= 0 else 'before'} its event time"
     way_s = max(0.0, row["at"] - row["received_at"])
-    return f"received {when}, {duration(way_s)} to the inbox, body signature {row['body_signature']}"
+    return f"received {when}, {duration(way_s)} to the inbox, body signature {row['body_signature']}: {row['trust']}"
 
 
 def _held(row: Row) -> str:
@@ -92,11 +92,18 @@ def _late(row: Row) -> str:
     return f"released {_released(row)}, behind a later event that was already passed on"
 
 
-def _duplicate(_row: Row) -> str:
+def _duplicate(row: Row) -> str:
+    if row.get("better"):
+        return f"the same event again, now {row['better']}"
     return "the same event again; nothing to do"
 
 
 def _conflict(row: Row) -> str:
+    if row.get("better"):
+        return (
+            f"the same event with a better body ({row['better']}), which counts from now on; the other one "
+            f"({row['body'][:SHORT_CHARS]}) is kept aside; see `deedbox conflict list`"
+        )
     return f"the same event with another body ({row['body'][:SHORT_CHARS]}), kept aside; see `deedbox conflict list`"
 
 
@@ -170,4 +177,5 @@ def _standing(model: Mapping[str, Any]) -> str:
     states = list(signers.values()) if isinstance(signers, dict) else []
     signed = f", {states.count('signed')} of {counted(len(states), 'signer')} signed" if states else ""
     mode = ", test mode" if model.get("test_mode") else ""
-    return f"now: {model.get('state', 'unknown')}{signed}{mode}"
+    level = model.get("trust", {}).get("state")
+    return f"now: {model.get('state', 'unknown')}{f' ({level})' if level else ''}{signed}{mode}"

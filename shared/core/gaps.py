@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 
 from deedbox.shared.core.ordering import SequenceState
 from deedbox.shared.core.request_snapshot import last_change, signers_shown
-from deedbox.shared.core.status import COMPLETE, ENDED, STATES, state_shown
+from deedbox.shared.core.status import COMPLETE, ENDED, STATES, awaits_confirmation, state_shown
 
 SUSPECTED: Final = "deedbox.gap_suspected"
 RECONCILED: Final = "deedbox.reconciled"
@@ -36,6 +36,8 @@ class Gap(StrEnum):
     """More signers have signed than ``signed`` callbacks came."""
     PREDECESSOR_GIVEN_UP = "predecessor_given_up"
     """An event was released without a predecessor that its snapshot proves, and that one has not come since."""
+    UNCONFIRMED = "unconfirmed"
+    """Nothing need be missing: callbacks claim what only the API can make an answer. It is read, and nothing is reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,8 @@ def suspected(known: Known) -> Findings:
     gaps = [Gap.NO_DOCUMENT] if complete and known.fetches and not known.has_document else []
     if waits:
         gaps.append(Gap.FEWER_SIGNED)
+    if awaits_confirmation(known.model):
+        gaps.append(Gap.UNCONFIRMED)
     signed = (name for name, place in places.items() if place == "signed")
     return Findings(tuple(gaps)) | _missed(known, signed)
 

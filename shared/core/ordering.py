@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
+from deedbox.shared.core.signature import Trust
 from deedbox.shared.core.values import value
 
 DAY_S: Final = 86_400
@@ -107,6 +108,8 @@ class Arrival:
     """Signature ids that the snapshot shows; empty while the event is held, which no longer needs them."""
     crowded: bool = False
     """The snapshot proves more than ``PROOFS_PER_SNAPSHOT``: it counts as proving nothing."""
+    trust: Trust = Trust.CLAIMED
+    """How far its body is trusted: a better body of a held fact says what that fact waits for."""
 
     @property
     def fingerprint(self) -> str:
@@ -209,6 +212,7 @@ def step(
     for arrival, since in arrivals:
         if arrival.fingerprint in known:
             duplicates.append(arrival)
+            held = [_better(item, arrival) for item in held]
             continue
         known.add(arrival.fingerprint)
         crowded |= arrival.crowded
@@ -267,6 +271,16 @@ def pass_through(arrivals: Iterable[tuple[Arrival, float]], seen: Collection[str
             known.add(arrival.fingerprint)
             release.append(Released(arrival, late=False, since=since))
     return Decision(SequenceState(), tuple(release), tuple(duplicates), (), None)
+
+
+def _better(item: Held, arrival: Arrival) -> Held:
+    """Let a better body of a held fact replace its proofs: a forged snapshot must not go on holding a genuine fact.
+
+    Its place stays: two bodies of one fact may name its signer or not.
+    """
+    if item.arrival.fingerprint != arrival.fingerprint or arrival.trust <= item.arrival.trust:
+        return item
+    return Held(replace(arrival, position=item.arrival.position), item.since)
 
 
 def _satisfy(arrival: Arrival, satisfied: set[str], wildcards: dict[str, int]) -> None:

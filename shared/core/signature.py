@@ -1,4 +1,4 @@
-"""Who signed a callback: ``event_hash`` and the ``Content-Sha256`` header.
+"""Who signed a callback, and so how far it is trusted: ``event_hash`` and the ``Content-Sha256`` header.
 
 Sources: docs/protocol.md, sections 1 and 3 (the vendor's OpenAPI helpers in six SDKs, the Events
 Walkthrough). ``event_hash`` signs only time and type, so it proves the sender and nothing about the body.
@@ -9,8 +9,8 @@ from __future__ import annotations
 import base64
 import hmac
 from collections.abc import Sequence
-from enum import StrEnum
-from typing import Final
+from enum import IntEnum, StrEnum
+from typing import Final, Self
 
 EVENT_HASH_LENGTH: Final = 64
 """Length of ``event_hash``: SHA-256 in lower-case hexadecimal."""
@@ -22,6 +22,44 @@ class BodySignature(StrEnum):
     VALID = "valid"
     WRONG = "wrong"
     ABSENT = "absent"
+
+
+class Trust(IntEnum):
+    """How far a body, or a field of the read model, is trusted. A higher level replaces a lower one, never the reverse."""
+
+    DISPUTED = 0
+    """``Content-Sha256`` is there and wrong."""
+    CLAIMED = 1
+    """Only ``event_hash`` fits, which does not sign the body."""
+    ATTESTED = 2
+    """``Content-Sha256`` fits: the vendor signed this body."""
+    CONFIRMED = 3
+    """Deedbox read it from the API, or made it."""
+
+    @property
+    def word(self) -> str:
+        """The level as readers see it."""
+        return self.name.lower()
+
+    @classmethod
+    def of(cls, verdict: BodySignature) -> Self:
+        """Return the level of a body, from the verdict on its header."""
+        return cls[_LEVEL_OF[verdict]]
+
+    @classmethod
+    def named(cls, word: object) -> Self:
+        """Return the level of that word. Raises ValueError for another one."""
+        for level in cls:
+            if level.word == word:
+                return level
+        raise ValueError("is no level of trust")
+
+
+_LEVEL_OF: Final = {
+    BodySignature.WRONG: "DISPUTED",
+    BodySignature.ABSENT: "CLAIMED",
+    BodySignature.VALID: "ATTESTED",
+}
 
 
 def event_hash(api_key: str, event_time: str, event_type: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from deedbox.shared.core import jsontext
 from deedbox.shared.core.fields import Unreadable, flag, guarded, many, named, natural, number, words
 from deedbox.shared.core.ordering import Arrival, Held, Position, Proof, SequenceState
+from deedbox.shared.core.signature import Trust
 
 FORM = "order state"
 
@@ -14,7 +15,8 @@ FORM = "order state"
 def dump(state: SequenceState) -> bytes:
     """Return the state's text; ``load`` is the inverse. Lists instead of objects: it is written with every event."""
     held = [
-        [list(each.arrival.position), each.arrival.type, [list(proof) for proof in each.arrival.proofs], each.since]
+        [list(each.arrival.position), each.arrival.type, [list(proof) for proof in each.arrival.proofs], each.since,
+         int(each.arrival.trust)]
         for each in state.held
     ]  # fmt: skip
     return jsontext.dumps(
@@ -53,8 +55,9 @@ def position(value: Any) -> Position:
 
 
 def _held(value: Any) -> Held:
-    place, kind, proofs, since = value
-    return Held(Arrival(position(place), words(kind), many(proofs, _proof)), number(since))
+    place, kind, proofs, since, trust = value
+    arrival = Arrival(position(place), words(kind), many(proofs, _proof), trust=Trust(natural(trust)))
+    return Held(arrival, number(since))
 
 
 def _proof(value: Any) -> Proof:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from deedbox.shared.core import jsontext
 from deedbox.shared.core.fields import Unreadable, flag, guarded, many, named, natural, number, row, words
 from deedbox.shared.core.request_snapshot import PLACES
+from deedbox.shared.core.signature import Trust
 from deedbox.shared.core.status import STATES
 
 FORM: Final = "read model"
@@ -42,9 +43,37 @@ def _place(value: Any) -> list[int]:
     return [natural(time), natural(rank)]
 
 
-def _signer(value: Any) -> list[Any]:
-    time, rank, place = value
-    return [natural(time), natural(rank), _one_of(PLACES)(place)]
+def _layer(value: object) -> dict[str, Any]:
+    found = row(value)
+    return {
+        "states": {
+            _one_of(STATES)(name): _place(place) for name, place in named(found["states"], _any).items()
+        },
+        "rows": named(found["rows"], _signer),
+        "facts": {name: _fact(name, fact) for name, fact in row(found["facts"]).items()},
+        "changed_at": natural(found["changed_at"]),
+    }
+
+
+def _fact(name: str, value: Any) -> list[Any]:
+    time, rank, found = value
+    return [natural(time), natural(rank), _KNOWN[name](found)]
+
+
+def _any(value: Any) -> Any:
+    return value
+
+
+def _signer(value: object) -> dict[str, list[int]]:
+    return {_one_of(PLACES)(name): _place(place) for name, place in named(value, _any).items()}
+
+
+def _levels(value: object) -> dict[str, dict[str, Any]]:
+    return {_level(name): _layer(layer) for name, layer in row(value).items()}
+
+
+def _level(value: object) -> str:
+    return Trust.named(value).word
 
 
 def _reconciled(value: object) -> dict[str, Any]:
@@ -62,12 +91,17 @@ def _texts(value: object) -> list[str]:
 
 _KNOWN: Final[Mapping[str, Callable[[Any], object]]] = {
     "signature_request_id": words,
+    "levels": _levels,
     "state": _one_of(STATES),
+    "vouched": _one_of(STATES),
     "ready_to_sign": flag,
+    "complete": flag,
+    "closed": flag,
+    "trust": lambda value: named(value, _level),
     "updated_at": natural,
-    "rows": lambda value: named(value, _signer),
+    "asked_at": natural,
+    "gone_at": number,
     "signers": lambda value: named(value, words),
-    "known_at": lambda value: named(value, _place),
     "title": words,
     "test_mode": flag,
     "created_at": natural,

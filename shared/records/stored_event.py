@@ -10,13 +10,14 @@ from deedbox.shared.core import jsontext
 from deedbox.shared.core.fields import (
     WHAT_DECODERS_RAISE,
     Unreadable,
+    flag,
     natural,
     number,
     row,
     words,
     words_or_none,
 )
-from deedbox.shared.core.signature import BodySignature
+from deedbox.shared.core.signature import BodySignature, Trust
 from deedbox.shared.core.values import value
 
 FORM: Final = "stored event"
@@ -27,7 +28,7 @@ ASIDE: Final = "aside"
 
 @value
 class StoredEvent:
-    """A fact: the first body that arrived for it, and what is known about that arrival."""
+    """A fact: the best body that arrived for it, the first one of its level, and what is known about that arrival."""
 
     fingerprint: str
     source: str
@@ -47,6 +48,13 @@ class StoredEvent:
     codec: str = ""
     span_id: str = ""
     """The sequencer's OpenTelemetry span; empty: this callback is not traced."""
+    made_here: bool = False
+    """Deedbox made this event: no callback reported it."""
+
+    @property
+    def trust(self) -> Trust:
+        """How far the body is trusted."""
+        return Trust.CONFIRMED if self.made_here else Trust.of(self.body_signature)
 
     @property
     def stream(self) -> str:
@@ -75,12 +83,16 @@ class StoredEvent:
             "trace_id": self.trace_id,
             "digest": self.body_digest,
             **({"span_id": self.span_id} if self.span_id else {}),
+            **({"made_here": True} if self.made_here else {}),
         }
         return [
             "head",
             jsontext.dumps(head),
             "digest",
             self.body_digest,
+            # Beside the digest, because the sequencer reads both of a fact that comes again.
+            "trust",
+            self.trust.word,
             "body",
             self.body,
             # Written always: a fact that comes again after its memory expired may meet the hash of the first time, which
@@ -115,4 +127,5 @@ class StoredEvent:
             body=fields[b"body"],
             codec=fields.get(b"codec", b"").decode(),
             span_id=words(head.get("span_id", "")),
+            made_here=flag(head.get("made_here", False)),
         )

@@ -81,6 +81,9 @@ events:seq                      string  all        for good               entrie
                                                                           a reader that it missed some
 gaps:due                        zset    sequencer  until looked at        stream of which something may be
                                                                           missing -> when the sweeper looks
+confirm:due                     zset    ops        until looked at        signature request that an application waits
+                                                                          for and callbacks only claim -> unix s:
+                                                                          the sweeper has it read from the API
 request:<stream>                string  worker     state retention        read model of one signature request
 document:<stream>               string  worker     state retention        what was fetched and stored, JSON
 requests                        zset    worker     REQUESTS_KEEP newest,  stream -> when its read model changed
@@ -169,6 +172,7 @@ REQUESTS: Final = PREFIX + "requests"
 SAMPLES: Final = PREFIX + "samples"
 SAMPLES_TOTALS: Final = PREFIX + "samples:totals"
 GAPS_DUE: Final = PREFIX + "gaps:due"
+CONFIRM_DUE: Final = PREFIX + "confirm:due"
 REPLAY_SEQ: Final = PREFIX + "replay:seq"
 ALERTS: Final = PREFIX + "alerts"
 STORES: Final = PREFIX + "stores"

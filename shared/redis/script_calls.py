@@ -177,10 +177,14 @@ def sweep(
 # Internal events, and what actions know about a stream.
 
 
-def gaps_due(scripts: Scripts, *, at_most: int) -> tuple[float, dict[str, float]]:
-    """Return Redis's time, and the streams whose look for gaps is due, with their scores."""
-    now, *rows = scripts.call("gaps_due", SERVER_CLOCK, at_most)
-    return float(now), {text(s): float(score) for s, score in zip(rows[::2], rows[1::2], strict=True)}
+def gaps_due(scripts: Scripts, *, at_most: int) -> tuple[float, dict[str, float], dict[str, float]]:
+    """Return Redis's time, the streams whose look for gaps is due, and those to be confirmed, with their scores."""
+    now, due, asked = scripts.call("gaps_due", SERVER_CLOCK, at_most)
+    return float(now), _scored(due), _scored(asked)
+
+
+def _scored(rows: Sequence[bytes]) -> dict[str, float]:
+    return {text(s): float(score) for s, score in zip(rows[::2], rows[1::2], strict=True)}
 
 
 def suspect(

@@ -91,7 +91,7 @@ def test_anything_that_the_api_answers_is_read(one: Mapping[str, Any], other: Ma
     assert state_shown(one) in STATES
     assert 0 <= last_change(one) <= TIME_MAX
     signers_shown(one)
-    model = catch_up(catch_up({}, one), other)
+    model = catch_up(catch_up({}, one, 0), other, 2**60)
     assert 0 <= model["updated_at"] <= TIME_MAX
     for known in (Known(model), Known(model, SequenceState()), Known()):
         suspected(known)

@@ -23,7 +23,7 @@ T = 1_800_000_000.0
 def _event(event_type: str, payload: dict[str, Any], *, test_mode: bool = False) -> Event:
     return Event(
         type=event_type, time=int(T), received_at=T, source="default", ordering_key="signature_request/r1",
-        signature_request_id="r1", related_signature_id="s1", test_mode=test_mode, late=False, body_signature="absent",
+        signature_request_id="r1", related_signature_id="s1", test_mode=test_mode, late=False, body_signature="absent", trust="claimed",
         payload=payload,
     )  # fmt: skip
 

@@ -44,7 +44,7 @@ class Reject(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One verified, deduplicated fact. Its body is a hint: ``event_hash`` does not sign it."""
+    """One verified, deduplicated fact. ``event_hash`` does not sign its body; ``trust`` says how far that is to be believed."""
 
     type: str
     time: int
@@ -61,6 +61,8 @@ class Event:
     """It came after a later event of its key had been released."""
     body_signature: str
     """``valid``, ``wrong`` or ``absent``: what ``Content-Sha256`` said."""
+    trust: str
+    """``disputed``, ``claimed``, ``attested`` or ``confirmed``: how far ``payload`` is trusted."""
     payload: Mapping[str, Any] = field(repr=False)
     """The whole callback."""
 

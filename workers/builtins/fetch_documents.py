@@ -33,6 +33,7 @@ from deedbox.shared.retention import Retention
 from deedbox.shared.runtime import logs
 from deedbox.workers.actions.interface import ActionFunction, Context, Event, Reject, Retry, add_line
 from deedbox.workers.actions.registry import RegisteredAction
+from deedbox.workers.builtins import read_model
 from deedbox.workers.builtins.document_bytes import defect
 from deedbox.workers.builtins.document_record import SIMULATED, DocumentRecords
 from deedbox.workers.dropbox_sign.account import (
@@ -87,7 +88,9 @@ class FetchDocuments:
         policy: FetchPolicy,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self._scripts = scripts
         self._redis = scripts.redis
+        self._retention = policy.retention
         self._records = DocumentRecords(scripts, policy.retention)
         self._marks = StoreMarks(scripts.redis)
         self._keep_s = policy.retention.state_s
@@ -185,6 +188,7 @@ class FetchDocuments:
         complete = _claims_complete(event) or self._accounts.waits(event.source, turn, kind)
         kinds = (kind, "api") if complete else ("api",)
         admitted = self._accounts.admit(event.source, turn, *kinds)
+        asked_at = max(self._clock(), event.time)
         answer = admitted.signature_request(request_id)
         if answer.status != OK:
             admitted.give_back(kind)
@@ -194,6 +198,7 @@ class FetchDocuments:
         if answer.status != OK:
             refuse(answer, context, self._clock())
         request = request_in(answer, request_id)
+        read_model.confirm(self._scripts, stream, request, asked_at, self._retention)
         if not flag_of(request.get("is_complete")):
             admitted.give_back(kind)
             # What could be fetched now is a partly signed copy, which is never stored.

@@ -87,6 +87,7 @@ def message_of(event: Event, context: Context, *, with_payload: bool = True) -> 
         "late": event.late,
         "replay": context.replay,
         "body_signature": event.body_signature,
+        "trust": event.trust,
         "trace_id": context.trace_id,
     }
     headers = {name: _sendable(value) for name, value in facts.items() if value is not None}

@@ -1,6 +1,6 @@
 """The read model of a signature request in Redis: read, changed and written without losing another's change.
 
-Two actions write it: ``track_status`` from events, ``reconcile`` from what the API shows. Each may run while the
+``track_status`` writes it from events, and every reading of a request from the API confirms it. Each may run while the
 other does, so that the write succeeds only if no process wrote since the read. Nothing is written about an erased request.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from deedbox.shared.core.status import catch_up
 from deedbox.shared.records import read_model as records
 from deedbox.shared.redis import keys, script_calls
 from deedbox.shared.redis.scripting import Scripts
@@ -27,3 +28,14 @@ def change(scripts: Scripts, stream: str, how: Change, retention: Retention) -> 
         written = script_calls.remember_request(
             scripts, stream=stream, value=records.dump(model), life_s=retention.state_s, before=before
         )
+
+
+def confirm(
+    scripts: Scripts, stream: str, request: Mapping[str, Any], asked_at: float, retention: Retention
+) -> None:
+    """Merge what the API showed when it was asked at ``asked_at``. Raises RedisError, Unavailable."""
+    request_id = stream.rpartition("/")[2]
+    change(
+        scripts, stream, lambda model: {**catch_up(model, request, asked_at), "signature_request_id": request_id},
+        retention,
+    )  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Any, Final
 from deedbox.shared.core.attempts import AttemptPolicy
 from deedbox.shared.core.gaps import RECONCILED, SUSPECTED, Findings, Gap, Known, found, suspected
 from deedbox.shared.core.reasons import TimelineKind
-from deedbox.shared.core.status import COMPLETE, catch_up, state_shown
+from deedbox.shared.core.status import ENDED, catch_up, gone, is_contradicted, says_complete, state_shown
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
@@ -26,6 +26,7 @@ from deedbox.workers.builtins.fetch_documents import ATTEMPTS, TIMEOUT_S, FetchD
 from deedbox.workers.builtins.known_requests import known
 from deedbox.workers.dropbox_sign.account import (
     NOT_FOUND,
+    NOT_FOUND_GRACE_S,
     OK,
     Accounts,
     Admitted,
@@ -44,7 +45,11 @@ LOOK_UNTIL_S: Final = 6 * 3600.0
 """A request that was said to be complete and is not, for the API: looked at again after 15 min, then at twice the
 age, until it is 6 h: the vendor finishes within minutes, so that more calls would tell nothing new."""
 
-_GONE: Final = frozenset({403, NOT_FOUND, 410})
+CONFIRM_AGAIN_S: Final = 10.0
+"""The same for a request that is read only because an application asked: for a minute, as the API may lag behind."""
+
+DELETED: Final = 410
+_GONE: Final = frozenset({403, NOT_FOUND, DELETED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,7 @@ class _Case:
     request_id: str
     stream: str
     asked: Findings
-    """What the sweeper or the command had found."""
+    """What the sweeper or the command had found; empty: the request is read only to confirm it."""
 
 
 class Reconcile:
@@ -81,7 +86,8 @@ class Reconcile:
         if request_id is None:
             raise Reject("a gap of something that is no signature request")
         stream = f"{event.source}:{event.ordering_key}"
-        case = _Case(event, context, request_id, stream, Findings.load(event.payload))
+        asked = Findings.load(event.payload).without(Gap.UNCONFIRMED)
+        case = _Case(event, context, request_id, stream, asked)
         with outages_are_waited_for():
             if self._accounts.knows(event.source, request_id):
                 self._look(case)
@@ -93,18 +99,24 @@ class Reconcile:
         if here is None:
             return  # erased meanwhile
         begun = _mark_of(here.model, case.context)
-        if not begun and "run" not in case.event.payload and not suspected(here):
+        wanted = begun or "run" in case.event.payload or suspected(here) or is_contradicted(here.model)
+        if not wanted:
             return  # while this call waited, callbacks closed the gap
         admitted = self._admit(case, here)
+        asked_at = max(self._accounts.clock(), here.model.get("updated_at", 0))
         answer = admitted.signature_request(case.request_id)
         if answer.status != OK:
             admitted.give_back("files", "test_files")
         if is_others(answer):
             # Nothing that a person could do: it is noted once, and not looked for again.
             self._remember(case, case.asked)
+            self._note_gone(case, asked_at, deleted=False)
             self._records.deny(case.stream, case.context)
             return
         if answer.status in _GONE:
+            if answer.status == NOT_FOUND and not case.asked and self._waited_s(case) < NOT_FOUND_GRACE_S:
+                raise Retry("the API does not know the request yet", after=CONFIRM_AGAIN_S)
+            self._note_gone(case, asked_at, deleted=answer.status == DELETED)
             reason = f"the API will not show the request ({answer.status} {answer.error_name})".replace(
                 " )", ")"
             )
@@ -112,7 +124,7 @@ class Reconcile:
             return
         if answer.status != OK:
             self._accounts.refuse(answer, case.context)
-        self._mend(case, here, admitted, request_in(answer, case.request_id))
+        self._mend(case, here, admitted, request_in(answer, case.request_id), asked_at)
 
     def _admit(self, case: _Case, here: Known) -> Admitted:
         """Take the calls. The download's turn first: else every document that waits would spend a call on each try."""
@@ -122,17 +134,21 @@ class Reconcile:
             return self._accounts.admit(source, files_turn(context, case.stream), kind, "api")
         return self._accounts.admit(source, Turn.of(context), "api")
 
-    def _mend(self, case: _Case, here: Known, admitted: Admitted, request: Mapping[str, Any]) -> None:
+    def _mend(
+        self, case: _Case, here: Known, admitted: Admitted, request: Mapping[str, Any], asked_at: float
+    ) -> None:
         shown = state_shown(request)
-        contradicted = here.model.get("state") in COMPLETE and shown not in {
-            "all_signed",
-            "declined",
-            "error",
-        }
+        contradicted = (
+            says_complete(here.model)
+            and here.model.get("state") not in ENDED
+            and shown not in {"all_signed", "declined", "error"}
+        )
         if contradicted:
-            self._look_again(case.context, admitted)
+            # The API counts now; it may lag behind, and so it is asked again.
+            read_model.confirm(self._scripts, case.stream, request, asked_at, self._retention)
+            self._look_again(case, admitted)
         findings = case.asked if contradicted else Findings()
-        mark = self._remember(case, findings, request)
+        mark = self._remember(case, findings, request, asked_at)
         findings = Findings.load(mark)
         fetched = False
         if not (Gap.NO_DOCUMENT in findings.gaps and self._fetch and shown == "all_signed"):
@@ -151,17 +167,29 @@ class Reconcile:
         found = known(self._scripts.redis, [case.stream], fetches=self._fetch is not None)
         return found.get(case.stream)
 
-    def _look_again(self, context: Context, admitted: Admitted) -> None:
-        now = self._accounts.clock()
-        waited_s = 0.0 if context.waiting_since is None else now - context.waiting_since
-        if waited_s < LOOK_UNTIL_S:
+    def _look_again(self, case: _Case, admitted: Admitted) -> None:
+        waited_s = self._waited_s(case)
+        until_s, again_s = (
+            (LOOK_UNTIL_S, LOOK_AGAIN_S) if case.asked else (NOT_FOUND_GRACE_S, CONFIRM_AGAIN_S)
+        )
+        if waited_s < until_s:
             admitted.give_back("files", "test_files")
-            raise Retry(
-                "the API does not show the request as complete yet", after=max(LOOK_AGAIN_S, waited_s)
-            )
+            raise Retry("the API does not show the request as complete yet", after=max(again_s, waited_s))
+
+    def _waited_s(self, case: _Case) -> float:
+        since = case.context.waiting_since
+        return 0.0 if since is None else self._accounts.clock() - since
+
+    def _note_gone(self, case: _Case, asked_at: float, *, deleted: bool) -> None:
+        def change(model: Mapping[str, Any]) -> Mapping[str, Any]:
+            return gone(model, asked_at, deleted=deleted)
+
+        here = self._known(case)
+        if here is not None and here.model:
+            read_model.change(self._scripts, case.stream, change, self._retention)
 
     def _remember(
-        self, case: _Case, findings: Findings, request: Mapping[str, Any] | None = None
+        self, case: _Case, findings: Findings, request: Mapping[str, Any] | None = None, asked_at: float = 0.0
     ) -> Mapping[str, Any]:
         """Bring the read model up to date and mark it. Returns the mark; empty if there was nothing to find.
 
@@ -173,7 +201,7 @@ class Reconcile:
         def change(model: Mapping[str, Any]) -> Mapping[str, Any]:
             now_known = Known(model, here.order, here.has_document, here.fetches)
             gaps = findings if request is None else findings | found(now_known, request)
-            after = dict(model) if request is None else catch_up(model, request)
+            after = dict(model) if request is None else catch_up(model, request, asked_at)
             mark.clear()
             mark.update(_mark_of(model, case.context))
             if not mark and gaps:

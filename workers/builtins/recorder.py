@@ -47,6 +47,7 @@ def facts(event: Event, context: Context) -> dict[str, Any]:
         "related_signature_id": event.related_signature_id,
         "late": event.late,
         "body_signature": event.body_signature,
+        "trust": event.trust,
     }
     if event.type == "deedbox.document_stored":
         row["sha256"] = event.payload.get("sha256")

@@ -8,6 +8,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.core.signature import Trust
 from deedbox.shared.core.status import advance
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
@@ -22,7 +23,8 @@ PATTERNS = ("signature_request_*", "file_error", "unknown_error", "sign_url_inva
 class TrackStatus:
     """Merges each event into ``request:<stream>``, and notes the stream in the index of the dashboard's search.
 
-    The merge is monotone: late and repeated events are safe.
+    The merge is monotone within a level of trust: late and repeated events are safe, and a better body of an event that it
+    had before comes once more.
     """
 
     def __init__(self, scripts: Scripts, retention: Retention = Retention()) -> None:  # noqa: B008 - frozen
@@ -37,7 +39,7 @@ class TrackStatus:
         request_id = event.signature_request_id
 
         def one_event_on(model: Mapping[str, Any]) -> dict[str, Any]:
-            advanced = advance(model, event.type, event.time, event.payload)
+            advanced = advance(model, event.type, event.time, event.payload, Trust.named(event.trust))
             return {**advanced, "signature_request_id": request_id}
 
         try:

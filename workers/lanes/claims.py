@@ -48,5 +48,6 @@ def event_of(stored: StoredEvent, *, late: bool) -> Event | Unreadable:
         test_mode=request.get("test_mode") in (True, 1, "1"),
         late=late,
         body_signature=str(stored.body_signature),
+        trust=stored.trust.word,
         payload=payload,
     )

@@ -9,6 +9,7 @@ from deedbox.shared.core.callback import parse_callback
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.identity import Fact, identify
 from deedbox.shared.core.ordering import Arrival, SequenceState
+from deedbox.shared.core.signature import Trust
 from deedbox.shared.core.snapshot import arrival_of
 from deedbox.shared.core.values import value
 from deedbox.shared.records.stored_event import StoredEvent
@@ -46,6 +47,39 @@ class SetAside:
         )  # fmt: skip
 
 
+@value
+class KnownBody:
+    """The body of a fact that was seen before."""
+
+    digest: str
+    """Empty: the stored event is gone."""
+    trust: Trust = Trust.CLAIMED
+    aside: bool = False
+    """The fact was set aside instead of released."""
+
+    @classmethod
+    def of(cls, stored: StoredEvent) -> KnownBody:
+        """Return the body of an event."""
+        return cls(stored.body_digest, stored.trust)
+
+    @classmethod
+    def read(cls, digest: bytes | None, trust: bytes | None, aside: bytes | None) -> KnownBody:
+        """Read what is stored of a fact. A level that cannot be read counts as the highest: nothing replaces it."""
+        try:
+            level = Trust.named((trust or b"").decode())
+        except ValueError:
+            level = Trust.CONFIRMED
+        return cls((digest or b"").decode("utf-8", "replace"), level, aside is not None)
+
+    def is_same(self, stored: StoredEvent) -> bool:
+        """Return whether an event has the same body, as far as anybody can still tell."""
+        return self.digest in {"", stored.body_digest}
+
+    def is_worse(self, stored: StoredEvent) -> bool:
+        """Return whether the body of an event is to replace this one: the first one of a level stays."""
+        return bool(self.digest) and stored.trust > self.trust
+
+
 @dataclass(slots=True)
 class StreamWork:
     """Everything that one commit needs to know about one stream."""
@@ -57,8 +91,8 @@ class StreamWork:
     """The stored order state cannot be read: what arrives is set aside, until an operator sends it again."""
     stranded: list[SetAside] = field(default_factory=list)
     """Events that the unreadable state held."""
-    known_digests: dict[str, str] = field(default_factory=dict)
-    """Fingerprint -> body digest ('' if the event is gone), for arrivals that were seen before."""
+    known: dict[str, KnownBody] = field(default_factory=dict)
+    """By fingerprint: the body that counts, for arrivals that were seen before."""
 
 
 def delivered(envelope: Envelope, appended_at: float) -> Delivered:
@@ -72,6 +106,7 @@ def delivered(envelope: Envelope, appended_at: float) -> Delivered:
         callback.related_signature_id,
         fact.fingerprint,
         callback.payload,
+        Trust.of(envelope.body_signature),
     )
     stored = StoredEvent(
         fingerprint=fact.fingerprint,

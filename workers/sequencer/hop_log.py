@@ -18,7 +18,7 @@ from deedbox.shared.core.values import value
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis import keys
 from deedbox.shared.runtime import logs, telemetry
-from deedbox.workers.sequencer.arrivals import Delivered, StreamWork
+from deedbox.workers.sequencer.arrivals import Delivered, KnownBody, StreamWork
 
 if TYPE_CHECKING:
     from deedbox.shared.runtime.spans import Span
@@ -92,8 +92,9 @@ class Judgements:
         heads = _heads(redis, earlier) if earlier else {}
         told = [(each, _Told.of(each.stored, heads.get(each.fingerprint, {}))) for each in self.found]
         if telemetry.lines():
+            line = log.bind()
             for each, about in told:
-                log.info("event.sequenced", **_line(each, about))
+                line.info("event.sequenced", **_line(each, about))
         if telemetry.spans() is not None:
             for each, about in told:
                 self._end_span(each, about)
@@ -124,15 +125,15 @@ def judged(
 ) -> Iterator[Judgement]:
     """Say what became of each callback of a batch, and of those that earlier batches held. Pure."""
     released = {each.arrival.fingerprint: each for each in decision.release}
-    first = dict(work.known_digests)
+    first = dict(work.known)
     for each in fresh:
         fingerprint = each.fact.fingerprint
         known = first.get(fingerprint)
         if known is not None:
-            same = known in {"", each.fact.body_digest}
-            yield _of(each, ArrivalVerdict.DUPLICATE if same else ArrivalVerdict.CONFLICT, 0.0)
+            outcome = ArrivalVerdict.DUPLICATE if known.is_same(each.stored) else ArrivalVerdict.CONFLICT
+            yield _of(each, outcome, 0.0)
             continue
-        first[fingerprint] = each.fact.body_digest
+        first[fingerprint] = KnownBody.of(each.stored)
         mine = released.pop(fingerprint, None)
         if mine is None:
             yield _of(each, ArrivalVerdict.HELD, 0.0)

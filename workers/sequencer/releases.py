@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final, Self
 
 from deedbox.shared.broker.message import encode_kombu
@@ -17,7 +18,7 @@ from deedbox.shared.records.stored_event import ASIDE
 from deedbox.shared.redis.inbox import about
 from deedbox.shared.redis.scripting import Operand
 from deedbox.workers.commit import Commit
-from deedbox.workers.sequencer.arrivals import Delivered, SetAside, StreamWork
+from deedbox.workers.sequencer.arrivals import Delivered, KnownBody, SetAside, StreamWork
 
 
 class StreamSection(Commit):
@@ -121,13 +122,14 @@ def add_arrivals(
 ) -> None:
     """Record each arrival: a new fact with its body, a hold, a duplicate, or a conflicting body."""
     held_now = {held.arrival.fingerprint for held in decision.state.held}
-    first: dict[str, str] = dict(work.known_digests)
+    held_before = {held.arrival.fingerprint for held in work.state.held}
+    first = dict(work.known)
     for each in fresh:
         fingerprint, stored = each.fact.fingerprint, each.stored
         _add_arrived(section, each)
         known = first.get(fingerprint)
         if known is None:
-            first[fingerprint] = each.fact.body_digest
+            first[fingerprint] = KnownBody.of(stored)
             section.fact(fingerprint, arrived_at=stored.arrived_at, fields=stored.fields())
             if fingerprint in held_now:
                 section.held(fingerprint, since=stored.arrived_at)
@@ -137,13 +139,31 @@ def add_arrivals(
                 section.count(ArrivalVerdict.HELD.value)
             continue
         section.count(ArrivalVerdict.DUPLICATE.value)
-        if known in {"", each.fact.body_digest}:
-            section.line(TimelineKind.DUPLICATE, stored.arrived_at, each.arrival)
+        same, better = known.is_same(stored), known.is_worse(stored)
+        details = {"better": stored.trust.word} if better else {}
+        if better:
+            first[fingerprint] = replace(known, digest=stored.body_digest, trust=stored.trust)
+            released = fingerprint in work.known and fingerprint not in held_before and not known.aside
+            _add_better(section, each, "" if same else known.digest, released=released)
+        if same:
+            section.line(TimelineKind.DUPLICATE, stored.arrived_at, each.arrival, **details)
             continue
-        other = stored.body_digest
-        section.other_body(fingerprint, other, arrived_at=stored.arrived_at, fields=stored.fields())
-        section.line(TimelineKind.CONFLICT, stored.arrived_at, each.arrival, body=other)
+        aside = known.digest if better else stored.body_digest
+        if not better:
+            section.other_body(fingerprint, aside, arrived_at=stored.arrived_at, fields=stored.fields())
+        section.line(TimelineKind.CONFLICT, stored.arrived_at, each.arrival, body=aside, **details)
         section.count(ArrivalVerdict.CONFLICT.value)
+
+
+def _add_better(section: StreamSection, each: Delivered, worse: str, *, released: bool) -> None:
+    """Let a better body replace that of its fact. What was released already is told to the read model again."""
+    stored = each.stored
+    entry = queue_entry.dump(QueueEntry(stored.fingerprint, round(stored.arrived_at, 6))) if released else ""
+    section.better_body(
+        stored.fingerprint, worse, arrived_at=stored.arrived_at, event_type=stored.event_type, again=entry,
+        fields=stored.fields(),
+    )  # fmt: skip
+    section.count("better_body")
 
 
 def _waits_for(each: Delivered, decision: Decision) -> list[str]:
@@ -160,6 +180,7 @@ def _add_arrived(section: StreamSection, each: Delivered) -> None:
         event_time=stored.event_time,
         received_at=stored.received_at,
         body_signature=stored.body_signature.value,
+        trust=stored.trust.word,
         trace_id=stored.trace_id,
     )
     section.count("arrived")
@@ -177,7 +198,7 @@ def add_unreadable(section: StreamSection, work: StreamWork) -> None:
 
     Repeats of known facts are duplicates all the same. The state stays as it is, for a person to look at.
     """
-    known = set(work.known_digests)
+    known = set(work.known)
     for each in work.delivered:
         if each.fact.fingerprint in known:
             _add_arrived(section, each)

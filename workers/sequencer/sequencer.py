@@ -19,6 +19,7 @@ from deedbox.shared.core.identity import shard_of
 from deedbox.shared.core.ordering import OrderingPolicy, pass_through, step
 from deedbox.shared.records import order_state
 from deedbox.shared.records.spool_mark import SpoolMarks
+from deedbox.shared.records.stored_event import ASIDE
 from deedbox.shared.redis import keys, script_calls
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.script_calls import NO_CLAIM, DrainClaim
@@ -29,7 +30,7 @@ from deedbox.workers.actions.registry import CLEAN_STREAM_KEEP
 from deedbox.workers.commit import Commit
 from deedbox.workers.lease import LEASE_S, LINGER_S, LeaseReport
 from deedbox.workers.pacing import Gathering
-from deedbox.workers.sequencer.arrivals import Delivered, StreamWork, delivered
+from deedbox.workers.sequencer.arrivals import Delivered, KnownBody, StreamWork, delivered
 from deedbox.workers.sequencer.hop_log import Judgements
 from deedbox.workers.sequencer.releases import (
     StreamSection,
@@ -244,7 +245,7 @@ class Sequencer:
                 for each, score in zip(work.delivered, scores, strict=True)
                 if score is not None
             ]
-        self._load_digests(repeats)
+        self._load_bodies(repeats)
         return spooled_since
 
     def _take_state(self, stream: str, work: StreamWork, document: bytes) -> None:
@@ -260,18 +261,18 @@ class Sequencer:
             "sequencer.state_unreadable", reason="state_unreadable", stream=stream, isolated=work.unreadable
         )
 
-    def _load_digests(self, repeats: Sequence[tuple[StreamWork, str]]) -> None:
+    def _load_bodies(self, repeats: Sequence[tuple[StreamWork, str]]) -> None:
         if not repeats:
             return
         pipeline = self._redis.pipeline(transaction=False)
         for _, fingerprint in repeats:
-            pipeline.hget(keys.event(fingerprint), "digest")
+            pipeline.hmget(keys.event(fingerprint), "digest", "trust", ASIDE)
         try:
-            digests = pipeline.execute()
+            bodies = pipeline.execute()
         except RedisError as error:
             raise translated(error) from error
-        for (work, fingerprint), digest in zip(repeats, digests, strict=True):
-            work.known_digests[fingerprint] = digest.decode() if digest else ""
+        for (work, fingerprint), fields in zip(repeats, bodies, strict=True):
+            work.known[fingerprint] = KnownBody.read(*fields)
 
     def _decide(
         self,
@@ -291,11 +292,11 @@ class Sequencer:
         arrivals = [(each.arrival, each.stored.arrived_at) for each in fresh]
         if work.ordered:
             decision = step(
-                work.state, arrivals, batch.judged_at, self._policy.order, work.known_digests, spooled_since
+                work.state, arrivals, batch.judged_at, self._policy.order, work.known, spooled_since
             )
             state = order_state.dump(decision.state)
         else:
-            decision = pass_through(arrivals, work.known_digests)
+            decision = pass_through(arrivals, work.known)
             state = b""
         judgements.add(work, fresh, refused, decision, batch.now)
         section = StreamSection(stream, state, decision.wake_at)
@@ -314,11 +315,11 @@ class Sequencer:
         fresh: list[Delivered] = []
         old: dict[str, Delivered] = {}
         for each in work.delivered:
-            known = each.fact.fingerprint in work.known_digests
+            known = each.fact.fingerprint in work.known
             age_s = each.stored.received_at - each.stored.event_time
             if limit and not known and not each.redriven and age_s > limit:
                 old[each.fact.fingerprint] = each
-                work.known_digests[each.fact.fingerprint] = each.fact.body_digest
+                work.known[each.fact.fingerprint] = replace(KnownBody.of(each.stored), aside=True)
             else:
                 fresh.append(each)
         return fresh, list(old.values())

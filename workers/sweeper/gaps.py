@@ -13,10 +13,10 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError
 
-from deedbox.shared.core.gaps import SUSPECTED, Findings, Known, suspected
+from deedbox.shared.core.gaps import SUSPECTED, Findings, Gap, Known, suspected
 from deedbox.shared.core.identity import is_file_safe
 from deedbox.shared.records.stored_event import StoredEvent
-from deedbox.shared.redis import script_calls
+from deedbox.shared.redis import keys, script_calls
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.script_calls import LookEnd
 from deedbox.shared.redis.scripting import Scripts
@@ -63,8 +63,8 @@ class GapDesk:
         self._scripts = scripts
         self._ring = ring
 
-    def due(self) -> tuple[float, dict[str, float]]:
-        """Return Redis's time and the streams whose look is due, with their scores. Raises Unavailable."""
+    def due(self) -> tuple[float, dict[str, float], dict[str, float]]:
+        """Return Redis's time, the streams whose look is due, and those to be confirmed. Raises Unavailable."""
         return script_calls.gaps_due(self._scripts, at_most=LOOK_AT_MOST)
 
     def file(self, looks: Sequence[GapLook], now: float) -> int:
@@ -78,6 +78,13 @@ class GapDesk:
         if ring:
             self._ring(action.lane)
         return filed
+
+    def forget_asked(self, streams: Sequence[str]) -> None:
+        """Take streams off the list of those to be confirmed. Raises Unavailable."""
+        try:
+            self.redis.zrem(keys.CONFIRM_DUE, *streams)
+        except RedisError as error:
+            raise translated(error) from error
 
     def known(self, streams: Sequence[str]) -> dict[str, Known]:
         """Read what is known of requests, in one round trip. Raises Unavailable."""
@@ -95,9 +102,13 @@ class GapDetector:
 
     def once(self) -> None:
         """Look at what is due. Raises Unavailable."""
-        now, due = self._desk.due()
-        if not due:
-            return
+        now, due, asked = self._desk.due()
+        if due:
+            self._look(due, now)
+        if asked:
+            self._confirm(asked, now)
+
+    def _look(self, due: Mapping[str, float], now: float) -> None:
         found = self._desk.known(list(due))
         looks = [
             GapLook(stream, score, _worth(stream, here), _test_mode(here), {"due": score})
@@ -106,6 +117,21 @@ class GapDetector:
         ]
         if filed := self._desk.file(looks, now):
             log.warning("gaps.suspected", requests=filed)
+
+    def _confirm(self, asked: Mapping[str, float], now: float) -> None:
+        """Have requests read from the API that applications ask about, if callbacks only claim how they are."""
+        found = self._desk.known(list(asked))
+        looks = [
+            GapLook(stream, None, _CONFIRM, _test_mode(here), {"asked": asked[stream]})
+            for stream, here in found.items()
+            if Gap.UNCONFIRMED in _worth(stream, here).gaps
+        ]
+        self._desk.file(looks, now)
+        # Last: after a crash in between, the same looks meet their own fingerprints.
+        self._desk.forget_asked(list(asked))
+
+
+_CONFIRM: Final = Findings((Gap.UNCONFIRMED,))
 
 
 def operators_mark() -> dict[str, str]:

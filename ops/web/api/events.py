@@ -69,6 +69,9 @@ class EventAnswer(DocumentedAnswer):
     """The signature request that it is about, if it is about one."""
     trace_id: str | None
     """Of the callback that reported it, as in the log; null if the event is kept no longer."""
+    trust: Literal["disputed", "claimed", "attested", "confirmed"] | None
+    """How far the payload is trusted: disputed (Content-Sha256 is wrong), claimed (only event_hash fits, which does not
+    sign the body), attested (the vendor signed it) or confirmed (an event of Deedbox's own); null as trace_id."""
     event_time: int
     """When it happened, unix seconds."""
     related_signature_id: str | None
@@ -174,7 +177,7 @@ class Reader:
         except CursorExpired as error:
             detail = f"{error}; go on with after={error.oldest}, and read the state of your requests anew"
             raise OpsError(Refused.GONE, detail, oldest=error.oldest) from None
-        page = clean.with_trace_ids(self._room.redis, page)
+        page = clean.with_heads(self._room.redis, page)
         return clean.with_payloads(self._room.redis, page) if self._with_payload else page
 
 

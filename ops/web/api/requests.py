@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated, Any, Final, Literal
 
 from flask import jsonify
 from pydantic import Field
+from redis import Redis
+from redis.exceptions import RedisError
 from werkzeug.wrappers import Response
 
 from deedbox.ops.readmodels.requests import SignatureRequest, request_keys
@@ -23,6 +27,7 @@ from deedbox.ops.web.auth.access import Refused
 from deedbox.ops.web.errors import OpsError
 from deedbox.ops.wording import trace_page
 from deedbox.shared.core.identity import is_file_safe
+from deedbox.shared.core.status import COMPLETE
 from deedbox.shared.records.tombstone import Tombstone
 from deedbox.shared.redis import keys
 
@@ -39,7 +44,7 @@ _MET: Final[dict[str, Told]] = {
 
 def _in_vain(found: SignatureRequest, wait: str | None) -> bool:
     """Tell whether what was asked for can never be so any more."""
-    return found.closed or (wait == "ready_to_sign" and found.complete)
+    return found.closed or (wait == "ready_to_sign" and found.vouched in COMPLETE)
 
 
 class RequestQuery(Query):
@@ -76,6 +81,19 @@ class DocumentAnswer(DocumentedAnswer):
     """The version that counts."""
 
 
+Level = Literal["disputed", "claimed", "attested", "confirmed"]
+
+
+class TrustAnswer(DocumentedAnswer):
+    """How far each field, or group of fields, is trusted; null: nothing is known of it."""
+
+    state: Level | None = None
+    """Of state. complete rests on confirmed alone; ready_to_sign and closed on attested or confirmed."""
+    signers: Level | None = None
+    title: Level | None = None
+    test_mode: Level | None = None
+
+
 class RequestAnswer(DocumentedAnswer):
     """A signature request."""
 
@@ -83,14 +101,19 @@ class RequestAnswer(DocumentedAnswer):
     source: str
     state: str
     """unknown, prepared, sent, viewed, partly_signed, error, all_signed, downloadable, declined, canceled, expired,
-    invalid or destroyed; it never goes back to an earlier one."""
+    invalid or destroyed. Callbacks without a valid body signature may claim it: see trust.state. It goes back only when a higher
+    level of trust corrects a lower one."""
+    trust: TrustAnswer
+    """How far to believe each field: disputed, claimed (only event_hash fits, which does not sign the body), attested (the
+    vendor signed the body) or confirmed (read from the API)."""
     ready_to_sign: bool
-    """Signers can sign now: it was sent, or somebody has viewed or signed it, and it is neither complete nor closed."""
+    """Signers can sign now: it was sent, or somebody has viewed or signed it, and it is neither complete nor closed.
+    Attested or confirmed."""
     complete: bool
-    """Everybody has signed."""
+    """Everybody has signed: the API said so."""
     closed: bool
     """It ended in another way (declined, canceled, expired, invalid, error, destroyed): waiting for more is in vain.
-    With wait=ready_to_sign also true for a complete request."""
+    Attested or confirmed. With wait=ready_to_sign also true once everybody has signed."""
     signers: list[SignerAnswer]
     documents: list[DocumentAnswer]
     title: str | None
@@ -141,7 +164,9 @@ def request_view(room: WaitingRoom) -> Callable[[str], Response]:
 
         def settled(replies: Any) -> bool:
             now = found(replies)
-            return now is not None and (met(now) or _in_vain(now, asked.wait))
+            over = now is not None and (met(now) or _in_vain(now, asked.wait))
+            _confirm(room.redis, None if over else now)
+            return over
 
         if settled(replies) or asked.timeout == 0:
             return _answer(found(replies), asked, met)
@@ -155,6 +180,15 @@ def request_view(room: WaitingRoom) -> Callable[[str], Response]:
             raise _erased(room, error.source, request_id) or error from None
 
     return answered
+
+
+def _confirm(redis: Redis, found: SignatureRequest | None) -> None:
+    """Ask for a look-up of what callbacks only claim. Without a Redis that takes it, the client waits for callbacks alone."""
+    if found is None or not found.unconfirmed:
+        return
+    stream = f"{found.source}:signature_request/{found.signature_request_id}"
+    with suppress(RedisError):
+        redis.zadd(keys.CONFIRM_DUE, {stream: time.time()}, nx=True)
 
 
 class Unknown(OpsError):

@@ -274,10 +274,12 @@ local function unit_of(action, stream, fingerprint)
 end
 
 -- Adds an event to the queues of all actions that want it: one after the other per key, or (unordered, or of no subject
--- whose order could matter) one of its own.
-local function dispatch(stream, fingerprint, event_type, entry)
+-- whose order could matter) one of its own. only: the name of the one action that gets it; nothing: all of them.
+local function dispatch(stream, fingerprint, event_type, entry, only)
   for _, action in ipairs(subscribers_of(event_type)) do
-    gather_entry(action.lane, unit_of(action, stream, fingerprint), entry)
+    if not only or action.name == only then
+      gather_entry(action.lane, unit_of(action, stream, fingerprint), entry)
+    end
   end
 end
 

@@ -5,6 +5,9 @@
 --       bytes at most; then operations, each an opcode and its operands:
 --   S stream, order state ('' = no order), wake at ('' = nothing held)     the stream of the following operations
 --   F fingerprint, arrived at, n, n values (field, value, ...)   a new fact: dedupe memory and stored event
+--   Y fingerprint, digest of the worse body ('' = the same), arrived at, type, entry ('' = not released), n, n values
+--                                                          a better body of a known fact: the worse one is kept aside, and
+--                                                          the read model is told again
 --   B fingerprint:digest, arrived at, n, n values          another body of a known fact, kept for an operator
 --   H fingerprint, since / R fingerprint                   held / no longer held
 --   A fingerprint, type, entry, line                       an event to all actions that want it; its line of the timeline
@@ -69,6 +72,23 @@ while ARGV[i] do
       refer(ARGV[i + 1], 0)
     end
     i = i + 4 + n
+  elseif op == 'Y' then
+    local n = tonumber(ARGV[i + 6])
+    if not gone then
+      local event, worse = P .. 'event:' .. ARGV[i + 1], ARGV[i + 1] .. ':' .. ARGV[i + 2]
+      local names = { 'head', 'digest', 'trust', 'body', 'codec' }
+      local before = redis.call('HMGET', event, unpack(names))
+      if ARGV[i + 2] ~= '' and before[1] then
+        for k, name in ipairs(names) do redis.call('HSET', P .. 'event:' .. worse, name, before[k] or '') end
+        facts[#facts + 1] = ARGV[i + 3]
+        facts[#facts + 1] = worse
+        refer(worse, 0)
+      end
+      redis.call('HSET', event, unpack(ARGV, i + 7, i + 6 + n))
+      refer(ARGV[i + 1], 0)
+      if ARGV[i + 5] ~= '' then dispatch(stream, ARGV[i + 1], ARGV[i + 4], ARGV[i + 5], 'track_status') end
+    end
+    i = i + 7 + n
   elseif op == 'S' then
     end_of_stream()
     stream, remembers, holds_events = ARGV[i + 1], true, ARGV[i + 3] ~= ''

@@ -64,7 +64,7 @@ def test_the_example_consumer_handles_each_event_once_in_order_over_a_restart(
     def happen(at: int) -> None:
         event = Event(
             "signature_request_viewed", at, float(at), "default", "signature_request/r1", "r1", None,
-            test_mode=False, late=False, body_signature="valid", payload={},
+            test_mode=False, late=False, body_signature="valid", trust="attested", payload={},
         )  # fmt: skip
         publish(event, Context(f"{run}-{at}:publish_event", 1))
 

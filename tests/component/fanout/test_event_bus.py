@@ -22,7 +22,7 @@ from tests.support.brokers import broker_at
 MESSAGE = Message("signature_request_sent", "key", {}, b"{}")
 EVENT = Event(
     "signature_request_sent", 1, 1.0, "default", "signature_request/r1", "r1", None,
-    test_mode=False, late=False, body_signature="valid", payload={},
+    test_mode=False, late=False, body_signature="valid", trust="attested", payload={},
 )  # fmt: skip
 
 

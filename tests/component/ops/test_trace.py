@@ -65,7 +65,7 @@ def test_the_page_says_what_was_waited_for_and_where_the_request_stands(
     assert "waits for sent" in page
     assert "sent -> store" in page
     assert "sha256 abababababab, 1234 bytes, file:///documents/x.pdf" in page
-    assert "now: viewed, 0 of 1 signer signed" in page
+    assert "now: viewed (attested), 0 of 1 signer signed" in page
     assert "Jane" not in page
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,9 +17,10 @@ from deedbox.shared.documents import DocumentStore, StoredDocument
 from deedbox.shared.records.document_record import DocumentRecord
 from deedbox.shared.redis.keys import document
 from deedbox.shared.redis.scripting import Scripts
+from deedbox.shared.retention import Retention
 from deedbox.workers.actions.interface import Context, Event
 from deedbox.workers.actions.registry import CLEAN_STREAM_KEEP
-from deedbox.workers.builtins import track_status
+from deedbox.workers.builtins import read_model, track_status
 from tests.component.ops_web.conftest import Ops
 from tests.component.workers.rig import Deployment, action
 
@@ -37,6 +39,13 @@ def tracking(state: Redis, events_keep: int = CLEAN_STREAM_KEEP) -> Deployment:
 
 def _announce(_event: Event, context: Context) -> None:
     context.emit("deedbox.announced", {"paper": 1})
+
+
+def confirm(state: Redis, request_id: str = "r1", **shown: Any) -> None:
+    """Let the API show a request, as ``fetch_documents`` and ``reconcile`` write it down."""
+    request = {"title": "Lease", "signatures": [], **shown}
+    stream = f"default:signature_request/{request_id}"
+    read_model.confirm(Scripts(state), stream, request, time.time(), Retention())
 
 
 def arrive(deployment: Deployment, *bodies: bytes, **more: Any) -> None:

@@ -17,7 +17,7 @@ from deedbox.ops.readmodels import status
 from deedbox.ops.web.api.watcher import SEATS
 from deedbox.shared.records.tombstone import Tombstone
 from deedbox.shared.redis import keys
-from tests.component.ops_web.asking import arrive, get, meanwhile, tracking
+from tests.component.ops_web.asking import arrive, confirm, get, meanwhile, tracking
 from tests.component.ops_web.conftest import Ops, StartOps
 from tests.component.workers.rig import CREATED_AT, P, callback, sent, viewed
 from tests.component.workers.server import RedisServer, until
@@ -50,6 +50,7 @@ def test_a_request_says_where_it_and_its_signers_stand(ops: Ops, state: Redis) -
     assert found == {
         "signature_request_id": "r1", "source": "default", "state": "viewed", "ready_to_sign": True,
         "complete": False, "closed": False, "signers": [{"signature_id": "s1", "state": "viewed"}],
+        "trust": {"state": "attested", "signers": "attested", "title": "attested", "test_mode": None},
         "documents": [], "title": "Lease", "test_mode": None, "updated_at": CREATED_AT + 5,
         "waited": False, "met": None, "busy": False,
     }  # fmt: skip
@@ -104,17 +105,14 @@ def test_waiting_ends_when_the_request_has_ended_otherwise(ops: Ops, state: Redi
     assert (found["met"], found["closed"], found["state"]) == (False, True, "declined")
 
 
-@pytest.mark.parametrize(
-    ("end", "complete"),
-    [("declined", False), ("canceled", False), ("expired", False), ("all_signed", True)],
-)
+@pytest.mark.parametrize("end", ["declined", "canceled", "expired", "all_signed"])
 def test_waiting_for_signers_to_be_able_to_sign_ends_at_once_when_they_never_will(
-    ops: Ops, state: Redis, end: str, *, complete: bool
+    ops: Ops, state: Redis, end: str
 ) -> None:
     arrive(tracking(state), sent(0), callback(P + end, 9, created_at=CREATED_AT))
     found = get(ops, "/api/requests/r1?wait=ready_to_sign&timeout=20")
     names = ("ready_to_sign", "met", "closed", "complete", "waited")
-    assert [found[name] for name in names] == [False, False, True, complete, False]
+    assert [found[name] for name in names] == [False, False, True, False, False]
 
 
 def test_waiting_for_the_documents_of_a_complete_request_goes_on(ops: Ops, state: Redis) -> None:
@@ -146,7 +144,7 @@ def test_sixty_waiting_clients_do_not_stop_the_others(ops: Ops, state: Redis) ->
         answers = [pool.submit(ops.request, "GET", path, headers={"Connection": "close"}) for _ in range(60)]
         until(lambda: sum(each.done() for each in answers) == 60 - SEATS, "those without a seat are answered")
         assert "stages" in get(ops, "/api/queues")
-        arrive(deployment, callback(P + "all_signed", 9, created_at=CREATED_AT))
+        confirm(state, is_complete=True)
         found = [each.result() for each in answers]
     bodies = [answer.json() for answer in found]
     assert sum(body["waited"] and body["met"] for body in bodies) == SEATS

@@ -11,6 +11,7 @@ from typing import Any
 from redis import Redis
 
 from deedbox.shared.core.ordering import OrderingPolicy
+from deedbox.shared.core.signature import BodySignature
 from deedbox.shared.redis import keys
 from deedbox.shared.settings import Settings
 from deedbox.shared.simulator.api_state import Endpoint, FilesApiPolicy
@@ -64,12 +65,15 @@ class GapsDesk:
     stored: Journal
     """Calls of a user's action for ``deedbox.document_stored``."""
 
-    def happen(self, event_type: str, at_s: int, request: dict[str, Any], related: str | None = None) -> None:
+    def happen(
+        self, event_type: str, at_s: int, request: dict[str, Any], related: str | None = None,
+        verdict: BodySignature = BodySignature.VALID,
+    ) -> None:  # fmt: skip
         """Deliver a callback with this snapshot, and work off what is ready."""
         offset_s = T + at_s - 1_800_000_000
         rest = {name: value for name, value in request.items() if name != "signature_request_id"}
         body = callback(P + event_type, offset_s, request["signature_request_id"], related=related, **rest)
-        self.deployment.deliver(body)
+        self.deployment.deliver(body, verdict=verdict)
         self.deployment.run()
 
     def later(self) -> None:

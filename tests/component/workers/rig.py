@@ -67,11 +67,12 @@ def viewed(at_s: int, request_id: str = "r1", **more: Any) -> bytes:
 
 
 def envelope(
-    body: bytes, source: str = "default", received_at: float | None = None, redrive: str = ""
-) -> Envelope:
+    body: bytes, source: str = "default", received_at: float | None = None, redrive: str = "",
+    verdict: BodySignature = BodySignature.VALID,
+) -> Envelope:  # fmt: skip
     """Wrap a body as ingress does, compressed."""
     at = time.time() if received_at is None else received_at
-    return codec.packed(Envelope(source, at, BodySignature.VALID, TRACE, body, redrive))
+    return codec.packed(Envelope(source, at, verdict, TRACE, body, redrive))
 
 
 def message(body: bytes, **more: Any) -> bytes:

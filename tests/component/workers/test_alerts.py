@@ -188,7 +188,20 @@ def test_a_message_for_a_receiver_that_the_settings_name_no_more_ends(state: Red
 
 
 def test_a_callback_that_calls_itself_an_alert_is_no_message(state: Redis) -> None:
-    event = Event(SEND, 1, 1.0, "default", "type/deedbox.alert", None, None, False, False, "absent", {"x": 1})
+    event = Event(
+        SEND,
+        1,
+        1.0,
+        "default",
+        "type/deedbox.alert",
+        None,
+        None,
+        False,
+        False,
+        "absent",
+        "confirmed",
+        {"x": 1},
+    )
     with pytest.raises(Reject):
         Alert(_desk(state), dict)(event, Context("key", 1))
 

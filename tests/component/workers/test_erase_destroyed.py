@@ -14,6 +14,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry as Retrying
 
 from deedbox.shared.core.identity import shard_of
+from deedbox.shared.core.signature import BodySignature
 from deedbox.shared.documents import DocumentStore
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.erasure import Asker, Eraser
@@ -127,11 +128,11 @@ def desk(open_desk: Open) -> Desk:
     return with_document(open_desk())
 
 
-def with_document(desk: Desk) -> Desk:
+def with_document(desk: Desk, status: int = 410) -> Desk:
     desk.api.state.put(shown())
     desk.happen(sent(), callback(DOWNLOADABLE, 5, is_complete=True))
     assert len(list(desk.folder.iterdir())) == 2
-    desk.api.script("r1", [410] * 9, Endpoint.REQUEST)
+    desk.api.script("r1", [status] * 9, Endpoint.REQUEST)
     return desk
 
 
@@ -139,14 +140,71 @@ def destroyed() -> bytes:
     return callback(DESTROYED, 60)
 
 
-@pytest.mark.parametrize("status", [404, 410])
-def test_a_destroyed_request_is_erased_and_its_documents_stay(open_desk: Open, status: int) -> None:
+def test_a_destroyed_request_is_erased_and_its_documents_stay(open_desk: Open) -> None:
     desk = open_desk()
-    desk.api.script("r1", [status], Endpoint.REQUEST)
+    desk.api.script("r1", [410], Endpoint.REQUEST)
     desk.happen(sent(title="Jane"), destroyed())
     desk.go_on()
     assert desk.erased()
     assert desk.seen.types() == ["sent", "destroyed"], "the user's action sees it first"
+
+
+def later(desk: Desk) -> None:
+    """Let the grace be over."""
+    desk.built_in("erase_destroyed")._clock = lambda: time.time() + GRACE_S + 1
+    desk.go_on()
+
+
+def test_a_request_that_the_api_showed_is_erased_once_it_says_twice_that_it_knows_none(
+    open_desk: Open,
+) -> None:
+    desk = with_document(open_desk(), status=404)
+    desk.happen(destroyed())
+    asked = desk.asked()
+    desk.go_on()
+    assert not desk.erased()
+    later(desk)
+    assert desk.erased()
+    assert desk.asked() > asked
+
+
+def test_what_comes_during_the_grace_begins_it_anew(open_desk: Open) -> None:
+    desk = with_document(open_desk(), status=404)
+    desk.happen(destroyed())
+    desk.go_on()
+    desk.happen(viewed(70))
+    later(desk)
+    assert not desk.erased()
+    assert desk.deployment.waiting() == 1
+    assert "viewed" in [name.rstrip("!") for name in desk.seen.types()]
+
+
+@pytest.mark.parametrize("verdict", [BodySignature.ABSENT, BodySignature.WRONG])
+def test_a_forged_destroyed_of_a_request_that_the_api_never_showed_erases_nothing(
+    open_desk: Open, verdict: BodySignature
+) -> None:
+    """Its 404 says that the API does not know the request yet, or that it is another account's."""
+    desk = open_desk()
+    desk.happen(sent())
+    desk.deployment.deliver(destroyed(), verdict=verdict)
+    desk.deployment.run()
+    for _ in range(3):
+        later(desk)
+    desk.happen(viewed(70))
+    assert "viewed" in [name.rstrip("!") for name in desk.seen.types()]
+    assert desk.deployment.letters() == []
+    notes = [line["detail"] for line in desk.deployment.timeline() if line["kind"] == "note"]
+    assert any("deedbox erase" in note for note in notes)
+
+
+def test_a_destroyed_that_the_vendor_signed_and_the_api_never_showed_is_left_to_a_person(
+    open_desk: Open,
+) -> None:
+    desk = open_desk()
+    desk.happen(sent(), destroyed())
+    desk.go_on()
+    assert not desk.erased()
+    assert b"deedbox erase" in desk.deployment.letters()[0]["detail"]
 
 
 @pytest.mark.parametrize("setting", ["off", "on"])
@@ -256,11 +314,11 @@ def test_an_outage_of_the_budgets_redis_uses_up_no_attempt(state: Redis, tmp_pat
         {"default": SignApi("http://127.0.0.1:1/v3", API_KEY)}, CallBudgets(Scripts(nowhere), {"api": 9})
     )
     eraser = Eraser(Scripts(state), DocumentStore(tmp_path), Retention())
-    erase = EraseDestroyed(eraser, Holdings(state), accounts, documents=False)
+    erase = EraseDestroyed(eraser, Holdings(state), accounts, Scripts(state), documents=False)
     event = Event(
         type=DESTROYED, time=60, received_at=60.0, source="default", ordering_key=SUBJECT.ordering_key,
         signature_request_id="r1", related_signature_id=None, test_mode=False, late=False,
-        body_signature="valid", payload={},
+        body_signature="valid", trust="attested", payload={},
     )  # fmt: skip
     with pytest.raises(Retry, match="did not answer"):
         erase(event, Context(idempotency_key="k", attempt=1))

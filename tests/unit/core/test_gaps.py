@@ -64,7 +64,7 @@ def test_what_the_api_showed_is_no_gap_any_more_once_it_was_taken_over(
 ) -> None:
     """The repair: the read model caught up, what was missed was told, the document is there."""
     findings = found(known, request)
-    repaired = catch_up(known.model, request) | {"reconciled": {"told": list(findings.missed)}}
+    repaired = catch_up(known.model, request, T) | {"reconciled": {"told": list(findings.missed)}}
     after = Known(repaired, known.order, has_document=True, fetches=known.fetches)
     assert found(after, request) == Findings()
 

@@ -10,7 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deedbox.shared.core.request_snapshot import last_change
-from deedbox.shared.core.status import STATES, advance, catch_up, state_of, state_shown
+from deedbox.shared.core.signature import Trust
+from deedbox.shared.core.status import (
+    COMPLETE,
+    STATES,
+    advance,
+    awaits_confirmation,
+    catch_up,
+    gone,
+    state_of,
+    state_shown,
+    was_confirmed,
+)
 from tests.unit.core.wire import document, signer
 
 LAW = settings(derandomize=True, max_examples=80, deadline=None)
@@ -49,12 +60,12 @@ EVENTS = st.lists(st.tuples(TYPES, st.integers(T, T + 5), st.booleans(), ROWS), 
 Told = tuple[str, int, bool, list[dict[str, Any]]]
 
 
-def told(*events: Told) -> dict[str, Any]:
-    """Merge events in the order given."""
+def told(*events: Told, trust: Trust = Trust.ATTESTED) -> dict[str, Any]:
+    """Merge events of one level in the order given."""
     model: dict[str, Any] = {}
     for event_type, time, complete, rows in events:
         body = document(event_type, str(time), request={"is_complete": complete, "signatures": rows})
-        model = advance(model, event_type, time, body)
+        model = advance(model, event_type, time, body, trust)
     return model
 
 
@@ -174,34 +185,122 @@ REQUESTS = st.builds(
 )  # fmt: skip
 
 
-@LAW
-@given(EVENTS, REQUESTS)
-def test_catching_up_never_takes_a_state_back(events: list[Told], request: dict[str, Any]) -> None:
-    before = told(*events)
-    after = catch_up(before, request)
-    assert STATES.index(after["state"]) >= STATES.index(before.get("state", "unknown"))
-    assert STATES.index(after["state"]) >= STATES.index(state_shown(request))
-    assert after["updated_at"] >= before.get("updated_at", 0)
+LEVELS = st.sampled_from([Trust.DISPUTED, Trust.CLAIMED, Trust.ATTESTED])
+MIXED = st.lists(st.tuples(LEVELS, TYPES, st.integers(T, T + 5), st.booleans(), ROWS), max_size=7)
+READINGS = st.lists(st.tuples(st.integers(T, T + 9), REQUESTS), max_size=3)
+Mixed = tuple[Trust, str, int, bool, list[dict[str, Any]]]
+
+
+def merged(model: dict[str, Any], each: Any) -> dict[str, Any]:
+    """Merge an event of any level, or what the API showed at a time."""
+    if len(each) == len(("asked_at", "request")):
+        return catch_up(model, each[1], each[0])
+    trust, event_type, time, complete, rows = each
+    body = document(event_type, str(time), request={"is_complete": complete, "signatures": rows})
+    return advance(model, event_type, time, body, trust)
+
+
+def all_merged(steps: list[Any]) -> dict[str, Any]:
+    model: dict[str, Any] = {}
+    for each in steps:
+        model = merged(model, each)
+    return model
 
 
 @LAW
-@given(EVENTS, REQUESTS, EVENTS)
-def test_late_callbacks_after_catching_up_change_no_state_that_the_api_showed(
-    events: list[Told], request: dict[str, Any], late: list[Told]
+@given(
+    st.tuples(MIXED, READINGS)
+    .map(lambda pair: [*pair[0], *pair[1]])
+    .flatmap(lambda steps: st.tuples(st.just(steps), st.permutations(steps)))
+)
+def test_the_order_of_levels_and_of_what_the_api_showed_does_not_matter(
+    orders: tuple[list[Any], list[Any]],
 ) -> None:
-    caught_up = model = catch_up(told(*events), request)
-    for event_type, time, complete, rows in late:
-        body = document(event_type, str(time), request={"is_complete": complete, "signatures": rows})
-        model = advance(model, event_type, time, body)
-    assert STATES.index(model["state"]) >= STATES.index(caught_up["state"])
-    assert catch_up(caught_up, request) == caught_up
+    assert all_merged(orders[0]) == all_merged(orders[1])
+
+
+@LAW
+@given(MIXED, REQUESTS)
+def test_what_the_api_shows_replaces_all_that_was_claimed_before_also_backwards(
+    events: list[Mixed], request: dict[str, Any]
+) -> None:
+    claimed = [event for event in events if event[0] < Trust.ATTESTED]
+    after = catch_up(all_merged(list(claimed)), request, T + 9)
+    alone = catch_up({}, request, T + 9)
+    for name in ("state", "signers", "ready_to_sign", "complete", "closed"):
+        assert after[name] == alone[name]
+    assert alone["trust"].items() <= after["trust"].items()
+
+
+@LAW
+@given(MIXED, READINGS)
+def test_no_callback_alone_completes_a_request_and_no_claim_makes_an_answer(
+    events: list[Mixed], readings: list[Any]
+) -> None:
+    claims = [event for event in events if event[0] < Trust.ATTESTED]
+    rest = [*(event for event in events if event[0] >= Trust.ATTESTED), *readings]
+    before, after = all_merged(rest), all_merged([*rest, *claims])
+    for name in ("complete", "ready_to_sign", "closed"):
+        assert after.get(name, False) == before.get(name, False)
+    if not any(state_shown(request) in COMPLETE for _, request in readings):
+        assert not after.get("complete", False)
+
+
+@LAW
+@given(MIXED, st.sampled_from([Trust.ATTESTED, Trust.CONFIRMED]))
+def test_a_field_of_a_higher_level_is_never_that_of_a_lower_one(events: list[Mixed], trust: Trust) -> None:
+    model = all_merged(list(events))
+    genuine = {"title": "Lease", "test_mode": True, "created_at": T}
+    if trust is Trust.CONFIRMED:
+        model = catch_up(model, genuine, T)
+    else:
+        model = advance(model, P + "sent", T - 9, {"signature_request": genuine}, trust)
+    forged = {"title": "FORGED", "test_mode": False, "created_at": T + 5}
+    model = advance(model, P + "viewed", T + 9, {"signature_request": forged}, Trust.CLAIMED)
+    assert model["title"] != "FORGED"
+    assert model["trust"]["title"] in {"attested", "confirmed"}
+
+
+def test_a_forged_completion_is_shown_as_a_claim_and_corrected() -> None:
+    model = told((P + "sent", T, False, [signer("s1")]))
+    model = advance(model, P + "all_signed", T + 5, document(request={"is_complete": True}), Trust.DISPUTED)
+    assert (model["state"], model["trust"]["state"]) == ("all_signed", "disputed")
+    assert not model["complete"]
+    assert model["ready_to_sign"]
+    assert awaits_confirmation(model)
+    corrected = catch_up(model, {"is_complete": False, "signatures": [signer("s1")]}, T + 6)
+    assert (corrected["state"], corrected["trust"]["state"]) == ("sent", "confirmed")
+    assert not awaits_confirmation(corrected)
+
+
+def test_what_the_vendor_signed_and_the_api_does_not_show_stays() -> None:
+    """A cancel leaves no trace in a request that the API still shows."""
+    canceled = told((P + "sent", T, False, []), (P + "canceled", T + 1, False, []))
+    assert catch_up(canceled, {"is_complete": False, "signatures": [signer("s1")]}, T + 9)["closed"]
+
+
+def test_what_happened_after_the_api_was_asked_is_shown_with_its_own_level() -> None:
+    model = catch_up({}, {"is_complete": False, "signatures": [signer("s1")]}, T + 5)
+    late = advance(model, P + "canceled", T + 4, document(request={"signatures": []}))
+    assert late["state"] == "sent"
+    later = advance(model, P + "canceled", T + 6, document(request={"signatures": []}))
+    assert (later["state"], later["trust"]["state"], later["closed"]) == ("canceled", "claimed", False)
+    assert awaits_confirmation(later)
+
+
+def test_a_claimed_cancel_is_confirmed_by_an_api_that_says_deleted_and_not_by_one_that_says_unknown() -> None:
+    claimed = told((P + "sent", T, False, []), (P + "canceled", T + 1, False, []), trust=Trust.CLAIMED)
+    unknown = gone(claimed, T + 9, deleted=False)
+    assert (unknown["closed"], was_confirmed(unknown), awaits_confirmation(unknown)) == (False, False, False)
+    deleted = gone(claimed, T + 9, deleted=True)
+    assert (deleted["closed"], was_confirmed(deleted)) == (True, True)
 
 
 def test_a_signer_whom_the_api_shows_no_more_was_removed() -> None:
     """Another e-mail address makes another signature id: the old one is waited for by nobody."""
     model = told((P + "sent", T, False, [signer("old"), signer("other")]))
     signed = [signer("new", signed_at=T + 1), signer("other", signed_at=T + 2)]
-    caught_up = catch_up(model, {"is_complete": True, "signatures": signed})
+    caught_up = catch_up(model, {"is_complete": True, "signatures": signed}, T + 3)
     assert caught_up["signers"] == {"old": "removed", "other": "signed", "new": "signed"}
 
 

@@ -26,6 +26,7 @@ def _event(event_type: str = "signature_request_signed", **payload: str) -> Even
         test_mode=False,
         late=True,
         body_signature="valid",
+        trust="attested",
         payload={"signer": "Ada Marsh", **payload},
     )
 

@@ -141,7 +141,21 @@ SAMPLES: Final[dict[str, Sample]] = {
     ),
     "cursor": Sample(Cursor(1_800_000_000_250, 3, 9), str, lambda data: Cursor.parse(data.decode())),
     "read_model": Sample(
-        {"state": "sent", "ready_to_sign": True, "updated_at": 1_800_000_000, "signers": {"s1": "viewed"}},
+        {
+            "signature_request_id": "ab" * 20, "state": "viewed", "vouched": "viewed", "ready_to_sign": True, "complete": False, "closed": False,
+            "updated_at": 1_800_000_000, "signers": {"s1": "viewed"}, "title": "Lease",
+            "trust": {"state": "attested", "signers": "attested", "title": "confirmed"},
+            "levels": {
+                "attested": {
+                    "states": {"viewed": [1_800_000_000, 3]}, "rows": {"s1": {"viewed": [1_800_000_000, 3]}}, "facts": {},
+                    "changed_at": 1_800_000_000,
+                },
+                "confirmed": {
+                    "states": {"unknown": [1_799_999_999, 9]}, "rows": {}, "facts": {"title": [1_799_999_999, 9, "Lease"]},
+                    "changed_at": 1_799_999_999,
+                },
+            },
+        },
         read_model.dump,
         read_model.load,
     ),
