@@ -18,6 +18,8 @@ from deedbox.shared.records import queue_entry
 from deedbox.shared.records.queue_entry import FINGERPRINT_CHARS
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis import script_calls
+from deedbox.shared.redis.connections import is_of_wrong_type
+from deedbox.shared.redis.key_types import suspect
 from deedbox.shared.redis.script_calls import NO_CLAIM, DrainClaim
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
@@ -271,6 +273,8 @@ class LaneRunner:
         if failure is Failure.TIMEOUT:
             # It may have come between a command and its answer: that answer must not be read as another command's.
             self._scripts.redis.connection_pool.disconnect(inuse_connections=False)
+        if is_of_wrong_type(error):
+            suspect(self._scripts.redis)
         asked_s = error.after if isinstance(error, Retry) else None
         verdict = after_failure(entry, failure, action.policy, report.at, self._jitter(), asked_s)
         return report.failed(failure, error, verdict)
