@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deedbox.shared.core.errors import Unavailable
-from deedbox.shared.documents import DocumentStore
+from deedbox.shared.documents import DocumentStore, FileTree
 
 
 def _torn(root: Path) -> list[Path]:
@@ -29,7 +29,7 @@ def _torn(root: Path) -> list[Path]:
 
 def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
     """A reader polls every name while writers publish: whatever has a name is whole."""
-    store, done = DocumentStore(tmp_path), threading.Event()
+    store, done = DocumentStore(FileTree(tmp_path)), threading.Event()
     looks: list[list[Path]] = []
 
     def read() -> None:
@@ -55,7 +55,7 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
 
 
 def test_the_newest_version_is_current_and_older_ones_stay(tmp_path: Path) -> None:
-    store = DocumentStore(tmp_path)
+    store = DocumentStore(FileTree(tmp_path))
     digests = [store.put("default", "r1", data, "pdf", {"title": "é"}).sha256 for data in (b"1", b"2", b"1")]
     rows = {path.stem: json.loads(path.read_bytes()) for path in (tmp_path / "default" / "r1").glob("*.json")}
     assert {digest: row["version"] for digest, row in rows.items()} == {
@@ -68,7 +68,7 @@ def test_the_newest_version_is_current_and_older_ones_stay(tmp_path: Path) -> No
 
 
 def test_what_is_stored_is_named_by_a_url(tmp_path: Path) -> None:
-    stored = DocumentStore(tmp_path).put("default", "r1", b"data", "zip", {})
+    stored = DocumentStore(FileTree(tmp_path)).put("default", "r1", b"data", "zip", {})
     path = tmp_path / "default" / "r1" / f"{hashlib.sha256(b'data').hexdigest()}.zip"
     assert (stored.url, stored.size, path.read_bytes()) == (path.as_uri(), 4, b"data")
 
@@ -76,7 +76,7 @@ def test_what_is_stored_is_named_by_a_url(tmp_path: Path) -> None:
 def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
     umask = os.umask(0o022)
     try:
-        DocumentStore(tmp_path / "documents").put("default", "r1", b"data", "pdf", {})
+        DocumentStore(FileTree(tmp_path / "documents")).put("default", "r1", b"data", "pdf", {})
     finally:
         os.umask(umask)
     request = tmp_path / "documents" / "default" / "r1"
@@ -87,7 +87,7 @@ def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
 def test_folders_above_a_request_are_for_their_owner_only_too(tmp_path: Path) -> None:
     umask = os.umask(0o022)
     try:
-        DocumentStore(tmp_path / "documents").put("default", "r1", b"data", "pdf", {})
+        DocumentStore(FileTree(tmp_path / "documents")).put("default", "r1", b"data", "pdf", {})
     finally:
         os.umask(umask)
     folders = [tmp_path / "documents", tmp_path / "documents" / "default"]
@@ -96,7 +96,7 @@ def test_folders_above_a_request_are_for_their_owner_only_too(tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", ["..", ".", "", "a/b", "a\\b", "a.b", "\0", "é"])
 def test_a_name_that_could_leave_the_tree_is_refused(tmp_path: Path, name: str) -> None:
-    store = DocumentStore(tmp_path / "documents")
+    store = DocumentStore(FileTree(tmp_path / "documents"))
     for source, request_id in ((name, "r1"), ("default", name)):
         with pytest.raises(ValueError, match="file name"):
             store.put(source, request_id, b"data", "pdf", {})
@@ -106,12 +106,12 @@ def test_a_name_that_could_leave_the_tree_is_refused(tmp_path: Path, name: str) 
 def test_a_disk_that_refuses_is_unavailable_and_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "default").write_bytes(b"a file where a folder should be")
     with pytest.raises(Unavailable, match="document store"):
-        DocumentStore(tmp_path).put("default", "r1", b"data", "pdf", {})
+        DocumentStore(FileTree(tmp_path)).put("default", "r1", b"data", "pdf", {})
     assert [path.name for path in tmp_path.glob("[!.]*")] == ["default"]
 
 
 def test_what_a_killed_writer_left_is_removed_when_it_is_old(tmp_path: Path) -> None:
-    store = DocumentStore(tmp_path)
+    store = DocumentStore(FileTree(tmp_path))
     store.put("default", "r1", b"%PDF-one", "pdf", {})
     old, young = tmp_path / "default/r1/.a.pdf.1234.tmp", tmp_path / "default/r1/.b.pdf.5678.tmp"
     for draft in (old, young):
