@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from pydantic.fields import FieldInfo
 
-from deedbox.shared.settings import Settings
+from deedbox.shared.secret_files import SUFFIX
+from deedbox.shared.settings import SECRETS, Settings
 
 FOLDER: Final = Path(__file__).parent
 _MADE: Final = "<!-- Made from code by `make docs`; edit the docstrings there, not this page. -->\n"
@@ -38,6 +39,13 @@ def settings_page() -> str:
             "| variable | default | meaning |",
             "|---|---|---|",
             *rows,
+            "",
+            "## Secrets from files\n",
+            "Each secret can come from a file instead: the variable with `_FILE` at its end names the file. Docker, Kubernetes",
+            "and systemd provide secrets as files. Line breaks at the end of the file are removed. A variable that is set both",
+            "ways, or a file that cannot be read, ends the process with a sentence that says so. Files are read at the start:",
+            "restart the processes after you have changed one.\n",
+            *(f"- `{name}{SUFFIX}`" for name in SECRETS),
             "",
         ]
     )

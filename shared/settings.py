@@ -1,4 +1,4 @@
-"""Settings: the environment, read once into a frozen object.
+"""Settings: the environment, and the files that it names, read once into a frozen object.
 
 Every error is one sentence that names the variable and the fix. Secrets stay out of ``repr``, summaries and
 errors: ``summary()`` shows them as set or unset.
@@ -28,6 +28,7 @@ from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.core.ordering import OrderingPolicy
 from deedbox.shared.documents_url import FILE, DocumentsUrl
 from deedbox.shared.retention import DAY_S, DEFAULT_DAYS, SHORTEST_DAYS, Retention
+from deedbox.shared.secret_files import with_secrets
 from deedbox.shared.sources import Source, parse_sources, sources_json
 
 BUILTINS: Final = (
@@ -197,12 +198,12 @@ class Settings(BaseModel):
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Self:
-        """Read the settings; empty values count as unset.
+        """Read the settings, secrets also from their files; empty values count as unset.
 
         Raises SettingsError with one sentence for the first thing that is wrong.
         """
         try:
-            return cls.model_validate({name: value for name, value in environ.items() if value.strip()})
+            return cls.model_validate(with_secrets(environ, SECRETS))
         except ValidationError as error:
             raise SettingsError(_sentence(error)) from None
 
@@ -332,7 +333,7 @@ class Settings(BaseModel):
             value = getattr(self, name)
             if name not in self.model_fields_set:
                 continue
-            if "SecretStr" in str(info.annotation):
+            if info.alias in SECRETS:
                 rows[str(info.alias)] = _SECRET
             elif name == "callback_url":
                 rows[str(info.alias)] = shown(value)
@@ -341,6 +342,12 @@ class Settings(BaseModel):
             else:
                 rows[str(info.alias)] = str(value) if isinstance(value, Path) else value
         return rows
+
+
+SECRETS: Final = tuple(
+    str(info.alias) for info in Settings.model_fields.values() if "SecretStr" in str(info.annotation)
+)
+"""The variables whose value is shown nowhere and may come from a file."""
 
 
 def _sentence(error: ValidationError) -> str:

@@ -15,7 +15,8 @@ from deedbox.ops.checks.finding import Finding, failed, ok, unusable, warning
 from deedbox.shared.alerts.targets import demand, described, receivers
 from deedbox.shared.core.errors import SettingsError, Unavailable
 from deedbox.shared.documents import DocumentStore, open_store
-from deedbox.shared.settings import SETTINGS_SHOWN, Settings
+from deedbox.shared.secret_files import SUFFIX
+from deedbox.shared.settings import SECRETS, SETTINGS_SHOWN, Settings
 
 PREFIX: Final = "DEEDBOX_"
 STORE: Final = "document store"
@@ -28,7 +29,8 @@ FREE_MIN_BYTES: Final = 1 << 30
 
 def variables(environ: Mapping[str, str]) -> Iterator[Finding]:
     """Find DEEDBOX_ variables that nothing reads: a typo there is a setting that silently has no effect."""
-    known = {str(field.alias) for field in Settings.model_fields.values()} | NO_SETTINGS
+    names = {str(field.alias) for field in Settings.model_fields.values()}
+    known = names | {name + SUFFIX for name in SECRETS} | NO_SETTINGS
     unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
     for name in unknown:
         close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.8)

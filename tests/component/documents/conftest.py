@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
@@ -75,6 +77,8 @@ class InBucket:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    if find_spec("obstore") is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("the extra `stores` is not installed")
     found = S3Server(tmp_path_factory.mktemp("s3"))
     try:
         found.start()
