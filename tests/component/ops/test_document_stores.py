@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-import threading
 from pathlib import Path
 
 import pytest
@@ -130,21 +129,6 @@ def test_a_store_whose_mark_was_lost_still_holds_its_documents(state: Redis, tmp
     assert store.mark() != before
     eraser = Eraser(Scripts(state), store, Retention())
     assert len(eraser.erase(R1, documents=True, by=Asker.OPERATOR).documents) == 2
-
-
-def test_processes_that_make_a_store_at_the_same_time_give_it_one_id(tmp_path: Path) -> None:
-    found: list[str] = []
-    threads = [
-        threading.Thread(target=lambda: found.append(DocumentStore(FileTree(tmp_path / "new")).mark()))
-        for _ in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(found) == 8
-    assert len(set(found)) == 1
-    assert DocumentStore(FileTree(tmp_path / "new")).mark_here() == found[0]
 
 
 def test_a_writers_lock_is_a_file_that_is_open_for_writing(tmp_path: Path) -> None:
