@@ -1,11 +1,13 @@
-"""Writes the pages that are made from code: ``settings.md`` and ``cli.md``. ``make docs`` runs it.
+"""Writes the pages that are made from code: settings, commands, metrics, reasons. ``make docs`` runs it.
 
 With ``--check`` nothing is written; the exit code is 1 if a page is not what the code says.
 """
 
 from __future__ import annotations
 
+import ast
 import html
+import itertools
 import os
 import re
 import subprocess
@@ -15,6 +17,11 @@ from typing import Any, Final
 
 from pydantic.fields import FieldInfo
 
+from deedbox.ingress.monitor import prometheus
+from deedbox.ingress.receive.ladder import STATUS
+from deedbox.ops.metrics.catalogue import FIGURES
+from deedbox.shared.core import reasons
+from deedbox.shared.core.reasons import DeathReason, Refusal
 from deedbox.shared.secret_files import SUFFIX
 from deedbox.shared.settings import SECRETS, Settings
 
@@ -61,6 +68,75 @@ def cli_page() -> str:
     return f"{title}\n\n{_MADE}\n{rest.rstrip()}\n"
 
 
+def metrics_page() -> str:
+    """Return the page of all metrics."""
+    rows = [
+        _metric(prometheus.PREFIX + each.name, "ingress", each.kind, each.labels, each.text)
+        for each in prometheus.METRICS
+    ]
+    rows += [_metric(each.name, "ops", each.kind, each.labels, each.text) for each in FIGURES]
+    return "\n".join(
+        [
+            "# Metrics\n",
+            _MADE,
+            "Ops serves the state of the installation at `/metrics` of `OPS_PORT`, read from Redis at each scrape.",
+            "Each ingress host serves its own figures at `/metrics` of `DEEDBOX_METRICS_PORT`, if that is set; it needs",
+            "neither Redis nor the broker.\n",
+            "Labels are bounded. Sources, lanes, actions and kinds of API calls are named by the settings and by your code;",
+            "[reasons](reasons.md) are a closed list. No label ever holds an id, a name or an address.\n",
+            "| metric | from | type | labels | meaning |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _metric(name: str, where: str, kind: str, labels: tuple[str, ...], text: str) -> str:
+    full = name + ("_total" if kind == "counter" else "")
+    named = ", ".join(f"`{label}`" for label in labels)
+    return f"| `{full}` | {where} | {kind} | {named + ' ' if named else ''}| {_cell(text)} |"
+
+
+def reasons_page() -> str:
+    """Return the page of all reasons."""
+    refused = [f"| {_reason(each)} | {int(STATUS[each])} | {_meaning(each)} |" for each in Refusal]
+    died = [f"| {_reason(each)} | {_meaning(each)} |" for each in DeathReason]
+    return "\n".join(
+        [
+            "# Reasons\n",
+            _MADE,
+            "A reason has one name everywhere: in the answer to the sender, in logs, metrics, dead letters and pages. The",
+            "links lead to the runbook, which says what to do.\n",
+            "## Refused requests\n",
+            "| reason | HTTP | meaning |",
+            "|---|---|---|",
+            *refused,
+            "\n## Dead letters\n",
+            "| reason | meaning |",
+            "|---|---|",
+            *died,
+            "",
+        ]
+    )
+
+
+def _reason(reason: Refusal | DeathReason) -> str:
+    return f"[`{reason}`](../deploy/runbook.md#{reason})"
+
+
+def _meaning(reason: Refusal | DeathReason) -> str:
+    """Return the docstring of a member, which Python itself does not keep."""
+    tree = ast.parse(Path(reasons.__file__).read_text("utf-8"))
+    (found,) = (
+        each for each in tree.body if isinstance(each, ast.ClassDef) and each.name == type(reason).__name__
+    )
+    for member, text in itertools.pairwise(found.body):
+        if isinstance(member, ast.Assign) and ast.unparse(member.targets[0]) == reason.name:
+            return _cell(str(ast.literal_eval(ast.unparse(text))))
+    raise KeyError(reason)
+
+
 def _default(info: FieldInfo) -> str:
     value: Any = info.default
     if info.alias in _REQUIRED:
@@ -78,7 +154,12 @@ def _cell(text: str) -> str:
     return " ".join(text.replace("``", "`").replace("|", "\\|").split())
 
 
-PAGES: Final = {"settings.md": settings_page, "cli.md": cli_page}
+PAGES: Final = {
+    "settings.md": settings_page,
+    "cli.md": cli_page,
+    "metrics.md": metrics_page,
+    "reasons.md": reasons_page,
+}
 
 
 def main(arguments: list[str]) -> int:

@@ -212,7 +212,7 @@ class Settings(BaseModel):
         unknown = set(self.builtins) - {*BUILTINS, PUBLISH_EVENT, "all", "none"}
         if unknown:
             raise ValueError(
-                f"DEEDBOX_BUILTINS names {', '.join(sorted(unknown))}, which is no built-in action; "
+                f"DEEDBOX_BUILTINS names {', '.join(sorted(unknown))}, which is not a built-in action; "
                 f"use all, none or some of {', '.join((*BUILTINS, PUBLISH_EVENT))}."
             )
         self._consistent_alerts()

@@ -1,7 +1,7 @@
 """The metrics of ingress in Prometheus's form: each process writes its own files, any of them serves all.
 
 ``prometheus_client`` decides on its multiprocess mode when it is imported: ``metrics_port`` sets what it needs, and
-imports this module afterwards, in the worker. The table of names is ``deploy/metrics.md``.
+imports this module afterwards, in the worker. ``docs/metrics.md`` is made from ``METRICS``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from typing import Final
+from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -19,6 +19,49 @@ from deedbox.ingress.spool.usage import Usage
 from deedbox.shared.core.reasons import Refusal
 
 PREFIX: Final = "deedbox_ingress_"
+
+
+class IngressMetric(NamedTuple):
+    """One metric: its name without prefix and ``_total``."""
+
+    name: str
+    kind: str
+    text: str
+    labels: tuple[str, ...] = ()
+
+
+REQUESTS: Final = IngressMetric(
+    "requests",
+    "counter",
+    "Requests to the callback URL; outcome ``accepted``, ``spooled`` or ``refused``; reason: why it was refused; an unknown source has an empty name.",
+    ("source", "outcome", "reason"),
+)
+ACKS: Final = IngressMetric(
+    "ack_duration_seconds",
+    "histogram",
+    "From receipt to acknowledgement; buckets from 1 ms to 25 s, where Dropbox Sign gives up.",
+)
+PUBLISH_ERRORS: Final = IngressMetric(
+    "publish_errors", "counter", "Publishes that the broker did not confirm."
+)
+BREAKERS: Final = IngressMetric(
+    "breaker_processes",
+    "gauge",
+    "Web processes by the state of their circuit breaker: ``closed`` publishes, ``open`` and ``half_open`` spool.",
+    ("state",),
+)
+SPOOL_CALLBACKS: Final = IngressMetric("spool_callbacks", "gauge", "Callbacks in this host's spool.")
+SPOOL_BYTES: Final = IngressMetric(
+    "spool_bytes", "gauge", "Bytes of this host's spool that are not published yet."
+)
+SPOOL_AGE: Final = IngressMetric(
+    "spool_oldest_age_seconds", "gauge", "Age of the oldest callback in this host's spool; 0: empty."
+)
+BUILD_INFO: Final = IngressMetric("build_info", "gauge", "Always 1.", ("version",))
+
+METRICS: Final = (
+    REQUESTS, ACKS, PUBLISH_ERRORS, BREAKERS, SPOOL_CALLBACKS, SPOOL_BYTES, SPOOL_AGE, BUILD_INFO,
+)  # fmt: skip
 
 
 class _Acknowledgements(Histogram):
@@ -40,31 +83,15 @@ class Exposition:
         self._clock = clock
         self._told: IntakeTotals | None = None
         registry = CollectorRegistry()
-        self._requests = Counter(
-            PREFIX + "requests", "Requests to the callback URL.", ["source", "outcome", "reason"], registry=registry
-        )  # fmt: skip
-        self._acks = _Acknowledgements(
-            PREFIX + "ack_duration_seconds", "Time from receipt to acknowledgement.", buckets=ACK_BOUNDS_S,
-            registry=registry,
-        )  # fmt: skip
-        self._publish_errors = Counter(
-            PREFIX + "publish_errors", "Publishes that the broker did not confirm.", registry=registry
-        )
-        self._breakers = Gauge(
-            PREFIX + "breaker_processes", "Web processes by the state of their circuit breaker.", ["state"],
-            multiprocess_mode="livesum", registry=registry,
-        )  # fmt: skip
+        self._requests = Counter(*_named(REQUESTS), registry=registry)
+        self._acks = _Acknowledgements(*_named(ACKS), buckets=ACK_BOUNDS_S, registry=registry)
+        self._publish_errors = Counter(*_named(PUBLISH_ERRORS), registry=registry)
+        self._breakers = Gauge(*_named(BREAKERS), multiprocess_mode="livesum", registry=registry)
         self._spool = {
-            name: Gauge(PREFIX + name, text, multiprocess_mode="livemostrecent", registry=registry)
-            for name, text in (
-                ("spool_callbacks", "Callbacks in this host's spool."),
-                ("spool_bytes", "Bytes of this host's spool that are not published yet."),
-                ("spool_oldest_age_seconds", "Age of the oldest callback in this host's spool."),
-            )
+            each.name: Gauge(*_named(each), multiprocess_mode="livemostrecent", registry=registry)
+            for each in (SPOOL_CALLBACKS, SPOOL_BYTES, SPOOL_AGE)
         }
-        info = Gauge(
-            PREFIX + "build_info", "Always 1.", ["version"], multiprocess_mode="livemax", registry=registry
-        )
+        info = Gauge(*_named(BUILD_INFO), multiprocess_mode="livemax", registry=registry)
         info.labels(version("deedbox")).set(1)
         for source in sources:
             # From zero on: an increase cannot see the first burst of a series that begins with it.
@@ -99,3 +126,7 @@ class Exposition:
         self._spool["spool_callbacks"].set(usage.callbacks if usage else 0)
         self._spool["spool_bytes"].set(usage.bytes if usage else 0)
         self._spool["spool_oldest_age_seconds"].set(max(0.0, self._clock() - oldest) if oldest else 0.0)
+
+
+def _named(metric: IngressMetric) -> tuple[str, str, tuple[str, ...]]:
+    return PREFIX + metric.name, metric.text.replace("``", ""), metric.labels

@@ -84,11 +84,6 @@ class Background:
         self._stopped = threading.Event()
         self._threads: dict[str, threading.Thread] = {}
 
-    @property
-    def is_stopped(self) -> bool:
-        """Whether ``close`` was called."""
-        return self._stopped.is_set()
-
     def start(self) -> None:
         """Start the threads that do not run; costs nothing if all do."""
         if self._threads and all(thread.is_alive() for thread in self._threads.values()):

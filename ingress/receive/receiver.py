@@ -123,18 +123,7 @@ class Receiver:
         self._intake = intake
         self._clock = clock
         self._large = threading.Lock()
-
-    def answer(
-        self,
-        source: str,
-        method: str,
-        content_type: str | None,
-        content_sha256: str | None,
-        traceparent: str | None,
-        read: Read,
-    ) -> HttpAnswer:
-        """Receive one request, from the first look at it to its answer; takes up to 2 s. See ``receive``."""
-        return self.receive(source, method, content_type, content_sha256, traceparent, read).answer()
+        self._log = _log.bind()  # once: structlog would do it again for every line
 
     def receive(
         self,
@@ -230,7 +219,7 @@ class Receiver:
             outcome = Receipt.SPOOLED if isinstance(found, Spooled) else Receipt.ACCEPTED
             facts |= {"outcome": str(outcome), "status": int(HTTPStatus.OK)}
             if telemetry.lines() or outcome is Receipt.SPOOLED:
-                _log.info("event.received", **facts)
+                self._log.info("event.received", **facts)
             return facts
         if verdict.cause is not None:
             facts["cause"] = verdict.cause
@@ -239,7 +228,7 @@ class Receiver:
             "status": int(verdict.status),
             "outcome": str(Receipt.REFUSED),
         }
-        _log.warning("event.received", **facts)
+        self._log.warning("event.received", **facts)
         return facts
 
 

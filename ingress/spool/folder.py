@@ -85,10 +85,6 @@ class SpoolDir:
             raise FileNotFoundError(f"{self.path} was changed by another process")
         return found
 
-    def existing(self) -> Path | None:
-        """Return the database that counts, if there is one."""
-        return self._database()
-
     def counts(self, database: Path) -> bool:
         """Return whether a database was neither removed nor found damaged."""
         return database.exists() and not _is_marked(database)

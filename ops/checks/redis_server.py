@@ -50,7 +50,7 @@ def check(redis: Redis, name: str, setting: str) -> Iterator[Finding]:
     if neighbours:
         found = ", ".join(f"{prefix}… ({count})" for prefix, count in neighbours.most_common(3))
         fix = (
-            f"give Deedbox a database or server of its own ({setting}): a FLUSHDB there would lose callbacks"
+            f"give Deedbox a separate database or server ({setting}): a FLUSHDB there would lose callbacks"
         )
         yield warning(f"{name} neighbours", f"another application's keys are in this database: {found}", fix)
     else:

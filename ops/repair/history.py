@@ -103,7 +103,7 @@ class History:
         past = Past()
         try:
             known: list[Any] = self._redis.zrangebyscore(keys.seen(stream), span.since, span.until)
-            # <fingerprint>:<digest> is another body of a fact, no event of its own until it is applied.
+            # <fingerprint>:<digest> is another body of a fact, not an event until it is applied.
             fingerprints = [name for name in map(text, known) if ":" not in name]
             for start in range(0, len(fingerprints), CHUNK):
                 for event in self._read(fingerprints[start : start + CHUNK], past):

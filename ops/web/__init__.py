@@ -1,1 +1,1 @@
-"""The process ``ops``: dashboard, status API and metrics, on a port of its own that is never the public one."""
+"""The process ``ops``: dashboard, status API and metrics, on a separate port that is never the public one."""

@@ -1,6 +1,6 @@
 """Runs ops under gunicorn: one process, many threads, because waiting clients wait in threads.
 
-The event loop in front of them reads each request whole, as in the web process: slow senders hold up nobody.
+The event loop in front of them reads each request whole, as in the web process: slow senders hold up no other.
 """
 
 from __future__ import annotations

@@ -175,9 +175,6 @@ class AmqpBroker:
     def declare(self) -> None:
         self.ping()
 
-    def line(self) -> None:
-        return None
-
     def look(self) -> BrokerLook:
         with self._opened() as connection:
             return BrokerLook(_depth(connection, keys.RAW_QUEUE), dead=_depth(connection, DEAD_QUEUE))

@@ -55,9 +55,6 @@ class MemoryBroker:
     def declare(self) -> None:
         self.ping()
 
-    def line(self) -> None:
-        return None
-
     def look(self) -> BrokerLook:
         self.ping()
         with self.arrived:

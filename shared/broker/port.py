@@ -140,12 +140,6 @@ class Broker(Protocol):
     def declare(self) -> None:
         """Make sure that the queues are there. Raises Unavailable."""
 
-    def line(self) -> Callable[[], Any] | None:
-        """Return what opens a connection of redis-py's for an event loop to write to; None where there is no such way.
-
-        Opening raises Unavailable within 2 s.
-        """
-
     def look(self) -> BrokerLook:
         """Look at its queues. Raises Unavailable."""
 

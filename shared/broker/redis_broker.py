@@ -13,9 +13,7 @@ from urllib.parse import quote
 
 import kombu
 from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError, RedisError
-from redis.retry import Retry
 
 from deedbox.shared.broker.errors import cause
 from deedbox.shared.broker.fullness import fullness
@@ -31,7 +29,6 @@ from deedbox.shared.redis.address import RedisAddress, shown
 from deedbox.shared.redis.connections import (
     SOCKET_TIMEOUT_S,
     brisk_redis,
-    client,
     demand_no_cluster,
     keepalive,
 )
@@ -141,26 +138,6 @@ class RedisBroker:
 
     def declare(self) -> None:
         """Nothing to declare: a list is there when something is in it."""
-
-    def line(self) -> Callable[[], Any] | None:
-        # WAIT answers up to a second later than the write, and in a separate message.
-        return None if self._wait_replicas else self._open_line
-
-    def _open_line(self) -> Any:
-        try:
-            self._demand_no_cluster(self._line_client)
-            return self._line_client.connection_pool.get_connection()
-        except RedisError as error:
-            raise Unavailable(f"the broker cannot be reached ({cause(error)})") from None
-
-    @cached_property
-    def _line_client(self) -> Redis:
-        return client(
-            self.address,
-            socket_connect_timeout=CONNECT_TIMEOUT_S,
-            socket_timeout=TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
-        )
 
     def _client(self, lent: Lent) -> Any:
         """Return the redis-py client of a connection of kombu's. Kept: kombu makes a new one for every command."""

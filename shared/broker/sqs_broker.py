@@ -142,9 +142,6 @@ class SqsBroker:
     def declare(self) -> None:
         self.ping()
 
-    def line(self) -> None:
-        return None
-
     def look(self) -> BrokerLook:
         with self._opened() as connection:
             channel = connection.default_channel

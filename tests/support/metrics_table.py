@@ -1,4 +1,4 @@
-"""``deploy/metrics.md`` as data, and what a scrape exports in the same form."""
+"""``docs/metrics.md`` as data, and what a scrape exports in the same form."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-TABLE = Path(__file__).parents[2] / "deploy" / "metrics.md"
+TABLE = Path(__file__).parents[2] / "docs" / "metrics.md"
 _ROW = re.compile(r"^\| `(deedbox_\w+)` \| (ingress|ops) \| (\w+) \| ([^|]*)\| (.+) \|$", re.MULTILINE)
 
 Shape = dict[str, tuple[str, frozenset[str]]]

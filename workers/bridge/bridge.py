@@ -195,9 +195,9 @@ def report(load: inbox.Load, ring_lane: Callable[[str], None], *, ring: bool) ->
         span.end()
     if not telemetry.lines():
         return
-    now = time.time()
+    now, line = time.time(), log.bind()
     for each in load.envelopes:
-        log.info(
+        line.info(
             "event.bridged",
             source=each.source,
             trace_id=each.trace_id,

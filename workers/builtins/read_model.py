@@ -1,6 +1,6 @@
 """The read model of a signature request in Redis: read, changed and written without losing another's change.
 
-``track_status`` writes it from events; whoever reads a request from the API confirms it. Each may run while the
+``track_status`` writes it from events, and every reading of a request from the API confirms it. Each may run while the
 other does, so that the write succeeds only if no process wrote since the read. Nothing is written about an erased request.
 """
 

@@ -92,8 +92,9 @@ class Judgements:
         heads = _heads(redis, earlier) if earlier else {}
         told = [(each, _Told.of(each.stored, heads.get(each.fingerprint, {}))) for each in self.found]
         if telemetry.lines():
+            line = log.bind()
             for each, about in told:
-                log.info("event.sequenced", **_line(each, about))
+                line.info("event.sequenced", **_line(each, about))
         if telemetry.spans() is not None:
             for each, about in told:
                 self._end_span(each, about)

@@ -21,7 +21,7 @@ class StageAnswer(DocumentedAnswer):
     depth: int
     """How many callbacks, events or entries lie there."""
     oldest_age_s: float | None
-    """Since when the oldest of them does, in seconds; null if none does, or if nobody knows."""
+    """Since when the oldest of them does, in seconds; null if none does, or if it is not known."""
 
 
 class WarningAnswer(DocumentedAnswer):

@@ -101,7 +101,7 @@ class RequestAnswer(DocumentedAnswer):
     source: str
     state: str
     """unknown, prepared, sent, viewed, partly_signed, error, all_signed, downloadable, declined, canceled, expired,
-    invalid or destroyed. Callbacks that nobody vouches for may claim it: see trust.state. It goes back only when a higher
+    invalid or destroyed. Callbacks without a valid body signature may claim it: see trust.state. It goes back only when a higher
     level of trust corrects a lower one."""
     trust: TrustAnswer
     """How far to believe each field: disputed, claimed (only event_hash fits, which does not sign the body), attested (the

@@ -1,7 +1,7 @@
 """Waiting for something to change in Redis, for all waiting clients together.
 
 One thread asks Redis for everybody in one round trip per interval, however many wait. A waiting client costs a
-thread of its own that sleeps, and those are counted (``Seats``), so that the others stay free for everybody else.
+separate thread that sleeps, and those are counted (``Seats``), so that the other threads stay free.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ INTERVAL_S: Final = 0.25
 """An answer comes this much later at most than what it waits for; Redis is asked four times a second."""
 
 MOMENT_S: Final = 0.5
-"""How often a waiting client is looked after: does it still listen, was the process told to stop."""
+"""How often a waiting client is checked: whether it still listens, and whether the process was told to stop."""
 
 SEATS: Final = 48
 """Clients that may wait at a time: half of the threads of ops."""
@@ -42,7 +42,7 @@ class Watch:
         self._changed = threading.Condition()
 
     def offer(self, reply: Any) -> None:
-        """Take a reply; whoever waits is woken if it is another one."""
+        """Take a reply; the threads that wait are woken if it is another one."""
         with self._changed:
             if reply != self._seen:
                 self._seen, self._news = reply, True
@@ -58,7 +58,7 @@ class Watch:
 
 
 class Watcher:
-    """The thread that asks. It starts with the first client and sleeps while nobody waits."""
+    """The thread that asks. It starts with the first client and sleeps while none waits."""
 
     def __init__(self, redis: Callable[[], Redis], interval_s: float = INTERVAL_S) -> None:
         self._redis = redis
@@ -98,7 +98,7 @@ class Watcher:
             try:
                 self._look(watches)
                 outage.ended()
-            except Exception as error:  # noqa: BLE001 - without this thread nobody's wait would end before its time
+            except Exception as error:  # noqa: BLE001 - without this thread no wait would end before its time
                 # Clients wait on: their own time decides, and their last look says what is the matter.
                 outage.lasts(error=type(error).__name__)
             time.sleep(self._interval_s)
