@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.ordering import OrderingPolicy
-from deedbox.shared.documents import DocumentStore
+from deedbox.shared.documents import DocumentStore, FileTree
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.erasure import Asker, Eraser
 from deedbox.shared.redis.request_keys import Subject
@@ -237,7 +237,7 @@ class World:
     def _eraser(self, process: Process) -> None:
         assert self.erased is not None
         self.scheduler.pause(self._erase_at)
-        eraser = Eraser(Scripts(self._client(process)), DocumentStore(Path("nowhere")), RETENTION)
+        eraser = Eraser(Scripts(self._client(process)), DocumentStore(FileTree(Path("nowhere"))), RETENTION)
         while True:
             try:
                 eraser.erase(self.erased, documents=False, by=Asker.OPERATOR)

@@ -256,9 +256,7 @@ class FetchDocuments:
         self, context: Context, stream: str, stored: StoredDocument, trigger: str, request_id: str
     ) -> None:
         record = self._records.read(stream)
-        mark = StoreMark(
-            self._store.mark(), socket.gethostname(), str(self._store.path), round(self._clock(), 3)
-        )
+        mark = StoreMark(self._store.mark(), socket.gethostname(), self._store.where, round(self._clock(), 3))
         self._marks.note(mark, self._keep_s)
         version = {"sha256": stored.sha256, "size": stored.size, "url": stored.url, "trigger": trigger,
                    "fetched_at": mark.used_at, "store": mark.store}  # fmt: skip

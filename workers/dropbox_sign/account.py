@@ -47,10 +47,10 @@ def outages_are_waited_for() -> Iterator[None]:
         yield
     except RedisError as error:
         raise Retry(f"Redis did not answer ({type(error).__name__})") from error
-    except (HTTPError, OSError, Unavailable) as error:
-        raise Retry(
-            f"Redis, the API or the document store did not answer ({type(error).__name__})"
-        ) from error
+    except Unavailable as error:
+        raise Retry(str(error)) from error  # its sentence names what is away, and the fix
+    except (HTTPError, OSError) as error:
+        raise Retry(f"the API did not answer ({type(error).__name__})") from error
 
 
 class UnusableAnswer(Exception):
