@@ -49,9 +49,7 @@ def check(redis: Redis, name: str, setting: str) -> Iterator[Finding]:
     yield _room(f"{name} room", info)
     if neighbours:
         found = ", ".join(f"{prefix}… ({count})" for prefix, count in neighbours.most_common(3))
-        fix = (
-            f"give Deedbox a separate database or server ({setting}): a FLUSHDB there would lose callbacks"
-        )
+        fix = f"give Deedbox a separate database or server ({setting}): a FLUSHDB there would lose callbacks"
         yield warning(f"{name} neighbours", f"another application's keys are in this database: {found}", fix)
     else:
         yield ok(f"{name} neighbours", "no other application's keys seen in this database")

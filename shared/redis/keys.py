@@ -47,6 +47,8 @@ event:<fingerprint>             hash    sequencer  event retention after  one st
                                                    its last outcome       queue entries, dead letters and holds
                                                                           that name it; <fingerprint>:<digest>:
                                                                           another body of the same fact
+quota:<group>                   hash    sequencer  5 days                 facts and bytes that one event_hash stored;
+                                                                          letter: its dead letter, if it is beyond
 erased:<stream>                 string  all        state retention after  tombstone: JSON {at, by}; what comes for
                                                    the last repeat        the stream is a duplicate, kept nowhere
 wake:<shard>                    zset    sequencer  until looked at        stream with held events -> when
@@ -298,6 +300,11 @@ def fetching(stream: str) -> str:
 def api_pause(source: str) -> str:
     """Until when the API asked this account to wait."""
     return f"{PREFIX}api:pause:{source}"
+
+
+def quota(group: str) -> str:
+    """Use of one ``event_hash``: of a source, type and second."""
+    return f"{PREFIX}quota:{group}"
 
 
 def budget(kind: str, account: str, part: str) -> str:

@@ -17,6 +17,7 @@ from deedbox.shared.core.envelope import decode_inbox
 from deedbox.shared.core.errors import BadCallback, Undecodable
 from deedbox.shared.core.identity import shard_of
 from deedbox.shared.core.ordering import OrderingPolicy, pass_through, step
+from deedbox.shared.core.quotas import QuotaPolicy
 from deedbox.shared.records import order_state
 from deedbox.shared.records.spool_mark import SpoolMarks
 from deedbox.shared.records.stored_event import ASIDE
@@ -32,6 +33,7 @@ from deedbox.workers.lease import LEASE_S, LINGER_S, LeaseReport
 from deedbox.workers.pacing import Gathering
 from deedbox.workers.sequencer.arrivals import Delivered, KnownBody, StreamWork, delivered
 from deedbox.workers.sequencer.hop_log import Judgements
+from deedbox.workers.sequencer.quotas import BatchQuotas
 from deedbox.workers.sequencer.releases import (
     StreamSection,
     add_arrivals,
@@ -70,6 +72,7 @@ class SequencerPolicy:
     """When to look for gaps in a request that is complete or whose predecessor was given up; 0: never."""
     events_keep: int = CLEAN_STREAM_KEEP
     """Entries that the clean stream is cut to; 0: there is none."""
+    quotas: QuotaPolicy = QuotaPolicy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +162,13 @@ class Sequencer:
         streams, taken = self._identify(batch, commit, judgements)
         if taken < len(batch.entries):
             batch = replace(batch, entries=batch.entries[:taken], more=True)
-        spooled_since = self._load(streams, batch.now)
+        quotas = BatchQuotas(self._policy.quotas, streams.values())
+        spooled_since = self._load(streams, batch.now, quotas)
+        quotas.part(streams)
+        commit.append(quotas.commit())
         for stream, work in streams.items():
+            if not work.is_touched:
+                continue
             commit.append(self._decide(stream, work, batch, spooled_since, judgements))
         reply = script_calls.release(
             self._scripts, shard=_sent(batch.shard), token=_sent(batch.token), taken=len(batch.entries),
@@ -173,6 +181,8 @@ class Sequencer:
         lanes, claimed = reply
         for lane in lanes:
             self._ring(lane.decode())
+        if quotas.flooded:
+            log.warning("sequencer.flooded", reason="flooded", callbacks=quotas.flooded)
         judgements.tell(self._redis)
         return claimed
 
@@ -192,7 +202,7 @@ class Sequencer:
                 commit.move_wake(name, None)
                 continue
             if home == batch.number:
-                streams[stream] = StreamWork()
+                streams[stream] = StreamWork(is_due=True)
             else:
                 commit.move_wake(name, home)
         room = TEXT_BYTES
@@ -217,13 +227,14 @@ class Sequencer:
             work.delivered.append(each)
         return streams, len(batch.entries)
 
-    def _load(self, streams: dict[str, StreamWork], now: float) -> float | None:
+    def _load(self, streams: dict[str, StreamWork], now: float, quotas: BatchQuotas) -> float | None:
         """Read every stream's state and dedupe memory in one round trip, and digests of repeats in another.
 
         Returns since when some host's spool holds callbacks, if any does: what no living host says counts for nothing.
         """
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.hgetall(keys.SPOOLS)
+        quotas.read(pipeline)
         for stream, work in streams.items():
             pipeline.get(keys.order(stream))
             fingerprints = [each.fact.fingerprint for each in work.delivered]
@@ -234,6 +245,7 @@ class Sequencer:
         except RedisError as error:
             raise translated(error) from error
         spooled_since = SpoolMarks.of(next(replies), now).oldest_received_at
+        quotas.take([next(replies) for _ in quotas.groups])
         repeats: list[tuple[StreamWork, str]] = []
         for stream, work in streams.items():
             document = next(replies)
@@ -266,7 +278,7 @@ class Sequencer:
             return
         pipeline = self._redis.pipeline(transaction=False)
         for _, fingerprint in repeats:
-            pipeline.hmget(keys.event(fingerprint), "digest", "trust", ASIDE)
+            pipeline.hmget(keys.event(fingerprint), "digest", "trust", ASIDE, "bodies")
         try:
             bodies = pipeline.execute()
         except RedisError as error:
