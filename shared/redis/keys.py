@@ -98,6 +98,8 @@ budget:<kind>:<account>:calls   list    worker     a minute               times 
                                                                           newest first
 budget:<kind>:<account>:queue   zset    worker     until its turn         ticket -> fruitless tries, then since when
                                                                           (ms): who waits for such a call
+budget:<kind>:<account>:groups  hash    worker     10 min                 group of look-ups for unknown requests ->
+                                                                          how many have joined the queue
 budget:<kind>:<account>:due     zset    worker     as long                ticket -> when its place is lost, because
                                                                           its turn was not taken up
 samples                         stream  ops        SAMPLES_KEEP newest    one JSON sample of every stage per 10 s
@@ -308,7 +310,7 @@ def quota(group: str) -> str:
 
 
 def budget(kind: str, account: str, part: str) -> str:
-    """One of the keys of an account's budget: calls, queue or due."""
+    """One of the keys of an account's budget: calls, queue, due or groups."""
     return f"{PREFIX}budget:{kind}:{account}:{part}"
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -141,3 +143,28 @@ def test_a_small_redis_gives_a_hash_a_small_part_of_it() -> None:
     assert QuotaPolicy.of(0, 0).bytes == 64 * 1024 * 1024
     assert QuotaPolicy.of(0, 0, 64_000_000).bytes == 4_000_000
     assert QuotaPolicy.of(345_600, 0).life_s == 5 * 86_400
+
+
+def test_a_redis_with_a_limit_keeps_room_for_genuine_callbacks(
+    deployment: Deployment, journal: Journal
+) -> None:
+    """Without a bound, 40 forged callbacks of a megabyte would fill it for weeks."""
+    redis = deployment.redis
+    used: Any = redis.info("memory")
+    limit = used["used_memory"] + 24_000_000
+    redis.config_set("maxmemory", limit)
+    try:
+        sequencer = deployment.sequencer
+        quotas = QuotaPolicy.of(0, 60, limit)
+        sequencer._policy = replace(sequencer._policy, quotas=quotas)
+        for number in range(40):
+            noise = base64.b64encode(os.urandom(700_000)).decode()
+            claim(deployment, sent(0, f"forged{number}", message=noise))
+            deployment.run()
+        claim(deployment, sent(1, "genuine"))
+        deployment.run()
+        after: Any = redis.info("memory")
+        assert after["used_memory"] - used["used_memory"] < 8_000_000
+        assert calls_about(journal)[-1] == "genuine"
+    finally:
+        redis.config_set("maxmemory", 0)
