@@ -22,6 +22,7 @@ from deedbox.shared.broker import brokers
 from deedbox.shared.broker.address import BrokerAddress
 from deedbox.shared.broker.port import Broker
 from deedbox.shared.core.errors import SettingsError, Unavailable
+from deedbox.shared.core.quotas import QuotaPolicy
 from deedbox.shared.documents import DocumentStore, open_store
 from deedbox.shared.records.presence import Presence
 from deedbox.shared.redis import connections, keys
@@ -249,6 +250,11 @@ class Process:
             settings.gap_look_after_s,
             settings.events_keep,
             settings.body_signature,
+            QuotaPolicy.of(
+                settings.max_event_age_s,
+                settings.retention.state_s,
+                int(self.redis.info("memory").get("maxmemory", 0)),
+            ),
         )
         return Sequencer(self.scripts, policy, self.bells.ring)
 

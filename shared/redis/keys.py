@@ -48,6 +48,8 @@ event:<fingerprint>             hash    sequencer  event retention after  one st
                                                    its last outcome       queue entries, dead letters and holds
                                                                           that name it; <fingerprint>:<digest>:
                                                                           another body of the same fact
+quota:<group>                   hash    sequencer  5 days                 facts and bytes that one event_hash stored;
+                                                                          letter: its dead letter, if it is beyond
 erased:<stream>                 string  all        state retention after  tombstone: JSON {at, by}; what comes for
                                                    the last repeat        the stream is a duplicate, kept nowhere
 wake:<shard>                    zset    sequencer  until looked at        stream with held events -> when
@@ -101,6 +103,8 @@ budget:<kind>:<account>:calls   list    worker     a minute               times 
                                                                           newest first
 budget:<kind>:<account>:queue   zset    worker     until its turn         ticket -> fruitless tries, then since when
                                                                           (ms): who waits for such a call
+budget:<kind>:<account>:groups  hash    worker     10 min                 group of look-ups for unknown requests ->
+                                                                          how many have joined the queue
 budget:<kind>:<account>:due     zset    worker     as long                ticket -> when its place is lost, because
                                                                           its turn was not taken up
 samples                         stream  ops        SAMPLES_KEEP newest    one JSON sample of every stage per 10 s
@@ -317,8 +321,13 @@ def api_pause(source: str) -> str:
     return f"{PREFIX}api:pause:{source}"
 
 
+def quota(group: str) -> str:
+    """Use of one ``event_hash``: of a source, type and second."""
+    return f"{PREFIX}quota:{group}"
+
+
 def budget(kind: str, account: str, part: str) -> str:
-    """One of the keys of an account's budget: calls, queue or due."""
+    """One of the keys of an account's budget: calls, queue, due or groups."""
     return f"{PREFIX}budget:{kind}:{account}:{part}"
 
 

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.ordering import OrderingPolicy
+from deedbox.shared.core.quotas import QuotaPolicy
 from deedbox.shared.documents import DocumentStore, FileTree
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.erasure import Asker, Eraser
@@ -54,6 +55,8 @@ GAP_AFTER_S: Final = 3.0
 
 RETENTION: Final = Retention(events_s=3)
 """An event ends that soon after its last outcome: a stall, a hold or a retry is longer."""
+
+QUOTA: Final = QuotaPolicy(facts=4, bodies=2, life_s=3600)
 
 ROLLING_S: Final = 6.0
 """How long a deployment takes: so long processes of both versions live, and may start."""
@@ -106,7 +109,9 @@ class World:
         rng = Random(seed)
         self.faults = FaultPolicy.drawn(rng)
         self.size = Size.drawn(rng)
-        self.sent = traffic.drawn(rng)
+        genuine = traffic.drawn(rng)
+        forged = traffic.forged(Random(f"{seed}|forged"), genuine)
+        self.sent = sorted([*genuine, *forged], key=lambda each: each.at)
         self.deliveries: list[tuple[traffic.Sent, bytes]] = []
         """Everything that was published, redelivered callbacks included, with its raw message."""
         self.scheduler = Scheduler(
@@ -251,7 +256,10 @@ class World:
         redis = self._client(process)
         scripts, ring = Scripts(redis), self._ringer(redis)
         policy = SequencerPolicy(
-            OrderingPolicy(hold_s=self.size.hold_s), retention=RETENTION, gap_after_s=GAP_AFTER_S
+            OrderingPolicy(hold_s=self.size.hold_s),
+            retention=RETENTION,
+            gap_after_s=GAP_AFTER_S,
+            quotas=QUOTA,
         )
         sequencer = Sequencer(scripts, policy, ring)
         if self._declare(scripts, self._registry(process), runs_actions=False):
