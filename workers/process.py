@@ -22,7 +22,6 @@ from deedbox.shared.broker import brokers
 from deedbox.shared.broker.address import BrokerAddress
 from deedbox.shared.broker.port import Broker
 from deedbox.shared.core.errors import SettingsError, Unavailable
-from deedbox.shared.core.quotas import QuotaPolicy
 from deedbox.shared.documents import DocumentStore, open_store
 from deedbox.shared.records.presence import Presence
 from deedbox.shared.redis import connections, keys
@@ -61,6 +60,7 @@ from deedbox.workers.lanes.runner import LaneRunner
 from deedbox.workers.lanes.watchdog import Watchdog
 from deedbox.workers.lease import Drain, Lease
 from deedbox.workers.presence import Announcer
+from deedbox.workers.sequencer.quota_policy import QuotaPolicy
 from deedbox.workers.sequencer.sequencer import Sequencer, SequencerPolicy
 from deedbox.workers.sweeper.alert_conditions import ConditionWatch
 from deedbox.workers.sweeper.callback_url_watch import CallbackUrlWatch

@@ -14,7 +14,6 @@ from redis.exceptions import RedisError
 
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.ordering import OrderingPolicy
-from deedbox.shared.core.quotas import QuotaPolicy
 from deedbox.shared.documents import DocumentStore, FileTree
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.erasure import Asker, Eraser
@@ -27,6 +26,7 @@ from deedbox.workers.bridge.bridge import Bridge
 from deedbox.workers.lanes.ledger import ClaimLedger
 from deedbox.workers.lanes.runner import LaneRunner
 from deedbox.workers.lease import Drain, Lease
+from deedbox.workers.sequencer.quota_policy import QuotaPolicy
 from deedbox.workers.sequencer.sequencer import Sequencer, SequencerPolicy
 from deedbox.workers.sweeper.gaps import GapDesk, GapDetector
 from deedbox.workers.sweeper.sweeper import Sweeper

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from deedbox.shared.core.fields import count_of
-from deedbox.shared.core.quotas import QuotaGroup, QuotaPolicy, QuotaUse
 from deedbox.shared.core.reasons import DeathReason
 from deedbox.shared.core.signature import Trust
 from deedbox.shared.redis import keys
 from deedbox.workers.commit import Commit
 from deedbox.workers.sequencer.arrivals import Delivered, StreamWork
+from deedbox.workers.sequencer.quota_policy import QuotaGroup, QuotaPolicy, QuotaUse
 
 
 class BatchQuotas:

@@ -17,7 +17,6 @@ from deedbox.shared.core.envelope import decode_inbox
 from deedbox.shared.core.errors import BadCallback, Undecodable
 from deedbox.shared.core.identity import shard_of
 from deedbox.shared.core.ordering import OrderingPolicy, pass_through, step
-from deedbox.shared.core.quotas import QuotaPolicy
 from deedbox.shared.core.reasons import ArrivalVerdict
 from deedbox.shared.core.signature import SignatureEvidence, Trust
 from deedbox.shared.records import order_state
@@ -35,6 +34,7 @@ from deedbox.workers.lease import LEASE_S, LINGER_S, LeaseReport
 from deedbox.workers.pacing import Gathering
 from deedbox.workers.sequencer.arrivals import Delivered, KnownBody, StreamWork, delivered, part_unsigned
 from deedbox.workers.sequencer.hop_log import Judgements
+from deedbox.workers.sequencer.quota_policy import QuotaPolicy
 from deedbox.workers.sequencer.quotas import BatchQuotas
 from deedbox.workers.sequencer.releases import (
     StreamSection,

@@ -12,9 +12,9 @@ from redis import Redis
 
 from deedbox.ops.repair.deadletters import DeadLetters, Selection
 from deedbox.ops.repair.redrive import Redriver
-from deedbox.shared.core.quotas import QuotaPolicy
 from deedbox.shared.core.signature import BodySignature
 from deedbox.shared.redis import keys
+from deedbox.workers.sequencer.quota_policy import QuotaPolicy
 from tests.component.workers.rig import Deployment, Journal, P, action, callback, members, sent
 
 pytestmark = pytest.mark.real_redis
