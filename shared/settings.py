@@ -12,6 +12,7 @@ from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -28,6 +29,7 @@ from deedbox.shared.callback_url import CALLBACK_URL_FORM, is_callback_url, show
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.core.ordering import OrderingPolicy
 from deedbox.shared.retention import DAY_S, DEFAULT_DAYS, SHORTEST_DAYS, Retention
+from deedbox.shared.runtime.ports import is_loopback
 from deedbox.shared.secret_files import with_secrets
 from deedbox.shared.sources import Source, parse_sources, sources_json
 
@@ -187,6 +189,11 @@ class Settings(BaseModel):
     """JSON or the path of a JSON file: ``{name: {"token": ..., "scopes": ["read", "documents", "write"]}}``, or ``sha256`` for ``token``."""
     api_url: Annotated[str, Field(alias="DEEDBOX_API_URL")] = "https://api.hellosign.com/v3"
     """Base URL of the Dropbox Sign API; ends in ``/v3``."""
+    plain_http: Annotated[
+        Literal["on", "off"], BeforeValidator(_lower), Field(alias="DEEDBOX_PLAIN_HTTP")
+    ] = "off"
+    """``on``: the API and the receivers of alerts may be on other machines and without TLS; keys and messages can be read on
+    the way."""
     files_per_minute: Annotated[PerMinute, Field(alias="DEEDBOX_FILES_PER_MINUTE")] = 15
     """File downloads per minute and account (Dropbox Sign allows 25, shared with sending)."""
     test_files_per_minute: Annotated[PerMinute, Field(alias="DEEDBOX_TEST_FILES_PER_MINUTE")] = 6
@@ -225,6 +232,12 @@ class Settings(BaseModel):
         self._consistent_proxies()
         if not re.fullmatch(r"https?://[^/\s]+(/\S*)?/v3", self.api_url):
             raise ValueError("DEEDBOX_API_URL is not a URL that ends in /v3; the vendor's is the default.")
+        parts = urlsplit(self.api_url)
+        if parts.scheme == "http" and self.plain_http == "off" and not is_loopback(parts.hostname or ""):
+            raise ValueError(
+                "DEEDBOX_API_URL begins with http:// and names another machine, so that the API key could be read on the "
+                "way; use https://, or set DEEDBOX_PLAIN_HTTP=on."
+            )
         if self.event_retention_days > self.state_retention_days:
             raise ValueError(
                 f"DEEDBOX_EVENT_RETENTION_DAYS ({self.event_retention_days}) is more than DEEDBOX_STATE_RETENTION_DAYS "
