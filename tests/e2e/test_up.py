@@ -126,6 +126,26 @@ def test_the_link_that_up_prints_signs_in_once_and_the_command_prints_another(ru
         assert (page.status, b"broker" in page.data) == (200, True)
 
 
+def test_each_process_has_the_secrets_that_it_needs_and_no_other(running: Running) -> None:
+    """Read from the kernel: what a process could be made to give away."""
+    with_key = {
+        words[-1]
+        for child in running.children()
+        if (words := child.cmdline()) and KEY in child.environ().values()
+    }
+    everyone = {child.cmdline()[-1] for child in running.children()}
+    assert {
+        "deedbox.ops.web",
+        "bridge",
+        "sweeper",
+        "sequencer",
+        "deedbox.ingress",
+        "documents",
+        "crm",
+    } <= everyone
+    assert with_key == {"deedbox.ingress", "documents", "default", "crm"}
+
+
 def test_what_up_prints_holds_no_secret(running: Running) -> None:
     password = (running.folder / "var" / "run" / "redis.url").read_text("utf-8").split(":")[2].split("@")[0]
     for secret in (KEY, password):

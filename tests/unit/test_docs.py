@@ -94,6 +94,7 @@ def test_the_procfile_runs_what_up_runs() -> None:
     table = processes.table(
         Settings.load({"DEEDBOX_REDIS_URL": "redis://127.0.0.1:1"}),
         processes.processes_per_lane([keys.SEQUENCER, "default", keys.DOCUMENTS]),
+        {},
     )
     workers = {
         name.removeprefix("worker-") for name in (program.name for program in table) if "worker-" in name

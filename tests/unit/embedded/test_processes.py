@@ -29,7 +29,7 @@ def _workers(directory: Path, source: str) -> dict[str, str]:
 def test_each_lane_has_its_processes() -> None:
     lanes = processes_per_lane(["default", "documents", "crm"])
     assert lanes == {"sequencer": 1, "default": 1, "documents": 2, "crm": 1}
-    assert {row.name: row.numprocs for row in table(REMOTE, lanes)} == {
+    assert {row.name: row.numprocs for row in table(REMOTE, lanes, {})} == {
         "bridge": 1,
         "sweeper": 1,
         "ops": 1,
@@ -42,12 +42,12 @@ def test_each_lane_has_its_processes() -> None:
 
 
 def test_a_redis_elsewhere_is_not_started_here() -> None:
-    assert "redis" not in {row.name for row in table(REMOTE, {})}
+    assert "redis" not in {row.name for row in table(REMOTE, {}, {})}
 
 
 @pytest.mark.real_redis
 def test_the_embedded_redis_starts_first_and_stops_last(tmp_path: Path) -> None:
-    rows = table(Settings.load({"DEEDBOX_DATA_DIR": str(tmp_path)}), {"sequencer": 1})
+    rows = table(Settings.load({"DEEDBOX_DATA_DIR": str(tmp_path)}), {"sequencer": 1}, {})
     by_priority = sorted(rows, key=lambda row: row.priority)
     assert by_priority[0].name == "redis"
     assert by_priority[0].lock == tmp_path / "redis" / "lock"
@@ -68,10 +68,10 @@ def test_the_procfile_starts_what_up_starts() -> None:
     lanes = processes_per_lane(["default", "documents"])
     ours = {
         shlex.join([*row.command[1:], *(["--processes", str(row.numprocs)] * (row.numprocs > 1))])
-        for row in table(REMOTE, lanes)
+        for row in table(REMOTE, lanes, {})
     }
     assert {_started(line) for line in rows.values()} == ours
-    assert all(row.command[0] == sys.executable for row in table(REMOTE, lanes))
+    assert all(row.command[0] == sys.executable for row in table(REMOTE, lanes, {}))
 
 
 def test_lanes_come_from_the_last_line_that_the_workers_print(tmp_path: Path) -> None:
