@@ -117,8 +117,8 @@ def test_the_link_that_up_prints_signs_in_once_and_the_command_prints_another(ru
     assert found is not None, running.out
     command = [str(COMMAND), "sign-in", "--json"]
     printed = subprocess.run(command, cwd=running.folder, env=environment(), capture_output=True, check=True)
-    origin = found[1].partition("/sign-in/")[0]
-    for link in (found[1], origin + urlsplit(json.loads(printed.stdout)["link"]).path):
+    origin = found[1].partition("/sign-in?")[0]
+    for link in (found[1], f"{origin}/sign-in?{urlsplit(json.loads(printed.stdout)['link']).query}"):
         answers = [urllib3.request("GET", link, redirect=False) for _ in range(2)]
         assert [answer.status for answer in answers] == [302, 401]
         cookie = answers[0].headers["Set-Cookie"].partition(";")[0]
