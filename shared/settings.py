@@ -125,8 +125,11 @@ class Settings(BaseModel):
         10 * 1024 * 1024
     )
     """Largest request body (bytes) that ingress reads."""
-    max_event_age_s: Annotated[float, Field(alias="DEEDBOX_MAX_EVENT_AGE_S", ge=0, allow_inf_nan=False)] = 0.0
-    """An event that is older than this (seconds) at receipt is acknowledged and becomes a dead letter; 0: off."""
+    max_event_age_s: Annotated[float, Field(alias="DEEDBOX_MAX_EVENT_AGE_S", ge=0, allow_inf_nan=False)] = (
+        345_600.0
+    )
+    """An event that is older than this (seconds) at receipt is acknowledged and becomes a dead letter; 0: off. Dropbox Sign
+    gives up after 3 days, and the memory of known events is longer, so that no replay is ever a new event."""
     event_retention_days: Annotated[Days, Field(alias="DEEDBOX_EVENT_RETENTION_DAYS")] = DEFAULT_DAYS
     """Days to keep a callback's body after its last outcome; at least 7, at most DEEDBOX_STATE_RETENTION_DAYS."""
     state_retention_days: Annotated[Days, Field(alias="DEEDBOX_STATE_RETENTION_DAYS")] = DEFAULT_DAYS

@@ -82,6 +82,8 @@ def _worker(process: Process, arguments: argparse.Namespace) -> int:
     lane = arguments.lane
     if lane == keys.SEQUENCER:
         process.only_sequence()
+    else:
+        process.stand_by(lane)
     known = process.registry.lanes
     if lane == keys.ALERTS_LANE and lane not in known:
         raise SettingsError(

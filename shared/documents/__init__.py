@@ -2,7 +2,7 @@
 
 from deedbox.shared.documents.marks import StoreMarks, elsewhere
 from deedbox.shared.documents.store import Altered, DocumentStore, DocumentType, StoredDocument, Unwanted
-from deedbox.shared.records.store_mark import StoreMark
+from deedbox.shared.records.document_record import StoreMark
 
 __all__ = [
     "Altered", "DocumentStore", "DocumentType", "StoreMark", "StoreMarks", "StoredDocument", "Unwanted", "elsewhere",

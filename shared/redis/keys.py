@@ -24,7 +24,8 @@ action:<action>:leased          zset    worker     until finished         unit -
 action:<action>:tokens          hash    worker     until finished         unit -> fencing token of its lease
 action:<action>:waiting         zset    worker     until due              unit whose head waits -> when due
 depths                          hash    all        for good               action -> entries in its queues
-shards:ready, :leased, :tokens          sequencer  as above               the same for shards of the inbox
+shards:ready, shards:leased     zset    sequencer  as above               the same for shards of the inbox
+shards:tokens                   hash    sequencer  until finished         shard -> fencing token of its lease
 lane:<lane>:idle                zset    worker     seconds                drainer that blocks on the bell -> until
 lane:<lane>:bell                list    all        until heard            wakes idle drainers (BLPOP)
 subscriptions                   hash    worker     for good               what is subscribed: generation, digest, at
@@ -51,8 +52,9 @@ erased:<stream>                 string  all        state retention after  tombst
                                                    the last repeat        the stream is a duplicate, kept nowhere
 wake:<shard>                    zset    sequencer  until looked at        stream with held events -> when
 held                            zset    sequencer  until released         fingerprint -> held since
-dead, dead:<id>, dead:seq       zset,   all        until a person acts    dead letters by time, each as a hash
-                                hash
+dead                            zset    all        until a person acts    numbers of the dead letters, by time
+dead:<id>                       hash    all        until a person acts    one dead letter
+dead:seq                        string  all        for good               number of the last dead letter
 redrive                         list    ops        until the bridge read  raw messages to decode once more
 replay:seq, replay:<n>          string  ops        for good; event        number of replays; one replay's order,
                                                    or until it is whole   JSON: what, which actions
@@ -119,6 +121,11 @@ lost                            list    sweeper    LOST_KEEP newest       JSON: 
                                                                           an outcome
 foreign_jobs                    hash    worker     10 min                 lane -> jobs in its queue that were no
                                                                           doorbells, and were dropped
+foreign                         zset    all        a week                 key of another type than this table says,
+                                                                          which was moved away -> when
+foreign:<key>                           all        a week                 what it held
+foreign:suspected               string  worker     until looked at        some command met such a key: the sweeper
+                                                                          looks through all
 rq:queue:deedbox.<lane>         list    RQ         until taken            doorbells: RQ jobs, no events in them
 ==============================  ======  =========  =====================  ====================================
 """
@@ -155,6 +162,8 @@ SUBSCRIPTIONS: Final = PREFIX + "subscriptions"
 WORKERS: Final = PREFIX + "workers"
 WORKERS_DOING: Final = PREFIX + "workers:doing"
 LOST: Final = PREFIX + "lost"
+FOREIGN: Final = PREFIX + "foreign"
+FOREIGN_SUSPECTED: Final = PREFIX + "foreign:suspected"
 FOREIGN_JOBS: Final = PREFIX + "foreign_jobs"
 HELD: Final = PREFIX + "held"
 DEAD: Final = PREFIX + "dead"

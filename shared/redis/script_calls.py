@@ -174,6 +174,16 @@ def sweep(
     return abandoned, due, bool(ring), lost
 
 
+def set_aside(scripts: Scripts, wrong: Mapping[str, str]) -> list[str]:
+    """Move keys of another type than ours away. ``wrong``: name -> our type. Returns those that were moved."""
+    return [
+        text(moved)
+        for moved in scripts.call(
+            "set_aside", SERVER_CLOCK, *(each for pair in wrong.items() for each in pair)
+        )
+    ]
+
+
 # Internal events, and what actions know about a stream.
 
 

@@ -23,6 +23,7 @@ from deedbox.shared.retention import Retention
 from deedbox.workers.actions.registry import Registry
 from deedbox.workers.announcement import announce
 from deedbox.workers.bridge.bridge import Bridge
+from deedbox.workers.lanes.ledger import ClaimLedger
 from deedbox.workers.lanes.runner import LaneRunner
 from deedbox.workers.lease import Drain, Lease
 from deedbox.workers.sequencer.sequencer import Sequencer, SequencerPolicy
@@ -61,6 +62,9 @@ STALE: Final = 0.3
 """Share of processes that start meanwhile with the version of before."""
 
 BEAT_S: Final = 20.0
+
+BESIDE: Final = "beside"
+"""Kind of the process beside a worker."""
 
 LANES: Final = (keys.SEQUENCER, "default", "side", keys.DOCUMENTS)
 
@@ -177,6 +181,8 @@ class World:
         self._replace(process)
 
     def _replace(self, process: Process) -> None:
+        if process.kind == BESIDE:
+            return  # it is missed by none: the next worker has its own
         delay_s = self.scheduler.rng.random() * 5
         self.scheduler.at(self.scheduler.now + delay_s, lambda: self._give_birth(process.kind))
 
@@ -260,7 +266,23 @@ class World:
         self.scheduler.spawn(process, f"{process.name}/announcement", lambda: self._keep(scripts, registry))
         guard = SimulatedGuard(lambda: self._end_itself(process))
         runner = LaneRunner(lane, scripts, registry, ring, self.scheduler.rng.random, RETENTION, guard=guard)
+        self._stand_by(process, lane, guard.ledger)
         self._answer_bells(process, redis, lane, scripts, runner.drain, ring, registry.actions_of(lane))
+
+    def _stand_by(self, worker: Process, lane: str, ledger: ClaimLedger) -> None:
+        beside = Process(f"{worker.name}-beside", BESIDE)
+        redis = self._client(beside)
+        bystander = self._mutant.bystander(lane, ledger, Scripts(redis), self._ringer(redis), RETENTION)
+
+        def look() -> None:
+            while worker.alive:
+                self.scheduler.pause(inf, lambda: not worker.alive or bystander.due() is not None)
+                try:
+                    bystander.look()
+                except (Unavailable, RedisError):
+                    self.scheduler.sleep(1)
+
+        self.scheduler.spawn(beside, beside.name, look)
 
     def _registry(self, process: Process) -> Registry:
         """Return the actions of a process that starts now: while a deployment rolls, some still have the old ones."""
