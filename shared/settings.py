@@ -28,6 +28,7 @@ from deedbox.shared.alerts.alerting import DEFAULT_EVENTS
 from deedbox.shared.callback_url import CALLBACK_URL_FORM, is_callback_url, shown
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.core.ordering import OrderingPolicy
+from deedbox.shared.documents_url import FILE, DocumentsUrl
 from deedbox.shared.retention import DAY_S, DEFAULT_DAYS, SHORTEST_DAYS, Retention
 from deedbox.shared.runtime.ports import is_loopback
 from deedbox.shared.secret_files import with_secrets
@@ -90,7 +91,7 @@ class Settings(BaseModel):
     data_dir: Annotated[Path, Field(alias="DEEDBOX_DATA_DIR")] = Path("var")
     """Directory of the embedded Redis, the spool, documents and run files."""
     documents_url: Annotated[str | None, Field(alias="DEEDBOX_DOCUMENTS_URL")] = None
-    """``file:///path`` of the document store; unset: ``documents`` in the data directory."""
+    """Document store: ``file:///path``, ``s3://``, ``gs://`` or ``az://bucket/prefix``; unset: ``documents`` in the data directory."""
     document_type: Annotated[
         Literal["pdf", "zip"], BeforeValidator(_lower), Field(alias="DEEDBOX_DOCUMENT_TYPE")
     ] = "pdf"
@@ -143,9 +144,12 @@ class Settings(BaseModel):
     spool_max_bytes: Annotated[int, Field(alias="DEEDBOX_SPOOL_MAX_BYTES", ge=65_536)] = 1024 * 1024 * 1024
     """Largest spool (bytes) of all web processes of a host together; callbacks beyond it get 503."""
     body_signature: Annotated[
-        Literal["record", "check", "require"], BeforeValidator(_lower), Field(alias="DEEDBOX_BODY_SIGNATURE")
-    ] = "record"
-    """``Content-Sha256``: ``record`` the verdict; ``check``: refuse a wrong header; ``require``: also refuse an absent one."""
+        Literal["auto", "record", "check", "require"],
+        BeforeValidator(_lower),
+        Field(alias="DEEDBOX_BODY_SIGNATURE"),
+    ] = "auto"
+    """``Content-Sha256``: ``record`` the verdict; ``auto``: once a source has shown that it signs, set bodies aside that have
+    no valid header; ``check``: refuse a wrong header; ``require``: also refuse an absent one."""
     port: Annotated[Port, Field(alias="PORT")] = 8000
     """Port of ingress."""
     bind: Annotated[str, Field(alias="DEEDBOX_BIND", min_length=1)] = "127.0.0.1"
@@ -328,15 +332,11 @@ class Settings(BaseModel):
         return self.gap_after_s if "reconcile" in self.enabled_builtins else 0.0
 
     @property
-    def documents_dir(self) -> Path:
-        """Directory of the document store. Raises SettingsError for a URL that is no ``file://`` URL."""
+    def documents(self) -> DocumentsUrl:
+        """Where the document store is. Raises SettingsError."""
         if self.documents_url is None:
-            return self.data_dir / "documents"
-        if not self.documents_url.startswith("file:///"):
-            raise SettingsError(
-                "DEEDBOX_DOCUMENTS_URL is not a file:///absolute/path URL; this version stores documents in a file tree."
-            )
-        return Path(self.documents_url.removeprefix("file://"))
+            return DocumentsUrl(FILE, str(self.data_dir / "documents"))
+        return DocumentsUrl.parse(self.documents_url)
 
     @property
     def run_dir(self) -> Path:
