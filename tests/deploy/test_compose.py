@@ -14,6 +14,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError
 from redis.retry import Retry
 
+from deedbox.ops.supervise.secrets import NEEDED
 from deedbox.shared.settings import SECRETS, Settings
 from tests.component.workers.server import free_port, missing, server_binary
 from tests.deploy import composed
@@ -68,6 +69,14 @@ def test_every_service_is_closed_in() -> None:
     }
 
 
+def test_the_services_that_need_an_api_key_have_it_and_no_others() -> None:
+    """The table of ``deedbox up`` says which."""
+    for name, service in composed.ours().items():
+        needed = NEEDED[{"documents": "worker"}.get(name, name)]
+        assert ("api_keys" in service["secrets"]) == ("DEEDBOX_API_KEYS" in needed), name
+        assert ("ops_token" in service["secrets"]) == ("DEEDBOX_OPS_TOKEN" in needed), name
+
+
 def test_the_script_writes_every_secret_and_keeps_those_that_are_there(secrets: Path) -> None:
     files = {name: each["file"] for name, each in composed.read()["secrets"].items()}
     assert files == {name: f"./secrets/{name}" for name in files}
@@ -82,7 +91,8 @@ def test_the_script_writes_every_secret_and_keeps_those_that_are_there(secrets: 
 def test_deedbox_takes_the_settings_of_every_service(secrets: Path) -> None:
     for service in composed.ours().values():
         loaded = Settings.load(_environment(service, secrets))
-        assert loaded.sources()["default"].api_keys == (KEY,)
+        ring = (KEY,) if "api_keys" in service["secrets"] else ()
+        assert loaded.known_sources()["default"].api_keys == ring
         assert loaded.broker_url is not None
         assert str(loaded.documents.folder) == "/srv/documents"
 
