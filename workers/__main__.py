@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError
 
-from deedbox.shared.alerts.targets import demand, receivers
+from deedbox.shared.alerts.targets import demand
 from deedbox.shared.command_options import CallbackUrlOptions, ReconcileOptions
 from deedbox.shared.core.errors import DeedboxError, SettingsError, Unavailable
 from deedbox.shared.redis import keys
@@ -93,7 +93,7 @@ def _worker(process: Process, arguments: argparse.Namespace) -> int:
             "Correct --lane, DEEDBOX_ACTIONS or DEEDBOX_BUILTINS."
         )
     if lane == keys.ALERTS_LANE:
-        demand(receivers(process.settings))
+        demand(process.settings)
     for warning in (
         each for action in process.registry.actions if action.lane == lane for each in misspellings(action)
     ):
@@ -135,7 +135,7 @@ def _lanes(process: Process, arguments: argparse.Namespace) -> int:
     settings = process.settings
     registry = build_registry(settings, lambda name: describe_builtin(name, settings.alert_types))
     if keys.ALERTS_LANE in registry.lanes:
-        demand(receivers(settings))
+        demand(settings)
     for warning in (each for action in registry.actions for each in misspellings(action)):
         sys.stderr.write(f"deedbox: {warning}\n")
     if arguments.json:

@@ -22,7 +22,7 @@ from deedbox.shared.broker import brokers
 from deedbox.shared.broker.address import BrokerAddress
 from deedbox.shared.broker.port import Broker
 from deedbox.shared.core.errors import SettingsError, Unavailable
-from deedbox.shared.documents import DocumentStore
+from deedbox.shared.documents import DocumentStore, open_store
 from deedbox.shared.records.presence import Presence
 from deedbox.shared.redis import connections, keys
 from deedbox.shared.redis.address import RedisAddress
@@ -60,6 +60,7 @@ from deedbox.workers.lanes.runner import LaneRunner
 from deedbox.workers.lanes.watchdog import Watchdog
 from deedbox.workers.lease import Drain, Lease
 from deedbox.workers.presence import Announcer
+from deedbox.workers.sequencer.quota_policy import QuotaPolicy
 from deedbox.workers.sequencer.sequencer import Sequencer, SequencerPolicy
 from deedbox.workers.sweeper.alert_conditions import ConditionWatch
 from deedbox.workers.sweeper.callback_url_watch import CallbackUrlWatch
@@ -162,7 +163,7 @@ class Process:
 
     def _erase_destroyed(self) -> RegisteredAction:
         settings = self.settings
-        eraser = Eraser(self.scripts, DocumentStore(settings.documents_dir), settings.retention)
+        eraser = Eraser(self.scripts, self.documents, settings.retention)
         documents = settings.erase_documents == "on"
         action = erase_destroyed.EraseDestroyed(
             eraser, Holdings(self.redis), self.accounts, self.scripts, settings.retention, documents=documents
@@ -192,9 +193,12 @@ class Process:
         policy = fetch_documents.FetchPolicy(
             settings.document_type, settings.downloadable_grace_s, settings.retention
         )
-        return fetch_documents.FetchDocuments(
-            self.scripts, self.accounts, DocumentStore(settings.documents_dir), policy
-        )
+        return fetch_documents.FetchDocuments(self.scripts, self.accounts, self.documents, policy)
+
+    @cached_property
+    def documents(self) -> DocumentStore:
+        """The document store. Raises SettingsError."""
+        return open_store(self.settings.documents)
 
     @cached_property
     def apis(self) -> Mapping[str, SignApi]:
@@ -245,6 +249,12 @@ class Process:
             settings.retention,
             settings.gap_look_after_s,
             settings.events_keep,
+            settings.body_signature,
+            QuotaPolicy.of(
+                settings.max_event_age_s,
+                settings.retention.state_s,
+                int(self.redis.info("memory").get("maxmemory", 0)),
+            ),
         )
         return Sequencer(self.scripts, policy, self.bells.ring)
 

@@ -1,4 +1,4 @@
-"""Which document stores there are. A file tree belongs to one host, unless several mount it together.
+"""Which document stores there are. A file tree belongs to one host, unless several mount it; a bucket is everybody's.
 
 Each store has a mark file with a random id; Redis remembers for each id which host stored there last. So hosts learn of
 documents that they cannot read, in place of believing that these are gone.

@@ -48,6 +48,8 @@ event:<fingerprint>             hash    sequencer  event retention after  one st
                                                    its last outcome       queue entries, dead letters and holds
                                                                           that name it; <fingerprint>:<digest>:
                                                                           another body of the same fact
+quota:<group>                   hash    sequencer  5 days                 facts and bytes that one event_hash stored;
+                                                                          letter: its dead letter, if it is beyond
 erased:<stream>                 string  all        state retention after  tombstone: JSON {at, by}; what comes for
                                                    the last repeat        the stream is a duplicate, kept nowhere
 wake:<shard>                    zset    sequencer  until looked at        stream with held events -> when
@@ -73,6 +75,9 @@ sources                         hash    web        for good               ``sour
                                                                           ``|last_accepted_at``, ``|last_test_at``,
                                                                           ``|failures`` -> unix s: the latest up to
                                                                           10 refusals in a row, by commas
+evidence:<source>               hash    worker     for good               what callbacks show about Content-Sha256:
+                                                                          valid (count), last_valid_at, wrong_at
+                                                                          (unix s)
 fence                           string  worker     for good               source of fencing tokens
 events                          stream  all        DEEDBOX_EVENTS_KEEP    the clean stream: one entry per released
                                                                           event, references only, in the order
@@ -98,6 +103,8 @@ budget:<kind>:<account>:calls   list    worker     a minute               times 
                                                                           newest first
 budget:<kind>:<account>:queue   zset    worker     until its turn         ticket -> fruitless tries, then since when
                                                                           (ms): who waits for such a call
+budget:<kind>:<account>:groups  hash    worker     10 min                 group of look-ups for unknown requests ->
+                                                                          how many have joined the queue
 budget:<kind>:<account>:due     zset    worker     as long                ticket -> when its place is lost, because
                                                                           its turn was not taken up
 samples                         stream  ops        SAMPLES_KEEP newest    one JSON sample of every stage per 10 s
@@ -269,6 +276,11 @@ def erased(stream: str) -> str:
     return f"{PREFIX}erased:{stream}"
 
 
+def evidence(source: str) -> str:
+    """Return the evidence of a source: what its callbacks show about ``Content-Sha256``."""
+    return f"{PREFIX}evidence:{source}"
+
+
 def replay(number: int) -> str:
     """Order of one replay."""
     return f"{PREFIX}replay:{number}"
@@ -309,8 +321,13 @@ def api_pause(source: str) -> str:
     return f"{PREFIX}api:pause:{source}"
 
 
+def quota(group: str) -> str:
+    """Use of one ``event_hash``: of a source, type and second."""
+    return f"{PREFIX}quota:{group}"
+
+
 def budget(kind: str, account: str, part: str) -> str:
-    """One of the keys of an account's budget: calls, queue or due."""
+    """One of the keys of an account's budget: calls, queue, due or groups."""
     return f"{PREFIX}budget:{kind}:{account}:{part}"
 
 

@@ -83,6 +83,11 @@ class Holdings:
         tombstone = Tombstone.load(mark)
         return tombstone.at if tombstone else 0.0  # a tombstone that cannot be read is one all the same
 
+    def fetching(self, stream: str) -> bool:
+        """Return whether a document is being fetched, or was until a moment ago by a process that was killed."""
+        [mark] = self._read([("get", keys.fetching(stream))])
+        return bool(mark)
+
     def held(self, stream: str) -> bool:
         """Return whether an event of the stream waits for its turn."""
         scores = self._read([("zscore", keys.HELD, name) for name in self.facts(stream)])

@@ -99,6 +99,9 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
     "each_lane_has_leases_of_its_own": Mutant(
         edits=dict.fromkeys(("claim_entries", "finish", "release", "sweep"), _leased_by_lane)
     ),
+    "a_flood_that_starts_again_with_each_batch": Mutant(
+        edits={"release": _without("bump(quota, 'facts', ARGV[i + 2])")}
+    ),
     "wake_up_lost_after_drain": Mutant(
         edits={
             "leave": _without(

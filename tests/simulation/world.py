@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.ordering import OrderingPolicy
-from deedbox.shared.documents import DocumentStore
+from deedbox.shared.documents import DocumentStore, FileTree
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.erasure import Asker, Eraser
 from deedbox.shared.redis.request_keys import Subject
@@ -26,6 +26,7 @@ from deedbox.workers.bridge.bridge import Bridge
 from deedbox.workers.lanes.ledger import ClaimLedger
 from deedbox.workers.lanes.runner import LaneRunner
 from deedbox.workers.lease import Drain, Lease
+from deedbox.workers.sequencer.quota_policy import QuotaPolicy
 from deedbox.workers.sequencer.sequencer import Sequencer, SequencerPolicy
 from deedbox.workers.sweeper.gaps import GapDesk, GapDetector
 from deedbox.workers.sweeper.sweeper import Sweeper
@@ -54,6 +55,8 @@ GAP_AFTER_S: Final = 3.0
 
 RETENTION: Final = Retention(events_s=3)
 """An event ends that soon after its last outcome: a stall, a hold or a retry is longer."""
+
+QUOTA: Final = QuotaPolicy(facts=4, bodies=2, life_s=3600)
 
 ROLLING_S: Final = 6.0
 """How long a deployment takes: so long processes of both versions live, and may start."""
@@ -106,7 +109,9 @@ class World:
         rng = Random(seed)
         self.faults = FaultPolicy.drawn(rng)
         self.size = Size.drawn(rng)
-        self.sent = traffic.drawn(rng)
+        genuine = traffic.drawn(rng)
+        forged = traffic.forged(Random(f"{seed}|forged"), genuine)
+        self.sent = sorted([*genuine, *forged], key=lambda each: each.at)
         self.deliveries: list[tuple[traffic.Sent, bytes]] = []
         """Everything that was published, redelivered callbacks included, with its raw message."""
         self.scheduler = Scheduler(
@@ -237,7 +242,7 @@ class World:
     def _eraser(self, process: Process) -> None:
         assert self.erased is not None
         self.scheduler.pause(self._erase_at)
-        eraser = Eraser(Scripts(self._client(process)), DocumentStore(Path("nowhere")), RETENTION)
+        eraser = Eraser(Scripts(self._client(process)), DocumentStore(FileTree(Path("nowhere"))), RETENTION)
         while True:
             try:
                 eraser.erase(self.erased, documents=False, by=Asker.OPERATOR)
@@ -251,7 +256,10 @@ class World:
         redis = self._client(process)
         scripts, ring = Scripts(redis), self._ringer(redis)
         policy = SequencerPolicy(
-            OrderingPolicy(hold_s=self.size.hold_s), retention=RETENTION, gap_after_s=GAP_AFTER_S
+            OrderingPolicy(hold_s=self.size.hold_s),
+            retention=RETENTION,
+            gap_after_s=GAP_AFTER_S,
+            quotas=QUOTA,
         )
         sequencer = Sequencer(scripts, policy, ring)
         if self._declare(scripts, self._registry(process), runs_actions=False):

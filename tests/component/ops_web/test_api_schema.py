@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.checks import ignored_auth, negative_data_reject
 
 from deedbox.ops.web.api.blueprint import OPERATIONS
 from deedbox.ops.web.app import create_app
-from deedbox.shared.documents import DocumentStore
+from deedbox.shared.documents import DocumentStore, FileTree
 from deedbox.shared.settings import Settings
 from tests.component.ops_web.asking import PDF, arrive, get, remember, tracking
 from tests.component.ops_web.conftest import TOKEN, Ops
@@ -33,7 +33,7 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
 def api(ops: Ops, state: Redis, data_dir: Path) -> Any:
     """Return the description as the running process serves it; there is a request with a document."""
     arrive(tracking(state), sent(0, title="Lease"), viewed(5))
-    remember(state, DocumentStore(data_dir / "documents"), "r1", PDF)
+    remember(state, DocumentStore(FileTree(data_dir / "documents")), "r1", PDF)
     return schemathesis.openapi.from_url(f"{ops.url}/api/openapi.json", headers=BEARER)
 
 
