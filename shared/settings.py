@@ -12,6 +12,7 @@ from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -29,6 +30,7 @@ from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.core.ordering import OrderingPolicy
 from deedbox.shared.documents_url import FILE, DocumentsUrl
 from deedbox.shared.retention import DAY_S, DEFAULT_DAYS, SHORTEST_DAYS, Retention
+from deedbox.shared.runtime.ports import is_loopback
 from deedbox.shared.secret_files import with_secrets
 from deedbox.shared.sources import Source, parse_sources, sources_json
 
@@ -124,8 +126,11 @@ class Settings(BaseModel):
         10 * 1024 * 1024
     )
     """Largest request body (bytes) that ingress reads."""
-    max_event_age_s: Annotated[float, Field(alias="DEEDBOX_MAX_EVENT_AGE_S", ge=0, allow_inf_nan=False)] = 0.0
-    """An event that is older than this (seconds) at receipt is acknowledged and becomes a dead letter; 0: off."""
+    max_event_age_s: Annotated[float, Field(alias="DEEDBOX_MAX_EVENT_AGE_S", ge=0, allow_inf_nan=False)] = (
+        345_600.0
+    )
+    """An event that is older than this (seconds) at receipt is acknowledged and becomes a dead letter; 0: off. Dropbox Sign
+    gives up after 3 days, and the memory of known events is longer, so that no replay is ever a new event."""
     event_retention_days: Annotated[Days, Field(alias="DEEDBOX_EVENT_RETENTION_DAYS")] = DEFAULT_DAYS
     """Days to keep a callback's body after its last outcome; at least 7, at most DEEDBOX_STATE_RETENTION_DAYS."""
     state_retention_days: Annotated[Days, Field(alias="DEEDBOX_STATE_RETENTION_DAYS")] = DEFAULT_DAYS
@@ -139,9 +144,12 @@ class Settings(BaseModel):
     spool_max_bytes: Annotated[int, Field(alias="DEEDBOX_SPOOL_MAX_BYTES", ge=65_536)] = 1024 * 1024 * 1024
     """Largest spool (bytes) of all web processes of a host together; callbacks beyond it get 503."""
     body_signature: Annotated[
-        Literal["record", "check", "require"], BeforeValidator(_lower), Field(alias="DEEDBOX_BODY_SIGNATURE")
-    ] = "record"
-    """``Content-Sha256``: ``record`` the verdict; ``check``: refuse a wrong header; ``require``: also refuse an absent one."""
+        Literal["auto", "record", "check", "require"],
+        BeforeValidator(_lower),
+        Field(alias="DEEDBOX_BODY_SIGNATURE"),
+    ] = "auto"
+    """``Content-Sha256``: ``record`` the verdict; ``auto``: once a source has shown that it signs, set bodies aside that have
+    no valid header; ``check``: refuse a wrong header; ``require``: also refuse an absent one."""
     port: Annotated[Port, Field(alias="PORT")] = 8000
     """Port of ingress."""
     bind: Annotated[str, Field(alias="DEEDBOX_BIND", min_length=1)] = "127.0.0.1"
@@ -188,6 +196,11 @@ class Settings(BaseModel):
     """JSON or the path of a JSON file: ``{name: {"token": ..., "scopes": ["read", "documents", "write"]}}``, or ``sha256`` for ``token``."""
     api_url: Annotated[str, Field(alias="DEEDBOX_API_URL")] = "https://api.hellosign.com/v3"
     """Base URL of the Dropbox Sign API; ends in ``/v3``."""
+    plain_http: Annotated[
+        Literal["on", "off"], BeforeValidator(_lower), Field(alias="DEEDBOX_PLAIN_HTTP")
+    ] = "off"
+    """``on``: the API and the receivers of alerts may be on other machines and without TLS; keys and messages can be read on
+    the way."""
     files_per_minute: Annotated[PerMinute, Field(alias="DEEDBOX_FILES_PER_MINUTE")] = 15
     """File downloads per minute and account (Dropbox Sign allows 25, shared with sending)."""
     test_files_per_minute: Annotated[PerMinute, Field(alias="DEEDBOX_TEST_FILES_PER_MINUTE")] = 6
@@ -226,6 +239,12 @@ class Settings(BaseModel):
         self._consistent_proxies()
         if not re.fullmatch(r"https?://[^/\s]+(/\S*)?/v3", self.api_url):
             raise ValueError("DEEDBOX_API_URL is not a URL that ends in /v3; the vendor's is the default.")
+        parts = urlsplit(self.api_url)
+        if parts.scheme == "http" and self.plain_http == "off" and not is_loopback(parts.hostname or ""):
+            raise ValueError(
+                "DEEDBOX_API_URL begins with http:// and names another machine, so that the API key could be read on the "
+                "way; use https://, or set DEEDBOX_PLAIN_HTTP=on."
+            )
         if self.event_retention_days > self.state_retention_days:
             raise ValueError(
                 f"DEEDBOX_EVENT_RETENTION_DAYS ({self.event_retention_days}) is more than DEEDBOX_STATE_RETENTION_DAYS "

@@ -69,7 +69,7 @@ def alerts(loaded: Settings) -> Iterator[Finding]:
         yield ok("alerts", f"no receiver is set; {fix}")
         return
     try:
-        demand(found)
+        demand(loaded)
     except SettingsError as error:
         yield unusable("alerts", str(error))
         return

@@ -11,7 +11,7 @@ from deedbox.shared.documents.store import (
     Unwanted,
     digest_of,
 )
-from deedbox.shared.records.store_mark import StoreMark
+from deedbox.shared.records.document_record import StoreMark
 
 __all__ = [
     "Altered", "DocumentStore", "DocumentType", "FileTree", "StoreMark", "StoreMarks", "StoredDocument", "Unwanted",

@@ -12,8 +12,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
-from deedbox.shared.records.document_record import DocumentRecord
-from deedbox.shared.records.store_mark import StoreMark
+from deedbox.shared.records.document_record import DocumentRecord, StoreMark
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import text

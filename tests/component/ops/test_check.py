@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from deedbox.ops.checks import clocks, environment
+from deedbox.ops.checks import clocks, environment, redis_server
+from deedbox.ops.checks.finding import Verdict
 from deedbox.shared.records.presence import Presence, dump
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
@@ -62,8 +63,26 @@ def test_a_sound_installation_passes(operate: Operate) -> None:
     assert answer.code == 0
     assert answer.document["ok"] is True
     verdicts = _verdicts(answer)
+    verdicts.pop("redis release", None)  # of this machine, if it is that old
     assert verdicts.pop("workers") == verdicts.pop("broker passage") == "warning"
     assert set(verdicts.values()) == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("info", "warned"),
+    [
+        ({"redis_version": "6.2.14"}, True),
+        ({"redis_version": "7.0.15"}, False),
+        ({"redis_version": "7.2.4", "server_name": "valkey", "valkey_version": "9.1.2"}, False),
+    ],
+)
+def test_a_server_of_a_line_without_security_fixes_is_a_warning(
+    info: dict[str, str], *, warned: bool
+) -> None:
+    found = {each.name: each for each in redis_server._version("redis", info)}
+    assert found["redis"].verdict is Verdict.OK
+    assert ("redis release" in found) is warned
+    assert not warned or "install Redis 7 or later, or Valkey" in found["redis release"].fix
 
 
 def test_unusable_settings_end_with_exit_code_2(operate: Operate) -> None:
@@ -320,10 +339,11 @@ def test_where_only_apps_call_back_the_account_needs_no_url(operate: Operate, ap
     ("env", "verdict", "said"),
     [
         ({}, "ok", "no receiver is set"),
-        ({"DEEDBOX_ALERT_URLS": "json://u:s3cret@h.example"}, "ok", "1: JSON, json://h.example"),
+        ({"DEEDBOX_ALERT_URLS": "jsons://u:s3cret@h.example"}, "ok", "1: JSON, jsons://h.example"),
+        ({"DEEDBOX_ALERT_URLS": "json://u:s3cret@h.example"}, "failed", "without TLS"),
         ({"DEEDBOX_ALERT_URLS": "s3cret://h.example"}, "failed", "URL 1 of 1"),
         (
-            {"DEEDBOX_ALERT_URLS": "json://h.example", "DEEDBOX_BUILTINS": "track_status"},
+            {"DEEDBOX_ALERT_URLS": "jsons://h.example", "DEEDBOX_BUILTINS": "track_status"},
             "warning",
             "leaves out alert",
         ),

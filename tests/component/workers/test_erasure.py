@@ -10,12 +10,14 @@ from typing import Any, cast
 
 import pytest
 from redis import Redis
+from redis.client import Pipeline
 
 from deedbox.shared.core.errors import DeedboxError
 from deedbox.shared.documents import DocumentStore, FileTree, Unwanted, digest_of
+from deedbox.shared.records.replay_order import ReplayOrder, ReplaySpan
 from deedbox.shared.redis import inbox, keys
 from deedbox.shared.redis.erasure import Asker, Eraser, Removed
-from deedbox.shared.redis.request_keys import Holdings, Subject
+from deedbox.shared.redis.request_keys import CHUNK, Holdings, Subject
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import DAY_S, Retention
 from deedbox.workers.actions.interface import Context, Event, Reject, Retry
@@ -227,6 +229,27 @@ def test_what_goes_on_cannot_be_erased(state: Redis, tmp_path: Path, key: str) -
 
 
 # --- documents
+
+
+def test_interrupted_replays_are_found_in_pieces(state: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: no round trip of an erasure reads more than a piece, however many replays there were."""
+    order = ReplayOrder(("crm",), ReplaySpan()).dump()
+    state.set(keys.REPLAY_SEQ, 3 * CHUNK)
+    state.mset({keys.replay(number): order for number in range(1, 3 * CHUNK + 1)})
+    for number in (1, 2 * CHUNK, 3 * CHUNK):
+        state.hset(keys.replay_done(number), R1.stream, "x")
+    state.set(keys.replay(7), ReplayOrder(("crm",), ReplaySpan(), R1.source, R1.ordering_key).dump())
+    lengths: list[int] = []
+    execute = Pipeline.execute
+
+    def counted(pipe: Pipeline) -> Any:
+        lengths.append(len(pipe.command_stack))
+        return execute(pipe)
+
+    monkeypatch.setattr(Pipeline, "execute", counted)
+    found = Holdings(state).replays(R1)
+    assert found == {3 * CHUNK: False, 2 * CHUNK: False, 7: True, 1: False}
+    assert max(lengths) <= CHUNK
 
 
 def test_documents_go_with_their_folder_and_nothing_else_does(tmp_path: Path) -> None:
