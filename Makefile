@@ -66,11 +66,11 @@ soak: .venv/.installed-dev ## 5 minutes of traffic under random kills, then the 
 
 lock: .venv/.installed-dev ## resolve the dependencies again
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --upgrade \
-		--python-version 3.11 --extra embedded --extra build pyproject.toml -o requirements.txt
+		--python-version 3.11 --extra alerts --extra stores --extra build pyproject.toml -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --upgrade \
-		--python-version 3.11 --extra embedded --extra build --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+		--python-version 3.11 --extra alerts --extra stores --extra build --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --upgrade \
-		--python-version 3.11 --extra embedded --extra build --extra bench -c requirements.txt pyproject.toml -o requirements-bench.txt
+		--python-version 3.11 --extra alerts --extra stores --extra build --extra bench -c requirements.txt pyproject.toml -o requirements-bench.txt
 
 clean: ## remove the virtual environment and caches; var/ (data!) stays
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

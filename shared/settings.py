@@ -165,7 +165,7 @@ class Settings(BaseModel):
     callback_url: Annotated[str | None, Field(alias="DEEDBOX_CALLBACK_URL")] = None
     """Public callback URL that the account of source ``default`` should have; checked every 15 minutes."""
     alert_urls: Annotated[SecretStr | None, Field(alias="DEEDBOX_ALERT_URLS")] = None
-    """Where alerts go: Apprise URLs, separated by commas or line breaks; unset: nowhere."""
+    """Where alerts go (extra ``alerts``): Apprise URLs, separated by commas or line breaks; unset: nowhere."""
     alert_events: Annotated[Csv, Field(alias="DEEDBOX_ALERT_EVENTS")] = DEFAULT_EVENTS
     """Event types that send an alert, comma-separated, exact or a prefix such as ``template_*``; ``none``: none."""
     alert_details: Annotated[

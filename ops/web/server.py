@@ -45,6 +45,7 @@ def main(environ: Mapping[str, str]) -> int:
         settings = Settings.load(environ)
         logs.configure(settings.log_format, "ops")
         create_app(settings)  # settings that do not fit are one sentence here, not a restart loop of workers
+        watch.demand(settings)
     except SettingsError as error:
         sys.stderr.write(f"deedbox: {error}\n")
         return 2

@@ -10,6 +10,7 @@ import hashlib
 import logging
 import re
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from deedbox.shared.core.errors import SettingsError
@@ -42,9 +43,18 @@ def receivers(settings: Settings) -> tuple[AlertTarget, ...]:
     return tuple(AlertTarget(number, url) for number, url in enumerate(dict.fromkeys(filter(None, urls)), 1))
 
 
+def demand_extra(found: tuple[AlertTarget, ...]) -> None:
+    """Look whether there is what sends to them. Raises SettingsError."""
+    if found and find_spec("apprise") is None:
+        raise SettingsError(
+            "DEEDBOX_ALERT_URLS is set, which needs the extra: pip install 'deedbox[alerts]'."
+        )
+
+
 def demand(settings: Settings) -> tuple[AlertTarget, ...]:
     """Return the receivers; Apprise parses every URL. Raises SettingsError that counts them and quotes none."""
     found = receivers(settings)
+    demand_extra(found)
     for receiver in found:
         service = _service(receiver)
         which = f"DEEDBOX_ALERT_URLS: URL {receiver.number} of {len(found)}"

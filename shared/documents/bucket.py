@@ -142,12 +142,13 @@ class Bucket:
 
     def _trouble(self, error: Exception, code: str) -> str:
         where, names, text = self._url, _CREDENTIALS[self._url.scheme], str(error)
-        told = f" ({code or _first(_STATUS, error)})" if code or _STATUS.search(text) else ""
+        status = _first(_STATUS, error)
+        told = f" ({code or status})" if code or status else ""
         if code in _NO_BUCKET:
             return f"{where} does not exist{told}; make the bucket, or correct DEEDBOX_DOCUMENTS_URL"
         if any(each in text for each in _METADATA):
             return f"{where} needs credentials; set {names}, or give this machine a role"
-        if isinstance(error, PermissionDeniedError | UnauthenticatedError):
+        if isinstance(error, PermissionDeniedError | UnauthenticatedError) or status in {"401", "403"}:
             return (
                 f"{where} refused the credentials{told}; check {names}, and that they may read, write, list and "
                 "delete there"

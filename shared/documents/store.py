@@ -142,8 +142,8 @@ class DocumentStore:
         """Write, read and remove a file, as storing and erasing do. Raises Unavailable."""
         folder = f"deedbox-check-{secrets.token_hex(8)}"
         name = f"{folder}/check"
+        self._place.put_new(name, b"deedbox check\n")
         try:
-            self._place.put_new(name, b"deedbox check\n")
             self._place.read(name)
         except FileNotFoundError:
             raise Unavailable("the document store does not hold what was just written") from None

