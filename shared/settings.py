@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -174,10 +175,16 @@ class Settings(BaseModel):
     """Address of the dashboard, the status API and the metrics; never the public one."""
     ops_hosts: Annotated[Csv, Field(alias="DEEDBOX_OPS_HOSTS")] = ()
     """Host names that ops answers to, besides localhost; comma-separated, without ports."""
+    ops_trusted_proxies: Annotated[Csv, Field(alias="DEEDBOX_OPS_TRUSTED_PROXIES")] = ()
+    """Addresses or networks of proxies in front of ops, comma-separated: they may say for which client they ask."""
+    ops_proxy_user_header: Annotated[
+        str | None, Field(alias="DEEDBOX_OPS_PROXY_USER_HEADER", pattern=r"^[A-Za-z0-9-]{1,64}$")
+    ] = None
+    """Header in which a trusted proxy names the user that it has signed in, such as X-Forwarded-User; unset: off."""
     ops_token: Annotated[SecretStr | None, Field(alias="DEEDBOX_OPS_TOKEN")] = None
     """One token, named ``admin``, with all scopes."""
     ops_tokens_text: Annotated[SecretStr | None, Field(alias="DEEDBOX_OPS_TOKENS")] = None
-    """JSON or the path of a JSON file: ``{name: {"token": ..., "scopes": ["read", "documents", "write"]}}``."""
+    """JSON or the path of a JSON file: ``{name: {"token": ..., "scopes": ["read", "documents", "write"]}}``, or ``sha256`` for ``token``."""
     api_url: Annotated[str, Field(alias="DEEDBOX_API_URL")] = "https://api.hellosign.com/v3"
     """Base URL of the Dropbox Sign API; ends in ``/v3``."""
     files_per_minute: Annotated[PerMinute, Field(alias="DEEDBOX_FILES_PER_MINUTE")] = 15
@@ -215,6 +222,7 @@ class Settings(BaseModel):
                 f"use all, none or some of {', '.join((*BUILTINS, PUBLISH_EVENT))}."
             )
         self._consistent_alerts()
+        self._consistent_proxies()
         if not re.fullmatch(r"https?://[^/\s]+(/\S*)?/v3", self.api_url):
             raise ValueError("DEEDBOX_API_URL is not a URL that ends in /v3; the vendor's is the default.")
         if self.event_retention_days > self.state_retention_days:
@@ -238,6 +246,20 @@ class Settings(BaseModel):
             )
         if self.callback_url is not None and not is_callback_url(self.callback_url):
             raise ValueError(f"DEEDBOX_CALLBACK_URL {CALLBACK_URL_FORM}")
+
+    def _consistent_proxies(self) -> None:
+        for each in self.ops_trusted_proxies:
+            try:
+                ip_network(each, strict=False)
+            except ValueError:
+                raise ValueError(
+                    f"DEEDBOX_OPS_TRUSTED_PROXIES names {each!r}, which is no IP address and no network such as 10.0.0.0/8."
+                ) from None
+        if self.ops_proxy_user_header is not None and not self.ops_trusted_proxies:
+            raise ValueError(
+                "DEEDBOX_OPS_PROXY_USER_HEADER is set and DEEDBOX_OPS_TRUSTED_PROXIES is not; name there the address of the "
+                "proxy that sets the header, or everybody could."
+            )
 
     @property
     def alert_types(self) -> tuple[str, ...]:

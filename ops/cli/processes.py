@@ -1,4 +1,4 @@
-"""The command ``up``, and ``worker``, ``bridge``, ``sweeper`` and ``ops``: one type of process each, as a Procfile runs them."""
+"""The command ``up``, one command for each type of process, as a Procfile runs them, and ``sign-in`` to the dashboard."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from deedbox.ops.cli._options import RUN
+from deedbox.ops.cli._options import LOOK, RUN, Json
 from deedbox.ops.cli._terminal import become
 
 # Imports inside the commands: `deedbox worker` is replaced by the worker at once, it needs none of the rest.
@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel=RUN)(bridge)
     app.command(rich_help_panel=RUN)(sweeper)
     app.command(rich_help_panel=RUN)(ops)
+    app.command("sign-in", rich_help_panel=LOOK, epilog="Example: [bold]deedbox sign-in[/bold].")(sign_in)
 
 
 def up() -> None:
@@ -68,10 +69,30 @@ def sweeper() -> None:
 def ops() -> None:
     """Run the dashboard, the status API and the metrics, on OPS_PORT (8001) of the loopback address.
 
-    Without DEEDBOX_OPS_TOKEN or DEEDBOX_OPS_TOKENS, it makes a token in the file ops/token of the data directory.
+    `deedbox sign-in` prints a link to it. Programs need a token: DEEDBOX_OPS_TOKEN or DEEDBOX_OPS_TOKENS; without them,
+    one is made in the file ops/token of the data directory.
     It also sends alerts about Redis, workers, ages and disks to DEEDBOX_ALERT_URLS.
     """
     become(module="deedbox.ops.web")
+
+
+def sign_in(*, as_json: Json = False) -> None:
+    """Print a link that signs one browser in to the dashboard, once, within ten minutes.
+
+    Run it on the machine of `deedbox ops`, as the same user: the link is checked against a file in the data directory.
+    If you reach the dashboard under another address, open the same path there.
+    """
+    from deedbox.ops.sessions import LINK_S, new_link
+    from deedbox.ops.supervise.readiness import ops_url
+    from deedbox.ops.wording.output import write_json, write_line
+    from deedbox.shared.settings import Settings
+
+    settings = Settings.load(os.environ)
+    link = new_link(settings, ops_url(settings))
+    if as_json:
+        write_json({"link": link, "seconds": LINK_S})
+    else:
+        write_line(link)
 
 
 def _run_several(lane: str, count: int) -> int:

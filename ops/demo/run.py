@@ -23,6 +23,7 @@ from deedbox.ops.demo import home, view
 from deedbox.ops.demo.course import LANES, Course, Stopped
 from deedbox.ops.demo.report import DemoReport
 from deedbox.ops.demo.scenario import Scenario
+from deedbox.ops.sessions import new_link
 from deedbox.ops.supervise import processes, supervisor
 from deedbox.ops.supervise.programs import Exit
 from deedbox.ops.supervise.readiness import callback_url, ops_url
@@ -161,5 +162,7 @@ class _Driver:
         else:
             view.show(self._console, report, data_dir)
         if keep or not self._options.json:
-            places = view.Places(data_dir, callback_url(self._settings), ops_url(self._settings))
+            # Without `keep` nothing is left to sign in to.
+            link = new_link(self._settings, ops_url(self._settings)) if keep else ""
+            places = view.Places(data_dir, callback_url(self._settings), link)
             view.hint(self._console, report, places, keep=keep)

@@ -24,7 +24,8 @@ class Places:
 
     data_dir: Path
     callbacks: str
-    dashboard: str
+    sign_in: str
+    """A link to the dashboard."""
 
 
 SHOWN_DOCUMENTS: Final = 5
@@ -156,7 +157,7 @@ def hint(console: Console, report: DemoReport, places: Places, *, keep: bool) ->
     if keep:
         lines: tuple[str, ...] = (
             f"Everything keeps running until Ctrl-C; callbacks go to {places.callbacks}.",
-            f"Dashboard: {places.dashboard}",
+            f"Dashboard (this link signs you in, once): {places.sign_in}",
             "In another terminal:",
             f"  DEEDBOX_DATA_DIR={places.data_dir} {command} trace {request_id}",
             f"  DEEDBOX_DATA_DIR={places.data_dir} {command} status",

@@ -12,6 +12,7 @@ from typing import Final, NoReturn
 
 from deedbox.ops.checks import environment
 from deedbox.ops.checks.finding import Verdict
+from deedbox.ops.sessions import LINK_S, new_link
 from deedbox.ops.supervise import processes, supervisor
 from deedbox.ops.supervise.programs import Exit
 from deedbox.ops.supervise.readiness import StartupCheck, callback_url, metrics_url, ops_url
@@ -137,11 +138,12 @@ class _Announcer:
             self._say(f"Waiting for {', '.join(missing)}.")
             self._recorder.write()
         if not self._stop.is_set():
-            self._say("\n".join(announcement(self._settings, self._where, self._lanes)))
+            link = new_link(self._settings, ops_url(self._settings))
+            self._say("\n".join(announcement(self._settings, self._where, self._lanes, link)))
 
 
-def announcement(settings: Settings, redis: RedisAddress, lanes: Mapping[str, int]) -> list[str]:
-    """Return the lines that tell where everything is. They hold no secret."""
+def announcement(settings: Settings, redis: RedisAddress, lanes: Mapping[str, int], link: str) -> list[str]:
+    """Return the lines that tell where everything is. The only secret in them is the sign-in link, which soon is none."""
     url = callback_url(settings)
     others = [name for name in settings.sources() if name != "default"]
     embedded_note = ", embedded" if settings.redis_url is None else ""
@@ -149,6 +151,10 @@ def announcement(settings: Settings, redis: RedisAddress, lanes: Mapping[str, in
         ("callbacks", url),
         *(("", f"{url}/{name}") for name in others),
         ("dashboard", ops_url(settings)),
+        (
+            "sign in",
+            f"{link} (once, within {LINK_S // 60} minutes; then `deedbox sign-in`)",
+        ),
         ("metrics", f"{ops_url(settings)}metrics"),
         *([("", metrics_url(settings))] if settings.metrics_port is not None else []),
         ("redis", f"{redis}{embedded_note}"),

@@ -11,10 +11,11 @@ from flask.json.provider import DefaultJSONProvider
 from werkzeug.wrappers import Response
 
 from deedbox.ops.installation import Installation
+from deedbox.ops.sessions import links, sessions
 from deedbox.ops.web import errors, words
 from deedbox.ops.web.api.blueprint import create_api
 from deedbox.ops.web.auth import guard, tokens
-from deedbox.ops.web.auth.access import LOCAL_HOSTS, AccessPolicy, host_name, is_loopback
+from deedbox.ops.web.auth.access import LOCAL_HOSTS, AccessPolicy, host_name, is_loopback, networks
 from deedbox.ops.web.auth.session import create_session
 from deedbox.ops.web.dead_pages import create_dead_pages
 from deedbox.ops.web.pages import create_pages
@@ -51,6 +52,8 @@ def access_policy(settings: Settings) -> AccessPolicy:
     return AccessPolicy(
         hosts=LOCAL_HOSTS | {host_name(name) for name in settings.ops_hosts},
         loopback=is_loopback(settings.ops_bind),
+        proxies=networks(settings.ops_trusted_proxies),
+        user_header=settings.ops_proxy_user_header or "",
     )
 
 
@@ -62,10 +65,16 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fl
     app.json = InOrder(app)
     errors.install(app, context.installation.explained)
     words.install(app)
-    watch = guard.Guard(app, tokens.load(settings), access_policy(settings), clock)
-    hint = str(tokens.token_path(settings).absolute()) if tokens.is_generated(settings) else None
+    guarded = guard.Guarded(
+        tokens.load(settings),
+        access_policy(settings),
+        sessions(settings, clock),
+        links(settings, clock),
+        clock,
+    )
+    watch = guard.Guard(app, guarded)
     app.register_blueprint(_health())
-    app.register_blueprint(create_session(watch, hint))
+    app.register_blueprint(create_session(watch))
     app.register_blueprint(create_pages(context.installation))
     app.register_blueprint(create_api(context.installation))
     app.register_blueprint(create_scrape(context.installation))

@@ -9,8 +9,7 @@ from prometheus_client.exposition import choose_encoder
 from deedbox.ops.installation import Installation
 from deedbox.ops.metrics.collector import StateCollector
 from deedbox.ops.metrics.reading import read
-from deedbox.ops.web.auth.guard import needs
-from deedbox.ops.web.auth.tokens import Scope
+from deedbox.ops.web.auth.guard import impersonal
 
 
 def create_scrape(installation: Installation) -> Blueprint:
@@ -20,7 +19,7 @@ def create_scrape(installation: Installation) -> Blueprint:
     registry.register(StateCollector(lambda: read(installation)))
 
     @blueprint.get("/metrics")
-    @needs(Scope.READ)
+    @impersonal
     def metrics() -> Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return Response(encode(registry), content_type=content_type)

@@ -6,10 +6,10 @@ import re
 from datetime import UTC, datetime
 from typing import Final
 
-from flask import Flask, g
+from flask import Flask, g, session
 from markupsafe import Markup, escape
 
-from deedbox.ops.web.auth.access import NOBODY, Caller
+from deedbox.ops.web.auth.access import ANYBODY, Caller
 from deedbox.ops.web.auth.tokens import Scope
 from deedbox.ops.wording.output import counted, duration, masked
 from deedbox.shared.printable import printable
@@ -62,5 +62,9 @@ def prose(text: str) -> Markup:
 def _caller() -> dict[str, object]:
     caller: Caller | None = g.get("caller")
     scopes = caller.scopes if caller is not None else frozenset[Scope]()
-    named = caller is not None and caller is not NOBODY  # a token may have the same name
-    return {"signed_in_as": caller.name if caller and named else "", "may_write": Scope.WRITE in scopes}
+    named = caller is not None and caller is not ANYBODY  # a token may have the same name
+    return {
+        "signed_in_as": caller.name if caller and named else "",
+        "by_session": "who" in session,
+        "may_write": Scope.WRITE in scopes,
+    }

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
@@ -35,10 +36,16 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def ops(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ops]:
+def browser_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the data directory of that process."""
+    return tmp_path_factory.mktemp("ops")
+
+
+@pytest.fixture(scope="session")
+def ops(redis_server: RedisServer, browser_data: Path) -> Iterator[Ops]:
     """Lend one ops process to all tests."""
     tokens = json.dumps({"reader": {"token": READER, "scopes": ["read"]}})
-    with running_ops(redis_server.url, tmp_path_factory.mktemp("ops"), DEEDBOX_OPS_TOKENS=tokens) as running:
+    with running_ops(redis_server.url, browser_data, DEEDBOX_OPS_TOKENS=tokens) as running:
         yield running
 
 
@@ -79,7 +86,10 @@ def watch(ops: Ops) -> Watch:
 
 @pytest.fixture
 def visit(chromium: Browser, ops: Ops, state: Any, watch: Watch) -> Iterator[Visit]:
-    """Return a function that opens a path in a fresh browser profile; afterwards nothing may have gone wrong."""
+    """Return a function that opens a path in a fresh browser profile, signed in as a reader.
+
+    Afterwards nothing may have gone wrong.
+    """
     del state  # emptied
     with ExitStack() as stack:
 
@@ -88,7 +98,8 @@ def visit(chromium: Browser, ops: Ops, state: Any, watch: Watch) -> Iterator[Vis
             context.set_default_timeout(15_000)
             watch.attach(context)
             page = context.new_page()
-            page.goto(path)
+            page.goto(f"/login?next={quote(path)}")
+            sign_in(page, READER)
             return page
 
         yield opened

@@ -10,9 +10,11 @@ import pytest
 from playwright.sync_api import Page, expect
 from redis import Redis
 
+from deedbox.ops.sessions import new_link
 from deedbox.shared.redis import keys
+from deedbox.shared.settings import Settings
 from tests.browser import world
-from tests.browser.conftest import READER, Visit, Watch, sign_in
+from tests.browser.conftest import Visit, Watch, sign_in
 from tests.component.ops_web.conftest import Ops
 from tests.component.workers.rig import members, sent, units, viewed
 from tests.component.workers.server import RedisServer, until
@@ -97,6 +99,25 @@ def test_a_redrive_shows_asks_and_then_does(visit: Visit, state: Redis) -> None:
     expect(page.get_by_role("heading", name="Matching letters (3 of 3)")).to_be_visible()
 
 
+def test_a_link_signs_a_person_in_once_and_signing_out_ends_it(
+    visit: Visit, ops: Ops, browser_data: Path, watch: Watch
+) -> None:
+    """The address bar does not keep the link."""
+    watch.expected = ("401",)
+    page = visit("/")
+    page.context.clear_cookies()
+    link = new_link(Settings.load({"DEEDBOX_DATA_DIR": str(browser_data)}), ops.url + "/")
+    page.goto(link)
+    expect(page).to_have_url(ops.url + "/")
+    expect(page.get_by_role("heading", name="All is well")).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    page.goto("/")
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    page.goto(link)
+    expect(page.get_by_role("alert")).to_contain_text("this link was used")
+
+
 def test_selected_letters_are_discarded_without_javascript(visit: Visit, state: Redis) -> None:
     world.letters(state, 3)
     page = visit("/login?next=/dead", java_script_enabled=False)
@@ -131,7 +152,6 @@ def test_the_callback_is_shown_to_a_token_that_may_write_and_to_nobody_else(
     page = visit("/dead/1")
     assert "related_signature_id" not in page.content()
     page.get_by_role("link", name="Show the callback").click()
-    sign_in(page, READER)
     expect(page.get_by_text("the token reader has no scope write")).to_be_visible()
     page.goto("/login?next=/dead/1/payload")
     sign_in(page)

@@ -8,9 +8,11 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
+import urllib3
 
 from deedbox.shared.redis.embedded import free_port
 from tests.e2e.conftest import Start
@@ -108,6 +110,20 @@ def test_what_is_killed_is_told_in_one_line_and_started_again(running: Running) 
 
     running.says("deedbox: sweeper was killed by SIGKILL and ")
     until(lambda: running.child("sweeper").pid != before.pid, "another sweeper runs")
+
+
+def test_the_link_that_up_prints_signs_in_once_and_the_command_prints_another(running: Running) -> None:
+    found = re.search(r"sign in +(http://\S+)", running.out)
+    assert found is not None, running.out
+    command = [str(COMMAND), "sign-in", "--json"]
+    printed = subprocess.run(command, cwd=running.folder, env=environment(), capture_output=True, check=True)
+    origin = found[1].partition("/sign-in/")[0]
+    for link in (found[1], origin + urlsplit(json.loads(printed.stdout)["link"]).path):
+        answers = [urllib3.request("GET", link, redirect=False) for _ in range(2)]
+        assert [answer.status for answer in answers] == [302, 401]
+        cookie = answers[0].headers["Set-Cookie"].partition(";")[0]
+        page = urllib3.request("GET", origin + "/", headers={"Cookie": cookie}, redirect=False)
+        assert (page.status, b"broker" in page.data) == (200, True)
 
 
 def test_what_up_prints_holds_no_secret(running: Running) -> None:

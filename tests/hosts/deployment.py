@@ -96,12 +96,12 @@ class Deployment:
         until(lambda: on(self.sender, lambda: reaches(host.address, WEB_PORT)), f"{name} listens")
         return host
 
-    def workers(self, name: str) -> Host:
-        """Add a host with bridge, sequencer, the lane ``default`` and a sweeper on it."""
+    def workers(self, name: str, lanes: Iterable[str] = ("sequencer", "default")) -> Host:
+        """Add a host with bridge, a sweeper and one worker for each of these lanes on it."""
         host = self.network.host(name)
         self._start(host, "bridge", "deedbox.workers", "bridge")
         self._start(host, "sweeper", "deedbox.workers", "sweeper")
-        for lane in ("sequencer", "default"):
+        for lane in lanes:
             self._start(host, lane, "deedbox.workers", "worker", "--lane", lane)
         return host
 

@@ -30,6 +30,11 @@ class Kept:
         self._thread = threading.Thread(target=self._keep, name=f"{host.name} {command[-1]}")
         self._thread.start()
 
+    @property
+    def pid(self) -> int | None:
+        """Of the process that runs now, or ran last."""
+        return self._process.pid if self._process is not None else None
+
     def terminate(self) -> None:
         """SIGTERM the process; another one is started."""
         if self._process is not None:

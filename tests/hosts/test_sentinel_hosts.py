@@ -37,7 +37,7 @@ def test_a_master_that_is_cut_off_costs_some_seconds_and_no_callback(
     """``replicas``: how many of the two are waited for.
 
     Sentinel elects the one that has more. So one is enough as long as both are there; two are needed where the master can be
-    cut off together with the only one that has a callback.
+    cut off together with the only one that has a callback. Then callbacks stay in the spool until the third host is back.
     """
     if shutil.which("redis-sentinel") is None:
         missing("No redis-sentinel was found; install Debian's package redis-sentinel.")
@@ -71,4 +71,5 @@ def test_a_master_that_is_cut_off_costs_some_seconds_and_no_callback(
     assert {each.status for each in outcomes.answers} == {200}
     assert max(each.took_s for each in outcomes.answers) < 5
     assert (outcomes.lost, outcomes.twice, outcomes.inversions) == (set(), 0, 0)
-    assert outcomes.longest_silence_s(at, at + 28) < SILENCE_S
+    if replicas == 1:
+        assert outcomes.longest_silence_s(at, at + 28) < SILENCE_S

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from deedbox.ops.demo.scenario import Scenario
 from deedbox.shared.simulator.lifecycle import Account, generate_requests
@@ -34,9 +34,20 @@ TARGETS: Final = (
     "sweeper",
     "redis",
     "rabbitmq",
+    "replica",
     "log",
+    "disk",
+    "lane",
 )
-"""Kinds of processes that are killed; and the log, whose reader stalls."""
+"""Kinds of processes that are killed; the log, whose reader stalls; the disk, which is full; an action that moves to another lane."""
+
+CUT: Final = "CUT"
+"""A host loses every packet; only where there are hosts (``tests/hosts``)."""
+
+CUT_OFF_S: Final = 12.0
+"""Longer than a lease."""
+
+WITHOUT_SIGNAL: Final = {"log": "STALL", "disk": "FILL", "lane": "MOVE"}
 
 HANGS: Final = 4
 """Calls that never return, about: each costs its lane some seconds."""
@@ -58,6 +69,16 @@ class Options:
     """Mean time between kills."""
     rabbitmq: bool = False
     """RabbitMQ as the broker, instead of the embedded Redis."""
+    replicas: int = 0
+    """So many replicas of a Redis that is not embedded; all of them are waited for."""
+    small_disk: bool = False
+    """The data directory is a file system that other programs fill."""
+
+    @property
+    def targets(self) -> list[str]:
+        """What there is to hit."""
+        there = {"rabbitmq": self.rabbitmq, "replica": self.replicas > 0, "disk": self.small_disk}
+        return [name for name in TARGETS if there.get(name, True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +88,22 @@ class Kill:
     at_s: float
     """After the first callback."""
     target: str
-    signal: Literal["KILL", "TERM", "STALL"]
+    signal: str
+    """KILL or TERM, or what is done instead (``WITHOUT_SIGNAL``, ``CUT``)."""
 
 
 def draw_kills(options: Options) -> list[Kill]:
     """Return the kills, by time."""
     rng = random.Random(f"kills {options.seed}")
-    names = [name for name in TARGETS if name != "rabbitmq" or options.rabbitmq]
+    names = options.targets
     kills: list[Kill] = []
     deck: list[str] = []
     at_s = SETTLE_S
     while at_s < options.seconds:
         # A deck, not dice: a short soak, too, hits every kind of process.
         deck = deck or rng.sample(names, len(names))
-        target, killed = deck.pop(), rng.random() < KILL_SHARE
-        kills.append(Kill(at_s, target, "STALL" if target == "log" else "KILL" if killed else "TERM"))
+        target, signal = deck.pop(), "KILL" if rng.random() < KILL_SHARE else "TERM"
+        kills.append(Kill(at_s, target, WITHOUT_SIGNAL.get(target, signal)))
         at_s += options.kill_every_s * rng.uniform(0.4, 1.6)
     return kills
 

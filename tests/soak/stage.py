@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -17,9 +15,13 @@ from typing import Final
 import psutil
 
 from deedbox.ops.demo import home
+from deedbox.ops.supervise.readiness import callback_url
 from deedbox.shared.settings import Settings
-from tests.soak import hanging
+from tests.soak import hanging, moving
+from tests.soak.log_reader import LogReader
 from tests.soak.plan import Kill, Options, hangs_one_in
+from tests.soak.replicas import ReplicatedRedis
+from tests.soak.small_disk import SmallDisk
 from tests.support.rabbitmq import RabbitServer
 
 READY_WITHIN_S: Final = 90.0
@@ -33,54 +35,39 @@ _WORDS: Final = {
     "sequencer": "sequencer",
     "default": "default",
     "documents": "documents",
+    hanging.NAME: hanging.NAME,
 }
 """Kind of process -> last word of its command line."""
-
-
-STALL_S: Final = 5.0
-
-
-class LogReader:
-    """Copies what the processes write to a file, but for the times in which it stalls."""
-
-    def __init__(self, path: Path) -> None:
-        reading, self.writing = os.pipe()
-        self._stalled_until = 0.0
-        self._thread = threading.Thread(target=self._copy, args=(reading, path), name="log reader")
-        self._thread.start()
-
-    def stall(self) -> None:
-        """Read nothing for some seconds."""
-        self._stalled_until = time.monotonic() + STALL_S
-
-    def close(self) -> None:
-        """Wait for the last line; every writer must have ended."""
-        os.close(self.writing)
-        self._thread.join()
-
-    def _copy(self, reading: int, path: Path) -> None:
-        with path.open("ab", buffering=0) as log:
-            while data := os.read(reading, 65536):
-                log.write(data)
-                while time.monotonic() < self._stalled_until:
-                    time.sleep(0.05)
-        os.close(reading)
 
 
 class Stage:
     """The deployment; ``close`` stops it."""
 
+    api_host = "127.0.0.1"
+
     def __init__(self, options: Options, api_key: str) -> None:
         self.folder, self.data_dir = options.folder, options.folder / "data"
+        self.record = options.folder / "record.jsonl"
         environ = dict(os.environ)
         self.api_port = home.isolate(environ, self.data_dir, api_key)
+        self._disk = SmallDisk(self.data_dir) if options.small_disk else None
         self.rabbitmq = RabbitServer(options.folder / "rabbitmq") if options.rabbitmq else None
         if self.rabbitmq is not None:
             self.rabbitmq.start()
             environ["DEEDBOX_BROKER_URL"] = self.rabbitmq.url
+        self._redis = (
+            ReplicatedRedis(options.folder / "redis", options.replicas) if options.replicas else None
+        )
+        if self._redis is not None:
+            environ["DEEDBOX_REDIS_URL"] = self._redis.url
+            environ["DEEDBOX_REDIS_WAIT_REPLICAS"] = str(options.replicas)
         self.settings = Settings.load(environ)
-        environ["DEEDBOX_ACTIONS"] += f",{hanging.__name__}"
+        self.url = callback_url(self.settings)
+        self._deploys = moving.Deploys(options.folder)
+        environ["DEEDBOX_ACTIONS"] += f",{hanging.__name__},{moving.__name__}"
+        environ["DEEDBOX_RECORD_PATH"] = str(self.record)
         environ[hanging.ONE_IN_VARIABLE] = str(hangs_one_in(options))
+        environ[moving.FOLDER_VARIABLE] = str(options.folder)
         environ["PYTHONPATH"] = str(ROOT)
         self._log = LogReader(options.folder / "up.log")
         self._up = subprocess.Popen(
@@ -98,17 +85,29 @@ class Stage:
             time.sleep(0.2)
 
     def kill(self, kill: Kill) -> int | None:
-        """Signal one process of that kind, none of them twice; returns its pid, None if there is none right now."""
+        """Do it; returns the pid of the process that was hit, ours for what is no process, None if there is none right now."""
+        number = signal.SIGKILL if kill.signal == "KILL" else signal.SIGTERM
         if kill.target == "log":
             self._log.stall()
-            return self._up.pid
-        number = signal.SIGKILL if kill.signal == "KILL" else signal.SIGTERM
-        if kill.target == "rabbitmq":
-            assert self.rabbitmq is not None
+        elif kill.target == "disk" and self._disk is not None:
+            self._disk.fill()
+        elif kill.target == "lane":
+            self._deploys.deploy(self._processes)
+        elif kill.target == "rabbitmq" and self.rabbitmq is not None:
             pid = self.rabbitmq.end(number)
             self.rabbitmq.start()
             return pid
-        for process in self._processes(kill.target):
+        elif self._redis is not None and kill.target == "redis":
+            return self._redis.end_master(number)
+        elif self._redis is not None and kill.target == "replica":
+            return self._redis.end_replica(number)
+        else:
+            return self._signal(kill.target, number)
+        return os.getpid()
+
+    def _signal(self, target: str, number: int) -> int | None:
+        """Signal one process of that kind, none of them twice."""
+        for process in self._processes(target):
             if process.pid not in self._signalled:
                 with suppress(psutil.NoSuchProcess):
                     process.send_signal(number)
@@ -138,40 +137,8 @@ class Stage:
         self._up.wait()
         if self.rabbitmq is not None:
             self.rabbitmq.close()
+        if self._redis is not None:
+            self._redis.close()
         self._log.close()
-
-
-class Killer:
-    """Carries out the kills from a thread of its own and keeps a journal of them."""
-
-    def __init__(self, stage: Stage, kills: Iterable[Kill], stop: threading.Event) -> None:
-        self._stage, self._kills, self._stop = stage, list(kills), stop
-        self._journal = stage.folder / "kills.jsonl"
-        self._thread = threading.Thread(target=self._run, name="killer")
-        self._error: BaseException | None = None
-
-    def start(self) -> None:
-        """Begin: times count from now."""
-        self._journal.touch()
-        self._thread.start()
-
-    def join(self) -> None:
-        """Wait for the last kill. Raises what went wrong in the thread."""
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-
-    def _run(self) -> None:
-        started = time.monotonic()
-        try:
-            for kill in self._kills:
-                if self._stop.wait(max(0.0, started + kill.at_s - time.monotonic())):
-                    return
-                at = time.time()  # before: what the kill causes must not look older than its cause
-                pid = self._stage.kill(kill)
-                if pid is not None:
-                    row = {"at": at, "target": kill.target, "signal": kill.signal, "pid": pid}
-                    with self._journal.open("a", encoding="utf-8") as journal:
-                        journal.write(json.dumps(row) + "\n")
-        except BaseException as error:  # noqa: BLE001 - raised by join
-            self._error = error
+        if self._disk is not None:
+            self._disk.close()

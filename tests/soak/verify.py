@@ -18,13 +18,17 @@ from typing import Any, Final
 from deedbox.ops.demo.evidence import SOURCE, RecordedCall
 from deedbox.ops.demo.report import dispatched_twice, out_of_order
 from deedbox.shared.simulator.lifecycle import SimulatedFact
-from tests.soak import hanging
+from tests.soak import hanging, moving, moving_proof
+from tests.soak.plan import CUT, CUT_OFF_S
+from tests.soak.small_disk import FULL_S
 
 WORKER_SLACK_S: Final = 1.0
 """A call that was under way when its process was killed may have written its line a moment after."""
 
-REDIS_SLACK_S: Final = 5.0
+REDIS_SLACK_S: Final = FULL_S + 5.0
 """A Redis that is killed is away for seconds: effects of that time are committed, or repeated, afterwards."""
+
+_ENDS_REDIS: Final = frozenset({"redis", "disk"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +40,21 @@ class Evidence:
     kills: Sequence[Mapping[str, Any]]
     calls: Sequence[tuple[float, RecordedCall]]
     """Time (unix seconds) and call, in the order of the record."""
+    moves: Sequence[str]
+    """Begins and ends of the calls of the action that moves between lanes, in the order of their record."""
     documents: Path
 
     @classmethod
     def read(cls, folder: Path) -> Evidence:
         """Read a soak's directory. Raises OSError, ValueError or KeyError for one that is not complete."""
         data = folder / "data"
-        record = (data / "record.jsonl").read_text(encoding="utf-8").splitlines()
+        record = (folder / "record.jsonl").read_text(encoding="utf-8").splitlines()
         return cls(
             sent=json.loads((folder / "sent.json").read_text(encoding="utf-8")),
             state=json.loads((folder / "state.json").read_text(encoding="utf-8")),
             kills=[json.loads(line) for line in (folder / "kills.jsonl").read_text("utf-8").splitlines()],
             calls=[(json.loads(line)["at"], RecordedCall.parse(line)) for line in record],
+            moves=moving.record_file(folder).read_text("utf-8").splitlines(),
             documents=data / "documents" / SOURCE,
         )
 
@@ -80,6 +87,7 @@ def verify(evidence: Evidence) -> Findings:
         *_of_loss(evidence, findings),
         *_of_dispatch(evidence, findings),
         *_of_order(evidence, findings),
+        *moving_proof.problems(evidence.moves, evidence.sent["facts"], evidence.state["dead"]),
         *_of_documents(evidence, findings),
     ]
     findings.problems = problems
@@ -136,15 +144,16 @@ def _of_dispatch(evidence: Evidence, findings: Findings) -> Iterable[str]:
 
 
 def _crashed_between(kills: Sequence[Mapping[str, Any]], first: float, again: float) -> bool:
-    return any(
-        (
-            kill["target"] == "default"
-            and kill["signal"] == "KILL"
-            and first - WORKER_SLACK_S < kill["at"] < again
-        )
-        or (kill["target"] == "redis" and first - REDIS_SLACK_S < kill["at"] < again)
-        for kill in kills
-    )
+    return any(first - _slack_s(kill) < kill["at"] < again for kill in kills)
+
+
+def _slack_s(kill: Mapping[str, Any]) -> float:
+    """Return how long after this a call may be made of which the record of its outcome is lost; it is made again."""
+    if kill["signal"] == CUT:
+        return CUT_OFF_S + WORKER_SLACK_S
+    if kill["target"] in _ENDS_REDIS:
+        return REDIS_SLACK_S
+    return WORKER_SLACK_S if (kill["target"], kill["signal"]) == ("default", "KILL") else float("-inf")
 
 
 def _of_order(evidence: Evidence, findings: Findings) -> Iterable[str]:
@@ -215,6 +224,8 @@ def figures(evidence: Evidence, findings: Findings) -> dict[str, Any]:
         "given up by the sender": sent["given_up"],
         "kills": len(evidence.kills),
         "kills by process": dict(sorted(kills.items())),
+        "replicas": sent["replicas"],
+        "calls of the action that moves": len(evidence.moves) // 2,
         "lost": findings.lost,
         "twice, other key": findings.twice,
         "twice, same key, after a crash": findings.repeated - findings.unexplained,

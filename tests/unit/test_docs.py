@@ -63,7 +63,8 @@ def test_the_environment_example_as_it_stands_gives_the_defaults() -> None:
     lines = re.findall(r"^# ([A-Z_]+)=(.*)$", _text("deploy/env.example"), re.MULTILINE)
     # What names a place or a secret is an example there; all else shows its default.
     examples = {"DEEDBOX_SOURCES", "DEEDBOX_REDIS_URL", "DEEDBOX_DOCUMENTS_URL", "DEEDBOX_ACTIONS",
-                "DEEDBOX_OPS_HOSTS", "DEEDBOX_OPS_TOKENS", "DEEDBOX_CALLBACK_URL"}  # fmt: skip
+                "DEEDBOX_OPS_HOSTS", "DEEDBOX_OPS_TOKENS", "DEEDBOX_CALLBACK_URL", "DEEDBOX_OPS_TRUSTED_PROXIES",
+                    "DEEDBOX_OPS_PROXY_USER_HEADER"}  # fmt: skip
     shown = Settings.load({name: value for name, value in lines if name not in examples})
     assert shown == Settings.load({})
 

@@ -60,8 +60,8 @@ def describe(operations: Iterable[Operation]) -> dict[str, Any]:
             "version": version("deedbox"),
             "summary": "Where signature requests stand, their documents, and the clean stream of events.",
             "description": (
-                "Reading from the machine itself needs no token; everything else needs "
-                "`Authorization: Bearer <token>` with the scope that an operation names."
+                "Every operation needs `Authorization: Bearer <token>` with the scope that it names. A program on the "
+                "machine itself gets the stages and counters of /api/queues without one."
             ),
         },
         "paths": {row.path: {"get": _operation(row)} for row in rows},
@@ -94,12 +94,11 @@ def _schemas(rows: tuple[Operation, ...]) -> dict[str, Any]:
 
 
 def _operation(row: Operation) -> dict[str, Any]:
-    # Without a token, too: from this machine, reading needs none.
     return {
         "operationId": row.name,
         "summary": row.summary,
         "description": f"{row.description}\n\nScope: {row.scope}.",
-        "security": [{}, {"token": []}],
+        "security": [*([{}] if row.impersonal else []), {"token": []}],
         "parameters": [*_path_parameters(row), *_query_parameters(row), *_header_parameters(row)],
         "responses": _responses(row),
     }

@@ -11,7 +11,7 @@ from flask import Blueprint, request
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from deedbox.ops.web.auth.access import Refused
-from deedbox.ops.web.auth.guard import needs
+from deedbox.ops.web.auth.guard import impersonal, needs
 from deedbox.ops.web.auth.tokens import Scope
 from deedbox.ops.web.errors import OpsError
 
@@ -52,6 +52,8 @@ class Operation:
     headers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Request headers that matter: schema and description."""
     scope: Scope = Scope.READ
+    impersonal: bool = False
+    """Programs of this machine get figures, and nothing else, without a token."""
     media: Mapping[str, str] = field(default_factory=dict)
     """Other media types of the answer, with what their text is."""
     statuses: Mapping[int, str] = field(default_factory=dict)
@@ -67,7 +69,10 @@ class Operation:
 
 def register(blueprint: Blueprint, operation: Operation, view: Callable[..., Any]) -> None:
     """Add an operation's route."""
-    blueprint.add_url_rule(operation.rule, operation.name, needs(operation.scope)(view))
+    marked = needs(operation.scope)(view)
+    blueprint.add_url_rule(
+        operation.rule, operation.name, impersonal(marked) if operation.impersonal else marked
+    )
 
 
 AnyQuery = TypeVar("AnyQuery", bound=Query)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from flask import jsonify
 from pydantic import JsonValue
@@ -12,7 +13,11 @@ from deedbox.ops.installation import Installation
 from deedbox.ops.readmodels import status
 from deedbox.ops.readmodels.attention import AttentionKind, Severity
 from deedbox.ops.web.api.operations import DocumentedAnswer, Operation
-from deedbox.ops.web.auth.access import Refused
+from deedbox.ops.web.auth import guard
+from deedbox.ops.web.auth.access import ANYBODY, Refused
+
+FIGURES: Final = ("stages", "counters")
+"""What nobody is named in: the rest holds ids of requests and events, names of hosts, and sentences about them."""
 
 
 class StageAnswer(DocumentedAnswer):
@@ -38,21 +43,24 @@ class WarningAnswer(DocumentedAnswer):
 
 
 class QueuesAnswer(DocumentedAnswer):
-    """What ``deedbox status --json`` prints. ``stages`` is a contract; the rest may grow."""
+    """What ``deedbox status --json`` prints. ``stages`` is a contract; the rest may grow.
+
+    Without a token, a program on the machine of ops gets ``stages`` and ``counters`` only.
+    """
 
     stages: dict[str, StageAnswer]
     """broker, claimed, inbox, held, one lane:<name> per lane, retrying, dead, spool."""
-    workers: list[JsonValue]
-    """Living workers, and what each is doing."""
     counters: dict[str, int]
     """Totals since the installation began."""
-    waiting: list[JsonValue]
+    workers: tuple[JsonValue, ...] = ()
+    """Living workers, and what each is doing."""
+    waiting: tuple[JsonValue, ...] = ()
     """What waits for a retry, the next first."""
-    unknown_calls: list[JsonValue]
+    unknown_calls: tuple[JsonValue, ...] = ()
     """Calls of actions that no module in DEEDBOX_ACTIONS declares."""
-    restarts: list[JsonValue]
+    restarts: tuple[JsonValue, ...] = ()
     """Processes of `deedbox up` that ended in the last ten minutes, the latest first."""
-    warnings: list[WarningAnswer]
+    warnings: tuple[WarningAnswer, ...] = ()
     """What needs a person, the most urgent first."""
 
 
@@ -60,7 +68,8 @@ OPERATION = Operation(
     name="queues",
     path="/api/queues",
     summary="Depth and oldest age of every stage",
-    description="The same document as `deedbox status --json`.",
+    description="The same document as `deedbox status --json`; without a token its figures only.",
+    impersonal=True,
     answer=QueuesAnswer,
     refusals=(Refused.UNAVAILABLE,),
 )
@@ -70,6 +79,9 @@ def queues(installation: Installation) -> Callable[[], Response]:
     """Return the view."""
 
     def view() -> Response:
-        return jsonify(status.look(installation).document())
+        document = status.look(installation).document()
+        if guard.caller() is ANYBODY:
+            document = {name: document[name] for name in FIGURES}
+        return jsonify(document)
 
     return view

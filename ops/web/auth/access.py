@@ -1,26 +1,23 @@
 """Who may ask what of ops: one pure decision per request.
 
-The process answers a known ``Host`` only, because a page in somebody's browser could otherwise reach a server on
-loopback under a name of its own (DNS rebinding). Reading from this machine needs nothing else. A forwarding header
-means that a proxy stands in between, and then nobody knows that the question came from this machine.
+A caller is known by a token, by a session, or by a name that a trusted proxy adds. Nothing else counts: a connection
+from this machine proves nothing, because a proxy on this machine makes the same one, with or without a header.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final
 
 from deedbox.ops.web.auth.tokens import ALL_SCOPES, Scope, Token
 
 LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+USER_MAX_CHARS: Final = 128
 
-_FORWARDING: Final = frozenset({
-    "forwarded", "via", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip", "cf-connecting-ip",
-    "fastly-client-ip", "x-original-host", "x-original-url",
-})  # fmt: skip
+Network = IPv4Network | IPv6Network
 
 
 class Refused(StrEnum):
@@ -49,23 +46,10 @@ class AccessPolicy:
     """Names that ops answers to, in lower case, without ports."""
     loopback: bool = True
     """The process listens on loopback only."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A request, as far as access depends on it."""
-
-    host: str
-    peer: str
-    """Address of the other end of the connection."""
-    headers: frozenset[str]
-    """Names, in lower case."""
-    bearer: str | None = field(repr=False)
-    bearer_token: Token | None
-    """The token that ``bearer`` is, if it is one."""
-    session_token: Token | None
-    """The token that the session was opened with, if it still exists and has not expired."""
-    scope: Scope
+    proxies: tuple[Network, ...] = ()
+    """Where proxies are that may say for whom they ask."""
+    user_header: str = ""
+    """The header in which they name a user; empty: none does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +63,25 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """A request, as far as access depends on it."""
+
+    host: str
+    peer: str
+    """Address of the other end of the connection."""
+    scope: Scope
+    bearer: str | None = field(default=None, repr=False)
+    bearer_token: Token | None = None
+    """The token that ``bearer`` is, if it is one."""
+    session: Caller | None = None
+    """Who signed in, if the session is still good."""
+    proxy_user: str = field(default="", repr=False)
+    """What the header of ``user_header`` says."""
+    impersonal: bool = False
+    """The answer holds figures only: programs of this machine may have it without a token."""
+
+
+@dataclass(frozen=True, slots=True)
 class Denied:
     """Why not."""
 
@@ -86,8 +89,8 @@ class Denied:
     detail: str
 
 
-NOBODY: Final = Caller("local", ALL_SCOPES - {Scope.WRITE})
-"""A person or program on this machine, without a token."""
+ANYBODY: Final = Caller("anybody", frozenset())
+"""A program on this machine that asks for figures, or a proxy that does."""
 
 
 def decide(question: Question, policy: AccessPolicy) -> Caller | Denied:
@@ -96,10 +99,8 @@ def decide(question: Question, policy: AccessPolicy) -> Caller | Denied:
         detail = "ops does not answer to this Host; ask for localhost, or add the name to DEEDBOX_OPS_HOSTS"
         return Denied(Refused.BAD_HOST, detail)
     caller = _caller(question, policy)
-    if isinstance(caller, Denied) or question.scope in caller.scopes:
+    if isinstance(caller, Denied) or question.scope in caller.scopes or caller is ANYBODY:
         return caller
-    if caller is NOBODY:
-        return Denied(Refused.UNAUTHORIZED, "changing something needs a token with the scope write")
     return Denied(Refused.FORBIDDEN, f"the token {caller.name} has no scope {question.scope}")
 
 
@@ -108,13 +109,45 @@ def _caller(question: Question, policy: AccessPolicy) -> Caller | Denied:
         if question.bearer_token is None:
             return Denied(Refused.WRONG_TOKEN, "this is no token of DEEDBOX_OPS_TOKENS")
         return Caller(question.bearer_token.name, question.bearer_token.scopes, by_bearer=True)
-    if question.session_token is not None:
-        return Caller(question.session_token.name, question.session_token.scopes)
-    if policy.loopback and is_loopback(question.peer) and not is_forwarded(question.headers):
-        return NOBODY
+    if policy.user_header and is_trusted(question.peer, policy.proxies) and _is_name(question.proxy_user):
+        return Caller(question.proxy_user, ALL_SCOPES)
+    if question.session is not None:
+        return question.session
+    if question.impersonal and policy.loopback and is_loopback(question.peer):
+        return ANYBODY
     return Denied(
         Refused.UNAUTHORIZED, "this needs a token: Authorization: Bearer <token>, or sign in at /login"
     )
+
+
+def _is_name(user: str) -> bool:
+    # A comma: the header came twice, and one of the two may be the client's.
+    return 0 < len(user) <= USER_MAX_CHARS and user.isprintable() and "," not in user
+
+
+def client_of(peer: str, forwarded_for: str, proxies: Sequence[Network]) -> str:
+    """Return the address to count tries by: behind trusted proxies the last one that no proxy of ours has."""
+    found = peer
+    for address in reversed([part.strip() for part in forwarded_for.split(",") if part.strip()]):
+        if not is_trusted(found, proxies):
+            break
+        found = address
+    return found
+
+
+def is_trusted(address: str, proxies: Sequence[Network]) -> bool:
+    """Tell whether an address is one of the proxies'."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return False
+    found = getattr(found, "ipv4_mapped", None) or found
+    return any(found in network for network in proxies)
+
+
+def networks(listed: Sequence[str]) -> tuple[Network, ...]:
+    """Parse addresses and networks. Raises ValueError."""
+    return tuple(ip_network(each, strict=False) for each in listed)
 
 
 def host_name(host: str) -> str:
@@ -133,8 +166,3 @@ def is_loopback(address: str) -> bool:
     except ValueError:
         return False
     return found.is_loopback or bool(getattr(found, "ipv4_mapped", None) and found.ipv4_mapped.is_loopback)  # type: ignore[union-attr]
-
-
-def is_forwarded(headers: Iterable[str]) -> bool:
-    """Tell whether a header shows that a proxy passed the request on."""
-    return any(name in _FORWARDING or name.startswith("x-forwarded") for name in headers)

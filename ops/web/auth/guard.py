@@ -8,33 +8,45 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, g, request, session
-from flask_wtf.csrf import CSRFProtect, ValidationError, validate_csrf
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 
-from deedbox.ops.web.auth.access import AccessPolicy, Caller, Denied, Question, Refused, decide
-from deedbox.ops.web.auth.tokens import Scope, Token, Tokens
+from deedbox.ops.sessions import SESSION_S, SecretFiles
+from deedbox.ops.web.auth import web_session
+from deedbox.ops.web.auth.access import (
+    LOCAL_HOSTS,
+    AccessPolicy,
+    Caller,
+    Denied,
+    Question,
+    Refused,
+    client_of,
+    decide,
+    host_name,
+)
+from deedbox.ops.web.auth.attempts import Attempts
+from deedbox.ops.web.auth.tokens import ALL_SCOPES, Scope, Tokens
+from deedbox.ops.web.auth.web_session import WebSession, WebSessions
 from deedbox.ops.web.errors import OpsError
 from deedbox.shared.runtime import logs
 
-SESSION_S: Final = 8 * 3600
-"""A working day; after it a person signs in again."""
+OWNER: Final = "owner"
+"""Who signed in with a link: somebody who can read and write the data directory."""
 
-TRIES_PER_MINUTE: Final = 5
-"""Wrong tokens from one address; then it waits. A token of 24 random bytes needs no more protection than that."""
-
-ALL_TRIES_PER_MINUTE: Final = 60
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 PUBLIC: Final = "_deedbox_public"
+IMPERSONAL: Final = "_deedbox_impersonal"
 SCOPE: Final = "_deedbox_scope"
 
 View = TypeVar("View", bound=Callable[..., Any])
+
+_TOO_MANY: Final = (
+    "too many wrong tokens from this address; wait a minute, or run `deedbox sign-in` on the machine of ops"
+)
 
 _audit = logs.get("audit")
 _log = logs.get("ops")
@@ -56,6 +68,12 @@ def public(view: View) -> View:
     return view
 
 
+def impersonal(view: View) -> View:
+    """Mark a view whose answer holds figures only: no payload, no title, no id of a request."""
+    setattr(view, IMPERSONAL, True)
+    return view
+
+
 def caller() -> Caller:
     """Return who asks."""
     return cast("Caller", g.caller)
@@ -66,55 +84,71 @@ def audit(what: str, count: int, **details: object) -> None:
     _audit.info("ops.write", who=caller().name, what=what, count=count, **details)
 
 
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """What a guard works with."""
+
+    tokens: Tokens
+    policy: AccessPolicy
+    sessions: SecretFiles
+    links: SecretFiles
+    clock: Callable[[], float] = time.time
+    """Unix seconds."""
+
+
 class Guard:
     """Installs itself in an application."""
 
-    def __init__(
-        self, app: Flask, tokens: Tokens, policy: AccessPolicy, clock: Callable[[], float] = time.time
-    ) -> None:
-        self._tokens = tokens
-        self._policy = policy
-        self._clock = clock
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
-        app.config.update(
-            SECRET_KEY=tokens.session_key(),
-            SESSION_COOKIE_NAME="deedbox_ops",
-            SESSION_COOKIE_HTTPONLY=True,
-            SESSION_COOKIE_SAMESITE="Strict",
-            WTF_CSRF_CHECK_DEFAULT=False,
-            WTF_CSRF_TIME_LIMIT=SESSION_S,
-        )
-        CSRFProtect(app)
+    def __init__(self, app: Flask, with_what: Guarded) -> None:
+        self._tokens, self._policy, self._clock = with_what.tokens, with_what.policy, with_what.clock
+        self._sessions, self._links = with_what.sessions, with_what.links
+        self._attempts = Attempts()
+        app.session_interface = WebSessions(self._sessions)
+        app.jinja_env.globals["csrf_token"] = web_session.csrf_token
         app.before_request(self._before)
 
-    def sign_in(self, presented: str) -> Token:
+    def sign_in(self, presented: str) -> None:
         """Open a session with a token. Raises OpsError: wrong, or too many wrong ones."""
-        self._slow_down()
-        token = self._tokens.find(presented.strip())
+        presented = presented.strip()
+        token = self._tokens.find(presented)
+        if not self._attempts.admits(self._client(), presented, token):
+            raise OpsError(Refused.TOO_MANY_TRIES, _TOO_MANY)
         if token is None:
-            self._note_wrong()
+            _log.warning("ops.wrong_token", path=request.path)
             raise OpsError(Refused.WRONG_TOKEN, "that token is not valid here")
-        session.clear()  # nothing that was set before the sign-in survives it
-        session["who"] = token.name
-        session["until"] = self._clock() + SESSION_S
-        _audit.info("ops.signed_in", who=token.name)
-        return token
+        self._begin(token.name, token=token.digest)
+
+    def redeem(self, link: str) -> bool:
+        """Open a session with a link; False: it was used, is too old, or never was."""
+        if self._links.take(link) is None:
+            return False
+        self._begin(OWNER)
+        return True
+
+    def _begin(self, who: str, **more: str) -> None:
+        content = {"who": who, "until": self._clock() + SESSION_S, **more}
+        cast("WebSession", session).begin(self._sessions, content)
+        _audit.info("ops.signed_in", who=who)
 
     def _before(self) -> None:
         view = current_app.view_functions.get(request.endpoint or "")
         is_public = getattr(view, PUBLIC, False) or request.endpoint == "static"
-        answer = decide(self._question(view), self._policy)
+        question = self._question(view)
+        answer = decide(question, self._policy)
+        if question.bearer is not None and not self._attempts.admits(
+            self._client(), question.bearer, question.bearer_token
+        ):
+            answer = Denied(Refused.TOO_MANY_TRIES, _TOO_MANY)
         if isinstance(answer, Denied):
             if answer.reason is Refused.WRONG_TOKEN:
-                self._slow_down()
-                self._note_wrong()
-            if not is_public or answer.reason is Refused.BAD_HOST:
+                _log.warning("ops.wrong_token", path=request.path)
+            if not is_public or answer.reason in {Refused.BAD_HOST, Refused.TOO_MANY_TRIES}:
                 raise OpsError(answer.reason, answer.detail)
             g.caller = None
         else:
             g.caller = answer
         if request.method not in SAFE:
-            self._demand_intent(by_bearer=g.caller is not None and g.caller.by_bearer)
+            self._demand_intent()
 
     def _question(self, view: object) -> Question:
         bearer = None
@@ -124,52 +158,56 @@ class Guard:
         return Question(
             host=request.environ.get("HTTP_HOST", ""),
             peer=request.remote_addr or "",
-            headers=frozenset(name.lower() for name, _ in request.headers),
+            scope=getattr(view, SCOPE, default),
             bearer=bearer,
             bearer_token=None if bearer is None else self._tokens.find(bearer),
-            session_token=self._session_token(),
-            scope=getattr(view, SCOPE, default),
+            session=self._session_caller(),
+            proxy_user=request.headers.get(self._policy.user_header, "") if self._policy.user_header else "",
+            impersonal=getattr(view, IMPERSONAL, False),
         )
 
-    def _session_token(self) -> Token | None:
+    def _session_caller(self) -> Caller | None:
         until = session.get("until")
         if not isinstance(until, int | float) or until < self._clock():
             return None
-        return self._tokens.named(str(session.get("who")))
+        if "token" not in session:
+            return Caller(str(session.get("who")), ALL_SCOPES)
+        token = self._tokens.of(str(session["token"]))
+        return None if token is None else Caller(token.name, token.scopes)
 
-    def _demand_intent(self, *, by_bearer: bool) -> None:
+    def _client(self) -> str:
+        forwarded = request.headers.get("X-Forwarded-For", "")
+        return client_of(request.remote_addr or "", forwarded, self._policy.proxies)
+
+    def _demand_intent(self) -> None:
         """Refuse a write that another site's page may have caused."""
-        origin = request.headers.get("Origin")
-        foreign = origin is not None and urlsplit(origin).netloc != request.environ.get("HTTP_HOST", "")
-        if foreign or request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
+        if self._is_foreign() or request.headers.get("Sec-Fetch-Site", "same-origin") not in {
+            "same-origin",
+            "none",
+        }:
             raise OpsError(Refused.CROSS_SITE, "a page of another site sent this; open the dashboard itself")
-        if by_bearer:
+        # Nobody yet: the form of the sign-in itself, which has no session to protect.
+        if g.caller is None or g.caller.by_bearer:
             return
-        try:
-            validate_csrf(request.headers.get("X-CSRFToken") or request.form.get("csrf_token", ""))
-        except ValidationError:
+        if not web_session.is_ours(request.headers.get("X-CSRFToken") or request.form.get("csrf_token", "")):
             detail = (
                 "the form is older than its session, or not from the dashboard; reload the page and try again"
             )
-            raise OpsError(Refused.CROSS_SITE, detail) from None
+            raise OpsError(Refused.CROSS_SITE, detail)
 
-    def _slow_down(self) -> None:
-        address = request.remote_addr or ""
-        if not (
-            self._limiter.test(RateLimitItemPerMinute(TRIES_PER_MINUTE), "wrong", address)
-            and self._limiter.test(RateLimitItemPerMinute(ALL_TRIES_PER_MINUTE), "wrong")
-        ):
-            raise OpsError(Refused.TOO_MANY_TRIES, "too many wrong tokens; wait a minute")
-
-    def _note_wrong(self) -> None:
-        self._limiter.hit(RateLimitItemPerMinute(TRIES_PER_MINUTE), "wrong", request.remote_addr or "")
-        self._limiter.hit(RateLimitItemPerMinute(ALL_TRIES_PER_MINUTE), "wrong")
-        _log.warning("ops.wrong_token", path=request.path)
+    def _is_foreign(self) -> bool:
+        origin = request.headers.get("Origin")
+        if origin is None:
+            return False
+        named = urlsplit(origin).netloc
+        # A proxy may ask with a Host of its own; then the page's name has to be one of DEEDBOX_OPS_HOSTS.
+        ours = self._policy.hosts - LOCAL_HOSTS
+        return named != request.environ.get("HTTP_HOST", "") and host_name(named) not in ours
 
 
 def signed_out() -> None:
-    """End the session."""
-    session.clear()
+    """End the session: its cookie opens nothing any more."""
+    cast("WebSession", session).end()
 
 
 def secured(response: Response) -> Response:

@@ -1,26 +1,25 @@
-"""Signing in and out with a token, for browsers."""
+"""Signing in and out, for browsers: with a token, or with a link that was made on the machine of ops."""
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
-from flask import Blueprint, g, redirect, render_template, request, url_for
+from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from deedbox.ops.web.auth.access import Refused
 from deedbox.ops.web.auth.guard import Guard, public, signed_out
 from deedbox.ops.web.errors import STATUS, OpsError
 
 
-def create_session(guard: Guard, hint: str | None) -> Blueprint:
-    """Return the routes. ``hint`` tells where the token is, if it was generated."""
+def create_session(guard: Guard) -> Blueprint:
+    """Return the routes."""
     blueprint = Blueprint("session", __name__)
 
     @blueprint.get("/login")
     @public
     def login() -> str:
-        return render_template(
-            "login.html", hint=_hint(hint), next=_own_path(request.args.get("next")), trouble=None
-        )
+        return render_template("login.html", next=_own_path(request.args.get("next")), trouble=None)
 
     @blueprint.post("/login")
     @public
@@ -29,9 +28,18 @@ def create_session(guard: Guard, hint: str | None) -> Blueprint:
         try:
             guard.sign_in(request.form.get("token", ""))
         except OpsError as error:
-            page = render_template("login.html", hint=_hint(hint), next=target, trouble=error.detail)
+            page = render_template("login.html", next=target, trouble=error.detail)
             return page, int(STATUS[error.reason])
         return redirect(target)
+
+    @blueprint.get("/sign-in/<link>")
+    @public
+    def by_link(link: str) -> Response | tuple[str, int]:
+        # A redirect: the link is in neither the address bar nor a Referer of what follows.
+        if guard.redeem(link):
+            return redirect(url_for("pages.overview_page"))
+        trouble = "this link was used, or is older than ten minutes; `deedbox sign-in` prints another one"
+        return render_template("login.html", next="/", trouble=trouble), int(STATUS[Refused.WRONG_TOKEN])
 
     @blueprint.post("/logout")
     @public
@@ -42,13 +50,13 @@ def create_session(guard: Guard, hint: str | None) -> Blueprint:
     return blueprint
 
 
-def _hint(hint: str | None) -> str | None:
-    """Return the hint for a caller who may read without a token: to others a path of this machine says too much."""
-    return hint if g.get("caller") is not None else None
-
-
 def _own_path(target: str | None) -> str:
-    """Return a path of this site: a link must not lead a person who signs in to somebody else's page."""
+    """Return a path of this site: a link must not lead a person who signs in to somebody else's page.
+
+    It is put together anew from its parts, with one slash in front: nothing is left that could name another host.
+    """
     parts = urlsplit(target or "/")
-    own = not parts.scheme and not parts.netloc and parts.path.startswith("/") and "\\" not in (target or "")
-    return (target or "/") if own and not parts.path.startswith("//") else "/"
+    if parts.scheme or parts.netloc or not parts.path.startswith("/"):
+        return "/"
+    path = "/" + quote(parts.path.lstrip("/\\"), safe="/%:@!$&'()*+,;=~-._")
+    return f"{path}?{parts.query}" if parts.query else path

@@ -6,13 +6,14 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.runtime.data_dir import make_private, writable, write_private
@@ -23,6 +24,9 @@ GENERATED: Final = "local"
 """Name of the token that is made when none is configured."""
 
 _FORM: Final = '{"name": {"token": "...", "scopes": ["read", "documents", "write"]}}'
+"""Instead of ``token``, ``sha256`` holds the hexadecimal SHA-256 of it: then the setting opens nothing."""
+
+_DIGEST: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 TOKEN_MIN_CHARS: Final = 16
 
 
@@ -45,7 +49,8 @@ class Token:
     """One token."""
 
     name: str
-    secret: str = field(repr=False)
+    digest: str = field(repr=False)
+    """Hexadecimal SHA-256 of the secret, which is kept nowhere."""
     scopes: frozenset[Scope]
 
 
@@ -58,20 +63,20 @@ class Tokens:
     def find(self, presented: str) -> Token | None:
         """Return the token whose secret this is. Every row is compared, in constant time."""
         found = None
-        mine = presented.encode("utf-8", "replace")
+        mine = digest_of(presented)
         for row in self.rows:
-            if hmac.compare_digest(mine, row.secret.encode()):
+            if hmac.compare_digest(mine, row.digest):
                 found = row
         return found
 
-    def named(self, name: str) -> Token | None:
-        """Return the token of that name."""
-        return next((row for row in self.rows if row.name == name), None)
+    def of(self, digest: str) -> Token | None:
+        """Return the token that a session was opened with, unless it was changed or removed meanwhile."""
+        return next((row for row in self.rows if row.digest == digest), None)
 
-    def session_key(self) -> bytes:
-        """Return the key that signs sessions: it changes with any token, which ends every session."""
-        text = json.dumps(sorted((row.name, row.secret, sorted(row.scopes)) for row in self.rows))
-        return hashlib.sha256(b"deedbox.ops.session\0" + text.encode()).digest()
+
+def digest_of(secret: str) -> str:
+    """Return what is kept of a token. Without salt or stretching: tokens are random texts, not passwords."""
+    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
 
 
 def load(settings: Settings) -> Tokens:
@@ -83,21 +88,11 @@ def load(settings: Settings) -> Tokens:
     if settings.ops_token is not None:
         rows = [row for row in rows if row.name != ADMIN]
         rows.append(
-            Token(ADMIN, _usable(settings.ops_token.get_secret_value(), "DEEDBOX_OPS_TOKEN"), ALL_SCOPES)
+            Token(ADMIN, _digest(settings.ops_token.get_secret_value(), "DEEDBOX_OPS_TOKEN"), ALL_SCOPES)
         )
     if not rows:
-        rows.append(Token(GENERATED, _generated(token_path(settings)), ALL_SCOPES))
+        rows.append(Token(GENERATED, _generated(settings.data_dir / "ops" / "token"), ALL_SCOPES))
     return Tokens(tuple(rows))
-
-
-def token_path(settings: Settings) -> Path:
-    """Return where the generated token is, for the owner's eyes only."""
-    return settings.data_dir / "ops" / "token"
-
-
-def is_generated(settings: Settings) -> bool:
-    """Tell whether no token is configured."""
-    return settings.ops_token is None and settings.ops_tokens_text is None
 
 
 def _parse(text: str) -> Iterable[Token]:
@@ -110,28 +105,42 @@ def _parse(text: str) -> Iterable[Token]:
             ) from None
     try:
         document = json.loads(text)
-        rows = [(str(name), str(row["token"]), list(row["scopes"])) for name, row in document.items()]
+        rows = [(str(name), dict(row), list(row["scopes"])) for name, row in document.items()]
     except (ValueError, AttributeError, KeyError, TypeError):
         raise SettingsError(f"DEEDBOX_OPS_TOKENS is not of the form {_FORM}; correct the JSON.") from None
-    for name, secret, scopes in rows:
+    for name, row, scopes in rows:
         unknown = sorted(set(map(str, scopes)) - set(Scope))
         if unknown or not scopes:
             raise SettingsError(
                 f"DEEDBOX_OPS_TOKENS gives the token {name!r} no usable scopes; use some of {', '.join(Scope)}."
             )
-        yield Token(
-            name, _usable(secret, f"DEEDBOX_OPS_TOKENS, token {name!r}"), frozenset(map(Scope, scopes))
+        yield Token(name, _listed(name, row), frozenset(map(Scope, scopes)))
+
+
+def _listed(name: str, row: Mapping[str, Any]) -> str:
+    """Return the digest of a token that is listed as it is, or as its digest."""
+    setting = f"DEEDBOX_OPS_TOKENS, token {name!r}"
+    if ("token" in row) == ("sha256" in row):
+        raise SettingsError(f"{setting}: give either token or sha256; the form is {_FORM}.")
+    if "token" in row:
+        return _digest(str(row["token"]), setting)
+    digest = str(row["sha256"]).strip()
+    if _DIGEST.fullmatch(digest) is None:
+        raise SettingsError(
+            f"{setting}: sha256 is not a SHA-256 in 64 hexadecimal digits; `printf %s TOKEN | sha256sum` prints it."
         )
+    return digest.lower()
 
 
-def _usable(secret: str, setting: str) -> str:
+def _digest(secret: str, setting: str) -> str:
+    """Check a token, and return its digest."""
     secret = secret.strip()
     if len(secret) < TOKEN_MIN_CHARS or not secret.isascii() or not secret.isprintable():
         raise SettingsError(
             f"{setting}: the token is too weak; use at least {TOKEN_MIN_CHARS} plain characters, "
             "such as the output of `openssl rand -hex 24`."
         )
-    return secret
+    return digest_of(secret)
 
 
 def _generated(path: Path) -> str:
@@ -145,4 +154,4 @@ def _generated(path: Path) -> str:
                 os.link(draft, path)
             draft.unlink()
         secret = path.read_text(encoding="utf-8")
-    return _usable(secret, str(path))
+    return _digest(secret, str(path))

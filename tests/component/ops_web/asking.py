@@ -21,7 +21,7 @@ from deedbox.shared.retention import Retention
 from deedbox.workers.actions.interface import Context, Event
 from deedbox.workers.actions.registry import CLEAN_STREAM_KEEP
 from deedbox.workers.builtins import read_model, track_status
-from tests.component.ops_web.conftest import Ops
+from tests.component.ops_web.conftest import TOKEN, Ops
 from tests.component.workers.rig import Deployment, action
 
 PDF = b"%PDF-1.7 a small paper %%EOF"
@@ -106,7 +106,7 @@ class Listener:
     @contextmanager
     def connected(self) -> Iterator[urllib3.BaseHTTPResponse]:
         """Connect, from where the client is."""
-        headers = {"Accept": "text/event-stream"}
+        headers = {"Accept": "text/event-stream", "Authorization": f"Bearer {TOKEN}"}
         if self.last_id is not None:
             headers["Last-Event-ID"] = self.last_id
         answer = urllib3.request(

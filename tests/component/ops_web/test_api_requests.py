@@ -18,7 +18,7 @@ from deedbox.ops.web.api.watcher import SEATS
 from deedbox.shared.records.tombstone import Tombstone
 from deedbox.shared.redis import keys
 from tests.component.ops_web.asking import arrive, confirm, get, meanwhile, tracking
-from tests.component.ops_web.conftest import Ops, StartOps
+from tests.component.ops_web.conftest import TOKEN, Ops, StartOps
 from tests.component.workers.rig import CREATED_AT, P, callback, sent, viewed
 from tests.component.workers.server import RedisServer, until
 
@@ -38,7 +38,9 @@ def _waits(state: Redis) -> bool:
 
 def _connect(ops: Ops, path: str) -> socket.socket:
     client = socket.create_connection(("127.0.0.1", int(ops.url.rpartition(":")[2])))
-    client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    client.sendall(
+        f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()
+    )
     return client
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from deedbox.ops.web.server import THREADS
 from tests.component.ingress.test_slow_senders import dripping
-from tests.component.ops_web.conftest import TOKEN, Ops, StartOps
+from tests.component.ops_web.conftest import Ops, StartOps
 from tests.component.workers.server import RedisServer
 
 pytestmark = pytest.mark.real_redis
@@ -20,9 +20,10 @@ def test_the_process_serves_the_overview_on_loopback(start_ops: StartOps) -> Non
 
 def test_on_another_address_everything_needs_a_token(start_ops: StartOps) -> None:
     ops = start_ops(DEEDBOX_OPS_BIND="0.0.0.0")  # noqa: S104 - what is tested
-    assert ops.request("GET", "/").status == 302
-    assert ops.request("GET", "/", token=TOKEN).status == 200
-    assert ops.request("GET", "/healthz").status == 200
+    assert ops.request("GET", "/", token=None).status == 302
+    assert ops.request("GET", "/metrics", token=None).status == 401
+    assert ops.request("GET", "/").status == 200
+    assert ops.request("GET", "/healthz", token=None).status == 200
 
 
 def test_the_process_lives_through_an_outage_of_redis(start_ops: StartOps, redis_server: RedisServer) -> None:

@@ -64,13 +64,14 @@ def free_port() -> int:
 class RedisServer:
     """One server process; it may be killed and started again on the same append-only file."""
 
-    def __init__(self, binary: Path, folder: Path) -> None:
+    def __init__(self, binary: Path, folder: Path, *options: str) -> None:
+        self.port = free_port()
         self._command = [
-            *(str(binary), "--port", str(free_port()), "--bind", "127.0.0.1", "--dir", str(folder)),
+            *(str(binary), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)),
             *("--appendonly", "yes", "--appendfsync", "always", "--save", "", "--daemonize", "no"),
-            *("--logfile", str(folder / "redis.log")),
+            *("--logfile", str(folder / "redis.log"), *options),
         ]
-        self.url = f"redis://127.0.0.1:{self._command[2]}/0"
+        self.url = f"redis://127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -78,10 +79,20 @@ class RedisServer:
         self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         until(self._answers, "Redis answers")
 
+    @property
+    def pid(self) -> int:
+        """Of the process that runs, or ran last."""
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """SIGKILL, as the kernel does when memory runs out."""
+        self.end(signal.SIGKILL)
+
+    def end(self, number: int) -> None:
+        """End it by a signal."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGKILL)
+        self._process.send_signal(number)
         self._process.wait()
 
     @contextmanager

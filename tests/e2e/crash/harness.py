@@ -173,7 +173,7 @@ def _sequencer_after_release(death: Death) -> None:
 
     def die(reply: list[object], _scripts: object, name: str, *_: object) -> None:
         """Die before the doorbells that the release asks for."""
-        if name == "release" and reply[0] and reply[1]:
+        if name == "release" and reply[0] and reply[1] and in_hand[0].entries:
             death.with_envelopes(_taken(in_hand[0]))
 
     _around(deedbox.workers.sequencer.sequencer.Sequencer, "commit", before=begin)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ import pytest
 
 from deedbox.ops.demo.evidence import SOURCE
 from deedbox.ops.demo.report import DemoReport
+from deedbox.shared.core.reasons import Refusal
 from tests.component.rabbitmq.conftest import amqp_url
 from tests.component.workers.server import RedisServer, server_binary
 from tests.e2e.crash.harness import Point
@@ -27,12 +29,15 @@ from tests.e2e.crash.world import (
     DEFAULT,
     DOCUMENTS,
     SEQUENCER,
+    SPARE,
     SWEEPER,
     WEB,
     Death,
     World,
     claimed_at,
 )
+from tests.soak import moving, moving_proof
+from tests.soak.small_disk import SmallDisk
 
 __all__ = ["amqp_url"]
 pytestmark = [pytest.mark.e2e, pytest.mark.real_redis, pytest.mark.timeout(300)]
@@ -59,29 +64,48 @@ class Aftermath:
         return {key.partition(":")[0] for key, count in calls.items() if count > 1}
 
 
-def _server(folder: Path) -> RedisServer:
+def _server(folder: Path, of: RedisServer | None = None) -> RedisServer:
+    """Start a Redis, as a replica ``of`` another one if that is given."""
     folder.mkdir()
-    server = RedisServer(server_binary(), folder)
+    follows = ("--replicaof", "127.0.0.1", str(of.port), "--repl-diskless-sync-delay", "0") if of else ()
+    server = RedisServer(server_binary(), folder, *follows)
     server.start()
     return server
 
 
 @pytest.fixture(scope="module")
 def aftermath(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aftermath]:
-    """Let every process die; the broker is a Redis of its own, so that claim and append are two steps."""
+    """Let every process die; the broker is a Redis of its own, so that claim and append are two steps.
+
+    Each Redis has a replica, which is waited for. The broker goes away, and once more while the spool has no room; then the
+    replicas do; and an action moves to another lane.
+    """
     folder = tmp_path_factory.mktemp("crash")
     state, broker = _server(folder / "state"), _server(folder / "broker")
-    world = World(folder, state, broker.url, requests=30, seed=5)
+    replicas = [_server(folder / "state-replica", state), _server(folder / "broker-replica", broker)]
+    disk = SmallDisk(folder / "spool") if os.geteuid() == 0 else None
+    world = World(folder, state, broker.url, requests=50, seed=5, replicas=1)
 
-    def outage() -> None:
+    def away(*servers: RedisServer) -> None:
+        for server in servers:
+            server.kill()
+        time.sleep(1.2)
+        for server in servers:
+            server.start()
+
+    def troubles() -> None:
         time.sleep(0.7)
-        broker.kill()
-        time.sleep(1.5)
-        broker.start()
+        away(broker)
+        if disk is not None:
+            disk.fill()
+        away(broker)
+        away(*replicas)
+        world.deploy()
 
     try:
         world.start(WEB, Point.WEB_AFTER_PUBLISH, Point.WEB_AFTER_SPOOL)
         world.start(SWEEPER, Point.SWEEPER_BEFORE_RING)
+        world.start(SPARE)
         for words, points in (
             (BRIDGE, (Point.BRIDGE_AFTER_CLAIM, Point.BRIDGE_AFTER_APPEND)),
             (SEQUENCER, (Point.SEQUENCER_BEFORE_RELEASE, Point.SEQUENCER_AFTER_RELEASE)),
@@ -93,17 +117,35 @@ def aftermath(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aftermath]:
             for point in points:
                 world.start(words, point)
         with closing(broker.client()) as client:
-            yield Aftermath(world, world.run(outage, lambda: claimed_at(client)))
+            yield Aftermath(world, world.run(troubles, lambda: claimed_at(client)))
     finally:
         world.close()
-        state.stop()
-        broker.stop()
+        for server in (*replicas, state, broker):
+            server.stop()
+        if disk is not None:
+            disk.close()
 
 
 def test_nothing_acknowledged_is_lost_doubled_or_out_of_order(aftermath: Aftermath) -> None:
     """The report covers P1 to P4: facts, counters and timelines against what the sender knows."""
     assert aftermath.report.problems == (), aftermath.world.processes.log()
     assert aftermath.report.sent.counts.acked > 200
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="A disk that is full needs a mount, and that needs root.")
+def test_while_neither_broker_nor_spool_had_room_the_sender_was_asked_to_come_back(
+    aftermath: Aftermath,
+) -> None:
+    log = (aftermath.world.folder / "log").read_text("utf-8", errors="replace")
+    assert Refusal.SPOOL_FULL in log
+
+
+def test_an_action_that_moves_to_another_lane_meanwhile_misses_nothing(aftermath: Aftermath) -> None:
+    world, report = aftermath.world, aftermath.report
+    facts = [[*fact, fingerprint, 1] for fact, fingerprint in report.sent.acked.items()]
+    lines = moving.record_file(world.folder).read_text("utf-8").splitlines()
+    assert moving.lane_file(world.folder).read_text("utf-8") == moving.LANES[1]
+    assert list(moving_proof.problems(lines, facts, report.found.traces.dead)) == []
 
 
 @pytest.mark.parametrize("point", list(Point))
@@ -185,7 +227,7 @@ def rabbit_aftermath(tmp_path_factory: pytest.TempPathFactory, amqp_url: str) ->
         world.start(WEB, Point.WEB_AFTER_PUBLISH)
         world.start(BRIDGE, Point.BRIDGE_AFTER_CLAIM)
         world.start(BRIDGE, Point.BRIDGE_AFTER_APPEND)
-        for words in (SWEEPER, SEQUENCER, DEFAULT, DOCUMENTS, DOCUMENTS):
+        for words in (SWEEPER, SEQUENCER, DEFAULT, SPARE, DOCUMENTS, DOCUMENTS):
             world.start(words)
 
         def repeats_missing() -> str:

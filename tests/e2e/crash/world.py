@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+import psutil
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -28,9 +29,13 @@ from deedbox.shared.redis import keys
 from deedbox.shared.settings import Settings
 from tests.component.workers.server import RedisServer
 from tests.e2e.crash.harness import Point
+from tests.soak import hanging, moving
+from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 60.0
+_NEVER = 10**9
+"""One call in so many hangs."""
 
 Words = tuple[str, ...]
 WEB: Words = ("deedbox.ingress",)
@@ -39,6 +44,8 @@ SWEEPER: Words = ("deedbox.workers", "sweeper")
 SEQUENCER: Words = ("deedbox.workers", "worker", "--lane", "sequencer")
 DEFAULT: Words = ("deedbox.workers", "worker", "--lane", "default")
 DOCUMENTS: Words = ("deedbox.workers", "worker", "--lane", "documents")
+SPARE: Words = ("deedbox.workers", "worker", "--lane", moving.LANES[1])
+"""Of the lane to which an action moves."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,13 @@ class Processes:
                 self._succeeded.add(words)
                 self.start(words)
 
+    def of_lane(self, lane: str) -> list[psutil.Process]:
+        """Return the workers of a lane that run now."""
+        running = [
+            process.pid for process, words in self._running if words[-1] == lane and process.poll() is None
+        ]
+        return [psutil.Process(pid) for pid in running]
+
     def log(self) -> str:
         """Return what the processes logged last."""
         return (self._folder / "log").read_text(encoding="utf-8", errors="replace")[-6000:]
@@ -112,13 +126,20 @@ class Processes:
 class World:
     """One scenario, played against doomed processes. ``run`` once, then look."""
 
-    def __init__(self, folder: Path, state: RedisServer, broker_url: str, requests: int, seed: int) -> None:
+    def __init__(
+        self, folder: Path, state: RedisServer, broker_url: str, requests: int, seed: int, replicas: int = 0
+    ) -> None:
+        """``replicas``: so many of each Redis are waited for."""
         self.folder, self.points = folder, list[Point]()
         scenario = Scenario.draw(requests, seed)
         environ = dict(os.environ)
         self._api_port = home.isolate(environ, folder, scenario.account.api_key)
         environ |= {"DEEDBOX_REDIS_URL": state.url, "DEEDBOX_BROKER_URL": broker_url}
+        environ["DEEDBOX_REDIS_WAIT_REPLICAS"] = str(replicas)
         self.settings = Settings.load(environ)
+        self._deploys = moving.Deploys(folder)
+        environ["DEEDBOX_ACTIONS"] += f",{hanging.__name__},{moving.__name__}"
+        environ |= {moving.FOLDER_VARIABLE: str(folder), hanging.ONE_IN_VARIABLE: str(_NEVER)}
         self.redis: Redis = state.client()
         self.processes = Processes(folder, environ)
         self._files_api = scenario.files_api(callback_url(self.settings))
@@ -132,6 +153,12 @@ class World:
         """Start a process that dies at these points."""
         self.points += points
         self.processes.start(words, *points)
+
+    def deploy(self) -> None:
+        """Move an action to another lane, once the workers that were to die in a call have died."""
+        in_calls = [point for point in self.points if point.startswith("lane")]
+        until(lambda: all(self.death(point) for point in in_calls), "all that die in a call have died")
+        self._deploys.deploy(self.processes.of_lane)
 
     def run(self, meanwhile: Callable[[], object], settled: Callable[[], str]) -> DemoReport:
         """Play; call ``meanwhile`` once a callback was acknowledged; wait until all died and nothing is under way.

@@ -29,6 +29,9 @@ def ready_port() -> Iterator[int]:
     server.stop()
 
 
+LINK = "http://127.0.0.1:8001/sign-in/x"
+
+
 def _settings(**more: str) -> Settings:
     return Settings.load({"DEEDBOX_API_KEYS": "a-secret-key", "DEEDBOX_DATA_DIR": "data", **more})
 
@@ -41,11 +44,11 @@ def test_port_0_becomes_a_free_port_that_the_processes_inherit() -> None:
 
 
 def test_the_metrics_of_ingress_are_off_unless_they_have_a_port() -> None:
-    without = "\n".join(up.announcement(_settings(), parse("redis://127.0.0.1:7000/0"), {}))
+    without = "\n".join(up.announcement(_settings(), parse("redis://127.0.0.1:7000/0"), {}, LINK))
     assert without.count("/metrics\n") == 1
     environ = {"DEEDBOX_API_KEYS": "k", "PORT": "0", "OPS_PORT": "0", "DEEDBOX_METRICS_PORT": "0"}
     settings = up.checked(environ)
-    text = "\n".join(up.announcement(settings, parse("redis://127.0.0.1:7000/0"), {}))
+    text = "\n".join(up.announcement(settings, parse("redis://127.0.0.1:7000/0"), {}, LINK))
     assert f"http://127.0.0.1:{environ['DEEDBOX_METRICS_PORT']}/metrics" in text
     assert f"http://127.0.0.1:{environ['OPS_PORT']}/metrics" in text
 
@@ -95,12 +98,13 @@ def test_the_announcement_tells_where_everything_is_and_no_secret() -> None:
         DEEDBOX_SOURCES='{"acme": {"api_keys": ["other-secret"]}}',
         DEEDBOX_BROKER_URL="amqp://u:secret@a//;amqp://u:secret@b//",
     )
-    text = "\n".join(up.announcement(settings, parse("redis://:secret@127.0.0.1:7000/0"), {"crm": 2}))
+    text = "\n".join(up.announcement(settings, parse("redis://:secret@127.0.0.1:7000/0"), {"crm": 2}, LINK))
     assert "secret" not in text
     for part in (
         "http://127.0.0.1:8000/callbacks\n",
         "/callbacks/acme",
         "redis://127.0.0.1:7000/0, embedded",
+        f"{LINK} (once, within 10 minutes;",
     ):
         assert part in text
     assert "amqp://a:5672//, amqp://b:5672//" in text

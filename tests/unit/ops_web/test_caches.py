@@ -71,6 +71,7 @@ def test_what_a_view_sets_itself_does_not_count(settings: Settings, tmp_path: Pa
         )
 
     client = app.test_client()
+    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {TOKEN}"
     first = client.get("/api/paper", buffered=True)
     known = client.get("/api/paper", headers={"If-None-Match": first.headers["ETag"]}, buffered=True)
     assert [first.status_code, known.status_code] == [200, 304]
