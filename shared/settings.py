@@ -12,6 +12,7 @@ from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -27,7 +28,9 @@ from deedbox.shared.alerts.alerting import DEFAULT_EVENTS
 from deedbox.shared.callback_url import CALLBACK_URL_FORM, is_callback_url, shown
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.core.ordering import OrderingPolicy
+from deedbox.shared.documents_url import FILE, DocumentsUrl
 from deedbox.shared.retention import DAY_S, DEFAULT_DAYS, SHORTEST_DAYS, Retention
+from deedbox.shared.runtime.ports import is_loopback
 from deedbox.shared.secret_files import with_secrets
 from deedbox.shared.sources import Source, parse_sources, sources_json
 
@@ -88,7 +91,7 @@ class Settings(BaseModel):
     data_dir: Annotated[Path, Field(alias="DEEDBOX_DATA_DIR")] = Path("var")
     """Directory of the embedded Redis, the spool, documents and run files."""
     documents_url: Annotated[str | None, Field(alias="DEEDBOX_DOCUMENTS_URL")] = None
-    """``file:///path`` of the document store; unset: ``documents`` in the data directory."""
+    """Document store: ``file:///path``, ``s3://``, ``gs://`` or ``az://bucket/prefix``; unset: ``documents`` in the data directory."""
     document_type: Annotated[
         Literal["pdf", "zip"], BeforeValidator(_lower), Field(alias="DEEDBOX_DOCUMENT_TYPE")
     ] = "pdf"
@@ -123,8 +126,11 @@ class Settings(BaseModel):
         10 * 1024 * 1024
     )
     """Largest request body (bytes) that ingress reads."""
-    max_event_age_s: Annotated[float, Field(alias="DEEDBOX_MAX_EVENT_AGE_S", ge=0, allow_inf_nan=False)] = 0.0
-    """An event that is older than this (seconds) at receipt is acknowledged and becomes a dead letter; 0: off."""
+    max_event_age_s: Annotated[float, Field(alias="DEEDBOX_MAX_EVENT_AGE_S", ge=0, allow_inf_nan=False)] = (
+        345_600.0
+    )
+    """An event that is older than this (seconds) at receipt is acknowledged and becomes a dead letter; 0: off. Dropbox Sign
+    gives up after 3 days, and the memory of known events is longer, so that no replay is ever a new event."""
     event_retention_days: Annotated[Days, Field(alias="DEEDBOX_EVENT_RETENTION_DAYS")] = DEFAULT_DAYS
     """Days to keep a callback's body after its last outcome; at least 7, at most DEEDBOX_STATE_RETENTION_DAYS."""
     state_retention_days: Annotated[Days, Field(alias="DEEDBOX_STATE_RETENTION_DAYS")] = DEFAULT_DAYS
@@ -138,9 +144,12 @@ class Settings(BaseModel):
     spool_max_bytes: Annotated[int, Field(alias="DEEDBOX_SPOOL_MAX_BYTES", ge=65_536)] = 1024 * 1024 * 1024
     """Largest spool (bytes) of all web processes of a host together; callbacks beyond it get 503."""
     body_signature: Annotated[
-        Literal["record", "check", "require"], BeforeValidator(_lower), Field(alias="DEEDBOX_BODY_SIGNATURE")
-    ] = "record"
-    """``Content-Sha256``: ``record`` the verdict; ``check``: refuse a wrong header; ``require``: also refuse an absent one."""
+        Literal["auto", "record", "check", "require"],
+        BeforeValidator(_lower),
+        Field(alias="DEEDBOX_BODY_SIGNATURE"),
+    ] = "auto"
+    """``Content-Sha256``: ``record`` the verdict; ``auto``: once a source has shown that it signs, set bodies aside that have
+    no valid header; ``check``: refuse a wrong header; ``require``: also refuse an absent one."""
     port: Annotated[Port, Field(alias="PORT")] = 8000
     """Port of ingress."""
     bind: Annotated[str, Field(alias="DEEDBOX_BIND", min_length=1)] = "127.0.0.1"
@@ -187,6 +196,11 @@ class Settings(BaseModel):
     """JSON or the path of a JSON file: ``{name: {"token": ..., "scopes": ["read", "documents", "write"]}}``, or ``sha256`` for ``token``."""
     api_url: Annotated[str, Field(alias="DEEDBOX_API_URL")] = "https://api.hellosign.com/v3"
     """Base URL of the Dropbox Sign API; ends in ``/v3``."""
+    plain_http: Annotated[
+        Literal["on", "off"], BeforeValidator(_lower), Field(alias="DEEDBOX_PLAIN_HTTP")
+    ] = "off"
+    """``on``: the API and the receivers of alerts may be on other machines and without TLS; keys and messages can be read on
+    the way."""
     files_per_minute: Annotated[PerMinute, Field(alias="DEEDBOX_FILES_PER_MINUTE")] = 15
     """File downloads per minute and account (Dropbox Sign allows 25, shared with sending)."""
     test_files_per_minute: Annotated[PerMinute, Field(alias="DEEDBOX_TEST_FILES_PER_MINUTE")] = 6
@@ -225,6 +239,12 @@ class Settings(BaseModel):
         self._consistent_proxies()
         if not re.fullmatch(r"https?://[^/\s]+(/\S*)?/v3", self.api_url):
             raise ValueError("DEEDBOX_API_URL is not a URL that ends in /v3; the vendor's is the default.")
+        parts = urlsplit(self.api_url)
+        if parts.scheme == "http" and self.plain_http == "off" and not is_loopback(parts.hostname or ""):
+            raise ValueError(
+                "DEEDBOX_API_URL begins with http:// and names another machine, so that the API key could be read on the "
+                "way; use https://, or set DEEDBOX_PLAIN_HTTP=on."
+            )
         if self.event_retention_days > self.state_retention_days:
             raise ValueError(
                 f"DEEDBOX_EVENT_RETENTION_DAYS ({self.event_retention_days}) is more than DEEDBOX_STATE_RETENTION_DAYS "
@@ -271,7 +291,9 @@ class Settings(BaseModel):
         """The sources whose callback URL is checked. Raises SettingsError."""
         if self.callback_url is None and self.sources_text is None:
             return {}
-        return {name: source for name, source in self.sources().items() if source.callback_url is not None}
+        return {
+            name: source for name, source in self.known_sources().items() if source.callback_url is not None
+        }
 
     @property
     def retention(self) -> Retention:
@@ -310,15 +332,11 @@ class Settings(BaseModel):
         return self.gap_after_s if "reconcile" in self.enabled_builtins else 0.0
 
     @property
-    def documents_dir(self) -> Path:
-        """Directory of the document store. Raises SettingsError for a URL that is no ``file://`` URL."""
+    def documents(self) -> DocumentsUrl:
+        """Where the document store is. Raises SettingsError."""
         if self.documents_url is None:
-            return self.data_dir / "documents"
-        if not self.documents_url.startswith("file:///"):
-            raise SettingsError(
-                "DEEDBOX_DOCUMENTS_URL is not a file:///absolute/path URL; this version stores documents in a file tree."
-            )
-        return Path(self.documents_url.removeprefix("file://"))
+            return DocumentsUrl(FILE, str(self.data_dir / "documents"))
+        return DocumentsUrl.parse(self.documents_url)
 
     @property
     def run_dir(self) -> Path:
@@ -326,7 +344,25 @@ class Settings(BaseModel):
         return self.data_dir / "run"
 
     def sources(self) -> dict[str, Source]:
-        """Return the tenants by name. Raises SettingsError if the key ring of ``default`` is missing."""
+        """Return the tenants by name. Raises SettingsError if a key ring is missing."""
+        found = self.known_sources()
+        if self.api_keys is None and "default" not in self._listed_sources():
+            raise SettingsError(
+                "DEEDBOX_API_KEYS is not set; set it to the API key of your Dropbox Sign account "
+                "(Settings, API, in its web pages), or define the source default in DEEDBOX_SOURCES."
+            )
+        keyless = [name for name, source in found.items() if not source.api_keys]
+        if keyless:
+            raise SettingsError(
+                f"DEEDBOX_SOURCES gives the source {keyless[0]} no usable api_keys; list at least one key."
+            )
+        return found
+
+    def known_sources(self) -> dict[str, Source]:
+        """Return the tenants by name, ``default`` among them, with the keys that this process has: perhaps none.
+
+        Raises SettingsError for sources that cannot be read.
+        """
         found = self._listed_sources()
         if self.api_keys is not None:
             ring = tuple(part.strip() for part in self.api_keys.get_secret_value().split(",") if part.strip())
@@ -337,16 +373,7 @@ class Settings(BaseModel):
             listed = found.get("default", Source("default", ()))
             keys = (*ring, *(key for key in listed.api_keys if key not in ring))
             found["default"] = replace(listed, api_keys=keys)
-        if "default" not in found:
-            raise SettingsError(
-                "DEEDBOX_API_KEYS is not set; set it to the API key of your Dropbox Sign account "
-                "(Settings, API, in its web pages), or define the source default in DEEDBOX_SOURCES."
-            )
-        keyless = [name for name, source in found.items() if not source.api_keys]
-        if keyless:
-            raise SettingsError(
-                f"DEEDBOX_SOURCES gives the source {keyless[0]} no usable api_keys; list at least one key."
-            )
+        found.setdefault("default", Source("default", ()))
         if self.callback_url is not None:
             found["default"] = replace(found["default"], callback_url=self.callback_url)
         return found

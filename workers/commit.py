@@ -93,6 +93,10 @@ class Commit:
         """End the mark of a held event."""
         return self._add("R", fingerprint)
 
+    def valid_headers(self, source: str, count: int, *, at: float) -> Self:
+        """Count new facts of a source whose ``Content-Sha256`` is valid."""
+        return self._add("V", source, count, at)
+
     def look_for_gaps(self, *, after_s: float) -> Self:
         """Ask for a look for gaps in the stream."""
         return self._add("G", after_s)
@@ -104,6 +108,13 @@ class Commit:
     def move_wake(self, stream: bytes, shard: int | None) -> Self:
         """Move a wake-up to its stream's shard; remove it if no stream has this name (None). Comes before the first stream."""
         return self._add("W", stream, "" if shard is None else shard)
+
+    def quota(
+        self, group: str, *, facts: int, size_bytes: int, beyond: int, life_s: float, letter: Mapping[str, str | bytes]
+    ) -> Self:  # fmt: skip
+        """Count what a group stored, and what came beyond, for which there is one ``letter``. Before the first stream."""
+        values = [_encodable(value) for pair in letter.items() for value in pair]
+        return self._add("Q", group, facts, size_bytes, beyond, life_s, len(values), *values)
 
     # finish.lua
 

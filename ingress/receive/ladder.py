@@ -24,6 +24,13 @@ from deedbox.shared.core.signature import BodySignature, verify_body, verify_eve
 ACK: Final = b"Hello API Event Received"
 """What the vendor wants to read, to the byte: no newline, no full stop."""
 
+INTERNAL: Final = "deedbox."
+"""How the types of Deedbox's own events begin: they reach actions that trust them."""
+
+AHEAD_MAX_S: Final = 86_400
+"""How far (seconds) an event may be ahead of the clock. One that is far ahead would make every later one of its request
+late."""
+
 HOW_TO_SEND: Final = "send the callback as multipart/form-data with the text field json"
 
 STATUS: Final[Mapping[Refusal, HTTPStatus]] = {
@@ -52,8 +59,9 @@ class LadderPolicy:
     key_rings: Mapping[str, tuple[str, ...]] = field(repr=False)
     """Source name to API keys; any of them may have signed."""
     body_max_bytes: int
-    body_signature: Literal["record", "check", "require"] = "record"
-    """``Content-Sha256``: record the verdict, refuse a wrong one, or refuse an absent one too."""
+    body_signature: Literal["auto", "record", "check", "require"] = "auto"
+    """``Content-Sha256``: record the verdict (``auto``: the workers decide on it), refuse a wrong one, or refuse an absent
+    one too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,8 @@ class Received:
     content_sha256: str | None
     body: bytes | None
     """None: larger than the policy allows, and therefore not read to its end."""
+    received_at: float
+    """Unix seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +180,8 @@ def _verified(
             "event.event_hash fits none of this source's API keys",
             event_type=event_type,
         )
+    if (named := _unusual(callback, request.received_at)) is not None:
+        return RefusedCallback(Refusal.BAD_FIELD, named, event_type=event_type)
     # Only now: it may read the whole body, which a sender without a key must not cause.
     if is_too_deep(json_text, callback.payload):
         return RefusedCallback(
@@ -178,7 +190,7 @@ def _verified(
             event_type=event_type,
         )
     verdict = verify_body(key_ring, json_text, request.content_sha256)
-    wrong = verdict is BodySignature.WRONG and policy.body_signature != "record"
+    wrong = verdict is BodySignature.WRONG and policy.body_signature in {"check", "require"}
     absent = verdict is BodySignature.ABSENT and policy.body_signature == "require"
     if wrong or absent:
         return RefusedCallback(
@@ -190,3 +202,18 @@ def _verified(
             body_signature=verdict,
         )
     return Accepted(request.source, event_type, verdict, json_text, str(ordering_key(callback)))
+
+
+def _unusual(callback: Callback, received_at: float) -> str | None:
+    """Say what no event of Dropbox Sign has, though its hash fits; None if there is nothing.
+
+    A hash signs time and type without a separator: the digits at the end of a time may be passed off as the beginning of a
+    type.
+    """
+    if callback.event_type.startswith(INTERNAL):
+        return f"the field event.event_type begins with {INTERNAL}, which only Deedbox's own events do"
+    if callback.event_type[0].isdigit():
+        return "the field event.event_type begins with a digit, which no type of Dropbox Sign does"
+    if callback.event_time > received_at + AHEAD_MAX_S:
+        return "the field event.event_time is more than a day ahead of this host's clock; check the clock"
+    return None

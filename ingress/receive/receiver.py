@@ -160,7 +160,9 @@ class Receiver:
                     Refusal.INTERNAL_ERROR, READ_BEFORE, cause="the body was read before"
                 )
                 return Reception(self, visit, refused)
-            verdict = self.judge(Received(visit.source, method, content_type, content_sha256, body))
+            verdict = self.judge(
+                Received(visit.source, method, content_type, content_sha256, body, visit.received_at)
+            )
             if isinstance(verdict, RefusedCallback):
                 return Reception(self, visit, verdict)
             envelope = verdict.envelope(visit.received_at, visit.trace_id)

@@ -92,13 +92,12 @@ def show(
     from deedbox.ops.repair.deadletters import DeadLetters, Selection
     from deedbox.ops.wording import letters_page
     from deedbox.ops.wording.output import write_json
-    from deedbox.shared.redis.inbox import callback_in
 
     letters = DeadLetters(Installation.load(os.environ).scripts)
     [letter] = letters.select(Selection(ids=(letter_id,)))
     document = letters_page.details(letter, letters.traceback(letter), masking=not raw)
     if raw:
-        document["raw"] = callback_in(letters.body(letter) or b"").decode("utf-8", "backslashreplace")
+        document["raw"] = (letters.body(letter) or b"").decode("utf-8", "backslashreplace")
     if as_json:
         write_json(document)
     else:

@@ -17,6 +17,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from deedbox.shared import codec
+from deedbox.shared.core.callback import outward
 from deedbox.shared.core.errors import DeedboxError, Undecodable
 from deedbox.shared.records.clean_entry import CleanEntry
 from deedbox.shared.records.stored_event import StoredEvent
@@ -209,7 +210,7 @@ def _object(body: bytes) -> dict[str, Any] | None:
         document = json.loads(body or b"null")
     except ValueError:
         return None
-    return document if isinstance(document, dict) else None
+    return outward(document) if isinstance(document, dict) else None
 
 
 def _follows(redis: Redis, number: int, following: int) -> bool:

@@ -12,11 +12,13 @@ from redis.exceptions import RedisError
 
 from deedbox.ops.repair.progress import Tell, unheard
 from deedbox.shared import codec
+from deedbox.shared.core.callback import outward_text
 from deedbox.shared.core.errors import DeedboxError
 from deedbox.shared.core.fields import moment_of
 from deedbox.shared.core.routing import matches
 from deedbox.shared.redis import keys, repair_calls
 from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.inbox import callback_in
 from deedbox.shared.redis.scripting import Scripts, text
 from deedbox.shared.retention import Retention
 
@@ -47,6 +49,8 @@ class DeadLetter:
     event: str = ""
     """Fingerprint of the event."""
     trace_id: str = ""
+    count: str = ""
+    """How many callbacks it stands for, where that is more than one."""
 
     @classmethod
     def of_values(cls, values: Sequence[bytes | None]) -> Self:
@@ -138,12 +142,12 @@ class DeadLetters:
         return sorted(found.values(), key=lambda letter: letter.at)
 
     def body(self, letter: DeadLetter) -> bytes | None:
-        """Return a letter's raw message, else its event's body; None if it is gone. It may name people.
+        """Return the callback of a letter, without ``event_hash``; None if it is gone. It may name people.
 
         Raises Undecodable for a stored body that is damaged.
         """
         kept = self.kept(letter)
-        return None if kept is None else codec.decode(kept[1], kept[0])
+        return None if kept is None else outward_text(callback_in(codec.decode(kept[1], kept[0])))
 
     def kept(self, letter: DeadLetter) -> tuple[bytes, str] | None:
         """Return the same as it is stored, with the codec of an event's body; None if it is gone."""

@@ -41,6 +41,9 @@ VALUE_BYTES: Final = 8
 LEVELS_MAX: Final = 800
 """Brackets of a text that cannot be nested too deeply, whatever their order."""
 
+REMOVED: Final = b"(removed)"
+_HASH_IN_TEXT: Final = re.compile(rb'"event_hash"\s*:\s*"[^"]*"')
+
 _TIME_TEXT: Final = re.compile(r"[0-9]{1,16}", re.ASCII)
 _TYPE_TEXT: Final = re.compile(r"[A-Za-z0-9_.\-]+", re.ASCII)
 
@@ -169,6 +172,28 @@ def is_too_deep(text: bytes, payload: Mapping[str, Any]) -> bool:
         if not level:
             return False
     return True
+
+
+def outward(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a payload as it may leave Deedbox: without ``event_hash``, which lets whoever knows it send callbacks."""
+    event = payload.get("event")
+    if not isinstance(event, dict) or "event_hash" not in event:
+        return dict(payload)
+    return {**payload, "event": {name: value for name, value in event.items() if name != "event_hash"}}
+
+
+def outward_text(text: bytes) -> bytes:
+    """Return the same of a callback's text, which need not be JSON."""
+    shown = _HASH_IN_TEXT.sub(b'"event_hash":"' + REMOVED + b'"', text)
+    try:
+        payload = json.loads(shown)
+    except (ValueError, RecursionError):
+        return shown
+    event = payload.get("event") if isinstance(payload, dict) else None
+    # The name can be spelled with escapes.
+    if isinstance(event, dict) and event.get("event_hash", REMOVED.decode()) != REMOVED.decode():
+        return json.dumps(outward(payload)).encode()
+    return shown
 
 
 def _text(event: Mapping[str, Any], name: str) -> str:

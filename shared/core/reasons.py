@@ -49,6 +49,8 @@ class DeathReason(StrEnum):
     """The broker held a message that this version cannot read."""
     TOO_OLD = "too_old"
     """The event was older than ``DEEDBOX_MAX_EVENT_AGE_S`` when it was received."""
+    UNSIGNED = "unsigned"
+    """``Content-Sha256`` is missing or wrong, and recent callbacks of the source had a valid one."""
     REJECTED = "rejected"
     """An action raised ``Reject``; the detail is its reason."""
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
@@ -67,6 +69,8 @@ class DeathReason(StrEnum):
     """RabbitMQ or SQS delivered a message 20 times without an acknowledgement."""
     STATE_UNREADABLE = "state_unreadable"
     """The stored order of the request cannot be read."""
+    FLOODED = "flooded"
+    """More callbacks of one type and second came, without a valid body signature, than are kept."""
     ACTION_GONE = "action_gone"
     """No module declares the action any more, and an operator ended its calls."""
 
@@ -80,6 +84,7 @@ class ArrivalVerdict(StrEnum):
     DUPLICATE = "duplicate"
     CONFLICT = "conflict"
     TOO_OLD = "too_old"
+    UNSIGNED = "unsigned"
 
 
 class TimelineKind(StrEnum):

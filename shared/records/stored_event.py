@@ -7,6 +7,7 @@ from typing import Any, Final, Self
 
 from deedbox.shared import codec
 from deedbox.shared.core import jsontext
+from deedbox.shared.core.callback import outward
 from deedbox.shared.core.fields import (
     WHAT_DECODERS_RAISE,
     Unreadable,
@@ -62,12 +63,12 @@ class StoredEvent:
         return f"{self.source}:{self.ordering_key}"
 
     def payload(self) -> dict[str, Any] | Unreadable:
-        """Return the whole callback as a dict; Unreadable if the stored body is damaged."""
+        """Return the callback as a dict, without ``event_hash``; Unreadable if the stored body is damaged."""
         try:
             document = jsontext.loads(codec.decode(self.codec, self.body))
         except WHAT_DECODERS_RAISE:
             return Unreadable("stored body", len(self.body))
-        return document if isinstance(document, dict) else {}
+        return outward(document) if isinstance(document, dict) else {}
 
     def fields(self) -> list[str | bytes]:
         """Return field, value, ... of the Redis hash."""

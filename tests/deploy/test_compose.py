@@ -84,7 +84,7 @@ def test_deedbox_takes_the_settings_of_every_service(secrets: Path) -> None:
         loaded = Settings.load(_environment(service, secrets))
         assert loaded.sources()["default"].api_keys == (KEY,)
         assert loaded.broker_url is not None
-        assert str(loaded.documents_dir) == "/srv/documents"
+        assert str(loaded.documents.folder) == "/srv/documents"
 
 
 def test_redis_gives_its_user_the_rights_that_the_page_names(secrets: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from deedbox.shared import codec
 from deedbox.shared.core.callback import parse_callback
 from deedbox.shared.core.envelope import Envelope
+from deedbox.shared.core.fields import count_of
 from deedbox.shared.core.identity import Fact, identify
 from deedbox.shared.core.ordering import Arrival, SequenceState
 from deedbox.shared.core.signature import Trust
@@ -26,6 +28,11 @@ class Delivered:
     """Length of the callback's text, uncompressed."""
     redriven: bool = False
     """An operator sent it again: it is a separate fact, and its age does not matter."""
+
+    @property
+    def body_name(self) -> str:
+        """Name of this body of its fact, where it is kept beside another one or set aside."""
+        return f"{self.fact.fingerprint}:{self.stored.body_digest}"
 
 
 @value
@@ -56,6 +63,8 @@ class KnownBody:
     trust: Trust = Trust.CLAIMED
     aside: bool = False
     """The fact was set aside instead of released."""
+    other_bodies: int = 0
+    """Other bodies of it that are kept."""
 
     @classmethod
     def of(cls, stored: StoredEvent) -> KnownBody:
@@ -63,13 +72,15 @@ class KnownBody:
         return cls(stored.body_digest, stored.trust)
 
     @classmethod
-    def read(cls, digest: bytes | None, trust: bytes | None, aside: bytes | None) -> KnownBody:
+    def read(
+        cls, digest: bytes | None, trust: bytes | None, aside: bytes | None, bodies: bytes | None
+    ) -> KnownBody:
         """Read what is stored of a fact. A level that cannot be read counts as the highest: nothing replaces it."""
         try:
             level = Trust.named((trust or b"").decode())
         except ValueError:
             level = Trust.CONFIRMED
-        return cls((digest or b"").decode("utf-8", "replace"), level, aside is not None)
+        return cls((digest or b"").decode("utf-8", "replace"), level, aside is not None, count_of(bodies))
 
     def is_same(self, stored: StoredEvent) -> bool:
         """Return whether an event has the same body, as far as anybody can still tell."""
@@ -84,7 +95,14 @@ class KnownBody:
 class StreamWork:
     """Everything that one commit needs to know about one stream."""
 
+    signed: bool = False
+    """Its source signs every body, as recent traffic has shown: what is not signed is set aside."""
+    set_aside: set[str] = field(default_factory=set)
+    """Names of the unsigned bodies that were set aside before."""
+
     ordered: bool = True
+    is_due: bool = False
+    """A hold may be over."""
     delivered: list[Delivered] = field(default_factory=list)
     state: SequenceState = field(default_factory=SequenceState)
     unreadable: bool = False
@@ -93,6 +111,27 @@ class StreamWork:
     """Events that the unreadable state held."""
     known: dict[str, KnownBody] = field(default_factory=dict)
     """By fingerprint: the body that counts, for arrivals that were seen before."""
+
+    @property
+    def is_touched(self) -> bool:
+        """Whether there is anything to write about it."""
+        return self.is_due or bool(self.delivered or self.stranded)
+
+
+def part_unsigned(work: StreamWork, arrivals: Sequence[Delivered]) -> tuple[list[Delivered], list[Delivered]]:
+    """Part the new facts that nothing but ``event_hash`` vouches for, where the source signs every body.
+
+    Repeats of known facts go on: the better body stays. What an operator sends again goes on, too.
+    """
+    vouched = {
+        each.fact.fingerprint for each in arrivals if each.stored.trust >= Trust.ATTESTED
+    } | work.known.keys()
+    kept: list[Delivered] = []
+    unsigned: list[Delivered] = []
+    for each in arrivals:
+        passes = not work.signed or each.redriven or each.fact.fingerprint in vouched
+        (kept if passes else unsigned).append(each)
+    return kept, unsigned
 
 
 def delivered(envelope: Envelope, appended_at: float) -> Delivered:

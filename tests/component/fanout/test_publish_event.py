@@ -11,6 +11,7 @@ import pytest
 from redis import Redis
 
 from deedbox.shared.broker.port import Topics
+from deedbox.shared.core.callback import outward
 from deedbox.shared.redis import inbox, keys
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.workers.actions import Context, Event
@@ -61,7 +62,7 @@ def test_a_message_says_what_it_is_in_its_body_and_in_its_headers(
     message = receiver.receive(1)[0]
     event = message.decode()
 
-    assert event.pop("payload") == json.loads(body)
+    assert event.pop("payload") == outward(json.loads(body))
     key = event["idempotency_key"]
     assert key.endswith(":publish_event")
     assert event == {

@@ -88,7 +88,7 @@ def test_the_exact_bytes_survive_from_the_form_to_the_reader(
     text = (text.replace("/", "\\/") if slashes else text).replace("\n", line_end)
     body = (text + (tail if not tail.strip() else "")).encode("utf-8", "surrogatepass")
     assume(BOUNDARY.encode() not in body)
-    verdict = judge(Received("default", "POST", MULTIPART, None, multipart(body)), POLICY)
+    verdict = judge(Received("default", "POST", MULTIPART, None, multipart(body), 9.0), POLICY)
     assume(isinstance(verdict, Accepted))
     assert isinstance(verdict, Accepted)
     publisher.publish(verdict.envelope(1.25, "b" * 32))

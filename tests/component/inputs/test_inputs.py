@@ -22,7 +22,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from deedbox.ingress.app import EXTENSION, create_app
 from deedbox.ops.readmodels import requests, timeline
 from deedbox.shared.core.identity import is_file_safe
-from deedbox.shared.core.signature import event_hash
+from deedbox.shared.core.signature import content_sha256, event_hash
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import text
 from deedbox.shared.settings import Settings
@@ -136,7 +136,13 @@ class Pipeline:
 
     def receive(self, texts: Iterator[str]) -> list[int]:
         client = self.app.test_client()
-        return [client.post("/callbacks", data={"json": body}).status_code for body in texts]
+        return [
+            client.post(
+                "/callbacks", data={"json": body},
+                headers={"Content-Sha256": content_sha256(KEY, body.encode("utf-8", "surrogatepass"))},
+            ).status_code
+            for body in texts
+        ]  # fmt: skip
 
     def settle(self) -> None:
         """Work until nothing is left, and let every wait be over at once."""

@@ -15,6 +15,9 @@ KEY: Final = "324e3b0840f065eb51f3fd63231d0d33daa35d4ed10d27718839e81737065782"
 ADDRESS: Final = "jane.doe@signer.example"
 """Hidden wherever addresses are."""
 
+HASHES: Final[set[str]] = set()
+"""Every ``event_hash`` that was sent: none of them leaves Deedbox."""
+
 P: Final = "signature_request_"
 TEXTS: Final = (
     "\ud800", "a\udfffb", "nul\0nul", "\x1b[2J\x1b]0;title\x07", "\u202eabc\u2066def\u200f", "\u2028\u2029\x85\x9b31m",
@@ -105,4 +108,5 @@ def signed(body: dict[str, Any]) -> str:
     if isinstance(event, dict) and "event_type" in event:
         name = event["event_type"].encode("utf-8", "replace").decode()
         event["event_hash"] = event_hash(KEY, str(event["event_time"]), name)
+        HASHES.add(event["event_hash"])
     return json.dumps(body)

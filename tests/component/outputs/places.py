@@ -12,7 +12,7 @@ from urllib.parse import quote
 from flask import Flask
 from werkzeug.routing import Rule
 
-from tests.component.outputs.hostile import ADDRESS, Values
+from tests.component.outputs.hostile import ADDRESS, HASHES, Values
 from tests.support.forms import Page
 
 UNMASKED: Final = ("dead.payload", "api.events")
@@ -36,8 +36,14 @@ def refused_character(char: str) -> bool:
     return char not in "\n\t" and unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
+def assert_no_hash(text: str, where: str) -> None:
+    """Check that no ``event_hash`` leaves: whoever has one can send callbacks."""
+    assert not [each for each in HASHES if each in text], where
+
+
 def assert_text(text: str, where: str, *, masked: bool = True) -> None:
     """Check what a person reads."""
+    assert_no_hash(text, where)
     found = sorted({hex(ord(char)) for char in text if refused_character(char)})
     assert not found, (where, found)
     assert not (masked and ADDRESS in text), where
@@ -49,6 +55,7 @@ def assert_json(data: bytes, where: str) -> Any:
     def refused(name: str) -> None:
         raise AssertionError(f"{where}: {name} is not JSON")
 
+    assert_no_hash(data.decode("utf-8"), where)
     return json.loads(data.decode("utf-8"), parse_constant=refused)
 
 
@@ -80,6 +87,7 @@ def assert_served(app: Flask, endpoint: str, path: str, token: str) -> None:
             answer.data[:300],
         )
         kind = answer.mimetype
+        assert_no_hash(answer.data.decode("utf-8", "replace"), path[:200])
         if kind == "text/html":
             page = Page(answer.data.decode("utf-8"))
             assert_text(" ".join(page.words), path[:200], masked=endpoint not in UNMASKED)

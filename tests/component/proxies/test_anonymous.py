@@ -11,7 +11,7 @@ import urllib3
 from redis import Redis
 
 from deedbox.ops.web.app import create_app
-from deedbox.shared.documents import DocumentStore
+from deedbox.shared.documents import DocumentStore, FileTree
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.settings import Settings
@@ -32,7 +32,7 @@ OPEN: Final = {
     "/api/queues",
     "/login",
     "/static/deedbox.css",
-    "/sign-in/x",
+    "/sign-in",
     "/logout",
 }
 """What answers without a token, and therefore must not be personal."""
@@ -65,7 +65,7 @@ def personal(state: Redis, data_dir: Path) -> str:
         sent(request_id=REQUEST, title=TITLE, signatures=[signer]), viewed(5, REQUEST, title=TITLE)
     )
     deployment.run()
-    remember(state, DocumentStore(data_dir / "documents"), REQUEST, PDF)
+    remember(state, DocumentStore(FileTree(data_dir / "documents")), REQUEST, PDF)
     return members(state, keys.DEAD)[0].decode()
 
 
@@ -74,7 +74,7 @@ def _paths(letter: str, data_dir: Path) -> list[tuple[str, str]]:
     app = create_app(Settings.load({"DEEDBOX_DATA_DIR": str(data_dir), "DEEDBOX_OPS_TOKEN": TOKEN}))
     values = {
         "request_id": REQUEST, "n": "1", "source": "default", "ordering_key": f"signature_request/{REQUEST}",
-        "letter_id": letter, "filename": "deedbox.css", "link": "x",
+        "letter_id": letter, "filename": "deedbox.css",
     }  # fmt: skip
     urls = app.url_map.bind("localhost")
     found = []

@@ -13,6 +13,7 @@ from redis import Redis
 from deedbox.shared import codec
 from deedbox.shared.broker.message import encode_kombu
 from deedbox.shared.broker.port import BATCH
+from deedbox.shared.core.callback import outward
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.workers.bridge.bridge import redrive
@@ -61,7 +62,7 @@ def test_what_kombu_publishes_reaches_the_action_byte_for_byte(
     assert bridge(state).once() == 1
     deployment.run()
     [(event, _)] = journal(deployment).calls
-    assert event.payload == json.loads(codec.body_of(wrapped))
+    assert event.payload == outward(json.loads(codec.body_of(wrapped)))
     assert state.hget(keys.event(deployment.timeline()[0]["event"]), "body") == wrapped.body
 
 

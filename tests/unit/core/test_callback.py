@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,8 @@ from deedbox.shared.core.callback import (
     TYPE_MAX_CHARS,
     Callback,
     is_too_deep,
+    outward,
+    outward_text,
     parse_callback,
     parse_json,
 )
@@ -270,3 +273,38 @@ def test_any_event_object_is_a_callback_or_a_refusal_that_names_one_of_its_field
 def test_depth_is_told_whatever_else_a_text_holds(levels: int, deep: bool, wide: int) -> None:  # noqa: FBT001
     text = b'{"w":[%s],"s":"[[[{{{","a":%s%s}' % (b",".join([b"{}"] * wide), b"[" * levels, b"]" * levels)
     assert is_too_deep(text, json.loads(text)) is deep
+
+
+HASH = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"event": {"event_type": "x", "event_hash": "%b"}}',
+        b'{"event":{"event_hash":"%b","event_type":"x"}}',
+        b'{"event" : {"event_hash" : "%b"}, "rest": [',
+        b'{"event": {"event\\u005fhash": "%b"}}',
+        b'{"event": {"event_hash": "\\u0030%b"}}',
+    ],
+)
+def test_the_hash_leaves_in_no_text(text: bytes) -> None:
+    found = outward_text(text % HASH.encode())
+    assert HASH.encode()[1:] not in found
+    assert outward_text(found) == found
+
+
+def test_a_payload_leaves_without_its_hash_and_is_itself_left_alone() -> None:
+    payload = document()
+    shown = outward(payload)
+    assert "event_hash" not in shown["event"]
+    assert payload["event"]["event_hash"]
+    assert {**shown, "event": {**shown["event"], "event_hash": payload["event"]["event_hash"]}} == payload
+    odd: list[dict[str, Any]] = [{}, {"event": None}, {"event": []}, {"event": {}}]
+    assert [outward(each) for each in odd] == odd
+
+
+@given(st.text(st.characters(exclude_categories=()), max_size=50_000))
+@settings(derandomize=True, max_examples=20, deadline=None)
+def test_any_text_leaves_as_some_text(text: str) -> None:
+    outward_text(text.encode("utf-8", "surrogatepass"))

@@ -25,7 +25,7 @@ def client(broker: RememberingBroker) -> FlaskClient:
         app.register_error_handler(failure, lambda _: ("the host's page", 418))
     config = settings(DEEDBOX_BODY_MAX_BYTES="4096")
     app.register_blueprint(
-        create_blueprint(config, broker, config.sources(), lambda: 7.5), url_prefix="/sign"
+        create_blueprint(config, broker, config.sources(), lambda: 1_800_000_000.5), url_prefix="/sign"
     )
     app.add_url_rule("/upload", view_func=lambda: str(len(request.get_data())), methods=["POST"])
     return app.test_client()
@@ -34,7 +34,7 @@ def client(broker: RememberingBroker) -> FlaskClient:
 def test_callbacks_are_received_below_the_prefix(client: FlaskClient, broker: RememberingBroker) -> None:
     answer = client.post("/sign/callbacks", data=multipart(callback()), content_type=MULTIPART)
     assert answer.data == b"Hello API Event Received"
-    assert broker.published[0].received_at == 7.5
+    assert broker.published[0].received_at == 1_800_000_000.5
 
 
 def test_the_host_keeps_its_own_limit(client: FlaskClient) -> None:

@@ -17,6 +17,7 @@ from tests.unit.ingress.wire import (
 )
 from tests.unit.ingress.wire import settings as app_settings
 
+NOW = 1_800_000_000.0
 POLICY = LadderPolicy(key_rings={"default": (KEY,)}, body_max_bytes=10_000, body_signature="check")
 
 HEADER_TEXT = st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF), max_size=60)
@@ -62,7 +63,7 @@ BODIES = st.one_of(st.binary(max_size=200), st.lists(st.one_of(PIECES, st.binary
 @given(body=BODIES, content_type=CONTENT_TYPES, signature=st.one_of(st.none(), HEADER_TEXT))
 @settings(max_examples=400, deadline=None)
 def test_the_ladder_decides_anything(body: bytes, content_type: str | None, signature: str | None) -> None:
-    verdict = judge(Received("default", "POST", content_type, signature, body), POLICY)
+    verdict = judge(Received("default", "POST", content_type, signature, body, NOW), POLICY)
     if not isinstance(verdict, Accepted):
         assert 400 <= verdict.status < 500
         assert "\n" not in verdict.detail

@@ -14,6 +14,7 @@ from deedbox.shared.core.reasons import Refusal
 from deedbox.shared.core.signature import BodySignature, content_sha256
 from tests.unit.ingress.wire import BOUNDARY, KEY, MULTIPART, OTHER_KEY, callback, multipart
 
+NOW = 1_800_000_000
 POLICY = LadderPolicy(key_rings={"default": (KEY,)}, body_max_bytes=4096)
 
 
@@ -22,7 +23,13 @@ def policy(**more: Any) -> LadderPolicy:
 
 
 def received(body: bytes | None, content_type: str | None = MULTIPART, **more: Any) -> Received:
-    facts: dict[str, Any] = {"source": "default", "method": "POST", "content_sha256": None, **more}
+    facts: dict[str, Any] = {
+        "source": "default",
+        "method": "POST",
+        "content_sha256": None,
+        "received_at": NOW,
+        **more,
+    }
     return Received(body=body, content_type=content_type, **facts)
 
 
@@ -209,6 +216,8 @@ FORGED = content_sha256(OTHER_KEY, callback())
         ("record", FORGED, BodySignature.WRONG),
         ("record", None, BodySignature.ABSENT),
         ("check", GENUINE, BodySignature.VALID),
+        ("auto", FORGED, BodySignature.WRONG),
+        ("auto", None, BodySignature.ABSENT),
         ("check", FORGED, Refusal.BAD_BODY_SIGNATURE),
         ("check", None, BodySignature.ABSENT),
         ("require", GENUINE, BodySignature.VALID),
@@ -240,3 +249,33 @@ def test_every_reason_has_a_status() -> None:
 
 def test_a_policy_never_shows_its_keys() -> None:
     assert KEY not in repr(POLICY)
+
+
+@pytest.mark.parametrize(
+    ("event_type", "at", "named"),
+    [
+        ("deedbox.document_stored", NOW, "Deedbox's own"),
+        ("deedbox.", NOW, "Deedbox's own"),
+        ("03277signature_request_sent", 17957, "digit"),
+        ("signature_request_sent", NOW + 86_401, "ahead"),
+        ("signature_request_sent", 2**53, "ahead"),
+    ],
+)
+def test_what_no_event_of_the_vendor_has_is_refused_though_its_hash_fits(
+    event_type: str, at: int, named: str
+) -> None:
+    verdict = refused(received(multipart(callback(event_type, at))))
+    assert (verdict.reason, named in verdict.detail) == (Refusal.BAD_FIELD, True)
+
+
+def test_a_hash_that_is_cut_elsewhere_is_no_callback() -> None:
+    """It signs time and type without a separator, so that one hash fits several pairs."""
+    genuine = json.loads(callback("signature_request_sent", 1_795_703_277))["event"]["event_hash"]
+    accepted(received(multipart(callback("signature_request_sent", 1_795_703_277))))
+    cut = {"event_type": "277signature_request_sent", "event_time": "1795703", "event_hash": genuine}
+    assert refused(received(multipart(json.dumps({"event": cut}).encode()))).reason is Refusal.BAD_FIELD
+
+
+@pytest.mark.parametrize("at", [NOW + 86_400, NOW - 10 * 86_400, 0])
+def test_a_time_within_a_day_ahead_or_of_the_past_is_taken(at: int) -> None:
+    assert accepted(received(multipart(callback(event_time=at)))).event_type

@@ -55,7 +55,10 @@ def test_a_published_callback_is_accepted(key: str, time: str, event_type: str, 
         {"event": {"event_time": time, "event_type": event_type, "event_hash": digest}}
     ).encode()
     policy = LadderPolicy(key_rings={"default": (key,)}, body_max_bytes=10_000)
-    assert isinstance(judge(Received("default", "POST", MULTIPART, None, multipart(text)), policy), Accepted)
+    assert isinstance(
+        judge(Received("default", "POST", MULTIPART, None, multipart(text), 1_800_000_000.0), policy),
+        Accepted,
+    )
 
 
 @given(
