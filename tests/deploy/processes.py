@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from deedbox.ops.supervise.processes import processes_per_lane, table
+from deedbox.ops.supervise.secrets import NEEDED, process_type
 from deedbox.shared.settings import Settings
 
 ROOT: Final = Path(__file__).parents[2]
@@ -37,3 +38,14 @@ def wanted() -> Started:
 def same(command: str) -> str:
     """Return a command without the words that change nothing."""
     return command.removesuffix(" --processes 1")
+
+
+def secrets_of(command: str) -> frozenset[str]:
+    """Return the secrets that a process needs, as ``up`` hands them out."""
+    lane = command.partition("--lane ")[2].partition(" ")[0]
+    name = (
+        f"worker-{lane}"
+        if lane
+        else command.removeprefix("deedbox ").replace("python -m deedbox.ingress", "web")
+    )
+    return NEEDED[process_type(name)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,7 +19,7 @@ from deedbox.ops.supervise.secrets import NEEDED
 from deedbox.shared.settings import SECRETS, Settings
 from tests.component.workers.server import free_port, missing, server_binary
 from tests.deploy import composed
-from tests.deploy.processes import ROOT
+from tests.deploy.processes import ROOT, secrets_of
 from tests.deploy.tools import check
 from tests.support.waiting import until
 
@@ -50,6 +51,8 @@ def test_every_service_has_only_the_secrets_that_its_settings_name() -> None:
         named = {str(value) for key, value in service["environment"].items() if key.endswith("_FILE")}
         assert named == {MOUNTED + each for each in service["secrets"]}, name
         assert not set(SECRETS) & set(service["environment"]), name
+        settings = {key.removesuffix("_FILE") for key in service["environment"] if key.endswith("_FILE")}
+        assert settings <= secrets_of(shlex.join(service["command"])), name
 
 
 def test_every_service_is_closed_in() -> None:
@@ -93,7 +96,7 @@ def test_deedbox_takes_the_settings_of_every_service(secrets: Path) -> None:
         loaded = Settings.load(_environment(service, secrets))
         ring = (KEY,) if "api_keys" in service["secrets"] else ()
         assert loaded.known_sources()["default"].api_keys == ring
-        assert loaded.broker_url is not None
+        assert loaded.redis_url is not None
         assert str(loaded.documents.folder) == "/srv/documents"
 
 

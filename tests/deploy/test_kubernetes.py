@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -19,6 +20,7 @@ from deedbox.shared.settings import SECRETS, Settings
 from tests.component.workers.server import missing
 from tests.deploy import manifests
 from tests.deploy.manifests import BASE, KEDA, container, of_kind, pod, rendered, workloads
+from tests.deploy.processes import secrets_of
 from tests.deploy.tools import check
 
 LISTENING: Final = {"web", "ops"}
@@ -78,15 +80,17 @@ def test_every_secret_is_a_file_of_the_secret_that_the_base_tells_to_make(tmp_pa
     for name, workload in workloads().items():
         environment = _environment(workload)
         assert not set(SECRETS) & set(environment), name
-        used |= {value.removeprefix(MOUNTED) for key, value in environment.items() if key.endswith("_FILE")}
-        Settings.load(
-            {key: value.replace(MOUNTED, f"{tmp_path}/") for key, value in environment.items()}
-        ).sources()
+        files = {
+            key.removesuffix("_FILE"): value for key, value in environment.items() if key.endswith("_FILE")
+        }
+        assert set(files) <= secrets_of(shlex.join(container(workload)["command"])), name
+        Settings.load({key: value.replace(MOUNTED, f"{tmp_path}/") for key, value in environment.items()})
         mount = {each["mountPath"]: each for each in container(workload)["volumeMounts"]}[MOUNTED.rstrip("/")]
         assert mount["readOnly"] is True
-        assert {"name": mount["name"], "secret": {"secretName": "deedbox", "defaultMode": 0o440}} in pod(
-            workload
-        )["volumes"]
+        (secret,) = (each["secret"] for each in pod(workload)["volumes"] if each["name"] == mount["name"])
+        assert (secret["secretName"], secret["defaultMode"]) == ("deedbox", 0o440)
+        assert {MOUNTED + each["path"] for each in secret["items"]} == set(files.values()), name
+        used |= {each["key"] for each in secret["items"]}
     assert used == made
 
 
