@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, Final
 
@@ -34,12 +34,14 @@ class Sent:
     stream: str = ""
     bare: bool = False
     """Junk that is no message of ours at all."""
+    verdict: BodySignature = BodySignature.VALID
+    """What ingress said about its body."""
 
     def message(self, number: int) -> bytes:
         """Return the raw message of one delivery: like the broker's, no two are the same bytes."""
         if self.bare:
             return self.body + str(number).encode()
-        envelope = Envelope("default", round(self.at, 3), BodySignature.VALID, f"{number:032x}", self.body)
+        envelope = Envelope("default", round(self.at, 3), self.verdict, f"{number:032x}", self.body)
         # Hosts of two versions send side by side: every other one compresses.
         sent = codec.packed(envelope) if number % 2 else envelope
         return encode_kombu(sent.headers(), sent.body)
@@ -66,6 +68,33 @@ def drawn(rng: Random) -> list[Sent]:
     if rng.random() < 0.15:
         sent.append(Sent(START + rng.random() * SPREAD_S, b"{broken"))
     return sorted(sent, key=lambda each: each.at)
+
+
+FORGING: Final = 0.3
+"""Share of schedules in which somebody knows hashes of the vendor's."""
+
+
+def with_forger(sent: list[Sent], rng: Random) -> list[Sent]:
+    """Add other bodies of the same facts, before or after the genuine ones, with no header or a wrong one."""
+    if rng.random() >= FORGING:
+        return sent
+    forged = [
+        _forged(each, rng)
+        for each in sent
+        if each.stream.startswith("default:signature_request/") and rng.random() < 0.4
+    ]
+    return sorted([*sent, *forged], key=lambda each: each.at)
+
+
+def _forged(genuine: Sent, rng: Random) -> Sent:
+    document = json.loads(genuine.body)
+    request = document["signature_request"]
+    request["title"] = f"FORGED {rng.randrange(3)}"
+    if rng.random() < 0.3:  # a predecessor that never was
+        request["signatures"].append({"signature_id": "invented", "last_viewed_at": CREATED_AT})
+    at = max(START, genuine.at + rng.uniform(-2.0, 4.0))
+    verdict = rng.choice((BodySignature.ABSENT, BodySignature.WRONG))
+    return replace(_sent(at, json.dumps(document).encode()), verdict=verdict)
 
 
 def _story(rng: Random, request_id: str) -> Iterator[bytes]:

@@ -102,7 +102,7 @@ class World:
         rng = Random(seed)
         self.faults = FaultPolicy.drawn(rng)
         self.size = Size.drawn(rng)
-        self.sent = traffic.drawn(rng)
+        self.sent = traffic.with_forger(traffic.drawn(rng), Random(f"{seed}|forger"))
         self.deliveries: list[tuple[traffic.Sent, bytes]] = []
         """Everything that was published, redelivered callbacks included, with its raw message."""
         self.scheduler = Scheduler(
