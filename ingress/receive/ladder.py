@@ -51,6 +51,11 @@ STATUS: Final[Mapping[Refusal, HTTPStatus]] = {
 }
 """The answer's status for every reason, in one table."""
 
+VERIFIED: Final = frozenset(
+    {Refusal.BAD_BODY_SIGNATURE, Refusal.BROKER_UNAVAILABLE, Refusal.SPOOL_FULL, Refusal.SPOOL_UNWRITABLE}
+)
+"""Refusals of callbacks whose ``event_hash`` fits: a holder of a key, or of a hash, sent them."""
+
 
 @dataclass(frozen=True, slots=True)
 class LadderPolicy:
