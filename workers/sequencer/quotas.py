@@ -1,4 +1,7 @@
-"""Drops what one ``event_hash`` sends beyond its quota, before anything of it is written; one dead letter counts it."""
+"""Drops what one ``event_hash`` sends beyond its quota, before anything of it is written; one dead letter counts it.
+
+Sequencers that work side by side read what was used before any of them has written: each may store a whole quota.
+"""
 
 from __future__ import annotations
 
