@@ -43,10 +43,11 @@ class HostStage:
         shared = {
             "DEEDBOX_API_KEYS": api_key,
             "DEEDBOX_API_URL": f"http://{self.api_host}:{self.api_port}/v3",
+            "DEEDBOX_PLAIN_HTTP": "on",
             "DEEDBOX_REDIS_URL": f"redis://:{PASSWORD}@{state.address}:6379/0",
             "DEEDBOX_DOCUMENTS_URL": f"file://{self.folder}/data/documents",
         }
-        self.settings = Settings.load(shared)
+        self.settings = Settings.load({**shared, "DEEDBOX_DATA_DIR": str(self.folder / "data")})
         deployment.settings(
             **shared,
             DEEDBOX_ACTIONS=f"deedbox.workers.builtins.recorder,{hanging.__name__},{moving.__name__}",

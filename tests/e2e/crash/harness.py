@@ -24,7 +24,7 @@ from typing import Any
 import deedbox.ingress.spool.writer
 import deedbox.shared.broker.amqp_broker
 import deedbox.shared.broker.redis_broker
-import deedbox.shared.documents.store
+import deedbox.shared.documents.file_tree
 import deedbox.shared.redis.doorbells
 import deedbox.shared.redis.inbox
 import deedbox.shared.redis.scripting
@@ -203,18 +203,18 @@ def _stream_of(document: Path) -> str:
 
 def _document_before_rename(death: Death) -> None:
     def die(_temporary: Path, target: Path) -> None:
-        if Path(target).suffix == ".pdf":
-            death.now([_stream_of(Path(target))])
-
-    _around(Path, "replace", before=die)
-
-
-def _document_before_sidecar(death: Death) -> None:
-    def die(_: object, target: Path, _data: bytes) -> None:
         if target.suffix == ".pdf":
             death.now([_stream_of(target)])
 
-    _around(deedbox.shared.documents.store, "_publish", after=die)
+    _around(deedbox.shared.documents.file_tree, "_linked", before=die)
+
+
+def _document_before_sidecar(death: Death) -> None:
+    def die(_: object, target: Path, _data: bytes, **_how: bool) -> None:
+        if target.suffix == ".pdf":
+            death.now([_stream_of(target)])
+
+    _around(deedbox.shared.documents.file_tree, "_publish", after=die)
 
 
 def _document_after_record(death: Death) -> None:
