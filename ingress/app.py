@@ -91,6 +91,7 @@ def create_blueprint(
             given.get("CONTENT_TYPE"),
             given.get("HTTP_CONTENT_SHA256"),
             given.get("HTTP_TRACEPARENT"),
+            given.get("HTTP_USER_AGENT"),
             _body,
         )
         if reception.is_quick() or LATER not in given:

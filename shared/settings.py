@@ -141,9 +141,12 @@ class Settings(BaseModel):
     spool_max_bytes: Annotated[int, Field(alias="DEEDBOX_SPOOL_MAX_BYTES", ge=65_536)] = 1024 * 1024 * 1024
     """Largest spool (bytes) of all web processes of a host together; callbacks beyond it get 503."""
     body_signature: Annotated[
-        Literal["record", "check", "require"], BeforeValidator(_lower), Field(alias="DEEDBOX_BODY_SIGNATURE")
-    ] = "record"
-    """``Content-Sha256``: ``record`` the verdict; ``check``: refuse a wrong header; ``require``: also refuse an absent one."""
+        Literal["auto", "record", "check", "require"],
+        BeforeValidator(_lower),
+        Field(alias="DEEDBOX_BODY_SIGNATURE"),
+    ] = "auto"
+    """``Content-Sha256``: ``record`` the verdict; ``auto``: once a source has shown that it signs, set bodies aside that have
+    no valid header; ``check``: refuse a wrong header; ``require``: also refuse an absent one."""
     port: Annotated[Port, Field(alias="PORT")] = 8000
     """Port of ingress."""
     bind: Annotated[str, Field(alias="DEEDBOX_BIND", min_length=1)] = "127.0.0.1"

@@ -93,6 +93,10 @@ class Commit:
         """End the mark of a held event."""
         return self._add("R", fingerprint)
 
+    def valid_headers(self, source: str, count: int, *, at: float) -> Self:
+        """Count new facts of a source whose ``Content-Sha256`` is valid."""
+        return self._add("V", source, count, at)
+
     def look_for_gaps(self, *, after_s: float) -> Self:
         """Ask for a look for gaps in the stream."""
         return self._add("G", after_s)

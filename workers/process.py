@@ -225,6 +225,7 @@ class Process:
             settings.retention,
             settings.gap_look_after_s,
             settings.events_keep,
+            settings.body_signature,
         )
         return Sequencer(self.scripts, policy, self.bells.ring)
 

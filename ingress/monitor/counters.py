@@ -28,7 +28,8 @@ FAILURES_KEPT: Final = 10
 """After so many failures in a row Dropbox Sign drops the callback URL; more need not be remembered."""
 
 NO_SOURCE: Final = ""
-"""Counts requests to sources that are not configured: their names could be any text."""
+"""Counts requests to sources that are not configured, whose names could be any text, and what no source's sender has
+sent: neither a hash that fits nor the vendor's ``User-Agent``. None of that is a failure of Dropbox Sign's."""
 
 NOT_THE_VENDORS: Final = frozenset({Refusal.METHOD_NOT_ALLOWED})
 """Refusals that Dropbox Sign never gets: it sends POST. They say nothing about its patience."""
@@ -132,9 +133,9 @@ class Intake:
             if event_type == TEST_EVENT:
                 tally.last_test_at = at
 
-    def refused(self, source: str, reason: Refusal, at: float) -> None:
-        """Count a request that was not acknowledged."""
-        tally = self._tallies.get(source) or self._tallies[NO_SOURCE]
+    def refused(self, source: str, reason: Refusal, at: float, *, vouched: bool) -> None:
+        """Count a request that was not acknowledged. ``vouched``: it may have come from Dropbox Sign."""
+        tally = (self._tallies.get(source) if vouched else None) or self._tallies[NO_SOURCE]
         with self._lock:
             tally.refused[reason] = tally.refused.get(reason, 0) + 1
             if reason not in NOT_THE_VENDORS:

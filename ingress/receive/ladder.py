@@ -51,6 +51,11 @@ STATUS: Final[Mapping[Refusal, HTTPStatus]] = {
 }
 """The answer's status for every reason, in one table."""
 
+VERIFIED: Final = frozenset(
+    {Refusal.BAD_BODY_SIGNATURE, Refusal.BROKER_UNAVAILABLE, Refusal.SPOOL_FULL, Refusal.SPOOL_UNWRITABLE}
+)
+"""Refusals of callbacks whose ``event_hash`` fits: a holder of a key, or of a hash, sent them."""
+
 
 @dataclass(frozen=True, slots=True)
 class LadderPolicy:
@@ -59,8 +64,9 @@ class LadderPolicy:
     key_rings: Mapping[str, tuple[str, ...]] = field(repr=False)
     """Source name to API keys; any of them may have signed."""
     body_max_bytes: int
-    body_signature: Literal["record", "check", "require"] = "record"
-    """``Content-Sha256``: record the verdict, refuse a wrong one, or refuse an absent one too."""
+    body_signature: Literal["auto", "record", "check", "require"] = "auto"
+    """``Content-Sha256``: record the verdict (``auto``: the workers decide on it), refuse a wrong one, or refuse an absent
+    one too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +195,7 @@ def _verified(
             event_type=event_type,
         )
     verdict = verify_body(key_ring, json_text, request.content_sha256)
-    wrong = verdict is BodySignature.WRONG and policy.body_signature != "record"
+    wrong = verdict is BodySignature.WRONG and policy.body_signature in {"check", "require"}
     absent = verdict is BodySignature.ABSENT and policy.body_signature == "require"
     if wrong or absent:
         return RefusedCallback(

@@ -16,6 +16,7 @@ from deedbox.ingress.publish.handover import Handover, NotStored, Storing
 from deedbox.ingress.receive.ladder import (
     ACK,
     STATUS,
+    VERIFIED,
     Accepted,
     LadderPolicy,
     Received,
@@ -83,6 +84,8 @@ class Visit:
     trace_id: str
     span: Span | None = None
     """OpenTelemetry's view of this request; None: off."""
+    vendors: bool = False
+    """Its ``User-Agent`` is Dropbox Sign's: anybody can write that, but what has another one is not from there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,12 @@ class Spooled:
 
     accepted: Accepted
     cause: str | None
+
+
+def is_the_vendors(user_agent: str | None) -> bool:
+    """Return whether a ``User-Agent`` is one of those with which Dropbox Sign has been seen."""
+    name = (user_agent or "").lower()
+    return "dropbox sign" in name or "hellosign" in name
 
 
 Verdict = Accepted | Spooled | RefusedCallback
@@ -132,6 +141,7 @@ class Receiver:
         content_type: str | None,
         content_sha256: str | None,
         traceparent: str | None,
+        user_agent: str | None,
         read: Read,
     ) -> Reception:
         """Read and judge one request, and begin to store it; does not wait for broker or disk.
@@ -141,7 +151,7 @@ class Receiver:
         spans = telemetry.spans()
         span = None if spans is None else spans.receive(traceparent)
         trace_id = trace_id_of(traceparent) if span is None else span.trace_id
-        visit = Visit(source, self._clock(), time.monotonic(), trace_id, span)
+        visit = Visit(source, self._clock(), time.monotonic(), trace_id, span, is_the_vendors(user_agent))
         if span is None:
             return self._begun(visit, method, content_type, content_sha256, read)
         with span.current():
@@ -194,7 +204,8 @@ class Receiver:
         if visit.span is not None:
             visit.span.set(**{name: facts.get(name) for name in _TRACED})
         if isinstance(found, RefusedCallback):
-            self._intake.refused(visit.source, found.reason, visit.received_at)
+            vouched = visit.vendors or found.reason in VERIFIED
+            self._intake.refused(visit.source, found.reason, visit.received_at, vouched=vouched)
             self._handover.start()  # that nothing is accepted is worth a report
             return answer_of(found)
         spooled = isinstance(found, Spooled)

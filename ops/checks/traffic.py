@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Final
+from collections.abc import Iterator
+from typing import Any
 
 from deedbox.ops.checks.finding import Finding, failed, ok, warning
 from deedbox.ops.installation import Installation
 from deedbox.ops.readmodels.stages import Lane, Survey, survey
 from deedbox.ops.wording import actions_page
 from deedbox.shared.core.errors import Unavailable
-
-ENOUGH: Final = 100
-"""Callbacks with a valid signature and none with a wrong one, after which checking counts as safe."""
+from deedbox.shared.core.ordering import DAY_S
+from deedbox.shared.core.signature import ENOUGH_VALID, RECENT_S, SignatureEvidence
+from deedbox.shared.redis import keys
 
 
 def check(installation: Installation) -> Iterator[Finding]:
@@ -24,7 +24,9 @@ def check(installation: Installation) -> Iterator[Finding]:
         yield failed("workers", installation.explained(error))
         return
     yield from _workers(found)
-    yield body_signatures(found.counters, installation.settings.body_signature)
+    mode = installation.settings.body_signature
+    for source in installation.source_names():
+        yield body_signatures(source, _evidence(installation, source), mode, found.now)
 
 
 def _workers(found: Survey) -> Iterator[Finding]:
@@ -59,22 +61,28 @@ def _unstaffed(lane: Lane) -> Finding:
     return warning("workers", f"lane {lane.name} has no living worker", fix)
 
 
-def body_signatures(counters: Mapping[str, int], mode: str) -> Finding:
-    """Say whether ``DEEDBOX_BODY_SIGNATURE=check`` is safe, from the verdicts on accepted callbacks."""
-    name = "body signatures"
-    valid, wrong, absent = (
-        counters.get(f"body_signature_{verdict}", 0) for verdict in ("valid", "wrong", "absent")
-    )
-    seen = f"{valid} valid, {wrong} wrong, {absent} absent so far"
-    if mode != "record":
-        return ok(name, f"DEEDBOX_BODY_SIGNATURE={mode} is on; {seen}")
-    if wrong:
-        fix = "leave DEEDBOX_BODY_SIGNATURE=record: refusing genuine callbacks makes Dropbox Sign remove the URL"
-        return warning(name, f"{seen}: checking is not safe", fix)
-    if valid >= ENOUGH:
-        return ok(name, f"{seen}: DEEDBOX_BODY_SIGNATURE=check is safe")
-    if valid:
-        return ok(
-            name, f"{seen}: too few to tell whether DEEDBOX_BODY_SIGNATURE=check is safe ({ENOUGH} needed)"
+def _evidence(installation: Installation, source: str) -> SignatureEvidence:
+    names = ["valid", "last_valid_at", "wrong_at"]
+    row: Any = installation.redis.hmget(keys.evidence(source), names)
+    return SignatureEvidence.read(*row)
+
+
+def body_signatures(source: str, seen: SignatureEvidence, mode: str, now: float) -> Finding:
+    """Say what recent traffic has shown about ``Content-Sha256``: what a forger sends decides nothing."""
+    name = f"body signatures of {source}"
+    if mode in {"check", "require"}:
+        return ok(name, f"DEEDBOX_BODY_SIGNATURE={mode} is on; {seen.valid} new events had a valid header")
+    if seen.proves(now):
+        does = (
+            "what has no valid header is set aside"
+            if mode == "auto"
+            else "DEEDBOX_BODY_SIGNATURE=auto is safe"
         )
-    return ok(name, f"{seen}: not enough data yet; keep DEEDBOX_BODY_SIGNATURE=record")
+        return ok(name, f"{seen.valid} new events had a valid header: {does}")
+    if seen.wrong_at is not None and now - seen.wrong_at < RECENT_S:
+        fix = "leave DEEDBOX_BODY_SIGNATURE as it is, and report it: Deedbox may read the header wrongly"
+        return warning(name, "the API confirmed an event whose header was wrong; nothing is set aside", fix)
+    count = f"{seen.valid} of {ENOUGH_VALID} new events with a valid header"
+    return ok(
+        name, f"{count} so far, the latest at most {RECENT_S / DAY_S:.0f} days ago: nothing is set aside"
+    )

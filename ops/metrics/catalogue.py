@@ -64,6 +64,12 @@ SIMPLE: Final = {
     "duplicate": _counter("callbacks_duplicate", "Callbacks that repeated a known fact."),
     "conflict": _counter("callbacks_conflict", "Repeats with another body."),
     "too_old": _counter("callbacks_too_old", "Callbacks older than ``DEEDBOX_MAX_EVENT_AGE_S`` at receipt."),
+    "unsigned": _counter(
+        "callbacks_unsigned", "Callbacks set aside because their source signs and they have no valid header."
+    ),
+    "better_body": _counter(
+        "callbacks_better_body", "Repeats whose body was trusted more than the one that was known."
+    ),
     "quarantined": _counter("callbacks_undecodable", "Messages that could not be decoded."),
     "misplaced": _counter("callbacks_misplaced", "Callbacks moved to the shard of their request."),
     "crowded": _counter("requests_crowded", "Requests whose snapshots proved more than is waited for."),

@@ -246,8 +246,8 @@ def _of_source(source: SourceView) -> Attention:
     refused = f"The last {count} callbacks of source {source.name} were refused{why}"
     if count >= FAILURES_MAX:
         text = (
-            f"{refused}, or more: if they came from Dropbox Sign, it has removed the callback URL by now. Fix the "
-            "cause, then set the URL again; `deedbox check` shows the URL."
+            f"{refused}, or more. Dropbox Sign may have removed the callback URL: `deedbox check` asks the API. Fix "
+            "the cause; if the URL is gone, `deedbox callback-url set` sets it again."
         )
     else:
         text = (

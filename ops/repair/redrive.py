@@ -5,7 +5,7 @@ Three ways back, by what the letter is about:
 * an (event, action): to the end of its unit's queue, with its attempts counted from 0 and the same idempotency key;
 * a message that never became an event (``undecodable``): as it was, to the bridge, which may be of a later
   version by now;
-* an event that was ``too_old`` or ``state_unreadable``: as a separate fact, to the bridge. Its age does not matter any
+* an event that was ``too_old``, ``unsigned`` or ``state_unreadable``: as a separate fact, to the bridge. Its age does not matter any
   more, and a state that cannot be read is replaced by a new one.
 
 Each step is one script call that also removes the letter: an interrupted redrive repeats nothing.
@@ -272,7 +272,7 @@ def _step(
     place = arrival_of(
         event.event_type, event.event_time, event.related_signature_id, event.fingerprint, {}
     ).position
-    if letter.reason in {DeathReason.TOO_OLD, DeathReason.STATE_UNREADABLE}:
+    if letter.reason in {DeathReason.TOO_OLD, DeathReason.UNSIGNED, DeathReason.STATE_UNREADABLE}:
         return RedriveStep(letter, Route.BRIDGE, event, place)
     if not queue_entry.load(letter.entry):
         return RefusedLetter(letter, "its queue entry cannot be read")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from deedbox.shared.alerts.alerting import IDS_SHOWN, Kind, Message
-from deedbox.shared.alerts.conditions import DANGER_FROM, FAILURES_MAX
+from deedbox.shared.alerts.conditions import DANGER_FROM
 
 _REQUESTS: Final = "`deedbox trace ID` shows what happened to each."
 _URL: Final = "`deedbox check` says what the URL is now; the runbook's section is: callback URL gone."
@@ -22,7 +22,7 @@ HEADLINES: Final[Mapping[str, str]] = {
     Kind.DEAD_LETTERS: "dead letters",
     Kind.SIGNATURE_FAILURES: "callbacks with a wrong signature",
     Kind.URL_IN_DANGER: "callback URL in danger",
-    Kind.URL_DROPPED: "callback URL removed, most likely",
+    Kind.URL_DROPPED: "callback URL removed",
     Kind.URL_WRONG: "callback URL is not what it should be",
     Kind.API_REFUSED: "the API refuses the key",
     Kind.SPOOL_SILENT: "a host is silent, with acknowledged callbacks on its disk",
@@ -49,7 +49,7 @@ ADVICE: Final[Mapping[str, str]] = {
 
 _SENTENCES: Final[Mapping[str, str]] = {
     Kind.URL_IN_DANGER: f"{DANGER_FROM} or more callbacks in a row were refused",
-    Kind.URL_DROPPED: f"{FAILURES_MAX} or more callbacks in a row were refused",
+    Kind.URL_DROPPED: "The API says that no callback URL is set",
     Kind.URL_WRONG: "The callback URL is missing, or another one than it should be",
     Kind.API_REFUSED: "The API refuses the key",
     Kind.SPOOL_SILENT: "A host does not report any more, and has acknowledged callbacks on its disk",

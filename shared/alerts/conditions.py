@@ -13,11 +13,9 @@ from typing import Any, Final, Self
 from deedbox.shared.alerts.alerting import AlertFact, Kind, Message
 from deedbox.shared.core.fields import named, natural, number, words
 
-FAILURES_MAX: Final = 10
-"""Failures in a row after which Dropbox Sign drops the callback URL."""
-
 DANGER_FROM: Final = 5
-"""Half of that: an endpoint that works has none, and the other half leaves time to act."""
+"""Half of the failures in a row after which Dropbox Sign removes the callback URL: an endpoint that works has none, and the
+other half leaves time to act."""
 
 BURST: Final = 3
 BURST_S: Final = 300.0
@@ -194,6 +192,5 @@ def _signatures(watch: AlertWatch, source: str, count: int, now: float) -> Notic
 def _failures(watch: AlertWatch, source: str, count: int, now: float) -> Noticed:
     # Not told again while it lasts: on a quiet account a scanner's five requests would remind people for days.
     danger = f"{DANGER_FROM} or more in a row" if count >= DANGER_FROM else ""
-    noticed = condition(watch, Kind.URL_IN_DANGER, source, "", danger, now, inf)
-    dropped = f"{FAILURES_MAX} in a row" if count >= FAILURES_MAX else ""
-    return noticed + condition(noticed.watch, Kind.URL_DROPPED, source, "", dropped, now, inf)
+    # Whether the URL was removed, only the API can say.
+    return condition(watch, Kind.URL_IN_DANGER, source, "", danger, now, inf)

@@ -49,6 +49,8 @@ class DeathReason(StrEnum):
     """The broker held a message that this version cannot read."""
     TOO_OLD = "too_old"
     """The event was older than ``DEEDBOX_MAX_EVENT_AGE_S`` when it was received."""
+    UNSIGNED = "unsigned"
+    """``Content-Sha256`` is missing or wrong, and recent callbacks of the source had a valid one."""
     REJECTED = "rejected"
     """An action raised ``Reject``; the detail is its reason."""
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
@@ -80,6 +82,7 @@ class ArrivalVerdict(StrEnum):
     DUPLICATE = "duplicate"
     CONFLICT = "conflict"
     TOO_OLD = "too_old"
+    UNSIGNED = "unsigned"
 
 
 class TimelineKind(StrEnum):

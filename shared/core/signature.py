@@ -12,6 +12,9 @@ from collections.abc import Sequence
 from enum import IntEnum, StrEnum
 from typing import Final, Self
 
+from deedbox.shared.core.fields import count_of, moment_of
+from deedbox.shared.core.values import value
+
 EVENT_HASH_LENGTH: Final = 64
 """Length of ``event_hash``: SHA-256 in lower-case hexadecimal."""
 
@@ -60,6 +63,34 @@ _LEVEL_OF: Final = {
     BodySignature.ABSENT: "CLAIMED",
     BodySignature.VALID: "ATTESTED",
 }
+
+
+ENOUGH_VALID: Final = 20
+"""Valid headers after which the reading of the header counts as right."""
+
+RECENT_S: Final = 7 * 86_400.0
+"""How long (seconds) after the last valid header that counts: a proxy may have begun to take the header away."""
+
+
+@value
+class SignatureEvidence:
+    """What recent callbacks of one source have shown about ``Content-Sha256``."""
+
+    valid: int = 0
+    """New facts with a valid header, since the API last confirmed one whose header was wrong."""
+    last_valid_at: float = 0.0
+    """Unix seconds."""
+    wrong_at: float | None = None
+    """When the API last confirmed a fact whose header was wrong, unix seconds."""
+
+    @classmethod
+    def read(cls, valid: bytes | None, last_valid_at: bytes | None, wrong_at: bytes | None) -> Self:
+        """Read what is stored; what cannot be read proves nothing."""
+        return cls(count_of(valid), moment_of(last_valid_at) or 0.0, moment_of(wrong_at))
+
+    def proves(self, now: float) -> bool:
+        """Return whether the header is read as the vendor writes it, so that a body without a valid one is not genuine."""
+        return self.valid >= ENOUGH_VALID and now - self.last_valid_at < RECENT_S
 
 
 def event_hash(api_key: str, event_time: str, event_type: str) -> str:

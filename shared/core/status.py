@@ -160,6 +160,23 @@ def was_confirmed(model: Mapping[str, Any]) -> bool:
     return Trust.CONFIRMED.word in model.get("levels", {})
 
 
+def vindicates(model: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
+    """Return whether the API shows for the first time just what a body with a wrong header has said."""
+    levels = model.get("levels", {})
+    layer, confirmed = levels.get(Trust.DISPUTED.word), levels.get(Trust.CONFIRMED.word)
+    if layer is None:
+        return False
+    read_before = confirmed is not None and max(confirmed["states"].values()) >= max(layer["states"].values())
+    said, shown = {name: fact[2] for name, fact in layer["facts"].items()}, facts_of(request)
+    state = _further(*layer["states"])
+    return (
+        not read_before
+        and "created_at" in said
+        and said.items() <= shown.items()
+        and 0 < STATES.index(state) <= STATES.index(state_shown(request))
+    )
+
+
 def says_complete(model: Mapping[str, Any]) -> bool:
     """Return whether anything, of whatever level, has reported that everybody has signed."""
     return any(not COMPLETE.isdisjoint(layer["states"]) for layer in model.get("levels", {}).values())

@@ -165,7 +165,7 @@ FORMS: Final = (
     ),
     Form(
         COUNT,
-        "counters, calls, sources, replay:seq",
+        "counters, calls, sources, replay:seq, evidence:<source>",
         "It counts as 0.",
         count_of,
     ),

@@ -71,6 +71,9 @@ sources                         hash    web        for good               ``sour
                                                                           ``|last_accepted_at``, ``|last_test_at``,
                                                                           ``|failures`` -> unix s: the latest up to
                                                                           10 refusals in a row, by commas
+evidence:<source>               hash    worker     for good               what callbacks show about Content-Sha256:
+                                                                          valid (count), last_valid_at, wrong_at
+                                                                          (unix s)
 fence                           string  worker     for good               source of fencing tokens
 events                          stream  all        DEEDBOX_EVENTS_KEEP    the clean stream: one entry per released
                                                                           event, references only, in the order
@@ -258,6 +261,11 @@ def dead(letter_id: str) -> str:
 def erased(stream: str) -> str:
     """Tombstone of an erased stream."""
     return f"{PREFIX}erased:{stream}"
+
+
+def evidence(source: str) -> str:
+    """Return the evidence of a source: what its callbacks show about ``Content-Sha256``."""
+    return f"{PREFIX}evidence:{source}"
 
 
 def replay(number: int) -> str:

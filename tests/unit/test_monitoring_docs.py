@@ -81,7 +81,8 @@ def test_every_metric_but_the_build_is_on_the_dashboard_or_in_an_alert() -> None
     unseen = {name for name in {**table("ops"), **table("ingress")} if name not in text}
     assert unseen == {
         "deedbox_build_info", "deedbox_ingress_build_info", "deedbox_api_budget_calls",
-        "deedbox_callbacks_too_old_total", "deedbox_callbacks_undecodable_total", "deedbox_callbacks_misplaced_total",
+        "deedbox_callbacks_too_old_total", "deedbox_callbacks_unsigned_total", "deedbox_callbacks_better_body_total",
+        "deedbox_callbacks_undecodable_total", "deedbox_callbacks_misplaced_total",
         "deedbox_requests_crowded_total",
         "deedbox_source_last_test_timestamp_seconds",
     }  # fmt: skip

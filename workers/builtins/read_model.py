@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from deedbox.shared.core.status import catch_up
+from deedbox.shared.core.status import catch_up, vindicates
 from deedbox.shared.records import read_model as records
 from deedbox.shared.redis import keys, script_calls
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
+from deedbox.shared.runtime import logs
+
+log = logs.get("read_model")
 
 Change = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
@@ -35,7 +38,20 @@ def confirm(
 ) -> None:
     """Merge what the API showed when it was asked at ``asked_at``. Raises RedisError, Unavailable."""
     request_id = stream.rpartition("/")[2]
-    change(
-        scripts, stream, lambda model: {**catch_up(model, request, asked_at), "signature_request_id": request_id},
-        retention,
-    )  # fmt: skip
+    genuine = False
+
+    def shown(model: Mapping[str, Any]) -> Mapping[str, Any]:
+        nonlocal genuine
+        genuine = vindicates(model, request)
+        return {**catch_up(model, request, asked_at), "signature_request_id": request_id}
+
+    change(scripts, stream, shown, retention)
+    if genuine:
+        note_wrong(scripts, stream, asked_at)
+
+
+def note_wrong(scripts: Scripts, stream: str, at: float) -> None:
+    """Note that the API showed what a body with a wrong header said: the header may be read wrongly. Raises RedisError."""
+    source = stream.partition(":")[0]
+    log.warning("body_signature.contradicted", source=source)
+    scripts.redis.hset(keys.evidence(source), mapping={"valid": 0, "wrong_at": round(at, 3)})

@@ -14,7 +14,15 @@ from typing import Any, Final
 from deedbox.shared.core.attempts import AttemptPolicy
 from deedbox.shared.core.gaps import RECONCILED, SUSPECTED, Findings, Gap, Known, found, suspected
 from deedbox.shared.core.reasons import TimelineKind
-from deedbox.shared.core.status import ENDED, catch_up, gone, is_contradicted, says_complete, state_shown
+from deedbox.shared.core.status import (
+    ENDED,
+    catch_up,
+    gone,
+    is_contradicted,
+    says_complete,
+    state_shown,
+    vindicates,
+)
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
@@ -147,6 +155,8 @@ class Reconcile:
             # The API counts now; it may lag behind, and so it is asked again.
             read_model.confirm(self._scripts, case.stream, request, asked_at, self._retention)
             self._look_again(case, admitted)
+        if vindicates(here.model, request):
+            read_model.note_wrong(self._scripts, case.stream, asked_at)
         findings = case.asked if contradicted else Findings()
         mark = self._remember(case, findings, request, asked_at)
         findings = Findings.load(mark)

@@ -114,7 +114,9 @@ class WatchCallbackUrl:
         refused = f"{found.answer.status} {found.answer.error_name}".strip() if found.refused else ""
         self._desk.condition(Kind.API_REFUSED, source.name, target, refused)
         if not found.refused:
-            self._desk.condition(Kind.URL_WRONG, source.name, target, problem)
+            removed = found.answer.status == OK and found.url is None
+            self._desk.condition(Kind.URL_DROPPED, source.name, target, problem if removed else "")
+            self._desk.condition(Kind.URL_WRONG, source.name, target, "" if removed else problem)
 
 
 def _answered(found: UrlLook) -> UrlLook:

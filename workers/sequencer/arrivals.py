@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from deedbox.shared import codec
@@ -26,6 +27,11 @@ class Delivered:
     """Length of the callback's text, uncompressed."""
     redriven: bool = False
     """An operator sent it again: it is a separate fact, and its age does not matter."""
+
+    @property
+    def body_name(self) -> str:
+        """Name of this body of its fact, where it is kept beside another one or set aside."""
+        return f"{self.fact.fingerprint}:{self.stored.body_digest}"
 
 
 @value
@@ -84,6 +90,11 @@ class KnownBody:
 class StreamWork:
     """Everything that one commit needs to know about one stream."""
 
+    signed: bool = False
+    """Its source signs every body, as recent traffic has shown: what is not signed is set aside."""
+    set_aside: set[str] = field(default_factory=set)
+    """Names of the unsigned bodies that were set aside before."""
+
     ordered: bool = True
     delivered: list[Delivered] = field(default_factory=list)
     state: SequenceState = field(default_factory=SequenceState)
@@ -93,6 +104,22 @@ class StreamWork:
     """Events that the unreadable state held."""
     known: dict[str, KnownBody] = field(default_factory=dict)
     """By fingerprint: the body that counts, for arrivals that were seen before."""
+
+
+def part_unsigned(work: StreamWork, arrivals: Sequence[Delivered]) -> tuple[list[Delivered], list[Delivered]]:
+    """Part the new facts that nothing but ``event_hash`` vouches for, where the source signs every body.
+
+    Repeats of known facts go on: the better body stays. What an operator sends again goes on, too.
+    """
+    vouched = {
+        each.fact.fingerprint for each in arrivals if each.stored.trust >= Trust.ATTESTED
+    } | work.known.keys()
+    kept: list[Delivered] = []
+    unsigned: list[Delivered] = []
+    for each in arrivals:
+        passes = not work.signed or each.redriven or each.fact.fingerprint in vouched
+        (kept if passes else unsigned).append(each)
+    return kept, unsigned
 
 
 def delivered(envelope: Envelope, appended_at: float) -> Delivered:

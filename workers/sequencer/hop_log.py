@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 log = logs.get("sequencer")
 
+Refused = Iterable[tuple[Delivered, ArrivalVerdict]]
+"""What was set aside, and why."""
+
 
 @value
 class Judgement:
@@ -80,7 +83,7 @@ class Judgements:
         return replace(envelope, span_id=span.span_id)
 
     def add(
-        self, work: StreamWork, fresh: Sequence[Delivered], refused: Iterable[Delivered], decision: Decision, now: float
+        self, work: StreamWork, fresh: Sequence[Delivered], refused: Refused, decision: Decision, now: float
     ) -> None:  # fmt: skip
         """Note what became of one stream's callbacks."""
         if self._wanted:
@@ -121,7 +124,7 @@ _RELEASED = frozenset({ArrivalVerdict.RELEASED, ArrivalVerdict.LATE})
 
 
 def judged(
-    work: StreamWork, fresh: Sequence[Delivered], refused: Iterable[Delivered], decision: Decision, now: float
+    work: StreamWork, fresh: Sequence[Delivered], refused: Refused, decision: Decision, now: float
 ) -> Iterator[Judgement]:
     """Say what became of each callback of a batch, and of those that earlier batches held. Pure."""
     released = {each.arrival.fingerprint: each for each in decision.release}
@@ -139,8 +142,8 @@ def judged(
             yield _of(each, ArrivalVerdict.HELD, 0.0)
         else:
             yield _of(each, _outcome(mine), max(0.0, now - mine.since))
-    for each in refused:
-        yield _of(each, ArrivalVerdict.TOO_OLD, 0.0)
+    for each, verdict in refused:
+        yield _of(each, verdict, 0.0)
     for left in released.values():
         arrival = left.arrival
         yield Judgement(_outcome(left), arrival.type, arrival.fingerprint, max(0.0, now - left.since), None)

@@ -13,6 +13,7 @@ from deedbox.shared.core.envelope import decode_inbox
 from deedbox.shared.core.errors import Undecodable
 from deedbox.shared.core.ordering import Arrival, Decision
 from deedbox.shared.core.reasons import ArrivalVerdict, DeathReason, TimelineKind
+from deedbox.shared.core.signature import BodySignature
 from deedbox.shared.records import queue_entry
 from deedbox.shared.records.stored_event import ASIDE
 from deedbox.shared.redis.inbox import about
@@ -28,11 +29,14 @@ class StreamSection(Commit):
     operand costs on both ends of the connection.
     """
 
-    def __init__(self, stream: str, state: bytes, wake_at: float | None) -> None:
+    def __init__(self, stream: str, state: bytes, wake_at: float | None, at: float) -> None:
         super().__init__()
         self.order(stream, state, wake_at)
         self._lines: list[bytes] = []
         self._counts: dict[str, int] = {}
+        self._valid = 0
+        self._source = stream.partition(":")[0]
+        self._at = at
         self._dispatched = Commit()
 
     def line(self, kind: TimelineKind, at: float, arrival: Arrival, **details: Any) -> None:
@@ -50,6 +54,10 @@ class StreamSection(Commit):
         self._counts[name] = self._counts.get(name, 0) + by
         return self
 
+    def valid_header(self) -> None:
+        """Count a new fact whose ``Content-Sha256`` is valid."""
+        self._valid += 1
+
     def dispatch(
         self, kind: TimelineKind, at: float, arrival: Arrival, entry: QueueEntry, **details: Any
     ) -> None:
@@ -63,6 +71,8 @@ class StreamSection(Commit):
         if self._lines:
             gathered.timeline(*self._lines)
         gathered.append(self._dispatched)
+        if self._valid:
+            gathered.valid_headers(self._source, self._valid, at=self._at)
         for name, by in self._counts.items():
             gathered.count(name, by)
         return [*super().operands(), *gathered.operands()]
@@ -130,6 +140,8 @@ def add_arrivals(
         known = first.get(fingerprint)
         if known is None:
             first[fingerprint] = KnownBody.of(stored)
+            if stored.body_signature is BodySignature.VALID and not each.redriven:
+                section.valid_header()
             section.fact(fingerprint, arrived_at=stored.arrived_at, fields=stored.fields())
             if fingerprint in held_now:
                 section.held(fingerprint, since=stored.arrived_at)
@@ -193,6 +205,27 @@ def add_too_old(section: StreamSection, each: Delivered) -> None:
     _set_aside(section, each, DeathReason.TOO_OLD)
 
 
+def add_unsigned(section: StreamSection, work: StreamWork, each: Delivered) -> None:
+    """Set a body aside that nothing but ``event_hash`` vouches for, where the source signs every body.
+
+    As one body of its fact, and not as the fact: the genuine callback must not become its duplicate.
+    """
+    stored = each.stored
+    _add_arrived(section, each)
+    if each.body_name in work.set_aside:
+        section.count(ArrivalVerdict.DUPLICATE.value)
+        section.line(TimelineKind.DUPLICATE, stored.arrived_at, each.arrival)
+        return
+    work.set_aside.add(each.body_name)
+    section.count(ArrivalVerdict.UNSIGNED.value)
+    fields = [*stored.fields(), ASIDE, DeathReason.UNSIGNED.value]
+    section.other_body(stored.fingerprint, stored.body_digest, arrived_at=stored.arrived_at, fields=fields)
+    section.line(TimelineKind.DEAD, stored.arrived_at, each.arrival, reason=DeathReason.UNSIGNED.value)
+    section.dead_letter(
+        _letter(replace(SetAside.of(stored), fingerprint=each.body_name), DeathReason.UNSIGNED)
+    )
+
+
 def add_unreadable(section: StreamSection, work: StreamWork) -> None:
     """Isolate a stream whose order state cannot be read: its arrivals become dead letters.
 
@@ -230,6 +263,7 @@ def _set_aside(section: StreamSection, each: Delivered, reason: DeathReason) -> 
 
 _DETAILS: Final = {
     DeathReason.TOO_OLD: "the event was older than DEEDBOX_MAX_EVENT_AGE_S when it was received",
+    DeathReason.UNSIGNED: "Content-Sha256 is missing or wrong, and recent callbacks of the source had a valid one",
     DeathReason.STATE_UNREADABLE: "the stored order of its request cannot be read; a redrive begins a new one",
 }
 

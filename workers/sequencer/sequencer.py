@@ -17,6 +17,8 @@ from deedbox.shared.core.envelope import decode_inbox
 from deedbox.shared.core.errors import BadCallback, Undecodable
 from deedbox.shared.core.identity import shard_of
 from deedbox.shared.core.ordering import OrderingPolicy, pass_through, step
+from deedbox.shared.core.reasons import ArrivalVerdict
+from deedbox.shared.core.signature import SignatureEvidence, Trust
 from deedbox.shared.records import order_state
 from deedbox.shared.records.spool_mark import SpoolMarks
 from deedbox.shared.records.stored_event import ASIDE
@@ -30,7 +32,7 @@ from deedbox.workers.actions.registry import CLEAN_STREAM_KEEP
 from deedbox.workers.commit import Commit
 from deedbox.workers.lease import LEASE_S, LINGER_S, LeaseReport
 from deedbox.workers.pacing import Gathering
-from deedbox.workers.sequencer.arrivals import Delivered, KnownBody, StreamWork, delivered
+from deedbox.workers.sequencer.arrivals import Delivered, KnownBody, StreamWork, delivered, part_unsigned
 from deedbox.workers.sequencer.hop_log import Judgements
 from deedbox.workers.sequencer.releases import (
     StreamSection,
@@ -41,6 +43,7 @@ from deedbox.workers.sequencer.releases import (
     add_too_old,
     add_undecodable,
     add_unreadable,
+    add_unsigned,
 )
 from deedbox.workers.sequencer.stranded import stranded
 
@@ -70,6 +73,8 @@ class SequencerPolicy:
     """When to look for gaps in a request that is complete or whose predecessor was given up; 0: never."""
     events_keep: int = CLEAN_STREAM_KEEP
     """Entries that the clean stream is cut to; 0: there is none."""
+    body_signature: str = "record"
+    """``auto``: what is not signed is set aside once recent traffic of its source has shown that the source signs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,27 +229,34 @@ class Sequencer:
         """
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.hgetall(keys.SPOOLS)
+        sources = sorted({stream.partition(":")[0] for stream in streams})
+        for source in sources:
+            pipeline.hmget(keys.evidence(source), "valid", "last_valid_at", "wrong_at")
         for stream, work in streams.items():
             pipeline.get(keys.order(stream))
-            fingerprints = [each.fact.fingerprint for each in work.delivered]
-            if fingerprints:
-                pipeline.zmscore(keys.seen(stream), fingerprints)
+            names = _names(work)
+            if names:
+                pipeline.zmscore(keys.seen(stream), names)
         try:
             replies = iter(pipeline.execute())
         except RedisError as error:
             raise translated(error) from error
         spooled_since = SpoolMarks.of(next(replies), now).oldest_received_at
+        automatic = self._policy.body_signature == "auto"
+        signed = {
+            name for name in sources if SignatureEvidence.read(*next(replies)).proves(now) and automatic
+        }
         repeats: list[tuple[StreamWork, str]] = []
         for stream, work in streams.items():
+            work.signed = stream.partition(":")[0] in signed
             document = next(replies)
             if document:
                 self._take_state(stream, work, document)
-            scores = next(replies) if work.delivered else []
-            repeats += [
-                (work, each.fact.fingerprint)
-                for each, score in zip(work.delivered, scores, strict=True)
-                if score is not None
-            ]
+            names = _names(work)
+            scores = next(replies) if names else []
+            found = [name for name, score in zip(names, scores, strict=True) if score is not None]
+            work.set_aside = {name for name in found if ":" in name}
+            repeats += [(work, name) for name in found if ":" not in name]
         self._load_bodies(repeats)
         return spooled_since
 
@@ -284,11 +296,14 @@ class Sequencer:
     ) -> StreamSection:
         """Turn one stream's decision into the operations of the commit."""
         if work.unreadable:
-            section = StreamSection(stream, b"", None)
+            section = StreamSection(stream, b"", None, batch.now)
             add_stranded(section, work)
             add_unreadable(section, work)
             return section
-        fresh, refused = self._split_by_age(work)
+        fresh, old = self._split_by_age(work)
+        fresh, unsigned = part_unsigned(work, fresh)
+        refused = [*((each, ArrivalVerdict.TOO_OLD) for each in old),
+                   *((each, ArrivalVerdict.UNSIGNED) for each in unsigned)]  # fmt: skip
         arrivals = [(each.arrival, each.stored.arrived_at) for each in fresh]
         if work.ordered:
             decision = step(
@@ -299,10 +314,12 @@ class Sequencer:
             decision = pass_through(arrivals, work.known)
             state = b""
         judgements.add(work, fresh, refused, decision, batch.now)
-        section = StreamSection(stream, state, decision.wake_at)
+        section = StreamSection(stream, state, decision.wake_at, batch.now)
         add_stranded(section, work)
-        for each in refused:
+        for each in old:
             add_too_old(section, each)
+        for each in unsigned:
+            add_unsigned(section, work, each)
         add_arrivals(section, work, fresh, decision)
         add_releases(section, work, decision, batch.now, self._policy.events_keep)
         if self._policy.gap_after_s:
@@ -323,6 +340,12 @@ class Sequencer:
             else:
                 fresh.append(each)
         return fresh, list(old.values())
+
+
+def _names(work: StreamWork) -> list[str]:
+    """Return what is looked up in the dedupe memory: facts, and unsigned bodies that may have been set aside."""
+    facts = [each.fact.fingerprint for each in work.delivered]
+    return facts + [each.body_name for each in work.delivered if each.stored.trust < Trust.ATTESTED]
 
 
 def _sent(name: str) -> bytes:

@@ -14,6 +14,7 @@
 --                                                          gets the generation of what is subscribed
 --   X keep, fingerprint, type, event time, related signature id, late      into the clean stream
 --   T n, n lines                                           timeline
+--   V source, count, at                                    new facts with a valid Content-Sha256
 --   C counter, increment
 --   D n, n values (field, value, ...)                      dead letter
 --   G seconds                                              look for gaps in this stream after so long
@@ -122,6 +123,12 @@ while ARGV[i] do
     end
     if gone and name == 'arrived' then count('duplicate', tonumber(ARGV[i + 2])) end
     i = i + 3
+  elseif op == 'V' then
+    if not gone then
+      bump(P .. 'evidence:' .. ARGV[i + 1], 'valid', ARGV[i + 2])
+      redis.call('HSET', P .. 'evidence:' .. ARGV[i + 1], 'last_valid_at', ARGV[i + 3])
+    end
+    i = i + 4
   elseif op == 'G' then
     if not gone then redis.call('ZADD', P .. 'gaps:due', now + tonumber(ARGV[i + 1]), stream) end
     i = i + 2

@@ -45,7 +45,7 @@ class Web:
 
     def refuse(self, count: int = 1, reason: Refusal = Refusal.BAD_EVENT_HASH) -> None:
         for number in range(count):
-            self.intake.refused("default", reason, self.now + (number + 1) / 1000)
+            self.intake.refused("default", reason, self.now + (number + 1) / 1000, vouched=True)
 
     def report(self, *, ends: bool = False) -> None:
         self.now += 2
@@ -80,7 +80,7 @@ def test_the_live_view_tells_what_a_process_received(start_web: StartWeb, state:
     web.accept("tenant", "callback_test")
     web.intake.acknowledged("default", "callback_test", NOW, 30.0, spooled=True)
     web.refuse()
-    web.intake.refused("nobody", Refusal.UNKNOWN_SOURCE, NOW)
+    web.intake.refused("nobody", Refusal.UNKNOWN_SOURCE, NOW, vouched=True)
     web.report()
     (live,) = _numbers(state, keys.INTAKE).values()
     found = json.loads(live)

@@ -34,12 +34,18 @@ class Web:
     process: subprocess.Popen[bytes]
     log: Path
 
-    def send(self, count: int = 1, key: str | None = None, path: str = "/callbacks") -> list[int]:
+    def send(
+        self,
+        count: int = 1,
+        key: str | None = None,
+        path: str = "/callbacks",
+        agent: str = "Dropbox Sign API",
+    ) -> list[int]:
         text = callback() if key is None else callback(key=key)
         return [
             urllib3.request(
                 "POST", f"http://127.0.0.1:{self.port}{path}", body=multipart(text), retries=False, timeout=10,
-                headers={"Content-Type": MULTIPART, "Connection": "close"},
+                headers={"Content-Type": MULTIPART, "Connection": "close", "User-Agent": agent},
             ).status
             for _ in range(count)
         ]  # fmt: skip
@@ -148,7 +154,9 @@ def test_a_file_that_a_starting_worker_has_not_filled_yet_is_waited_for(web: Web
 def test_refusals_are_told_apart_and_no_label_is_the_senders_text(calm: Web) -> None:
     assert calm.send(2, key="stolen") == [401, 401]
     assert calm.send(3, path="/callbacks/jack-at-example") == [404, 404, 404]
+    assert calm.send(4, key="stolen", agent="curl/8") == [401] * 4
     calm.settle(REQUESTS, 2, source="default", outcome="refused", reason="bad_event_hash")
+    calm.settle(REQUESTS, 4, source="", outcome="refused", reason="bad_event_hash")
     calm.settle(REQUESTS, 3, source="", outcome="refused", reason="unknown_source")
     assert "jack" not in calm.text()
 

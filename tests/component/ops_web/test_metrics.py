@@ -77,7 +77,7 @@ def receive(settings: Settings) -> None:
         intake.acknowledged("default", event_type, now, 0.004, spooled=False)
     intake.acknowledged("default", "signature_request_sent", now, 0.004, spooled=True)
     for number in (1, 2):
-        intake.refused("default", Refusal.BAD_EVENT_HASH, now + number / 100)
+        intake.refused("default", Refusal.BAD_EVENT_HASH, now + number / 100, vouched=True)
     IntakeReporter(intake, StateRedis(settings)).report()
 
 

@@ -178,6 +178,7 @@ class Deployment:
         gap_after_s: float = 0,
         retention: Retention = Retention(),  # noqa: B008 - frozen
         events_keep: int = CLEAN_STREAM_KEEP,
+        body_signature: str = "record",
     ) -> None:
         self.redis = redis
         self.scripts = Scripts(redis)
@@ -185,7 +186,7 @@ class Deployment:
         self.rung: list[str] = []
         self.sequencer = Sequencer(
             self.scripts,
-            SequencerPolicy(order, max_event_age_s, retention, gap_after_s, events_keep),
+            SequencerPolicy(order, max_event_age_s, retention, gap_after_s, events_keep, body_signature),
             self.rung.append,
         )
         self.lanes = {

@@ -138,7 +138,10 @@ def test_a_url_that_is_gone_or_another_is_one_alert_and_its_return_another(
         site.sweep()
         site.later()
     (message,) = site.messages()
-    assert (message["kind"], message["shown"]) == ("callback_url_wrong", ["account"])
+    assert (message["kind"], message["shown"]) == (
+        "callback_url_wrong" if found else "callback_url_dropped",
+        ["account"],
+    )
     assert next(iter(message["labels"])) == f"the URL is {found or 'not set'}"
     site.api.callback_url = URL
     site.sweep()

@@ -81,10 +81,10 @@ def test_a_url_is_in_danger_after_half_of_the_refusals_that_cost_it() -> None:
     danger = _look(Seen(failures={"default": 5}), watch)
     assert _kinds(danger) == [Kind.URL_IN_DANGER]
     assert not _look(Seen(failures={"default": 8}), danger.watch, T + REMIND_S).facts
-    dropped = _look(Seen(failures={"default": 10}), danger.watch)
-    assert _kinds(dropped) == [Kind.URL_DROPPED]
-    over = _look(Seen(failures={"default": 0}), dropped.watch)
-    assert {message.kind for message in over.over} == {Kind.URL_IN_DANGER, Kind.URL_DROPPED}
+    ten = _look(Seen(failures={"default": 10}), danger.watch)
+    assert not ten.facts, "only the API can say that the URL was removed"
+    over = _look(Seen(failures={"default": 0}), ten.watch)
+    assert {message.kind for message in over.over} == {Kind.URL_IN_DANGER}
 
 
 def test_a_condition_is_told_when_it_begins_changes_and_lasts() -> None:

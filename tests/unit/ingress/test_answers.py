@@ -10,6 +10,7 @@ from a2wsgi import ASGIMiddleware
 from werkzeug.test import Client, TestResponse
 
 from deedbox.ingress.app import create_app
+from deedbox.ingress.monitor.counters import NO_SOURCE, Intake
 from deedbox.ingress.server import served_by_loop
 from deedbox.shared import codec
 from deedbox.shared.core.envelope import Envelope
@@ -201,3 +202,44 @@ def test_a_trace_id_of_the_sender_is_kept(client: Client, broker: RememberingBro
 def test_an_application_without_keys_does_not_start() -> None:
     with pytest.raises(SettingsError, match="DEEDBOX_API_KEYS"):
         create_app(Settings.load({"DEEDBOX_REDIS_URL": "redis://127.0.0.1"}))
+
+
+@pytest.fixture
+def intakes(monkeypatch: pytest.MonkeyPatch) -> list[Intake]:
+    """Lend the counters of the applications that a test makes."""
+    made: list[Intake] = []
+
+    def make(*given: Any) -> Intake:
+        made.append(Intake(*given))
+        return made[-1]
+
+    monkeypatch.setattr("deedbox.ingress.app.Intake", make)
+    return made
+
+
+AGENTS = [("Dropbox Sign API", True), ("HelloSign API", True), ("curl/8.5", False), (None, False)]
+
+
+@pytest.mark.parametrize(("agent", "counts"), AGENTS)
+def test_anonymous_junk_is_no_failure_of_the_vendors(
+    broker: RememberingBroker, intakes: list[Intake], agent: str | None, *, counts: bool
+) -> None:
+    """Ten of them would else be told as a callback URL that Dropbox Sign has removed."""
+    client = create_app(settings(), broker).test_client()
+    headers = {} if agent is None else {"User_Agent": agent}
+    for text in (callback(key="stolen"), b"{}", b"junk"):
+        post(client, text, **headers)
+    totals = intakes[0].totals()
+    assert len(totals.sources["default"].failures) == (3 if counts else 0)
+    assert totals.sources[NO_SOURCE].refused == (
+        {} if counts else {"bad_event_hash": 1, "bad_field": 1, "bad_json": 1}
+    )
+
+
+def test_a_callback_whose_hash_fits_and_that_was_refused_counts_whoever_says_it_sent_it(
+    broker: RememberingBroker, intakes: list[Intake]
+) -> None:
+    client = create_app(settings(), broker).test_client()
+    broker.down = True
+    assert_refused(post(client, callback(), User_Agent="curl/8.5"), 503, "broker_unavailable")
+    assert len(intakes[0].totals().sources["default"].failures) == 1

@@ -216,6 +216,8 @@ FORGED = content_sha256(OTHER_KEY, callback())
         ("record", FORGED, BodySignature.WRONG),
         ("record", None, BodySignature.ABSENT),
         ("check", GENUINE, BodySignature.VALID),
+        ("auto", FORGED, BodySignature.WRONG),
+        ("auto", None, BodySignature.ABSENT),
         ("check", FORGED, Refusal.BAD_BODY_SIGNATURE),
         ("check", None, BodySignature.ABSENT),
         ("require", GENUINE, BodySignature.VALID),

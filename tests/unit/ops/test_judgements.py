@@ -8,29 +8,31 @@ from deedbox.ops import checks
 from deedbox.ops.checks.account import callback_url
 from deedbox.ops.checks.finding import Finding, Verdict, failed, ok, unusable, warning
 from deedbox.ops.checks.traffic import body_signatures
+from deedbox.shared.core.signature import ENOUGH_VALID, RECENT_S, SignatureEvidence
 
-
-def _counters(valid: int, wrong: int, absent: int) -> dict[str, int]:
-    return {
-        "body_signature_valid": valid, "body_signature_wrong": wrong, "body_signature_absent": absent,
-    }  # fmt: skip
+NOW = 1_800_000_000.0
+PROVED = SignatureEvidence(ENOUGH_VALID, NOW - 5)
+CONTRADICTED = SignatureEvidence(3, NOW - 5, NOW - 60)
 
 
 @pytest.mark.parametrize(
-    ("counters", "verdict", "words"),
+    ("seen", "mode", "verdict", "words"),
     [
-        (_counters(500, 0, 0), Verdict.OK, "DEEDBOX_BODY_SIGNATURE=check is safe"),
-        (_counters(500, 0, 9), Verdict.OK, "DEEDBOX_BODY_SIGNATURE=check is safe"),
-        (_counters(5, 0, 0), Verdict.OK, "too few"),
-        (_counters(500, 1, 0), Verdict.WARNING, "not safe"),
-        (_counters(0, 0, 900), Verdict.OK, "not enough data yet"),
-        ({}, Verdict.OK, "not enough data yet"),
+        (PROVED, "auto", Verdict.OK, "is set aside"),
+        (PROVED, "record", Verdict.OK, "DEEDBOX_BODY_SIGNATURE=auto is safe"),
+        (SignatureEvidence(ENOUGH_VALID, NOW - 5, NOW - 60), "auto", Verdict.OK, "is set aside"),
+        (SignatureEvidence(ENOUGH_VALID - 1, NOW - 5), "auto", Verdict.OK, "nothing is set aside"),
+        (SignatureEvidence(), "record", Verdict.OK, "0 of 20"),
+        (SignatureEvidence(900, NOW - RECENT_S), "auto", Verdict.OK, "nothing is set aside"),
+        (CONTRADICTED, "auto", Verdict.WARNING, "the API confirmed"),
+        (SignatureEvidence(3, NOW - 5, NOW - RECENT_S), "auto", Verdict.OK, "3 of 20"),
+        (CONTRADICTED, "require", Verdict.OK, "require is on"),
     ],
 )
-def test_checking_body_signatures_is_safe_after_many_valid_and_no_wrong_ones(
-    counters: dict[str, int], verdict: Verdict, words: str
+def test_what_the_api_confirmed_decides_whether_body_signatures_are_relied_on(
+    seen: SignatureEvidence, mode: str, verdict: Verdict, words: str
 ) -> None:
-    finding = body_signatures(counters, "record")
+    finding = body_signatures("default", seen, mode, NOW)
     assert finding.verdict is verdict
     assert words in finding.detail
 

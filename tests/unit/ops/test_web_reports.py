@@ -75,7 +75,7 @@ def test_a_report_whose_buckets_do_not_fit_its_bounds_counts_for_nothing() -> No
     [
         (2, Severity.NOTICE, "After 8 more"),
         (5, Severity.URGENT, "After 5 more"),
-        (10, Severity.URGENT, "has removed"),
+        (10, Severity.URGENT, "may have removed"),
     ],
 )
 def test_failures_in_a_row_need_a_person(count: int, severity: Severity, words: str) -> None:
