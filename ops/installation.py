@@ -14,6 +14,7 @@ from deedbox.shared.broker import brokers
 from deedbox.shared.broker.address import BrokerAddress
 from deedbox.shared.broker.port import Broker, RedisServer
 from deedbox.shared.core.errors import DeedboxError, RedisAway, SettingsError
+from deedbox.shared.documents import DocumentStore, open_store
 from deedbox.shared.redis import connections
 from deedbox.shared.redis.address import RedisAddress
 from deedbox.shared.redis.doorbells import Bells
@@ -62,6 +63,11 @@ class Installation:
     def scripts(self) -> Scripts:
         """The scripts on the state's Redis."""
         return Scripts(self.redis)
+
+    @cached_property
+    def documents(self) -> DocumentStore:
+        """The document store, as this host sees it. Raises SettingsError."""
+        return open_store(self.settings.documents)
 
     @cached_property
     def bells(self) -> Bells:

@@ -65,8 +65,12 @@ def decode(codec: str, data: bytes) -> bytes:
     if codec not in _DICTIONARIES:
         raise Undecodable("a body of a codec that this version does not know")
     try:
-        # The frame says how much it will be: looked at first, because the limit is what we would have to allocate.
-        if not 0 <= zstandard.frame_content_size(data) <= BODY_LIMIT_BYTES:
+        # What the frame says of itself is not covered by its checksum. The size is looked at first, because it is what we
+        # would have to allocate.
+        frame = zstandard.get_frame_parameters(data)
+        if not frame.has_checksum or frame.content_size < SMALLEST_BYTES:
+            raise Undecodable("a compressed body that is damaged")
+        if frame.content_size > BODY_LIMIT_BYTES:
             raise Undecodable("a compressed body that is too large")
         return _decompressor(codec).decompress(data, allow_extra_data=False)
     except zstandard.ZstdError:

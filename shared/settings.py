@@ -12,6 +12,7 @@ from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -27,7 +28,9 @@ from deedbox.shared.alerts.alerting import DEFAULT_EVENTS
 from deedbox.shared.callback_url import CALLBACK_URL_FORM, is_callback_url, shown
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.core.ordering import OrderingPolicy
+from deedbox.shared.documents_url import FILE, DocumentsUrl
 from deedbox.shared.retention import DAY_S, DEFAULT_DAYS, SHORTEST_DAYS, Retention
+from deedbox.shared.runtime.ports import is_loopback
 from deedbox.shared.secret_files import with_secrets
 from deedbox.shared.sources import Source, parse_sources, sources_json
 
@@ -88,7 +91,7 @@ class Settings(BaseModel):
     data_dir: Annotated[Path, Field(alias="DEEDBOX_DATA_DIR")] = Path("var")
     """Directory of the embedded Redis, the spool, documents and run files."""
     documents_url: Annotated[str | None, Field(alias="DEEDBOX_DOCUMENTS_URL")] = None
-    """``file:///path`` of the document store; unset: ``documents`` in the data directory."""
+    """Document store: ``file:///path``, ``s3://``, ``gs://`` or ``az://bucket/prefix``; unset: ``documents`` in the data directory."""
     document_type: Annotated[
         Literal["pdf", "zip"], BeforeValidator(_lower), Field(alias="DEEDBOX_DOCUMENT_TYPE")
     ] = "pdf"
@@ -193,6 +196,11 @@ class Settings(BaseModel):
     """JSON or the path of a JSON file: ``{name: {"token": ..., "scopes": ["read", "documents", "write"]}}``, or ``sha256`` for ``token``."""
     api_url: Annotated[str, Field(alias="DEEDBOX_API_URL")] = "https://api.hellosign.com/v3"
     """Base URL of the Dropbox Sign API; ends in ``/v3``."""
+    plain_http: Annotated[
+        Literal["on", "off"], BeforeValidator(_lower), Field(alias="DEEDBOX_PLAIN_HTTP")
+    ] = "off"
+    """``on``: the API and the receivers of alerts may be on other machines and without TLS; keys and messages can be read on
+    the way."""
     files_per_minute: Annotated[PerMinute, Field(alias="DEEDBOX_FILES_PER_MINUTE")] = 15
     """File downloads per minute and account (Dropbox Sign allows 25, shared with sending)."""
     test_files_per_minute: Annotated[PerMinute, Field(alias="DEEDBOX_TEST_FILES_PER_MINUTE")] = 6
@@ -231,6 +239,12 @@ class Settings(BaseModel):
         self._consistent_proxies()
         if not re.fullmatch(r"https?://[^/\s]+(/\S*)?/v3", self.api_url):
             raise ValueError("DEEDBOX_API_URL is not a URL that ends in /v3; the vendor's is the default.")
+        parts = urlsplit(self.api_url)
+        if parts.scheme == "http" and self.plain_http == "off" and not is_loopback(parts.hostname or ""):
+            raise ValueError(
+                "DEEDBOX_API_URL begins with http:// and names another machine, so that the API key could be read on the "
+                "way; use https://, or set DEEDBOX_PLAIN_HTTP=on."
+            )
         if self.event_retention_days > self.state_retention_days:
             raise ValueError(
                 f"DEEDBOX_EVENT_RETENTION_DAYS ({self.event_retention_days}) is more than DEEDBOX_STATE_RETENTION_DAYS "
@@ -316,15 +330,11 @@ class Settings(BaseModel):
         return self.gap_after_s if "reconcile" in self.enabled_builtins else 0.0
 
     @property
-    def documents_dir(self) -> Path:
-        """Directory of the document store. Raises SettingsError for a URL that is no ``file://`` URL."""
+    def documents(self) -> DocumentsUrl:
+        """Where the document store is. Raises SettingsError."""
         if self.documents_url is None:
-            return self.data_dir / "documents"
-        if not self.documents_url.startswith("file:///"):
-            raise SettingsError(
-                "DEEDBOX_DOCUMENTS_URL is not a file:///absolute/path URL; this version stores documents in a file tree."
-            )
-        return Path(self.documents_url.removeprefix("file://"))
+            return DocumentsUrl(FILE, str(self.data_dir / "documents"))
+        return DocumentsUrl.parse(self.documents_url)
 
     @property
     def run_dir(self) -> Path:

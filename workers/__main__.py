@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError
 
-from deedbox.shared.alerts.targets import demand, receivers
+from deedbox.shared.alerts.targets import demand
 from deedbox.shared.command_options import CallbackUrlOptions, ReconcileOptions
 from deedbox.shared.core.errors import DeedboxError, SettingsError, Unavailable
 from deedbox.shared.redis import keys
@@ -80,6 +80,8 @@ def _worker(process: Process, arguments: argparse.Namespace) -> int:
     # RQ has its own handlers, but only once it has signed on in Redis, which may be away by then.
     _stop_on_signals(process)
     lane = arguments.lane
+    if lane != keys.SEQUENCER:
+        process.stand_by(lane)
     known = process.registry.lanes
     if lane == keys.ALERTS_LANE and lane not in known:
         raise SettingsError(
@@ -91,7 +93,7 @@ def _worker(process: Process, arguments: argparse.Namespace) -> int:
             "Correct --lane, DEEDBOX_ACTIONS or DEEDBOX_BUILTINS."
         )
     if lane == keys.ALERTS_LANE:
-        demand(receivers(process.settings))
+        demand(process.settings)
     for warning in (
         each for action in process.registry.actions if action.lane == lane for each in misspellings(action)
     ):
@@ -133,7 +135,7 @@ def _lanes(process: Process, arguments: argparse.Namespace) -> int:
     settings = process.settings
     registry = build_registry(settings, lambda name: describe_builtin(name, settings.alert_types))
     if keys.ALERTS_LANE in registry.lanes:
-        demand(receivers(settings))
+        demand(settings)
     for warning in (each for action in registry.actions for each in misspellings(action)):
         sys.stderr.write(f"deedbox: {warning}\n")
     if arguments.json:

@@ -109,6 +109,13 @@ class Commit:
         """Move a wake-up to its stream's shard; remove it if no stream has this name (None). Comes before the first stream."""
         return self._add("W", stream, "" if shard is None else shard)
 
+    def quota(
+        self, group: str, *, facts: int, size_bytes: int, beyond: int, life_s: float, letter: Mapping[str, str | bytes]
+    ) -> Self:  # fmt: skip
+        """Count what a group stored, and what came beyond, for which there is one ``letter``. Before the first stream."""
+        values = [_encodable(value) for pair in letter.items() for value in pair]
+        return self._add("Q", group, facts, size_bytes, beyond, life_s, len(values), *values)
+
     # finish.lua
 
     def outcome(self, unit: str, token: str, verb: str, *, wait_s: float = 0, entry: bytes = b"") -> Self:

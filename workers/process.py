@@ -22,12 +22,14 @@ from deedbox.shared.broker import brokers
 from deedbox.shared.broker.address import BrokerAddress
 from deedbox.shared.broker.port import Broker
 from deedbox.shared.core.errors import SettingsError, Unavailable
-from deedbox.shared.documents import DocumentStore
+from deedbox.shared.documents import DocumentStore, open_store
 from deedbox.shared.records.presence import Presence
 from deedbox.shared.redis import connections, keys
 from deedbox.shared.redis.address import RedisAddress
+from deedbox.shared.redis.connections import is_of_wrong_type
 from deedbox.shared.redis.doorbells import Bells
 from deedbox.shared.redis.erasure import Eraser
+from deedbox.shared.redis.key_types import suspect
 from deedbox.shared.redis.replicas import ReplicatedScripts
 from deedbox.shared.redis.request_keys import Holdings
 from deedbox.shared.redis.scripting import Scripts
@@ -53,13 +55,16 @@ from deedbox.workers.dropbox_sign.account import Accounts
 from deedbox.workers.dropbox_sign.call_budgets import CallBudgets
 from deedbox.workers.dropbox_sign.client import SignApi
 from deedbox.workers.internal_events import Filing
+from deedbox.workers.lanes.bystander import Bystander, stand_by
 from deedbox.workers.lanes.runner import LaneRunner
 from deedbox.workers.lanes.watchdog import Watchdog
 from deedbox.workers.lease import Drain, Lease
 from deedbox.workers.presence import Announcer
+from deedbox.workers.sequencer.quota_policy import QuotaPolicy
 from deedbox.workers.sequencer.sequencer import Sequencer, SequencerPolicy
 from deedbox.workers.sweeper.alert_conditions import ConditionWatch
 from deedbox.workers.sweeper.callback_url_watch import CallbackUrlWatch
+from deedbox.workers.sweeper.foreign_keys import ForeignKeys
 from deedbox.workers.sweeper.gaps import GapDesk, GapDetector
 from deedbox.workers.sweeper.sweeper import Sweeper
 
@@ -86,6 +91,17 @@ class Process:
     def _farewell(self) -> None:
         for runner in self._runners.values():
             runner.leave()
+
+    def stand_by(self, lane: str) -> None:
+        """Start the process beside this one. Before anything else: a fork copies what there is."""
+
+        def bystander() -> Bystander:
+            redis = connections.brisk_redis(self.redis_address)
+            return Bystander(
+                lane, self._watchdog.ledger, Scripts(redis), Bells(redis).ring, self.settings.retention
+            )
+
+        stand_by(bystander)
 
     def announcer(self, lane: str) -> Announcer:
         """Return what says that this process lives and works for a lane."""
@@ -147,7 +163,7 @@ class Process:
 
     def _erase_destroyed(self) -> RegisteredAction:
         settings = self.settings
-        eraser = Eraser(self.scripts, DocumentStore(settings.documents_dir), settings.retention)
+        eraser = Eraser(self.scripts, self.documents, settings.retention)
         documents = settings.erase_documents == "on"
         action = erase_destroyed.EraseDestroyed(
             eraser, Holdings(self.redis), self.accounts, self.scripts, settings.retention, documents=documents
@@ -177,9 +193,12 @@ class Process:
         policy = fetch_documents.FetchPolicy(
             settings.document_type, settings.downloadable_grace_s, settings.retention
         )
-        return fetch_documents.FetchDocuments(
-            self.scripts, self.accounts, DocumentStore(settings.documents_dir), policy
-        )
+        return fetch_documents.FetchDocuments(self.scripts, self.accounts, self.documents, policy)
+
+    @cached_property
+    def documents(self) -> DocumentStore:
+        """The document store. Raises SettingsError."""
+        return open_store(self.settings.documents)
 
     @cached_property
     def apis(self) -> Mapping[str, SignApi]:
@@ -200,7 +219,12 @@ class Process:
 
     def lease(self, lane: str) -> int:
         """Drain a lane for about two seconds. Returns the units of work done."""
-        return self._leases[lane].run(self.name)
+        try:
+            return self._leases[lane].run(self.name)
+        except Unavailable as error:
+            if is_of_wrong_type(error):
+                suspect(self.redis)
+            raise
 
     @cached_property
     def drains(self) -> Mapping[str, Drain]:
@@ -226,6 +250,11 @@ class Process:
             settings.gap_look_after_s,
             settings.events_keep,
             settings.body_signature,
+            QuotaPolicy.of(
+                settings.max_event_age_s,
+                settings.retention.state_s,
+                int(self.redis.info("memory").get("maxmemory", 0)),
+            ),
         )
         return Sequencer(self.scripts, policy, self.bells.ring)
 
@@ -277,7 +306,7 @@ class Process:
     def sweeper(self) -> Sweeper:
         """Return the sweeper. Raises SettingsError."""
         builtins = self.settings.enabled_builtins
-        also: list[Callable[[], object]] = []
+        also: list[Callable[[], object]] = [ForeignKeys(self.scripts).once]
         if reconcile.NAME in builtins:  # also where no look is due: applications ask for confirmation
             also.append(GapDetector(self.desk).once)
         if alert.NAME in builtins:

@@ -86,6 +86,9 @@ INSERT INTO totals SELECT 0, 0 WHERE NOT EXISTS (SELECT 1 FROM totals);
 """
 
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_UNREADABLE: Final = frozenset({sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ})
+"""One page that the disk does not give would hold back every callback behind it."""
+
 _log = logs.get("spool")
 
 
@@ -227,7 +230,7 @@ class Database:
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", None) or sqlite3.SQLITE_ERROR
             self.close()
-            if code & 0xFF in _DAMAGE and self._path is not None:
+            if (code & 0xFF in _DAMAGE or code in _UNREADABLE) and self._path is not None:
                 self.folder.set_aside(self._path)
                 _log.error("spool.damaged", database=str(self._path), cause=str(error))
                 raise Damaged(errno.EIO, f"{self._path} is damaged and was set aside") from None

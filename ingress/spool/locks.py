@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from deedbox.shared.runtime.forks import call_in_children
+
+PATIENCE_S: Final = 1.0
+"""Holders work for milliseconds, unless one was stopped in the middle, or its disk hangs: then the others do not."""
+
+_STEP_S: Final = 0.005
 
 
 class FileLock:
@@ -21,10 +29,10 @@ class FileLock:
 
     @contextmanager
     def held(self, *, shared: bool = False) -> Iterator[None]:
-        """Wait for the lock, and hold it in this block."""
+        """Wait for the lock, at most for ``PATIENCE_S``, and hold it in this block."""
         descriptor = os.open(self._path, os.O_RDONLY)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+            _lock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
             yield
         finally:
             os.close(descriptor)
@@ -51,3 +59,16 @@ class FileLock:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
+
+
+def _lock(descriptor: int, how: int) -> None:
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise TimeoutError(errno.ETIMEDOUT, "another process of this host locks it") from None
+            time.sleep(_STEP_S)
+        else:
+            return

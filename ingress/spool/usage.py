@@ -79,6 +79,7 @@ class Reporter:
         self._folder = folder
         self._clock = clock
         self._gauge = Gauge(folder)
+        self._limit_bytes = settings.spool_max_bytes
         self._quarantine = Quarantine(folder)
         self._redis = redis or StateRedis(settings)
         self._marked = False
@@ -121,7 +122,9 @@ class Reporter:
         try:
             seconds, microseconds = redis.time()
             now = seconds + microseconds / 1_000_000
-            mark = spool_mark.SpoolMark(socket.gethostname(), callbacks, size_bytes, oldest, now)
+            mark = spool_mark.SpoolMark(
+                socket.gethostname(), callbacks, size_bytes, self._limit_bytes, oldest, now
+            )
             redis.hset(keys.SPOOLS, self._folder.host_id(), spool_mark.dump(mark))
         except RedisError as error:
             raise _not_taken(error) from None

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from deedbox.ops.charts.sampling import Sample, quantile_ms
+from deedbox.ops.charts.sampling import quantile_ms
+from deedbox.shared.records.sample import Sample
 from deedbox.shared.redis import keys
 
 POINTS: Final = 360

@@ -7,9 +7,10 @@ from typing import Any, Final
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError, WatchError
 
-from deedbox.ops.charts.sampling import Sample, SampleTotals, sample
+from deedbox.ops.charts.sampling import sample, totals_of
 from deedbox.ops.installation import Installation
 from deedbox.ops.readmodels import status, web_reports
+from deedbox.shared.records.sample import Sample, SampleTotals
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 
@@ -39,14 +40,14 @@ def _write(redis: Redis, found: status.Status, slot: int) -> bool:
     with redis.pipeline() as pipe:
         # A process that was slower than its interval would count what the next one has counted.
         pipe.watch(keys.SAMPLES_TOTALS)  # type: ignore[no-untyped-call]
-        before = SampleTotals.unpack(pipe.get(keys.SAMPLES_TOTALS))
+        before = SampleTotals.load(pipe.get(keys.SAMPLES_TOTALS) or b"") or None
         now = found.survey.now
-        totals = SampleTotals.of(now, found.survey.counters, web_reports.fresh(web_reports.read(redis), now))
+        totals = totals_of(now, found.survey.counters, web_reports.fresh(web_reports.read(redis), now))
         made = sample(before, totals, found.stages)
         pipe.multi()
         name = f"{int(slot * INTERVAL_S * 1000)}-0"
-        pipe.xadd(keys.SAMPLES, {FIELD: made.pack()}, id=name, maxlen=keys.SAMPLES_KEEP, approximate=True)
-        pipe.set(keys.SAMPLES_TOTALS, totals.pack(), ex=86_400)
+        pipe.xadd(keys.SAMPLES, {FIELD: made.dump()}, id=name, maxlen=keys.SAMPLES_KEEP, approximate=True)
+        pipe.set(keys.SAMPLES_TOTALS, totals.dump(), ex=86_400)
         try:
             pipe.execute()
         except (WatchError, ResponseError):
@@ -60,8 +61,8 @@ def read(redis: Redis, since: float) -> list[Sample]:
         rows: Any = redis.xrange(keys.SAMPLES, min=f"{int(since * 1000)}-0")
     except RedisError as error:
         raise translated(error) from error
-    found = (Sample.unpack(fields.get(FIELD.encode(), b"")) for _, fields in rows)
-    return [each for each in found if each is not None]
+    found = (Sample.load(fields.get(FIELD.encode(), b"")) for _, fields in rows)
+    return [each for each in found if each]
 
 
 def _now(redis: Redis) -> float:

@@ -10,17 +10,17 @@ from typing import Final
 from deedbox.ops.checks.finding import Finding, failed, ok, warning
 from deedbox.ops.installation import Installation
 from deedbox.shared.core.errors import DeedboxError
-from deedbox.shared.documents import DocumentStore, StoreMark, StoreMarks
+from deedbox.shared.documents import StoreMark, StoreMarks
 
 NAME: Final = "document stores"
-FIX: Final = "let all hosts that run workers or ops mount one directory, and set DEEDBOX_DOCUMENTS_URL to it"
+FIX: Final = "set DEEDBOX_DOCUMENTS_URL of all hosts that run workers or ops to one bucket, or to one directory that they mount"
 
 
 def check(installation: Installation) -> Iterator[Finding]:
     """Compare this host's store with those in which documents were stored."""
     try:
         marks = StoreMarks(installation.redis).all()
-        own = DocumentStore(installation.settings.documents_dir).mark_here()
+        own = installation.documents.mark_here()
     except DeedboxError:
         return  # the checks of Redis and of the store itself say it
     others = [mark for mark in marks if mark.store != own]

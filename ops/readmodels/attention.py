@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from deedbox.ops.readmodels.intake import FAILURES_MAX
-from deedbox.ops.wording import actions_page
+from deedbox.ops.wording import actions_page, spools_page
 from deedbox.ops.wording.output import counted, duration
 from deedbox.shared.broker.fullness import FULL_FROM
 
@@ -72,11 +72,13 @@ class AttentionKind(StrEnum):
     CRASH_LOOP = "crash_loop"
     LOST_CALLS = "lost_calls"
     FOREIGN_JOBS = "foreign_jobs"
+    FOREIGN_KEYS = "foreign_keys"
     DISK_FULL = "disk_full"
     REFUSALS = "refusals"
     DEAD_LETTERS = "dead_letters"
     BUDGET = "budget_used_up"
     SPOOL = "spool"
+    SPOOL_FULL = "spool_full"
     SPOOL_SILENT = "spool_silent"
     SPOOL_UNREADABLE = "spool_unreadable"
 
@@ -233,6 +235,16 @@ def _foreign_jobs(found: Status) -> Iterator[Attention]:
         yield _urgent(AttentionKind.FOREIGN_JOBS, text, lane, "/runbook#foreign-jobs")
 
 
+def _foreign_keys(found: Status) -> Iterator[Attention]:
+    names = found.survey.foreign_keys
+    if names:
+        text = (
+            f"{counted(len(names), 'key')} of Redis held what Deedbox does not write, such as {names[-1]}. Each was moved to "
+            "foreign:<its name> and started anew. Another program can write to this Redis: find it."
+        )
+        yield _urgent(AttentionKind.FOREIGN_KEYS, text, link="/runbook#foreign-keys")
+
+
 def _sources(found: Status) -> Iterator[Attention]:
     for source in found.sources:
         if source.failures_in_a_row >= NOTED_FROM:
@@ -285,6 +297,9 @@ def _spools(found: Status) -> Iterator[Attention]:
             "removed: `deedbox spool drain`."
         )
         yield Attention(AttentionKind.SPOOL, Severity.NOTICE, text, "/runbook#spool", mark.host)
+        if mark.nearly_full:
+            text = f"{spools_page.filled(mark)} {spools_page.FILLED_ADVICE}."
+            yield _urgent(AttentionKind.SPOOL_FULL, text, mark.host, "/runbook#spool_full")
     for mark in spools.silent.values():
         text = (
             f"Host {mark.host} has {counted(mark.callbacks, 'callback')} in its spool and has been silent for "
@@ -301,5 +316,5 @@ def _spools(found: Status) -> Iterator[Attention]:
 
 
 _RULES: Final[tuple[Callable[[Status], Iterator[Attention]], ...]] = (
-    _broker, _room, _lanes, _unknown_actions, _processes, _lost_calls, _foreign_jobs, _sources, _aside, _spools,
+    _broker, _room, _lanes, _unknown_actions, _processes, _lost_calls, _foreign_jobs, _foreign_keys, _sources, _aside, _spools,
 )  # fmt: skip

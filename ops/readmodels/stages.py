@@ -100,6 +100,8 @@ class Survey:
     lost: list[LostCall] = field(default_factory=list)
     """The latest calls whose process ended without an outcome, the last one first."""
     foreign_jobs: dict[str, int] = field(default_factory=dict)
+    foreign_keys: list[str] = field(default_factory=list)
+    """Keys of another type than ours, which were moved away."""
     """Lane -> jobs in its queue that were no doorbells and were dropped, lately."""
     spools: SpoolMarks = SpoolMarks({}, {}, ())
     """What the web hosts said of their spools."""
@@ -177,6 +179,7 @@ def _first_look(redis: Redis) -> tuple[Survey, Subscriptions, dict[str, int]]:
     pipe.hgetall(keys.WORKERS_DOING)
     pipe.lrange(keys.LOST, 0, -1)
     pipe.hgetall(keys.FOREIGN_JOBS)
+    pipe.zrange(keys.FOREIGN, 0, -1)
     replies = iter(pipe.execute())
     seconds, microseconds = next(replies)
     now = seconds + microseconds / 1_000_000
@@ -191,6 +194,7 @@ def _first_look(redis: Redis) -> tuple[Survey, Subscriptions, dict[str, int]]:
     found.workers = workforce.living(next(replies), next(replies), now)
     found.lost = workforce.lost_calls(next(replies))
     found.foreign_jobs = counts_of(next(replies))
+    found.foreign_keys = [text(each) for each in next(replies)]
     return found, subscribed, depths
 
 

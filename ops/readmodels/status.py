@@ -124,7 +124,9 @@ def free_bytes(settings: Settings) -> dict[str, int]:
     with suppress(OSError):
         found[str(settings.data_dir.absolute())] = shutil.disk_usage(settings.data_dir).free
     with suppress(OSError, SettingsError):
-        found[str(settings.documents_dir.absolute())] = shutil.disk_usage(settings.documents_dir).free
+        folder = settings.documents.folder
+        if folder is not None:
+            found[str(folder.absolute())] = shutil.disk_usage(folder).free
     return found
 
 

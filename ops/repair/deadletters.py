@@ -49,6 +49,8 @@ class DeadLetter:
     event: str = ""
     """Fingerprint of the event."""
     trace_id: str = ""
+    count: str = ""
+    """How many callbacks it stands for, where that is more than one."""
 
     @classmethod
     def of_values(cls, values: Sequence[bytes | None]) -> Self:

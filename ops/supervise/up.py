@@ -19,6 +19,7 @@ from deedbox.ops.supervise.readiness import StartupCheck, callback_url, metrics_
 from deedbox.ops.supervise.restarts import RestartRecorder
 from deedbox.shared.broker import brokers
 from deedbox.shared.core.errors import DeedboxError
+from deedbox.shared.documents import open_store
 from deedbox.shared.redis import address, connections, embedded
 from deedbox.shared.redis.address import RedisAddress
 from deedbox.shared.runtime import ports
@@ -58,7 +59,7 @@ def checked(environ: MutableMapping[str, str]) -> Settings:
             environ[name] = str(embedded.free_port())
     settings = Settings.load(environ)
     settings.sources()
-    _ = settings.documents_dir
+    open_store(settings.documents)
     if settings.broker_url is not None:
         brokers.open_broker(brokers.broker_address(settings)).demand()
     if settings.redis_url is not None:
@@ -160,7 +161,7 @@ def announcement(settings: Settings, redis: RedisAddress, lanes: Mapping[str, in
         ("redis", f"{redis}{embedded_note}"),
         *([("broker", str(brokers.broker_address(settings)))] if settings.broker_url is not None else []),
         ("data", str(settings.data_dir.resolve())),
-        ("documents", str(settings.documents_dir.resolve())),
+        ("documents", str(settings.documents)),
         ("lanes", ", ".join(_counted(lane, count) for lane, count in lanes.items())),
         (
             "settings",

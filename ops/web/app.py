@@ -15,13 +15,14 @@ from deedbox.ops.sessions import links, sessions
 from deedbox.ops.web import errors, words
 from deedbox.ops.web.api.blueprint import create_api
 from deedbox.ops.web.auth import guard, tokens
-from deedbox.ops.web.auth.access import LOCAL_HOSTS, AccessPolicy, host_name, is_loopback, networks
+from deedbox.ops.web.auth.access import LOCAL_HOSTS, AccessPolicy, host_name, networks
 from deedbox.ops.web.auth.session import create_session
 from deedbox.ops.web.dead_pages import create_dead_pages
 from deedbox.ops.web.pages import create_pages
 from deedbox.ops.web.request_pages import create_request_pages
 from deedbox.ops.web.runbook import create_runbook
 from deedbox.ops.web.scrape import create_scrape
+from deedbox.shared.runtime.ports import is_loopback
 from deedbox.shared.settings import Settings
 
 FORM_MAX_BYTES = 256 * 1024

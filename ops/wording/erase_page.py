@@ -36,8 +36,8 @@ def write_found(subject: Subject, found: ErasureSurvey, *, documents: bool) -> N
         if there:
             write_line(f"  to remove   {text}")
     verb = "to remove" if documents else "stays"
-    for path in found.documents:
-        write_line(f"  {verb:<10}  {path}")
+    for file in found.documents:
+        write_line(f"  {verb:<10}  {file}")
     if found.documents and not documents:
         write_line("  (--documents removes the files too)")
 

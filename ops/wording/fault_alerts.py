@@ -20,7 +20,9 @@ HEADLINES: Final[Mapping[AttentionKind, str]] = {
     AttentionKind.UNKNOWN_ACTION: "calls wait for an unknown action",
     AttentionKind.CRASH_LOOP: "a process ends again and again",
     AttentionKind.FOREIGN_JOBS: "jobs that Deedbox did not write",
+    AttentionKind.FOREIGN_KEYS: "keys that Deedbox did not write",
     AttentionKind.DISK_FULL: "a disk is nearly full",
+    AttentionKind.SPOOL_FULL: "a spool is nearly full",
 }
 
 

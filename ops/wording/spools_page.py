@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from deedbox.ops.wording.output import counted, duration, write_line
 from deedbox.shared.printable import printable
-from deedbox.shared.records.spool_mark import SpoolMarks
+from deedbox.shared.records.spool_mark import SpoolMark, SpoolMarks
+
+FILLED_ADVICE: Final = "Start the broker again, or raise DEEDBOX_SPOOL_MAX_BYTES if the disk has room"
+
+
+def filled(mark: SpoolMark) -> str:
+    """Say how full a spool is that is nearly full, and what that means."""
+    used = f"{mark.size_bytes >> 20} of {mark.limit_bytes >> 20} MiB"
+    if mark.size_bytes >= mark.limit_bytes:
+        return f"The spool of host {mark.host} is full ({used}): callbacks are refused with 503."
+    return f"The spool of host {mark.host} is nearly full ({used}): then callbacks are refused with 503."
 
 
 def write_hosts(marks: SpoolMarks, now: float) -> None:

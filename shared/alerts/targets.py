@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.runtime.ports import is_loopback
 
 if TYPE_CHECKING:
     from deedbox.shared.settings import Settings
@@ -41,14 +42,33 @@ def receivers(settings: Settings) -> tuple[AlertTarget, ...]:
     return tuple(AlertTarget(number, url) for number, url in enumerate(dict.fromkeys(filter(None, urls)), 1))
 
 
-def demand(found: tuple[AlertTarget, ...]) -> None:
-    """Let Apprise parse every URL. Raises SettingsError that counts them and quotes none."""
+def demand(settings: Settings) -> tuple[AlertTarget, ...]:
+    """Return the receivers; Apprise parses every URL. Raises SettingsError that counts them and quotes none."""
+    found = receivers(settings)
     for receiver in found:
-        if _service(receiver) is None:
+        service = _service(receiver)
+        which = f"DEEDBOX_ALERT_URLS: URL {receiver.number} of {len(found)}"
+        if service is None:
             raise SettingsError(
-                f"DEEDBOX_ALERT_URLS: URL {receiver.number} of {len(found)} is not one that Apprise understands; "
-                "correct it, it looks like slack://token/token/token, mailtos://user:password@host or json://host."
+                f"{which} is not one that Apprise understands; "
+                "correct it, it looks like slack://token/token/token, mailtos://user:password@host or jsons://host."
             )
+        if settings.plain_http == "off" and _is_plain(service):
+            raise SettingsError(
+                f"{which} sends without TLS to another machine; use the form with TLS, such as jsons:// or mailtos://, "
+                "or set DEEDBOX_PLAIN_HTTP=on."
+            )
+    return found
+
+
+def _is_plain(service: Any) -> bool:
+    """Tell whether messages travel unencrypted, as far as Apprise's schemes say: json but not jsons, mailto but not mailtos."""
+    return _has_host(service) and not service.secure and not is_loopback(service.host or "localhost")
+
+
+def _has_host(service: Any) -> bool:
+    """Tell whether every form of the service's URLs has a host where others have a token."""
+    return all("{host}" in form for form in service.templates)
 
 
 def described(receiver: AlertTarget) -> str:
@@ -57,7 +77,7 @@ def described(receiver: AlertTarget) -> str:
     if service is None:
         return f"{receiver.number}: not understood"
     scheme = receiver.url.partition("://")[0].lower()
-    host = f"://{service.host}" if all("{host}" in form for form in service.templates) else ""
+    host = f"://{service.host}" if _has_host(service) else ""
     return f"{receiver.number}: {service.service_name}, {scheme}{host}"
 
 

@@ -69,6 +69,8 @@ class DeathReason(StrEnum):
     """RabbitMQ or SQS delivered a message 20 times without an acknowledgement."""
     STATE_UNREADABLE = "state_unreadable"
     """The stored order of the request cannot be read."""
+    FLOODED = "flooded"
+    """More callbacks of one type and second came, without a valid body signature, than are kept."""
     ACTION_GONE = "action_gone"
     """No module declares the action any more, and an operator ended its calls."""
 

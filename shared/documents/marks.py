@@ -1,4 +1,4 @@
-"""Which document stores there are. A file tree belongs to one host, unless several mount it together.
+"""Which document stores there are. A file tree belongs to one host, unless several mount it; a bucket is everybody's.
 
 Each store has a mark file with a random id; Redis remembers for each id which host stored there last. So hosts learn of
 documents that they cannot read, in place of believing that these are gone.
@@ -12,8 +12,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
-from deedbox.shared.records.document_record import DocumentRecord
-from deedbox.shared.records.store_mark import StoreMark
+from deedbox.shared.records.document_record import DocumentRecord, StoreMark
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import text

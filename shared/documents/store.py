@@ -1,31 +1,24 @@
-"""The document store: a file tree in which a reader never sees half a file.
+"""The document store: content-addressed files, of which a reader never sees half of one.
 
-``{root}/{source}/{signature_request_id}/{sha256}.pdf`` (or ``.zip``) with a ``{sha256}.json`` beside it.
-Content-addressed, so that storing the same bytes twice is one file: repeats after a crash change nothing. Beside the
-sources' folders lie a mark, which tells one store from another, and a lock for each source.
+``{place}/{source}/{signature_request_id}/{sha256}.pdf`` (or ``.zip``) with a ``{sha256}.json`` beside it.
+Storing the same bytes twice is one file: repeats after a crash change nothing. A mark at the top tells one store from
+another.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import hashlib
 import json
-import os
 import re
 import secrets
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal
+from typing import Any, Final, Literal
 
 from deedbox.shared.core.errors import DeedboxError, Unavailable
 from deedbox.shared.core.identity import is_file_safe
-
-DRAFT_LIFE_S: Final = 3600.0
-"""No writer takes this long (seconds): an older draft belongs to a killed one."""
+from deedbox.shared.documents.place import DocumentPlace, OpenFile
 
 DocumentType = Literal["pdf", "zip"]
 
@@ -53,41 +46,39 @@ class Unwanted(DeedboxError):
 
 
 class DocumentStore:
-    """Stores documents below one directory.
+    """Stores documents in one place.
 
-    A source is locked (flock): shared while something is stored for it, exclusively while a request is erased. A writer
-    looks under its lock whether the request is still wanted, so that it stores either before an erasure, which then
-    removes it, or not at all. The lock of a killed process is free at once.
+    A writer looks whether the request is still wanted. In a place with locks it looks under one: it stores before an
+    erasure, which then removes it, or not at all. In a place without, an erasure is refused while a fetch of the request
+    is under way (``deedbox.shared.redis.erasure``).
     """
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, place: DocumentPlace) -> None:
+        self._place = place
 
     @property
-    def path(self) -> Path:
-        """The directory."""
-        return self._root.absolute()
+    def where(self) -> str:
+        """The directory, or the URL; it holds no secret."""
+        return self._place.shown("")
+
+    @property
+    def locks(self) -> bool:
+        """Whether an erasure waits for writers."""
+        return self._place.locks
 
     def mark(self) -> str:
         """Return the store's id; a new store gets one. Raises Unavailable."""
-        with _disk_errors():
-            _make_private(self._root)
-            with self._locked("deedbox-store", fcntl.LOCK_EX):
-                found = self._read_mark()
-                if found is None:
-                    found = secrets.token_hex(16)
-                    _publish(self._root / _MARK, found.encode() + b"\n")
-        return found
+        found = self.mark_here()
+        if found is None:
+            self._place.put_new(_MARK, secrets.token_hex(16).encode() + b"\n")
+            found = self.mark_here()  # another process may have been faster
+        return found or ""
 
     def mark_here(self) -> str | None:
         """Return the store's id; None if nothing was ever stored here. Raises Unavailable."""
-        with _disk_errors():
-            return self._read_mark()
-
-    def _read_mark(self) -> str | None:
         try:
-            text = (self._root / _MARK).read_text("ascii", "replace").strip()
-        except (FileNotFoundError, NotADirectoryError):
+            text = self._place.read(_MARK).decode("ascii", "replace").strip()
+        except FileNotFoundError:
             return None
         return text[:64] or None
 
@@ -98,158 +89,86 @@ class DocumentStore:
         """Store a version and make it the current one; older versions stay, marked superseded.
 
         ``facts`` go into the sidecar. ``wanted`` says whether the request was not erased meanwhile. Raises
-        ValueError for ids that are no safe file names, Unavailable if the disk refuses, Unwanted.
+        ValueError for ids that are no safe file names, Unavailable if the place refuses, Unwanted.
         """
-        folder = self._folder(source, request_id)
-        digest = hashlib.sha256(data).hexdigest()
-        target = folder / f"{digest}.{kind}"
-        sidecar = {
-            **facts, "sha256": digest, "size": len(data), "file": target.name, "version": "current",
-        }  # fmt: skip
-        with _disk_errors():
-            _make_private(folder.parent)
-            with self._locked(source, fcntl.LOCK_SH):
-                if not wanted():
-                    raise Unwanted(f"{request_id} was erased while its document was fetched")
-                _make_private(folder)
-                _sweep_drafts(folder)
-                if not target.exists():
-                    _publish(target, data)
-                # The new version becomes current before the old ones stop being it: there is always one.
-                _publish(folder / f"{digest}.json", _json(sidecar))
-                self._supersede(folder, digest)
-        return StoredDocument(digest, len(data), target.resolve().as_uri())
+        if not _safe(source, request_id):
+            raise ValueError("the id cannot become a file name")
+        folder, digest = f"{source}/{request_id}", hashlib.sha256(data).hexdigest()
+        file = f"{digest}.{kind}"
+        sidecar = {**facts, "sha256": digest, "size": len(data), "file": file, "version": "current"}
+        with self._place.writing(source):
+            if not wanted():
+                raise Unwanted(f"{request_id} was erased while its document was fetched")
+            self._place.put_new(f"{folder}/{file}", data)
+            # The new version becomes current before the old ones stop being it: there is always one.
+            self._place.replace(f"{folder}/{digest}.json", _json(sidecar))
+            self._supersede(folder, digest)
+        return StoredDocument(digest, len(data), self._place.url(f"{folder}/{file}"))
 
-    def open(self, source: str, request_id: str, sha256: str, kind: str) -> BinaryIO:
+    def open(self, source: str, request_id: str, sha256: str, kind: str) -> OpenFile:
         """Open a stored version for reading. What is opened has been read: its digest is that one.
 
-        Raises FileNotFoundError if there is none, Altered if the file is another one, Unavailable if the disk refuses.
+        Raises FileNotFoundError if there is none, Altered if the file is another one, Unavailable if the place refuses.
         """
-        if not is_file_safe(source) or not is_file_safe(request_id) or _DIGEST.fullmatch(sha256) is None:
+        if not _safe(source, request_id) or _DIGEST.fullmatch(sha256) is None:
             raise FileNotFoundError("the id cannot be a file name")
-        path = self._root / source / request_id / f"{sha256}.{kind}"
         with contextlib.ExitStack() as stack:
-            try:
-                # A link could lead out of the store.
-                file = stack.enter_context(os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb"))
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-                file.seek(0)
-            except FileNotFoundError:
-                raise
-            except OSError as error:
-                if error.errno in {errno.ELOOP, errno.ENOTDIR, errno.EISDIR}:
-                    raise FileNotFoundError("this is no file of the store") from None
-                raise Unavailable(
-                    f"the document store refused: {error.strerror or type(error).__name__}"
-                ) from error
-            if digest != sha256:
+            file = self._place.open(f"{source}/{request_id}/{sha256}.{kind}")
+            stack.callback(file.close)
+            if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
                 raise Altered("the stored file is not the document that was stored")
+            file.seek(0)
             stack.pop_all()
         return file
 
-    def paths(self, source: str, request_id: str) -> list[Path]:
-        """Return what is stored for a request: every version, its sidecar, and drafts. Raises Unavailable."""
-        if not is_file_safe(source) or not is_file_safe(request_id):
+    def files(self, source: str, request_id: str) -> list[str]:
+        """Return where each file of a request is: every version, its sidecar, and drafts. Raises Unavailable."""
+        if not _safe(source, request_id):
             return []  # an id under which nothing can have been stored
-        folder = self._folder(source, request_id)
-        with _disk_errors():
-            if folder.is_symlink() or not folder.is_dir():
-                return []  # a link leads out of the store: not ours
-            return sorted(path for path in folder.iterdir() if path.is_symlink() or not path.is_dir())
+        return [self._place.shown(name) for name in self._place.names(f"{source}/{request_id}")]
 
-    def erase(self, source: str, request_id: str) -> list[Path]:
-        """Remove everything that is stored for a request, and its folder. Returns the files that were removed.
+    def erase(self, source: str, request_id: str) -> list[str]:
+        """Remove everything that is stored for a request. Returns where the files were that were removed.
 
         Processes that might still store something must have learnt before that it is not wanted. Raises Unavailable.
         """
-        with _disk_errors():
-            if not (is_file_safe(source) and is_file_safe(request_id) and (self._root / source).is_dir()):
-                return []
-            folder = self._folder(source, request_id)
-            with self._locked(source, fcntl.LOCK_EX):
-                removed = self.paths(source, request_id)
-                for path in removed:
-                    path.unlink(missing_ok=True)
-                with contextlib.suppress(OSError):  # a folder in it is not ours, and stays
-                    folder.rmdir()
-                _flush(folder.parent)
-        return removed
+        if not _safe(source, request_id):
+            return []
+        with self._place.erasing(source):
+            removed = self._place.remove(f"{source}/{request_id}")
+        return [self._place.shown(name) for name in removed]
 
-    @contextlib.contextmanager
-    def _locked(self, source: str, how: int) -> Iterator[None]:
-        # A file that is open for writing, not the folder: on NFS only such a lock reaches other hosts.
-        descriptor = os.open(self._root / f".{source}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    def ping(self) -> None:
+        """Write, read and remove a file, as storing and erasing do. Raises Unavailable."""
+        folder = f"deedbox-check-{secrets.token_hex(8)}"
+        name = f"{folder}/check"
         try:
-            fcntl.flock(descriptor, how)
-            yield
+            self._place.put_new(name, b"deedbox check\n")
+            self._place.read(name)
+        except FileNotFoundError:
+            raise Unavailable("the document store does not hold what was just written") from None
         finally:
-            os.close(descriptor)
+            self._place.remove(folder)
 
-    def _folder(self, source: str, request_id: str) -> Path:
-        if not is_file_safe(source) or not is_file_safe(request_id):
-            raise ValueError("the id cannot become a file name")
-        return self._root / source / request_id
-
-    def _supersede(self, folder: Path, current: str) -> None:
-        for path in folder.glob("*.json"):
-            if path.stem == current or path.name.startswith("."):
+    def _supersede(self, folder: str, current: str) -> None:
+        for name in self._place.names(folder):
+            base = name.removeprefix(f"{folder}/")
+            if not base.endswith(".json") or base.startswith((".", current)):
                 continue
-            with contextlib.suppress(ValueError):
-                sidecar = json.loads(path.read_bytes())
+            with contextlib.suppress(ValueError, FileNotFoundError):
+                sidecar = json.loads(self._place.read(name))
                 if sidecar.get("version") == "current":
-                    _publish(path, _json({**sidecar, "version": "superseded"}))
+                    self._place.replace(name, _json({**sidecar, "version": "superseded"}))
 
 
-@contextlib.contextmanager
-def _disk_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise Unavailable(f"the document store refused: {error.strerror or type(error).__name__}") from error
+def digest_of(file: str) -> str:
+    """Return the digest that a file's name begins with."""
+    return file.rpartition("/")[2].partition(".")[0]
+
+
+def _safe(source: str, request_id: str) -> bool:
+    return is_file_safe(source) and is_file_safe(request_id)
 
 
 def _json(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
-
-
-def _make_private(folder: Path) -> None:
-    """Create a folder and its parents, each for its owner only, each name flushed to the disk."""
-    if folder.is_dir():
-        return
-    _make_private(folder.parent)
-    with contextlib.suppress(FileExistsError):  # another process was faster
-        folder.mkdir(mode=0o700)
-    _flush(folder.parent)
-
-
-def _flush(folder: Path) -> None:
-    """Flush a folder: a new name in it must survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sweep_drafts(folder: Path) -> None:
-    """Remove what killed writers left behind: no reader ever looks at it, but it takes its space."""
-    for draft in folder.glob(".*.tmp"):
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - draft.stat().st_mtime > DRAFT_LIFE_S:
-                draft.unlink()
-
-
-def _publish(target: Path, data: bytes) -> None:
-    """Write beside the target, flush to the disk, then rename: the name appears with the whole content only."""
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _flush(target.parent)

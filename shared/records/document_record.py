@@ -1,4 +1,4 @@
-"""What was fetched and stored for one signature request: ``document:<stream>``."""
+"""What was fetched and stored for one signature request, and where: ``document:<stream>``, ``stores``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from deedbox.shared.core.fields import Unreadable, flag, guarded, many, natural,
 from deedbox.shared.core.gaps import SUSPECTED
 
 FORM: Final = "document record"
+STORE_FORM: Final = "store mark"
 
 CLOCK_SLACK_S: Final = 60.0
 """How far (seconds) the vendor's clock may be off ours."""
@@ -77,3 +78,29 @@ def _version(value: object) -> dict[str, Any]:
         "fetched_at": number(found["fetched_at"]),
         "store": words(found["store"]),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class StoreMark:
+    """A document store, as the host that stored there last knows it."""
+
+    store: str
+    """The id in its mark file; the field's name in Redis."""
+    host: str
+    path: str
+    used_at: float
+    """Unix seconds."""
+
+    @classmethod
+    def load(cls, store: str, data: bytes | str) -> Self | Unreadable:
+        """Rebuild the mark of a store."""
+        return guarded(STORE_FORM, data, lambda document: cls._read(store, document))
+
+    @classmethod
+    def _read(cls, store: str, document: Any) -> Self:
+        found = row(document)
+        return cls(store, words(found["host"]), words(found["path"]), number(found["used_at"]))
+
+    def dump(self) -> bytes:
+        """Return its text."""
+        return jsontext.dumps({"host": self.host, "path": self.path, "used_at": self.used_at})

@@ -23,8 +23,8 @@ from deedbox.shared.records import (
     queue_entry,
     read_model,
     replay_order,
+    sample,
     spool_mark,
-    store_mark,
     stored_event,
     subscriptions,
     timeline_line,
@@ -116,10 +116,10 @@ FORMS: Final = (
         document_record.DocumentRecord.load,
     ),
     Form(
-        store_mark.FORM,
+        document_record.STORE_FORM,
         "stores",
         "It is ignored; the next document that is stored there writes it again.",
-        lambda data: store_mark.StoreMark.load("0" * 32, data),
+        lambda data: document_record.StoreMark.load("0" * 32, data),
     ),
     Form(
         tombstone.FORM,
@@ -168,6 +168,18 @@ FORMS: Final = (
         "counters, calls, sources, replay:seq, evidence:<source>",
         "It counts as 0.",
         count_of,
+    ),
+    Form(
+        sample.FORM,
+        "samples",
+        "The charts leave it out.",
+        sample.Sample.load,
+    ),
+    Form(
+        sample.TOTALS_FORM,
+        "samples:totals",
+        "The next sample has no rates, and writes it again.",
+        sample.SampleTotals.load,
     ),
     Form(
         spool_mark.FORM,

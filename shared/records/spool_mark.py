@@ -19,6 +19,9 @@ FORM = "spool mark"
 LEASE_S: Final = 60.0
 """Longer than a web process is silent while Redis fails over, or while it is started again."""
 
+FULL_FROM: Final = 0.8
+"""Share of its limit from which a spool is nearly full: ten refusals in a row cost the callback URL."""
+
 
 @dataclass(frozen=True, slots=True)
 class SpoolMark:
@@ -28,9 +31,16 @@ class SpoolMark:
     """The name of the host, for people; the key of the mark is the folder's own id."""
     callbacks: int
     size_bytes: int
+    limit_bytes: int
+    """What it may hold (DEEDBOX_SPOOL_MAX_BYTES of that host); beyond, callbacks are refused with 503."""
     oldest_received_at: float
     seen_at: float
     """When it was said, by Redis's clock."""
+
+    @property
+    def nearly_full(self) -> bool:
+        """Return whether callbacks will soon be refused."""
+        return self.size_bytes >= FULL_FROM * self.limit_bytes
 
     def lives(self, now: float) -> bool:
         """Return whether the host still says so. ``now``: by Redis's clock."""
@@ -49,7 +59,7 @@ def load(data: bytes) -> SpoolMark | Unreadable:
 
 def _mark(row: Any) -> SpoolMark:
     return SpoolMark(
-        words(row["host"]), natural(row["callbacks"]), natural(row["size_bytes"]),
+        words(row["host"]), natural(row["callbacks"]), natural(row["size_bytes"]), natural(row["limit_bytes"]),
         number(row["oldest_received_at"]), number(row["seen_at"]),
     )  # fmt: skip
 
@@ -86,6 +96,7 @@ class SpoolMarks:
                 "id": name,
                 "callbacks": mark.callbacks,
                 "bytes": mark.size_bytes,
+                "limit_bytes": mark.limit_bytes,
                 "oldest_age_s": round(max(0.0, now - mark.oldest_received_at), 3),
                 "silent_s": round(max(0.0, now - mark.seen_at), 3),
                 "lives": mark.lives(now),

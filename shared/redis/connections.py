@@ -13,7 +13,13 @@ from typing import Any, Final, Self
 
 from redis import Redis
 from redis.backoff import ExponentialBackoff, NoBackoff
-from redis.exceptions import AuthenticationError, NoPermissionError, OutOfMemoryError, RedisError
+from redis.exceptions import (
+    AuthenticationError,
+    NoPermissionError,
+    OutOfMemoryError,
+    RedisError,
+    ResponseError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
@@ -182,6 +188,14 @@ def _ping(redis: Redis, patience_s: float) -> None:
 def _brief(error: Exception) -> str:
     """Shorten a client's error to one line; redis-py's messages name host and port, never the password."""
     return str(error).splitlines()[0].rstrip(".")[:160] if str(error) else type(error).__name__
+
+
+def is_of_wrong_type(error: BaseException) -> bool:
+    """Return whether its cause is a key of another Redis type than ours. Redis says so in its error's text only."""
+    cause = error.__cause__
+    return cause is not None and (
+        (isinstance(cause, ResponseError) and "WRONGTYPE" in str(cause)) or is_of_wrong_type(cause)
+    )
 
 
 def translated(error: Exception) -> Unavailable:

@@ -15,12 +15,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Any, Final
 
-from deedbox.shared.core.errors import DeedboxError
+from deedbox.shared.core.errors import DeedboxError, Unavailable
 from deedbox.shared.core.identity import shard_of
-from deedbox.shared.documents import DocumentStore, StoreMarks, elsewhere
+from deedbox.shared.documents import DocumentStore, StoreMarks, digest_of, elsewhere
 from deedbox.shared.redis import repair_calls
 from deedbox.shared.redis.request_keys import Holdings, Subject
 from deedbox.shared.redis.scripting import Scripts
@@ -55,8 +54,8 @@ class ErasureSurvey:
     """Ids of dead letters."""
     state: bool
     """Whether order state, dedupe memory, timeline, read model, document record or an interrupted replay is there."""
-    documents: tuple[Path, ...]
-    """Files in the document store, as this host sees it."""
+    documents: tuple[str, ...]
+    """Where each file in the document store is, as this host sees it."""
     erased_at: float | None
     """Unix seconds of an earlier erasure."""
 
@@ -74,7 +73,7 @@ class ErasureSurvey:
         """Return JSON values."""
         return {
             "events": self.events, "queued": self.queued, "letters": list(self.letters), "state": self.state,
-            "documents": [str(path) for path in self.documents], "erased_at": self.erased_at,
+            "documents": list(self.documents), "erased_at": self.erased_at,
         }  # fmt: skip
 
 
@@ -87,13 +86,13 @@ class Removed:
     letters: int
     held: int
     """Events among them that had not been released yet."""
-    documents: tuple[Path, ...]
+    documents: tuple[str, ...]
 
     def document(self) -> dict[str, Any]:
         """Return JSON values."""
         return {
             "events": self.events, "queued": self.queued, "letters": self.letters,
-            "documents": [str(path) for path in self.documents],
+            "documents": list(self.documents),
         }  # fmt: skip
 
 
@@ -116,13 +115,13 @@ class Eraser:
             queued=holdings.queued(stream),
             letters=tuple(letters),
             state=holdings.state(stream) or bool(holdings.replays(subject)),
-            documents=tuple(self._store.paths(subject.source, subject.request_id)),
+            documents=tuple(self.documents(subject)),
             erased_at=holdings.erased_at(stream),
         )
 
-    def documents(self, subject: Subject) -> list[Path]:
-        """Return the files that are stored for a request, as this host sees the store."""
-        return self._store.paths(subject.source, subject.request_id)
+    def documents(self, subject: Subject) -> list[str]:
+        """Return where the files are that are stored for a request, as this host sees the store."""
+        return self._store.files(subject.source, subject.request_id)
 
     def erase(self, subject: Subject, *, documents: bool, by: Asker) -> Removed:
         """Erase. May be called again at any time, also after an interruption.
@@ -135,7 +134,7 @@ class Eraser:
         if documents:
             self._demand_within_reach(subject)
         self._call(stream, by, 0)
-        files = self._store.erase(subject.source, subject.request_id) if documents else []
+        files = self._erase_documents(subject) if documents else []
         # Looked for after the tombstone, which ends what files letters.
         letters = list(self._holdings.letters(subject))
         replays = [(number, int(alone)) for number, alone in self._holdings.replays(subject).items()]
@@ -153,8 +152,17 @@ class Eraser:
         )  # fmt: skip
         return removed
 
+    def _erase_documents(self, subject: Subject) -> list[str]:
+        # A fetch sets its mark before it looks for the tombstone, so that one of the two is seen. A mark lives longer than
+        # a call may take: what a killed process had asked of the store is over, too.
+        if not self._store.locks and self._holdings.fetching(subject.stream):
+            raise Unavailable(
+                f"A document of {subject.ordering_key} is being fetched; erase it again in two minutes."
+            )
+        return self._store.erase(subject.source, subject.request_id)
+
     def _demand_within_reach(self, subject: Subject) -> None:
-        here = {path.stem for path in self.documents(subject)}
+        here = {digest_of(file) for file in self.documents(subject)}
         away = elsewhere(self._holdings.document_record(subject.stream), self._store.mark_here(), here)
         if not away:
             return

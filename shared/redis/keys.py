@@ -24,7 +24,8 @@ action:<action>:leased          zset    worker     until finished         unit -
 action:<action>:tokens          hash    worker     until finished         unit -> fencing token of its lease
 action:<action>:waiting         zset    worker     until due              unit whose head waits -> when due
 depths                          hash    all        for good               action -> entries in its queues
-shards:ready, :leased, :tokens          sequencer  as above               the same for shards of the inbox
+shards:ready, shards:leased     zset    sequencer  as above               the same for shards of the inbox
+shards:tokens                   hash    sequencer  until finished         shard -> fencing token of its lease
 lane:<lane>:idle                zset    worker     seconds                drainer that blocks on the bell -> until
 lane:<lane>:bell                list    all        until heard            wakes idle drainers (BLPOP)
 subscriptions                   hash    worker     for good               what is subscribed: generation, digest, at
@@ -47,12 +48,15 @@ event:<fingerprint>             hash    sequencer  event retention after  one st
                                                    its last outcome       queue entries, dead letters and holds
                                                                           that name it; <fingerprint>:<digest>:
                                                                           another body of the same fact
+quota:<group>                   hash    sequencer  5 days                 facts and bytes that one event_hash stored;
+                                                                          letter: its dead letter, if it is beyond
 erased:<stream>                 string  all        state retention after  tombstone: JSON {at, by}; what comes for
                                                    the last repeat        the stream is a duplicate, kept nowhere
 wake:<shard>                    zset    sequencer  until looked at        stream with held events -> when
 held                            zset    sequencer  until released         fingerprint -> held since
-dead, dead:<id>, dead:seq       zset,   all        until a person acts    dead letters by time, each as a hash
-                                hash
+dead                            zset    all        until a person acts    numbers of the dead letters, by time
+dead:<id>                       hash    all        until a person acts    one dead letter
+dead:seq                        string  all        for good               number of the last dead letter
 redrive                         list    ops        until the bridge read  raw messages to decode once more
 replay:seq, replay:<n>          string  ops        for good; event        number of replays; one replay's order,
                                                    or until it is whole   JSON: what, which actions
@@ -99,6 +103,8 @@ budget:<kind>:<account>:calls   list    worker     a minute               times 
                                                                           newest first
 budget:<kind>:<account>:queue   zset    worker     until its turn         ticket -> fruitless tries, then since when
                                                                           (ms): who waits for such a call
+budget:<kind>:<account>:groups  hash    worker     10 min                 group of look-ups for unknown requests ->
+                                                                          how many have joined the queue
 budget:<kind>:<account>:due     zset    worker     as long                ticket -> when its place is lost, because
                                                                           its turn was not taken up
 samples                         stream  ops        SAMPLES_KEEP newest    one JSON sample of every stage per 10 s
@@ -122,6 +128,11 @@ lost                            list    sweeper    LOST_KEEP newest       JSON: 
                                                                           an outcome
 foreign_jobs                    hash    worker     10 min                 lane -> jobs in its queue that were no
                                                                           doorbells, and were dropped
+foreign                         zset    all        a week                 key of another type than this table says,
+                                                                          which was moved away -> when
+foreign:<key>                           all        a week                 what it held
+foreign:suspected               string  worker     until looked at        some command met such a key: the sweeper
+                                                                          looks through all
 rq:queue:deedbox.<lane>         list    RQ         until taken            doorbells: RQ jobs, no events in them
 ==============================  ======  =========  =====================  ====================================
 """
@@ -158,6 +169,8 @@ SUBSCRIPTIONS: Final = PREFIX + "subscriptions"
 WORKERS: Final = PREFIX + "workers"
 WORKERS_DOING: Final = PREFIX + "workers:doing"
 LOST: Final = PREFIX + "lost"
+FOREIGN: Final = PREFIX + "foreign"
+FOREIGN_SUSPECTED: Final = PREFIX + "foreign:suspected"
 FOREIGN_JOBS: Final = PREFIX + "foreign_jobs"
 HELD: Final = PREFIX + "held"
 DEAD: Final = PREFIX + "dead"
@@ -308,8 +321,13 @@ def api_pause(source: str) -> str:
     return f"{PREFIX}api:pause:{source}"
 
 
+def quota(group: str) -> str:
+    """Use of one ``event_hash``: of a source, type and second."""
+    return f"{PREFIX}quota:{group}"
+
+
 def budget(kind: str, account: str, part: str) -> str:
-    """One of the keys of an account's budget: calls, queue or due."""
+    """One of the keys of an account's budget: calls, queue, due or groups."""
     return f"{PREFIX}budget:{kind}:{account}:{part}"
 
 

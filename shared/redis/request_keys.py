@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -17,8 +17,10 @@ from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.inbox import callback_in, stream_of
 from deedbox.shared.redis.scripting import text
 
-CHUNK: Final = 500
-"""Letters read in one round trip."""
+T = TypeVar("T")
+
+CHUNK: Final = 100
+"""Letters, or replays, that are read in one round trip."""
 
 REPLAYS: Final = 1000
 """How many replays back interrupted ones are looked for."""
@@ -81,6 +83,11 @@ class Holdings:
         tombstone = Tombstone.load(mark)
         return tombstone.at if tombstone else 0.0  # a tombstone that cannot be read is one all the same
 
+    def fetching(self, stream: str) -> bool:
+        """Return whether a document is being fetched, or was until a moment ago by a process that was killed."""
+        [mark] = self._read([("get", keys.fetching(stream))])
+        return bool(mark)
+
     def held(self, stream: str) -> bool:
         """Return whether an event of the stream waits for its turn."""
         scores = self._read([("zscore", keys.HELD, name) for name in self.facts(stream)])
@@ -93,33 +100,44 @@ class Holdings:
 
     def replays(self, subject: Subject) -> dict[int, bool]:
         """Find the interrupted replays that know the stream: number -> whether they are of this stream alone."""
+        alone = {
+            number: (order.source, order.key) == (subject.source, subject.ordering_key)
+            for number, order in self.unfinished_replays().items()
+        }
         found = {}
-        for number, order in self.unfinished_replays().items():
-            alone = (order.source, order.key) == (subject.source, subject.ordering_key)
-            [begun] = self._read([("hexists", keys.replay_done(number), subject.stream)])
-            if alone or begun:
-                found[number] = alone
+        for numbers in _pieces(list(alone)):
+            begun = self._read([("hexists", keys.replay_done(number), subject.stream) for number in numbers])
+            found.update(
+                {
+                    number: alone[number]
+                    for number, has in zip(numbers, begun, strict=True)
+                    if alone[number] or has
+                }
+            )
         return found
 
     def unfinished_replays(self) -> dict[int, ReplayOrder]:
         """Return the orders of the replays that were interrupted, newest first, by number."""
         [newest] = self._read([("get", keys.REPLAY_SEQ)])
         last = count_of(newest)
-        numbers = range(last, max(0, last - REPLAYS), -1)
-        orders = self._read([("get", keys.replay(number)) for number in numbers])
-        return {
-            number: order
-            for number, packed in zip(numbers, orders, strict=True)
-            if packed is not None and (order := ReplayOrder.load(packed))
-        }
+        found = {}
+        for numbers in _pieces(range(last, max(0, last - REPLAYS), -1)):
+            orders = self._read([("get", keys.replay(number)) for number in numbers])
+            found.update(
+                {
+                    number: order
+                    for number, packed in zip(numbers, orders, strict=True)
+                    if packed is not None and (order := ReplayOrder.load(packed))
+                }
+            )
+        return found
 
     def letters(self, subject: Subject) -> dict[str, str]:
         """Find the dead letters: id -> fingerprint of the event, which may be empty."""
         [found] = self._read([("smembers", keys.letters(subject.ordering_key))])
         ids = sorted(map(text, found))
         letters = {}
-        for start in range(0, len(ids), CHUNK):
-            chunk = ids[start : start + CHUNK]
+        for chunk in _pieces(ids):
             rows = self._read([("hmget", keys.dead(each), _FIELDS) for each in chunk])
             for letter, row in zip(chunk, rows, strict=True):
                 if _is_about(subject, *row[:4]):
@@ -138,6 +156,11 @@ class Holdings:
             return pipe.execute()
         except RedisError as error:
             raise translated(error) from error
+
+
+def _pieces(found: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(found), CHUNK):
+        yield found[start : start + CHUNK]
 
 
 _FIELDS: Final = ("source", "key", "unit", "raw", "event")

@@ -174,6 +174,16 @@ def sweep(
     return abandoned, due, bool(ring), lost
 
 
+def set_aside(scripts: Scripts, wrong: Mapping[str, str]) -> list[str]:
+    """Move keys of another type than ours away. ``wrong``: name -> our type. Returns those that were moved."""
+    return [
+        text(moved)
+        for moved in scripts.call(
+            "set_aside", SERVER_CLOCK, *(each for pair in wrong.items() for each in pair)
+        )
+    ]
+
+
 # Internal events, and what actions know about a stream.
 
 
@@ -234,13 +244,13 @@ _CHANGED: Final = 2
 
 def budget_take(
     scripts: Scripts, *, now: float | None, account: str, window_s: float, slack_s: float, grace_s: float,
-    ticket: str, since: float | None, tries: int, rates: Iterable[tuple[str, int]],
+    ticket: str, since: float | None, tries: int, group: str, rates: Iterable[tuple[str, int]],
 ) -> float:  # fmt: skip
     """Take a call of each kind, all or none. Returns 0, or the seconds to wait. ``now``: None for Redis's clock."""
     flat = [operand for rate in rates for operand in rate]
     reply = scripts.call(
         "budget_take", SERVER_CLOCK if now is None else now, account, window_s, slack_s, grace_s, ticket,
-        "" if since is None else since, tries, *flat,
+        "" if since is None else since, tries, group, *flat,
     )  # fmt: skip
     return float(reply)
 

@@ -39,6 +39,7 @@ NAMES: Final = (
     "replay",
     "report_intake",
     "restore_raw",
+    "set_aside",
     "suspect",
     "sweep",
 )

@@ -1,10 +1,11 @@
-"""Whether a port can be had, asked before a server tries."""
+"""Whether a port can be had, asked before a server tries, and which addresses are this machine only."""
 
 from __future__ import annotations
 
 import errno
 import os
 import socket
+from ipaddress import ip_address
 
 
 def port_trouble(bind: str, port: int, *, names: tuple[str, str] = ("PORT", "DEEDBOX_BIND")) -> str | None:
@@ -29,3 +30,14 @@ def port_trouble(bind: str, port: int, *, names: tuple[str, str] = ("PORT", "DEE
                 return f"{names[0]} {port} needs more rights than this user has; set {names[0]} to one above 1023."
             return f"{names[1]}: nothing can listen on {bind} ({error.strerror}); correct it or unset it."
     return None
+
+
+def is_loopback(address: str) -> bool:
+    """Tell whether an address is of this machine only; ``localhost`` is."""
+    if address == "localhost":
+        return True
+    try:
+        found = ip_address(address.strip("[]"))
+    except ValueError:
+        return False
+    return found.is_loopback or bool(getattr(found, "ipv4_mapped", None) and found.ipv4_mapped.is_loopback)  # type: ignore[union-attr]

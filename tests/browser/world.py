@@ -10,8 +10,8 @@ from typing import Any
 from redis import Redis
 
 from deedbox.ops.charts.samples import FIELD, INTERVAL_S
-from deedbox.ops.charts.sampling import Sample
 from deedbox.shared.records.presence import Presence, dump
+from deedbox.shared.records.sample import Sample
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
 from deedbox.workers.actions.interface import Context, Event, Reject
@@ -81,7 +81,7 @@ def history(state: Redis, hours: float = 6.0, now: float | None = None) -> None:
     pipe.delete(keys.SAMPLES)
     for index, slot in enumerate(range(end - count, end)):
         pipe.xadd(
-            keys.SAMPLES, {FIELD: _sample(slot * INTERVAL_S, index / count).pack()}, id=f"{slot * 10_000}-0"
+            keys.SAMPLES, {FIELD: _sample(slot * INTERVAL_S, index / count).dump()}, id=f"{slot * 10_000}-0"
         )
     pipe.execute()
 

@@ -17,12 +17,14 @@ import structlog
 import deedbox.shared.broker.redis_consumer
 import deedbox.workers.bridge.bridge
 import deedbox.workers.lanes.batch
+import deedbox.workers.lanes.bystander
 import deedbox.workers.lanes.calls
 import deedbox.workers.lanes.runner
 import deedbox.workers.pacing
 import deedbox.workers.sweeper.sweeper
 from deedbox.shared.core import identity
 from deedbox.shared.redis import scripting
+from deedbox.workers.lanes.ledger import ClaimLedger
 from deedbox.workers.lanes.time_limit import ActionTimeout
 from deedbox.workers.lanes.watchdog import KEPT_MAX_S, CallGuard
 from tests.simulation.scheduler import Process, Scheduler
@@ -93,6 +95,7 @@ class SimulatedGuard(CallGuard):
     """Ends a simulated process instead of this one."""
 
     def __init__(self, end: Callable[[], object]) -> None:
+        super().__init__()
         self._end = end
 
     def end(self) -> None:
@@ -157,8 +160,8 @@ def installed(scheduler: Scheduler, limits: Limits) -> Iterator[None]:
     )
     real_batch = deedbox.workers.lanes.batch.LaneBatch
 
-    def batch(claims: Any) -> deedbox.workers.lanes.batch.LaneBatch:
-        return real_batch(claims, clock.monotonic)
+    def batch(claims: Any, ledger: ClaimLedger, begin_until: float) -> deedbox.workers.lanes.batch.LaneBatch:
+        return real_batch(claims, ledger, begin_until, clock.monotonic)
 
     with ExitStack() as stack, _silence():
         for module, name, double in (
@@ -173,6 +176,7 @@ def installed(scheduler: Scheduler, limits: Limits) -> Iterator[None]:
             (deedbox.workers.lanes.batch, "time", clock),
             (deedbox.workers.pacing, "time", clock),
             (deedbox.workers.lanes.batch, "threading", tasks),
+            (deedbox.workers.lanes.bystander, "time", clock),
             (deedbox.workers.lanes.runner, "time", clock),
             (deedbox.workers.lanes.runner, "threading", tasks),
             (deedbox.workers.lanes.calls, "time", clock),

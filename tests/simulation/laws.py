@@ -11,7 +11,7 @@ from deedbox.shared.redis import keys
 from deedbox.workers.builtins.reconcile import NAME as RECONCILE
 from tests.simulation.acts import INTERNAL
 from tests.simulation.traffic import P
-from tests.simulation.world import World
+from tests.simulation.world import QUOTA, World
 
 
 def broken(world: World) -> list[str]:
@@ -30,6 +30,7 @@ def broken(world: World) -> list[str]:
         *_as_released(world, evidence),
         *_erased(world, evidence),
         *_kept(world, evidence),
+        *_bounded(world, evidence),
     ]
 
 
@@ -68,8 +69,9 @@ def _nothing_lost(world: World, evidence: _Evidence) -> Iterator[str]:
     facts = {
         each.fingerprint: each for each, _ in world.deliveries if each.fingerprint and each.stream != erased
     }
+    genuine = {each.fingerprint for each, _ in world.deliveries if not each.forged}
     for fingerprint, sent in facts.items():
-        if released[fingerprint] == 0:
+        if released[fingerprint] == 0 and fingerprint in genuine:
             yield f"P2 lost: {sent.event_type} of {sent.stream} ({fingerprint}) was never released"
         if released[fingerprint] > 1:
             yield f"P4 once: {sent.event_type} of {sent.stream} was released {released[fingerprint]} times"
@@ -81,7 +83,8 @@ def _nothing_lost(world: World, evidence: _Evidence) -> Iterator[str]:
     good = sum(1 for each, _ in world.deliveries if each.fingerprint)
     if counts["arrived"] < good or (world.faults.harmless and counts["arrived"] != good):
         yield f"P2 counted: {good} callbacks were delivered, {counts['arrived']} arrived"
-    if counts["arrived"] != counts["released"] + counts["late"] + counts["duplicate"] + counts["erased"]:
+    ends = ("released", "late", "duplicate", "erased", "flooded")
+    if counts["arrived"] != sum(counts[each] for each in ends):
         yield f"P2 counted: arrivals are not releases and duplicates: {dict(counts)}"
 
 
@@ -175,6 +178,31 @@ def _kept(world: World, evidence: _Evidence) -> Iterator[str]:
     for event in letters:
         if not world.server.has(keys.event(event)):
             yield f"P2 kept: the event {event} of a dead letter is gone"
+
+
+def _bounded(world: World, evidence: _Evidence) -> Iterator[str]:
+    """Check what an adversary who knows one hash has stored, and that one letter counts what was dropped."""
+    signed = {each.fingerprint for each, _ in world.deliveries if not each.forged}
+    made_up = {
+        line["event"]
+        for stream in evidence.timelines
+        for line in evidence.released(stream)
+        if line["event"] not in signed
+    }
+    invented = {each.fingerprint for each, _ in world.deliveries if each.forged} & made_up
+    if len(invented) > QUOTA.facts:
+        yield f"P8 bounded: one hash made {len(invented)} facts"
+    for stream in evidence.timelines:
+        kept = [each for each in world.server.texts("ZRANGE", keys.seen(stream), 0, -1) if ":" in each]
+        for fact, count in Counter(each.partition(":")[0] for each in kept).items():
+            # A body that a better one replaced is kept beside those: from disputed to claimed to attested, two at most.
+            if count > QUOTA.bodies + 2:
+                yield f"P8 bounded: {count} other bodies of {fact} are kept"
+    floods = [letter for letter in evidence.letters if letter[b"reason"] == b"flooded"]
+    if len(floods) > 1:
+        yield f"P8 bounded: {len(floods)} dead letters about one flood"
+    if sum(int(letter[b"count"]) for letter in floods) != evidence.counters["flooded"]:
+        yield f"P8 counted: {evidence.counters['flooded']} were dropped, the letter says otherwise"
 
 
 def _looked_for_gaps(world: World, evidence: _Evidence) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final
 
 from redis.exceptions import RedisError
@@ -11,6 +12,8 @@ from redis.exceptions import RedisError
 from deedbox.shared.broker.redis_consumer import RedisConsumer
 from deedbox.shared.redis import inbox, keys
 from deedbox.shared.redis.connections import translated
+from deedbox.workers.lanes.bystander import Bystander
+from deedbox.workers.lanes.ledger import Unstarted
 
 
 class HastyConsumer(RedisConsumer):
@@ -60,17 +63,27 @@ def _swapped(before: str, after: str) -> Callable[[str], str]:
     return edit
 
 
+class HastyBystander(Bystander):
+    """Looks while entries may still begin."""
+
+    def due(self) -> Unstarted | None:
+        found = self._ledger.unstarted(inf)
+        return None if found is None or found.batch == self._done else found
+
+
 @dataclass(frozen=True, slots=True)
 class Mutant:
     """A planted fault."""
 
     consumer: type[RedisConsumer] = RedisConsumer
+    bystander: type[Bystander] = Bystander
     edits: Mapping[str, Callable[[str], str]] = field(default_factory=dict)
 
 
 SOUND: Final = Mutant()
 MUTANTS: Final[Mapping[str, Mutant]] = {
     "ack_before_append": Mutant(consumer=HastyConsumer),
+    "gives_back_what_may_still_begin": Mutant(bystander=HastyBystander),
     "release_without_fencing": Mutant(
         edits={"release": _without("if not holds(shard, ARGV[3]) then return { 0 } end")}
     ),
@@ -85,6 +98,9 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
     ),
     "each_lane_has_leases_of_its_own": Mutant(
         edits=dict.fromkeys(("claim_entries", "finish", "release", "sweep"), _leased_by_lane)
+    ),
+    "a_flood_that_starts_again_with_each_batch": Mutant(
+        edits={"release": _without("bump(quota, 'facts', ARGV[i + 2])")}
     ),
     "wake_up_lost_after_drain": Mutant(
         edits={

@@ -1,10 +1,10 @@
-"""Callbacks of a small world: honest stories of one to three requests, repeated, disordered, and some junk."""
+"""Callbacks of a small world: honest stories of one to three requests, repeated, disordered, some junk, and forgeries."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, Final
 
@@ -20,6 +20,8 @@ P: Final = "signature_request_"
 CREATED_AT: Final = int(START) - 100
 SPREAD_S: Final = 5.0
 """All first deliveries happen within this long."""
+FORGING: Final = 0.3
+"""Share of schedules with an adversary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +36,15 @@ class Sent:
     stream: str = ""
     bare: bool = False
     """Junk that is no message of ours at all."""
+    verdict: BodySignature = BodySignature.VALID
+    forged: bool = False
+    """An adversary who has seen one callback made it: its type and second fit, and nothing signs its body."""
 
     def message(self, number: int) -> bytes:
         """Return the raw message of one delivery: like the broker's, no two are the same bytes."""
         if self.bare:
             return self.body + str(number).encode()
-        envelope = Envelope("default", round(self.at, 3), BodySignature.VALID, f"{number:032x}", self.body)
+        envelope = Envelope("default", round(self.at, 3), self.verdict, f"{number:032x}", self.body)
         # Hosts of two versions send side by side: every other one compresses.
         sent = codec.packed(envelope) if number % 2 else envelope
         return encode_kombu(sent.headers(), sent.body)
@@ -66,6 +71,28 @@ def drawn(rng: Random) -> list[Sent]:
     if rng.random() < 0.15:
         sent.append(Sent(START + rng.random() * SPREAD_S, b"{broken"))
     return sorted(sent, key=lambda each: each.at)
+
+
+def forged(rng: Random, genuine: list[Sent]) -> list[Sent]:
+    """Draw what an adversary sends who has seen one of these callbacks: of its second and type, unsigned, or signed wrongly."""
+    seen = [each for each in genuine if each.event_type.startswith(P)]
+    if not seen or rng.random() >= FORGING:
+        return []
+    known: dict[str, Any] = json.loads(rng.choice(seen).body)
+    sent = []
+    for number in range(rng.choice((3, 12, 30))):
+        event, request = dict(known["event"]), dict(known["signature_request"])
+        kind = rng.choice(("another body", "another request", "another signer"))
+        if kind == "another request":
+            request["signature_request_id"] = f"forged{number}"
+        elif kind == "another signer":
+            event["event_metadata"] = {"related_signature_id": f"forged{number}"}
+        invented = {"signature_id": f"invented{number}", "last_viewed_at": CREATED_AT}
+        request |= {"title": f"forged {number}", "signatures": [*request["signatures"], invented]}
+        body = json.dumps({"event": event, "signature_request": request}).encode()
+        verdict = rng.choice((BodySignature.ABSENT, BodySignature.WRONG))
+        sent.append(replace(_sent(START + rng.random() * SPREAD_S, body), verdict=verdict, forged=True))
+    return sent
 
 
 def _story(rng: Random, request_id: str) -> Iterator[bytes]:

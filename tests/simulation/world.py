@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.ordering import OrderingPolicy
-from deedbox.shared.documents import DocumentStore
+from deedbox.shared.documents import DocumentStore, FileTree
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.erasure import Asker, Eraser
 from deedbox.shared.redis.request_keys import Subject
@@ -23,8 +23,10 @@ from deedbox.shared.retention import Retention
 from deedbox.workers.actions.registry import Registry
 from deedbox.workers.announcement import announce
 from deedbox.workers.bridge.bridge import Bridge
+from deedbox.workers.lanes.ledger import ClaimLedger
 from deedbox.workers.lanes.runner import LaneRunner
 from deedbox.workers.lease import Drain, Lease
+from deedbox.workers.sequencer.quota_policy import QuotaPolicy
 from deedbox.workers.sequencer.sequencer import Sequencer, SequencerPolicy
 from deedbox.workers.sweeper.gaps import GapDesk, GapDetector
 from deedbox.workers.sweeper.sweeper import Sweeper
@@ -54,6 +56,8 @@ GAP_AFTER_S: Final = 3.0
 RETENTION: Final = Retention(events_s=3)
 """An event ends that soon after its last outcome: a stall, a hold or a retry is longer."""
 
+QUOTA: Final = QuotaPolicy(facts=4, bodies=2, life_s=3600)
+
 ROLLING_S: Final = 6.0
 """How long a deployment takes: so long processes of both versions live, and may start."""
 
@@ -61,6 +65,9 @@ STALE: Final = 0.3
 """Share of processes that start meanwhile with the version of before."""
 
 BEAT_S: Final = 20.0
+
+BESIDE: Final = "beside"
+"""Kind of the process beside a worker."""
 
 LANES: Final = (keys.SEQUENCER, "default", "side", keys.DOCUMENTS)
 
@@ -102,7 +109,9 @@ class World:
         rng = Random(seed)
         self.faults = FaultPolicy.drawn(rng)
         self.size = Size.drawn(rng)
-        self.sent = traffic.drawn(rng)
+        genuine = traffic.drawn(rng)
+        forged = traffic.forged(Random(f"{seed}|forged"), genuine)
+        self.sent = sorted([*genuine, *forged], key=lambda each: each.at)
         self.deliveries: list[tuple[traffic.Sent, bytes]] = []
         """Everything that was published, redelivered callbacks included, with its raw message."""
         self.scheduler = Scheduler(
@@ -177,6 +186,8 @@ class World:
         self._replace(process)
 
     def _replace(self, process: Process) -> None:
+        if process.kind == BESIDE:
+            return  # it is missed by none: the next worker has its own
         delay_s = self.scheduler.rng.random() * 5
         self.scheduler.at(self.scheduler.now + delay_s, lambda: self._give_birth(process.kind))
 
@@ -231,7 +242,7 @@ class World:
     def _eraser(self, process: Process) -> None:
         assert self.erased is not None
         self.scheduler.pause(self._erase_at)
-        eraser = Eraser(Scripts(self._client(process)), DocumentStore(Path("nowhere")), RETENTION)
+        eraser = Eraser(Scripts(self._client(process)), DocumentStore(FileTree(Path("nowhere"))), RETENTION)
         while True:
             try:
                 eraser.erase(self.erased, documents=False, by=Asker.OPERATOR)
@@ -245,7 +256,10 @@ class World:
         redis = self._client(process)
         scripts, ring = Scripts(redis), self._ringer(redis)
         policy = SequencerPolicy(
-            OrderingPolicy(hold_s=self.size.hold_s), retention=RETENTION, gap_after_s=GAP_AFTER_S
+            OrderingPolicy(hold_s=self.size.hold_s),
+            retention=RETENTION,
+            gap_after_s=GAP_AFTER_S,
+            quotas=QUOTA,
         )
         sequencer = Sequencer(scripts, policy, ring)
         if self._declare(scripts, self._registry(process), runs_actions=False):
@@ -260,7 +274,23 @@ class World:
         self.scheduler.spawn(process, f"{process.name}/announcement", lambda: self._keep(scripts, registry))
         guard = SimulatedGuard(lambda: self._end_itself(process))
         runner = LaneRunner(lane, scripts, registry, ring, self.scheduler.rng.random, RETENTION, guard=guard)
+        self._stand_by(process, lane, guard.ledger)
         self._answer_bells(process, redis, lane, scripts, runner.drain, ring, registry.actions_of(lane))
+
+    def _stand_by(self, worker: Process, lane: str, ledger: ClaimLedger) -> None:
+        beside = Process(f"{worker.name}-beside", BESIDE)
+        redis = self._client(beside)
+        bystander = self._mutant.bystander(lane, ledger, Scripts(redis), self._ringer(redis), RETENTION)
+
+        def look() -> None:
+            while worker.alive:
+                self.scheduler.pause(inf, lambda: not worker.alive or bystander.due() is not None)
+                try:
+                    bystander.look()
+                except (Unavailable, RedisError):
+                    self.scheduler.sleep(1)
+
+        self.scheduler.spawn(beside, beside.name, look)
 
     def _registry(self, process: Process) -> Registry:
         """Return the actions of a process that starts now: while a deployment rolls, some still have the old ones."""

@@ -159,7 +159,7 @@ class Soak:
 
     def _under_way(self, acked: int, documents: Mapping[str, str]) -> str:
         recorded = {call.fact for call in read_record(self._stage.record)}
-        stored = hash_documents(self._stage.settings.documents_dir / SOURCE)
+        stored = hash_documents(self._stage.settings.data_dir / "documents" / SOURCE)
         try:
             with self._redis() as redis:
                 stages = waiting(redis)

@@ -28,7 +28,7 @@ class AlertReceiver:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 receiver.asked += 1
                 kept = not receiver._silent
-                receiver._silence.wait(30)
+                receiver._silence.wait()  # until it is told otherwise, however long its client takes
                 if not (kept or receiver._keep):
                     return
                 if receiver.away:

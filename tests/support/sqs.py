@@ -1,72 +1,22 @@
-"""An SQS of this machine's own: moto's server as a process on a private port. It keeps everything in memory."""
+"""An SQS of this machine's own."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import time
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
-from urllib.request import Request, urlopen
 
-import boto3
-
-from deedbox.shared.redis.embedded import free_port
-
-STARTS_WITHIN_S: Final = 60.0
-REGION: Final = "eu-central-1"
+from tests.support.moto import KEY, REGION, SECRET, MotoServer
 
 
-class SqsServer:
-    """One server process, ended by its pid."""
+class SqsServer(MotoServer):
+    """Moto's SQS."""
 
     def __init__(self, folder: Path) -> None:
-        self.port = free_port()
-        self._log = (folder / "moto.log").open("ab")
-        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__(folder, "sqs")
 
     def url(self, **options: object) -> str:
         """Return the broker URL, with these options of ``deedbox.shared.broker.sqs``."""
         more = "".join(f"&{name}={value}" for name, value in options.items())
-        return f"sqs://key:s3cret@127.0.0.1:{self.port}?tls=off&region={REGION}{more}"
+        return f"sqs://{KEY}:{SECRET}@127.0.0.1:{self.port}?tls=off&region={REGION}{more}"
 
-    def start(self) -> None:
-        """Start and wait until it answers. Raises TimeoutError."""
-        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        self._process = subprocess.Popen(command, env=kept, stdout=self._log, stderr=self._log)
-        deadline = time.monotonic() + STARTS_WITHIN_S
-        while time.monotonic() < deadline:
-            with suppress(OSError), urlopen(f"http://127.0.0.1:{self.port}/moto-api/data.json", timeout=2):
-                # It loads its services at the first call, which takes longer than a publisher waits.
-                self.client().list_queues()
-                return
-            time.sleep(0.1)
-        raise TimeoutError("moto's server did not start")
-
-    @property
-    def pid(self) -> int:
-        """Pid of the process that serves."""
-        assert self._process is not None
-        return self._process.pid
-
-    def empty(self) -> None:
-        """Forget every queue."""
-        request = Request(f"http://127.0.0.1:{self.port}/moto-api/reset", method="POST")
-        urlopen(request, timeout=10).close()  # noqa: S310
-
-    def client(self) -> Any:
-        """Return Amazon's own client."""
-        return boto3.client(
-            "sqs", endpoint_url=f"http://127.0.0.1:{self.port}", region_name=REGION,
-            aws_access_key_id="key", aws_secret_access_key="s3cret",
-        )  # fmt: skip
-
-    def close(self) -> None:
-        """End the process."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-        self._log.close()
+    def warm_up(self) -> None:
+        self.client().list_queues()

@@ -36,10 +36,35 @@ def test_a_receiver_keeps_its_identity_in_another_order() -> None:
 
 
 def test_a_bad_url_is_counted_and_not_quoted() -> None:
-    settings = _settings(DEEDBOX_ALERT_URLS=f"json://a.example,slack://{SECRET}-secret")
+    settings = _settings(DEEDBOX_ALERT_URLS=f"jsons://a.example,slack://{SECRET}-secret")
     with pytest.raises(SettingsError, match="URL 2 of 2") as raised:
-        demand(receivers(settings))
+        demand(settings)
     assert SECRET not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["json://h.example/{0}", "mailto://u:{0}@mail.example", "gotify://10.0.0.1/{0}", "xml://[2001:db8::1]"],
+)
+def test_alerts_leave_the_machine_with_tls_or_on_purpose(url: str) -> None:
+    url = url.format(SECRET)
+    text = f"json://localhost:1,json://127.0.0.1,{SLACK},jsons://h.example,{url}"
+    with pytest.raises(SettingsError, match="URL 5 of 5 sends without TLS") as raised:
+        demand(_settings(DEEDBOX_ALERT_URLS=text))
+    assert SECRET not in str(raised.value)
+    assert len(demand(_settings(DEEDBOX_ALERT_URLS=text, DEEDBOX_PLAIN_HTTP="on"))) == 5
+
+
+@pytest.mark.parametrize(
+    "host", ["api.example", "10.0.0.1", "localhost.example", "[2001:db8::1]", "127.0.0.1.nip.io"]
+)
+def test_the_api_key_leaves_the_machine_with_tls_or_on_purpose(host: str) -> None:
+    url = f"http://{host}:8080/v3"
+    with pytest.raises(SettingsError, match="DEEDBOX_API_URL begins with http://"):
+        _settings(DEEDBOX_API_URL=url)
+    assert _settings(DEEDBOX_API_URL=url, DEEDBOX_PLAIN_HTTP="on").api_url == url
+    for local in ("localhost", "127.0.0.1", "[::1]"):
+        _settings(DEEDBOX_API_URL=f"http://{local}:8080/v3")
 
 
 def test_nothing_that_is_shown_of_a_receiver_is_a_secret() -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from deedbox.ops.supervise import processes
 from deedbox.ops.web.api.blueprint import OPERATIONS
 from deedbox.shared.core.reasons import DeathReason, Refusal
 from deedbox.shared.redis import keys
@@ -84,22 +82,6 @@ def test_the_runbook_has_no_heading_for_a_reason_that_does_not_exist() -> None:
 @pytest.mark.parametrize("path", [operation.path for operation in OPERATIONS])
 def test_every_address_of_the_api_is_on_its_page(path: str) -> None:
     assert f"| `{path}` |" in _text("docs/api.md")
-
-
-def test_the_procfile_runs_what_up_runs() -> None:
-    lines = dict(line.split(": ", 1) for line in _text("Procfile").splitlines() if line and line[0] != "#")
-    lanes = {
-        words[words.index("--lane") + 1] for words in map(shlex.split, lines.values()) if "--lane" in words
-    }
-    table = processes.table(
-        Settings.load({"DEEDBOX_REDIS_URL": "redis://127.0.0.1:1"}),
-        processes.processes_per_lane([keys.SEQUENCER, "default", keys.DOCUMENTS]),
-    )
-    workers = {
-        name.removeprefix("worker-") for name in (program.name for program in table) if "worker-" in name
-    }
-    assert lanes == workers
-    assert {"web", "bridge", "sweeper", "ops"} <= set(lines)
 
 
 def test_every_key_constant_and_function_stands_in_the_table_of_the_keyspace() -> None:

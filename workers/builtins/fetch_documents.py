@@ -48,6 +48,7 @@ from deedbox.workers.dropbox_sign.account import (
     refuse,
     request_in,
     requested,
+    turn_of,
 )
 from deedbox.workers.dropbox_sign.call_budgets import Turn
 from deedbox.workers.dropbox_sign.client import ApiAnswer
@@ -181,7 +182,7 @@ class FetchDocuments:
             raise Retry("waiting for signature_request_downloadable", after=self._grace_s - waited_s + 0.01)
 
     def _fetch(self, event: Event, context: Context, request_id: str, stream: str) -> None:
-        turn = files_turn(context, stream)
+        turn = turn_of(files_turn(context, stream), event, shown=read_model.is_shown(self._redis, stream))
         kind = files_budget(test_mode=event.test_mode)
         # The download's turn first: else every try of every waiting document would spend a call on reading the request
         # again. An intermediate `downloadable` needs no download, and must not take a turn of those that do.
@@ -256,9 +257,7 @@ class FetchDocuments:
         self, context: Context, stream: str, stored: StoredDocument, trigger: str, request_id: str
     ) -> None:
         record = self._records.read(stream)
-        mark = StoreMark(
-            self._store.mark(), socket.gethostname(), str(self._store.path), round(self._clock(), 3)
-        )
+        mark = StoreMark(self._store.mark(), socket.gethostname(), self._store.where, round(self._clock(), 3))
         self._marks.note(mark, self._keep_s)
         version = {"sha256": stored.sha256, "size": stored.size, "url": stored.url, "trigger": trigger,
                    "fetched_at": mark.used_at, "store": mark.store}  # fmt: skip

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from redis import Redis
+
+from deedbox.shared.core.signature import Trust
 from deedbox.shared.core.status import catch_up, vindicates
 from deedbox.shared.records import read_model as records
 from deedbox.shared.redis import keys, script_calls
@@ -31,6 +34,13 @@ def change(scripts: Scripts, stream: str, how: Change, retention: Retention) -> 
         written = script_calls.remember_request(
             scripts, stream=stream, value=records.dump(model), life_s=retention.state_s, before=before
         )
+
+
+def is_shown(redis: Redis, stream: str) -> bool:
+    """Return whether the API has shown the request. Raises RedisError."""
+    document: Any = redis.get(keys.request(stream))
+    model = (records.load(document) or {}) if document else {}
+    return bool(model) and model.get("trust", {}).get("state") == Trust.CONFIRMED.word
 
 
 def confirm(

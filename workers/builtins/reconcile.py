@@ -14,6 +14,7 @@ from typing import Any, Final
 from deedbox.shared.core.attempts import AttemptPolicy
 from deedbox.shared.core.gaps import RECONCILED, SUSPECTED, Findings, Gap, Known, found, suspected
 from deedbox.shared.core.reasons import TimelineKind
+from deedbox.shared.core.signature import Trust
 from deedbox.shared.core.status import (
     ENDED,
     catch_up,
@@ -43,6 +44,7 @@ from deedbox.workers.dropbox_sign.account import (
     outages_are_waited_for,
     request_in,
     requested,
+    turn_of,
 )
 from deedbox.workers.dropbox_sign.call_budgets import Turn
 
@@ -137,10 +139,12 @@ class Reconcile:
     def _admit(self, case: _Case, here: Known) -> Admitted:
         """Take the calls. The download's turn first: else every document that waits would spend a call on each try."""
         source, context = case.event.source, case.context
+        shown = here.model.get("trust", {}).get("state") == Trust.CONFIRMED.word
         if Gap.NO_DOCUMENT in case.asked.gaps and self._fetch and not here.has_document:
             kind = files_budget(test_mode=case.event.test_mode)
-            return self._accounts.admit(source, files_turn(context, case.stream), kind, "api")
-        return self._accounts.admit(source, Turn.of(context), "api")
+            turn = turn_of(files_turn(context, case.stream), case.event, shown=shown)
+            return self._accounts.admit(source, turn, kind, "api")
+        return self._accounts.admit(source, turn_of(Turn.of(context), case.event, shown=shown), "api")
 
     def _mend(
         self, case: _Case, here: Known, admitted: Admitted, request: Mapping[str, Any], asked_at: float

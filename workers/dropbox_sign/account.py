@@ -16,9 +16,12 @@ from urllib3.exceptions import HTTPError
 from deedbox.shared.budgets import account_of
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.identity import is_file_safe, is_simulated
+from deedbox.shared.core.signature import Trust
 from deedbox.workers.actions.interface import Context, Event, Reject, Retry
 from deedbox.workers.dropbox_sign.call_budgets import CallBudgets, Turn
 from deedbox.workers.dropbox_sign.client import TOO_MANY, ApiAnswer, SignApi
+
+GROUP_CHARS: Final = 100
 
 NOT_FOUND_GRACE_S: Final = 60.0
 """How long a 404 is waited for: the account may see a new request a little later."""
@@ -47,10 +50,10 @@ def outages_are_waited_for() -> Iterator[None]:
         yield
     except RedisError as error:
         raise Retry(f"Redis did not answer ({type(error).__name__})") from error
-    except (HTTPError, OSError, Unavailable) as error:
-        raise Retry(
-            f"Redis, the API or the document store did not answer ({type(error).__name__})"
-        ) from error
+    except Unavailable as error:
+        raise Retry(str(error)) from error  # its sentence names what is away, and the fix
+    except (HTTPError, OSError) as error:
+        raise Retry(f"the API did not answer ({type(error).__name__})") from error
 
 
 class UnusableAnswer(Exception):
@@ -140,6 +143,18 @@ def files_budget(*, test_mode: bool) -> str:
     return "test_files" if test_mode else "files"
 
 
+def turn_of(turn: Turn, event: Event, *, shown: bool) -> Turn:
+    """Return an event's turn, behind others if all that speaks of its request are claims.
+
+    ``shown``: the API has shown the request before. Of an ``event_hash``, which signs a type and a second, any number of
+    forged callbacks can be made: its look-ups are a group, and so cannot delay those of others.
+    """
+    if shown or (event.trust == Trust.ATTESTED.word):
+        return turn
+    internal = event.type.startswith("deedbox.")
+    return turn.behind("deedbox" if internal else f"{event.type}@{event.time}"[:GROUP_CHARS])
+
+
 def is_others(answer: ApiAnswer) -> bool:
     """Return whether the API keeps a request from this account, which gets callbacks of it as one of its recipients."""
     return answer.status == FORBIDDEN and answer.error_name != "signature_request_expired"
@@ -157,8 +172,9 @@ def refuse(answer: ApiAnswer, context: Context, now: float) -> NoReturn:
             f"the API refuses this account ({name}): check the key, the plan and its quota, then redrive"
         )
     if status == NOT_FOUND:
-        if context.waiting_since is None or now - context.waiting_since < NOT_FOUND_GRACE_S:
-            raise Retry(f"the API does not know the request yet ({name})", after=10.0)
+        waited_s = 0.0 if context.waiting_since is None else now - context.waiting_since
+        if waited_s < NOT_FOUND_GRACE_S:
+            raise Retry(f"the API does not know the request yet ({name})", after=max(10.0, waited_s))
         raise Reject(f"the API does not know the request ({name})")
     if status < 400:  # noqa: PLR2004 - HTTP
         raise UnusableAnswer(f"the API answered {name}, and no redirect that may be followed")

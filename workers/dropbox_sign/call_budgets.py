@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from deedbox.shared.budgets import WINDOW_S
@@ -24,6 +24,9 @@ GRACE_S: Final = 10.0
 
 WAIT_MIN_S: Final = 0.25
 
+UNKNOWN_TRIES: Final = 5
+"""A request that only claims speak of waits as one whose first tries brought nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -35,11 +38,17 @@ class Turn:
     """Unix seconds since when it waits; None: since now."""
     tries: int = 0
     """Calls of the API that brought nothing: fewer go first."""
+    group: str = ""
+    """Those of one group take turns with all others, and not before them: what one ``event_hash`` brought."""
 
     @classmethod
     def of(cls, context: Context, ticket: str = "") -> Turn:
         """Return the turn of an action's call; by default each (event, action) has its own ticket."""
         return cls(ticket or context.idempotency_key, context.waiting_since, context.fruitless)
+
+    def behind(self, group: str) -> Turn:
+        """Return the turn of a look-up for a request that neither the API has shown nor the vendor's signature."""
+        return replace(self, tries=self.tries + UNKNOWN_TRIES, group=group)
 
 
 class CallBudgets:
@@ -56,7 +65,7 @@ class CallBudgets:
         """Take a call of each kind, all or none. Returns 0, or the seconds until its turn. Raises Unavailable."""
         wait_s = script_calls.budget_take(
             self._scripts, now=self._clock and self._clock(), account=account, window_s=WINDOW_S, slack_s=SLACK_S,
-            grace_s=GRACE_S, ticket=turn.ticket, since=turn.since, tries=turn.tries,
+            grace_s=GRACE_S, ticket=turn.ticket, since=turn.since, tries=turn.tries, group=turn.group,
             rates=[(kind, self._per_minute[kind]) for kind in kinds],
         )  # fmt: skip
         return max(WAIT_MIN_S, wait_s) if wait_s else 0.0

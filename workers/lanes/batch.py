@@ -19,6 +19,7 @@ from deedbox.shared.core.values import value
 from deedbox.shared.runtime import logs
 from deedbox.shared.runtime.outage import Outage
 from deedbox.workers.commit import Commit
+from deedbox.workers.lanes.ledger import ClaimLedger
 
 MOMENT_S: Final = 0.05
 """A call longer than this is slow: others stop waiting for it."""
@@ -52,18 +53,39 @@ class LaneBatch:
     Shared by the runner (takes and finishes) and the attendant (gives back): every method locks.
     """
 
-    def __init__(self, claims: Sequence[Claim], monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        claims: Sequence[Claim],
+        ledger: ClaimLedger,
+        begin_until: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``begin_until``: no entry begins later; its lease may be lost by then."""
         self._pending = deque(claims)
+        self._begun = 0
+        self._ledger = ledger
+        self._begin_until = begin_until
+        ledger.open([(claim.unit, claim.token) for claim in claims], begin_until)
         self._sections: list[Commit] = []
         self._current: tuple[Claim, float] | None = None
         self._monotonic = monotonic
         self._lock = threading.Lock()
 
     def take(self) -> Claim | None:
-        """Start the next entry; None if there is no more."""
+        """Start the next entry; None if there is no more, or if this process was paused: others may have them by now."""
         with self._lock:
-            self._current = (self._pending.popleft(), self._monotonic()) if self._pending else None
-            return self._current[0] if self._current else None
+            self._current = None
+            if self._pending:
+                # In this order: see ``ledger``.
+                self._begun += 1
+                self._ledger.begin(self._begun)
+                now = self._monotonic()
+                if now <= self._begin_until:
+                    self._current = self._pending.popleft(), now
+                    return self._current[0]
+                self._give_back()
+            self._ledger.close()
+            return None
 
     def finish(self, claim: Claim, outcome: Settlement) -> None:
         """Record the outcome of the entry that was taken last, unless another one was recorded meanwhile."""
@@ -97,8 +119,11 @@ class LaneBatch:
     def give_back(self) -> None:
         """Let go of everything that was not started."""
         with self._lock:
-            self._sections += [Commit().outcome(claim.unit, claim.token, "back") for claim in self._pending]
-            self._pending.clear()
+            self._give_back()
+
+    def _give_back(self) -> None:
+        self._sections += [Commit().outcome(claim.unit, claim.token, "back") for claim in self._pending]
+        self._pending.clear()
 
     def collect(self) -> list[Commit]:
         """Take the sections that wait to be committed."""

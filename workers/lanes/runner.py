@@ -18,6 +18,8 @@ from deedbox.shared.records import queue_entry
 from deedbox.shared.records.queue_entry import FINGERPRINT_CHARS
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis import script_calls
+from deedbox.shared.redis.connections import is_of_wrong_type
+from deedbox.shared.redis.key_types import suspect
 from deedbox.shared.redis.script_calls import NO_CLAIM, DrainClaim
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
@@ -63,7 +65,7 @@ class LaneRunner:
         ring: Callable[[str], None],
         jitter: Callable[[], float] = random.random,
         retention: Retention = Retention(),  # noqa: B008 - frozen
-        guard: CallGuard = CallGuard(),  # noqa: B008 - without state
+        guard: CallGuard | None = None,
     ) -> None:
         self._lane = lane
         self._scripts = scripts
@@ -72,7 +74,7 @@ class LaneRunner:
         self._ring = ring
         self._jitter = jitter
         self._retention = retention
-        self._guard = guard
+        self._guard = guard or CallGuard()
         self._caller = ActionCaller()
         self._at_work: tuple[Claim, QueueEntry, StoredEvent] | None = None
         """What was called last; for the attendant."""
@@ -95,8 +97,9 @@ class LaneRunner:
             if ring:
                 # Before the calls, not after: whatever else is ready must not wait for them (isolation).
                 self._ring(self._lane)
-            batch, asked_for = LaneBatch(claims_of(self._lane, units)), self._size
-            self._run(batch, asked_at + START_WITHIN_S)
+            claims, asked_for = claims_of(self._lane, units), self._size
+            batch = LaneBatch(claims, self._guard.ledger, asked_at + START_WITHIN_S)
+            self._run(batch)
             batches += 1
             if not go_on():
                 self._commit(batch)
@@ -126,11 +129,11 @@ class LaneRunner:
         claim = self._wanted(drainer)
         return script_calls.claim_entries(self._scripts, lane=self._lane, claim=claim, actions=self._actions)
 
-    def _run(self, batch: LaneBatch, start_until: float) -> None:
+    def _run(self, batch: LaneBatch) -> None:
         """Call the actions of a batch. The last outcomes are left for the caller to commit."""
         calls, spent_s, committed_at = 0, 0.0, time.monotonic()
         with self._guard.watching(), self._attendant.attending(batch), time_limits():
-            while (claim := _next(batch, start_until)) is not None:
+            while (claim := batch.take()) is not None:
                 started = time.monotonic()
                 batch.finish(claim, self._outcome(claim))
                 ended = time.monotonic()
@@ -270,13 +273,8 @@ class LaneRunner:
         if failure is Failure.TIMEOUT:
             # It may have come between a command and its answer: that answer must not be read as another command's.
             self._scripts.redis.connection_pool.disconnect(inuse_connections=False)
+        if is_of_wrong_type(error):
+            suspect(self._scripts.redis)
         asked_s = error.after if isinstance(error, Retry) else None
         verdict = after_failure(entry, failure, action.policy, report.at, self._jitter(), asked_s)
         return report.failed(failure, error, verdict)
-
-
-def _next(batch: LaneBatch, start_until: float) -> Claim | None:
-    """Start the next entry, unless this process was paused: its leases may be lost, the entries done by others."""
-    if time.monotonic() > start_until:
-        batch.give_back()
-    return batch.take()

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from deedbox.shared.runtime.stopping import end_process
+from deedbox.workers.lanes.ledger import ClaimLedger
 
 KEPT_MAX_S: Final = 7.0
 """Longest that a call may keep the interpreter: its process is gone before the lease (10 s) ends and another begins."""
@@ -24,7 +25,11 @@ _STANDARD_ERROR: Final = 2
 
 
 class CallGuard:
-    """How the process of a call that does not end is ended. This one leaves out what a program that is no worker cannot bear."""
+    """What sees to calls that take long. This one leaves out what a program that is no worker cannot bear."""
+
+    def __init__(self) -> None:
+        self.ledger = ClaimLedger()
+        """What the process has claimed, for the process beside it."""
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -40,6 +45,7 @@ class Watchdog(CallGuard):
     """The guard of a worker process: one per process."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._changed = threading.Condition()
         self._wanted = False
         self._wound_up = False

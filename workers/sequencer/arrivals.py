@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from deedbox.shared import codec
 from deedbox.shared.core.callback import parse_callback
 from deedbox.shared.core.envelope import Envelope
+from deedbox.shared.core.fields import count_of
 from deedbox.shared.core.identity import Fact, identify
 from deedbox.shared.core.ordering import Arrival, SequenceState
 from deedbox.shared.core.signature import Trust
@@ -62,6 +63,8 @@ class KnownBody:
     trust: Trust = Trust.CLAIMED
     aside: bool = False
     """The fact was set aside instead of released."""
+    other_bodies: int = 0
+    """Other bodies of it that are kept."""
 
     @classmethod
     def of(cls, stored: StoredEvent) -> KnownBody:
@@ -69,13 +72,15 @@ class KnownBody:
         return cls(stored.body_digest, stored.trust)
 
     @classmethod
-    def read(cls, digest: bytes | None, trust: bytes | None, aside: bytes | None) -> KnownBody:
+    def read(
+        cls, digest: bytes | None, trust: bytes | None, aside: bytes | None, bodies: bytes | None
+    ) -> KnownBody:
         """Read what is stored of a fact. A level that cannot be read counts as the highest: nothing replaces it."""
         try:
             level = Trust.named((trust or b"").decode())
         except ValueError:
             level = Trust.CONFIRMED
-        return cls((digest or b"").decode("utf-8", "replace"), level, aside is not None)
+        return cls((digest or b"").decode("utf-8", "replace"), level, aside is not None, count_of(bodies))
 
     def is_same(self, stored: StoredEvent) -> bool:
         """Return whether an event has the same body, as far as anybody can still tell."""
@@ -96,6 +101,8 @@ class StreamWork:
     """Names of the unsigned bodies that were set aside before."""
 
     ordered: bool = True
+    is_due: bool = False
+    """A hold may be over."""
     delivered: list[Delivered] = field(default_factory=list)
     state: SequenceState = field(default_factory=SequenceState)
     unreadable: bool = False
@@ -104,6 +111,11 @@ class StreamWork:
     """Events that the unreadable state held."""
     known: dict[str, KnownBody] = field(default_factory=dict)
     """By fingerprint: the body that counts, for arrivals that were seen before."""
+
+    @property
+    def is_touched(self) -> bool:
+        """Whether there is anything to write about it."""
+        return self.is_due or bool(self.delivered or self.stranded)
 
 
 def part_unsigned(work: StreamWork, arrivals: Sequence[Delivered]) -> tuple[list[Delivered], list[Delivered]]:

@@ -34,6 +34,8 @@ from deedbox.workers.lease import LEASE_S, LINGER_S, LeaseReport
 from deedbox.workers.pacing import Gathering
 from deedbox.workers.sequencer.arrivals import Delivered, KnownBody, StreamWork, delivered, part_unsigned
 from deedbox.workers.sequencer.hop_log import Judgements
+from deedbox.workers.sequencer.quota_policy import QuotaPolicy
+from deedbox.workers.sequencer.quotas import BatchQuotas
 from deedbox.workers.sequencer.releases import (
     StreamSection,
     add_arrivals,
@@ -75,6 +77,7 @@ class SequencerPolicy:
     """Entries that the clean stream is cut to; 0: there is none."""
     body_signature: str = "record"
     """``auto``: what is not signed is set aside once recent traffic of its source has shown that the source signs."""
+    quotas: QuotaPolicy = QuotaPolicy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +167,13 @@ class Sequencer:
         streams, taken = self._identify(batch, commit, judgements)
         if taken < len(batch.entries):
             batch = replace(batch, entries=batch.entries[:taken], more=True)
-        spooled_since = self._load(streams, batch.now)
+        quotas = BatchQuotas(self._policy.quotas, streams.values())
+        spooled_since = self._load(streams, batch.now, quotas)
+        quotas.part(streams)
+        commit.append(quotas.commit())
         for stream, work in streams.items():
+            if not work.is_touched:
+                continue
             commit.append(self._decide(stream, work, batch, spooled_since, judgements))
         reply = script_calls.release(
             self._scripts, shard=_sent(batch.shard), token=_sent(batch.token), taken=len(batch.entries),
@@ -178,6 +186,8 @@ class Sequencer:
         lanes, claimed = reply
         for lane in lanes:
             self._ring(lane.decode())
+        if quotas.flooded:
+            log.warning("sequencer.flooded", reason="flooded", callbacks=quotas.flooded)
         judgements.tell(self._redis)
         return claimed
 
@@ -197,7 +207,7 @@ class Sequencer:
                 commit.move_wake(name, None)
                 continue
             if home == batch.number:
-                streams[stream] = StreamWork()
+                streams[stream] = StreamWork(is_due=True)
             else:
                 commit.move_wake(name, home)
         room = TEXT_BYTES
@@ -222,7 +232,7 @@ class Sequencer:
             work.delivered.append(each)
         return streams, len(batch.entries)
 
-    def _load(self, streams: dict[str, StreamWork], now: float) -> float | None:
+    def _load(self, streams: dict[str, StreamWork], now: float, quotas: BatchQuotas) -> float | None:
         """Read every stream's state and dedupe memory in one round trip, and digests of repeats in another.
 
         Returns since when some host's spool holds callbacks, if any does: what no living host says counts for nothing.
@@ -232,6 +242,7 @@ class Sequencer:
         sources = sorted({stream.partition(":")[0] for stream in streams})
         for source in sources:
             pipeline.hmget(keys.evidence(source), "valid", "last_valid_at", "wrong_at")
+        quotas.read(pipeline)
         for stream, work in streams.items():
             pipeline.get(keys.order(stream))
             names = _names(work)
@@ -246,6 +257,7 @@ class Sequencer:
         signed = {
             name for name in sources if SignatureEvidence.read(*next(replies)).proves(now) and automatic
         }
+        quotas.take([next(replies) for _ in quotas.groups])
         repeats: list[tuple[StreamWork, str]] = []
         for stream, work in streams.items():
             work.signed = stream.partition(":")[0] in signed
@@ -278,7 +290,7 @@ class Sequencer:
             return
         pipeline = self._redis.pipeline(transaction=False)
         for _, fingerprint in repeats:
-            pipeline.hmget(keys.event(fingerprint), "digest", "trust", ASIDE)
+            pipeline.hmget(keys.event(fingerprint), "digest", "trust", ASIDE, "bodies")
         try:
             bodies = pipeline.execute()
         except RedisError as error:

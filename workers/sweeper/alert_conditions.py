@@ -10,6 +10,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from deedbox.shared.alerts.conditions import LetterNotice, Seen, observe
+from deedbox.shared.core.fields import count_of
 from deedbox.shared.core.reasons import Refusal
 from deedbox.shared.records.spool_mark import SpoolMarks
 from deedbox.shared.redis import keys
@@ -61,9 +62,9 @@ class ConditionWatch:
                 pipe.hgetall(keys.SPOOLS)
                 pipe.time()
                 dead, last, newest, sources, spools, (now, _) = pipe.execute()
-            last = int(last or 0)
+            last = count_of(last)
             known = min(last_letter, last)
-            new = [number for number in map(int, newest) if known < number <= last]
+            new = [number for number in map(count_of, newest) if known < number <= last]
             letters = self._letters(new)
         except RedisError as error:
             raise translated(error) from error

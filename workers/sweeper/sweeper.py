@@ -53,7 +53,7 @@ class Sweeper:
         *also: Callable[[], object],
         retention: Retention = Retention(),  # noqa: B008 - frozen
     ) -> None:
-        """``also`` is done at the end of every round: the looks for gaps and for what people must know."""
+        """``also`` is done at the beginning of every round: the looks at keys, for gaps and for what people must know."""
         self._also = also
         self._looks = Looks()
         self._scripts = scripts
@@ -73,10 +73,12 @@ class Sweeper:
                 sleep(OUTAGE_WAIT_S)
 
     def once(self) -> None:
-        """Sweep every lane once, then look for the rest. Raises Unavailable if Redis does not answer.
+        """Take the other looks, then sweep every lane once. Raises Unavailable if Redis does not answer.
 
         A look that fails for another reason fails alone: it is logged, and done again after a wait.
         """
+        for number, look in enumerate(self._also):
+            self._looks.take(f"look {number}", look)
         subscribed = announced(self._scripts.redis)
         lanes = {
             keys.SEQUENCER: (),
@@ -85,8 +87,6 @@ class Sweeper:
         }
         for lane, actions in lanes.items():
             self._looks.take(f"lane {lane}", partial(self._sweep, lane, actions))
-        for number, look in enumerate(self._also):
-            self._looks.take(f"look {number}", look)
 
     def _depths(self) -> dict[str, int]:
         try:

@@ -13,7 +13,6 @@ from deedbox.ops.web.api import documents, events, openapi, queues, requests
 from deedbox.ops.web.api.operations import Operation, register
 from deedbox.ops.web.api.waiting import LIFETIME, WaitingRoom
 from deedbox.ops.web.api.watcher import Lifetime
-from deedbox.shared.documents import DocumentStore
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     openapi.OPERATION,
@@ -25,7 +24,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
 
 
 def create_api(installation: Installation) -> Blueprint:
-    """Return the routes. Opens no connection and starts no thread before somebody waits."""
+    """Return the routes. Opens no connection and starts no thread before somebody waits. Raises SettingsError."""
     room = WaitingRoom(installation)
     description = openapi.describe(OPERATIONS)
 
@@ -36,9 +35,7 @@ def create_api(installation: Installation) -> Blueprint:
         openapi.OPERATION.name: described,
         queues.OPERATION.name: queues.queues(installation),
         requests.OPERATION.name: requests.request_view(room),
-        documents.OPERATION.name: documents.document_view(
-            room, lambda: DocumentStore(installation.settings.documents_dir)
-        ),
+        documents.OPERATION.name: documents.document_view(room, installation.documents),
         events.OPERATION.name: events.events_view(room),
     }
     blueprint = Blueprint("api", __name__)

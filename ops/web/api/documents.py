@@ -57,7 +57,7 @@ OPERATION = Operation(
 )  # fmt: skip
 
 
-def document_view(room: WaitingRoom, store: Callable[[], DocumentStore]) -> Callable[[str, str], Response]:
+def document_view(room: WaitingRoom, store: DocumentStore) -> Callable[[str, str], Response]:
     """Return the view."""
 
     def view(request_id: str, n: str) -> Response:
@@ -73,9 +73,9 @@ def document_view(room: WaitingRoom, store: Callable[[], DocumentStore]) -> Call
                 f"the request has no document of this number; it has {len(found.documents)}",
             )
         try:
-            file = store().open(source, request_id, document.sha256, document.type)
+            file = store.open(source, request_id, document.sha256, document.type)
         except FileNotFoundError:
-            raise _missing(room, store(), document) from None
+            raise _missing(room, store, document) from None
         except Altered:
             detail = "the stored file is not the document that was stored: its SHA-256 differs"
             raise OpsError(Refused.GONE, detail) from None
@@ -103,6 +103,6 @@ def _missing(room: WaitingRoom, store: DocumentStore, document: Document) -> Ops
     where = f"on host {mark.host}, in {mark.path}" if mark else "in another store"
     return OpsError(
         Refused.UNAVAILABLE,
-        f"the document is stored {where}, which this host cannot read; let both mount one directory, and set "
-        "DEEDBOX_DOCUMENTS_URL to it",
+        f"the document is stored {where}, which this host cannot read; set DEEDBOX_DOCUMENTS_URL of both to "
+        "one bucket, or to one directory that both mount",
     )

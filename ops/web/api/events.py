@@ -23,11 +23,12 @@ from deedbox.shared.redis import keys
 
 CURSOR_PATTERN: Final = f"^{clean.CURSOR_PATTERN}$"
 LAST_EVENT_ID: Final = "Last-Event-ID"
+NOW: Final = "now"
 PROBE: Final = ("GET", keys.EVENTS_SEQ)
 """Grows with every event."""
 
 _CURSOR: Final = {
-    "anyOf": [{"type": "string", "pattern": CURSOR_PATTERN}, {"type": "string", "enum": ["now"]}],
+    "anyOf": [{"type": "string", "pattern": CURSOR_PATTERN}, {"type": "string", "enum": [NOW]}],
 }
 
 Pattern = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,99}\*?$")]
@@ -134,14 +135,19 @@ def events_view(room: WaitingRoom, clock: Callable[[], float] = time.monotonic) 
         if not room.installation.settings.events_keep:
             raise OpsError(Refused.NOT_FOUND, "there is no list of events: DEEDBOX_EVENTS_KEEP is 0")
         reader = Reader(room, EventFilter(asked.limit, asked.type, asked.source), with_payload=with_payload)
+        named = _named_place(asked.after)  # read in any case: a mistake is told where Last-Event-ID wins, too
         resumed = request.headers.get(LAST_EVENT_ID)
-        after = parsed(LAST_EVENT_ID, resumed) if resumed else reader.place(asked.after)
+        after = parsed(LAST_EVENT_ID, resumed) if resumed else named or reader.end(asked.after)
         seen = room.look(PROBE)  # before the page: what comes between the two is news to the watcher
         if request.accept_mimetypes.best_match(["application/json", sse.MEDIA_TYPE]) == sse.MEDIA_TYPE:
             return sse.stream(room, reader.page, after, PROBE, clock)
         return _page(room, reader, after, seen, asked.wait)
 
     return view
+
+
+def _named_place(after: str | None) -> Cursor | None:
+    return None if after in (None, NOW) else parsed("after", after or "")
 
 
 def parsed(name: str, text: str) -> Cursor:
@@ -160,13 +166,9 @@ class Reader:
         self._wanted = wanted
         self._with_payload = with_payload
 
-    def place(self, text: str | None) -> Cursor:
-        """Return where a client wants to begin. Raises OpsError, Unavailable."""
-        if text is None:
-            return clean.oldest(self._room.redis)
-        if text == "now":
-            return clean.newest(self._room.redis)
-        return parsed("after", text)
+    def end(self, after: str | None) -> Cursor:
+        """Return the newest place there is (`now`), or the oldest. Raises Unavailable."""
+        return clean.newest(self._room.redis) if after == NOW else clean.oldest(self._room.redis)
 
     def page(self, after: Cursor) -> EventPage:
         """Return the next page. Raises OpsError (gone), Unavailable."""

@@ -13,6 +13,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final
 
 from deedbox.ops.web.auth.tokens import ALL_SCOPES, Scope, Token
+from deedbox.shared.runtime.ports import is_loopback
 
 LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 USER_MAX_CHARS: Final = 128
@@ -155,14 +156,3 @@ def host_name(host: str) -> str:
     name, separator, port = host.strip().lower().rpartition(":")
     # An IPv6 address has its colons in brackets.
     return name if separator and port.isdigit() and not name.endswith(":") else host.strip().lower()
-
-
-def is_loopback(address: str) -> bool:
-    """Tell whether an address is of this machine only; ``localhost`` is."""
-    if address == "localhost":
-        return True
-    try:
-        found = ip_address(address.strip("[]"))
-    except ValueError:
-        return False
-    return found.is_loopback or bool(getattr(found, "ipv4_mapped", None) and found.ipv4_mapped.is_loopback)  # type: ignore[union-attr]

@@ -15,7 +15,7 @@
 --     X keep fingerprint type event-time related-signature-id late (the internal event into the clean stream)
 -- The entry is named so that nothing but what was run can leave the queue.
 -- A stream that was erased while its action ran: the lease ends, and nothing is written or counted.
--- Returns: {sections refused because their lease was lost, {lane to ring, ...}, what claim_units returns, or {}}.
+-- Returns: {outcomes refused because their lease was lost, {lane to ring, ...}, what claim_units returns, or {}}.
 local now = clock(ARGV[1])
 local lane = ARGV[2]
 local order_ttl, event_ttl, keep = ARGV[3], ARGV[4], tonumber(ARGV[5])
@@ -75,7 +75,7 @@ while ARGV[i] do
     unit, held = ARGV[i + 1], tokens[ARGV[i + 1]] == ARGV[i + 2]
     local verb = ARGV[i + 3]
     if not held then
-      lost = lost + 1
+      if verb ~= 'back' then lost = lost + 1 end
     else
       tokens[unit] = nil
       local first = redis.call('LRANGE', P .. 'queue:' .. unit, 0, 1)

@@ -71,12 +71,31 @@ local function call_many(command, key, operands)
   end
 end
 
+-- Moves a key of another type than ours has out of the way, where a person can look at it.
+local function set_aside(key, now)
+  redis.call('RENAME', key, P .. 'foreign:' .. key)
+  redis.call('EXPIRE', P .. 'foreign:' .. key, 604800)
+  redis.call('ZADD', P .. 'foreign', now, key)
+  redis.call('ZREMRANGEBYRANK', P .. 'foreign', 0, -101)
+  redis.call('EXPIRE', P .. 'foreign', 604800)
+end
+
 -- Adds to a counter of a hash; one that is not a number starts again at 0. Returns the new value.
 local function bump(key, field, by)
   local readable, count = pcall(redis.call, 'HINCRBY', key, field, by)
   if readable then return count end
+  if redis.call('TYPE', key).ok ~= 'hash' then set_aside(key, clock('')) end
   redis.call('HSET', key, field, by)
   return by
+end
+
+-- Adds to a counter that gives numbers out. One that cannot be read goes on behind any number that it can have given.
+local function next_number(key, by, now)
+  local readable, last = pcall(redis.call, 'INCRBY', key, by)
+  if readable then return last end
+  if redis.call('TYPE', key).ok ~= 'string' then set_aside(key, now) end
+  redis.call('SET', key, string.format('%.0f', math.floor(now) * 1000))
+  return redis.call('INCRBY', key, by)
 end
 
 -- What waits for stored events: entries of queues, dead letters, a hold. An event counts them, and has no end while there
@@ -128,9 +147,10 @@ local function mark_ready(unit, now) mark_all_ready({ unit }, now) end
 -- Takes units off `ready` and leases them. Returns their tokens, which fence: a holder whose lease was swept
 -- cannot commit any more. A token names the drainer, because a failover can set the counter back: the same number
 -- would then be given twice.
-local function lease_all(lane, units, drainer, ends_at)
+local function lease_all(lane, units, drainer, now, lease_s)
+  local ends_at = now + lease_s
   -- First a write that a full Redis refuses: then nothing of it is written.
-  local last = redis.call('INCRBY', P .. 'fence', #units)
+  local last = next_number(P .. 'fence', #units, now)
   local tokens = {}
   for i, unit in ipairs(units) do tokens[unit] = string.format('%.0f', last - #units + i) .. ':' .. drainer end
   for pool, mine in pairs(by_pool(units)) do
@@ -363,7 +383,7 @@ local function claim_units(lane, pools, now, drainer, lease_s, idle_s, at_most, 
       empty[#empty + 1] = unit
     end
   end
-  local tokens = lease_all(lane, leased, drainer, now + lease_s)
+  local tokens = lease_all(lane, leased, drainer, now, lease_s)
   for _, unit in ipairs(units) do unit[2] = tokens[unit[1]] end
   for pool, mine in pairs(by_pool(empty)) do call_many('ZREM', pool .. 'ready', mine) end
   local ring = 0
@@ -382,7 +402,7 @@ local function claim_inbox(now, from)
     idle('sequencer', drainer, now + tonumber(ARGV[from + 2]))
     return {}
   end
-  local token = lease_all('sequencer', { unit }, drainer, now + tonumber(ARGV[from + 1]))[unit]
+  local token = lease_all('sequencer', { unit }, drainer, now, tonumber(ARGV[from + 1]))[unit]
   local ring = any_ready(shards) and wake('sequencer', now) or 0
   local inbox, limit, room, entries = P .. 'inbox:' .. unit, tonumber(ARGV[from + 3]), tonumber(ARGV[from + 4]), {}
   while #entries < limit and room > 0 do
@@ -464,7 +484,7 @@ end
 -- Files a dead letter from field, value, ... Returns its id. Its event stays as long as a letter about it does,
 -- because a person may come back to it later than events live.
 local function file_letter(now, values)
-  local id = tostring(redis.call('INCR', P .. 'dead:seq'))
+  local id = string.format('%.0f', next_number(P .. 'dead:seq', 1, now))
   redis.call('HSET', P .. 'dead:' .. id, 'id', id, 'at', string.format('%.6f', now), unpack(values))
   redis.call('ZADD', P .. 'dead', now, id)
   local letter = {}

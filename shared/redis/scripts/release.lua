@@ -18,6 +18,8 @@
 --   C counter, increment
 --   D n, n values (field, value, ...)                      dead letter
 --   G seconds                                              look for gaps in this stream after so long
+--   Q group, facts, bytes, beyond, life in s, n, n values  what an event_hash has stored, and what was dropped of it: one
+--                                                          dead letter counts that; before the first S
 --   I shard, entry / W stream, shard       an entry of the inbox, a wake-up ('' = of no stream), that belong to another
 --                                          shard; both come before the first S
 -- Of an erased stream nothing is written: each of its arrivals is counted as a duplicate and renews the tombstone.
@@ -69,6 +71,9 @@ while ARGV[i] do
     if not gone then
       facts[#facts + 1] = ARGV[i + 2]
       facts[#facts + 1] = ARGV[i + 1]
+      if op == 'B' and redis.call('EXISTS', P .. 'event:' .. ARGV[i + 1]) == 0 then
+        bump(P .. 'event:' .. event_of(ARGV[i + 1]), 'bodies', 1)
+      end
       redis.call('HSET', P .. 'event:' .. ARGV[i + 1], unpack(ARGV, i + 4, i + 3 + n))
       refer(ARGV[i + 1], 0)
     end
@@ -144,6 +149,20 @@ while ARGV[i] do
       moved[#moved + 1] = ARGV[i + 2]
     end
     i = i + 3
+  elseif op == 'Q' then
+    local quota, n = P .. 'quota:' .. ARGV[i + 1], tonumber(ARGV[i + 6])
+    bump(quota, 'facts', ARGV[i + 2])
+    bump(quota, 'bytes', ARGV[i + 3])
+    if n > 0 then
+      local letter = redis.call('HGET', quota, 'letter')
+      if letter and redis.call('ZSCORE', P .. 'dead', letter) then
+        bump(P .. 'dead:' .. letter, 'count', ARGV[i + 4])
+      else
+        redis.call('HSET', quota, 'letter', bury(now, i + 7, i + 6 + n))
+      end
+    end
+    redis.call('EXPIRE', quota, math.ceil(tonumber(ARGV[i + 5])))
+    i = i + 7 + n
   elseif op == 'D' then
     local n = tonumber(ARGV[i + 1])
     if not gone then bury(now, i + 2, i + 1 + n) end

@@ -220,7 +220,7 @@ def test_redis_knows_what_the_host_has_spooled_and_forgets_it_when_drained(
         mark = spool_mark.load(client.hget(keys.SPOOLS, folder.host_id()) or b"")
         assert mark
         assert (mark.size_bytes, mark.callbacks, mark.oldest_received_at) == (2 * ENTRY_BYTES, 2, 1005.0)
-        assert mark.host == socket.gethostname()
+        assert (mark.host, mark.limit_bytes) == (socket.gethostname(), 1 << 30)
         assert mark.lives(client.time()[0])
         Drainer(folder, Obedient()).drain()
         mine.report(at_once=True)

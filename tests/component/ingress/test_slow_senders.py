@@ -88,6 +88,9 @@ def dripping(port: int, start: bytes, count: int, every_s: float = 1.0) -> Itera
             thread.join()
 
 
+WELL_WITHIN_S = 10.0
+"""Shorter than the 15 s for which a thread would wait for a slow sender, and than the 25 s of Dropbox Sign."""
+
 IN_THE_HEAD = b"POST /callbacks HTTP/1.1\r\nHost: localhost\r\nX-"
 IN_THE_BODY = head(100_000)
 
@@ -107,7 +110,7 @@ def test_slow_senders_hold_up_nobody(port: int, start: bytes, count: int) -> Non
         for _ in range(5):
             started = time.monotonic()
             assert answered(port) == (200, ACK)
-            assert time.monotonic() - started < 1
+            assert time.monotonic() - started < WELL_WITHIN_S
 
 
 def test_a_sender_that_drips_its_body_is_told_that_it_did_not_arrive_whole(impatient: int) -> None:

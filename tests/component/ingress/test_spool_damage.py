@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import sqlite3
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,8 +16,9 @@ from deedbox.ingress.spool.drain import Drainer
 from deedbox.ingress.spool.folder import KEPT, SpoolDir
 from deedbox.ingress.spool.quarantine import Quarantine, QuarantinedCallback
 from deedbox.ingress.spool.writer import Spool
+from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.reasons import DeathReason
-from tests.component.ingress.spooling import GIB, Obedient, left, numbered, spooled
+from tests.component.ingress.spooling import GIB, Obedient, left, number_of, numbered, spooled
 
 PAGE = 4096
 
@@ -145,3 +149,38 @@ def test_two_processes_agree_on_the_next_database(tmp_path: Path) -> None:
     assert sorted(taken) == [1, 2, 3, 4]
     one.close()
     other.close()
+
+
+UNREADABLE = range(50, 56)
+"""Callbacks of a page that the disk cannot read."""
+
+
+class _PartOfTheDisk(sqlite3.Cursor):
+    def __next__(self) -> Any:
+        row = super().__next__()
+        for value in row:
+            if isinstance(value, bytes) and number_of(Envelope.unpack(value)) in UNREADABLE:
+                error = sqlite3.OperationalError("disk I/O error")
+                error.sqlite_errorcode = sqlite3.SQLITE_IOERR_READ
+                raise error
+        return row
+
+
+class _OnThatDisk(sqlite3.Connection):
+    def execute(self, *arguments: Any) -> Any:
+        return self.cursor(_PartOfTheDisk).execute(*arguments)
+
+
+def test_a_page_that_the_disk_cannot_read_holds_back_no_other_callback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = spooled(tmp_path, range(200))
+    database = folder.database()
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=_OnThatDisk))
+    taken, aside = drained(tmp_path)
+    assert sorted(taken) == sorted(set(range(200)) - set(UNREADABLE))
+    assert left(folder) == 0
+    [letter] = aside
+    assert letter.reason == DeathReason.SPOOL_DAMAGED
+    assert str(database) in letter.detail
+    assert f"up to {len(UNREADABLE)} are lost" in letter.detail

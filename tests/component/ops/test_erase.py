@@ -11,7 +11,7 @@ import pytest
 import structlog
 from redis import Redis
 
-from deedbox.shared.documents import DocumentStore
+from deedbox.shared.documents import DocumentStore, FileTree
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.runtime import logs
@@ -46,9 +46,9 @@ def files(state: Redis, tmp_path: Path) -> list[Path]:
     deployment = Deployment(state, action(_fail, name="crm"), registered(TrackStatus(Scripts(state))))
     deployment.deliver(sent(title="Jane"), viewed(3, title="Jane"))
     deployment.run()
-    store = DocumentStore(tmp_path / "documents")
+    store = DocumentStore(FileTree(tmp_path / "documents"))
     store.put("default", "r1", b"%PDF-", "pdf", {"title": "Jane"})
-    return store.paths("default", "r1")
+    return [Path(file) for file in store.files("default", "r1")]
 
 
 def _about(state: Redis) -> set[str]:

@@ -65,8 +65,8 @@ def test_every_stage_counts_what_lies_in_it(operate: Operate, state: Redis) -> N
 
 def test_the_spools_of_all_hosts_are_one_stage(operate: Operate, state: Redis) -> None:
     now = time.time()
-    say_spooled(state, "a1", SpoolMark("web-1", 3, 9000, now - 100, now))
-    say_spooled(state, "a2", SpoolMark("web-2", 1, 3000, now - 200, now))
+    say_spooled(state, "a1", SpoolMark("web-1", 3, 9000, 1 << 30, now - 100, now))
+    say_spooled(state, "a2", SpoolMark("web-2", 1, 3000, 1 << 30, now - 200, now))
 
     spool = operate("status", "--json").document["stages"]["spool"]
 
@@ -76,8 +76,8 @@ def test_the_spools_of_all_hosts_are_one_stage(operate: Operate, state: Redis) -
 
 def test_a_host_that_is_gone_is_forgotten_and_one_that_lives_is_not(operate: Operate, state: Redis) -> None:
     now = time.time()
-    say_spooled(state, "a1", SpoolMark("web-1", 3, 9000, now - 100, now))
-    say_spooled(state, "a2", SpoolMark("web-2", 34, 3000, now - 9000, now - 8000))
+    say_spooled(state, "a1", SpoolMark("web-1", 3, 9000, 1 << 30, now - 100, now))
+    say_spooled(state, "a2", SpoolMark("web-2", 34, 3000, 1 << 30, now - 9000, now - 8000))
 
     rows = operate("spool", "forget", "--json").document["spools"]
     page = operate("spool", "forget").out

@@ -11,7 +11,7 @@ import pytest
 import urllib3
 from redis import Redis
 
-from deedbox.shared.documents import DocumentStore, StoreMark, StoreMarks
+from deedbox.shared.documents import DocumentStore, FileTree, StoreMark, StoreMarks
 from tests.component.ops_web.asking import PDF, get, remember
 from tests.component.ops_web.conftest import READER, TOKEN, Ops
 
@@ -23,7 +23,7 @@ SHA = hashlib.sha256(PDF).hexdigest()
 
 @pytest.fixture
 def store(data_dir: Path, state: Redis) -> DocumentStore:
-    store = DocumentStore(data_dir / "documents")
+    store = DocumentStore(FileTree(data_dir / "documents"))
     remember(state, store, "r1", PDF)
     return store
 
@@ -71,7 +71,7 @@ def test_a_number_that_no_document_has_is_not_found(ops: Ops, n: str) -> None:
 
 @contextmanager
 def _replaced(store: DocumentStore) -> Iterator[Path]:
-    path = store._root / "default" / "r1" / f"{SHA}.pdf"
+    path = Path(store.where) / "default" / "r1" / f"{SHA}.pdf"
     path.unlink()
     yield path
     path.unlink(missing_ok=True)
@@ -87,7 +87,7 @@ def test_a_file_that_is_not_there_any_more_is_gone(ops: Ops, store: DocumentStor
 
 
 def test_a_document_in_another_hosts_store_is_not_called_gone(ops: Ops, state: Redis, tmp_path: Path) -> None:
-    there = DocumentStore(tmp_path / "there")
+    there = DocumentStore(FileTree(tmp_path / "there"))
     StoreMarks(state).note(StoreMark(there.mark(), "work1", "/srv/documents", 1.0), keep_s=100)
     remember(state, there, "r1", PDF + b"elsewhere", store=there.mark())
     answer = ops.request("GET", PATH)

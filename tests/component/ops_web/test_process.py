@@ -36,6 +36,10 @@ def test_the_process_lives_through_an_outage_of_redis(start_ops: StartOps, redis
     assert ops.request("GET", "/").status == 200
 
 
+WELL_WITHIN_S = 8.0
+"""Shorter than what a thread would wait for a slow sender."""
+
+
 @pytest.mark.parametrize(
     "start",
     [b"GET / HTTP/1.1\r\nX-", b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999\r\n\r\n"],
@@ -47,7 +51,7 @@ def test_slow_senders_hold_up_nobody(ops: Ops, start: bytes) -> None:
         for _ in range(3):
             began = time.monotonic()
             assert ops.request("GET", "/healthz").status == 200
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < WELL_WITHIN_S
 
 
 def test_wrong_tokens_end_the_start_with_one_sentence(start_ops: StartOps) -> None:

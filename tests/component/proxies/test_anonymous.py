@@ -11,7 +11,7 @@ import urllib3
 from redis import Redis
 
 from deedbox.ops.web.app import create_app
-from deedbox.shared.documents import DocumentStore
+from deedbox.shared.documents import DocumentStore, FileTree
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.settings import Settings
@@ -65,7 +65,7 @@ def personal(state: Redis, data_dir: Path) -> str:
         sent(request_id=REQUEST, title=TITLE, signatures=[signer]), viewed(5, REQUEST, title=TITLE)
     )
     deployment.run()
-    remember(state, DocumentStore(data_dir / "documents"), REQUEST, PDF)
+    remember(state, DocumentStore(FileTree(data_dir / "documents")), REQUEST, PDF)
     return members(state, keys.DEAD)[0].decode()
 
 

@@ -85,7 +85,7 @@ class Desk:
 
     def files(self, request_id: str = "r1") -> dict[str, Path]:
         """Return the stored files by name."""
-        folder = self.settings.documents_dir / "default" / request_id
+        folder = self.settings.data_dir / "documents" / "default" / request_id
         return {path.name: path for path in folder.glob("*")}
 
     def sidecars(self, request_id: str = "r1") -> dict[str, dict[str, Any]]:

@@ -89,7 +89,7 @@ class GapsDesk:
 
     def documents(self, request_id: str = "r1") -> int:
         """Count the stored versions of a request's document."""
-        folder: Path = self.settings.documents_dir / "default" / request_id
+        folder: Path = self.settings.data_dir / "documents" / "default" / request_id
         return len(list(folder.glob("*.pdf")))
 
     def model(self, request_id: str = "r1") -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from deedbox.shared.records.subscriptions import announced
 from deedbox.shared.redis import keys
 from tests.component.workers.fleet import Fleet
 from tests.component.workers.rig import Deployment, P, callback, sent
@@ -18,6 +19,7 @@ from tests.support.alert_receiver import AlertReceiver
 pytestmark = [pytest.mark.real_redis, pytest.mark.e2e]
 
 STORM = 500
+WINDOW_S = 4.0
 
 
 @pytest.fixture
@@ -32,14 +34,21 @@ def running(
 ) -> Iterator[tuple[Fleet, Deployment]]:
     """Lend the processes of a deployment with alerts, and a way to hand them callbacks."""
     assert state.dbsize() == 0
+    deployment = Deployment(state)  # first: it declares no action, and the newest declaration counts
     fleet = Fleet(
-        redis_server, tmp_path, DEEDBOX_BUILTINS="alert", DEEDBOX_ALERT_URLS=receiver.url, DEEDBOX_ALERT_WINDOW_S="4"
+        redis_server, tmp_path, DEEDBOX_BUILTINS="alert", DEEDBOX_ALERT_URLS=receiver.url,
+        DEEDBOX_ALERT_WINDOW_S=str(WINDOW_S), DEEDBOX_ALERT_PER_HOUR="1000",
     )  # fmt: skip
     for lane in (keys.SEQUENCER, keys.ALERTS_LANE):
         fleet.worker(lane)
     fleet.worker()
     fleet.start("sweeper")
-    yield fleet, Deployment(state)
+    # What is released before goes to no action.
+    until(
+        lambda: {"act", "alert"} <= announced(state).lane_of.keys(),
+        f"the actions are declared\n{fleet.log()}",
+    )
+    yield fleet, deployment
     fleet.close()
 
 
@@ -61,6 +70,7 @@ def test_a_storm_is_a_handful_of_messages_that_count_everything(
     running: tuple[Fleet, Deployment], receiver: AlertReceiver, state: Redis
 ) -> None:
     fleet, deployment = running
+    began_at = time.monotonic()
     deployment.deliver(*(callback("file_error", 5, f"r{number}") for number in range(STORM)))
 
     def told() -> int:
@@ -68,7 +78,8 @@ def test_a_storm_is_a_handful_of_messages_that_count_everything(
 
     until(lambda: told() >= STORM, f"all of the storm is told\n{fleet.log()}", patience_s=90)
     assert told() == STORM
-    assert len(receiver.taken) <= 20  # the hour's limit; at rest it is three or four
+    # One at once, one a window: three or four on a machine that does nothing else.
+    assert len(receiver.taken) <= 2 + (time.monotonic() - began_at) / WINDOW_S
     assert state.zcard(keys.DEAD) == 0
 
 
@@ -125,5 +136,5 @@ def test_dead_letters_are_told_and_so_is_their_end(
     until(lambda: receiver.taken, f"the dead letter is told\n{fleet.log()}")
     assert "rejected: 1" in receiver.taken[0]["message"]
     state.delete(keys.DEAD)
-    until(lambda: len(receiver.taken) == 2, f"the end is told\n{fleet.log()}")
+    until(lambda: len(receiver.taken) >= 2, f"the end is told\n{fleet.log()}")
     assert receiver.titles == ["Deedbox: dead letters", "Deedbox: resolved: dead letters"]

@@ -209,7 +209,7 @@ def test_a_callback_that_calls_itself_an_alert_is_no_message(state: Redis) -> No
 @pytest.mark.parametrize(
     ("words", "env", "sentence"),
     [
-        (("lanes",), {"DEEDBOX_ALERT_URLS": "json://a.example,s3cret://x"}, "URL 2 of 2"),
+        (("lanes",), {"DEEDBOX_ALERT_URLS": "jsons://a.example,s3cret://x"}, "URL 2 of 2"),
         (("worker", "--lane", "alerts"), {"DEEDBOX_ALERT_URLS": "s3cret://x"}, "URL 1 of 1"),
         (("worker", "--lane", "alerts"), {}, "DEEDBOX_ALERT_URLS is not set"),
     ],

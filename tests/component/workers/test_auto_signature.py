@@ -11,7 +11,7 @@ from redis import Redis
 from deedbox.ops.repair.deadletters import DeadLetters
 from deedbox.ops.repair.redrive import Redriver
 from deedbox.shared.core.signature import ENOUGH_VALID, RECENT_S, BodySignature, SignatureEvidence
-from deedbox.shared.documents import DocumentStore
+from deedbox.shared.documents import DocumentStore, FileTree
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.erasure import Asker, Eraser
 from deedbox.shared.redis.request_keys import Subject
@@ -191,7 +191,7 @@ def test_what_was_set_aside_is_erased_with_its_request(deployment: Deployment, s
     deployment.deliver(viewed(7, title="Jane"), verdict=BodySignature.ABSENT)
     deployment.run()
     assert len(deployment.letters()) == 1
-    eraser = Eraser(deployment.scripts, DocumentStore(Path("/nonexistent")), Retention())
+    eraser = Eraser(deployment.scripts, DocumentStore(FileTree(Path("/nonexistent"))), Retention())
     eraser.erase(Subject("default", "signature_request/r1"), documents=False, by=Asker.OPERATOR)
     assert deployment.letters() == []
     assert set(state.scan_iter("*r1*")) == {keys.erased(STREAM).encode()}

@@ -56,6 +56,8 @@ class Account:
             self.now, _, name = heapq.heappop(self._due)
             self.asked[name] += 1
             turn = Turn(name, self._since.setdefault(name, self.now), self._tries[name])
+            if (group := name.partition("@")[2]) != "":
+                turn = turn.behind(group)
             wait_s = self.budgets.take("account", turn, "files", "api")
             if wait_s == 0:
                 self.admitted.append((self.now - BEGIN, name))
@@ -114,6 +116,38 @@ def test_requests_that_are_never_ready_take_no_turn_of_a_fresh_one(account: Acco
     # The window may be full of the others' calls: then the next that ends is for the fresh one.
     assert max(account.waited_s(name) for name in fresh) <= 60 + SLACK_S + LATE_S
     assert sum(account.asked[name] for name in fresh) / len(fresh) < 3
+
+
+FLOOD = [f"forged{number}@one-hash" for number in range(300)]
+
+
+@pytest.mark.parametrize("genuine", ["known", "new@another-hash"])
+def test_a_flood_of_one_hash_delays_neither_a_known_request_nor_one_of_another_hash(
+    account: Account, genuine: str
+) -> None:
+    account.answers = lambda name: not name.startswith("forged")
+    for number, name in enumerate(FLOOD):
+        account.arrive(name, number * 0.003)
+    account.arrive(genuine, 1)
+    account.run(until_s=600)
+    # The window may be full of the flood's first calls: then the next that ends is for the genuine one.
+    assert account.waited_s(genuine) <= 60 + SLACK_S + LATE_S
+
+
+def test_a_bulk_send_of_one_second_is_fetched_in_the_order_in_which_it_came(account: Account) -> None:
+    names = [f"bulk{number:03}@one-second" for number in range(60)]
+    for number, name in enumerate(names):
+        account.arrive(name, number * 0.01)
+    account.run()
+    assert sorted(account.stored) == names
+    assert max(abs(place - names.index(name)) for place, name in enumerate(account.stored)) < RATE
+
+
+def test_groups_are_forgotten(account: Account, state: Redis) -> None:
+    account.arrive(FLOOD[0], 0)
+    account.run(until_s=1)
+    (groups,) = state.keys(keys.PREFIX + "budget:files:*:groups")
+    assert 0 < state.ttl(groups) <= 600
 
 
 def test_what_was_not_ready_once_goes_before_what_was_not_ready_for_hours(account: Account) -> None:

@@ -15,7 +15,7 @@ from redis.retry import Retry as Retrying
 
 from deedbox.shared.core.identity import shard_of
 from deedbox.shared.core.signature import BodySignature
-from deedbox.shared.documents import DocumentStore
+from deedbox.shared.documents import DocumentStore, FileTree
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.erasure import Asker, Eraser
 from deedbox.shared.redis.request_keys import Holdings, Subject
@@ -313,7 +313,7 @@ def test_an_outage_of_the_budgets_redis_uses_up_no_attempt(state: Redis, tmp_pat
     accounts = Accounts(
         {"default": SignApi("http://127.0.0.1:1/v3", API_KEY)}, CallBudgets(Scripts(nowhere), {"api": 9})
     )
-    eraser = Eraser(Scripts(state), DocumentStore(tmp_path), Retention())
+    eraser = Eraser(Scripts(state), DocumentStore(FileTree(tmp_path)), Retention())
     erase = EraseDestroyed(eraser, Holdings(state), accounts, Scripts(state), documents=False)
     event = Event(
         type=DESTROYED, time=60, received_at=60.0, source="default", ordering_key=SUBJECT.ordering_key,
@@ -344,7 +344,7 @@ def test_a_call_that_was_killed_after_its_erasure_leaves_nothing(desk: Desk) -> 
     assert deployment.scripts.call(
         "claim_entries", SERVER_CLOCK, LANE, "killed", 0, 1, 1, 999, "erase_destroyed"
     )
-    Eraser(deployment.scripts, DocumentStore(desk.folder.parents[1]), Retention()).erase(
+    Eraser(deployment.scripts, DocumentStore(FileTree(desk.folder.parents[1])), Retention()).erase(
         SUBJECT, documents=False, by=Asker.DESTROYED
     )
     expire_units(redis, "leased")

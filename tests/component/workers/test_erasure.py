@@ -10,12 +10,14 @@ from typing import Any, cast
 
 import pytest
 from redis import Redis
+from redis.client import Pipeline
 
 from deedbox.shared.core.errors import DeedboxError
-from deedbox.shared.documents import DocumentStore, Unwanted
+from deedbox.shared.documents import DocumentStore, FileTree, Unwanted, digest_of
+from deedbox.shared.records.replay_order import ReplayOrder, ReplaySpan
 from deedbox.shared.redis import inbox, keys
 from deedbox.shared.redis.erasure import Asker, Eraser, Removed
-from deedbox.shared.redis.request_keys import Holdings, Subject
+from deedbox.shared.redis.request_keys import CHUNK, Holdings, Subject
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import DAY_S, Retention
 from deedbox.workers.actions.interface import Context, Event, Reject, Retry
@@ -46,7 +48,7 @@ def traces(redis: Redis, *words: str) -> set[str]:
 
 
 def eraser(redis: Redis, tmp_path: Path, retention: Retention = Retention()) -> Eraser:  # noqa: B008 - frozen
-    return Eraser(Scripts(redis), DocumentStore(tmp_path), retention)
+    return Eraser(Scripts(redis), DocumentStore(FileTree(tmp_path)), retention)
 
 
 def erase(redis: Redis, tmp_path: Path, subject: Subject = R1, *, documents: bool = False) -> Removed:
@@ -204,7 +206,7 @@ def test_an_interrupted_erasure_is_finished_by_the_next(
     state: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     busy(state)
-    store = DocumentStore(tmp_path)
+    store = DocumentStore(FileTree(tmp_path))
     stored = store.put("default", "r1", b"%PDF-", "pdf", {})
 
     def full(*_arguments: object) -> list[Path]:
@@ -215,7 +217,7 @@ def test_an_interrupted_erasure_is_finished_by_the_next(
         erase(state, tmp_path, documents=True)
     monkeypatch.undo()
     removed = erase(state, tmp_path, documents=True)
-    assert [path.stem for path in removed.documents] == [stored.sha256] * 2
+    assert [digest_of(file) for file in removed.documents] == [stored.sha256] * 2
     assert traces(state, "r1") == {keys.erased(R1.stream)}
 
 
@@ -229,15 +231,36 @@ def test_what_goes_on_cannot_be_erased(state: Redis, tmp_path: Path, key: str) -
 # --- documents
 
 
+def test_interrupted_replays_are_found_in_pieces(state: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: no round trip of an erasure reads more than a piece, however many replays there were."""
+    order = ReplayOrder(("crm",), ReplaySpan()).dump()
+    state.set(keys.REPLAY_SEQ, 3 * CHUNK)
+    state.mset({keys.replay(number): order for number in range(1, 3 * CHUNK + 1)})
+    for number in (1, 2 * CHUNK, 3 * CHUNK):
+        state.hset(keys.replay_done(number), R1.stream, "x")
+    state.set(keys.replay(7), ReplayOrder(("crm",), ReplaySpan(), R1.source, R1.ordering_key).dump())
+    lengths: list[int] = []
+    execute = Pipeline.execute
+
+    def counted(pipe: Pipeline) -> Any:
+        lengths.append(len(pipe.command_stack))
+        return execute(pipe)
+
+    monkeypatch.setattr(Pipeline, "execute", counted)
+    found = Holdings(state).replays(R1)
+    assert found == {3 * CHUNK: False, 2 * CHUNK: False, 7: True, 1: False}
+    assert max(lengths) <= CHUNK
+
+
 def test_documents_go_with_their_folder_and_nothing_else_does(tmp_path: Path) -> None:
-    store = DocumentStore(tmp_path / "documents")
+    store = DocumentStore(FileTree(tmp_path / "documents"))
     for request_id in ("r1", "r2"):
         for data in (b"1", b"2"):
             store.put("default", request_id, data, "pdf", {})
     (tmp_path / "documents" / "default" / "r1" / ".x.pdf.0.tmp").write_bytes(b"a draft of a killed writer")
     assert len(store.erase("default", "r1")) == 5
     assert not (tmp_path / "documents" / "default" / "r1").exists()
-    assert len(store.paths("default", "r2")) == 4
+    assert len(store.files("default", "r2")) == 4
     assert store.erase("default", "r1") == []
 
 
@@ -246,7 +269,7 @@ def test_erasing_never_leaves_the_folder_of_the_request(tmp_path: Path) -> None:
     outside.mkdir()
     kept = outside / "kept.pdf"
     kept.write_bytes(b"kept")
-    store = DocumentStore(root)
+    store = DocumentStore(FileTree(root))
     store.put("default", "r2", b"1", "pdf", {})
     store.put("default", "r1", b"1", "pdf", {})
     (root / "default" / "r1" / "link.pdf").symlink_to(kept)
@@ -256,13 +279,13 @@ def test_erasing_never_leaves_the_folder_of_the_request(tmp_path: Path) -> None:
         assert store.erase("default", name) == store.erase(name, "r2") == []
     assert len(store.erase("default", "r1")) == 4, "links are removed, not followed"
     assert kept.read_bytes() == b"kept"
-    assert len(store.paths("default", "r2")) == 2
+    assert len(store.files("default", "r2")) == 2
 
 
 @pytest.mark.parametrize("when", ["before its look", "after its look"])
 def test_a_document_on_its_way_is_not_put_back(state: Redis, tmp_path: Path, when: str) -> None:
     """Erased after the download and before the file appears, or while it appears."""
-    store = DocumentStore(tmp_path)
+    store = DocumentStore(FileTree(tmp_path))
     store.put("default", "r1", b"old", "pdf", {})
     began: list[threading.Thread] = []
 

@@ -12,6 +12,7 @@ from flask import Response
 from redis import Redis
 
 from deedbox.shared.budgets import account_of
+from deedbox.shared.core.signature import BodySignature
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.simulator.api_state import Endpoint, FilesApiPolicy
@@ -28,6 +29,7 @@ from tests.component.workers.fetch_desk import (
     shown,
 )
 from tests.component.workers.rig import (
+    callback,
     units,
 )
 from tests.component.workers.server import RedisServer
@@ -160,3 +162,17 @@ def test_the_remaining_limit_is_read_under_either_name() -> None:
         assert answer.status == 200
         assert answer.reset_at is not None
         assert 3500 < answer.reset_at - time.time() <= 3600
+
+
+def test_what_the_vendor_signed_is_fetched_before_a_flood_of_claims(open_desk: Open) -> None:
+    desk = open_desk(DEEDBOX_API_PER_MINUTE="1")
+    desk.api.state.put(shown("genuine"))
+    for number in range(6):
+        forged = callback(DOWNLOADABLE, 0, f"forged{number}", is_complete=True)
+        desk.deployment.deliver(forged, verdict=BodySignature.ABSENT)
+        desk.deployment.run()
+    desk.happen(DOWNLOADABLE, request_id="genuine", is_complete=True)
+    waiting: Any = desk.state.zrange(keys.action("fetch_documents", "waiting"), 0, -1, withscores=True)
+    due = {unit.decode().split("/")[1].partition("|")[0]: at for unit, at in waiting}
+    assert due["genuine"] < time.time() + 62
+    assert max(due.values()) > time.time() + 120, "the others wait, one call a minute"

@@ -118,7 +118,7 @@ def test_an_id_that_is_no_file_name_is_refused_without_a_call(desk: Desk, reques
     desk.happen(DOWNLOADABLE, request_id=request_id)
     assert desk.deployment.reasons() == ["rejected"]
     assert desk.calls(Endpoint.REQUEST) == 0
-    assert not desk.settings.documents_dir.exists()
+    assert not (desk.settings.data_dir / "documents").exists()
 
 
 def test_separate_files_come_as_a_zip_if_set_so(open_desk: Open) -> None:

@@ -12,7 +12,7 @@ from redis import Redis
 from deedbox.ops.repair.catalog import KnownAction
 from deedbox.ops.repair.replay import Replayer
 from deedbox.shared.core.gaps import Findings, Gap
-from deedbox.shared.documents import DocumentStore
+from deedbox.shared.documents import DocumentStore, FileTree
 from deedbox.shared.records import queue_entry
 from deedbox.shared.records.replay_order import ReplayOrder, ReplaySpan
 from deedbox.shared.redis import keys
@@ -295,7 +295,7 @@ def test_gaps_are_not_looked_for_where_that_is_switched_off(begin: Open) -> None
 
 
 def erase(desk: GapsDesk) -> None:
-    store = DocumentStore(desk.settings.documents_dir)
+    store = DocumentStore(FileTree(desk.settings.data_dir / "documents"))
     eraser = Eraser(desk.deployment.scripts, store, Retention())
     eraser.erase(Subject("default", "signature_request/r1"), documents=True, by=Asker.OPERATOR)
 

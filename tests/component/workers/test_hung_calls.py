@@ -87,6 +87,9 @@ def released():
 def kept():
     twice(ctypes.PyDLL(None))
 
+def held():
+    ctypes.PyDLL(None).sleep(5)             # keeps the interpreter, and returns
+
 def crash():
     os._exit(3)
 
@@ -219,6 +222,56 @@ def test_a_call_that_keeps_the_interpreter_costs_its_process_only(hanging: Fleet
         )
     finally:
         lane.close()
+
+
+CLAIMS_MANY = """
+from deedbox.workers.lanes import runner
+
+runner.next_size = lambda *_: 64     # as after many fast calls
+"""
+
+
+def test_what_waits_behind_a_call_that_keeps_the_interpreter_runs_elsewhere_meanwhile(
+    redis_server: RedisServer, state: Redis, tmp_path: Path
+) -> None:
+    """Law: claimed and not begun is anybody's after a second or two. Nothing is run twice, and the call that lasts is not lost."""
+    fleet = Fleet(redis_server, tmp_path, module=CLAIMS_MANY + MODULE, LIMIT_S="60")
+    deployment = _deployment(state)
+    behind = [f"x{number}" for number in range(20)]
+    try:
+        fleet.worker()
+        fleet.worker()
+        fleet.start("sweeper")
+        _send(deployment, "slow-1")
+        busy = fleet.began("slow-1")
+        _send(deployment, "a", "held-1", *behind)
+        keeps = fleet.began("held-1")
+        assert keeps.pid != busy.pid
+        assert state.zcard(keys.action("act", "leased")) > len(behind) // 2, "they were claimed with it"
+        (tmp_path / "go").touch()
+        fleet.ended("held-1")
+        notes = fleet.notes("began") + fleet.notes("ended", "held-1")
+        assert {note.request_id for note in notes} == {"slow-1", "a", "held-1", *behind}, "before it ended"
+        until(lambda: not deployment.left(), f"every outcome is committed\n{fleet.log()}")
+    finally:
+        fleet.close()
+    assert len(fleet.notes("began")) == len(fleet.notes("ended")) == len(behind) + 3
+    assert deployment.letters() == []
+    assert "bystander.gave_back" in fleet.log(100_000)
+    assert "action.fenced" not in fleet.log(100_000)
+
+
+def test_the_process_beside_a_worker_ends_with_it(hanging: Fleet, state: Redis) -> None:
+    worker = hanging.worker()
+    _send(_deployment(state), "a")
+    hanging.ended("a")
+    children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children")
+    if not children.exists():
+        pytest.skip("this system does not tell which children a process has")
+    [beside] = map(int, children.read_text().split())
+    worker.kill()
+    worker.wait()
+    until(lambda: not Path(f"/proc/{beside}").exists(), "it ended")
 
 
 def test_a_crash_loop_is_told_with_its_processes_and_its_call(hanging: Fleet, state: Redis) -> None:

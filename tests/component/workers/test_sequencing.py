@@ -101,7 +101,7 @@ def test_a_backlog_of_several_batches_is_not_released_as_expired(
 
 def say_spooled(state: Redis, seen_before_s: float) -> None:
     now = float(state.time()[0])
-    mark = SpoolMark("web-9", 1, 900, now - 9000, now - seen_before_s)
+    mark = SpoolMark("web-9", 1, 900, 1 << 30, now - 9000, now - seen_before_s)
     state.hset(keys.SPOOLS, "a1b2", spool_mark.dump(mark))
 
 

@@ -207,7 +207,7 @@ def test_what_was_in_hand_goes_on_soon(aftermath: Aftermath, point: Point) -> No
 
 def test_every_document_is_whole_and_described(aftermath: Aftermath) -> None:
     """The killed ones too: a name appears with its whole content, and repeats leave one version."""
-    folders = sorted((aftermath.world.settings.documents_dir / SOURCE).iterdir())
+    folders = sorted((aftermath.world.settings.data_dir / "documents" / SOURCE).iterdir())
     assert len(folders) == len(aftermath.report.sent.documents)
     for folder in folders:
         (document,) = folder.glob("*.pdf")

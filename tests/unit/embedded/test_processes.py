@@ -1,10 +1,8 @@
-"""The process table, the Procfile, and what the workers say about their lanes."""
+"""The process table, and what the workers say about their lanes."""
 
 from __future__ import annotations
 
 import os
-import shlex
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,6 @@ from deedbox.ops.supervise.processes import learn_lanes, processes_per_lane, tab
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.settings import Settings
 
-ROOT = Path(__file__).parents[3]
 REMOTE = Settings.load({"DEEDBOX_REDIS_URL": "redis://elsewhere/0"})
 
 
@@ -53,25 +50,6 @@ def test_the_embedded_redis_starts_first_and_stops_last(tmp_path: Path) -> None:
     assert by_priority[0].lock == tmp_path / "redis" / "lock"
     assert by_priority[-1].name == "web"
     assert "requirepass" not in " ".join(by_priority[0].command)
-
-
-def _started(line: str) -> str:
-    """Return what a line of the Procfile becomes: commands are replaced by the module that does it."""
-    return {"deedbox ops": "-m deedbox.ops.web"}.get(
-        line, line.replace("deedbox ", "-m deedbox.workers ").removeprefix("python ")
-    )
-
-
-def test_the_procfile_starts_what_up_starts() -> None:
-    lines = (ROOT / "Procfile").read_text(encoding="utf-8").splitlines()
-    rows = dict(line.split(": ", 1) for line in lines if line[0] != "#")
-    lanes = processes_per_lane(["default", "documents"])
-    ours = {
-        shlex.join([*row.command[1:], *(["--processes", str(row.numprocs)] * (row.numprocs > 1))])
-        for row in table(REMOTE, lanes)
-    }
-    assert {_started(line) for line in rows.values()} == ours
-    assert all(row.command[0] == sys.executable for row in table(REMOTE, lanes))
 
 
 def test_lanes_come_from_the_last_line_that_the_workers_print(tmp_path: Path) -> None:

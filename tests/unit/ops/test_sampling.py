@@ -9,11 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from deedbox.ops.charts import charts
-from deedbox.ops.charts.sampling import Sample, SampleTotals, quantile_ms, sample
+from deedbox.ops.charts.sampling import quantile_ms, sample, totals_of
 from deedbox.ops.readmodels.fresh import Fresh
 from deedbox.ops.readmodels.stages import Stage
 from deedbox.shared.core.errors import RedisAway
 from deedbox.shared.records.intake_report import IntakeReport, SourceReport
+from deedbox.shared.records.sample import Sample, SampleTotals
 
 NOW = 1_800_000_000.0
 BOUNDS = (1.0, 10.0)
@@ -27,7 +28,7 @@ def web(
 
 
 def totals(at: float = NOW, *reports: IntakeReport, **counters: int) -> SampleTotals:
-    return SampleTotals.of(at, counters, reports)
+    return totals_of(at, counters, reports)
 
 
 def test_a_sample_holds_what_happened_since_the_one_before() -> None:
@@ -72,24 +73,6 @@ def test_a_process_that_ran_unseen_for_long_adds_nothing_at_once() -> None:
 
 def test_a_clock_that_went_back_makes_a_sample_without_rates() -> None:
     assert sample(totals(NOW + 5, released=1), totals(NOW, released=9), {}).span_s is None
-
-
-def test_samples_and_totals_survive_their_text() -> None:
-    made = sample(
-        totals(NOW - 10),
-        totals(NOW, web(accepted=2, refused=1, counts=(1, 1, 0)), released=1),
-        {"inbox": Stage(0)},
-    )
-    again = Sample.unpack(made.pack().encode())
-    assert again is not None
-    assert (again.depth, again.refused, list(again.acks)) == ({"inbox": 0}, {"bad_json": 1}, [1, 1, 0])
-    assert SampleTotals.unpack(totals(NOW, web(), released=1).pack()) == totals(NOW, web(), released=1)
-
-
-@pytest.mark.parametrize("text", [b"", b"[]", b"{}", b"null", b"nonsense"])
-def test_texts_of_another_version_are_left_out(text: bytes) -> None:
-    assert Sample.unpack(text) is None
-    assert SampleTotals.unpack(text) is None
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from deedbox.ops.alerts.standing import HOLD_S, compare
 from deedbox.ops.readmodels.attention import AttentionKind, Severity
 from deedbox.ops.readmodels.broker import BrokerView
 from deedbox.ops.readmodels.budget import BudgetUse
@@ -154,8 +155,24 @@ def test_work_that_its_living_workers_do_not_get_to_is_told() -> None:
     assert (said.kind, said.about) == (AttentionKind.OLD_WORK, "crm")
 
 
+@pytest.mark.parametrize(
+    ("share", "told"),
+    [(0.5, None), (0.79, None), (0.81, "nearly full (829 of 1024 MiB)"), (1.0, "full (1024 of 1024 MiB)")],
+)
+def test_a_spool_near_its_limit_is_urgent_and_becomes_an_alert(share: float, told: str | None) -> None:
+    mark = SpoolMark("web-3", 34, int(share * (1 << 30)), 1 << 30, NOW - 60, NOW)
+    found = Status(replace(_survey(LANE), spools=SpoolMarks({"a1": mark}, {}, ())), HEALTHY_VIEW).attentions
+    urgent = [each for each in found if each.kind is AttentionKind.SPOOL_FULL]
+    assert [each.about for each in urgent] == ([] if told is None else ["web-3"])
+    notices = compare(compare({}, urgent, 0.0).standing, urgent, HOLD_S).notices
+    assert [each.text for each in notices] == [each.text for each in urgent]
+    if told is not None:
+        assert told in urgent[0].text
+        assert "DEEDBOX_SPOOL_MAX_BYTES" in urgent[0].text
+
+
 def test_a_host_that_is_silent_with_its_spool_is_named_with_what_it_holds_and_how_to_forget_it() -> None:
-    marks = SpoolMarks({}, {"a1": SpoolMark("web-3", 34, 9000, NOW - 11_000, NOW - 10_800)}, ("a2",))
+    marks = SpoolMarks({}, {"a1": SpoolMark("web-3", 34, 9000, 1 << 30, NOW - 11_000, NOW - 10_800)}, ("a2",))
     urgent, notice = Status(replace(_survey(LANE), spools=marks), HEALTHY_VIEW).attentions
     assert (urgent.kind, urgent.severity, urgent.about) == (
         AttentionKind.SPOOL_SILENT,

@@ -91,7 +91,7 @@ def test_one_failure_is_nothing_to_wake_anybody_for() -> None:
 
 
 def test_what_holds_callbacks_up_comes_before_what_waits_for_a_person() -> None:
-    marks = SpoolMarks({"h": SpoolMark("web-1", 3, 900, NOW - 5, NOW)}, {}, ())
+    marks = SpoolMarks({"h": SpoolMark("web-1", 3, 900, 1 << 30, NOW - 5, NOW)}, {}, ())
     survey = Survey(NOW, Stage(0), Stage(0), Stage(2), {}, spools=marks)
     broken = BrokerView(Stage(None), Stage(None), bridges=1, trouble="OperationalError")
     found = Status(survey, broken).attentions

@@ -24,18 +24,18 @@ from deedbox.shared.records import (
     queue_entry,
     read_model,
     replay_order,
+    sample,
     spool_mark,
     subscriptions,
     timeline_line,
 )
 from deedbox.shared.records.alert_board import AlertBoard
 from deedbox.shared.records.clean_entry import CleanEntry
-from deedbox.shared.records.document_record import DocumentRecord
+from deedbox.shared.records.document_record import DocumentRecord, StoreMark
 from deedbox.shared.records.forms import inbox_entry
 from deedbox.shared.records.intake_report import IntakeReport, SourceReport
 from deedbox.shared.records.presence import LostCall, Presence, Restart
 from deedbox.shared.records.replay_order import ReplayOrder, ReplaySpan
-from deedbox.shared.records.store_mark import StoreMark
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.records.subscriptions import Subscription, Subscriptions
 from deedbox.shared.records.tombstone import Tombstone
@@ -192,7 +192,17 @@ SAMPLES: Final[dict[str, Sample]] = {
         presence.dump_restart,
         presence.load_restart,
     ),
-    "spool_mark": Sample(spool_mark.SpoolMark("web", 3, 900, AT, AT + 1), spool_mark.dump, spool_mark.load),
+    "spool_mark": Sample(spool_mark.SpoolMark("web", 3, 900, 1 << 30, AT, AT + 1), spool_mark.dump, spool_mark.load),
+    "sample": Sample(
+        sample.Sample(AT, 10.0, {"inbox": 2, "dead": 0}, {"inbox": 1.5}, {"accepted": 3}, {"bad_json": 1}, (1.0, 2.0), (2, 1, 0)),
+        lambda each: each.dump(),
+        sample.Sample.load,
+    ),
+    "sample_totals": Sample(
+        sample.SampleTotals(AT, {"released": 7}, {"web:1": sample.WebTotals(AT - 9, 3, 1, {"bad_json": 2}, (1.0, 2.0), (3, 2, 1))}),
+        lambda each: each.dump(),
+        sample.SampleTotals.load,
+    ),
     "alert_board": Sample(
         AlertBoard(AlertState((Group("dead_letters", "default", AT, AT, 1, ("7",), {"x": 1}, ("k",)),), (AT,)), AlertWatch(7)),
         lambda each: each.dump(),

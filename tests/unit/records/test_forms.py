@@ -30,8 +30,8 @@ from deedbox.shared.records import (
     queue_entry,
     read_model,
     replay_order,
+    sample,
     spool_mark,
-    store_mark,
     stored_event,
     subscriptions,
     timeline_line,
@@ -39,12 +39,11 @@ from deedbox.shared.records import (
 )
 from deedbox.shared.records.alert_board import AlertBoard
 from deedbox.shared.records.clean_entry import CleanEntry
-from deedbox.shared.records.document_record import DocumentRecord
+from deedbox.shared.records.document_record import DocumentRecord, StoreMark
 from deedbox.shared.records.forms import FORMS, INBOX_FORM, Form
 from deedbox.shared.records.intake_report import IntakeReport, SourceReport
 from deedbox.shared.records.presence import LostCall, Presence, Restart
 from deedbox.shared.records.replay_order import ReplayOrder, ReplaySpan
-from deedbox.shared.records.store_mark import StoreMark
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.records.subscriptions import Subscription, Subscriptions
 from deedbox.shared.records.tombstone import Tombstone
@@ -201,7 +200,10 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
         ),
         lambda record: record.dump(),
     ),
-    store_mark.FORM: (st.builds(StoreMark, st.just("0" * 32), TEXTS, TEXTS, TIMES), lambda mark: mark.dump()),
+    document_record.STORE_FORM: (
+        st.builds(StoreMark, st.just("0" * 32), TEXTS, TEXTS, TIMES),
+        lambda mark: mark.dump(),
+    ),
     tombstone.FORM: (st.builds(Tombstone, TIMES, TEXTS), lambda mark: mark.dump()),
     subscriptions.FORM: (
         st.builds(
@@ -211,6 +213,38 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
             ),
         ),
         lambda found: found.dump().encode(),
+    ),
+    sample.FORM: (
+        st.builds(
+            sample.Sample,
+            TIMES,
+            st.none() | TIMES,
+            st.dictionaries(TEXTS, COUNTS),
+            st.dictionaries(TEXTS, TIMES),
+            st.dictionaries(TEXTS, st.integers(1, 2**53)),
+            st.dictionaries(TEXTS, COUNTS),
+        ),
+        lambda each: each.dump(),
+    ),
+    sample.TOTALS_FORM: (
+        st.builds(
+            sample.SampleTotals,
+            TIMES,
+            st.dictionaries(TEXTS, COUNTS),
+            st.dictionaries(
+                TEXTS,
+                st.builds(
+                    sample.WebTotals,
+                    TIMES,
+                    COUNTS,
+                    COUNTS,
+                    st.dictionaries(TEXTS, COUNTS),
+                    st.just((1.0, 2.0)),
+                    st.just((3, 2, 1)),
+                ),
+            ),
+        ),
+        lambda each: each.dump(),
     ),
     intake_report.FORM: (
         st.builds(
@@ -282,7 +316,7 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
     replay_order.MARK_FORM: (POSITIONS, replay_order.dump_mark),
     COUNT: (COUNTS, str),
     spool_mark.FORM: (
-        st.builds(spool_mark.SpoolMark, TEXTS, COUNTS, COUNTS, TIMES, TIMES),
+        st.builds(spool_mark.SpoolMark, TEXTS, COUNTS, COUNTS, COUNTS, TIMES, TIMES),
         spool_mark.dump,
     ),
 }

@@ -10,8 +10,8 @@ NOW = 2000.0
 
 def test_a_host_that_does_not_renew_its_mark_holds_nothing_up() -> None:
     stored = {
-        b"living": spool_mark.dump(SpoolMark("web-1", 1, 10, 500.0, NOW - LEASE_S)).encode(),
-        b"vanished": spool_mark.dump(SpoolMark("web-2", 2, 20, 100.0, NOW - LEASE_S - 1)).encode(),
+        b"living": spool_mark.dump(SpoolMark("web-1", 1, 10, 1 << 30, 500.0, NOW - LEASE_S)).encode(),
+        b"vanished": spool_mark.dump(SpoolMark("web-2", 2, 20, 1 << 30, 100.0, NOW - LEASE_S - 1)).encode(),
         b"poison": b'{"oldest_received_at": "soon"}',
     }
     found = SpoolMarks.of(stored, NOW)

@@ -1,0 +1,1 @@
+"""What runs Deedbox elsewhere, started or validated by the tools that read it."""
