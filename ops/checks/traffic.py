@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from redis.exceptions import RedisError
+
 from deedbox.ops.checks.finding import Finding, failed, ok, warning
 from deedbox.ops.installation import Installation
 from deedbox.ops.readmodels.stages import Lane, Survey, survey
@@ -14,6 +16,7 @@ from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.ordering import DAY_S
 from deedbox.shared.core.signature import ENOUGH_VALID, RECENT_S, SignatureEvidence
 from deedbox.shared.redis import keys
+from deedbox.shared.redis.connections import translated
 
 
 def check(installation: Installation) -> Iterator[Finding]:
@@ -26,8 +29,13 @@ def check(installation: Installation) -> Iterator[Finding]:
     yield from _workers(found)
     yield from _spools(found)
     mode = installation.settings.body_signature
-    for source in installation.source_names():
-        yield body_signatures(source, _evidence(installation, source), mode, found.now)
+    try:
+        seen = {source: _evidence(installation, source) for source in installation.source_names()}
+    except RedisError as error:
+        yield failed("body signatures", installation.explained(translated(error)))
+        return
+    for source, evidence in seen.items():
+        yield body_signatures(source, evidence, mode, found.now)
 
 
 def _workers(found: Survey) -> Iterator[Finding]:

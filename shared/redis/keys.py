@@ -88,8 +88,8 @@ events:seq                      string  all        for good               entrie
                                                                           a reader that it missed some
 gaps:due                        zset    sequencer  until looked at        stream of which something may be
                                                                           missing -> when the sweeper looks
-confirm:due                     zset    ops        until looked at        signature request that an application waits
-                                                                          for and callbacks only claim -> unix s:
+confirm:due                     zset    ops        until looked at, or     signature request that an application waits
+                                                   10 min                 for and callbacks only claim -> unix s:
                                                                           the sweeper has it read from the API
 request:<stream>                string  worker     state retention        read model of one signature request
 document:<stream>               string  worker     state retention        what was fetched and stored, JSON

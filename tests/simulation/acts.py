@@ -131,5 +131,5 @@ class Acts:
         token, disturbances = self._journal.claim_of(process, unit)
         return Call(
             name, fingerprint, context.idempotency_key, context.attempt, context.retries, event.late,
-            unit, lane, process, token, disturbances,
+            unit, lane, process, token, disturbances, event.trust,
         )  # fmt: skip

@@ -26,6 +26,8 @@ class Call:
     token: str
     disturbances: int
     """Of its process, when it claimed the entry."""
+    trust: str
+    """Level of trust of the body that it got."""
     running: bool = True
     disturbed: bool | None = None
     """Whether a fault hit its process between claim and commit; None while that is open."""

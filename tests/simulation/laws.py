@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from deedbox.shared.core.signature import Trust
 from deedbox.shared.redis import keys
 from deedbox.workers.builtins.reconcile import NAME as RECONCILE
 from tests.simulation.acts import INTERNAL
@@ -31,6 +32,7 @@ def broken(world: World) -> list[str]:
         *_erased(world, evidence),
         *_kept(world, evidence),
         *_bounded(world, evidence),
+        *_best_body(world, evidence),
     ]
 
 
@@ -203,6 +205,28 @@ def _bounded(world: World, evidence: _Evidence) -> Iterator[str]:
         yield f"P8 bounded: {len(floods)} dead letters about one flood"
     if sum(int(letter[b"count"]) for letter in floods) != evidence.counters["flooded"]:
         yield f"P8 counted: {evidence.counters['flooded']} were dropped, the letter says otherwise"
+
+
+def _best_body(world: World, evidence: _Evidence) -> Iterator[str]:
+    """Check that a better body wins: before the release for every call, and after it for whoever reads the event."""
+    before: dict[str, Trust] = {}
+    ever: dict[str, Trust] = {}
+    for lines in evidence.timelines.values():
+        for line in lines:
+            if line["kind"] == "arrived":
+                level, event = Trust.named(line["trust"]), line["event"]
+                ever[event] = max(level, ever.get(event, level))
+            elif line["kind"] in {"released", "late"}:
+                before[line["event"]] = ever[line["event"]]
+    for call in world.journal.calls:
+        best = before.get(call.fingerprint)
+        if best is not None and Trust.named(call.trust) < best:
+            yield f"P8 trust: {call.action} got a {call.trust} body of {call.fingerprint}, and a {best.word} one had come"
+    for letter in evidence.letters:
+        event = letter.get(b"event", b"").decode()
+        stored = world.server.execute("HGET", keys.event(event), "trust")
+        if event in ever and stored is not None and stored.decode() != ever[event].word:
+            yield f"P8 trust: {event} is stored as {stored.decode()}, and a {ever[event].word} body has come"
 
 
 def _looked_for_gaps(world: World, evidence: _Evidence) -> Iterator[str]:

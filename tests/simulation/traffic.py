@@ -37,6 +37,7 @@ class Sent:
     bare: bool = False
     """Junk that is no message of ours at all."""
     verdict: BodySignature = BodySignature.VALID
+    """What ingress said about its body."""
     forged: bool = False
     """An adversary who has seen one callback made it: its type and second fit, and nothing signs its body."""
 

@@ -182,13 +182,22 @@ def request_view(room: WaitingRoom) -> Callable[[str], Response]:
     return answered
 
 
+ASKED_MAX: Final = 1000
+ASKED_LIFE_S: Final = 600
+"""How many look-ups may be asked for at a time, and how long (seconds) the list stays if nobody reads it."""
+
+
 def _confirm(redis: Redis, found: SignatureRequest | None) -> None:
     """Ask for a look-up of what callbacks only claim. Without a Redis that takes it, the client waits for callbacks alone."""
     if found is None or not found.unconfirmed:
         return
     stream = f"{found.source}:signature_request/{found.signature_request_id}"
-    with suppress(RedisError):
-        redis.zadd(keys.CONFIRM_DUE, {stream: time.time()}, nx=True)
+    with suppress(RedisError), redis.pipeline(transaction=False) as pipe:
+        pipe.zadd(keys.CONFIRM_DUE, {stream: time.time()}, nx=True)
+        # A sweeper empties it several times a second; where none runs, or none that may look up, it must not grow.
+        pipe.zremrangebyrank(keys.CONFIRM_DUE, 0, -ASKED_MAX - 1)
+        pipe.expire(keys.CONFIRM_DUE, ASKED_LIFE_S)
+        pipe.execute()
 
 
 class Unknown(OpsError):

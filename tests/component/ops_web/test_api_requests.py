@@ -15,6 +15,7 @@ from redis import Redis
 from deedbox.ops.installation import Installation
 from deedbox.ops.readmodels import status
 from deedbox.ops.web.api.watcher import SEATS
+from deedbox.shared.core.signature import BodySignature
 from deedbox.shared.records.tombstone import Tombstone
 from deedbox.shared.redis import keys
 from tests.component.ops_web.asking import arrive, confirm, get, meanwhile, tracking
@@ -210,3 +211,28 @@ def test_queues_are_what_the_status_command_prints(ops: Ops, redis_server: Redis
         "inbox": 1, "lane:sequencer": 1,
     }  # fmt: skip
     assert set(stages["inbox"]) == {"depth", "oldest_age_s"}
+
+
+def test_a_wait_for_what_is_only_claimed_asks_for_a_look_up_once_and_for_a_bounded_number(
+    ops: Ops, state: Redis
+) -> None:
+    deployment = tracking(state)
+    deployment.deliver(sent(0), verdict=BodySignature.ABSENT)
+    deployment.run()
+    state.zadd(
+        keys.CONFIRM_DUE, {f"default:signature_request/other{number}": number for number in range(1500)}
+    )
+    found = get(ops, "/api/requests/r1?wait=ready_to_sign&timeout=0.3")
+    assert (found["met"], found["state"], found["trust"]["state"]) == (False, "sent", "claimed")
+    assert state.zscore(keys.CONFIRM_DUE, "default:signature_request/r1")
+    assert state.zcard(keys.CONFIRM_DUE) == 1000
+    assert 0 < int(state.ttl(keys.CONFIRM_DUE)) <= 600
+    confirm(state, signatures=[{"signature_id": "s1", "status_code": "awaiting_signature"}])
+    assert get(ops, "/api/requests/r1?wait=ready_to_sign&timeout=20")["met"]
+
+
+def test_a_wait_for_what_the_vendor_signed_asks_for_nothing(ops: Ops, state: Redis) -> None:
+    arrive(tracking(state), sent(0))
+    get(ops, "/api/requests/r1?wait=ready_to_sign&timeout=0.3")
+    get(ops, "/api/requests/r1?wait=complete&timeout=0.3")
+    assert not state.exists(keys.CONFIRM_DUE)

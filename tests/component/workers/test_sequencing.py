@@ -11,6 +11,7 @@ from typing import cast
 import pytest
 from redis import Redis
 
+from deedbox.shared.core.callback import outward
 from deedbox.shared.core.identity import shard_of
 from deedbox.shared.core.ordering import OrderingPolicy
 from deedbox.shared.records import spool_mark
@@ -327,4 +328,4 @@ def test_a_fact_that_comes_again_after_its_memory_expired_is_read_in_its_new_for
     plain.add(replace(envelope(b""), body=sent(), codec=""))
     inbox.append(deployment.scripts, plain)
     deployment.run()
-    assert [event.payload for event, _ in journal.calls] == [json.loads(sent())] * 2
+    assert [event.payload for event, _ in journal.calls] == [outward(json.loads(sent()))] * 2
