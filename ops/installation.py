@@ -13,7 +13,7 @@ from redis import Redis
 from deedbox.shared.broker import brokers
 from deedbox.shared.broker.address import BrokerAddress
 from deedbox.shared.broker.port import Broker, RedisServer
-from deedbox.shared.core.errors import DeedboxError, RedisAway, SettingsError
+from deedbox.shared.core.errors import DeedboxError, RedisAway
 from deedbox.shared.documents import DocumentStore, open_store
 from deedbox.shared.redis import connections
 from deedbox.shared.redis.address import RedisAddress
@@ -90,7 +90,4 @@ class Installation:
 
     def source_names(self) -> tuple[str, ...]:
         """Return the names of the tenants, as far as the settings here know them: reading needs no key."""
-        try:
-            return tuple(self.settings.sources())
-        except SettingsError:
-            return ("default",)
+        return tuple(self.settings.known_sources())

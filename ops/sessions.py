@@ -130,4 +130,4 @@ def links(settings: Settings, clock: Callable[[], float] = time.time) -> SecretF
 
 def new_link(settings: Settings, ops_url: str) -> str:
     """Return a link that signs in one browser, once. ``ops_url`` ends in a slash. Raises SettingsError."""
-    return f"{ops_url}sign-in/{links(settings).create({})}"
+    return f"{ops_url}sign-in?link={links(settings).create({})}"

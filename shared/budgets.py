@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Final
 
 from deedbox.shared.settings import Settings
 
 WINDOW_S: Final = 60
-
-
-def account_of(api_key: str) -> str:
-    """Name the account of an API key, without the key: sources with one key share one budget."""
-    return hashlib.blake2b(api_key.encode(), digest_size=8).hexdigest()
 
 
 def per_minute(settings: Settings) -> Mapping[str, int]:

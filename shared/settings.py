@@ -291,7 +291,9 @@ class Settings(BaseModel):
         """The sources whose callback URL is checked. Raises SettingsError."""
         if self.callback_url is None and self.sources_text is None:
             return {}
-        return {name: source for name, source in self.sources().items() if source.callback_url is not None}
+        return {
+            name: source for name, source in self.known_sources().items() if source.callback_url is not None
+        }
 
     @property
     def retention(self) -> Retention:
@@ -342,7 +344,25 @@ class Settings(BaseModel):
         return self.data_dir / "run"
 
     def sources(self) -> dict[str, Source]:
-        """Return the tenants by name. Raises SettingsError if the key ring of ``default`` is missing."""
+        """Return the tenants by name. Raises SettingsError if a key ring is missing."""
+        found = self.known_sources()
+        if self.api_keys is None and "default" not in self._listed_sources():
+            raise SettingsError(
+                "DEEDBOX_API_KEYS is not set; set it to the API key of your Dropbox Sign account "
+                "(Settings, API, in its web pages), or define the source default in DEEDBOX_SOURCES."
+            )
+        keyless = [name for name, source in found.items() if not source.api_keys]
+        if keyless:
+            raise SettingsError(
+                f"DEEDBOX_SOURCES gives the source {keyless[0]} no usable api_keys; list at least one key."
+            )
+        return found
+
+    def known_sources(self) -> dict[str, Source]:
+        """Return the tenants by name, ``default`` among them, with the keys that this process has: perhaps none.
+
+        Raises SettingsError for sources that cannot be read.
+        """
         found = self._listed_sources()
         if self.api_keys is not None:
             ring = tuple(part.strip() for part in self.api_keys.get_secret_value().split(",") if part.strip())
@@ -353,16 +373,7 @@ class Settings(BaseModel):
             listed = found.get("default", Source("default", ()))
             keys = (*ring, *(key for key in listed.api_keys if key not in ring))
             found["default"] = replace(listed, api_keys=keys)
-        if "default" not in found:
-            raise SettingsError(
-                "DEEDBOX_API_KEYS is not set; set it to the API key of your Dropbox Sign account "
-                "(Settings, API, in its web pages), or define the source default in DEEDBOX_SOURCES."
-            )
-        keyless = [name for name, source in found.items() if not source.api_keys]
-        if keyless:
-            raise SettingsError(
-                f"DEEDBOX_SOURCES gives the source {keyless[0]} no usable api_keys; list at least one key."
-            )
+        found.setdefault("default", Source("default", ()))
         if self.callback_url is not None:
             found["default"] = replace(found["default"], callback_url=self.callback_url)
         return found

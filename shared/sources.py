@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass, field
@@ -22,12 +23,32 @@ class Source:
 
     name: str
     api_keys: tuple[str, ...] = field(repr=False)
+    """Empty in a process that needs no key, such as the sweeper."""
     callback_url: str | None = None
     """The callback URL that its account and its apps should have; None: it is not checked."""
     client_ids: tuple[str, ...] = ()
     """Its API apps whose callback URL is looked at."""
     watch_account: bool = True
     """False where only the apps call back."""
+    known_account: str = ""
+    """The account's name without the key, where the process has no key."""
+
+    @property
+    def account(self) -> str:
+        """The name of the account in Redis, which holds no key; empty if it is not known."""
+        return account_of(self.api_keys[0]) if self.api_keys else self.known_account
+
+    def without_keys(self) -> dict[str, Any]:
+        """Return the entry of DEEDBOX_SOURCES for a process that needs no key."""
+        return {
+            "account": self.account, "callback_url": self.callback_url, "client_ids": list(self.client_ids),
+            "watch_account": self.watch_account,
+        }  # fmt: skip
+
+
+def account_of(api_key: str) -> str:
+    """Name the account of an API key, without the key: sources with one key share one budget."""
+    return hashlib.blake2b(api_key.encode(), digest_size=8).hexdigest()
 
 
 def sources_json(text: str) -> str:
@@ -44,7 +65,7 @@ def sources_json(text: str) -> str:
 
 
 def parse_sources(text: str) -> dict[str, Source]:
-    """Return the tenants by name. Raises SettingsError. ``default`` may stand there without keys."""
+    """Return the tenants by name. Raises SettingsError. ``default``, and an entry with ``account``, may have no keys."""
     try:
         document = json.loads(text)
         rows = {name: (entry, _keys(name, entry)) for name, entry in document.items()}
@@ -61,7 +82,8 @@ def parse_sources(text: str) -> dict[str, Source]:
 
 
 def _keys(name: str, entry: Any) -> tuple[Any, ...]:
-    return tuple(entry.get("api_keys", ()) if name == "default" else entry["api_keys"])
+    optional = name == "default" or "account" in entry
+    return tuple(entry.get("api_keys", ()) if optional else entry["api_keys"])
 
 
 def _source(name: str, entry: dict[str, Any], keys: tuple[Any, ...]) -> Source:
@@ -69,7 +91,10 @@ def _source(name: str, entry: dict[str, Any], keys: tuple[Any, ...]) -> Source:
         raise SettingsError(
             f"DEEDBOX_SOURCES names the source {name!r}; use 1 to 64 letters, digits, _ or -, it is part of the URL."
         )
-    keyless = not keys and (name != "default" or "api_keys" in entry)
+    account_name = entry.get("account", "")
+    if not isinstance(account_name, str) or not re.fullmatch(r"[0-9a-f]{0,64}", account_name, re.ASCII):
+        raise SettingsError(f"DEEDBOX_SOURCES, account of the source {name}, is no account; leave it out.")
+    keyless = not keys and "account" not in entry and (name != "default" or "api_keys" in entry)
     if keyless or not all(isinstance(key, str) and key.strip() for key in keys):
         raise SettingsError(
             f"DEEDBOX_SOURCES gives the source {name} no usable api_keys; list at least one key."
@@ -89,4 +114,4 @@ def _source(name: str, entry: dict[str, Any], keys: tuple[Any, ...]) -> Source:
         raise SettingsError(
             f"DEEDBOX_SOURCES, watch_account of the source {name}, is neither true nor false; correct it."
         )
-    return Source(name, tuple(key.strip() for key in keys), url, tuple(ids), account)
+    return Source(name, tuple(key.strip() for key in keys), url, tuple(ids), account, account_name)

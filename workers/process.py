@@ -140,6 +140,11 @@ class Process:
         """All actions: the built-in ones, then the user's. Raises SettingsError."""
         return build_registry(self.settings, self._builtin)
 
+    def only_sequence(self) -> None:
+        """Declare the built-in actions without being able to run one: the sequencer calls none, and needs no API key."""
+        types = self.settings.alert_types
+        self.registry = build_registry(self.settings, lambda name: describe_builtin(name, types))
+
     def _builtin(self, name: str) -> RegisteredAction:
         builders: Mapping[str, Callable[[], RegisteredAction]] = {
             track_status.NAME: self._track_status,

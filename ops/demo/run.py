@@ -60,7 +60,7 @@ def run(options: DemoOptions, environ: MutableMapping[str, str]) -> int:
         scenario = Scenario.draw(options.requests, seed)
         api_port = home.isolate(environ, data_dir, scenario.account.api_key)
         settings = Settings.load(environ)
-        programs = processes.table(settings, processes.processes_per_lane(LANES))
+        programs = processes.table(settings, processes.processes_per_lane(LANES), environ)
         where = address.parse(embedded.prepare(data_dir))
         driver = _Driver(options, settings, scenario, where, api_port)
         try:

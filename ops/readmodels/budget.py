@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from deedbox.ops.installation import Installation
 from deedbox.shared import budgets
-from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.redis import keys, script_calls
 
 
@@ -22,12 +21,9 @@ class BudgetUse:
 
 
 def accounts(installation: Installation) -> dict[str, str]:
-    """Return source to account; none without keys: ops may run where they are not."""
-    try:
-        sources = installation.settings.sources()
-    except SettingsError:
-        return {}
-    return {name: budgets.account_of(source.api_keys[0]) for name, source in sources.items()}
+    """Return source to account, as far as they are known: ops needs no key."""
+    sources = installation.settings.known_sources()
+    return {name: source.account for name, source in sources.items() if source.account}
 
 
 def left(installation: Installation, of: Mapping[str, str]) -> Iterator[BudgetUse]:

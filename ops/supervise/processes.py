@@ -6,8 +6,10 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
+from deedbox.ops.supervise import secrets
 from deedbox.ops.supervise.programs import Program
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.redis import embedded, keys
@@ -25,11 +27,19 @@ _SHOWN: Final = {SETTINGS_SHOWN: "yes"}
 _STORE, _WORK, _RECEIVE = 10, 50, 90
 
 
-def table(settings: Settings, lanes: Mapping[str, int]) -> list[Program]:
+def table(settings: Settings, lanes: Mapping[str, int], environ: Mapping[str, str]) -> list[Program]:
     """Return the programs of one machine: ``lanes`` maps a lane to its number of worker processes.
 
-    Raises SettingsError if the embedded Redis is needed and no server is installed.
+    Each gets from ``environ`` what it needs. Raises SettingsError if the embedded Redis is needed and no server is
+    installed.
     """
+    return [
+        replace(each, environment=secrets.environment(environ, each.name, settings) | _SHOWN)
+        for each in _table(settings, lanes)
+    ]
+
+
+def _table(settings: Settings, lanes: Mapping[str, int]) -> list[Program]:
     store = [] if settings.redis_url is not None else [_redis(settings)]
     return [
         *store,
@@ -107,9 +117,7 @@ def _python(
     name: str, module: str, *arguments: str, numprocs: int = 1, priority: int = _WORK, stop_wait_s: int = 10
 ) -> Program:
     command = (sys.executable, "-m", module, *arguments)
-    return Program(
-        name, command, numprocs=numprocs, priority=priority, stop_wait_s=stop_wait_s, environment=_SHOWN
-    )
+    return Program(name, command, numprocs=numprocs, priority=priority, stop_wait_s=stop_wait_s)
 
 
 def _last_line(text: str) -> str:

@@ -23,8 +23,8 @@ class Program:
     """From SIGTERM to SIGKILL (which reaches the program's own children too)."""
     priority: int = 100
     """Started in ascending, stopped in descending order."""
-    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """On top of this process's environment."""
+    environment: Mapping[str, str] | None = field(default=None, repr=False)
+    """All of its environment; None: that of this process."""
     lock: Path | None = None
     """File that the program keeps locked while it lives; a second one waits for it."""
     log: Path | None = None

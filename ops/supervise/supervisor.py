@@ -118,7 +118,7 @@ class _Process:
         try:
             self._running = subprocess.Popen(
                 command,
-                env={**os.environ, **self.program.environment},
+                env=self.program.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=self._output,
                 stderr=self._output,

@@ -47,7 +47,7 @@ def up(environ: MutableMapping[str, str], say: Say) -> int:
                 say(f"Importing {', '.join(settings.actions)} (DEEDBOX_ACTIONS).")
             lanes = processes.processes_per_lane(processes.learn_lanes(environ))
             with lock_data_dir(settings.data_dir):
-                return _supervise(settings, lanes, say)
+                return _supervise(settings, lanes, environ, say)
     except KeyboardInterrupt:  # told to stop before anything ran
         return 0
 
@@ -80,9 +80,9 @@ def demand_ports(settings: Settings) -> None:
         raise DeedboxError(trouble)
 
 
-def _supervise(settings: Settings, lanes: Mapping[str, int], say: Say) -> int:
+def _supervise(settings: Settings, lanes: Mapping[str, int], environ: Mapping[str, str], say: Say) -> int:
     # The table first: it finds out whether there is a Redis server to start.
-    programs = processes.table(settings, lanes)
+    programs = processes.table(settings, lanes, environ)
     own_redis = settings.redis_url is None
     redis = (
         address.parse(embedded.prepare(settings.data_dir))

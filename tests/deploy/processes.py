@@ -24,7 +24,7 @@ _COMMANDS: Final = {
 def wanted() -> Started:
     """Return what ``up`` starts on a machine whose Redis is elsewhere, and how long it lets each process end."""
     settings = Settings.load({"DEEDBOX_REDIS_URL": "redis://elsewhere/0"})
-    programs = table(settings, processes_per_lane(["default", "documents"]))
+    programs = table(settings, processes_per_lane(["default", "documents"]), {})
     found: Started = {}
     for program in programs:
         words = shlex.join(program.command[1:])

@@ -117,13 +117,33 @@ def test_the_link_that_up_prints_signs_in_once_and_the_command_prints_another(ru
     assert found is not None, running.out
     command = [str(COMMAND), "sign-in", "--json"]
     printed = subprocess.run(command, cwd=running.folder, env=environment(), capture_output=True, check=True)
-    origin = found[1].partition("/sign-in/")[0]
-    for link in (found[1], origin + urlsplit(json.loads(printed.stdout)["link"]).path):
+    origin = found[1].partition("/sign-in?")[0]
+    for link in (found[1], f"{origin}/sign-in?{urlsplit(json.loads(printed.stdout)['link']).query}"):
         answers = [urllib3.request("GET", link, redirect=False) for _ in range(2)]
         assert [answer.status for answer in answers] == [302, 401]
         cookie = answers[0].headers["Set-Cookie"].partition(";")[0]
         page = urllib3.request("GET", origin + "/", headers={"Cookie": cookie}, redirect=False)
         assert (page.status, b"broker" in page.data) == (200, True)
+
+
+def test_each_process_has_the_secrets_that_it_needs_and_no_other(running: Running) -> None:
+    """Read from the kernel: what a process could be made to give away."""
+    with_key = {
+        words[-1]
+        for child in running.children()
+        if (words := child.cmdline()) and KEY in child.environ().values()
+    }
+    everyone = {child.cmdline()[-1] for child in running.children()}
+    assert {
+        "deedbox.ops.web",
+        "bridge",
+        "sweeper",
+        "sequencer",
+        "deedbox.ingress",
+        "documents",
+        "crm",
+    } <= everyone
+    assert with_key == {"deedbox.ingress", "documents", "default", "crm"}
 
 
 def test_what_up_prints_holds_no_secret(running: Running) -> None:

@@ -11,12 +11,12 @@ from typing import Any, Final
 
 from urllib3.exceptions import HTTPError
 
-from deedbox.shared.budgets import account_of
 from deedbox.shared.core.errors import DeedboxError, SettingsError, Unavailable
 from deedbox.shared.core.gaps import Findings, concerns, found
 from deedbox.shared.core.identity import is_file_safe
 from deedbox.shared.core.request_snapshot import last_change
 from deedbox.shared.core.status import state_shown
+from deedbox.shared.sources import account_of
 from deedbox.workers.builtins.known_requests import streams_of
 from deedbox.workers.dropbox_sign.account import OK
 from deedbox.workers.dropbox_sign.call_budgets import CallBudgets, Turn

@@ -13,10 +13,10 @@ from typing import Any, Final, NoReturn
 from redis.exceptions import RedisError
 from urllib3.exceptions import HTTPError
 
-from deedbox.shared.budgets import account_of
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.identity import is_file_safe, is_simulated
 from deedbox.shared.core.signature import Trust
+from deedbox.shared.sources import account_of
 from deedbox.workers.actions.interface import Context, Event, Reject, Retry
 from deedbox.workers.dropbox_sign.call_budgets import CallBudgets, Turn
 from deedbox.workers.dropbox_sign.client import TOO_MANY, ApiAnswer, SignApi

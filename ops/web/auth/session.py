@@ -32,11 +32,11 @@ def create_session(guard: Guard) -> Blueprint:
             return page, int(STATUS[error.reason])
         return redirect(target)
 
-    @blueprint.get("/sign-in/<link>")
+    @blueprint.get("/sign-in")
     @public
-    def by_link(link: str) -> Response | tuple[str, int]:
-        # A redirect: the link is in neither the address bar nor a Referer of what follows.
-        if guard.redeem(link):
+    def by_link() -> Response | tuple[str, int]:
+        # In the query, because a path may be logged; and a redirect, so that it is not in the address bar either.
+        if guard.redeem(request.args.get("link", "")):
             return redirect(url_for("pages.overview_page"))
         trouble = "this link was used, or is older than ten minutes; `deedbox sign-in` prints another one"
         return render_template("login.html", next="/", trouble=trouble), int(STATUS[Refused.WRONG_TOKEN])

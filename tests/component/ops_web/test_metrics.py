@@ -22,6 +22,7 @@ from deedbox.shared.records.presence import dump as said
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
 from deedbox.shared.settings import Settings
+from deedbox.shared.sources import account_of
 from deedbox.workers.actions.interface import Context, Event, Reject, Retry
 from deedbox.workers.dropbox_sign.call_budgets import CallBudgets, Turn
 from tests.component.workers.conftest import redis_server, state
@@ -143,7 +144,7 @@ def test_the_distance_to_a_dropped_callback_url_is_told(settings: Settings, scra
 def test_what_is_left_of_the_budgets_is_told_without_using_any(
     settings: Settings, state: Redis, scrape: Scrape
 ) -> None:
-    account = budgets.account_of(KEY)
+    account = account_of(KEY)
     calls = CallBudgets(Scripts(state), budgets.per_minute(settings))
     for number in range(4):
         assert calls.take(account, Turn(f"f{number}"), "files") == 0

@@ -81,7 +81,6 @@ def known(redis: Redis) -> dict[str, list[str]]:
         "request_id": [each.partition("/")[2] for each in streams if each.startswith("signature_request/")],
         "letter_id": letters,
         "n": ["1"],
-        "link": ["x"],
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import subprocess
@@ -28,6 +29,18 @@ http {{
   server {{ listen 127.0.0.1:{port}; location / {{ {location} proxy_pass {upstream}; }} }}
 }}
 """
+SHIPPED: Final = """
+daemon off; user root; pid {folder}/nginx.pid; error_log stderr warn;
+events {{}}
+http {{
+  access_log off;
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/f;
+  uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+  include {folder}/ops.conf;
+}}
+"""
+"""Around ``deploy/nginx/ops.conf``."""
+
 CADDY: Final = """
 {{
   admin off
@@ -58,6 +71,7 @@ CACHED: Final = {
 PROXIES: Final[dict[str, tuple[str, str, dict[str, str]]]] = {
     "nginx": ("nginx", NGINX, {"cache": "", "location": ""}),
     "nginx-cache": ("nginx", NGINX, CACHED),
+    "nginx-shipped": ("nginx", SHIPPED, {}),
     "caddy": ("caddy", CADDY, {}),
     "haproxy-http": ("haproxy", HAPROXY, {"mode": "http"}),
     "haproxy-tcp": ("haproxy", HAPROXY, {"mode": "tcp"}),
@@ -79,6 +93,15 @@ def program(name: str) -> str:
     return found
 
 
+def shipped(port: int, upstream: str) -> str:
+    """Return the example of the documentation, with the ports of this test and without TLS."""
+    text = (Path(__file__).parents[3] / "deploy" / "nginx" / "ops.conf").read_text("utf-8")
+    text = re.sub(r"^ *ssl_certificate.*\n", "", text, flags=re.MULTILINE)
+    return text.replace("listen 443 ssl", f"listen 127.0.0.1:{port}").replace(
+        "http://127.0.0.1:8001", upstream
+    )
+
+
 @pytest.fixture(scope="module", params=sorted(PROXIES))
 def proxied(
     request: pytest.FixtureRequest, ops: Ops, tmp_path_factory: pytest.TempPathFactory
@@ -88,6 +111,7 @@ def proxied(
     folder = tmp_path_factory.mktemp(name)
     binary, port, file = program(name), free_port(), folder / "proxy.conf"
     address = ops.url.removeprefix("http://")
+    (folder / "ops.conf").write_text(shipped(port, ops.url))
     filled = {key: text.format(folder=folder) for key, text in options.items()}
     file.write_text(template.format(folder=folder, port=port, upstream=ops.url, address=address, **filled))
     with (folder / "log").open("wb") as log:

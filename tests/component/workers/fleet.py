@@ -6,9 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 from tests.component.workers.server import until
 
@@ -131,6 +132,14 @@ class Fleet:
     def log(self, last_chars: int = 3000) -> str:
         """Return what the processes logged last."""
         return (self._folder / "log").read_text(encoding="utf-8", errors="replace")[-last_chars:]
+
+    @contextmanager
+    def running(self) -> Iterator[Self]:
+        """Lend the fleet; at the end of the block all processes end."""
+        try:
+            yield self
+        finally:
+            self.close()
 
     def close(self) -> None:
         """End whatever still runs."""

@@ -11,11 +11,11 @@ import pytest
 from flask import Response
 from redis import Redis
 
-from deedbox.shared.budgets import account_of
 from deedbox.shared.core.signature import BodySignature
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.simulator.api_state import Endpoint, FilesApiPolicy
+from deedbox.shared.sources import account_of
 from deedbox.workers.dropbox_sign.call_budgets import CallBudgets, Turn
 from deedbox.workers.dropbox_sign.client import SignApi
 from tests.component.workers.fetch_desk import (

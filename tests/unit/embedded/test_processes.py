@@ -26,7 +26,7 @@ def _workers(directory: Path, source: str) -> dict[str, str]:
 def test_each_lane_has_its_processes() -> None:
     lanes = processes_per_lane(["default", "documents", "crm"])
     assert lanes == {"sequencer": 1, "default": 1, "documents": 2, "crm": 1}
-    assert {row.name: row.numprocs for row in table(REMOTE, lanes)} == {
+    assert {row.name: row.numprocs for row in table(REMOTE, lanes, {})} == {
         "bridge": 1,
         "sweeper": 1,
         "ops": 1,
@@ -39,12 +39,12 @@ def test_each_lane_has_its_processes() -> None:
 
 
 def test_a_redis_elsewhere_is_not_started_here() -> None:
-    assert "redis" not in {row.name for row in table(REMOTE, {})}
+    assert "redis" not in {row.name for row in table(REMOTE, {}, {})}
 
 
 @pytest.mark.real_redis
 def test_the_embedded_redis_starts_first_and_stops_last(tmp_path: Path) -> None:
-    rows = table(Settings.load({"DEEDBOX_DATA_DIR": str(tmp_path)}), {"sequencer": 1})
+    rows = table(Settings.load({"DEEDBOX_DATA_DIR": str(tmp_path)}), {"sequencer": 1}, {})
     by_priority = sorted(rows, key=lambda row: row.priority)
     assert by_priority[0].name == "redis"
     assert by_priority[0].lock == tmp_path / "redis" / "lock"

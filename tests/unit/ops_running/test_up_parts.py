@@ -29,7 +29,7 @@ def ready_port() -> Iterator[int]:
     server.stop()
 
 
-LINK = "http://127.0.0.1:8001/sign-in/x"
+LINK = "http://127.0.0.1:8001/sign-in?link=x"
 
 
 def _settings(**more: str) -> Settings:
