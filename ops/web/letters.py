@@ -38,6 +38,8 @@ class Wanted:
     reason: str = ""
     action: str = ""
     type: str = ""
+    stream: str = ""
+    """Source and ordering key, such as `default:signature_request/<id>`."""
     upto: float | None = None
     """Unix seconds: letters that were filed later are not meant. What a person confirms is what was shown."""
     start: int = 0
@@ -50,13 +52,13 @@ class Wanted:
         start = min(START_MAX, max(0, values.get("from", 0, type=int)))
         return cls(
             ids, values.get("all") == "1", values.get("reason", ""), values.get("action", ""), values.get("type", ""),
-            _upto(values.get("upto", "")), start,
+            values.get("stream", ""), _upto(values.get("upto", "")), start,
         )  # fmt: skip
 
     @property
     def filters(self) -> dict[str, Any]:
         """Return the filters that are set, as an address has them."""
-        named = {"reason": self.reason, "action": self.action, "type": self.type}
+        named = {"reason": self.reason, "action": self.action, "type": self.type, "stream": self.stream}
         return {name: value for name, value in named.items() if value}
 
     @property
@@ -77,7 +79,12 @@ class Wanted:
 
     def fits(self, letter: DeadLetter) -> bool:
         """Tell whether a letter is meant, as far as ``Selection`` does not know."""
-        return self.type in {"", letter.type} and (self.upto is None or letter.at <= self.upto)
+        about = f"{letter.source}:{letter.key}"
+        return (
+            self.type in {"", letter.type}
+            and self.stream in {"", about}
+            and (self.upto is None or letter.at <= self.upto)
+        )
 
     @property
     def selection(self) -> Selection:

@@ -6,10 +6,12 @@ it for seconds, for a long regular expression for example. Other processes are f
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final, NoReturn
 
 from deedbox.shared.core.errors import Unavailable
@@ -70,8 +72,18 @@ class Bystander:
 def stand_by(bystander: Callable[[], Bystander]) -> None:
     """Fork the process beside this one; it ends with this one. ``bystander`` is made there: its connections are its own."""
     worker = os.getpid()
-    if not os.fork():
+    beside = os.fork()
+    if not beside:
         _stand_by(bystander, worker)
+    atexit.register(_end, beside, worker)
+
+
+def _end(beside: int, worker: int) -> None:
+    """End it with this process, and take its exit status: not every init does."""
+    if os.getpid() == worker:
+        with suppress(OSError):  # an action may have taken the status of any child
+            os.kill(beside, signal.SIGKILL)
+            os.waitpid(beside, 0)
 
 
 def _stand_by(bystander: Callable[[], Bystander], worker: int) -> NoReturn:

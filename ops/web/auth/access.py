@@ -108,7 +108,7 @@ def decide(question: Question, policy: AccessPolicy) -> Caller | Denied:
 def _caller(question: Question, policy: AccessPolicy) -> Caller | Denied:
     if question.bearer is not None:
         if question.bearer_token is None:
-            return Denied(Refused.WRONG_TOKEN, "this is no token of DEEDBOX_OPS_TOKENS")
+            return Denied(Refused.WRONG_TOKEN, "that token is not valid here")
         return Caller(question.bearer_token.name, question.bearer_token.scopes, by_bearer=True)
     if policy.user_header and is_trusted(question.peer, policy.proxies) and _is_name(question.proxy_user):
         return Caller(question.proxy_user, ALL_SCOPES)

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, g, request, session
+from werkzeug.exceptions import MethodNotAllowed
 
 from deedbox.ops.sessions import SESSION_S, SecretFiles
 from deedbox.ops.web.auth import web_session
@@ -96,6 +97,9 @@ class Guarded:
     """Unix seconds."""
 
 
+_WHO: Final = frozenset({Refused.UNAUTHORIZED, Refused.FORBIDDEN})
+
+
 class Guard:
     """Installs itself in an application."""
 
@@ -142,6 +146,8 @@ class Guard:
         if isinstance(answer, Denied):
             if answer.reason is Refused.WRONG_TOKEN:
                 _log.warning("ops.wrong_token", path=request.path)
+            if isinstance(request.routing_exception, MethodNotAllowed) and answer.reason in _WHO:
+                raise request.routing_exception  # no token would help
             if not is_public or answer.reason in {Refused.BAD_HOST, Refused.TOO_MANY_TRIES}:
                 raise OpsError(answer.reason, answer.detail)
             g.caller = None

@@ -79,7 +79,10 @@
     if (document.hidden) return;
     try {
       const answer = await fetch(history.dataset.charts, { redirect: "manual", signal: AbortSignal.timeout(8000) });
-      if (!answer.ok) return;
+      if (!answer.ok) {
+        history.querySelectorAll(".summary").forEach((each) => { each.textContent = "No data: Redis cannot be read."; });
+        return;
+      }
       latest = await answer.json();
       draw(latest);
     } catch { /* the pulse in the header says that ops does not answer */ }

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from deedbox.ingress.spool import folder
 from deedbox.ingress.spool.drain import Drainer
 from deedbox.ingress.spool.folder import SpoolDir
 from deedbox.ingress.spool.writer import Spool
@@ -84,3 +85,15 @@ def test_of_processes_that_begin_a_spool_at_once_each_callback_is_taken_and_drai
     assert [process.exitcode for process in processes] == [0] * PROCESSES
     found = [_drained(tmp_path / str(each)) for each in range(ROUNDS)]
     assert found == [list(range(PROCESSES))] * ROUNDS
+
+
+def test_who_finds_the_folder_there_makes_its_name_durable_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may have made it a moment ago, and not have synced it yet."""
+    data_dir = tmp_path / "host" / "var"
+    SpoolDir(data_dir).prepare()
+    synced: list[Path] = []
+    monkeypatch.setattr(folder, "sync", synced.append)
+    SpoolDir(data_dir).prepare()
+    assert {data_dir / "spool", data_dir, data_dir.parent} <= set(synced)

@@ -205,6 +205,13 @@ def test_a_managed_redis_without_config_is_judged_by_what_it_shows(
     assert "s3cret" not in answer.out
 
 
+def test_queues_that_read_deedboxs_events_are_no_other_application(operate: Operate, state: Redis) -> None:
+    """As kombu stores them on Redis: the binding names the queue, which is a list in the same database."""
+    state.sadd("_kombu.binding.deedbox.events", "#\x06\x16\x06\x16example-consumer")
+    state.lpush("example-consumer", "{}")
+    assert _verdicts(operate("check", "--offline", "--json"))["redis neighbours"] == "ok"
+
+
 def test_another_applications_keys_are_told_by_their_beginning_only(operate: Operate, state: Redis) -> None:
     state.set("session:jane.doe", "x")
     state.set("rq:queue:mail", "x")

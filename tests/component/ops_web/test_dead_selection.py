@@ -138,3 +138,16 @@ def test_an_act_that_does_not_say_on_what_is_refused(
 
 def _by_name(rows: list[tuple[str, str]]) -> dict[str, list[str]]:
     return {name: [value for each, value in rows if each == name] for name, _ in rows}
+
+
+def test_the_page_of_a_request_leads_to_its_own_letters_only(
+    browser: FlaskClient, deployment: Deployment
+) -> None:
+    page = browser.get("/requests/default/signature_request/r0").text
+    [where] = {each for each in re.findall(r'href="(/dead[?][^"]*)"', page) if "stream" in each}
+    found = browser.get(where).text
+    assert "Matching letters (2 of 4)" in found
+    assert "signature_request/r1" not in found
+    plan = browser.get(where.replace("/dead?", "/dead/plan?do=discard&all=1&")).text
+    assert "Discard 2 dead letters?" in plan
+    assert len(deployment.letters()) == 4

@@ -14,6 +14,7 @@ from redis.retry import Retry
 
 from deedbox.shared import codec
 from deedbox.shared.broker.kombu_consumer import KombuConsumer
+from deedbox.shared.core.callback import outward
 from deedbox.shared.redis import keys
 from tests.component.workers.rig import Deployment, Journal, P, action, envelope, sent, viewed
 from tests.component.workers.server import RedisServer, until
@@ -51,7 +52,7 @@ def test_what_was_confirmed_reaches_the_action_byte_for_byte(
         assert isinstance(consumer, KombuConsumer)
         assert consumer._connection.get_heartbeat_interval() == 4
     assert [event.type for event, _ in journal.calls] == [P + "sent", P + "viewed"]
-    assert journal.calls[0][0].payload == json.loads(codec.body_of(first))
+    assert journal.calls[0][0].payload == outward(json.loads(codec.body_of(first)))
     assert queue.queue_declare(passive=True).message_count == 0
 
 

@@ -10,6 +10,7 @@ import pytest
 from redis import Redis
 
 from deedbox.shared.broker import amqp_broker
+from deedbox.shared.core.callback import outward
 from tests.component.ops.conftest import Operate, operate
 from tests.component.workers.rig import Deployment, Journal, action, envelope, sent
 from tests.component.workers.server import RedisServer, until
@@ -68,7 +69,7 @@ def test_a_poisonous_delivery_ends_as_a_dead_letter_and_a_redrive_processes_it(
     assert operate("dead", "redrive", letter["id"], "--yes", **broker).code == 0
     with redis_server.client() as client, bridging(amqp_url, client):
         deployment.run_until(lambda: journal.calls, "it was processed")
-    assert journal.calls[0][0].payload == json.loads(sent(title="é"))
+    assert journal.calls[0][0].payload == outward(json.loads(sent(title="é")))
     assert deployment.letters() == []
 
 

@@ -11,6 +11,7 @@ from redis import Redis
 
 from deedbox.shared import codec
 from deedbox.shared.broker.port import Broker
+from deedbox.shared.core.callback import outward
 from tests.component.ops.conftest import Operate, operate
 from tests.component.workers.rig import Deployment, Journal, P, action, envelope, sent, viewed
 from tests.component.workers.server import RedisServer, until
@@ -51,7 +52,7 @@ def test_what_was_published_reaches_the_action_byte_for_byte(
         deployment.run_until(lambda: len(journal.calls) == 2, "both arrived")
         until(lambda: left(sqs) == 0, "both were acknowledged")
     assert [event.type for event, _ in journal.calls] == [P + "sent", P + "viewed"]
-    assert journal.calls[0][0].payload == json.loads(codec.body_of(first))
+    assert journal.calls[0][0].payload == outward(json.loads(codec.body_of(first)))
     fingerprint = deployment.timeline()[0]["event"]
     assert deployment.redis.hget(f"deedbox:event:{fingerprint}", "body") == first.body
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import psutil
 import pytest
 from redis import Redis
 
@@ -261,17 +262,17 @@ def test_what_waits_behind_a_call_that_keeps_the_interpreter_runs_elsewhere_mean
     assert "action.fenced" not in fleet.log(100_000)
 
 
-def test_the_process_beside_a_worker_ends_with_it(hanging: Fleet, state: Redis) -> None:
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_the_process_beside_a_worker_ends_with_it(hanging: Fleet, state: Redis, end: signal.Signals) -> None:
     worker = hanging.worker()
     _send(_deployment(state), "a")
     hanging.ended("a")
-    children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children")
-    if not children.exists():
-        pytest.skip("this system does not tell which children a process has")
-    [beside] = map(int, children.read_text().split())
-    worker.kill()
+    [beside] = psutil.Process(worker.pid).children()
+    worker.send_signal(end)
     worker.wait()
-    until(lambda: not Path(f"/proc/{beside}").exists(), "it ended")
+    if end is signal.SIGTERM:
+        assert not beside.is_running(), "its status was taken, too"
+    until(lambda: not beside.is_running() or beside.status() == psutil.STATUS_ZOMBIE, "it ended")
 
 
 def test_a_crash_loop_is_told_with_its_processes_and_its_call(hanging: Fleet, state: Redis) -> None:

@@ -111,6 +111,19 @@ def test_nothing_is_read_or_written_without_a_token(
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
+@pytest.mark.parametrize("headers", [{}, {"Authorization": f"Bearer {READER}"}])
+def test_what_takes_no_such_method_says_so_and_asks_for_no_token(
+    browser: FlaskClient, headers: dict[str, str]
+) -> None:
+    answer = browser.post("/api/requests/r1", headers=headers)
+    assert (answer.status_code, answer.get_json()["error"]) == (405, "method_not_allowed")
+
+
+def test_a_wrong_token_is_told_without_the_name_of_a_setting(browser: FlaskClient) -> None:
+    answer = browser.get("/api/thing", headers={"Authorization": "Bearer wrong"})
+    assert (answer.status_code, answer.get_json()["detail"]) == (401, "that token is not valid here")
+
+
 def test_a_bearer_token_writes_without_a_form(browser: FlaskClient) -> None:
     answer = browser.post("/api/thing", headers={"Authorization": f"Bearer {ADMIN}"})
     assert (answer.status_code, answer.get_data(as_text=True)) == (200, "admin")
