@@ -184,13 +184,17 @@ def _kept(world: World, evidence: _Evidence) -> Iterator[str]:
 
 def _bounded(world: World, evidence: _Evidence) -> Iterator[str]:
     """Check what an adversary who knows one hash has stored, and that one letter counts what was dropped."""
-    genuine = {each.fingerprint for each, _ in world.deliveries if not each.forged}
-    made_up = {line["event"] for stream in evidence.timelines for line in evidence.released(stream)} - genuine
-    invented = {each.fingerprint: each.second for each, _ in world.deliveries if each.fingerprint in made_up}
-    for second, count in Counter(invented.values()).items():
-        # Sequencers that work side by side read the count before any of them has written.
-        if count > QUOTA.facts * world.size.sequencers:
-            yield f"P8 bounded: the hash of {second} made {count} facts"
+    signed = {each.fingerprint for each, _ in world.deliveries if not each.forged}
+    made_up = {
+        line["event"]
+        for stream in evidence.timelines
+        for line in evidence.released(stream)
+        if line["event"] not in signed
+    }
+    invented = {each.fingerprint for each, _ in world.deliveries if each.forged} & made_up
+    # Sequencers that work side by side read the count before any of them has written.
+    if len(invented) > QUOTA.facts * world.size.sequencers:
+        yield f"P8 bounded: one hash made {len(invented)} facts"
     for stream in evidence.timelines:
         kept = [each for each in world.server.texts("ZRANGE", keys.seen(stream), 0, -1) if ":" in each]
         for fact, count in Counter(each.partition(":")[0] for each in kept).items():
@@ -198,8 +202,8 @@ def _bounded(world: World, evidence: _Evidence) -> Iterator[str]:
             if count > QUOTA.bodies + 2:
                 yield f"P8 bounded: {count} other bodies of {fact} are kept"
     floods = [letter for letter in evidence.letters if letter[b"reason"] == b"flooded"]
-    if len({(letter[b"type"], letter[b"detail"]) for letter in floods}) < len(floods):
-        yield f"P8 bounded: several of {len(floods)} dead letters are about one flood"
+    if len(floods) > 1:
+        yield f"P8 bounded: {len(floods)} dead letters about one flood"
     if sum(int(letter[b"count"]) for letter in floods) != evidence.counters["flooded"]:
         yield f"P8 counted: {evidence.counters['flooded']} were dropped, the letter says otherwise"
 

@@ -41,11 +41,6 @@ class Sent:
     forged: bool = False
     """An adversary who has seen one callback made it: its type and second fit, and nothing signs its body."""
 
-    @property
-    def second(self) -> str:
-        """What its hash signs: the time and the type."""
-        return f"{json.loads(self.body)['event']['event_time']} {self.event_type}"
-
     def message(self, number: int) -> bytes:
         """Return the raw message of one delivery: like the broker's, no two are the same bytes."""
         if self.bare:
@@ -99,29 +94,6 @@ def forged(rng: Random, genuine: list[Sent]) -> list[Sent]:
         verdict = rng.choice((BodySignature.ABSENT, BodySignature.WRONG))
         sent.append(replace(_sent(START + rng.random() * SPREAD_S, body), verdict=verdict, forged=True))
     return sent
-
-
-def with_forger(sent: list[Sent], rng: Random) -> list[Sent]:
-    """Add other bodies of the same facts, before or after the genuine ones, with no header or a wrong one."""
-    if rng.random() >= FORGING:
-        return sent
-    forged = [
-        _forged(each, rng)
-        for each in sent
-        if each.stream.startswith("default:signature_request/") and rng.random() < 0.4
-    ]
-    return sorted([*sent, *forged], key=lambda each: each.at)
-
-
-def _forged(genuine: Sent, rng: Random) -> Sent:
-    document = json.loads(genuine.body)
-    request = document["signature_request"]
-    request["title"] = f"FORGED {rng.randrange(3)}"
-    if rng.random() < 0.3:  # a predecessor that never was
-        request["signatures"].append({"signature_id": "invented", "last_viewed_at": CREATED_AT})
-    at = max(START, genuine.at + rng.uniform(-2.0, 4.0))
-    verdict = rng.choice((BodySignature.ABSENT, BodySignature.WRONG))
-    return replace(_sent(at, json.dumps(document).encode()), verdict=verdict, forged=True)
 
 
 def _story(rng: Random, request_id: str) -> Iterator[bytes]:

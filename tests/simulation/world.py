@@ -110,9 +110,8 @@ class World:
         self.faults = FaultPolicy.drawn(rng)
         self.size = Size.drawn(rng)
         genuine = traffic.drawn(rng)
-        flood = traffic.forged(Random(f"{seed}|forged"), genuine)
-        forgeries = traffic.with_forger(genuine, Random(f"{seed}|forger"))
-        self.sent = sorted([*forgeries, *flood], key=lambda each: each.at)
+        forged = traffic.forged(Random(f"{seed}|forged"), genuine)
+        self.sent = sorted([*genuine, *forged], key=lambda each: each.at)
         self.deliveries: list[tuple[traffic.Sent, bytes]] = []
         """Everything that was published, redelivered callbacks included, with its raw message."""
         self.scheduler = Scheduler(

@@ -320,7 +320,7 @@ def test_an_outage_of_the_budgets_redis_uses_up_no_attempt(state: Redis, tmp_pat
         signature_request_id="r1", related_signature_id=None, test_mode=False, late=False,
         body_signature="valid", trust="attested", payload={},
     )  # fmt: skip
-    with pytest.raises(Retry, match="did not answer"):
+    with pytest.raises(Retry, match="does not answer"):
         erase(event, Context(idempotency_key="k", attempt=1))
 
 
