@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.core.errors import Unavailable, causes
 
 _CODE: Final = re.compile(r"[A-Z]{2,20}\b", re.ASCII)
 """How Redis begins an error: OOM, NOAUTH, READONLY."""
@@ -33,14 +33,10 @@ class RefusedForCause(Unavailable):
 
 def refuses_for_cause(error: BaseException) -> bool:
     """Return whether an error is about the message and not about the broker's state."""
-    link: BaseException | None = error
-    while link is not None:
-        if _aws_code(link) in _TOO_LARGE_CODES:
-            return True
-        if any(words in str(link).lower() for words in _TOO_LARGE):
-            return True
-        link = link.__cause__ or link.__context__
-    return False
+    return any(
+        _aws_code(link) in _TOO_LARGE_CODES or any(words in str(link).lower() for words in _TOO_LARGE)
+        for link in (error, *causes(error, contexts=True))
+    )
 
 
 def _aws_code(error: BaseException) -> str | None:
@@ -54,12 +50,9 @@ def cause(error: BaseException) -> str:
 
     Not the text: it can hold the broker's address and what was being sent.
     """
-    chain = [error]
-    while (inner := chain[-1].__cause__ or chain[-1].__context__) is not None:
-        chain.append(inner)
-    meant = error
-    while meant.__cause__ is not None:  # unlike a context, which is only what was being handled
-        meant = meant.__cause__
+    chain = [error, *causes(error, contexts=True)]
+    # Unlike a context, which is only what was being handled.
+    *_, meant = error, *causes(error)
     named = next((link for link in chain if isinstance(link, OSError)), meant)
     code = _aws_code(named)
     if code is None and (found := _CODE.match(str(named))):

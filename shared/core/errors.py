@@ -2,6 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+
+def causes(error: BaseException, *, contexts: bool = False) -> Iterator[BaseException]:
+    """Yield what caused an error, and what caused that; each once, because ``raise error from error`` makes a circle.
+
+    ``contexts``: also what was only being handled when it was raised.
+    """
+    seen = {id(error)}
+    link = error.__cause__ or (error.__context__ if contexts else None)
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        link = link.__cause__ or (link.__context__ if contexts else None)
+
 
 class DeedboxError(Exception):
     """Root of everything Deedbox raises on purpose."""

@@ -24,7 +24,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from deedbox.shared.core.errors import RedisAway, SettingsError, Unavailable
+from deedbox.shared.core.errors import RedisAway, SettingsError, Unavailable, causes
 from deedbox.shared.redis import address, embedded, sentinel
 from deedbox.shared.redis.address import RedisAddress
 from deedbox.shared.settings import Settings
@@ -192,10 +192,7 @@ def _brief(error: Exception) -> str:
 
 def is_of_wrong_type(error: BaseException) -> bool:
     """Return whether its cause is a key of another Redis type than ours. Redis says so in its error's text only."""
-    cause = error.__cause__
-    return cause is not None and (
-        (isinstance(cause, ResponseError) and "WRONGTYPE" in str(cause)) or is_of_wrong_type(cause)
-    )
+    return any(isinstance(each, ResponseError) and "WRONGTYPE" in str(each) for each in causes(error))
 
 
 def translated(error: Exception) -> Unavailable:

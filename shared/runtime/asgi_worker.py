@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers import gasgi
 from gunicorn.workers.gasgi import ASGIWorker
 
 from deedbox.shared.runtime.front import RECEIVE_S
+
+CLOSE_EVERY_S: Final = 0.1
+"""So often a process that stops closes the connections whose requests have ended meanwhile."""
 
 
 class BoundedWorker(ASGIWorker):  # type: ignore[misc]
@@ -32,6 +35,16 @@ class BoundedWorker(ASGIWorker):  # type: ignore[misc]
         late = time.monotonic() - RECEIVE_S
         for connection in [each for each, since in self.open.items() if since < late and each.is_new]:
             connection.close()
+
+    def handle_exit_signal(self) -> None:
+        """Begin to stop: a connection that only waits for its next request does not hold this process up."""
+        super().handle_exit_signal()
+        self._close_idle()
+
+    def _close_idle(self) -> None:
+        for connection in [each for each in self.open if each.is_idle]:
+            connection.close()
+        self.loop.call_later(CLOSE_EVERY_S, self._close_idle)
 
     def opened(self, connection: Connection) -> None:
         """Note a connection, and make room for it: of those that wait for a request, the oldest new one, or the oldest."""

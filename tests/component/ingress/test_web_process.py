@@ -222,3 +222,16 @@ def test_a_graceful_stop_ends_with_code_0_and_no_secret_in_the_log(
     assert "event.received" in written
     for word in ("Traceback", KEY, "s3cret-word", "event_hash"):
         assert word not in written
+
+
+def test_a_connection_that_waits_for_its_next_request_does_not_hold_up_a_stop(
+    redis_broker: Server, tmp_path: Path
+) -> None:
+    """Proxies keep connections open. gunicorn waits for them until its grace ends, and is then killed in its turn."""
+    with serving(redis_broker.url, tmp_path) as web, connect(web.port) as kept:
+        kept.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert read_answer(kept)[0] == 200
+        web.process.terminate()
+        assert web.process.wait(8) == 0, "two seconds before the grace of ten ends"
+        assert kept.recv(1) == b""
+    assert "SIGKILL" not in web.log.read_text()

