@@ -15,8 +15,8 @@ from gunicorn.workers.gasgi import ASGIWorker
 
 from deedbox.shared.runtime.front import RECEIVE_S
 
-CLOSE_EVERY_S: Final = 0.1
-"""So often a process that stops closes the connections whose requests have ended meanwhile."""
+CLOSE_EVERY_S: Final = 1.0
+"""A process that stops closes connections that had no request for so long."""
 
 
 class BoundedWorker(ASGIWorker):  # type: ignore[misc]
@@ -39,12 +39,15 @@ class BoundedWorker(ASGIWorker):  # type: ignore[misc]
     def handle_exit_signal(self) -> None:
         """Begin to stop: a connection that only waits for its next request does not hold this process up."""
         super().handle_exit_signal()
-        self._close_idle()
+        self._close_idle({})
 
-    def _close_idle(self) -> None:
-        for connection in [each for each in self.open if each.is_idle]:
-            connection.close()
-        self.loop.call_later(CLOSE_EVERY_S, self._close_idle)
+    def _close_idle(self, before: dict[Connection, int]) -> None:
+        """Close what was idle at the look before and had no request since: who sends just now is still answered."""
+        idle = {each: each.req_count for each in self.open if each.is_idle}
+        for connection, count in idle.items():
+            if before.get(connection) == count:
+                connection.close()
+        self.loop.call_later(CLOSE_EVERY_S, self._close_idle, idle)
 
     def opened(self, connection: Connection) -> None:
         """Note a connection, and make room for it: of those that wait for a request, the oldest new one, or the oldest."""
