@@ -123,7 +123,10 @@ def _play(
 
         def show(counts: Counts) -> None:
             settled = counts.acked + counts.refused + counts.forgeries_acked + counts.failed
-            meter.step(settled, f"{counts.acked} acknowledged, {counts.refused} refused")
+            detail = f"{counts.acked} acknowledged, {counts.refused} forged ones refused"
+            if counts.attempts > counts.sent and not counts.acked:
+                detail += "; nothing is acknowledged, is the signing key (--api-key) one of the receiver's?"
+            meter.step(settled, detail)
 
         player = Player(options.url, account.api_key, policy, on_occurred=files_api.advance, on_progress=show)
         return player.play(deliveries, stop)
@@ -184,7 +187,7 @@ def _tell(options: SimulateOptions, seed: int, ledger: Ledger, console: Console)
         f"{found['acked']} acknowledged, {found['refused']} forged ones refused, {found['failed']} failed, "
         f"{found['unfinished']} unfinished.",
     )
-    if found["failed"] and not found["acked"]:
+    if (found["failed"] or found["unfinished"]) and not found["acked"]:
         _say(
             console,
             "Nothing was acknowledged: is --url right, and is the signing key (--api-key) one of the receiver's "
