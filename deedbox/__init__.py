@@ -17,15 +17,41 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from deedbox.ingress.app import create_blueprint
     from deedbox.workers.actions import Context, Event, Reject, Retry, action
+    from deedbox.workers.actions.snapshots import (
+        AccountSnapshot,
+        FaxSnapshot,
+        RequestSnapshot,
+        SignerSnapshot,
+        TemplateSnapshot,
+    )
 
-__all__ = ["Context", "Event", "Reject", "Retry", "__version__", "action", "create_blueprint"]
+__all__ = [
+    "AccountSnapshot",
+    "Context",
+    "Event",
+    "FaxSnapshot",
+    "Reject",
+    "RequestSnapshot",
+    "Retry",
+    "SignerSnapshot",
+    "TemplateSnapshot",
+    "__version__",
+    "action",
+    "create_blueprint",
+]
 
 _ACTIONS: Final = "deedbox.workers.actions"
+_SNAPSHOTS: Final = "deedbox.workers.actions.snapshots"
 _HOMES: Final = {
+    "AccountSnapshot": _SNAPSHOTS,
     "Context": _ACTIONS,
     "Event": _ACTIONS,
+    "FaxSnapshot": _SNAPSHOTS,
     "Reject": _ACTIONS,
+    "RequestSnapshot": _SNAPSHOTS,
     "Retry": _ACTIONS,
+    "SignerSnapshot": _SNAPSHOTS,
+    "TemplateSnapshot": _SNAPSHOTS,
     "action": _ACTIONS,
     "create_blueprint": "deedbox.ingress.app",
 }
