@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry as Patience
 
 from deedbox.shared.core.signature import BodySignature
+from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.workers.actions.interface import Context, Event, Retry
 from deedbox.workers.actions.snapshots import RequestSnapshot
 from deedbox.workers.lanes import recall
@@ -15,6 +18,7 @@ from tests.component.workers.rig import Deployment, P, action, callback, sent, v
 
 pytestmark = pytest.mark.real_redis
 
+NO_RETRY = Patience(NoBackoff(), 0)
 GUTTED: dict[str, Any] = {"title": "", "metadata": {}, "created_at": 0}
 
 
@@ -62,7 +66,12 @@ def test_what_nobody_signed_does_not_displace_what_the_vendor_signed(state: Redi
 
 def test_an_action_that_does_not_ask_causes_no_look(state: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[str] = []
-    monkeypatch.setattr(recall, "_read", lambda _redis, stream: looks.append(stream) or [])
+
+    def look(_redis: Redis, stream: str) -> list[StoredEvent]:
+        looks.append(stream)
+        return []
+
+    monkeypatch.setattr(recall, "_read", look)
     deployment = Deployment(state, action(lambda event, _context: event.signature_request and None))
     deployment.deliver(sent())
     deployment.run()
@@ -70,7 +79,7 @@ def test_an_action_that_does_not_ask_causes_no_look(state: Redis, monkeypatch: p
 
 
 def test_the_look_puts_the_call_off_while_redis_is_away() -> None:
-    with Redis(port=1, retry=None) as away, pytest.raises(Retry, match="does not answer"):
+    with Redis(port=1, retry=NO_RETRY) as away, pytest.raises(Retry, match="does not answer"):
         recall.recall(away, "default:signature_request/r1")
 
 
