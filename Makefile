@@ -1,5 +1,5 @@
 # `make demo` and `make test` set themselves up. No root, no Redis, no API key.
-.PHONY: help setup demo up test check unit docs bench bench-quick soak lock clean
+.PHONY: help setup demo up test check unit docs bench bench-quick soak release lock clean
 
 # The newest tried Python that is at least 3.11; `make PYTHON=python3.12 ...` overrides it.
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python3.14; do \
@@ -51,8 +51,9 @@ docs: .venv/.installed-dev ## write the pages that are made from code
 	@$(BIN)/python docs/generate.py
 
 test: .venv/.installed-dev check ## check, then every test
-	@$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile || { \
-		echo "What failed runs once more, alone: real servers beside each other can be slow. A second failure counts."; \
+	@$(BIN)/pytest -n 3 --dist loadfile || { \
+		grep -q :: .pytest_cache/v/cache/lastfailed && \
+		echo "What failed runs once more, alone: real servers beside each other can be slow. A second failure counts." && \
 		$(BIN)/pytest --last-failed --last-failed-no-failures none; }
 
 bench: .venv/.installed-bench ## measure against RQ, Celery and taskiq, side by side (about 25 minutes)
@@ -63,6 +64,9 @@ bench-quick: .venv/.installed-bench ## the same in about 3 minutes
 
 soak: .venv/.installed-dev ## 5 minutes of traffic under random kills, then the proof that nothing was lost
 	@$(BIN)/python -m tests.soak --seconds 300
+
+release: .venv/.installed-dev ## build wheel, sdist, SBOM and licence list into dist/, and run the demo from the wheel
+	@$(BIN)/python deploy/release.py
 
 lock: .venv/.installed-dev ## resolve the dependencies again
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --upgrade \

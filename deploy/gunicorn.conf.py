@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - read by gunicorn, not imported
 """gunicorn -c deploy/gunicorn.conf.py deedbox.ingress.wsgi:server; the same values as ``python -m deedbox.ingress``."""
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ def _leader(nspawn: int) -> int | None:
 
 
 def _furnish(root: Path) -> None:
-    """Write the files that an installation writes, as docs/deploy.md says."""
+    """Write the files that an installation writes, as docs/systemd.md says."""
     etc, programs = root / "etc", root / "opt" / "deedbox" / "bin"
     for folder in (
         "usr",

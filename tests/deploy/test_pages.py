@@ -12,10 +12,10 @@ from tests.deploy.processes import ROOT
 from tests.deploy.units import UNITS, wanted_by_target
 
 HOSTS: Final = (ROOT / "docs" / "hosts.md").read_text("utf-8")
-DEPLOY: Final = (ROOT / "docs" / "deploy.md").read_text("utf-8")
+SYSTEMD: Final = (ROOT / "docs" / "systemd.md").read_text("utf-8")
 
 
-@pytest.mark.parametrize("text", [HOSTS, DEPLOY], ids=["hosts", "deploy"])
+@pytest.mark.parametrize("text", [HOSTS, SYSTEMD], ids=["hosts", "systemd"])
 def test_every_unit_on_a_page_exists(text: str) -> None:
     named = set(re.findall(r"deedbox-(?:web|bridge|sweeper|ops|worker@\w*)(?:\.\w+)?", text))
     assert named

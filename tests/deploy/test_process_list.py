@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.deploy import composed, manifests, units
+from tests.deploy import composed, manifests, paas, units
 from tests.deploy.processes import ROOT, Started, wanted
 
 
@@ -22,6 +22,8 @@ ARTEFACTS: dict[str, Callable[[], Started]] = {
     "systemd": units.started,
     "compose": composed.started,
     "Kubernetes": manifests.started,
+    "Fly": paas.fly,
+    "Render": paas.render,
 }
 
 

