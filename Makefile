@@ -51,8 +51,9 @@ docs: .venv/.installed-dev ## write the pages that are made from code
 	@$(BIN)/python docs/generate.py
 
 test: .venv/.installed-dev check ## check, then every test
-	@$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile || { \
-		echo "What failed runs once more, alone: real servers beside each other can be slow. A second failure counts."; \
+	@$(BIN)/pytest -n 3 --dist loadfile || { \
+		grep -q :: .pytest_cache/v/cache/lastfailed && \
+		echo "What failed runs once more, alone: real servers beside each other can be slow. A second failure counts." && \
 		$(BIN)/pytest --last-failed --last-failed-no-failures none; }
 
 bench: .venv/.installed-bench ## measure against RQ, Celery and taskiq, side by side (about 25 minutes)

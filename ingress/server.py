@@ -13,6 +13,7 @@ from deedbox.ingress.monitor import port
 from deedbox.ingress.monitor.port import MetricsPort
 from deedbox.ingress.publish.handover import Handover
 from deedbox.ingress.receive.receiver import LARGE_BYTES
+from deedbox.ingress.spool.folder import SpoolDir
 from deedbox.shared.broker import brokers
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.runtime import logs, ports, serving
@@ -79,6 +80,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     """Read the settings and everything the web process needs of them. Raises SettingsError."""
     settings = Settings.load(environ)
     settings.sources()
+    SpoolDir(settings.data_dir).demand_readable()
     brokers.open_broker(brokers.broker_address(settings)).demand()
     return settings
 

@@ -48,6 +48,7 @@ def main(environ: Mapping[str, str], arguments: Sequence[str]) -> int:
         settings = Settings.load(environ)
         logs.configure(settings.log_format, "drain")
         folder = SpoolDir(settings.data_dir)
+        folder.demand_readable()
         if command == "drain":
             return _drain(settings, folder, as_json=json_wanted)
         if command == "spool":

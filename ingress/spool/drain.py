@@ -124,6 +124,8 @@ class Drainer:
         try:
             if not self._folder.exists():
                 return found
+            if not self._folder.drainer_lock.exists():
+                self._folder.prepare()  # a database that was moved here, or came from a backup, is alone
             found.busy = not self._mine.take()
             if not found.busy:
                 self._database.open()

@@ -4,6 +4,7 @@
 ``<time>.sqlite3``            the callbacks; beside it SQLite keeps ``-wal`` and ``-shm``. The newest counts
 ``<time>.damaged``            SQLite could not read that database; what it can still read is yet to be copied
 ``<time>.kept``               that was done; a person may look at the database and remove both
+``*.segment``                 callbacks of a version before 0.2.0, which this one cannot read: a start is refused
 ``reserve``                   room on the disk that giving space back may need
 ``host-id``                   names this folder in Redis; stable
 ``writer.lock``               shared by those that write; exclusive for what must meet no writer
@@ -25,6 +26,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.runtime.data_dir import make_private
 
 RESERVE_BYTES: Final = 5 * 1024 * 1024
@@ -32,6 +34,7 @@ SHORT_BYTES: Final = 2 * 1024 * 1024 * 1024
 DATABASE: Final = ".sqlite3"
 DAMAGED: Final = ".damaged"
 KEPT: Final = ".kept"
+UNREADABLE: Final = ".segment"
 _HOST_ID_BYTES: Final = 6
 _DRAFT_LIFE_S: Final = 3600.0
 _TRIAL_BYTES: Final = 256 * 1024
@@ -65,6 +68,14 @@ class SpoolDir:
                     draft.unlink()
         for folder in (self.path, self._parent, self._parent.absolute().parent):
             sync(folder)
+
+    def demand_readable(self) -> None:
+        """Check that no callbacks wait here in a form that this version cannot read. Raises SettingsError."""
+        if self.path.is_dir() and any(self.path.glob(f"*{UNREADABLE}")):
+            raise SettingsError(
+                f"DEEDBOX_DATA_DIR: {self.path} has callbacks that a Deedbox before 0.2.0 acknowledged, which this version "
+                f"cannot read; let that version drain them, then start this one (files *{UNREADABLE})."
+            )
 
     def exists(self) -> bool:
         """Return whether anything was ever spooled here."""

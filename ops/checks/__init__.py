@@ -53,6 +53,7 @@ def _redis(installation: Installation) -> Iterator[Finding]:
         reachable = reachable or finding.verdict is not Verdict.FAILED
         yield finding
     if reachable:
+        yield from redis_server.check_schema(redis)
         yield from clocks.check(redis)
         wait = installation.settings.redis_wait_replicas
         yield from replication.check(redis, installation.redis_address, "redis", wait)

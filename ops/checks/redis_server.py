@@ -13,6 +13,7 @@ from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from deedbox.ops.checks.finding import Finding, brief, failed, ok, warning
 from deedbox.shared.broker.fullness import FULL_FROM, fullness
 from deedbox.shared.broker.topics import EXCHANGE
+from deedbox.shared.redis import schema_mark
 from deedbox.shared.redis.embedded import MINIMUM
 from deedbox.shared.redis.keys import PREFIX, RAW_QUEUE
 from deedbox.shared.redis.scripting import text
@@ -60,6 +61,23 @@ def check(redis: Redis, name: str, setting: str) -> Iterator[Finding]:
         yield warning(f"{name} neighbours", f"another application's keys are in this database: {found}", fix)
     else:
         yield ok(f"{name} neighbours", "no other application's keys seen in this database")
+
+
+def check_schema(redis: Redis) -> Iterator[Finding]:
+    """Check that this version can read what is stored in the state's Redis."""
+    try:
+        found = schema_mark.trouble(redis)
+    except RedisError as error:
+        yield warning(
+            "redis data",
+            f"the schema version cannot be read ({brief(error)})",
+            "look at the key deedbox:schema",
+        )
+        return
+    if found is None:
+        yield ok("redis data", "this version can read what is stored")
+    else:
+        yield failed("redis data", found, "let that version finish it, or use an empty Redis database")
 
 
 def _config(redis: Redis) -> Mapping[str, str] | None:

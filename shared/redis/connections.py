@@ -25,7 +25,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from deedbox.shared.core.errors import RedisAway, SettingsError, Unavailable, causes
-from deedbox.shared.redis import address, embedded, sentinel
+from deedbox.shared.redis import address, embedded, schema_mark, sentinel
 from deedbox.shared.redis.address import RedisAddress
 from deedbox.shared.settings import Settings
 
@@ -136,13 +136,14 @@ def brisk_redis(where: RedisAddress, timeout_s: float = SHORT_TIMEOUT_S) -> Redi
 
 
 def demand(redis: Redis, setting: str = "DEEDBOX_REDIS_URL", patience_s: float = 0.0) -> None:
-    """Check that Redis answers, never drops keys, and is no cluster. Raises SettingsError with one sentence.
+    """Check that Redis answers, is no cluster, can be read, and never drops keys. Raises SettingsError with one sentence.
 
     ``patience_s``: how long a Redis that does not answer is waited for; it may be starting beside us.
     """
     try:
         _ping(redis, patience_s)
         demand_no_cluster(redis, setting)
+        demand_readable(redis, setting)
         policy = redis.info("memory").get("maxmemory_policy", "noeviction")
     except NoPermissionError:
         return  # a user who may not call INFO; `deedbox check` says so
@@ -168,6 +169,21 @@ def demand_no_cluster(redis: Redis, setting: str) -> None:
             f"{setting}: this Redis is in cluster mode, which Deedbox cannot use: its scripts need all keys on one "
             "server; use a Redis with cluster-enabled no, several of them behind Sentinel."
         )
+
+
+def demand_readable(redis: Redis, setting: str) -> None:
+    """Check that this version can read what is stored there, and mark a new store. Raises SettingsError, redis-py's errors."""
+    try:
+        trouble = schema_mark.trouble(redis)
+    except ResponseError as error:
+        if not is_of_wrong_type(error):
+            raise
+        trouble = None  # the sweeper moves such a key away
+    if trouble is not None:
+        raise SettingsError(
+            f"{setting}: {trouble}; nothing was changed: let that version finish it, or use an empty Redis database."
+        )
+    schema_mark.write(redis)
 
 
 def _ping(redis: Redis, patience_s: float) -> None:

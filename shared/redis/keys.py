@@ -79,6 +79,8 @@ evidence:<source>               hash    worker     for good               what c
                                                                           valid (count), last_valid_at, wrong_at
                                                                           (unix s)
 fence                           string  worker     for good               source of fencing tokens
+schema                          string  worker     for good               schema version of what is stored here: a
+                                                                          start refuses a later one
 events                          stream  all        DEEDBOX_EVENTS_KEEP    the clean stream: one entry per released
                                                                           event, references only, in the order
                                                                           of release
@@ -193,6 +195,7 @@ REPLAY_SEQ: Final = PREFIX + "replay:seq"
 ALERTS: Final = PREFIX + "alerts"
 STORES: Final = PREFIX + "stores"
 RESTARTS: Final = PREFIX + "restarts"
+SCHEMA: Final = PREFIX + "schema"
 CALLBACK_URL_WATCHED: Final = PREFIX + "callback_url:watched"
 
 

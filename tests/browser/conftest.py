@@ -24,9 +24,12 @@ READER = "browser-reader-token-01"
 Visit = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Lend one browser to all tests; skips or fails without one."""
+    """Lend one browser to a file of tests; skips or fails without one.
+
+    Not to the session: as long as Playwright is open, an event loop runs in this thread, and asyncio.run() fails in it.
+    """
     if not CHROMIUM.exists():
         missing("No Chromium was found; install Debian's package chromium.")
     with sync_playwright() as playwright:

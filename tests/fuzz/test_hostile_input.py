@@ -84,10 +84,12 @@ def test_a_genuine_request_that_is_cut_or_damaged_is_decided(cut: int, place: in
 
 @pytest.mark.parametrize(
     "at",
-    ["0", 0, "1", int(time.time()) + 80_000],
+    ["0", 0, "1", "almost a day ahead"],
 )
 def test_the_ends_of_time_are_processed(at: str | int) -> None:
     """The later end is a day ahead of the clock."""
+    if at == "almost a day ahead":
+        at = int(time.time()) + 80_000
     assert targets.signed({"event": {"event_type": "signature_request_sent", "event_time": at}})
 
 

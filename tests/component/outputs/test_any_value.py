@@ -119,14 +119,12 @@ def assert_pages(app: Flask, ids: dict[str, list[str]], values: Values) -> None:
         places.assert_served(app, endpoint, path, TOKEN)
 
 
-@settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=1, deadline=None, suppress_health_check=list(HealthCheck))
 @given(values=st.builds(Values, texts, odds), log_format=st.sampled_from(["json", "console"]))
 @example(values=Values("".join(TEXTS[:7]), 2**53 - 1), log_format="console")
-@example(values=Values("".join(TEXTS[:7]), None), log_format="json")
-@example(values=Values(TEXTS[0], float("nan")), log_format="json")
-@example(values=Values(TEXTS[7], 10**400), log_format="json")
-@example(values=Values(TEXTS[8], [{}]), log_format="console")
-@example(values=Values(TEXTS[9], {"": None}), log_format="console")
+@example(values=Values("".join(TEXTS[:7]), 10**400), log_format="json")
+@example(values=Values(TEXTS[7], float("nan")), log_format="json")
+@example(values=Values(TEXTS[8], [{"": None}]), log_format="console")
 def test_no_value_breaks_an_output_or_is_obeyed_by_one(
     values: Values,
     log_format: str,
