@@ -5,35 +5,36 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
-from flask import Flask
 
 from deedbox import Context, Event, Reject, Retry
-from deedbox.ingress.app import EXTENSION
 from deedbox.shared.core.signature import event_hash
+from deedbox.testing import callback, internal_event
+from deedbox.testing import run as kit_run
 from deedbox.workers.actions.interface import DECLARED
 from tests.support.pages import ROOT, blocks, run
-from tests.unit.ingress.wire import KEY, MULTIPART, callback, multipart
 
 RUN: Final = {
-    "README.md": 1, "docs/actions.md": 2, "docs/missing-callbacks.md": 1, "docs/migrate.md": 2,
-    "docs/tutorial.md": 1,  # by tests/e2e/test_tutorial.py
-    "docs/api.md": 1,  # by tests/component/ops_web/test_api_events.py
-}  # fmt: skip
-"""Page -> its blocks of Python, all of which a test runs."""
+    "README.md": "here",
+    "docs/actions.md": "here",
+    "docs/missing-callbacks.md": "here",
+    "docs/migrate.md": "here",
+    "docs/tutorial.md": "tests/e2e/test_tutorial.py",
+    "docs/api.md": "tests/component/ops_web/test_api_events.py",
+    "docs/testing.md": "tests/unit/test_doc_examples.py",
+    "docs/mount.md": "tests/unit/test_doc_examples.py",
+}
+"""Page -> the tests that run all its blocks of Python."""
 
 
-def _event(event_type: str, payload: Mapping[str, Any] | None = None, request_id: str = "r1") -> Event:
-    return Event(
-        type=event_type, time=1767225600, received_at=1767225601.5, source="default",
-        ordering_key=f"signature_request/{request_id}", signature_request_id=request_id, related_signature_id="s1",
-        test_mode=False, late=False, body_signature="valid", trust="attested", payload=payload or {},
-    )  # fmt: skip
+def _event(event_type: str, payload: dict[str, Any] | None = None, request_id: str = "r1") -> Event:
+    if payload is None:
+        return callback(event_type, request_id=request_id).event
+    return internal_event(event_type, payload, request_id=request_id)
 
 
 CONTEXT: Final = Context(idempotency_key="k1", attempt=1)
@@ -51,16 +52,19 @@ class _Crm(dict[str, Any]):
         self[request_id].append((what, key))
 
 
-def test_every_python_block_of_the_pages_is_run_by_a_test() -> None:
+def test_every_page_with_python_is_run_by_a_test() -> None:
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "deploy").glob("*.md")]
-    found = {page.relative_to(ROOT).as_posix(): len(blocks(str(page), "python")) for page in pages}
-    assert {page: count for page, count in found.items() if count} == RUN
+    with_python = {page.relative_to(ROOT).as_posix() for page in pages if blocks(str(page), "python")}
+    assert with_python == set(RUN)
+    for page, tests in RUN.items():
+        assert Path(page).name in (Path(__file__) if tests == "here" else ROOT / tests).read_text("utf-8")
 
 
-def test_the_first_example_does_what_its_comments_say() -> None:
+def test_the_examples_of_an_action_do_what_their_comments_say(capsys: pytest.CaptureFixture[str]) -> None:
     crm, stored = _Crm(r1=[]), []
+    example, typed = blocks("docs/actions.md", "python")
     names = run(
-        blocks("docs/actions.md", "python")[0],
+        example,
         crm=crm,
         archive=SimpleNamespace(add=lambda *given: stored.append(given)),
     )
@@ -76,30 +80,14 @@ def test_the_first_example_does_what_its_comments_say() -> None:
     assert stored == [("file:///x", "ab")]
     [declared] = getattr(names["update_crm"], DECLARED)
     assert (declared.lane, declared.attempts, declared.timeout_s) == ("crm", 8, 60)
+    made = callback("signature_request_signed", metadata={"order_id": "7"})
+    ran = kit_run(run(typed)["note_signer"], made)
+    assert ran.outcome == "done"
+    assert capsys.readouterr().out.endswith(" 7\n")
 
 
 def test_the_readme_shows_the_same_example() -> None:
     assert blocks("README.md", "python") == blocks("docs/actions.md", "python")[:1]
-
-
-def test_the_blueprint_of_the_page_acknowledges_a_callback(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    settings = {
-        "DEEDBOX_API_KEYS": KEY,
-        "DEEDBOX_REDIS_URL": "redis://127.0.0.1:1/0",
-        "DEEDBOX_DATA_DIR": str(tmp_path),
-    }
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
-    app = Flask("readers_own")
-    run(blocks("docs/actions.md", "python")[1], app=app)
-    try:
-        # No broker is there: the callback goes to the spool.
-        answer = app.test_client().post("/callbacks", data=multipart(callback()), content_type=MULTIPART)
-        assert (answer.status_code, answer.data) == (200, b"Hello API Event Received")
-    finally:
-        app.extensions[EXTENSION].close()
 
 
 def test_the_action_for_missing_callbacks_gets_what_the_page_says() -> None:
