@@ -16,18 +16,52 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from deedbox.ingress.app import create_blueprint
+    from deedbox.ingress.receive.verifying import NotVerified, Verified, verify
     from deedbox.workers.actions import Context, Event, Reject, Retry, action
+    from deedbox.workers.actions.snapshots import (
+        AccountSnapshot,
+        FaxSnapshot,
+        RequestSnapshot,
+        SignerSnapshot,
+        TemplateSnapshot,
+    )
 
-__all__ = ["Context", "Event", "Reject", "Retry", "__version__", "action", "create_blueprint"]
+__all__ = [
+    "AccountSnapshot",
+    "Context",
+    "Event",
+    "FaxSnapshot",
+    "NotVerified",
+    "Reject",
+    "RequestSnapshot",
+    "Retry",
+    "SignerSnapshot",
+    "TemplateSnapshot",
+    "Verified",
+    "__version__",
+    "action",
+    "create_blueprint",
+    "verify",
+]
 
 _ACTIONS: Final = "deedbox.workers.actions"
+_SNAPSHOTS: Final = "deedbox.workers.actions.snapshots"
+_VERIFYING: Final = "deedbox.ingress.receive.verifying"
 _HOMES: Final = {
+    "AccountSnapshot": _SNAPSHOTS,
     "Context": _ACTIONS,
     "Event": _ACTIONS,
+    "FaxSnapshot": _SNAPSHOTS,
+    "NotVerified": _VERIFYING,
     "Reject": _ACTIONS,
+    "RequestSnapshot": _SNAPSHOTS,
     "Retry": _ACTIONS,
+    "SignerSnapshot": _SNAPSHOTS,
+    "TemplateSnapshot": _SNAPSHOTS,
+    "Verified": _VERIFYING,
     "action": _ACTIONS,
     "create_blueprint": "deedbox.ingress.app",
+    "verify": _VERIFYING,
 }
 """Where the public names live. They are loaded when they are asked for: ingress must not load the workers, or the
 other way round, only because both lie below this package."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, Literal, get_args
 
 INTERNAL_PREFIX: Final = "deedbox."
 """Types that begin so are emitted by Deedbox itself, such as ``deedbox.document_stored``."""
@@ -11,16 +11,19 @@ INTERNAL_PREFIX: Final = "deedbox."
 NO_SUBJECT: Final = "type/"
 """Ordering keys that begin so name no subject, only the type of an event in which no id was found."""
 
-_REQUEST: Final = (
-    "prepared", "sent", "viewed", "signed", "all_signed", "downloadable", "declined", "reassigned", "remind", "canceled",
-    "expired", "email_bounce", "invalid", "signer_removed", "incomplete_qes", "destroyed",
-)  # fmt: skip
-_FAX: Final = ("received", "sent", "on_hold", "busy", "no_answer", "disconnected", "blacklisted")
-KNOWN_TYPES: Final = frozenset({
-    *(f"signature_request_{name}" for name in _REQUEST), *(f"fax_{name}" for name in _FAX),
+EventName = Literal[
+    "signature_request_prepared", "signature_request_sent", "signature_request_viewed", "signature_request_signed",
+    "signature_request_all_signed", "signature_request_downloadable", "signature_request_declined",
+    "signature_request_reassigned", "signature_request_remind", "signature_request_canceled", "signature_request_expired",
+    "signature_request_email_bounce", "signature_request_invalid", "signature_request_signer_removed",
+    "signature_request_incomplete_qes", "signature_request_destroyed",
+    "fax_received", "fax_sent", "fax_on_hold", "fax_busy", "fax_no_answer", "fax_disconnected", "fax_blacklisted",
     "file_error", "unknown_error", "sign_url_invalid", "template_created", "template_error", "account_confirmed",
     "callback_test", "deedbox.document_stored", "deedbox.reconciled", "deedbox.gap_suspected",
-})  # fmt: skip
+]  # fmt: skip
+"""The published names, spelled out: editors suggest them where an event type is written."""
+
+KNOWN_TYPES: Final[frozenset[str]] = frozenset(get_args(EventName))
 """What Dropbox Sign publishes (``docs/protocol.md``) and what Deedbox emits for actions. For hints only: an unknown type
 is stored, counted and dispatched like any other."""
 

@@ -18,7 +18,7 @@ from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.core.routing import INTERNAL_PREFIX, KNOWN_TYPES
 from deedbox.shared.redis.keys import RESERVED_LANES
 from deedbox.shared.runtime.user_line import place
-from deedbox.workers.actions.interface import DECLARED, ActionFunction, Declared
+from deedbox.workers.actions.interface import DECLARED, ActionFunction, Declared, action
 from deedbox.workers.actions.registry import RegisteredAction
 
 IMPORT_MAX_S: Final = 30.0
@@ -98,6 +98,12 @@ def collect(module: ModuleType) -> list[RegisteredAction]:
     declared = [(value, each) for value in dict.fromkeys(values) for each in _declarations(value)]
     _demand_outside_classes(module, {getattr(value, "__func__", value) for value, _ in declared})
     return [_registered(value, each) for value, each in declared]
+
+
+def registered_from(function: ActionFunction) -> list[RegisteredAction]:
+    """Return what one function declares; an undecorated one is an action for every event. Raises SettingsError."""
+    declared = _declarations(function) or _declarations(action("*")(lambda _event, _context: None))
+    return [_registered(function, each) for each in declared]
 
 
 def _declarations(value: object) -> list[Declared]:

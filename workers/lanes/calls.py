@@ -45,11 +45,16 @@ class EventLoop:
         except (
             BaseException
         ):  # sys.exit() in a task stops the loop in the middle: what is left in it must not go on
-            runner, self._runner = self._runner, None
-            runner.close()
+            self.close()
             raise
         finally:
             self.task = None
+
+    def close(self) -> None:
+        """Close the loop; the next call opens another."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            runner.close()
 
     async def _bounded(self, awaitable: Awaitable[object], left_s: float, timeout_s: float) -> None:
         self.task = asyncio.current_task()
@@ -73,8 +78,8 @@ class EventLoop:
 class ActionCaller:
     """Calls actions in the main thread, where time limits reach them. One per process."""
 
-    def __init__(self) -> None:
-        self.loop = EventLoop()
+    def __init__(self, loop: EventLoop | None = None) -> None:
+        self.loop = loop or EventLoop()
 
     def traced(
         self, action: RegisteredAction, event: Event, context: Context, stored: StoredEvent
