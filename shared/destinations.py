@@ -6,55 +6,99 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import SplitResult, urlsplit
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from deedbox.shared.core.errors import SettingsError
-from deedbox.shared.core.routing import is_pattern
-from deedbox.shared.core.where import Where
-from deedbox.shared.runtime.ports import is_loopback
+from deedbox.shared.core.routing import Where, is_pattern
+from deedbox.shared.redis.keys import RESERVED_LANES
+from deedbox.shared.runtime.ports import is_inside, is_loopback
 
 SETTING: Final = "DEEDBOX_DESTINATIONS"
 FORM: Final = '{"crm": {"url": "https://…", "secret": "whsec_…"}}'
 
-SECRET_PREFIX: Final = "whsec_"
-SECRET_BYTES: Final = (24, 64)
-"""How long the decoded secret may be, as Standard Webhooks demands."""
-
-DEFAULT_LANE: Final = "destinations"
-DEFAULT_PATIENCE_S: Final = 6.0 * 86_400
-"""How long a receiver may be away before its events become dead letters; events are kept for 7 days at least."""
-
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _LANE: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}", re.ASCII)
-_KNOWN: Final = {"url", "secret", "types", "where", "lane", "payload", "allow_private"}
+_URL: Final = re.compile(r"https?://[!-~]+", re.ASCII)
+
+_PREFIX: Final = "whsec_"
+_KEY_BYTES: Final = (24, 64)
+"""How long a decoded secret is, as Standard Webhooks demands."""
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
+def _address(url: str) -> str:
+    try:
+        parts = urlsplit(url if _URL.fullmatch(url) else "")
+        usable = parts.hostname and parts.port != 0
+    except ValueError:
+        raise ValueError("is no address such as https://host/path") from None
+    if not usable:
+        raise ValueError("is no address such as https://host/path")
+    if parts.username is not None or parts.fragment:
+        raise ValueError("has a user name or a fragment, which Deedbox does not send; remove it")
+    return url
+
+
+def _key(secret: object) -> bytes:
+    low, high = _KEY_BYTES
+    key = b""
+    if isinstance(secret, str) and secret.startswith(_PREFIX):
+        try:
+            key = base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
+        except binascii.Error:
+            key = b""
+    if not low <= len(key) <= high:
+        raise ValueError(
+            f"is not {_PREFIX} and the base64 of {low} to {high} random bytes; `openssl rand -base64 32` makes them"
+        )
+    return key
+
+
+def _names_inside(host: str) -> bool:
+    try:
+        return is_inside(ip_address(host))
+    except ValueError:  # a name: what it leads to is looked at before every call
+        return False
+
+
+def _types(types: tuple[str, ...]) -> tuple[str, ...]:
+    if not types or not all(map(is_pattern, types)):
+        raise ValueError(
+            "is no list of event types; use exact types, a prefix such as signature_request_*, or *"
+        )
+    return types
+
+
+def _lane(lane: str) -> str:
+    if _LANE.fullmatch(lane) is None or lane in RESERVED_LANES:
+        raise ValueError(
+            "is not usable; use 1 to 100 letters, digits, _, - or ., and none of Deedbox's own lanes"
+        )
+    return lane
+
+
+class Destination(BaseModel):
     """One receiver of events over HTTP."""
 
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
+
     name: str
-    url: str = field(repr=False)
+    url: Annotated[str, AfterValidator(_address), Field(repr=False)]
     """May hold a token."""
-    key: bytes = field(repr=False)
-    """Signs each message (HMAC-SHA256, Standard Webhooks)."""
-    types: tuple[str, ...] = ("*", "deedbox.*")
+    secret: Annotated[bytes, BeforeValidator(_key), Field(repr=False)]
+    """The key that signs each message (HMAC-SHA256)."""
+    types: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_types)] = ("*", "deedbox.*")
     """Patterns of event types."""
-    where: Where = Where()
-    lane: str = DEFAULT_LANE
+    where: Annotated[Where, BeforeValidator(Where.of)] = Where()
+    lane: Annotated[str, AfterValidator(_lane)] = "destinations"
     payload: bool = True
     """False: the callback's body, which names signers, is left out."""
     allow_private: bool = False
     """True: it may be in a private network, or on this machine."""
-
-    @property
-    def host(self) -> str:
-        """The host of its URL, for messages."""
-        return urlsplit(self.url).hostname or ""
 
 
 def parse_destinations(text: str, *, plain_http: bool = False) -> dict[str, Destination]:
@@ -64,11 +108,10 @@ def parse_destinations(text: str, *, plain_http: bool = False) -> dict[str, Dest
     """
     try:
         document = json.loads(_json(text))
-    except ValueError:
+        rows = {name: dict(row) for name, row in document.items()}
+    except (ValueError, TypeError, AttributeError):
         raise SettingsError(f"{SETTING} is not JSON of the form {FORM}; correct it.") from None
-    if not isinstance(document, dict):
-        raise SettingsError(f"{SETTING} is not of the form {FORM}; correct it.")
-    return {name: _destination(name, row, plain_http=plain_http) for name, row in document.items()}
+    return {name: _destination(name, row, plain_http=plain_http) for name, row in rows.items()}
 
 
 def _json(text: str) -> str:
@@ -83,67 +126,28 @@ def _json(text: str) -> str:
         ) from None
 
 
-def _destination(name: str, row: Any, *, plain_http: bool) -> Destination:
-    def wrong(what: str) -> SettingsError:
-        return SettingsError(f"{SETTING}, destination {name}: {what}.")
-
+def _destination(name: str, row: dict[str, Any], *, plain_http: bool) -> Destination:
     if _NAME.fullmatch(name) is None:
         raise SettingsError(f"{SETTING} names the destination {name!r}; use 1 to 64 letters, digits, _ or -.")
-    if not isinstance(row, Mapping):
-        raise wrong(f"it is no object; it looks like {FORM}")
-    if unknown := sorted(set(row) - _KNOWN):
-        raise wrong(f"{unknown[0]!r} is no field; use some of {', '.join(sorted(_KNOWN))}")
-    for flag in ("allow_private", "payload"):
-        if not isinstance(row.get(flag, True), bool):
-            raise wrong(f"{flag} is neither true nor false; correct it")
-    allow_private = row.get("allow_private", False)
-    url, types, lane = row.get("url"), row.get("types", ["*", "deedbox.*"]), row.get("lane", DEFAULT_LANE)
-    if not isinstance(url, str) or (trouble := _trouble(url, allow_private=allow_private, plain_http=plain_http)):
-        raise wrong(trouble if isinstance(url, str) else "url is missing; name the address that receives the events")
-    if not isinstance(types, list) or not types or not all(isinstance(each, str) and is_pattern(each) for each in types):
-        raise wrong("types is no list of event types; use exact types, a prefix such as signature_request_*, or *")
-    if not isinstance(lane, str) or _LANE.fullmatch(lane) is None:
-        raise wrong("lane is not usable; use 1 to 100 letters, digits, _, - or .")
     try:
-        where = Where.of(row.get("where"))
-        key = _key(row.get("secret"))
-    except ValueError as error:
-        raise wrong(str(error)) from None
-    return Destination(name, url, key, tuple(types), where, lane, row.get("payload", True), allow_private)
-
-
-def _trouble(url: str, *, allow_private: bool, plain_http: bool) -> str:
-    """Return what is wrong with a URL; empty: nothing."""
-    try:
-        parts: SplitResult = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return "url cannot be read; write https://host/path"
-    if parts.scheme not in {"https", "http"} or not parts.hostname or port == 0 or not url.isascii() or " " in url:
-        return "url is no address such as https://host/path; correct it"
-    if parts.username is not None or parts.fragment:
-        return "url has a user name or a fragment, which Deedbox does not send; remove it"
-    local = is_loopback(parts.hostname)
-    if local and not allow_private:
-        return 'url names this machine; set "allow_private": true if that is meant'
-    if parts.scheme == "http" and not local and not plain_http:
-        return (
-            "url begins with http:// and names another machine, so that events can be read on the way; use https://, "
-            "or set DEEDBOX_PLAIN_HTTP=on"
+        found = Destination.model_validate({**row, "name": name})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        said = str(first["msg"]).removeprefix("Value error, ")
+        field = str(first["loc"][0])
+        if first["type"] == "extra_forbidden":
+            said = f"is no field; use some of {', '.join(sorted(set(Destination.model_fields) - {'name'}))}"
+        raise SettingsError(f"{SETTING}, destination {name}: {field} {said[:1].lower()}{said[1:]}.") from None
+    parts = urlsplit(found.url)
+    local = is_loopback(parts.hostname or "")
+    if not found.allow_private and (local or _names_inside(parts.hostname or "")):
+        raise SettingsError(
+            f"{SETTING}, destination {name}: url names an address of this machine or of a private network; "
+            'set "allow_private": true if that is meant.'
         )
-    return ""
-
-
-def _key(secret: object) -> bytes:
-    """Return the bytes of a Standard Webhooks secret. Raises ValueError."""
-    low, high = SECRET_BYTES
-    form = f"{SECRET_PREFIX} and the base64 of {low} to {high} random bytes; `openssl rand -base64 32` makes them"
-    if not isinstance(secret, str):
-        raise ValueError(f"secret is missing; it is {form}")  # noqa: TRY004 - one kind of error for callers
-    try:
-        key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    if not secret.startswith(SECRET_PREFIX) or not low <= len(key) <= high:
-        raise ValueError(f"secret is not usable; it is {form}")
-    return key
+    if parts.scheme == "http" and not local and not plain_http:
+        raise SettingsError(
+            f"{SETTING}, destination {name}: url begins with http:// and names another machine, so that events can be read "
+            "on the way; use https://, or set DEEDBOX_PLAIN_HTTP=on."
+        )
+    return found

@@ -16,11 +16,12 @@ from typing import Final
 
 from deedbox.shared.core.attempts import AttemptPolicy
 from deedbox.shared.core.errors import Unavailable
-from deedbox.shared.destinations import DEFAULT_PATIENCE_S, Destination
+from deedbox.shared.core.request_snapshot import TIME_MAX
+from deedbox.shared.destinations import Destination
 from deedbox.workers.actions.interface import ActionFunction, Context, Event, Reject, Retry
 from deedbox.workers.actions.registry import RegisteredAction
 from deedbox.workers.builtins.outgoing import Poster, PrivateAddress
-from deedbox.workers.builtins.publish_event import facts_of, json_of
+from deedbox.workers.builtins.publish_event import PATIENCE_S, facts_of, json_of
 
 PREFIX: Final = "deliver."
 
@@ -41,7 +42,7 @@ _BUSY: Final = frozenset({408, 425, 429})
 """4xx that speak of the moment, not of the event."""
 
 
-class Refused(Exception):
+class NotAccepted(Exception):
     """The receiver answered that it does not accept this event."""
 
 
@@ -63,7 +64,7 @@ class Deliver:
         self._why = ""
 
     def __call__(self, event: Event, context: Context) -> None:
-        """Send; return once the receiver has answered 2xx. Raises Retry, Reject or Refused."""
+        """Send; return once the receiver has answered 2xx. Raises Retry, Reject or NotAccepted."""
         # Thousands of requests may wait for one receiver: one of them finds out for all.
         if (left_s := self._away_until - self._monotonic()) > 0:
             raise Retry(self._why, after=left_s)
@@ -71,7 +72,7 @@ class Deliver:
         now = self._clock()
         headers = {
             "Content-Type": "application/json", "User-Agent": "Deedbox",
-            **signed(self._destination.key, context.idempotency_key, int(now), body),
+            **signed(self._destination.secret, context.idempotency_key, int(now), body),
         }  # fmt: skip
         if context.traceparent:
             headers["traceparent"] = context.traceparent
@@ -92,7 +93,7 @@ class Deliver:
         told = f"the destination answered {status}"
         if status >= 500 or status in _BUSY:  # noqa: PLR2004
             raise self._away(told, answered.retry_after_s(now))
-        raise Refused(told)
+        raise NotAccepted(told)
 
     def _away(self, why: str, asked_s: float | None = None) -> Retry:
         """Leave the receiver alone for a while, and return what puts this call off until then."""
@@ -109,7 +110,7 @@ def body_of(event: Event, context: Context, *, with_payload: bool) -> bytes:
     data = facts_of(event, context)
     if with_payload:
         data["payload"] = event.payload
-    at = datetime.fromtimestamp(event.time, UTC).isoformat().replace("+00:00", "Z")
+    at = datetime.fromtimestamp(min(event.time, TIME_MAX), UTC).isoformat().replace("+00:00", "Z")
     return json_of({"type": event.type, "timestamp": at, "data": data})
 
 
@@ -125,7 +126,7 @@ def signed(key: bytes, message_id: str, at: int, body: bytes) -> dict[str, str]:
 
 def registered(destination: Destination, function: ActionFunction) -> RegisteredAction:
     """Return the action of a destination for the registry."""
-    policy = AttemptPolicy(attempts=ATTEMPTS, give_up_s=DEFAULT_PATIENCE_S)
+    policy = AttemptPolicy(attempts=ATTEMPTS, give_up_s=PATIENCE_S)
     return RegisteredAction(
         PREFIX + destination.name, destination.types, function, destination.lane, TIMEOUT_S, policy=policy,
         where=destination.where,

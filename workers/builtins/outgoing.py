@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -17,12 +17,15 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Timeout
 from urllib3.exceptions import HTTPError
 
 from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.runtime.ports import is_inside
 
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 15.0
 """Standard Webhooks recommends 15 to 30 s for an answer; a receiver that takes longer keeps a process from others."""
 
-_NAT64: Final = ip_network("64:ff9b::/96")
+
+_SHORT: Final = frozenset(map(str, range(1025)))
+"""Lengths of an answer (bytes, as the header spells them) that are read to their end."""
 
 
 class PrivateAddress(Exception):
@@ -65,7 +68,6 @@ class Poster:
         """Send, and return the answer's status. Raises Unavailable, in words without URL or body, or PrivateAddress."""
         try:
             pool = self._pool_to(self._address())
-            # The answer's body is not read: it may be without end, and nothing depends on it.
             answer = pool.urlopen(
                 "POST", self._target, body, {**headers, "Host": self._netloc}, retries=False, redirect=False,
                 timeout=Timeout(connect=CONNECT_S, read=ANSWER_S), preload_content=False,
@@ -74,8 +76,9 @@ class Poster:
             self._pool = None
             raise Unavailable(f"{self._host} does not answer ({type(error).__name__})") from None
         try:
-            if answer.headers.get("Content-Length") == "0":
-                answer.release_conn()
+            # Nothing depends on the answer's body. A short one is read, so that the connection can be used again.
+            if answer.headers.get("Content-Length", "").strip() in _SHORT:
+                answer.drain_conn()
             return Answered(answer.status, answer.headers.get("Retry-After"))
         finally:
             answer.close()
@@ -98,14 +101,3 @@ class Poster:
                 pool = HTTPConnectionPool(address, self._port, **options)
             self._pool = (address, pool)
         return self._pool[1]
-
-
-def is_inside(address: IPv4Address | IPv6Address) -> bool:
-    """Tell whether an address belongs to this machine or to a private network, also one that is written inside IPv6."""
-    if isinstance(address, IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        if address in _NAT64:
-            inner = IPv4Address(int(address) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_inside(inner)
-    return not address.is_global or address.is_multicast
