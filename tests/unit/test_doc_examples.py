@@ -25,6 +25,11 @@ def examples_in(page: str) -> list[Callable[[], None]]:
     return [each for name, each in namespace(page).items() if name.startswith("test_")]
 
 
+def test_the_example_of_verifying_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert namespace("mount.md")["found"].trust == "attested"
+    assert capsys.readouterr().out.startswith("signature_request_signed")
+
+
 def test_the_page_has_tests() -> None:
     assert len(examples_in("testing.md")) >= 5
 
