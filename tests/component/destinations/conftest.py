@@ -6,6 +6,7 @@ import base64
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -71,13 +72,22 @@ class Webhooks:
         return [each["type"].removeprefix("signature_request_") for each in mine]
 
 
-@pytest.fixture
-def hooks() -> Iterator[Webhooks]:
+@contextmanager
+def webhooks() -> Iterator[Webhooks]:
     """Lend a receiver that listens."""
     made = Webhooks()
     serving = threading.Thread(target=made.server.serve_forever, kwargs={"poll_interval": 0.02})
     serving.start()
-    yield made
-    made.server.shutdown()
-    serving.join()
-    made.server.server_close()
+    try:
+        yield made
+    finally:
+        made.server.shutdown()
+        serving.join()
+        made.server.server_close()
+
+
+@pytest.fixture
+def hooks() -> Iterator[Webhooks]:
+    """Lend a receiver that listens."""
+    with webhooks() as made:
+        yield made
