@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 from deedbox.shared.core.attempts import GIVE_UP_S
 from deedbox.shared.core.reasons import TimelineKind
 from deedbox.shared.core.request_snapshot import request_of
-from deedbox.shared.core.routing import EventName
+from deedbox.shared.core.routing import EventName, Where
 from deedbox.workers.actions.snapshots import (
     AccountSnapshot,
     FaxSnapshot,
@@ -193,6 +193,7 @@ class Declared:
     timeout_s: float
     ordered: bool
     give_up_s: float
+    where: Where
 
 
 DECLARED: Final = "__deedbox_actions__"
@@ -206,19 +207,28 @@ def action(
     timeout_s: float = DEFAULT_TIMEOUT_S,
     ordered: bool = True,
     give_up_s: float = GIVE_UP_S,
+    where: Mapping[str, object] | None = None,
 ) -> Callable[[Declares], Declares]:
     """Declare a function as an action.
 
     ``patterns``: event types, exact, a prefix ``signature_request_*``, or ``*`` (every Dropbox Sign event).
     ``name``: ``module.function`` by default. ``lane``: the pool of processes that runs it. ``attempts``: calls
     that may end in an exception. ``timeout_s``: seconds of one call. ``ordered``: one call at a time per
-    ordering key, in release order. ``give_up_s``: how long ``Retry`` may go on.
+    ordering key, in release order. ``give_up_s``: how long ``Retry`` may go on. ``where``: conditions that must all
+    hold, such as ``{"metadata.env": "staging"}``; an event that does not fulfil them is passed over.
+
+    Raises TypeError or ValueError for what cannot be meant.
     """
     if not all(isinstance(pattern, str) for pattern in patterns):
         raise TypeError('@action takes event types: @action("signature_request_signed")')
 
+    try:
+        conditions = Where.of(where)
+    except ValueError as error:
+        raise ValueError(f"@action: where {error}") from None
+
     def declare(function: Declares) -> Declares:
-        declared = Declared(patterns, name, lane, attempts, timeout_s, ordered, give_up_s)
+        declared = Declared(patterns, name, lane, attempts, timeout_s, ordered, give_up_s, conditions)
         setattr(function, DECLARED, (*getattr(function, DECLARED, ()), declared))
         return function
 

@@ -144,6 +144,7 @@ def _registered(function: ActionFunction, declared: Declared) -> RegisteredActio
         timeout_s=declared.timeout_s,
         ordered=declared.ordered,
         policy=AttemptPolicy(attempts=declared.attempts, give_up_s=declared.give_up_s),
+        where=declared.where,
     )
 
 

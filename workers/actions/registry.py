@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from deedbox.shared.core.attempts import AttemptPolicy
 from deedbox.shared.core.errors import SettingsError
-from deedbox.shared.core.routing import is_pattern, matches, unit_of
+from deedbox.shared.core.routing import Where, is_pattern, matches, unit_of
 from deedbox.shared.redis.keys import SEQUENCER
 from deedbox.workers.actions.interface import DEFAULT_LANE, ActionFunction
 
@@ -30,6 +30,8 @@ class RegisteredAction:
     timeout_s: float = 60.0
     ordered: bool = True
     policy: AttemptPolicy = AttemptPolicy()
+    where: Where = Where()
+    """Conditions beside the types; looked at when the event is at the head of its queue."""
 
     def wants(self, event_type: str) -> bool:
         """Return whether an event type matches one of the patterns. ``*`` leaves internal events out."""
@@ -100,6 +102,7 @@ class Registry:
                 "attempts": each.policy.attempts,
                 "timeout_s": each.timeout_s,
                 "ordered": each.ordered,
+                **({"where": each.where.describe()} if each.where.conditions else {}),
             }
             for each in self._by_name.values()
         ]
