@@ -20,7 +20,7 @@ from deedbox.shared.core.attempts import Failure, QueueEntry
 from deedbox.shared.core.errors import DeedboxError, SettingsError
 from deedbox.shared.core.ordering import DEFAULT_RANK, RANKS
 from deedbox.shared.records.stored_event import StoredEvent
-from deedbox.shared.redis import keys, script_calls
+from deedbox.shared.redis import data_keys, keys, script_calls
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.script_calls import NO_CLAIM
 from deedbox.shared.runtime import logs
@@ -81,7 +81,7 @@ def _found(process: Process, options: CallOptions, action: RegisteredAction) -> 
             row: Any = process.redis.hgetall(keys.event(identifier))
             loaded = StoredEvent.load(identifier, row)
             if isinstance(loaded, StoredEvent):
-                return loaded
+                return data_keys.opened(process.redis, loaded)[0]
         key = identifier if "/" in identifier else f"signature_request/{identifier}"
         events = stored_events(process.redis, f"{options.source}:{key}")
     except RedisError as error:
@@ -111,7 +111,8 @@ def _record(
     except RedisError as error:
         raise translated(error) from error
     claim = Claim(action.lane, unit, token, b"", {})
-    report = OutcomeReport(claim, action, entry, stored, took_s, now, process.registry)
+    sealing = data_keys.ensure(process.scripts, [stored.stream], process.settings.retention.state_s)
+    report = OutcomeReport(claim, action, entry, stored, took_s, now, process.registry, keys=sealing)
     section = Commit().outcome(unit, token, "done").append(report.done(context).operations)
     _refused, lanes, _claimed = script_calls.finish(
         process.scripts, lane=action.lane, retention=process.settings.retention, claim=NO_CLAIM, actions=(),
