@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError
 
+from deedbox.shared import sealing
 from deedbox.shared.alerts.targets import demand
 from deedbox.shared.command_options import CallbackUrlOptions, ReconcileOptions
 from deedbox.shared.core.errors import DeedboxError, SettingsError, Unavailable
@@ -38,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = Settings.load(os.environ)
         logs.configure(settings.log_format, arguments.command)
         telemetry.configure(settings, arguments.command)
+        sealing.configure(settings)
         return int(arguments.run(Process(settings), arguments))
     except SettingsError as error:
         sys.stderr.write(f"deedbox: {error}\n")
