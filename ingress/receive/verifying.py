@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from deedbox.ingress.receive.ladder import LadderPolicy, Received, RefusedCallback, judge
 from deedbox.shared.core.callback import outward, parse_callback
@@ -14,7 +14,14 @@ from deedbox.shared.core.signature import Trust
 
 JSON: Final = "application/json"
 
-Headers = Mapping[Any, Any] | Iterable[tuple[Any, Any]]
+
+class HasItems(Protocol):
+    """Headers as frameworks and the standard library have them."""
+
+    def items(self) -> Iterable[tuple[Any, Any]]: ...
+
+
+Headers = HasItems | Iterable[tuple[Any, Any]]
 """A mapping as frameworks have it, or the pairs of ASGI; names in any case, texts or bytes."""
 
 ApiKeys = str | bytes | Iterable[str | bytes]
