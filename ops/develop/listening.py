@@ -36,7 +36,7 @@ OLDEST: Final = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Chosen:
     """What is listened to."""
 
     types: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ class Wanted:
 class Remote:
     """The status API of another Deedbox."""
 
-    def __init__(self, url: str, token: str, wanted: Wanted) -> None:
+    def __init__(self, url: str, token: str, wanted: Chosen) -> None:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise SettingsError("--url is no address such as https://deedbox.example.com; correct it.")
@@ -157,7 +157,7 @@ class Place:
         beside.replace(self._file)
 
 
-def place_name(url: str, wanted: Wanted) -> str:
+def place_name(url: str, wanted: Chosen) -> str:
     """Name a place: another filter sees other events, and must not go on behind those that this one sees."""
     return " ".join(
         [url, *(f"type={each}" for each in wanted.types), *(f"source={each}" for each in wanted.sources)]

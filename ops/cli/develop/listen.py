@@ -71,12 +71,12 @@ def listen(  # noqa: PLR0913 - one parameter per option
     import os
     import time
 
-    from deedbox.ops.develop.listening import Forwarding, Place, Remote, Wanted, place_name
+    from deedbox.ops.develop.listening import Forwarding, Place, Remote, Chosen, place_name
     from deedbox.ops.wording.output import write_line
     from deedbox.ops.wording.times import moment
     from deedbox.shared import webhook_message
 
-    wanted = Wanted(tuple(event_type or ()), tuple(source or ()), payload=payload)
+    wanted = Chosen(tuple(event_type or ()), tuple(source or ()), payload=payload)
     remote = Remote(url, token, wanted)
     begin = moment(since, "--since", time.time()) if since else None
     if not to.startswith(("http://", "https://")):
