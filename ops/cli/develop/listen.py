@@ -71,7 +71,7 @@ def listen(  # noqa: PLR0913 - one parameter per option
     import os
     import time
 
-    from deedbox.ops.develop.listening import Forwarding, Place, Remote, Chosen, place_name
+    from deedbox.ops.develop.listening import Chosen, Forwarding, Place, Remote, place_name
     from deedbox.ops.wording.output import write_line
     from deedbox.ops.wording.times import moment
     from deedbox.shared import webhook_message
