@@ -24,7 +24,7 @@ LAST: Final = 80
 def recall(redis: Redis, stream: str) -> list[Mapping[str, Any]]:
     """Return the snapshots of a stream that are still stored, best first. Raises Retry if Redis does not answer."""
     try:
-        return snapshots(_read(redis, stream))
+        return snapshots(stored_events(redis, stream))
     except (RedisError, Unavailable):
         raise Retry("Redis does not answer") from None
     except KeyMissing as error:
@@ -43,7 +43,8 @@ def _worth(stored: StoredEvent) -> tuple[int, int, int]:
     return stored.trust, stored.event_time, RANKS.get(stored.event_type, DEFAULT_RANK)
 
 
-def _read(redis: Redis, stream: str) -> list[StoredEvent]:
+def stored_events(redis: Redis, stream: str) -> list[StoredEvent]:
+    """Return the first and the last events of a stream that are still stored, by arrival. Raises RedisError."""
     names = redis.pipeline(transaction=False)
     names.zrange(keys.seen(stream), 0, FIRST - 1)
     names.zrange(keys.seen(stream), -LAST, -1)
