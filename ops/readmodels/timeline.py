@@ -10,8 +10,9 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from deedbox.shared.records import read_model, timeline_line
-from deedbox.shared.redis import keys
+from deedbox.shared.redis import keys, pauses
 from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.pauses import Pause
 
 KINDS: Final = ("signature_request", "template", "account", "fax", "type")
 """Kinds of ordering keys, the one that a bare id means first."""
@@ -27,10 +28,15 @@ class Timeline:
     """By ``at`` (unix seconds); each has a ``kind``. Entries of the same moment keep the order of their commit."""
     model: dict[str, Any] = field(default_factory=dict)
     """The state of the signature request now; empty if it is not tracked."""
+    pauses: tuple[Pause, ...] = ()
+    """Its own pause, and that of its source."""
+    now: float = 0.0
+    """Unix seconds, Redis's clock."""
 
     def document(self) -> dict[str, Any]:
         """Return JSON values, a contract with other programs: ``deedbox trace --json`` prints them."""
-        return {"source": self.source, "ordering_key": self.ordering_key, "entries": self.entries}
+        found = {"source": self.source, "ordering_key": self.ordering_key, "entries": self.entries}
+        return found | ({"pauses": [each.document() for each in self.pauses]} if self.pauses else {})
 
 
 def key_of(identifier: str) -> str:
@@ -44,15 +50,20 @@ def read(redis: Redis, source: str, ordering_key: str) -> Timeline | None:
     pipe = redis.pipeline(transaction=False)
     pipe.lrange(keys.timeline(stream), 0, -1)
     pipe.get(keys.request(stream))
+    pipe.hgetall(keys.PAUSED)
+    pipe.time()
     try:
-        lines, model = pipe.execute()
+        lines, model, paused, (now, _) = pipe.execute()
     except RedisError as error:
         raise translated(error) from error
     read_lines = (timeline_line.load(line) for line in lines)
     entries = sorted((line for line in read_lines if line), key=lambda entry: float(entry["at"]))
     if not entries:
         return None
-    return Timeline(source, ordering_key, entries, (read_model.load(model) or {}) if model else {})
+    return Timeline(
+        source, ordering_key, entries, (read_model.load(model) or {}) if model else {},
+        pauses.about(pauses.of_reply(paused), source, ordering_key), float(now),
+    )  # fmt: skip
 
 
 def elsewhere(redis: Redis, sources: Sequence[str], identifier: str) -> list[tuple[str, str]]:

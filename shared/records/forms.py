@@ -30,6 +30,7 @@ from deedbox.shared.records import (
     timeline_line,
     tombstone,
 )
+from deedbox.shared.redis import pauses
 
 INBOX_FORM: Final = "inbox entry"
 
@@ -138,6 +139,12 @@ FORMS: Final = (
         "subscriptions",
         "Nothing is released until a worker announces it again, within 10 s.",
         lambda data: subscriptions.load({b"actions": data}),
+    ),
+    Form(
+        pauses.FORM,
+        "paused",
+        "What is named stays paused until it is resumed; since when, and by whom, is unknown.",
+        lambda data: pauses.load("action|crm", data),
     ),
     Form(
         intake_report.FORM,

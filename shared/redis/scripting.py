@@ -29,6 +29,7 @@ NAMES: Final = (
     "finish",
     "gaps_due",
     "leave",
+    "pause",
     "present",
     "redrive",
     "redrive_raw",

@@ -126,12 +126,14 @@ class Declared:
     timeout_s: float
     ordered: bool
     give_up_s: float
+    rate: str | None
+    concurrency: int | None
 
 
 DECLARED: Final = "__deedbox_actions__"
 
 
-def action(
+def action(  # noqa: PLR0913 - options of a decorator, all named
     *patterns: str,
     name: str | None = None,
     lane: str = DEFAULT_LANE,
@@ -139,6 +141,8 @@ def action(
     timeout_s: float = DEFAULT_TIMEOUT_S,
     ordered: bool = True,
     give_up_s: float = GIVE_UP_S,
+    rate: str | None = None,
+    concurrency: int | None = None,
 ) -> Callable[[Declares], Declares]:
     """Declare a function as an action.
 
@@ -146,12 +150,14 @@ def action(
     ``name``: ``module.function`` by default. ``lane``: the pool of processes that runs it. ``attempts``: calls
     that may end in an exception. ``timeout_s``: seconds of one call. ``ordered``: one call at a time per
     ordering key, in release order. ``give_up_s``: how long ``Retry`` may go on.
+    ``rate``: calls in any second, minute, hour or day, such as ``100/m``; ``concurrency``: calls at a time. Both count
+    over all workers and hosts, repeated calls included.
     """
     if not all(isinstance(pattern, str) for pattern in patterns):
         raise TypeError('@action takes event types: @action("signature_request_signed")')
 
     def declare(function: Declares) -> Declares:
-        declared = Declared(patterns, name, lane, attempts, timeout_s, ordered, give_up_s)
+        declared = Declared(patterns, name, lane, attempts, timeout_s, ordered, give_up_s, rate, concurrency)
         setattr(function, DECLARED, (*getattr(function, DECLARED, ()), declared))
         return function
 

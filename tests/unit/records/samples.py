@@ -39,6 +39,8 @@ from deedbox.shared.records.replay_order import ReplayOrder, ReplaySpan
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.records.subscriptions import Subscription, Subscriptions
 from deedbox.shared.records.tombstone import Tombstone
+from deedbox.shared.redis import pauses
+from deedbox.shared.redis.pauses import Pause, PauseKind, PauseTarget
 
 RECORDED: Final = Path(__file__).with_name("recorded") / str(SCHEMA_VERSION)
 
@@ -169,6 +171,16 @@ SAMPLES: Final[dict[str, Sample]] = {
         Subscriptions((Subscription("crm", ("signature_request_*",), "default"),)),
         lambda each: each.dump().encode(),
         lambda data: subscriptions.load({b"actions": data}),
+    ),
+    "limited_subscriptions": Sample(
+        Subscriptions((Subscription("crm", ("signature_request_*",), "default", True, (100, 60), 4),)),
+        lambda each: each.dump().encode(),
+        lambda data: subscriptions.load({b"actions": data}),
+    ),
+    "pause": Sample(
+        Pause(PauseTarget(PauseKind.ACTION, "crm"), 3, AT, "operator", "the CRM is away"),
+        lambda each: json.dumps({"n": each.number, "at": each.at, "by": each.by, "why": each.why}).encode(),
+        lambda data: pauses.load("action|crm", data),
     ),
     "intake_report": Sample(
         IntakeReport(

@@ -47,6 +47,8 @@ from deedbox.shared.records.replay_order import ReplayOrder, ReplaySpan
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.records.subscriptions import Subscription, Subscriptions
 from deedbox.shared.records.tombstone import Tombstone
+from deedbox.shared.redis import pauses
+from deedbox.shared.redis.pauses import Pause, PauseKind, PauseTarget
 
 LAW = settings(derandomize=True, max_examples=150, deadline=None)
 
@@ -315,6 +317,10 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
     ),
     replay_order.MARK_FORM: (POSITIONS, replay_order.dump_mark),
     COUNT: (COUNTS, str),
+    pauses.FORM: (
+        st.builds(Pause, st.just(PauseTarget(PauseKind.ACTION, "crm")), COUNTS, TIMES, TEXTS, TEXTS),
+        lambda each: json.dumps({"n": each.number, "at": each.at, "by": each.by, "why": each.why}),
+    ),
     spool_mark.FORM: (
         st.builds(spool_mark.SpoolMark, TEXTS, COUNTS, COUNTS, COUNTS, TIMES, TIMES),
         spool_mark.dump,
