@@ -15,27 +15,73 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from deedbox import django, flask, testing
     from deedbox.ingress.app import create_blueprint
+    from deedbox.ingress.asgi import asgi_app
+    from deedbox.ingress.receive.verifying import NotVerified, Verified, verify
     from deedbox.workers.actions import Context, Event, Reject, Retry, action
+    from deedbox.workers.actions.snapshots import (
+        AccountSnapshot,
+        FaxSnapshot,
+        RequestSnapshot,
+        SignerSnapshot,
+        TemplateSnapshot,
+    )
 
-__all__ = ["Context", "Event", "Reject", "Retry", "__version__", "action", "create_blueprint"]
+__all__ = [
+    "AccountSnapshot",
+    "Context",
+    "Event",
+    "FaxSnapshot",
+    "NotVerified",
+    "Reject",
+    "RequestSnapshot",
+    "Retry",
+    "SignerSnapshot",
+    "TemplateSnapshot",
+    "Verified",
+    "__version__",
+    "action",
+    "asgi_app",
+    "create_blueprint",
+    "django",
+    "flask",
+    "testing",
+    "verify",
+]
 
 _ACTIONS: Final = "deedbox.workers.actions"
+_SNAPSHOTS: Final = "deedbox.workers.actions.snapshots"
+_VERIFYING: Final = "deedbox.ingress.receive.verifying"
 _HOMES: Final = {
+    "AccountSnapshot": _SNAPSHOTS,
     "Context": _ACTIONS,
     "Event": _ACTIONS,
+    "FaxSnapshot": _SNAPSHOTS,
+    "NotVerified": _VERIFYING,
     "Reject": _ACTIONS,
+    "RequestSnapshot": _SNAPSHOTS,
     "Retry": _ACTIONS,
+    "SignerSnapshot": _SNAPSHOTS,
+    "TemplateSnapshot": _SNAPSHOTS,
+    "Verified": _VERIFYING,
     "action": _ACTIONS,
+    "asgi_app": "deedbox.ingress.asgi",
     "create_blueprint": "deedbox.ingress.app",
+    "verify": _VERIFYING,
 }
 """Where the public names live. They are loaded when they are asked for: ingress must not load the workers, or the
 other way round, only because both lie below this package."""
+
+_MODULES: Final = frozenset({"django", "flask", "testing"})
+"""Public modules of this package; those of the frameworks need their framework when they are used, not before."""
 
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return version("deedbox")
+    if name in _MODULES:
+        return import_module(f"deedbox.{name}")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

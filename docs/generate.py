@@ -20,6 +20,8 @@ from pydantic.fields import FieldInfo
 from deedbox.ingress.monitor import prometheus
 from deedbox.ingress.receive.ladder import STATUS
 from deedbox.ops.metrics.catalogue import FIGURES
+from deedbox.ops.web.api.blueprint import OPERATIONS
+from deedbox.ops.web.api.openapi import describe
 from deedbox.shared.core import reasons
 from deedbox.shared.core.reasons import DeathReason, Refusal
 from deedbox.shared.secret_files import SUFFIX
@@ -121,6 +123,34 @@ def reasons_page() -> str:
     )
 
 
+def http_api_page() -> str:
+    """Return the page of the status API, from its OpenAPI description."""
+    described = describe(OPERATIONS)
+    parts = [
+        "# Status API\n",
+        _MADE,
+        f"{described['info']['description']} The machine-readable form is",
+        "`/api/openapi.json`.\n",
+    ]
+    for path, methods in described["paths"].items():
+        operation = methods["get"]
+        parts += [
+            f"## `GET {path}`\n",
+            f"{operation['summary']}. {' '.join(operation['description'].split())}\n",
+        ]
+        if operation["parameters"]:
+            parts += ["| parameter | in | meaning |", "|---|---|---|"]
+            parts += [f"| `{each['name']}` | {each['in']} | {_cell(each['description'])} |" for each in operation["parameters"]]  # fmt: skip
+            parts.append("")
+        parts += ["| answer | |", "|---|---|"]
+        parts += [
+            f"| {status} | {_cell(answer['description'])} |"
+            for status, answer in operation["responses"].items()
+        ]
+        parts.append("")
+    return "\n".join(parts)
+
+
 def _reason(reason: Refusal | DeathReason) -> str:
     return f"[`{reason}`](../deploy/runbook.md#{reason})"
 
@@ -158,6 +188,7 @@ PAGES: Final = {
     "settings.md": settings_page,
     "cli.md": cli_page,
     "metrics.md": metrics_page,
+    "http-api.md": http_api_page,
     "reasons.md": reasons_page,
 }
 

@@ -18,22 +18,19 @@ from werkzeug.wsgi import get_input_stream
 
 from deedbox.ingress.monitor.counters import Intake
 from deedbox.ingress.monitor.readiness import Readiness
+from deedbox.ingress.mount import Mounted, broker_of, policy_of
 from deedbox.ingress.publish.background import Link
-from deedbox.ingress.publish.handover import Handover
-from deedbox.ingress.receive.ladder import LadderPolicy, RefusedCallback
+from deedbox.ingress.receive.ladder import RefusedCallback
 from deedbox.ingress.receive.receiver import (
     NOT_KEPT,
     CutShort,
     HttpAnswer,
     ReadBefore,
-    Receiver,
     Reception,
     answer_of,
     report_failure,
 )
-from deedbox.shared.broker.brokers import broker_address, open_broker
 from deedbox.shared.core.reasons import Refusal
-from deedbox.shared.runtime import telemetry
 from deedbox.shared.runtime.wsgi_call import LATER, Later, WsgiReply
 from deedbox.shared.settings import Settings
 from deedbox.shared.sources import Source
@@ -44,20 +41,8 @@ if TYPE_CHECKING:
 EXTENSION: Final = "deedbox"
 """Where ``app.extensions`` has the Handover of an application."""
 
-DRAINING: Final = 16
-"""Connections for the drain of the spool, beside those of the requests."""
-
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 """All of them reach the view: a 405 of Flask's own would be answered by the host application's handlers."""
-
-
-def policy_of(settings: Settings, sources: Mapping[str, Source]) -> LadderPolicy:
-    """Return the ladder's policy for these settings and tenants."""
-    return LadderPolicy(
-        key_rings={name: source.api_keys for name, source in sources.items()},
-        body_max_bytes=settings.body_max_bytes,
-        body_signature=settings.body_signature,
-    )
 
 
 def create_blueprint(
@@ -75,12 +60,11 @@ def create_blueprint(
     ``app.extensions["deedbox"].start()``; ``.close()`` ends that. ``health`` adds ``/healthz`` and ``/readyz``.
     ``clock`` returns unix seconds. Raises SettingsError if OpenTelemetry is wanted and not installed.
     """
-    telemetry.configure(settings, "web")
-    blueprint = Blueprint("deedbox", __name__)
     intake = Intake(sources, clock)
-    handover = Handover(settings, publisher, intake=intake)
+    mounted = Mounted.build(settings, publisher, intake, policy_of(settings, sources), clock)
+    receiver, handover = mounted.receiver, mounted.handover
+    blueprint = Blueprint("deedbox", __name__)
     blueprint.record_once(lambda state: state.app.extensions.setdefault(EXTENSION, handover))
-    receiver = Receiver(policy_of(settings, sources), handover, intake, clock)
     readiness = Readiness(publisher, handover)
 
     def callbacks(source: str = "default") -> Response:
@@ -128,10 +112,7 @@ def create_app(settings: Settings, publisher: Link | None = None) -> Flask:
     Raises SettingsError if a key ring or the broker's address is missing, or OpenTelemetry is wanted and missing.
     """
     sources = settings.sources()
-    # Draining the spool publishes beside the requests.
-    broker = publisher or open_broker(
-        broker_address(settings), settings.web_threads + DRAINING, settings.redis_wait_replicas
-    )
+    broker = publisher or broker_of(settings)
     app = Flask("ingress", static_folder=None)
     app.url_map.merge_slashes = False  # a redirect costs the callback: Dropbox Sign does not follow it
     app.register_blueprint(create_blueprint(settings, broker, sources, health=True))

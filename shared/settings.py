@@ -28,6 +28,7 @@ from deedbox.shared.alerts.alerting import DEFAULT_EVENTS
 from deedbox.shared.callback_url import CALLBACK_URL_FORM, is_callback_url, shown
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.core.ordering import OrderingPolicy
+from deedbox.shared.destinations import Destination, parse_destinations
 from deedbox.shared.documents_url import FILE, DocumentsUrl
 from deedbox.shared.retention import DAY_S, DEFAULT_DAYS, SHORTEST_DAYS, Retention
 from deedbox.shared.runtime.ports import is_loopback
@@ -106,6 +107,8 @@ class Settings(BaseModel):
     """Built-in actions: ``all``, ``none`` or names, comma-separated."""
     events_url: Annotated[SecretStr | None, Field(alias="DEEDBOX_EVENTS_URL")] = None
     """Redis or RabbitMQ to which ``publish_event`` publishes; set, ``all`` includes that action. Unset: the broker."""
+    destinations_text: Annotated[SecretStr | None, Field(alias="DEEDBOX_DESTINATIONS")] = None
+    """JSON or the path of a JSON file: ``{name: {"url": ..., "secret": "whsec_..."}}``, receivers of clean events over HTTP."""
     events_payload: Annotated[
         Literal["on", "off"], BeforeValidator(_lower), Field(alias="DEEDBOX_EVENTS_PAYLOAD")
     ] = "on"
@@ -199,7 +202,7 @@ class Settings(BaseModel):
     plain_http: Annotated[
         Literal["on", "off"], BeforeValidator(_lower), Field(alias="DEEDBOX_PLAIN_HTTP")
     ] = "off"
-    """``on``: the API and the receivers of alerts may be on other machines and without TLS; keys and messages can be read on
+    """``on``: the API, the receivers of alerts and destinations may be on other machines and without TLS; keys and messages can be read on
     the way."""
     files_per_minute: Annotated[PerMinute, Field(alias="DEEDBOX_FILES_PER_MINUTE")] = 15
     """File downloads per minute and account (Dropbox Sign allows 25, shared with sending)."""
@@ -342,6 +345,13 @@ class Settings(BaseModel):
     def run_dir(self) -> Path:
         """Directory of lock, socket and address files of a running ``deedbox up``."""
         return self.data_dir / "run"
+
+    def destinations(self) -> dict[str, Destination]:
+        """Return the receivers of clean events by name. Raises SettingsError."""
+        if self.destinations_text is None:
+            return {}
+        text = self.destinations_text.get_secret_value()
+        return parse_destinations(text, plain_http=self.plain_http == "on")
 
     def sources(self) -> dict[str, Source]:
         """Return the tenants by name. Raises SettingsError if a key ring is missing."""

@@ -43,6 +43,7 @@ from deedbox.workers.actions.registry import RegisteredAction, Registry
 from deedbox.workers.bridge.bridge import Bridge, remember
 from deedbox.workers.builtins import (
     alert,
+    deliver,
     erase_destroyed,
     fetch_documents,
     publish_event,
@@ -367,6 +368,8 @@ def build_registry(settings: Settings, builtin: Callable[[str], RegisteredAction
     registry = Registry(events_keep=settings.events_keep)
     for name in settings.enabled_builtins:
         registry.add(builtin(name))
+    for destination in settings.destinations().values():
+        registry.add(deliver.registered(destination, deliver.Deliver(destination)))
     known: set[tuple[int, str]] = set()
     for module in settings.actions:
         for registered in load_module(module):

@@ -45,6 +45,7 @@ def settings(environ: Mapping[str, str]) -> tuple[Settings | None, list[Finding]
     """Parse the settings; None if they are not usable."""
     try:
         loaded = Settings.load(environ)
+        loaded.destinations()
     except SettingsError as error:
         return None, [unusable("settings", str(error))]
     return loaded, [ok("settings", "all values are usable")]

@@ -32,6 +32,7 @@ from deedbox.ops.cli import (
     status,
     trace,
 )
+from deedbox.ops.cli.develop import init, send
 from deedbox.shared.core.errors import DeedboxError, RedisAway, SettingsError
 
 FAILED = 1
@@ -68,6 +69,7 @@ def _options(
 
 for _command in (
     *(demo, processes),
+    *(init, send),
     *(status, trace, check, alert_test),
     *(pause, dead, actions, replay, account, conflict, erase, spool),
 ):

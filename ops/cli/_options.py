@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 RUN: Final = "Run"
 LOOK: Final = "Look"
 REPAIR: Final = "Repair"
+DEVELOP: Final = "Develop"
 """Headings of ``deedbox --help``."""
 
 EXAMPLE_ID: Final = "fa5c8a0b0f492d768749333ad6fcc214c111e967"

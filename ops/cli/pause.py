@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 # Imports inside the commands: they cost what `deedbox worker` and the others do not need.
 
-Kind = Annotated[PauseKind, typer.Argument(metavar="KIND", help="action, lane, source or request.")]
+Kind = Annotated[
+    PauseKind, typer.Argument(metavar="KIND", help="action, destination, lane, source or request.")
+]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Its name; of a request its signature_request_id.")]
 
 
@@ -43,7 +45,7 @@ def pause(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Let no call of an action, a lane, a source or one request begin, until `deedbox resume`. Events wait, in order.
+    """Let no call of an action, a destination, a lane, a source or a request begin, until `deedbox resume`. Events wait, in order.
 
     It takes effect at once for all workers, and outlasts restarts. A call that runs already ends as usual.
     Callbacks are still taken, put in order and kept. `status` lists every pause.

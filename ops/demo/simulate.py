@@ -64,7 +64,7 @@ def run(options: SimulateOptions, environ: Mapping[str, str]) -> int:
     if re.match(r"https?://[^/\s]", options.url) is None:
         raise DeedboxError("--url is no URL; it looks like http://127.0.0.1:8000/callbacks.")
     console = Console(stderr=options.json)
-    account = Account(api_key=options.api_key or _first_key(environ))
+    account = Account(api_key=options.api_key or first_key(environ))
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     files_api = FilesApi(account, FilesApiPolicy(seed=seed), callback_url=options.url)
     stop = threading.Event()
@@ -85,7 +85,7 @@ def run(options: SimulateOptions, environ: Mapping[str, str]) -> int:
     return 0 if _all_settled(ledger.counts()) else 1
 
 
-def _first_key(environ: Mapping[str, str]) -> str:
+def first_key(environ: Mapping[str, str]) -> str:
     """Return the key that signs. Raises SettingsError."""
     try:
         return Settings.load(environ).sources()["default"].api_keys[0]

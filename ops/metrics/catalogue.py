@@ -124,7 +124,7 @@ OVERDUE: Final = _gauge(
 )
 
 PAUSES: Final = _gauge(
-    "pauses", "What is paused; kind ``action``, ``lane``, ``source``, ``request``.", "kind"
+    "pauses", "What is paused; kind ``action``, ``destination``, ``lane``, ``source``, ``request``.", "kind"
 )
 PAUSE_AGE: Final = _gauge(
     "pause_oldest_age_seconds", "Age of the oldest pause of a kind; 0 if there is none.", "kind"

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from deedbox.shared.core.errors import DeedboxError
 from deedbox.shared.core.fields import counts_of
+from deedbox.shared.core.routing import DELIVERING
 from deedbox.shared.records.subscriptions import announced
 from deedbox.shared.redis import keys, pauses, repair_calls
 from deedbox.shared.redis.connections import translated
@@ -56,8 +57,12 @@ class Pauser:
     def demand_known(self, target: PauseTarget, sources: tuple[str, ...]) -> None:
         """Refuse to pause what is not there: a typing error must not look like a pause. Raises DeedboxError."""
         subscribed = announced(self._redis)
+        actions = (*subscribed.lane_of, *subscribed.undeclared(self._depths()))
         known = {
-            PauseKind.ACTION: tuple(subscribed.lane_of) + tuple(subscribed.undeclared(self._depths())),
+            PauseKind.ACTION: actions,
+            PauseKind.DESTINATION: tuple(
+                name.removeprefix(DELIVERING) for name in actions if name.startswith(DELIVERING)
+            ),
             PauseKind.LANE: tuple(subscribed.lanes),
             PauseKind.SOURCE: sources,
         }
@@ -91,8 +96,8 @@ class Pauser:
 
     def _waiting(self, target: PauseTarget) -> int:
         match target.kind:
-            case PauseKind.ACTION:
-                return self._depths().get(target.name, 0)
+            case PauseKind.ACTION | PauseKind.DESTINATION:
+                return self._depths().get(target.field.partition("|")[2], 0)
             case PauseKind.LANE:
                 depths = self._depths()
                 return sum(depths.get(each, 0) for each in announced(self._redis).lanes.get(target.name, ()))
@@ -115,6 +120,8 @@ def target_of(kind: PauseKind, name: str, source: str = "default") -> PauseTarge
     """Return what a person named. ``source``: of a request. Raises DeedboxError for what cannot be paused."""
     if kind is PauseKind.LANE and name == keys.SEQUENCER:
         raise DeedboxError("The lane sequencer cannot be paused: it calls no action. Pause a source instead.")
+    if kind is PauseKind.ACTION:
+        return PauseTarget.of(f"{kind}|{name}") or PauseTarget(kind, name)
     if kind is not PauseKind.REQUEST:
         return PauseTarget(kind, name)
     key = name if "/" in name else f"signature_request/{name}"

@@ -18,12 +18,13 @@ _STATE: Final = frozenset({"DEEDBOX_REDIS_URL"})
 _BROKER: Final = _STATE | {"DEEDBOX_BROKER_URL"}
 _KEYS: Final = frozenset({"DEEDBOX_API_KEYS", "DEEDBOX_SOURCES"})
 _ALERTS: Final = frozenset({"DEEDBOX_ALERT_URLS"})
+_OUT: Final = frozenset({"DEEDBOX_EVENTS_URL", "DEEDBOX_DESTINATIONS"})
 
 NEEDED: Final[Mapping[str, frozenset[str]]] = {
     "web": _BROKER | _KEYS,
     "bridge": _BROKER,
-    "sequencer": _BROKER | _ALERTS | {"DEEDBOX_EVENTS_URL"},
-    "worker": _BROKER | _KEYS | _ALERTS | {"DEEDBOX_EVENTS_URL"},
+    "sequencer": _BROKER | _ALERTS | _OUT,
+    "worker": _BROKER | _KEYS | _ALERTS | _OUT,
     "sweeper": _STATE | _ALERTS,
     "ops": _BROKER | _ALERTS | {"DEEDBOX_OPS_TOKEN", "DEEDBOX_OPS_TOKENS"},
     "redis": frozenset(),

@@ -10,7 +10,6 @@ from typing import Final
 from deedbox.ops.readmodels.overview import Overview
 from deedbox.ops.readmodels.stages import Stage
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.pauses import PauseKind
 
 LANE: Final = "lane:"
 
@@ -85,7 +84,7 @@ def _lane(seen: Overview, name: str) -> Card:
     note = f"{len(workers)} worker{'' if len(workers) == 1 else 's'}, {busy} busy" if workers else "no worker"
     found = seen.lane(lane)
     meaning = "orders the inbox" if lane == keys.SEQUENCER else ", ".join(found.actions if found else ())
-    paused = {each.target.name for each in seen.status.survey.pauses if each.target.kind is PauseKind.ACTION}
+    paused = {each.target.field.partition("|")[2] for each in seen.status.survey.pauses}
     if any(each.target.field == f"lane|{lane}" for each in seen.status.survey.pauses):
         note += ", paused"
     elif found and (names := paused.intersection(found.actions)):

@@ -17,6 +17,7 @@ from deedbox.ops.web.auth.tokens import Scope
 from deedbox.ops.web.errors import OpsError
 from deedbox.ops.wording import pauses_page
 from deedbox.shared.core.errors import DeedboxError, Unavailable
+from deedbox.shared.core.routing import DELIVERING
 from deedbox.shared.records.subscriptions import announced
 from deedbox.shared.redis import pauses
 from deedbox.shared.redis.pauses import Pause, PauseKind
@@ -34,7 +35,12 @@ def create_pause_pages(installation: Installation) -> Blueprint:
             found=pauses.read(installation.redis),
             now=installation.now(),
             names={
-                PauseKind.ACTION: list(subscribed.lane_of),
+                PauseKind.ACTION: [each for each in subscribed.lane_of if not each.startswith(DELIVERING)],
+                PauseKind.DESTINATION: [
+                    each.removeprefix(DELIVERING)
+                    for each in subscribed.lane_of
+                    if each.startswith(DELIVERING)
+                ],
                 PauseKind.LANE: list(subscribed.lanes),
                 PauseKind.SOURCE: list(installation.source_names()),
             },
@@ -68,7 +74,7 @@ def _act(installation: Installation, form: Any) -> str:
         do = {"pause": True, "resume": False}[form.get("do", "")]
     except (ValueError, KeyError):
         raise OpsError(
-            Refused.BAD_REQUEST, "do is pause or resume; kind is action, lane, source or request"
+            Refused.BAD_REQUEST, "do is pause or resume; kind is action, destination, lane, source or request"
         ) from None
     pauser = Pauser(installation.scripts)
     try:

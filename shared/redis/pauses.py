@@ -10,6 +10,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from deedbox.shared.core.fields import Unreadable, guarded, natural, number, row, words
+from deedbox.shared.core.routing import DELIVERING
 from deedbox.shared.core.values import value
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
@@ -29,6 +30,7 @@ class PauseKind(StrEnum):
 
     ACTION = "action"
     LANE = "lane"
+    DESTINATION = "destination"
     SOURCE = "source"
     REQUEST = "request"
 
@@ -42,7 +44,9 @@ class PauseTarget:
 
     @property
     def field(self) -> str:
-        """The name in the hash; scripts build the same."""
+        """The name in the hash; scripts build the same. A destination is an action."""
+        if self.kind is PauseKind.DESTINATION:
+            return f"{PauseKind.ACTION}|{DELIVERING}{self.name}"
         return f"{self.kind}|{self.name}"
 
     @property
@@ -57,6 +61,8 @@ class PauseTarget:
     def of(cls, field: str) -> Self | None:
         """Inverse of ``field``; None for a text that is none."""
         kind, _, name = field.partition("|")
+        if kind == PauseKind.ACTION and name.startswith(DELIVERING):
+            return cls(PauseKind.DESTINATION, name.removeprefix(DELIVERING))
         return cls(PauseKind(kind), name) if name and kind in set(PauseKind) else None
 
 

@@ -1,11 +1,14 @@
-"""Whether a port can be had, asked before a server tries, and which addresses are this machine only."""
+"""Whether a port can be had, asked before a server tries, and which addresses are of this machine or inside a private network."""
 
 from __future__ import annotations
 
 import errno
 import os
 import socket
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Final
+
+_NAT64: Final = ip_network("64:ff9b::/96")
 
 
 def port_trouble(bind: str, port: int, *, names: tuple[str, str] = ("PORT", "DEEDBOX_BIND")) -> str | None:
@@ -41,3 +44,14 @@ def is_loopback(address: str) -> bool:
     except ValueError:
         return False
     return found.is_loopback or bool(getattr(found, "ipv4_mapped", None) and found.ipv4_mapped.is_loopback)  # type: ignore[union-attr]
+
+
+def is_inside(address: IPv4Address | IPv6Address) -> bool:
+    """Tell whether an address belongs to this machine or to a private network, also one that is written inside IPv6."""
+    if isinstance(address, IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        if address in _NAT64:
+            inner = IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_inside(inner)
+    return not address.is_global or address.is_multicast

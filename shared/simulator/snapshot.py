@@ -85,8 +85,8 @@ class SimulatedSigner:
 
 
 def draw_signers(rng: random.Random, policy: LifecyclePolicy, *, sequential: bool) -> list[SimulatedSigner]:
-    """Draw one to ``signers_max`` signers; sequential ones carry their place as ``order``."""
-    count = rng.randint(1, policy.signers_max)
+    """Draw ``signers_min`` to ``signers_max`` signers; sequential ones carry their place as ``order``."""
+    count = rng.randint(policy.signers_min, policy.signers_max)
     return [
         SimulatedSigner(
             signature_id=f"{rng.getrandbits(128):032x}",

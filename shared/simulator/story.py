@@ -47,6 +47,7 @@ class LifecyclePolicy:
     life_s: int = 8
     """Longest life of a request. The last event_time is at most begins_at + spread_s + life_s + 1;
     a short life gives many events of one second."""
+    signers_min: int = 1
     signers_max: int = 4
     declined_rate: float = 0.08
     canceled_rate: float = 0.06

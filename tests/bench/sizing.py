@@ -1,7 +1,8 @@
 """What a load needs: ``python -m tests.bench.sizing --per-second 50 --per-day 200000``.
 
 The formulas of ``deploy/capacity.md`` with the figures of its table, which it reads: change a figure there, and this
-says what it means. Each argument is one column, in order.
+says what it means. Each argument is one column, in order. ``--scale`` prints the tables of ``docs/scale.md`` instead: what
+breaks first, and what 1, 1,000 and 100,000 callbacks per second need.
 """
 
 from __future__ import annotations
@@ -124,7 +125,13 @@ def main() -> int:
     parser.add_argument("--action-s", type=float, default=0.02)
     parser.add_argument("--share", type=float, default=0.2, help="of the events that have this action")
     parser.add_argument("--hosts", type=int, default=2, help="with web processes")
+    parser.add_argument("--scale", action="store_true", help="past one Redis: the tables of docs/scale.md")
     asked = parser.parse_args()
+    if asked.scale:
+        from tests.bench import scale  # which sizes with the constants of this module
+
+        sys.stdout.write(scale.report(scale.RATES, scale.World(), figures(PAGE.read_text("utf-8"))) + "\n")
+        return 0
     if len(asked.per_second) != len(asked.per_day):
         parser.error("as many --per-day as --per-second")
     more = (asked.days, asked.outage_s, asked.action_s, asked.share, asked.hosts)

@@ -15,6 +15,7 @@ import pytest
 import urllib3
 
 from deedbox.shared.redis.embedded import free_port
+from tests.component.destinations.conftest import SECRET, Webhooks, webhooks
 from tests.e2e.conftest import Start
 from tests.e2e.running import COMMAND, Running, environment, until
 
@@ -40,7 +41,13 @@ def api_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory, api_port: int) -> Iterator[Running]:
+def hooks() -> Iterator[Webhooks]:
+    with webhooks() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory, api_port: int, hooks: Webhooks) -> Iterator[Running]:
     """Run ``up`` with an application of the user; stopped by SIGTERM, it must leave nothing behind."""
     folder = tmp_path_factory.mktemp("up")
     (folder / "myapp.py").write_text(ACTIONS, encoding="utf-8")
@@ -52,6 +59,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, api_port: int) -> Iterator
         DEEDBOX_HOLD_S="1",
         DEEDBOX_DOWNLOADABLE_GRACE_S="1",
         DEEDBOX_API_URL=f"http://127.0.0.1:{api_port}/v3",
+        DEEDBOX_DESTINATIONS=json.dumps({"crm": {"url": hooks.url, "secret": SECRET, "allow_private": True}}),
     )
     try:
         up.says("Deedbox is ready.")
@@ -104,6 +112,13 @@ def test_a_simulated_request_reaches_the_users_action_and_its_document_the_store
     assert set(told) <= set(documents)
 
 
+def test_every_event_of_a_request_reaches_a_destination(running: Running, hooks: Webhooks) -> None:
+    seen = (running.folder / "seen.txt").read_text("utf-8").splitlines()
+    first = next(line.split()[1] for line in seen if line.startswith("signature_request_sent"))
+    until(lambda: "all_signed" in hooks.types(first), "the last event came")
+    assert hooks.types(first)[0] == "sent"
+
+
 def test_what_is_killed_is_told_in_one_line_and_started_again(running: Running) -> None:
     before = running.child("sweeper")
     before.kill()
@@ -143,7 +158,7 @@ def test_each_process_has_the_secrets_that_it_needs_and_no_other(running: Runnin
         "documents",
         "crm",
     } <= everyone
-    assert with_key == {"deedbox.ingress", "documents", "default", "crm"}
+    assert with_key == {"deedbox.ingress", "documents", "default", "crm", "destinations"}
 
 
 def test_what_up_prints_holds_no_secret(running: Running) -> None:

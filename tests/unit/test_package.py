@@ -44,6 +44,12 @@ def test_the_runbook_that_the_dashboard_shows_is_in_the_wheel(names: set[str]) -
     assert "deedbox/ops/web/runbook.md" in names
 
 
+def test_the_test_kit_and_the_types_are_in_the_wheel(names: set[str]) -> None:
+    kit = {f"deedbox/testing/{path.name}" for path in (ROOT / "deedbox" / "testing").glob("*.py")}
+    assert "deedbox/ops/develop/template/compose.txt" in names
+    assert {"deedbox/testing/plugin.py", "deedbox/py.typed"} <= kit | {"deedbox/py.typed"} <= names
+
+
 def test_every_extra_for_users_is_on_the_page_that_says_what_for() -> None:
     with (ROOT / "pyproject.toml").open("rb") as file:
         extras = tomllib.load(file)["project"]["optional-dependencies"]

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, TypeVar
 
 from deedbox.shared.core.attempts import GIVE_UP_S
 from deedbox.shared.core.reasons import TimelineKind
+from deedbox.shared.core.request_snapshot import request_of
+from deedbox.shared.core.routing import EventName, Where
+from deedbox.workers.actions.snapshots import (
+    AccountSnapshot,
+    FaxSnapshot,
+    RequestSnapshot,
+    SignerSnapshot,
+    TemplateSnapshot,
+    filled,
+    shown,
+)
 
 DEFAULT_LANE: Final = "default"
 DEFAULT_ATTEMPTS: Final = 8
@@ -42,11 +54,18 @@ class Reject(Exception):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One verified, deduplicated fact. ``event_hash`` does not sign its body; ``trust`` says how far that is to be believed."""
+Recall = Callable[[], Iterable[Mapping[str, Any]]]
+"""Finds the snapshots of an event's request that arrived so far, best first, its own among them."""
 
-    type: str
+
+@dataclass(frozen=True)
+class Event:
+    """One verified, deduplicated fact. ``event_hash`` does not sign its body; ``trust`` says how far that is to be believed.
+
+    The typed views of ``payload`` are made when they are first asked for.
+    """
+
+    type: EventName | str
     time: int
     """Unix seconds, when it happened (``event_time``)."""
     received_at: float
@@ -65,6 +84,54 @@ class Event:
     """``disputed``, ``claimed``, ``attested`` or ``confirmed``: how far ``payload`` is trusted."""
     payload: Mapping[str, Any] = field(repr=False)
     """The whole callback."""
+    recall: Recall | None = field(default=None, repr=False, compare=False)
+    """Where ``last_known`` looks; None: at this event only."""
+
+    @cached_property
+    def signature_request(self) -> RequestSnapshot | None:
+        """The signature request as this callback shows it; None if it shows none."""
+        return shown(RequestSnapshot, self.payload, "signature_request")
+
+    @cached_property
+    def template(self) -> TemplateSnapshot | None:
+        """The template as this callback shows it; None if it shows none."""
+        return shown(TemplateSnapshot, self.payload, "template")
+
+    @cached_property
+    def account(self) -> AccountSnapshot | None:
+        """The account as this callback shows it; None if it shows none."""
+        return shown(AccountSnapshot, self.payload, "account")
+
+    @cached_property
+    def fax(self) -> FaxSnapshot | None:
+        """The fax as this callback shows it; None if it shows none. Its id comes from the ordering key."""
+        kind, _, identifier = self.ordering_key.partition("/")
+        known = {"fax_id": identifier} if kind == "fax" else {}
+        return shown(FaxSnapshot, self.payload, "transmission", **known)
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What your application attached to the request, template or fax, as this callback shows it; may be empty."""
+        subject = self.signature_request or self.template or self.fax
+        return subject.metadata if subject else {}
+
+    @property
+    def signer(self) -> SignerSnapshot | None:
+        """The signer that the event is about: the one with ``related_signature_id``; None if the callback shows none."""
+        return self.signature_request.signer(self.related_signature_id) if self.signature_request else None
+
+    @cached_property
+    def last_known(self) -> RequestSnapshot | None:
+        """What is known of the signature request so far; None for an event of none.
+
+        What this callback leaves empty, such as the metadata of ``signature_request_canceled``, comes from the other
+        callbacks of the request that have come. Of two that show a field the more trusted one counts, then the later one.
+        The first look asks Redis; where that does not answer, it raises ``Retry``.
+        """
+        if self.signature_request_id is None:
+            return None
+        own = request_of(self.payload)
+        return RequestSnapshot.model_validate(filled([*self.recall(), own] if self.recall else [own]))
 
 
 @dataclass(slots=True)
@@ -128,13 +195,14 @@ class Declared:
     give_up_s: float
     rate: str | None
     concurrency: int | None
+    where: Where
 
 
 DECLARED: Final = "__deedbox_actions__"
 
 
 def action(  # noqa: PLR0913 - options of a decorator, all named
-    *patterns: str,
+    *patterns: EventName | str,
     name: str | None = None,
     lane: str = DEFAULT_LANE,
     attempts: int = DEFAULT_ATTEMPTS,
@@ -143,6 +211,7 @@ def action(  # noqa: PLR0913 - options of a decorator, all named
     give_up_s: float = GIVE_UP_S,
     rate: str | None = None,
     concurrency: int | None = None,
+    where: Mapping[str, object] | None = None,
 ) -> Callable[[Declares], Declares]:
     """Declare a function as an action.
 
@@ -151,13 +220,23 @@ def action(  # noqa: PLR0913 - options of a decorator, all named
     that may end in an exception. ``timeout_s``: seconds of one call. ``ordered``: one call at a time per
     ordering key, in release order. ``give_up_s``: how long ``Retry`` may go on.
     ``rate``: calls in any second, minute, hour or day, such as ``100/m``; ``concurrency``: calls at a time. Both count
-    over all workers and hosts, repeated calls included.
+    over all workers and hosts, repeated calls included. ``where``: conditions that must all hold, such as
+    ``{"metadata.env": "staging"}``; an event that does not fulfil them is passed over.
+
+    Raises TypeError or ValueError for what cannot be meant.
     """
     if not all(isinstance(pattern, str) for pattern in patterns):
         raise TypeError('@action takes event types: @action("signature_request_signed")')
 
+    try:
+        conditions = Where.of(where)
+    except ValueError as error:
+        raise ValueError(f"@action: where {error}") from None
+
     def declare(function: Declares) -> Declares:
-        declared = Declared(patterns, name, lane, attempts, timeout_s, ordered, give_up_s, rate, concurrency)
+        declared = Declared(
+            patterns, name, lane, attempts, timeout_s, ordered, give_up_s, rate, concurrency, conditions
+        )
         setattr(function, DECLARED, (*getattr(function, DECLARED, ()), declared))
         return function
 

@@ -18,7 +18,7 @@ from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.core.routing import INTERNAL_PREFIX, KNOWN_TYPES
 from deedbox.shared.redis.keys import RESERVED_LANES
 from deedbox.shared.runtime.user_line import place
-from deedbox.workers.actions.interface import DECLARED, ActionFunction, Declared
+from deedbox.workers.actions.interface import DECLARED, ActionFunction, Declared, action
 from deedbox.workers.actions.registry import RegisteredAction
 
 IMPORT_MAX_S: Final = 30.0
@@ -100,6 +100,12 @@ def collect(module: ModuleType) -> list[RegisteredAction]:
     return [_registered(value, each) for value, each in declared]
 
 
+def registered_from(function: ActionFunction) -> list[RegisteredAction]:
+    """Return what one function declares; an undecorated one is an action for every event. Raises SettingsError."""
+    declared = _declarations(function) or _declarations(action("*")(lambda _event, _context: None))
+    return [_registered(function, each) for each in declared]
+
+
 def _declarations(value: object) -> list[Declared]:
     return [each for each in getattr(value, DECLARED, ()) if isinstance(each, Declared)]
 
@@ -144,6 +150,7 @@ def _registered(function: ActionFunction, declared: Declared) -> RegisteredActio
         policy=AttemptPolicy(attempts=declared.attempts, give_up_s=declared.give_up_s),
         rate=rate,
         concurrency=declared.concurrency,
+        where=declared.where,
     )
 
 

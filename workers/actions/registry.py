@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from deedbox.shared.core.attempts import AttemptPolicy, CallRate
 from deedbox.shared.core.errors import SettingsError
-from deedbox.shared.core.routing import is_pattern, matches, unit_of
+from deedbox.shared.core.routing import Where, is_pattern, matches, unit_of
 from deedbox.shared.redis.keys import SEQUENCER
 from deedbox.workers.actions.interface import DEFAULT_LANE, ActionFunction
 
@@ -34,6 +34,8 @@ class RegisteredAction:
     """Calls at most in any window, over all workers; None: any number."""
     concurrency: int | None = None
     """Calls at most at a time, over all workers; None: any number."""
+    where: Where = Where()
+    """Conditions beside the types; looked at when the event is at the head of its queue."""
 
     def wants(self, event_type: str) -> bool:
         """Return whether an event type matches one of the patterns. ``*`` leaves internal events out."""
@@ -106,6 +108,7 @@ class Registry:
                 "ordered": each.ordered,
                 "rate": None if each.rate is None else [each.rate.calls, each.rate.window_s],
                 "concurrency": each.concurrency,
+                **({"where": each.where.describe()} if each.where.conditions else {}),
             }
             for each in self._by_name.values()
         ]

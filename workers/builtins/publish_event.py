@@ -73,7 +73,23 @@ class PublishEvent:
 
 def message_of(event: Event, context: Context, *, with_payload: bool = True) -> Message:
     """Return the message of an event; the same event gives the same body, however often it is published."""
-    facts: dict[str, Any] = {
+    facts = facts_of(event, context)
+    headers = {name: _sendable(value) for name, value in facts.items() if value is not None}
+    if context.traceparent:
+        headers["traceparent"] = context.traceparent
+    if with_payload:
+        facts["payload"] = event.payload
+    return Message(event.type, context.idempotency_key, headers, json_of(facts))
+
+
+def json_of(facts: dict[str, Any]) -> bytes:
+    """Return the JSON of a message. ASCII: JSON can spell half characters, which no encoding has."""
+    return json.dumps(facts, separators=(",", ":")).encode("ascii")
+
+
+def facts_of(event: Event, context: Context) -> dict[str, Any]:
+    """Return what other services are told of an event besides its payload. Fields are only ever added."""
+    return {
         "schema_version": SCHEMA_VERSION,
         "idempotency_key": context.idempotency_key,
         "type": event.type,
@@ -90,14 +106,6 @@ def message_of(event: Event, context: Context, *, with_payload: bool = True) -> 
         "trust": event.trust,
         "trace_id": context.trace_id,
     }
-    headers = {name: _sendable(value) for name, value in facts.items() if value is not None}
-    if context.traceparent:
-        headers["traceparent"] = context.traceparent
-    if with_payload:
-        facts["payload"] = event.payload
-    # ASCII: JSON can spell half characters, which no encoding has.
-    body = json.dumps(facts, separators=(",", ":")).encode("ascii")
-    return Message(event.type, context.idempotency_key, headers, body)
 
 
 def _sendable(value: Any) -> Any:

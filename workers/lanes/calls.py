@@ -21,6 +21,7 @@ from deedbox.shared.runtime.stopping import end_process
 from deedbox.shared.runtime.user_line import standing
 from deedbox.workers.actions.interface import Context, Event, Reject, Retry
 from deedbox.workers.actions.registry import RegisteredAction
+from deedbox.workers.actions.snapshots import filled
 from deedbox.workers.lanes.time_limit import ActionTimeout, StopNow, time_limit
 
 LEAST_S: Final = 0.001
@@ -45,11 +46,16 @@ class EventLoop:
         except (
             BaseException
         ):  # sys.exit() in a task stops the loop in the middle: what is left in it must not go on
-            runner, self._runner = self._runner, None
-            runner.close()
+            self.close()
             raise
         finally:
             self.task = None
+
+    def close(self) -> None:
+        """Close the loop; the next call opens another."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            runner.close()
 
     async def _bounded(self, awaitable: Awaitable[object], left_s: float, timeout_s: float) -> None:
         self.task = asyncio.current_task()
@@ -73,8 +79,8 @@ class EventLoop:
 class ActionCaller:
     """Calls actions in the main thread, where time limits reach them. One per process."""
 
-    def __init__(self) -> None:
-        self.loop = EventLoop()
+    def __init__(self, loop: EventLoop | None = None) -> None:
+        self.loop = loop or EventLoop()
 
     def traced(
         self, action: RegisteredAction, event: Event, context: Context, stored: StoredEvent
@@ -132,6 +138,9 @@ class ActionCaller:
         return standing(ActionCaller._call.__code__, self.loop.task)
 
     def _call(self, action: RegisteredAction, event: Event, context: Context) -> None:
+        if not _is_meant_for(action, event):
+            context.note("passed over: its conditions (where) do not hold")
+            return
         until = time.monotonic() + action.timeout_s
         with time_limit(action.timeout_s):
             result = action.function(event, context)
@@ -141,6 +150,15 @@ class ActionCaller:
             )
         if inspect.isawaitable(result):
             self.loop.run(result, max(LEAST_S, until - time.monotonic()), action.timeout_s)
+
+
+def _is_meant_for(action: RegisteredAction, event: Event) -> bool:
+    if not action.where.conditions:
+        return True
+    recall = event.recall or list
+    return action.where.accepts(
+        event.source, test_mode=event.test_mode, payload=event.payload, known=lambda: filled(recall())
+    )
 
 
 def _end_child(error: BaseException | None) -> NoReturn:

@@ -7,7 +7,7 @@ from typing import Any
 
 from deedbox.shared.core.fields import Unreadable
 from deedbox.shared.records.stored_event import StoredEvent
-from deedbox.workers.actions.interface import Event
+from deedbox.workers.actions.interface import Event, Recall
 from deedbox.workers.lanes.batch import Claim
 
 
@@ -27,7 +27,7 @@ def action_of(claim: Claim) -> str:
     return claim.unit.partition("|")[0]
 
 
-def event_of(stored: StoredEvent, *, late: bool) -> Event | Unreadable:
+def event_of(stored: StoredEvent, *, late: bool, recall: Recall | None = None) -> Event | Unreadable:
     """Build what an action sees from the stored event; Unreadable if its body is damaged."""
     payload = stored.payload()
     if isinstance(payload, Unreadable):
@@ -50,4 +50,5 @@ def event_of(stored: StoredEvent, *, late: bool) -> Event | Unreadable:
         body_signature=str(stored.body_signature),
         trust=stored.trust.word,
         payload=payload,
+        recall=recall,
     )

@@ -10,6 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from deedbox.shared.core.attempts import Failure, QueueEntry, after_failure
@@ -30,6 +31,7 @@ from deedbox.workers.lanes.batch import Attendant, Claim, LaneBatch, Settlement
 from deedbox.workers.lanes.calls import ActionCaller
 from deedbox.workers.lanes.claims import action_of, claims_of, event_of
 from deedbox.workers.lanes.outcomes import OutcomeReport, lost
+from deedbox.workers.lanes.recall import recall
 from deedbox.workers.lanes.sizes import next_size
 from deedbox.workers.lanes.time_limit import ActionTimeout, time_limits
 from deedbox.workers.lanes.watchdog import CallGuard
@@ -243,7 +245,7 @@ class LaneRunner:
         stored = StoredEvent.load(entry.fingerprint, claim.fields)
         if not stored:
             return lost(claim, name, "the stored event is gone or cannot be read")
-        event = event_of(stored, late=entry.late)
+        event = event_of(stored, late=entry.late, recall=partial(recall, self._scripts.redis, stored.stream))
         if not event:
             return lost(claim, name, "the stored body cannot be read")
         return self._call(claim, action, entry, stored, event)

@@ -101,3 +101,17 @@ def test_a_pause_that_cannot_be_read_still_holds_and_can_be_ended(
     operate("resume", "action", "crm")
     deployment.run()
     assert calls.types() == ["sent"]
+
+
+def test_a_destination_is_paused_by_its_name(operate: Operate, state: Redis) -> None:
+    journal = Journal()
+    deployment = Deployment(state, action(journal, name="deliver.erp"))
+    assert "Paused: destination erp." in operate("pause", "destination", "erp").out
+    deployment.deliver(sent())
+    deployment.run()
+    assert journal.types() == []
+    [warning] = _warnings(operate)
+    assert "`deedbox resume destination erp`" in warning["text"]
+    assert operate("resume", "action", "deliver.erp").code == 0
+    deployment.run()
+    assert journal.types() == ["sent"]

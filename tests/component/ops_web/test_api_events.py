@@ -21,6 +21,7 @@ from tests.component.ops_web.asking import Listener, arrive, get, meanwhile, tra
 from tests.component.ops_web.conftest import READER, Ops, StartOps, running_ops
 from tests.component.workers.rig import CREATED_AT, TRACE, P, callback, sent, viewed
 from tests.component.workers.server import RedisServer, until
+from tests.support.pages import blocks, run
 
 pytestmark = pytest.mark.real_redis
 
@@ -47,6 +48,16 @@ def test_events_stand_in_the_order_of_release_each_once(ops: Ops, state: Redis) 
     }  # fmt: skip
     assert page["events"][1]["related_signature_id"] == "s1"
     assert "payload" not in first
+
+
+def test_the_consumer_of_the_page_reads_every_event_and_waits_for_more(ops: Ops, state: Redis) -> None:
+    arrive(tracking(state), sent(0), viewed(5), _all_signed())
+    [code] = blocks("docs/api.md", "python")
+    read = run(code)["events"](ops=ops.url, token=READER)
+    found = [next(read) for _ in range(4)]
+    assert _types({"events": found}) == ["sent", "viewed", "all_signed", "deedbox.announced"]
+    again = run(code)["events"](found[1]["cursor"], ops=ops.url, token=READER)
+    assert _types({"events": [next(again)]}) == ["all_signed"]
 
 
 def test_an_internal_event_that_is_emitted_again_stands_there_once(ops: Ops, state: Redis) -> None:

@@ -25,11 +25,12 @@ ENVIRON = {
     "DEEDBOX_BROKER_URL": "redis://:broker-word@127.0.0.1:1/0",
     "DEEDBOX_EVENTS_URL": "amqp://u:events-word@h//",
     "DEEDBOX_ALERT_URLS": "jsons://u:alert-word@h",
+    "DEEDBOX_DESTINATIONS": '{"crm": {"url": "https://h/", "secret": "whsec_b3V0LXdvcmQtb3V0LXdvcmQtb3V0LXdvcmQh"}}',
     "DEEDBOX_OPS_TOKEN": "ops-token-0123456789",
 }
 WORDS = {
     "DEEDBOX_API_KEYS": "first-key", "DEEDBOX_SOURCES": "acme-key", "DEEDBOX_REDIS_URL": "state-word",
-    "DEEDBOX_BROKER_URL": "broker-word", "DEEDBOX_EVENTS_URL": "events-word", "DEEDBOX_ALERT_URLS": "alert-word",
+    "DEEDBOX_BROKER_URL": "broker-word", "DEEDBOX_EVENTS_URL": "events-word", "DEEDBOX_ALERT_URLS": "alert-word", "DEEDBOX_DESTINATIONS": "b3V0LXdvcmQt",
     "DEEDBOX_OPS_TOKEN": "ops-token",
 }  # fmt: skip
 

@@ -1,0 +1,1 @@
+"""What the commands for developers do: one callback by hand, and the files of a new project."""

@@ -1,0 +1,52 @@
+"""What the callbacks of a request have shown so far: for ``event.last_known``. Read only when an action asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from deedbox.shared.core.ordering import DEFAULT_RANK, RANKS
+from deedbox.shared.core.request_snapshot import request_of
+from deedbox.shared.records.queue_entry import FINGERPRINT_CHARS
+from deedbox.shared.records.stored_event import StoredEvent
+from deedbox.shared.redis import keys
+from deedbox.workers.actions.interface import Retry
+
+FIRST: Final = 20
+LAST: Final = 80
+"""Events of one request that are read, by arrival: the first show its metadata, the last its present state."""
+
+
+def recall(redis: Redis, stream: str) -> list[Mapping[str, Any]]:
+    """Return the snapshots of a stream that are still stored, best first. Raises Retry if Redis does not answer."""
+    try:
+        return snapshots(_read(redis, stream))
+    except RedisError:
+        raise Retry("Redis does not answer") from None
+
+
+def snapshots(events: Iterable[StoredEvent]) -> list[Mapping[str, Any]]:
+    """Return the ``signature_request`` of each event, best first: the more trusted, then the later one."""
+    ranked = sorted(events, key=_worth, reverse=True)
+    return [request_of(payload) for each in ranked if (payload := each.payload())]
+
+
+def _worth(stored: StoredEvent) -> tuple[int, int, int]:
+    return stored.trust, stored.event_time, RANKS.get(stored.event_type, DEFAULT_RANK)
+
+
+def _read(redis: Redis, stream: str) -> list[StoredEvent]:
+    names = redis.pipeline(transaction=False)
+    names.zrange(keys.seen(stream), 0, FIRST - 1)
+    names.zrange(keys.seen(stream), -LAST, -1)
+    first, last = names.execute()
+    # The names of other bodies are longer: what a conflict is about waits for an operator.
+    found = [name.decode() for name in dict.fromkeys([*first, *last]) if len(name) == FINGERPRINT_CHARS]
+    events = redis.pipeline(transaction=False)
+    for name in found:
+        events.hgetall(keys.event(name))
+    loaded = [StoredEvent.load(name, row) for name, row in zip(found, events.execute(), strict=True)]
+    return [each for each in loaded if isinstance(each, StoredEvent)]
