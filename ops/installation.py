@@ -11,6 +11,7 @@ from typing import Self
 from redis import Redis
 from redis.exceptions import RedisError
 
+from deedbox.shared import sealing
 from deedbox.shared.broker import brokers
 from deedbox.shared.broker.address import BrokerAddress
 from deedbox.shared.broker.port import Broker, RedisServer
@@ -29,6 +30,10 @@ class Installation:
     """Settings, and clients that fail within seconds. Nothing is opened before it is asked for."""
 
     settings: Settings
+
+    def __post_init__(self) -> None:
+        """Take the key ring: what is stored may be encrypted. Raises SettingsError."""
+        sealing.configure(self.settings)
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Self:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deedbox.ops.cli._options import EXAMPLE_ACTION, EXAMPLE_ID, REPAIR, DryRun, Json, Source
-from deedbox.shared.redis.pauses import PauseKind
+from deedbox.shared.pauses import PauseKind
 
 if TYPE_CHECKING:
     from deedbox.ops.installation import Installation
     from deedbox.ops.repair.pausing import Pauser
-    from deedbox.shared.redis.pauses import PauseTarget
+    from deedbox.shared.pauses import PauseTarget
 
 # Imports inside the commands: they cost what `deedbox worker` and the others do not need.
 

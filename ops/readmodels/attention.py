@@ -14,7 +14,7 @@ from deedbox.ops.readmodels.intake import FAILURES_MAX
 from deedbox.ops.wording import actions_page, pauses_page, spools_page
 from deedbox.ops.wording.output import counted, duration
 from deedbox.shared.broker.fullness import FULL_FROM
-from deedbox.shared.redis.pauses import LONG_S
+from deedbox.shared.pauses import LONG_S
 
 if TYPE_CHECKING:  # a Status lists its own attentions
     from deedbox.ops.readmodels.status import Status

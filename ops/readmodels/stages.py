@@ -16,15 +16,16 @@ from redis.exceptions import RedisError
 
 from deedbox.ops.readmodels import workforce
 from deedbox.ops.readmodels.workforce import Worker
+from deedbox.shared import pauses
 from deedbox.shared.core.fields import counts_of, moment_of
 from deedbox.shared.core.identity import SHARDS
+from deedbox.shared.pauses import Pause
 from deedbox.shared.records import queue_entry, subscriptions
 from deedbox.shared.records.presence import LostCall
 from deedbox.shared.records.spool_mark import SpoolMarks, oldest
 from deedbox.shared.records.subscriptions import Subscriptions
-from deedbox.shared.redis import keys, pauses
+from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
-from deedbox.shared.redis.pauses import Pause
 from deedbox.shared.redis.scripting import text
 
 NO_LANE: Final = ""

@@ -16,11 +16,11 @@ from deedbox.ops.web.auth.guard import audit, caller, needs
 from deedbox.ops.web.auth.tokens import Scope
 from deedbox.ops.web.errors import OpsError
 from deedbox.ops.wording import pauses_page
+from deedbox.shared import pauses
 from deedbox.shared.core.errors import DeedboxError, Unavailable
 from deedbox.shared.core.routing import DELIVERING
+from deedbox.shared.pauses import Pause, PauseKind
 from deedbox.shared.records.subscriptions import announced
-from deedbox.shared.redis import pauses
-from deedbox.shared.redis.pauses import Pause, PauseKind
 
 
 def create_pause_pages(installation: Installation) -> Blueprint:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from deedbox.ops.repair.pausing import PausePlan
 from deedbox.ops.wording.output import counted, duration
-from deedbox.shared.redis.pauses import Pause, PauseKind, PauseTarget
+from deedbox.shared.pauses import Pause, PauseKind, PauseTarget
 
 
 def resume_command(target: PauseTarget) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from deedbox.shared import pauses
 from deedbox.shared.core.envelope import Envelope, decode_inbox
 from deedbox.shared.core.errors import Undecodable
 from deedbox.shared.core.fields import COUNT, Unreadable, count_of
@@ -30,7 +31,6 @@ from deedbox.shared.records import (
     timeline_line,
     tombstone,
 )
-from deedbox.shared.redis import pauses
 
 INBOX_FORM: Final = "inbox entry"
 

@@ -38,7 +38,7 @@ subscriptions                   hash    worker     for good               what i
 limits                          hash    worker     for good               action that has a limit -> its calls at a
                                                                           time, calls per window (0: any), window in s
 paused                          hash    ops        until resumed          ``kind|name`` of what is paused -> JSON
-                                                                          (``deedbox.shared.redis.pauses``)
+                                                                          (``deedbox.shared.pauses``)
 pause:seq                       string  ops        for good               number of the last pause
 declarations                    zset    worker     100 newest             digest of a declaration -> when a process
                                                                           said it last
@@ -61,6 +61,11 @@ quota:<group>                   hash    sequencer  5 days                 facts 
                                                                           letter: its dead letter, if it is beyond
 erased:<stream>                 string  all        state retention after  tombstone: JSON {at, by}; what comes for
                                                    the last repeat        the stream is a duplicate, kept nowhere
+key:<stream>                    hash    worker     state retention,       the data key that seals what is stored about the
+                                                   not while an event is  stream: wrapped (by the key ring), id, life
+                                                   open; erasure ends it  (seconds), open (references to its events)
+ring_keys                       hash    worker     until ``rotate-keys``  id of a key of DEEDBOX_ENCRYPTION_KEYS -> unix s:
+                                                   finds nothing of it    something was sealed by it last
 wake:<shard>                    zset    sequencer  until looked at        stream with held events -> when
 held                            zset    sequencer  until released         fingerprint -> held since
 dead                            zset    all        until a person acts    numbers of the dead letters, by time
@@ -204,6 +209,7 @@ CONFIRM_DUE: Final = PREFIX + "confirm:due"
 REPLAY_SEQ: Final = PREFIX + "replay:seq"
 ALERTS: Final = PREFIX + "alerts"
 STORES: Final = PREFIX + "stores"
+RING_KEYS: Final = PREFIX + "ring_keys"
 RESTARTS: Final = PREFIX + "restarts"
 SCHEMA: Final = PREFIX + "schema"
 CALLBACK_URL_WATCHED: Final = PREFIX + "callback_url:watched"
@@ -267,6 +273,11 @@ def timeline(stream: str) -> str:
 def event(fingerprint: str) -> str:
     """One stored event."""
     return f"{PREFIX}event:{fingerprint}"
+
+
+def data_key(stream: str) -> str:
+    """Return the key under which the data key of a stream is."""
+    return f"{PREFIX}key:{stream}"
 
 
 def queued(stream: str) -> str:

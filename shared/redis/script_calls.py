@@ -261,6 +261,24 @@ def budget_used(scripts: Scripts, *, window_s: float, budgets: Iterable[tuple[st
     return [int(used) for used in scripts.call("budget_used", SERVER_CLOCK, window_s, *flat)]
 
 
+# Data keys.
+
+
+def data_keys(
+    scripts: Scripts, *, life_s: int, ring_key: str, offers: Iterable[tuple[str, str, bytes]]
+) -> list[bytes | None]:
+    """Return wrapped data keys; None for an erased stream. ``offers``: stream, id of a new key, the new key wrapped."""
+    flat: list[Operand] = [operand for offer in offers for operand in offer]
+    found: list[bytes | None] = scripts.call("data_keys", SERVER_CLOCK, life_s, ring_key, *flat)
+    return found
+
+
+def rewrap(scripts: Scripts, *, ring_key: str, rows: Iterable[tuple[str, bytes, bytes]]) -> int:
+    """Replace wrapped data keys. ``rows``: stream, as it was read, wrapped anew. Returns how many were replaced."""
+    flat: list[Operand] = [operand for row in rows for operand in row]
+    return int(scripts.call("rewrap", SERVER_CLOCK, ring_key, *flat))
+
+
 # What processes say of themselves.
 
 

@@ -14,12 +14,13 @@ from typing import Any, Final
 from redis.exceptions import RedisError
 
 from deedbox.ops.repair.pausing import Pauser
+from deedbox.shared import pauses
 from deedbox.shared.core.errors import DeedboxError, Unavailable
 from deedbox.shared.core.ordering import OrderingPolicy
 from deedbox.shared.documents import DocumentStore, FileTree
-from deedbox.shared.redis import keys, pauses
+from deedbox.shared.pauses import PauseKind, PauseTarget
+from deedbox.shared.redis import keys
 from deedbox.shared.redis.erasure import Asker, Eraser
-from deedbox.shared.redis.pauses import PauseKind, PauseTarget
 from deedbox.shared.redis.request_keys import Subject
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention

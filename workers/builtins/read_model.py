@@ -14,7 +14,7 @@ from redis import Redis
 from deedbox.shared.core.signature import Trust
 from deedbox.shared.core.status import catch_up, vindicates
 from deedbox.shared.records import read_model as records
-from deedbox.shared.redis import keys, script_calls
+from deedbox.shared.redis import data_keys, keys, script_calls
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
 from deedbox.shared.runtime import logs
@@ -25,21 +25,31 @@ Change = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
 def change(scripts: Scripts, stream: str, how: Change, retention: Retention) -> None:
-    """Change a stream's read model. ``how`` may be called again. Raises RedisError, Unavailable."""
+    """Change a stream's read model. ``how`` may be called again. Raises RedisError, Unavailable, KeyMissing."""
     written = False
     while not written:
         before: Any = scripts.redis.get(keys.request(stream)) or b""
         # One that cannot be read is replaced by a new one, made from events and the answers of the API.
-        model = how((records.load(before) or {}) if before else {})
+        model = how(
+            (records.load(data_keys.open_value(scripts.redis, stream, before)) or {}) if before else {}
+        )
+        sealed = data_keys.ensure(scripts, (stream,), retention.state_s).seal_value(
+            stream, records.dump(model)
+        )
         written = script_calls.remember_request(
-            scripts, stream=stream, value=records.dump(model), life_s=retention.state_s, before=before
+            scripts, stream=stream, value=sealed, life_s=retention.state_s, before=before
         )
 
 
-def is_shown(redis: Redis, stream: str) -> bool:
-    """Return whether the API has shown the request. Raises RedisError."""
+def read(redis: Redis, stream: str) -> Mapping[str, Any]:
+    """Return a stream's read model; empty if there is none. Raises RedisError, Unavailable."""
     document: Any = redis.get(keys.request(stream))
-    model = (records.load(document) or {}) if document else {}
+    return (records.load(data_keys.open_value(redis, stream, document)) or {}) if document else {}
+
+
+def is_shown(redis: Redis, stream: str) -> bool:
+    """Return whether the API has shown the request. Raises RedisError, Unavailable."""
+    model = read(redis, stream)
     return bool(model) and model.get("trust", {}).get("state") == Trust.CONFIRMED.word
 
 

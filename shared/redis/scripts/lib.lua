@@ -178,11 +178,22 @@ local function refer(event, by) references[event] = (references[event] or 0) + b
 -- The event of a queue's entry.
 local function event_of(entry) return string.sub(entry, 1, 32) end
 
+-- The data key of a stream (deedbox.shared.redis.data_keys) lives while anything does that it seals: it counts the
+-- references to the stream's events, and has no end while there is one.
+local function keep_data_key(stream, by)
+  local key = P .. 'key:' .. stream
+  local life = redis.call('HGET', key, 'life')
+  if not life then return end
+  if bump(key, 'open', by) > 0 then redis.call('PERSIST', key) else redis.call('EXPIRE', key, life) end
+end
+
 -- ttl: the life of an event for which nothing waits any more.
 local function end_of_references(ttl)
   for event, by in pairs(references) do
     local key = P .. 'event:' .. event
     if redis.call('EXISTS', key) == 1 then
+      local sealed = redis.call('HGET', key, 'sealed')
+      if sealed and sealed ~= '' then keep_data_key(sealed, by) end
       if bump(key, 'open', by) > 0 then
         redis.call('PERSIST', key)
       else

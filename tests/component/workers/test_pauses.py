@@ -11,9 +11,9 @@ import pytest
 from redis import Redis
 
 from deedbox.ops.repair.pausing import Pauser
+from deedbox.shared.pauses import PauseKind, PauseTarget
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.doorbells import Bells
-from deedbox.shared.redis.pauses import PauseKind, PauseTarget
 from deedbox.shared.redis.scripting import Scripts, text
 from tests.component.workers.fleet import Fleet
 from tests.component.workers.rig import Deployment, Journal, P, action, callback, sent, viewed

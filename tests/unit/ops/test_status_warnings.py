@@ -13,9 +13,9 @@ from deedbox.ops.readmodels.budget import BudgetUse
 from deedbox.ops.readmodels.stages import Lane, Stage, Survey, UnknownCalls
 from deedbox.ops.readmodels.status import Status
 from deedbox.ops.readmodels.workforce import Worker, living
+from deedbox.shared.pauses import Pause, PauseKind, PauseTarget
 from deedbox.shared.records.presence import LostCall, Presence, Restart, dump
 from deedbox.shared.records.spool_mark import SpoolMark, SpoolMarks
-from deedbox.shared.redis.pauses import Pause, PauseKind, PauseTarget
 
 NOW = 1_800_000_000.0
 WORKER = Worker("w", "crm", "idle", 1.0)

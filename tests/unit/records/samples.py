@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from deedbox.ops.readmodels.events import Cursor
 from deedbox.ops.repair.deadletters import FIELDS, DeadLetter
+from deedbox.shared import pauses
 from deedbox.shared.alerts.alerting import AlertState, Group
 from deedbox.shared.alerts.conditions import AlertWatch
 from deedbox.shared.broker.message import decode_kombu, encode_kombu
@@ -18,6 +19,7 @@ from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.core.envelope import SCHEMA_VERSION, Envelope
 from deedbox.shared.core.ordering import Arrival, Held, Position, Proof, SequenceState
 from deedbox.shared.core.signature import BodySignature
+from deedbox.shared.pauses import Pause, PauseKind, PauseTarget
 from deedbox.shared.records import (
     order_state,
     presence,
@@ -39,8 +41,6 @@ from deedbox.shared.records.replay_order import ReplayOrder, ReplaySpan
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.records.subscriptions import Subscription, Subscriptions
 from deedbox.shared.records.tombstone import Tombstone
-from deedbox.shared.redis import pauses
-from deedbox.shared.redis.pauses import Pause, PauseKind, PauseTarget
 
 RECORDED: Final = Path(__file__).with_name("recorded") / str(SCHEMA_VERSION)
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deedbox.shared import pauses
 from deedbox.shared.alerts.alerting import AlertState, Group
 from deedbox.shared.alerts.conditions import AlertWatch
 from deedbox.shared.core import jsontext
@@ -20,6 +21,7 @@ from deedbox.shared.core.fields import COUNT, Unreadable
 from deedbox.shared.core.ordering import Arrival, Held, Position, Proof, SequenceState
 from deedbox.shared.core.signature import BodySignature
 from deedbox.shared.core.status import advance
+from deedbox.shared.pauses import Pause, PauseKind, PauseTarget
 from deedbox.shared.records import (
     alert_board,
     clean_entry,
@@ -47,8 +49,6 @@ from deedbox.shared.records.replay_order import ReplayOrder, ReplaySpan
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.records.subscriptions import Subscription, Subscriptions
 from deedbox.shared.records.tombstone import Tombstone
-from deedbox.shared.redis import pauses
-from deedbox.shared.redis.pauses import Pause, PauseKind, PauseTarget
 
 LAW = settings(derandomize=True, max_examples=150, deadline=None)
 
