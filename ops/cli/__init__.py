@@ -32,7 +32,7 @@ from deedbox.ops.cli import (
     status,
     trace,
 )
-from deedbox.ops.cli.develop import call, init, send
+from deedbox.ops.cli.develop import call, init, listen, send
 from deedbox.shared.core.errors import DeedboxError, RedisAway, SettingsError
 
 FAILED = 1
@@ -69,7 +69,7 @@ def _options(
 
 for _command in (
     *(demo, processes),
-    *(init, send, call),
+    *(init, send, call, listen),
     *(status, trace, check, alert_test),
     *(pause, dead, actions, replay, account, conflict, erase, spool),
 ):
