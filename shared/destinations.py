@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from deedbox.shared.core.attempts import CallRate
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.core.routing import Where, is_pattern
 from deedbox.shared.redis.keys import RESERVED_LANES
@@ -61,6 +62,10 @@ def _lane(lane: str) -> str:
     return lane
 
 
+def _rate(rate: object) -> CallRate | None:
+    return None if rate is None else CallRate.parse(str(rate))
+
+
 class Destination(BaseModel):
     """One receiver of events over HTTP."""
 
@@ -75,6 +80,10 @@ class Destination(BaseModel):
     """Patterns of event types."""
     where: Annotated[Where, BeforeValidator(Where.of)] = Where()
     lane: Annotated[str, AfterValidator(_lane)] = "destinations"
+    rate: Annotated[CallRate | None, BeforeValidator(_rate)] = None
+    """Messages at most, such as ``100/m``."""
+    concurrency: Annotated[int | None, Field(ge=1)] = None
+    """Messages at most at a time."""
     payload: bool = True
     """False: the callback's body, which names signers, is left out."""
     allow_private: bool = False

@@ -17,16 +17,16 @@ from typing import Annotated
 import typer
 
 from deedbox.ops.cli import (
+    account,
     actions,
     alert_test,
-    callback_url,
     check,
     conflict,
     dead,
     demo,
     erase,
+    pause,
     processes,
-    reconcile,
     replay,
     spool,
     status,
@@ -71,7 +71,7 @@ for _command in (
     *(demo, processes),
     *(init, send, call, listen),
     *(status, trace, check, alert_test),
-    *(dead, actions, replay, reconcile, callback_url, conflict, erase, spool),
+    *(pause, dead, actions, replay, account, conflict, erase, spool),
 ):
     _command.register(app)
 

@@ -23,6 +23,10 @@ action:<action>:ready           zset    all        until leased           unit -
 action:<action>:leased          zset    worker     until finished         unit -> end of its lease
 action:<action>:tokens          hash    worker     until finished         unit -> fencing token of its lease
 action:<action>:waiting         zset    worker     until due              unit whose head waits -> when due
+action:<action>:parked          zset    worker     until resumed          unit that a pause of its source or request
+                                                                          keeps -> number of the pause
+action:<action>:calls           list    worker     a window               times of the latest calls, newest first, of
+                                                                          an action that has a rate
 depths                          hash    all        for good               action -> entries in its queues
 shards:ready, shards:leased     zset    sequencer  as above               the same for shards of the inbox
 shards:tokens                   hash    sequencer  until finished         shard -> fencing token of its lease
@@ -31,6 +35,11 @@ lane:<lane>:bell                list    all        until heard            wakes 
 subscriptions                   hash    worker     for good               what is subscribed: generation, digest, at
                                                                           (unix s), actions (JSON: name, types, lane,
                                                                           ordered)
+limits                          hash    worker     for good               action that has a limit -> its calls at a
+                                                                          time, calls per window (0: any), window in s
+paused                          hash    ops        until resumed          ``kind|name`` of what is paused -> JSON
+                                                                          (``deedbox.shared.pauses``)
+pause:seq                       string  ops        for good               number of the last pause
 declarations                    zset    worker     100 newest             digest of a declaration -> when a process
                                                                           said it last
 queue:<unit>                    list    sequencer  until done             entries: fingerprint + JSON
@@ -173,6 +182,7 @@ SAMPLES_KEEP: Final = 8_640
 BRIDGE_BROKERS: Final = PREFIX + "bridge:brokers"
 BRIDGE_LEASES: Final = PREFIX + "bridge:leases"
 SUBSCRIPTIONS: Final = PREFIX + "subscriptions"
+PAUSED: Final = PREFIX + "paused"
 WORKERS: Final = PREFIX + "workers"
 WORKERS_DOING: Final = PREFIX + "workers:doing"
 LOST: Final = PREFIX + "lost"
@@ -231,7 +241,7 @@ def lane(name: str, part: str) -> str:
 
 
 def action(name: str, part: str) -> str:
-    """One of an action's keys: ready, leased, tokens or waiting."""
+    """One of an action's keys: ready, leased, tokens, waiting, parked or calls."""
     return f"{PREFIX}action:{name}:{part}"
 
 

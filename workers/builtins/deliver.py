@@ -13,13 +13,12 @@ from typing import Final
 from deedbox.shared import webhook_message
 from deedbox.shared.core.attempts import AttemptPolicy
 from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.core.routing import DELIVERING
 from deedbox.shared.destinations import Destination
 from deedbox.workers.actions.interface import ActionFunction, Context, Event, Reject, Retry
 from deedbox.workers.actions.registry import RegisteredAction
 from deedbox.workers.builtins.outgoing import Poster, PrivateAddress
 from deedbox.workers.builtins.publish_event import PATIENCE_S, facts_of
-
-PREFIX: Final = "deliver."
 
 TIMEOUT_S: Final = 30.0
 """Connect and answer are bounded to 20 s; this is for a name server that does not answer."""
@@ -108,6 +107,6 @@ def registered(destination: Destination, function: ActionFunction) -> Registered
     """Return the action of a destination for the registry."""
     policy = AttemptPolicy(attempts=ATTEMPTS, give_up_s=PATIENCE_S)
     return RegisteredAction(
-        PREFIX + destination.name, destination.types, function, destination.lane, TIMEOUT_S, policy=policy,
-        where=destination.where,
+        DELIVERING + destination.name, destination.types, function, destination.lane, TIMEOUT_S, policy=policy,
+        rate=destination.rate, concurrency=destination.concurrency, where=destination.where,
     )  # fmt: skip

@@ -83,6 +83,7 @@ if room <= 0 then return { 0, events, entries, letters, held } end
 redis.call('ZREM', P .. 'wake:' .. ARGV[3], stream)
 redis.call('ZREM', P .. 'gaps:due', stream)
 redis.call('ZREM', P .. 'requests', stream)
+redis.call('HDEL', P .. 'paused', 'request|' .. stream)
 local data_key = redis.call('HGET', P .. 'key:' .. stream, 'id') or nil
 for _, kind in ipairs({ 'seen:', 'order:', 'timeline:', 'request:', 'document:', 'queued:', 'key:' }) do
   redis.call('DEL', P .. kind .. stream)
