@@ -21,10 +21,10 @@ from tests.hosts.network import Host
 from tests.support.rabbitmq import SERVER, RabbitServer
 from tests.support.waiting import until
 
-MASTER: Final = "sign"
+MASTER: Final = "deedbox"
 AMQP_PORT: Final = 5672
 
-_SENTINEL: Final = """\
+SENTINEL: Final = """\
 port 26379
 bind 0.0.0.0
 protected-mode no
@@ -34,13 +34,13 @@ sentinel down-after-milliseconds {name} 2000
 sentinel failover-timeout {name} 6000
 """
 
-_RABBITMQ: Final = """\
+RABBITMQ: Final = """\
 loopback_users.guest = false
 cluster_partition_handling = pause_minority
 cluster_formation.peer_discovery_backend = classic_config
 """
 
-_TICK_S: Final = 8
+TICK_S: Final = 8
 """So soon a node takes another one for gone; by default after a minute."""
 
 
@@ -53,7 +53,7 @@ def redis_with_sentinel(deployment: Deployment, names: tuple[str, str, str]) -> 
     hosts = [master, *(deployment.redis(name, *follows) for name in names[1:])]
     for host in hosts:
         configuration = deployment.folder / host.name / "sentinel.conf"
-        configuration.write_text(_SENTINEL.format(name=MASTER, master=master.address, password=PASSWORD))
+        configuration.write_text(SENTINEL.format(name=MASTER, master=master.address, password=PASSWORD))
         deployment.keep(host, "sentinel", "redis-sentinel", str(configuration))
     for host in hosts:
         until(_knows_the_others(deployment, host), f"the sentinel on {host.name} knows the others")
@@ -100,7 +100,7 @@ def rabbitmq_cluster(deployment: Deployment, names: tuple[str, str, str]) -> str
     )  # fmt: skip
     for host, node in nodes.items():
         folder = deployment.folder / host.name
-        _prepare(folder, _RABBITMQ + formation)
+        _prepare(folder, RABBITMQ + formation)
         deployment.keep(host, "rabbitmq", str(SERVER), **_environment(folder, node))
     for host in hosts:
         until(
@@ -130,5 +130,5 @@ def _environment(folder: Path, node: str) -> dict[str, str]:
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
         "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
         # One scheduler each, which does not spin: three nodes share the cores with everything else.
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"-kernel net_ticktime {_TICK_S} +S 1:1 +sbwt none",
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"-kernel net_ticktime {TICK_S} +S 1:1 +sbwt none",
     }

@@ -30,7 +30,7 @@ STOPS_WITHIN_S: Final = 20.0
 """As docs/hosts.md says; what runs on is killed."""
 
 _PLENTY: Final = "100000"
-_SETTINGS: Final = {
+SETTINGS: Final = {
     "DEEDBOX_ACTIONS": f"tests.hosts.recording,{hanging.__name__},{moving.__name__}",
     "DEEDBOX_BUILTINS": "fetch_documents,track_status",
     "DEEDBOX_PLAIN_HTTP": "on",
@@ -65,7 +65,7 @@ class HostStage:
             broker = pool.submit(rabbitmq_cluster, deployment, NODES)
         self.amqp_url: str | None = broker.result()
         shared = {
-            **_SETTINGS,
+            **SETTINGS,
             "DEEDBOX_API_KEYS": api_key,
             "DEEDBOX_API_URL": f"http://{self.api_host}:{self.api_port}/v3",
             "DEEDBOX_REDIS_URL": redis.result(),
