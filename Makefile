@@ -1,5 +1,5 @@
 # `make demo` and `make test` set themselves up. No root, no Redis, no API key.
-.PHONY: help setup demo up test check unit docs bench bench-quick soak site image release lock clean
+.PHONY: help setup demo up test test-encrypted check unit docs bench bench-quick soak soak-hosts site image release lock clean
 
 # The newest tried Python that is at least 3.11; `make PYTHON=python3.12 ...` overrides it.
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python3.14; do \
@@ -56,11 +56,20 @@ test: .venv/.installed-dev check ## check, then every test
 		echo "What failed runs once more, alone: real servers beside each other can be slow. A second failure counts." && \
 		$(BIN)/pytest --last-failed --last-failed-no-failures none; }
 
+ENCRYPTED := $(addprefix tests/component/workers/test_,actions.py auto_signature.py confirmation.py gaps.py isolation.py poison.py quotas.py simulated.py trust.py)
+
+test-encrypted: .venv/.installed-dev ## core paths and the simulation once more, with a key ring
+	@DEEDBOX_TESTS_ENCRYPTED=1 $(BIN)/pytest -q $(ENCRYPTED)
+	@$(BIN)/python -m tests.simulation --encrypted --schedules 2000 --jobs 2
+
 bench: .venv/.installed-bench ## measure against RQ, Celery and taskiq, side by side (about 25 minutes)
 	@$(BIN)/python -m tests.bench
 
 bench-quick: .venv/.installed-bench ## the same in about 3 minutes
 	@$(BIN)/python -m tests.bench --quick
+
+soak-hosts: .venv/.installed-dev ## 10 minutes of traffic on hosts (network namespaces) that vanish, die and are upgraded; root
+	@$(BIN)/python -m tests.hosts --seconds 600
 
 soak: .venv/.installed-dev ## 5 minutes of traffic under random kills, then the proof that nothing was lost
 	@$(BIN)/python -m tests.soak --seconds 300
@@ -76,11 +85,11 @@ release: .venv/.installed-dev ## build wheel, sdist, SBOM and licence list into 
 
 lock: .venv/.installed-dev ## resolve the dependencies again
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --upgrade \
-		--python-version 3.11 --extra alerts --extra stores --extra build pyproject.toml -o requirements.txt
+		--python-version 3.11 --extra alerts --extra encryption --extra stores --extra build pyproject.toml -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --upgrade \
-		--python-version 3.11 --extra alerts --extra stores --extra build --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+		--python-version 3.11 --extra alerts --extra encryption --extra stores --extra build --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --upgrade \
-		--python-version 3.11 --extra alerts --extra stores --extra build --extra bench -c requirements.txt pyproject.toml -o requirements-bench.txt
+		--python-version 3.11 --extra alerts --extra encryption --extra stores --extra build --extra bench -c requirements.txt pyproject.toml -o requirements-bench.txt
 
 clean: ## remove the virtual environment and caches; var/ (data!) stays
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -13,6 +13,7 @@ from deedbox.ingress.publish.background import Link
 from deedbox.ingress.publish.handover import Handover
 from deedbox.ingress.receive.ladder import LadderPolicy
 from deedbox.ingress.receive.receiver import HttpAnswer, Read, Receiver
+from deedbox.shared import sealing
 from deedbox.shared.broker.brokers import broker_address, open_broker
 from deedbox.shared.runtime import telemetry
 from deedbox.shared.settings import Settings
@@ -49,6 +50,7 @@ class Mounted:
     ) -> Self:
         """Build both. Opens no connection. Raises SettingsError if OpenTelemetry is wanted and not installed."""
         telemetry.configure(settings, "web")
+        sealing.configure(settings)
         handover = Handover(settings, publisher, intake=intake)
         return cls(Receiver(policy, handover, intake, clock), handover)
 

@@ -9,7 +9,9 @@ from functools import cached_property
 from typing import Self
 
 from redis import Redis
+from redis.exceptions import RedisError
 
+from deedbox.shared import sealing
 from deedbox.shared.broker import brokers
 from deedbox.shared.broker.address import BrokerAddress
 from deedbox.shared.broker.port import Broker, RedisServer
@@ -17,6 +19,7 @@ from deedbox.shared.core.errors import DeedboxError, RedisAway
 from deedbox.shared.documents import DocumentStore, open_store
 from deedbox.shared.redis import connections
 from deedbox.shared.redis.address import RedisAddress
+from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.doorbells import Bells
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.settings import Settings
@@ -27,6 +30,10 @@ class Installation:
     """Settings, and clients that fail within seconds. Nothing is opened before it is asked for."""
 
     settings: Settings
+
+    def __post_init__(self) -> None:
+        """Take the key ring: what is stored may be encrypted. Raises SettingsError."""
+        sealing.configure(self.settings)
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Self:
@@ -73,6 +80,14 @@ class Installation:
     def bells(self) -> Bells:
         """Doorbells of the lanes."""
         return Bells(self.redis)
+
+    def now(self) -> float:
+        """Return the time by Redis's clock, unix seconds. Raises Unavailable."""
+        try:
+            seconds, microseconds = self.redis.time()
+        except RedisError as error:
+            raise translated(error) from error
+        return float(seconds) + float(microseconds) / 1_000_000
 
     def close(self) -> None:
         """Close the clients that were opened."""

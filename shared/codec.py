@@ -17,6 +17,7 @@ import zstandard
 from deedbox.shared.broker.message import BODY_LIMIT_BYTES
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Undecodable
+from deedbox.shared.sealing import envelopes
 
 CODEC: Final = "zstd-1"
 """What this version writes."""
@@ -54,8 +55,9 @@ def packed(envelope: Envelope) -> Envelope:
 
 
 def body_of(envelope: Envelope) -> bytes:
-    """Return the received bytes of the ``json`` text. Raises Undecodable."""
-    return decode(envelope.codec, envelope.body)
+    """Return the received bytes of the ``json`` text. Raises KeyMissing, Undecodable."""
+    plain = envelopes.opened(envelope)
+    return decode(plain.codec, plain.body)
 
 
 def decode(codec: str, data: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""What ``deedbox reconcile`` and ``deedbox callback-url`` hand to the worker process that does the work.
+"""What ``deedbox reconcile``, ``deedbox callback-url`` and ``deedbox call`` hand to the worker process that does the work.
 
 The command line declares the options; the process reads them as one JSON value.
 """
@@ -46,3 +46,14 @@ class CallbackUrlOptions(CommandOptions):
     url: str = ""
     app: str = ""
     """This API app only."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallOptions(CommandOptions):
+    """``deedbox call``."""
+
+    identifier: str = ""
+    """A fingerprint, or an ordering key."""
+    action: str = ""
+    pdb: bool = False
+    commit: bool = False

@@ -32,6 +32,7 @@ from deedbox.shared.destinations import Destination, parse_destinations
 from deedbox.shared.documents_url import FILE, DocumentsUrl
 from deedbox.shared.retention import DAY_S, DEFAULT_DAYS, SHORTEST_DAYS, Retention
 from deedbox.shared.runtime.ports import is_loopback
+from deedbox.shared.sealing.ring_setting import ring_keys
 from deedbox.shared.secret_files import with_secrets
 from deedbox.shared.sources import Source, parse_sources, sources_json
 
@@ -153,6 +154,9 @@ class Settings(BaseModel):
     ] = "auto"
     """``Content-Sha256``: ``record`` the verdict; ``auto``: once a source has shown that it signs, set bodies aside that have
     no valid header; ``check``: refuse a wrong header; ``require``: also refuse an absent one."""
+    encryption_keys: Annotated[SecretStr | None, Field(alias="DEEDBOX_ENCRYPTION_KEYS")] = None
+    """Keys (extra ``encryption``) that encrypt what is stored: 64 hexadecimal characters each, comma-separated, the current one
+    first; unset: nothing is encrypted."""
     port: Annotated[Port, Field(alias="PORT")] = 8000
     """Port of ingress."""
     bind: Annotated[str, Field(alias="DEEDBOX_BIND", min_length=1)] = "127.0.0.1"
@@ -240,6 +244,7 @@ class Settings(BaseModel):
             )
         self._consistent_alerts()
         self._consistent_proxies()
+        self._consistent_encryption()
         if not re.fullmatch(r"https?://[^/\s]+(/\S*)?/v3", self.api_url):
             raise ValueError("DEEDBOX_API_URL is not a URL that ends in /v3; the vendor's is the default.")
         parts = urlsplit(self.api_url)
@@ -283,6 +288,18 @@ class Settings(BaseModel):
                 "DEEDBOX_OPS_PROXY_USER_HEADER is set and DEEDBOX_OPS_TRUSTED_PROXIES is not; name there the address of the "
                 "proxy that sets the header, or everybody could."
             )
+
+    def _consistent_encryption(self) -> None:
+        if self.encryption_ring and self.alert_details == "on":
+            raise ValueError(
+                "DEEDBOX_ALERT_DETAILS=on keeps titles in Redis as they are, and DEEDBOX_ENCRYPTION_KEYS is set; "
+                "unset one of them."
+            )
+
+    @property
+    def encryption_ring(self) -> tuple[bytes, ...]:
+        """The keys that encrypt what is stored, the current one first; empty: nothing is encrypted."""
+        return ring_keys(self.encryption_keys.get_secret_value()) if self.encryption_keys else ()
 
     @property
     def alert_types(self) -> tuple[str, ...]:

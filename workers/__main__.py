@@ -14,15 +14,16 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError
 
+from deedbox.shared import sealing
 from deedbox.shared.alerts.targets import demand
-from deedbox.shared.command_options import CallbackUrlOptions, ReconcileOptions
+from deedbox.shared.command_options import CallbackUrlOptions, CallOptions, ReconcileOptions
 from deedbox.shared.core.errors import DeedboxError, SettingsError, Unavailable
 from deedbox.shared.redis import keys
 from deedbox.shared.runtime import logs, stopping, telemetry
 from deedbox.shared.settings import SETTINGS_SHOWN, Settings
 from deedbox.workers import rq_worker
 from deedbox.workers.actions.loading import misspellings
-from deedbox.workers.commands import callback_url, reconcile
+from deedbox.workers.commands import call, callback_url, reconcile
 from deedbox.workers.process import Process, build_registry, describe_builtin, install
 
 log = logs.get("worker")
@@ -38,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = Settings.load(os.environ)
         logs.configure(settings.log_format, arguments.command)
         telemetry.configure(settings, arguments.command)
+        sealing.configure(settings)
         return int(arguments.run(Process(settings), arguments))
     except SettingsError as error:
         sys.stderr.write(f"deedbox: {error}\n")
@@ -62,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, run, options in (
         ("reconcile", reconcile.run, ReconcileOptions),
         ("callback-url", callback_url.run, CallbackUrlOptions),
+        ("call", call.run, CallOptions),
     ):
         command = commands.add_parser(name, help=f"do what `deedbox {name}` was told")
         command.add_argument("options", type=options.load)

@@ -20,6 +20,7 @@ from deedbox.shared.core.errors import BadCallback
 from deedbox.shared.core.identity import ordering_key
 from deedbox.shared.core.reasons import Refusal
 from deedbox.shared.core.signature import BodySignature, verify_body, verify_event_hash
+from deedbox.shared.sealing.envelopes import sealed
 
 ACK: Final = b"Hello API Event Received"
 """What the vendor wants to read, to the byte: no newline, no full stop."""
@@ -98,7 +99,7 @@ class Accepted:
     def envelope(self, received_at: float, trace_id: str) -> Envelope:
         """Return what to publish. ``received_at``: unix seconds; ``trace_id``: 32 hexadecimal characters."""
         name, data = codec.encode(self.json_text)
-        return Envelope(
+        envelope = Envelope(
             source=self.source,
             received_at=received_at,
             body_signature=self.body_signature,
@@ -107,6 +108,7 @@ class Accepted:
             codec=name,
             key=self.key,
         )
+        return sealed(envelope)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from deedbox.ops.checks import (
     clocks,
     document_stores,
     environment,
+    key_ring,
     redis_server,
     replication,
     traffic,
@@ -55,6 +56,7 @@ def _redis(installation: Installation) -> Iterator[Finding]:
     if reachable:
         yield from redis_server.check_schema(redis)
         yield from clocks.check(redis)
+        yield from key_ring.check(installation)
         wait = installation.settings.redis_wait_replicas
         yield from replication.check(redis, installation.redis_address, "redis", wait)
     yield from broker.check(installation)

@@ -26,7 +26,19 @@ def register(app: typer.Typer) -> None:
     app.command("sign-in", rich_help_panel=LOOK, epilog="Example: [bold]deedbox sign-in[/bold].")(sign_in)
 
 
-def up() -> None:
+def up(
+    *,
+    without_lane: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Start no workers of this lane: you run them, in a debugger. Repeatable."
+        ),
+    ] = None,
+    reload: Annotated[
+        bool,
+        typer.Option("--reload", help="Start the workers again when a .py file below this folder changed."),
+    ] = False,
+) -> None:
     """Run everything on this machine until Ctrl-C: web, bridge, workers, sweeper, ops, and a Redis if none is named.
 
     A process that ends is started again. Only DEEDBOX_API_KEYS must be set. The next settings to look at are PORT
@@ -37,7 +49,7 @@ def up() -> None:
 
     speaker = Speaker()
     try:
-        code = run(os.environ, speaker.say)
+        code = run(os.environ, speaker.say, without=without_lane or (), reload=reload)
     finally:
         speaker.close()
     raise typer.Exit(code)

@@ -18,11 +18,13 @@ from redis.exceptions import RedisError
 
 from deedbox.shared import codec
 from deedbox.shared.core.callback import outward
-from deedbox.shared.core.errors import DeedboxError, Undecodable
+from deedbox.shared.core.errors import DeedboxError, KeyMissing, Unavailable, Undecodable
+from deedbox.shared.core.fields import Unreadable
 from deedbox.shared.records.clean_entry import CleanEntry
 from deedbox.shared.records.stored_event import StoredEvent
-from deedbox.shared.redis import keys
+from deedbox.shared.redis import data_keys, keys
 from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.data_keys import Keys
 
 SCAN_MAX: Final = 5000
 """Entries that one page looks at, however few of them a filter lets through."""
@@ -181,12 +183,14 @@ def with_payloads(redis: Redis, page: EventPage) -> EventPage:
             break
         count += 1
     for name in names[:count]:
-        pipe.hmget(name, "body", "codec")
+        pipe.hmget(name, "head", "body", "codec")
     # Once more, by what they unpack to: a body may become a hundred times its length.
     texts: list[bytes] = []
     room = PAYLOADS_MAX_BYTES
-    for body, name in _ask(pipe.execute):
-        texts.append(_unpacked(body, name))
+    kept = [_stored(*row) for row in _ask(pipe.execute)]
+    found = data_keys.find(redis, [each.stream for each in kept if each and each.is_sealed])
+    for each in kept:
+        texts.append(_unpacked(each, found))
         room -= len(texts[-1])
         if room < 0 and len(texts) > 1:
             texts.pop()
@@ -197,11 +201,20 @@ def with_payloads(redis: Redis, page: EventPage) -> EventPage:
     return EventPage(events, Cursor.parse(events[-1]["cursor"]), more=True)
 
 
-def _unpacked(body: bytes | None, codec_name: bytes | None) -> bytes:
-    """Return a body as it was received; nothing if it is gone or damaged."""
+def _stored(head: bytes | None, body: bytes | None, codec_name: bytes | None) -> StoredEvent | Unreadable:
+    return StoredEvent.load("", {b"head": head or b"", b"body": body or b"", b"codec": codec_name or b""})
+
+
+def _unpacked(stored: StoredEvent | Unreadable, found: Keys) -> bytes:
+    """Return a body as it was received; nothing if it is gone or damaged. Raises Unavailable if its key is missing."""
+    if not stored:
+        return b""
     try:
-        return codec.decode((codec_name or b"").decode(), body or b"")
-    except (Undecodable, UnicodeDecodeError):
+        plain = found.opened(stored)
+        return codec.decode(plain.codec, plain.body)
+    except KeyMissing as error:
+        raise Unavailable(str(error)) from error
+    except Undecodable:
         return b""
 
 

@@ -12,8 +12,9 @@ from redis.exceptions import RedisError
 from deedbox.ops.readmodels import timeline
 from deedbox.shared.core.request_snapshot import time_of
 from deedbox.shared.records import read_model
-from deedbox.shared.redis import keys
+from deedbox.shared.redis import data_keys, keys
 from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.data_keys import Keys
 from deedbox.shared.redis.scripting import text
 
 CHUNK: Final = 500
@@ -86,7 +87,9 @@ def _fits(hit: Hit, needle: str) -> bool:
 
 
 def _hit(redis: Redis, source: str, ordering_key: str) -> Hit:
-    return _described(source, ordering_key, redis.get(keys.request(f"{source}:{ordering_key}")))
+    stream = f"{source}:{ordering_key}"
+    model = redis.get(keys.request(stream))
+    return _described(source, ordering_key, model, data_keys.find(redis, _sealed((stream,), (model,))))
 
 
 def _latest(redis: Redis) -> Iterator[Hit]:
@@ -97,14 +100,20 @@ def _latest(redis: Redis) -> Iterator[Hit]:
         if not streams:
             return
         models = redis.mget([keys.request(stream) for stream in streams])
+        found = data_keys.find(redis, _sealed(streams, models))
         for stream, model in zip(streams, models, strict=True):
             if model is not None:
                 source, _, ordering_key = stream.partition(":")
-                yield _described(source, ordering_key, model)
+                yield _described(source, ordering_key, model, found)
 
 
-def _described(source: str, ordering_key: str, model: Any) -> Hit:
-    row = (read_model.load(model) or {}) if model else {}
+def _sealed(streams: Sequence[str], models: Sequence[Any]) -> list[str]:
+    return [stream for stream, model in zip(streams, models, strict=True) if data_keys.is_sealed(model)]
+
+
+def _described(source: str, ordering_key: str, model: Any, found: Keys) -> Hit:
+    stream = f"{source}:{ordering_key}"
+    row = (read_model.load(found.readable(stream, model)) or {}) if model else {}
     states = [place for place in row.get("signers", {}).values() if place != "removed"]
     return Hit(
         source,

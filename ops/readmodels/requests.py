@@ -16,7 +16,7 @@ from deedbox.shared.core.request_snapshot import time_of
 from deedbox.shared.core.signature import Trust
 from deedbox.shared.records import read_model
 from deedbox.shared.records.document_record import DocumentRecord
-from deedbox.shared.redis import keys
+from deedbox.shared.redis import data_keys, keys
 from deedbox.shared.redis.connections import translated
 
 Replies = tuple[bytes | None, bytes | None]
@@ -24,7 +24,7 @@ Replies = tuple[bytes | None, bytes | None]
 FIELDS: Final = ("state", "signers", "title", "test_mode")
 """Fields, or groups of them, of which each has its own level of trust."""
 
-_FILE: Final = re.compile(r"([0-9a-f]{64})\.(pdf|zip)", re.ASCII)
+_FILE: Final = re.compile(r"([0-9a-f]{64})\.(pdf|zip)(?:\.sealed)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +79,10 @@ class SignatureRequest:
     """Unix seconds, event time."""
 
     @classmethod
-    def of(cls, source: str, request_id: str, replies: Replies) -> Self | None:
-        """Build it from what Redis holds under ``request_keys``; None if nothing is known."""
-        model = (read_model.load(replies[0]) or {}) if replies[0] else {}
+    def of(cls, redis: Redis, source: str, request_id: str, replies: Replies) -> Self | None:
+        """Build it from what Redis holds under ``request_keys``; None if nothing is known. Raises Unavailable."""
+        stream = f"{source}:signature_request/{request_id}"
+        model = (read_model.load(data_keys.open_value(redis, stream, replies[0])) or {}) if replies[0] else {}
         record = DocumentRecord.load(replies[1]) or DocumentRecord()
         if not model and not record.versions:
             return None
@@ -131,7 +132,7 @@ def read(redis: Redis, source: str, request_id: str) -> SignatureRequest | None:
         model, record = ask(names)
     except RedisError as error:
         raise translated(error) from error
-    return SignatureRequest.of(source, request_id, (model, record))
+    return SignatureRequest.of(redis, source, request_id, (model, record))
 
 
 def _documents(record: DocumentRecord) -> list[Document]:

@@ -9,9 +9,12 @@ from typing import Any, Final
 from redis import Redis
 from redis.exceptions import RedisError
 
+from deedbox.shared import pauses, sealing
+from deedbox.shared.pauses import Pause
 from deedbox.shared.records import read_model, timeline_line
-from deedbox.shared.redis import keys
+from deedbox.shared.redis import data_keys, keys
 from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.data_keys import Keys
 
 KINDS: Final = ("signature_request", "template", "account", "fax", "type")
 """Kinds of ordering keys, the one that a bare id means first."""
@@ -27,10 +30,15 @@ class Timeline:
     """By ``at`` (unix seconds); each has a ``kind``. Entries of the same moment keep the order of their commit."""
     model: dict[str, Any] = field(default_factory=dict)
     """The state of the signature request now; empty if it is not tracked."""
+    pauses: tuple[Pause, ...] = ()
+    """Its own pause, and that of its source."""
+    now: float = 0.0
+    """Unix seconds, Redis's clock."""
 
     def document(self) -> dict[str, Any]:
         """Return JSON values, a contract with other programs: ``deedbox trace --json`` prints them."""
-        return {"source": self.source, "ordering_key": self.ordering_key, "entries": self.entries}
+        found = {"source": self.source, "ordering_key": self.ordering_key, "entries": self.entries}
+        return found | ({"pauses": [each.document() for each in self.pauses]} if self.pauses else {})
 
 
 def key_of(identifier: str) -> str:
@@ -44,15 +52,35 @@ def read(redis: Redis, source: str, ordering_key: str) -> Timeline | None:
     pipe = redis.pipeline(transaction=False)
     pipe.lrange(keys.timeline(stream), 0, -1)
     pipe.get(keys.request(stream))
+    pipe.hgetall(keys.PAUSED)
+    pipe.time()
     try:
-        lines, model = pipe.execute()
+        lines, model, paused, (now, _) = pipe.execute()
     except RedisError as error:
         raise translated(error) from error
+    found = (
+        data_keys.find(redis, (stream,)) if sealing.ring() or data_keys.is_sealed(model) else data_keys.NONE
+    )
     read_lines = (timeline_line.load(line) for line in lines)
-    entries = sorted((line for line in read_lines if line), key=lambda entry: float(entry["at"]))
+    entries = sorted(
+        (_readable(stream, line, found) for line in read_lines if line), key=lambda entry: float(entry["at"])
+    )
     if not entries:
         return None
-    return Timeline(source, ordering_key, entries, (read_model.load(model) or {}) if model else {})
+    return Timeline(
+        source, ordering_key, entries, _model(stream, model, found),
+        pauses.about(pauses.of_reply(paused), source, ordering_key), float(now),
+    )  # fmt: skip
+
+
+def _model(stream: str, model: Any, found: Keys) -> dict[str, Any]:
+    return (read_model.load(found.readable(stream, model)) or {}) if model else {}
+
+
+def _readable(stream: str, line: timeline_line.Line, found: Keys) -> timeline_line.Line:
+    """Open what an action wrote; without its key the line says so."""
+    detail = line.get("detail")
+    return {**line, "detail": found.readable_text(stream, detail)} if isinstance(detail, str) else line
 
 
 def elsewhere(redis: Redis, sources: Sequence[str], identifier: str) -> list[tuple[str, str]]:

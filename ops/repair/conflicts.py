@@ -19,13 +19,14 @@ from deedbox.shared import codec
 from deedbox.shared.broker.message import encode_kombu
 from deedbox.shared.core.callback import parse_callback
 from deedbox.shared.core.envelope import Envelope
-from deedbox.shared.core.errors import BadCallback, DeedboxError, Undecodable
+from deedbox.shared.core.errors import BadCallback, DeedboxError, KeyMissing, Undecodable
 from deedbox.shared.core.identity import identify
 from deedbox.shared.core.reasons import TimelineKind
 from deedbox.shared.records.stored_event import StoredEvent
-from deedbox.shared.redis import keys, repair_calls
+from deedbox.shared.redis import data_keys, keys, repair_calls
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import Scripts
+from deedbox.shared.sealing.envelopes import sealed
 
 PATHS_MAX: Final = 20
 """Differences that are named: a person looks at the bodies after that."""
@@ -92,7 +93,7 @@ class Conflicts:
 
     def apply(self, conflict: Conflict) -> None:
         """Hand the other body to the bridge as a separate fact. Raises DeedboxError for a key that was erased."""
-        envelope = conflict.envelope()
+        envelope = sealed(conflict.envelope())
         message = encode_kombu(envelope.headers(), envelope.body)
         if repair_calls.redrive_raw(self._scripts, message=message, stream=conflict.other.stream) != 1:
             raise _erased(conflict.other.ordering_key)
@@ -104,7 +105,15 @@ class Conflicts:
         return Conflict(other, self._stored(event), self._applied(Conflict(other, None, applied=False)))
 
     def _stored(self, name: str) -> StoredEvent | None:
-        return StoredEvent.load(name, self._command("hgetall", keys.event(name))) or None
+        stored = StoredEvent.load(name, self._command("hgetall", keys.event(name)))
+        if not stored:
+            return None
+        try:
+            return data_keys.opened(self._redis, stored)[0]
+        except KeyMissing:
+            raise
+        except Undecodable:
+            return stored  # it is shown as far as it can be read
 
     def _applied(self, conflict: Conflict) -> bool:
         envelope = conflict.envelope()

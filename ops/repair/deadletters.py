@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final, Self
 
+from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import RedisError
 
@@ -16,7 +17,8 @@ from deedbox.shared.core.callback import outward_text
 from deedbox.shared.core.errors import DeedboxError
 from deedbox.shared.core.fields import moment_of
 from deedbox.shared.core.routing import matches
-from deedbox.shared.redis import keys, repair_calls
+from deedbox.shared.records.stored_event import StoredEvent
+from deedbox.shared.redis import data_keys, keys, repair_calls
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.inbox import callback_in
 from deedbox.shared.redis.scripting import Scripts, text
@@ -61,6 +63,11 @@ class DeadLetter:
             if value is not None
         }
         return cls(**{**row, "at": moment_of(row.get("at", "").encode()) or 0.0})
+
+    @property
+    def stream(self) -> str:
+        """Source and ordering key."""
+        return f"{self.source}:{self.key}"
 
     def document(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -150,20 +157,28 @@ class DeadLetters:
         return None if kept is None else outward_text(callback_in(codec.decode(kept[1], kept[0])))
 
     def kept(self, letter: DeadLetter) -> tuple[bytes, str] | None:
-        """Return the same as it is stored, with the codec of an event's body; None if it is gone."""
+        """Return the same as it is stored, with the codec of an event's body; None if it is gone.
+
+        An event's body is decrypted, a message is not. Raises KeyMissing, Undecodable.
+        """
         pipe = self._pipeline()
         pipe.hget(keys.dead(letter.id), "raw")
-        pipe.hmget(keys.event(letter.event), "body", "codec")
-        raw, (body, codec_name) = _execute(pipe)
+        pipe.hgetall(keys.event(letter.event))
+        raw, fields = _execute(pipe)
         if raw is not None:
             return raw, ""
-        return None if body is None else (body, text(codec_name or b""))
+        stored = StoredEvent.load(letter.event, fields)
+        if not stored:
+            return None
+        [stored] = data_keys.opened(self._redis, stored)
+        return stored.body, stored.codec
 
     def traceback(self, letter: DeadLetter) -> str:
         """Return the traceback of the last call; empty if there is none."""
         pipe = self._pipeline()
         pipe.hget(keys.dead(letter.id), "traceback")
-        return (_execute(pipe)[0] or b"").decode("utf-8", "replace")
+        traceback = (_execute(pipe)[0] or b"").decode("utf-8", "replace")
+        return _keys(self._redis, letter, traceback).readable_text(letter.stream, traceback)
 
     def discard(self, letters: Sequence[DeadLetter], tell: Tell = unheard) -> int:
         """Remove letters for good. Returns how many were still there."""
@@ -179,10 +194,19 @@ class DeadLetters:
         for each in ids:
             pipe.hmget(keys.dead(each), FIELDS)
         # One that another operator removed between the two looks has no fields any more.
-        return (DeadLetter.of_values(values) for values in _execute(pipe) if values[0] is not None)
+        found = [DeadLetter.of_values(values) for values in _execute(pipe) if values[0] is not None]
+        sealed = [letter.stream for letter in found if data_keys.is_sealed(letter.detail)]
+        opened = data_keys.find(self._redis, sealed)
+        return (
+            replace(letter, detail=opened.readable_text(letter.stream, letter.detail)) for letter in found
+        )
 
     def _pipeline(self) -> Pipeline:
         return self._redis.pipeline(transaction=False)
+
+
+def _keys(redis: Redis, letter: DeadLetter, text: str) -> data_keys.Keys:
+    return data_keys.find(redis, (letter.stream,)) if data_keys.is_sealed(text) else data_keys.NONE
 
 
 def _execute(pipe: Pipeline) -> list[Any]:

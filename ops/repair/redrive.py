@@ -25,6 +25,7 @@ from deedbox.ops.repair.progress import Tell, unheard
 from deedbox.shared.broker.message import encode_kombu
 from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.core.envelope import Envelope
+from deedbox.shared.core.errors import KeyMissing, Undecodable
 from deedbox.shared.core.ordering import Position
 from deedbox.shared.core.reasons import DeathReason
 from deedbox.shared.core.snapshot import arrival_of
@@ -36,6 +37,7 @@ from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.inbox import stream_of
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
+from deedbox.shared.sealing.envelopes import sealed
 
 CHUNK: Final = 500
 
@@ -52,6 +54,8 @@ class RedriveReply(IntEnum):
     LETTER_GONE = 0
     EVENT_GONE = -1
     ERASED = -2
+    KEY_MISSING = -3
+    """Not of a script: the body cannot be decrypted."""
 
 
 class Route(StrEnum):
@@ -190,7 +194,12 @@ class Redriver:
 
     def _resend(self, step: RedriveStep) -> int:
         event = step.event
-        kept = self._letters.kept(step.letter)
+        try:
+            kept = self._letters.kept(step.letter)
+        except KeyMissing:
+            return RedriveReply.KEY_MISSING
+        except Undecodable:
+            return RedriveReply.EVENT_GONE
         if kept is None:
             return RedriveReply.EVENT_GONE
         if event is None:
@@ -253,7 +262,9 @@ class Redriver:
 
 _GONE: Final = "its event is gone: DEEDBOX_EVENT_RETENTION_DAYS were over"
 _ERASED: Final = "its request was erased"
-_WHY: Final[Mapping[int, str]] = {RedriveReply.EVENT_GONE: _GONE, RedriveReply.ERASED: _ERASED}
+_LOCKED: Final = "the key that encrypts it is not in DEEDBOX_ENCRYPTION_KEYS"
+_WHY: Final[Mapping[int, str]] = {RedriveReply.EVENT_GONE: _GONE, RedriveReply.ERASED: _ERASED,
+                                   RedriveReply.KEY_MISSING: _LOCKED}  # fmt: skip
 
 
 def _refusals(refused: Iterable[RefusedLetter]) -> list[dict[str, str]]:
@@ -281,7 +292,7 @@ def _step(
 
 
 def _message(letter: DeadLetter, event: StoredEvent, body: bytes, codec: str) -> bytes:
-    envelope = Envelope(
+    plain = Envelope(
         source=event.source,
         received_at=event.received_at,
         body_signature=event.body_signature,
@@ -291,4 +302,5 @@ def _message(letter: DeadLetter, event: StoredEvent, body: bytes, codec: str) ->
         codec=codec,
         key=event.ordering_key,
     )
+    envelope = sealed(plain)
     return encode_kombu(envelope.headers(), envelope.body)

@@ -17,16 +17,17 @@ from deedbox.shared.settings import SECRETS, Settings
 _STATE: Final = frozenset({"DEEDBOX_REDIS_URL"})
 _BROKER: Final = _STATE | {"DEEDBOX_BROKER_URL"}
 _KEYS: Final = frozenset({"DEEDBOX_API_KEYS", "DEEDBOX_SOURCES"})
+_RING: Final = frozenset({"DEEDBOX_ENCRYPTION_KEYS"})
 _ALERTS: Final = frozenset({"DEEDBOX_ALERT_URLS"})
 _OUT: Final = frozenset({"DEEDBOX_EVENTS_URL", "DEEDBOX_DESTINATIONS"})
 
 NEEDED: Final[Mapping[str, frozenset[str]]] = {
-    "web": _BROKER | _KEYS,
-    "bridge": _BROKER,
-    "sequencer": _BROKER | _ALERTS | _OUT,
-    "worker": _BROKER | _KEYS | _ALERTS | _OUT,
-    "sweeper": _STATE | _ALERTS,
-    "ops": _BROKER | _ALERTS | {"DEEDBOX_OPS_TOKEN", "DEEDBOX_OPS_TOKENS"},
+    "web": _BROKER | _KEYS | _RING,
+    "bridge": _BROKER | _RING,
+    "sequencer": _BROKER | _ALERTS | _OUT | _RING,
+    "worker": _BROKER | _KEYS | _ALERTS | _OUT | _RING,
+    "sweeper": _STATE | _ALERTS | _RING,
+    "ops": _BROKER | _ALERTS | _RING | {"DEEDBOX_OPS_TOKEN", "DEEDBOX_OPS_TOKENS"},
     "redis": frozenset(),
 }
 """By process type. The sequencer and the sweeper send no alert, but decide which actions and receivers there are."""

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, suppress
 from itertools import groupby
 from pathlib import Path
@@ -48,6 +48,7 @@ def run(
     on_started: Callable[[], None] | None = None,
     *,
     on_exit: Callable[[Exit], None] | None = None,
+    renew: Callable[[], Collection[str]] | None = None,
     logs: Path | None = None,
 ) -> int:
     """Run the programs until SIGTERM, SIGINT, SIGQUIT or SIGHUP, and stop them; returns 0. Main thread only.
@@ -55,8 +56,9 @@ def run(
     A pipe whose reader has gone is taken as SIGHUP; both are ignored if SIGHUP was (``nohup``).
 
     ``on_started`` is called once, when each program has been started for the first time; ``on_exit`` when a process
-    ended without being told to. Both run between two turns of the supervision: they must return soon; if one raises,
-    everything is stopped and ``run`` raises it. With ``logs``, output goes to ``<logs>/<name>.log``. A second
+    ended without being told to; ``renew`` in each turn, and the programs that it names are told to end and started again.
+    They run between two turns of the supervision: they must return soon; if one raises, everything is stopped and ``run``
+    raises it. With ``logs``, output goes to ``<logs>/<name>.log``. A second
     Ctrl-C kills what is being stopped. Raises SettingsError.
     """
     with ExitStack() as files, caught() as signals:
@@ -65,7 +67,7 @@ def run(
             for program in sorted(programs, key=lambda each: each.priority)
             for name in _names(program)
         ]
-        supervision = _Supervision(processes, on_exit or (lambda _exit: None))
+        supervision = _Supervision(processes, on_exit or (lambda _exit: None), renew or (lambda: ()))
         try:
             supervision.start()
             if on_started is not None:
@@ -105,6 +107,7 @@ class _Process:
         self._started_at = 0.0
         self._pause_s = 0.0
         self._ends: deque[float] = deque(maxlen=1000)
+        self._renewed = False
 
     @property
     def lives(self) -> bool:
@@ -133,7 +136,15 @@ class _Process:
         if self._running is None or (status := self._running.poll()) is None:
             return None
         self._running = None
+        if self._renewed:
+            self._renewed, self.due_at = False, now
+            return None
         return self._ended(now, ending(status))
+
+    def renew(self) -> None:
+        """Tell it to end, to be started again at once: that is no fault of its own."""
+        self._renewed = self.lives
+        self.tell(signal.SIGTERM)
 
     def _ended(self, now: float, how: str) -> Exit:
         soon = now - self._started_at < STARTED_AFTER_S
@@ -160,9 +171,15 @@ class _Process:
 class _Supervision:
     """The processes, in ascending priority."""
 
-    def __init__(self, processes: Sequence[_Process], on_exit: Callable[[Exit], None]) -> None:
+    def __init__(
+        self,
+        processes: Sequence[_Process],
+        on_exit: Callable[[Exit], None],
+        renew: Callable[[], Collection[str]],
+    ) -> None:
         self._processes = processes
         self._on_exit = on_exit
+        self._renew = renew
         self._stop_asked_at: float | None = None
 
     def start(self) -> None:
@@ -182,6 +199,10 @@ class _Supervision:
             if stops_on_hangup and reader_has_gone():
                 return
             self.start()
+            names = self._renew()
+            for process in self._processes:
+                if process.program.name in names:
+                    process.renew()
 
     def stop(self, signals: Caught) -> None:
         """Stop everything, the highest priority first."""

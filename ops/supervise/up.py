@@ -6,8 +6,9 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final, NoReturn
 
 from deedbox.ops.checks import environment
@@ -16,11 +17,12 @@ from deedbox.ops.sessions import LINK_S, new_link
 from deedbox.ops.supervise import processes, supervisor
 from deedbox.ops.supervise.programs import Exit
 from deedbox.ops.supervise.readiness import StartupCheck, callback_url, metrics_url, ops_url
+from deedbox.ops.supervise.reloading import Reloader
 from deedbox.ops.supervise.restarts import RestartRecorder
 from deedbox.shared.broker import brokers
-from deedbox.shared.core.errors import DeedboxError
+from deedbox.shared.core.errors import DeedboxError, SettingsError
 from deedbox.shared.documents import open_store
-from deedbox.shared.redis import address, connections, embedded
+from deedbox.shared.redis import address, connections, embedded, keys
 from deedbox.shared.redis.address import RedisAddress
 from deedbox.shared.runtime import ports
 from deedbox.shared.runtime.data_dir import lock_data_dir
@@ -32,10 +34,13 @@ PATIENCE_S: Final = (5.0, 30.0)
 Say = Callable[[str], None]
 
 
-def up(environ: MutableMapping[str, str], say: Say) -> int:
+def up(
+    environ: MutableMapping[str, str], say: Say, *, without: Sequence[str] = (), reload: bool = False
+) -> int:
     """Run the process table until SIGTERM or Ctrl-C; returns the exit code 0.
 
-    ``say`` prints one line and never waits. Raises SettingsError, or another DeedboxError if the port cannot be had.
+    ``without``: lanes whose workers are not started. ``reload``: start the workers again when code below the current
+    directory changed. ``say`` prints one line and never waits. Raises SettingsError, or another DeedboxError if the port cannot be had.
     """
     try:
         with terminable():
@@ -45,11 +50,27 @@ def up(environ: MutableMapping[str, str], say: Say) -> int:
                     say(f"deedbox: {finding.detail}; {finding.fix}")
             if settings.actions:
                 say(f"Importing {', '.join(settings.actions)} (DEEDBOX_ACTIONS).")
-            lanes = processes.processes_per_lane(processes.learn_lanes(environ))
+            lanes = left(processes.processes_per_lane(processes.learn_lanes(environ)), without)
+            if without:
+                say(
+                    f"Without the lane {', '.join(without)}; start it with `deedbox worker --lane {without[0]}`."
+                )
             with lock_data_dir(settings.data_dir):
-                return _supervise(settings, lanes, environ, say)
+                return _supervise(settings, lanes, environ, say, reload=reload)
     except KeyboardInterrupt:  # told to stop before anything ran
         return 0
+
+
+def left(lanes: Mapping[str, int], without: Sequence[str]) -> dict[str, int]:
+    """Return the lanes whose workers are started. Raises SettingsError."""
+    for lane in without:
+        if lane == keys.SEQUENCER:
+            raise SettingsError(
+                "--without-lane cannot leave out the sequencer: nothing would reach the others."
+            )
+        if lane not in lanes:
+            raise SettingsError(f"--without-lane names {lane}; the lanes are {', '.join(lanes)}.")
+    return {lane: count for lane, count in lanes.items() if lane not in without}
 
 
 def checked(environ: MutableMapping[str, str]) -> Settings:
@@ -80,7 +101,9 @@ def demand_ports(settings: Settings) -> None:
         raise DeedboxError(trouble)
 
 
-def _supervise(settings: Settings, lanes: Mapping[str, int], environ: Mapping[str, str], say: Say) -> int:
+def _supervise(
+    settings: Settings, lanes: Mapping[str, int], environ: Mapping[str, str], say: Say, *, reload: bool
+) -> int:
     # The table first: it finds out whether there is a Redis server to start.
     programs = processes.table(settings, lanes, environ)
     own_redis = settings.redis_url is None
@@ -91,9 +114,19 @@ def _supervise(settings: Settings, lanes: Mapping[str, int], environ: Mapping[st
     )
     say(f"Starting {', '.join(_counted(each.name, each.numprocs) for each in programs)}.")
     announcer = _Announcer(settings, redis, lanes, say)
+    reloader = Reloader(Path.cwd(), lambda: processes.learn_lanes(environ), say)
+    workers = [each.name for each in programs if each.name.startswith("worker-")]
+    if reload:
+        reloader.start()
     try:
-        return supervisor.run(programs, announcer.start, on_exit=announcer.tell_exit)
+        return supervisor.run(
+            programs,
+            announcer.start,
+            on_exit=announcer.tell_exit,
+            renew=lambda: workers if reloader.due() else (),
+        )
     finally:
+        reloader.stop()
         announcer.stop()
         if own_redis:
             embedded.remove_address(settings.data_dir)

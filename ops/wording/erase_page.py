@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import os
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 from deedbox.ops.wording.output import counted, write_line
+from deedbox.shared.core.errors import DeedboxError
 from deedbox.shared.redis.erasure import ErasureSurvey, Removed
 from deedbox.shared.redis.request_keys import Subject
 
@@ -40,6 +45,25 @@ def write_found(subject: Subject, found: ErasureSurvey, *, documents: bool) -> N
         write_line(f"  {verb:<10}  {file}")
     if found.documents and not documents:
         write_line("  (--documents removes the files too)")
+
+
+def demand_writable(path: Path) -> None:
+    """Refuse a place where no receipt can be written, before anything is erased. Raises DeedboxError."""
+    if str(path) != "-" and (path.exists() or not os.access(path.parent, os.W_OK)):
+        raise DeedboxError(f"--receipt: {path} exists, or cannot be written; name a new file.")
+
+
+def write_receipt(path: Path, receipt: Mapping[str, Any]) -> None:
+    """Write what proves an erasure: to a file, or to stdout. A disk that refuses must not lose it."""
+    text = json.dumps(receipt, indent=2)
+    if str(path) != "-":
+        try:
+            path.write_text(text + "\n", encoding="utf-8")
+        except OSError:
+            pass
+        else:
+            return
+    write_line(text)
 
 
 def write_removed(removed: Removed) -> None:

@@ -46,6 +46,16 @@ class Undecodable(DeedboxError):
     """Bytes that are not what the wire format says; trying again never helps."""
 
 
+class KeyMissing(Undecodable):
+    """Stored data was encrypted under a key that is not in the ring; it can be read once the key is back."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(
+            f"stored data needs the encryption key {key_id}, which is not in DEEDBOX_ENCRYPTION_KEYS; put it back"
+        )
+        self.key_id = key_id
+
+
 class BadCallback(DeedboxError):
     """The JSON text is no Dropbox Sign callback; ``field`` names the offending field, if it is one field."""
 

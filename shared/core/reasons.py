@@ -47,6 +47,8 @@ class DeathReason(StrEnum):
 
     UNDECODABLE = "undecodable"
     """The broker held a message that this version cannot read."""
+    KEY_MISSING = "key_missing"
+    """A stored body is encrypted under a key that is not in ``DEEDBOX_ENCRYPTION_KEYS``."""
     TOO_OLD = "too_old"
     """The event was older than ``DEEDBOX_MAX_EVENT_AGE_S`` when it was received."""
     UNSIGNED = "unsigned"

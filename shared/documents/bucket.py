@@ -103,6 +103,11 @@ class Bucket:
         with self._errors():
             return sorted(found["path"] for page in self._store.list(folder) for found in page)
 
+    def all_named(self, name: str) -> Iterator[str]:
+        with self._errors():
+            for page in self._store.list():
+                yield from (found["path"] for found in page if found["path"].endswith(f"/{name}"))
+
     def remove(self, folder: str) -> list[str]:
         removed = self.names(folder)
         if removed:

@@ -64,6 +64,11 @@ class FileTree:
             files = sorted(each for each in path.iterdir() if each.is_symlink() or not each.is_dir())
         return [f"{folder}/{each.name}" for each in files]
 
+    def all_named(self, name: str) -> Iterator[str]:
+        with _disk_errors():
+            for path in self._root.glob(f"*/*/{name}"):
+                yield path.relative_to(self._root).as_posix()
+
     def remove(self, folder: str) -> list[str]:
         removed = self.names(folder)
         with _disk_errors():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from io import BufferedRandom, BufferedReader
 from typing import Protocol
@@ -32,6 +33,9 @@ class DocumentPlace(Protocol):
 
     def names(self, folder: str) -> list[str]:
         """Return the names of all files in a folder, sorted."""
+
+    def all_named(self, name: str) -> Iterator[str]:
+        """Yield the names of the files of this name in the folders of all requests."""
 
     def remove(self, folder: str) -> list[str]:
         """Remove a folder with all files in it. Returns their names."""

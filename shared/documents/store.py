@@ -1,6 +1,7 @@
 """The document store: content-addressed files, of which a reader never sees half of one.
 
-``{place}/{source}/{signature_request_id}/{sha256}.pdf`` (or ``.zip``) with a ``{sha256}.json`` beside it.
+``{place}/{source}/{signature_request_id}/{sha256}.pdf`` (or ``.zip``) with a ``{sha256}.json`` beside it. Encrypted, its name
+ends in ``.pdf.sealed``, and ``.key`` in the same folder holds the request's wrapped key.
 Storing the same bytes twice is one file: repeats after a crash change nothing. A mark at the top tells one store from
 another.
 """
@@ -9,20 +10,27 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import re
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from deedbox.shared.core.errors import DeedboxError, Unavailable
+from deedbox.shared import sealing
+from deedbox.shared.core.errors import DeedboxError, KeyMissing, Unavailable, Undecodable
 from deedbox.shared.core.identity import is_file_safe
 from deedbox.shared.documents.place import DocumentPlace, OpenFile
+
+if TYPE_CHECKING:
+    from deedbox.shared.sealing.documents import FolderKey
 
 DocumentType = Literal["pdf", "zip"]
 
 _MARK: Final = ".deedbox-store"
+KEY_FILE: Final = ".key"
+SEALED_SUFFIX: Final = ".sealed"
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -43,6 +51,16 @@ class StoredDocument:
 
 class Unwanted(DeedboxError):
     """The request was erased while its document was on the way; nothing was stored."""
+
+
+@dataclass(slots=True)
+class Rewrapped:
+    """What a rotation did."""
+
+    done: int = 0
+    damaged: int = 0
+    missing: set[str] = field(default_factory=set)
+    """Ids of keys that the ring lacks."""
 
 
 class DocumentStore:
@@ -95,11 +113,17 @@ class DocumentStore:
             raise ValueError("the id cannot become a file name")
         folder, digest = f"{source}/{request_id}", hashlib.sha256(data).hexdigest()
         file = f"{digest}.{kind}"
-        sidecar = {**facts, "sha256": digest, "size": len(data), "file": file, "version": "current"}
         with self._place.writing(source):
             if not wanted():
                 raise Unwanted(f"{request_id} was erased while its document was fetched")
-            self._place.put_new(f"{folder}/{file}", data)
+            key = self._key(folder, make=True)
+            if key is not None:
+                data_stored, facts = key.seal(file, data), _sealed(key, facts)
+                file += SEALED_SUFFIX
+            else:
+                data_stored = data
+            sidecar = {**facts, "sha256": digest, "size": len(data), "file": file, "version": "current"}
+            self._place.put_new(f"{folder}/{file}", data_stored)
             # The new version becomes current before the old ones stop being it: there is always one.
             self._place.replace(f"{folder}/{digest}.json", _json(sidecar))
             self._supersede(folder, digest)
@@ -108,18 +132,96 @@ class DocumentStore:
     def open(self, source: str, request_id: str, sha256: str, kind: str) -> OpenFile:
         """Open a stored version for reading. What is opened has been read: its digest is that one.
 
-        Raises FileNotFoundError if there is none, Altered if the file is another one, Unavailable if the place refuses.
+        Raises FileNotFoundError if there is none, Altered if the file is another one, Unavailable if the place refuses, or
+        if the file is encrypted under a key that is not in the ring.
         """
         if not _safe(source, request_id) or _DIGEST.fullmatch(sha256) is None:
             raise FileNotFoundError("the id cannot be a file name")
         with contextlib.ExitStack() as stack:
-            file = self._place.open(f"{source}/{request_id}/{sha256}.{kind}")
+            file = self._opened(f"{source}/{request_id}", f"{sha256}.{kind}")
             stack.callback(file.close)
             if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
                 raise Altered("the stored file is not the document that was stored")
             file.seek(0)
             stack.pop_all()
         return file
+
+    def _opened(self, folder: str, name: str) -> OpenFile:
+        try:
+            return self._place.open(f"{folder}/{name}")
+        except FileNotFoundError:
+            with self._place.open(f"{folder}/{name}{SEALED_SUFFIX}") as file:
+                sealed = file.read()
+        try:
+            key = self._key(folder)
+            if key is None:
+                raise Altered("the key of the stored file is gone")
+            return io.BufferedRandom(io.BytesIO(key.open(name, sealed)))  # type: ignore[arg-type]
+        except KeyMissing as error:
+            raise Unavailable(str(error)) from error
+        except Undecodable as error:
+            raise Altered(str(error)) from None
+
+    def _key(self, folder: str, *, make: bool = False) -> FolderKey | None:
+        """Return the key of a request's documents, None if there is none. ``make``: if this process encrypts, there is."""
+        if make and sealing.ring() is None:
+            return None
+        from deedbox.shared.sealing.documents import FolderKey
+
+        name = f"{folder}/{KEY_FILE}"
+        try:
+            found = self._place.read(name)
+        except FileNotFoundError:
+            if not make:
+                return None
+            # Before the first document; and read again, because another process may have been faster.
+            self._place.put_new(name, FolderKey.new(folder).dump())
+            found = self._place.read(name)
+        try:
+            return FolderKey.load(folder, found)
+        except KeyMissing as error:
+            raise Unavailable(str(error)) from error
+
+    def key_id(self, source: str, request_id: str) -> str:
+        """Return the id of the key of a request's documents; empty if there is none. Raises Unavailable."""
+        try:
+            found = json.loads(self._place.read(f"{source}/{request_id}/{KEY_FILE}"))
+            return str(found["id"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return ""
+
+    def rewrap(self) -> Rewrapped:
+        """Wrap the keys of all requests anew, under the current key of the ring. Raises Unavailable."""
+        from deedbox.shared.sealing.documents import FolderKey, wrapped_by
+
+        ring, tally = sealing.ring(), Rewrapped()
+        if ring is None:
+            return tally
+        for name in self._place.all_named(KEY_FILE):
+            folder = name.rpartition("/")[0]
+            try:
+                text = self._place.read(name)
+                if wrapped_by(text) == ring.current:
+                    continue
+                anew = FolderKey.load(folder, text).dump()
+            except FileNotFoundError:
+                continue  # erased meanwhile
+            except KeyMissing as error:
+                tally.missing.add(error.key_id)
+                continue
+            except Undecodable:
+                tally.damaged += 1
+                continue
+            with self._place.writing(folder.partition("/")[0]):
+                before = self._place.names(folder)
+                if name not in before:
+                    continue  # erased meanwhile
+                self._place.replace(name, anew)
+                tally.done += 1
+                # A place without locks: an erasure in between must not leave the key behind.
+                if len(before) > 1 and self._place.names(folder) == [name]:
+                    self._place.remove(folder)
+        return tally
 
     def files(self, source: str, request_id: str) -> list[str]:
         """Return where each file of a request is: every version, its sidecar, and drafts. Raises Unavailable."""
@@ -168,6 +270,12 @@ def digest_of(file: str) -> str:
 
 def _safe(source: str, request_id: str) -> bool:
     return is_file_safe(source) and is_file_safe(request_id)
+
+
+def _sealed(key: FolderKey, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Seal what may name a person: the title."""
+    title = facts.get("title")
+    return {**facts, "title": key.seal_text(title)} if isinstance(title, str) and title else dict(facts)
 
 
 def _json(document: Mapping[str, Any]) -> bytes:

@@ -23,6 +23,9 @@ from deedbox.shared.core.values import value
 
 FORM: Final = "stored event"
 
+SEALED: Final = "key:"
+"""Before the codec of a body that is sealed by the data key of its stream (``deedbox.shared.redis.data_keys``)."""
+
 ASIDE: Final = "aside"
 """Field of an event that was set aside instead of released: why."""
 
@@ -62,6 +65,16 @@ class StoredEvent:
         """Source and ordering key: the unit of order."""
         return f"{self.source}:{self.ordering_key}"
 
+    @property
+    def is_sealed(self) -> bool:
+        """Whether the body is encrypted."""
+        return self.codec.startswith(SEALED)
+
+    @property
+    def identity(self) -> bytes:
+        """What the body is: associated data of its encryption. The same where it is kept aside for a better one."""
+        return f"body\0{self.stream}\0{self.body_digest}".encode()
+
     def payload(self) -> dict[str, Any] | Unreadable:
         """Return the callback as a dict, without ``event_hash``; Unreadable if the stored body is damaged."""
         try:
@@ -100,6 +113,8 @@ class StoredEvent:
             # a dead letter keeps.
             "codec",
             self.codec,
+            # For scripts: whose data key must live as long as this event.
+            *(("sealed", self.stream) if self.is_sealed else ()),
         ]
 
     @classmethod

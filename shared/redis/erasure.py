@@ -12,8 +12,10 @@ What is still on its way (spool, broker, inbox) meets the tombstone and is kept 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -22,7 +24,7 @@ from deedbox.shared.core.identity import shard_of
 from deedbox.shared.documents import DocumentStore, StoreMarks, digest_of, elsewhere
 from deedbox.shared.redis import repair_calls
 from deedbox.shared.redis.request_keys import Holdings, Subject
-from deedbox.shared.redis.scripting import Scripts
+from deedbox.shared.redis.scripting import Scripts, text
 from deedbox.shared.retention import Retention
 from deedbox.shared.runtime import logs
 
@@ -87,12 +89,32 @@ class Removed:
     held: int
     """Events among them that had not been released yet."""
     documents: tuple[str, ...]
+    data_key: str = ""
+    """Id of the destroyed key that had encrypted what Redis held; empty: there was none."""
+    documents_key: str = ""
+    """The same of the documents."""
 
     def document(self) -> dict[str, Any]:
         """Return JSON values."""
         return {
             "events": self.events, "queued": self.queued, "letters": self.letters,
             "documents": list(self.documents),
+        }  # fmt: skip
+
+    def receipt(self, subject: Subject, by: Asker, at: float) -> dict[str, Any]:
+        """Return what proves the erasure, without the id: whoever knows the id can compute its hash."""
+        name = f"{subject.source}\0{subject.ordering_key}".encode()
+        keys_ = {"state": self.data_key or None, "documents": self.documents_key or None}
+        return {
+            "erased_at": datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds"),
+            "by": str(by),
+            "kind": subject.kind,
+            "subject_sha256": hashlib.sha256(name).hexdigest(),
+            "removed": {
+                "events": self.events, "queue_entries": self.queued, "dead_letters": self.letters,
+                "held": self.held, "document_files": len(self.documents),
+            },
+            "destroyed_keys": keys_,
         }  # fmt: skip
 
 
@@ -134,21 +156,23 @@ class Eraser:
         if documents:
             self._demand_within_reach(subject)
         self._call(stream, by, 0)
+        documents_key = self._store.key_id(subject.source, subject.request_id) if documents else ""
         files = self._erase_documents(subject) if documents else []
         # Looked for after the tombstone, which ends what files letters.
         letters = list(self._holdings.letters(subject))
         replays = [(number, int(alone)) for number, alone in self._holdings.replays(subject).items()]
-        done, tally = 0, [0, 0, 0, 0]
+        done, tally, data_key = 0, [0, 0, 0, 0], ""
         while not done or letters or replays:
             piece, letters = letters[:PIECE], letters[PIECE:]
             some, replays = replays[:PIECE], replays[PIECE:]
             done, *counts = self._call(stream, by, PIECE, piece, some)
-            tally = [sum(pair) for pair in zip(tally, counts, strict=True)]
+            data_key = data_key or "".join(map(text, counts[4:]))
+            tally = [sum(pair) for pair in zip(tally, counts[:4], strict=True)]
         events, queued, dead, held = tally
-        removed = Removed(events, queued, dead, held, tuple(files))
+        removed = Removed(events, queued, dead, held, tuple(files), data_key, documents_key)
         log.warning(
             "request.erased", source=subject.source, key=subject.ordering_key, by=str(by), events=events,
-            queued=queued, letters=dead, documents=len(files),
+            queued=queued, letters=dead, documents=len(files), key_destroyed=data_key or None,
         )  # fmt: skip
         return removed
 
@@ -179,7 +203,7 @@ class Eraser:
         items: int,
         letters: Sequence[str] = (),
         replays: Sequence[tuple[int, int]] = (),
-    ) -> list[int]:
+    ) -> list[Any]:
         """Set the tombstone, and remove so many items at most."""
         return repair_calls.erase(
             self._scripts, stream=stream, shard=shard_of(stream), life_s=self._retention.state_s, by=by, items=items,

@@ -20,6 +20,7 @@ from deedbox.shared.redis import keys, script_calls
 from deedbox.shared.redis.script_calls import RawClaim
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.runtime import telemetry
+from deedbox.shared.sealing.envelopes import SEALED
 
 if TYPE_CHECKING:
     from deedbox.shared.runtime.spans import Span, Spans
@@ -132,6 +133,8 @@ def callback_in(message: bytes) -> bytes:
     """Return the callback's text in a message in kombu's form, uncompressed; the message as it is if it has none."""
     try:
         headers, body = decode_kombu(message)
+        if str(headers.get("codec", "")).startswith(SEALED):
+            return codec.body_of(Envelope.from_headers(headers, body))
         return codec.decode(str(headers.get("codec", "")), body)
     except (Undecodable, RecursionError):
         return message

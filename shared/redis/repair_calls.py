@@ -14,6 +14,11 @@ def discard(scripts: Scripts, letters: Iterable[str], *, event_life_s: int) -> i
     return int(scripts.call("discard", SERVER_CLOCK, event_life_s, *letters))
 
 
+def pause(scripts: Scripts, *, target: str, by: str, why: str, at_most: int, stream: str) -> int:
+    """Pause something. Returns the script's code."""
+    return int(scripts.call("pause", SERVER_CLOCK, target, by, why, at_most, stream)[0])
+
+
 def redrive(
     scripts: Scripts, *, letter: str, retention: Retention, lane: str, unit: str, entry: str, stream: str,
     arrived_at: float,
@@ -66,10 +71,13 @@ def replay(
 def erase(
     scripts: Scripts, *, stream: str, shard: int, life_s: int, by: str, items: int, letters: Sequence[str],
     replays: Sequence[tuple[int, int]],
-) -> list[int]:  # fmt: skip
-    """Remove so many items of a stream. Returns 1 if nothing is left, and how many of each kind were removed."""
+) -> list[int | bytes]:  # fmt: skip
+    """Remove so many items of a stream.
+
+    Returns 1 if nothing is left, how many of each kind were removed, and at the end the id of the destroyed data key.
+    """
     flat = [operand for replay in replays for operand in replay]
-    reply: list[int] = scripts.call(
+    reply: list[int | bytes] = scripts.call(
         "erase", SERVER_CLOCK, stream, shard, life_s, by, items, len(letters), *letters, len(replays), *flat
     )
     return reply

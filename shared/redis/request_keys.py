@@ -66,7 +66,7 @@ class Holdings:
 
     def state(self, stream: str) -> bool:
         """Return whether order state, dedupe memory, timeline, read model or document record is there."""
-        kinds = (keys.order, keys.seen, keys.timeline, keys.request, keys.document)
+        kinds = (keys.order, keys.seen, keys.timeline, keys.request, keys.document, keys.data_key)
         [count] = self._read([("exists", *(key(stream) for key in kinds))])
         return bool(count)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from deedbox.shared.core.request_snapshot import TERMS_MAX
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Operand, Scripts, text
 from deedbox.shared.retention import Retention
@@ -231,10 +232,32 @@ def remember(scripts: Scripts, *, stream: str, kind: str, value: bytes, life_s: 
     scripts.call("remember", SERVER_CLOCK, stream, kind, value, life_s)
 
 
-def remember_request(scripts: Scripts, *, stream: str, value: bytes, life_s: int, before: bytes) -> bool:
-    """Keep the read model of a request. Returns False if the key holds another value than ``before``."""
+def remember_request(
+    scripts: Scripts,
+    *,
+    stream: str,
+    value: bytes,
+    life_s: int,
+    before: bytes,
+    state: str,
+    terms: Iterable[str],
+) -> bool:
+    """Keep the read model of a request. Returns False if the key holds another value than ``before``.
+
+    ``state``: the term of its state; ``terms``: others by which it is found.
+    """
     reply = scripts.call(
-        "remember", SERVER_CLOCK, stream, "request", value, life_s, before, keys.REQUESTS_KEEP
+        "remember",
+        SERVER_CLOCK,
+        stream,
+        "request",
+        value,
+        life_s,
+        before,
+        keys.REQUESTS_KEEP,
+        state,
+        TERMS_MAX,
+        *terms,
     )
     return int(reply) != _CHANGED
 
@@ -259,6 +282,24 @@ def budget_used(scripts: Scripts, *, window_s: float, budgets: Iterable[tuple[st
     """Count the calls of the last window. ``budgets``: list and rate of each."""
     flat = [operand for budget in budgets for operand in budget]
     return [int(used) for used in scripts.call("budget_used", SERVER_CLOCK, window_s, *flat)]
+
+
+# Data keys.
+
+
+def data_keys(
+    scripts: Scripts, *, life_s: int, ring_key: str, offers: Iterable[tuple[str, str, bytes]]
+) -> list[bytes | None]:
+    """Return wrapped data keys; None for an erased stream. ``offers``: stream, id of a new key, the new key wrapped."""
+    flat: list[Operand] = [operand for offer in offers for operand in offer]
+    found: list[bytes | None] = scripts.call("data_keys", SERVER_CLOCK, life_s, ring_key, *flat)
+    return found
+
+
+def rewrap(scripts: Scripts, *, ring_key: str, rows: Iterable[tuple[str, bytes, bytes]]) -> int:
+    """Replace wrapped data keys. ``rows``: stream, as it was read, wrapped anew. Returns how many were replaced."""
+    flat: list[Operand] = [operand for row in rows for operand in row]
+    return int(scripts.call("rewrap", SERVER_CLOCK, ring_key, *flat))
 
 
 # What processes say of themselves.

@@ -1,7 +1,11 @@
-"""An account whose callbacks carry no ``Content-Sha256``, and somebody who knows one ``event_hash``: with real processes."""
+"""An account whose callbacks carry no ``Content-Sha256``, and somebody who knows one ``event_hash``: with real processes.
+
+What they store is encrypted here, which changes no answer.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import time
@@ -42,6 +46,7 @@ class Site:
 
     def __init__(self, up: Running, api: FilesApi) -> None:
         self.api = api
+        self.folder = up.folder
         self._callbacks = _address(up, r"callbacks +(http://\S+)")
         self._ops = _address(up, r"dashboard +(http://[^/\s]+)")
         until(self._ops_answers, "ops answers")
@@ -73,6 +78,15 @@ class Site:
         found: dict[str, Any] = answer.json()
         return found
 
+    def document(self, request_id: str) -> bytes:
+        """Return the stored document, as ops hands it out."""
+        url = f"{self._ops}/api/requests/{request_id}/documents/1"
+        answer = urllib3.request(
+            "GET", url, headers={"Authorization": f"Bearer {TOKEN}"}, retries=False, timeout=10
+        )
+        assert answer.status == 200, answer.data
+        return answer.data
+
 
 def _address(up: Running, pattern: str) -> str:
     found = re.search(pattern, up.out)
@@ -89,7 +103,7 @@ def site(start: Start) -> Iterator[Site]:
     try:
         up = start(
             "up", DEEDBOX_API_KEYS=KEY, DEEDBOX_API_URL=api.url, DEEDBOX_OPS_TOKEN=TOKEN, DEEDBOX_HOLD_S="1",
-            DEEDBOX_DOWNLOADABLE_GRACE_S="0",
+            DEEDBOX_DOWNLOADABLE_GRACE_S="0", DEEDBOX_ENCRYPTION_KEYS="5a" * 32,
         )  # fmt: skip
         up.says("Deedbox is ready.")
         yield Site(up, api)
@@ -109,6 +123,10 @@ def test_what_is_only_claimed_becomes_an_answer_once_the_api_was_asked(site: Sit
     found = site.ask("r1", "documents")
     assert (found["met"], found["complete"], len(found["documents"])) == (True, True, 1)
     assert set(found["trust"].values()) == {"confirmed"}
+    document = site.document("r1")
+    assert hashlib.sha256(document).hexdigest() == found["documents"][0]["sha256"]
+    [stored] = site.folder.rglob("documents/default/r1/*.sealed")
+    assert document not in stored.read_bytes()
 
 
 def test_who_knows_one_hash_completes_nothing(site: Site) -> None:

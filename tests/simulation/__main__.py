@@ -9,6 +9,8 @@ import sys
 import time
 from collections.abc import Sequence
 
+from deedbox.shared import sealing
+from deedbox.shared.sealing.key_ring import KeyRing
 from tests.simulation.laws import broken
 from tests.simulation.mutants import MUTANTS, SOUND
 from tests.simulation.scheduler import Recorder, Trace
@@ -18,6 +20,7 @@ from tests.simulation.world import World
 def main(argv: Sequence[str] | None = None) -> int:
     """Run. Returns the exit code."""
     arguments = _parser().parse_args(argv)
+    sealing.install(KeyRing([bytes(range(32))]) if arguments.encrypted else None)
     if arguments.seed is not None:
         return _replay(arguments.seed, arguments.mutant, trace=arguments.trace)
     if arguments.jobs > 1:
@@ -35,6 +38,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=1, help="processes to run them in (default 1)")
     parser.add_argument("--mutant", choices=sorted(MUTANTS), help="plant a known fault")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at the first failing seed")
+    parser.add_argument(
+        "--encrypted",
+        action="store_true",
+        help="with a key ring; such a schedule does not replay to the byte",
+    )
     return parser
 
 
@@ -81,6 +89,7 @@ def _share(arguments: argparse.Namespace) -> int:
     command += ["--schedules", str(-(-arguments.schedules // arguments.jobs))]
     command += ["--mutant", arguments.mutant] if arguments.mutant else []
     command += ["--keep-going"] if arguments.keep_going else []
+    command += ["--encrypted"] if arguments.encrypted else []
     children = [
         subprocess.Popen([*command, "--first", str(arguments.first + number)])
         for number in range(arguments.jobs)

@@ -49,6 +49,12 @@ def test_every_schedule_keeps_the_promises() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_promises_hold_with_a_key_ring_too() -> None:
+    """More: ``python -m tests.simulation --encrypted --schedules 2000``."""
+    done = run("--encrypted", "--schedules", "20")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("seed", range(3, 6))
 def test_a_seed_replays_exactly(seed: int) -> None:
     """Neither the hash seed, nor other seeds that ran before, nor the switching of threads changes a step."""

@@ -14,6 +14,7 @@ from deedbox.shared.core.callback import parse_callback
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.identity import identify
 from deedbox.shared.core.signature import BodySignature
+from deedbox.shared.sealing.envelopes import sealed
 from tests.simulation.scheduler import START
 
 P: Final = "signature_request_"
@@ -47,7 +48,7 @@ class Sent:
             return self.body + str(number).encode()
         envelope = Envelope("default", round(self.at, 3), self.verdict, f"{number:032x}", self.body)
         # Hosts of two versions send side by side: every other one compresses.
-        sent = codec.packed(envelope) if number % 2 else envelope
+        sent = sealed(codec.packed(envelope) if number % 2 else envelope)
         return encode_kombu(sent.headers(), sent.body)
 
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 PINNED = re.compile(r"^([A-Za-z0-9][^#\\\s]*==[^\\\n]*?)\s*\\?$", re.MULTILINE)
 
 ALLOWED = {
-    "MIT", "MIT License", "BSD-2-Clause", "BSD-3-Clause", "BSD License", "0BSD", "Apache-2.0", "Apache Software License",
+    "MIT", "MIT-0", "MIT License", "BSD-2-Clause", "BSD-3-Clause", "BSD License", "0BSD", "Apache-2.0", "Apache Software License",
     "ISC", "ISC License (ISCL)", "PSF-2.0", "Python Software Foundation License", "MPL-2.0",
     "Mozilla Public License 2.0 (MPL 2.0)", "Unlicense", "The Unlicense (Unlicense)", "Zope Public License",
 }  # fmt: skip

@@ -19,9 +19,10 @@ VALUE = "redis://:p%40ss@redis.internal:6379/0"
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
 def test_every_secret_may_come_from_a_file(tmp_path: Path, name: str, end: str) -> None:
     file = tmp_path / "secret"
-    file.write_bytes((VALUE + end).encode())
+    value = "5a" * 32 if name == "DEEDBOX_ENCRYPTION_KEYS" else VALUE
+    file.write_bytes((value + end).encode())
     from_file = {f"{name}_FILE": str(file)}
-    assert Settings.load(from_file) == Settings.load({name: VALUE})
+    assert Settings.load(from_file) == Settings.load({name: value})
     assert Settings.load(from_file).summary() == {name: "set"}
     assert [each.verdict for each in environment.variables(from_file)] == [Verdict.OK]
 
@@ -30,6 +31,7 @@ def test_keys_tokens_and_every_url_that_can_hold_a_password_are_secrets() -> Non
     assert set(SECRETS) >= {
         *("DEEDBOX_API_KEYS", "DEEDBOX_SOURCES", "DEEDBOX_OPS_TOKEN", "DEEDBOX_OPS_TOKENS"),
         *("DEEDBOX_REDIS_URL", "DEEDBOX_BROKER_URL", "DEEDBOX_EVENTS_URL", "DEEDBOX_ALERT_URLS"),
+        "DEEDBOX_ENCRYPTION_KEYS",
     }
 
 

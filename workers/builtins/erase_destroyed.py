@@ -16,8 +16,6 @@ from typing import Any, Final
 from deedbox.shared.core.attempts import AttemptPolicy
 from deedbox.shared.core.signature import Trust
 from deedbox.shared.core.status import was_confirmed
-from deedbox.shared.records import read_model as records
-from deedbox.shared.redis import keys
 from deedbox.shared.redis.erasure import Asker, Eraser
 from deedbox.shared.redis.keys import DOCUMENTS
 from deedbox.shared.redis.request_keys import Holdings, Subject
@@ -139,8 +137,7 @@ class EraseDestroyed:
         return ""
 
     def _model(self, stream: str) -> Mapping[str, Any]:
-        packed: Any = self._scripts.redis.get(keys.request(stream))
-        return (records.load(packed) or {}) if packed else {}
+        return read_model.read(self._scripts.redis, stream)
 
 
 def registered(function: ActionFunction) -> RegisteredAction:

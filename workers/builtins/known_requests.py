@@ -9,21 +9,28 @@ from redis import Redis
 from deedbox.shared.core.gaps import Known
 from deedbox.shared.records import order_state, read_model
 from deedbox.shared.records.document_record import DocumentRecord
-from deedbox.shared.redis import keys
+from deedbox.shared.redis import data_keys, keys
 
 KIND = "signature_request"
 
 
 def known(redis: Redis, streams: Sequence[str], *, fetches: bool) -> dict[str, Known]:
-    """Read what is known of these streams, in one round trip; erased ones are left out. Raises RedisError."""
+    """Read what is known of these streams; left out are erased ones, and those whose encryption key is missing.
+
+    Raises RedisError, Unavailable.
+    """
     pipe = redis.pipeline(transaction=False)
     for stream in streams:
         for key in (keys.request(stream), keys.order(stream), keys.document(stream), keys.erased(stream)):
             pipe.get(key)
     replies = pipe.execute()
+    sealed = [
+        stream for stream, model in zip(streams, replies[::4], strict=True) if data_keys.is_sealed(model)
+    ]
+    found = data_keys.find(redis, sealed)
     return {
         stream: Known(
-            model=(read_model.load(model) or {}) if model else {},
+            model=(read_model.load(found.readable(stream, model)) or {}) if model else {},
             order=(order_state.load(order) or None) if order else None,
             has_document=_is_settled(record),
             fetches=fetches,
@@ -31,7 +38,7 @@ def known(redis: Redis, streams: Sequence[str], *, fetches: bool) -> dict[str, K
         for stream, model, order, record, tombstone in zip(
             streams, replies[::4], replies[1::4], replies[2::4], replies[3::4], strict=True
         )
-        if tombstone is None
+        if tombstone is None and stream not in found.missing
     }
 
 

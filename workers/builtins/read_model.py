@@ -7,39 +7,57 @@ other does, so that the write succeeds only if no process wrote since the read. 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from redis import Redis
 
+from deedbox.shared.core.request_snapshot import term, terms_of
 from deedbox.shared.core.signature import Trust
 from deedbox.shared.core.status import catch_up, vindicates
 from deedbox.shared.records import read_model as records
-from deedbox.shared.redis import keys, script_calls
+from deedbox.shared.redis import data_keys, keys, script_calls
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
 from deedbox.shared.runtime import logs
 
 log = logs.get("read_model")
 
+NOTHING: Final[Mapping[str, Any]] = {}
+
 Change = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
-def change(scripts: Scripts, stream: str, how: Change, retention: Retention) -> None:
-    """Change a stream's read model. ``how`` may be called again. Raises RedisError, Unavailable."""
+def change(
+    scripts: Scripts, stream: str, how: Change, retention: Retention, request: Mapping[str, Any] = NOTHING
+) -> None:
+    """Change a stream's read model. ``how`` may be called again. ``request``: what shows by what it is found. Raises RedisError, Unavailable, KeyMissing."""
     written = False
+    source = stream.partition(":")[0]
+    terms = [term(source, *each) for each in terms_of(request)]
     while not written:
         before: Any = scripts.redis.get(keys.request(stream)) or b""
         # One that cannot be read is replaced by a new one, made from events and the answers of the API.
-        model = how((records.load(before) or {}) if before else {})
-        written = script_calls.remember_request(
-            scripts, stream=stream, value=records.dump(model), life_s=retention.state_s, before=before
+        model = how(
+            (records.load(data_keys.open_value(scripts.redis, stream, before)) or {}) if before else {}
         )
+        sealed = data_keys.ensure(scripts, (stream,), retention.state_s).seal_value(
+            stream, records.dump(model)
+        )
+        written = script_calls.remember_request(
+            scripts, stream=stream, value=sealed, life_s=retention.state_s, before=before,
+            state=term(source, "state", str(model.get("state", "unknown"))), terms=terms,
+        )  # fmt: skip
+
+
+def read(redis: Redis, stream: str) -> Mapping[str, Any]:
+    """Return a stream's read model; empty if there is none. Raises RedisError, Unavailable."""
+    document: Any = redis.get(keys.request(stream))
+    return (records.load(data_keys.open_value(redis, stream, document)) or {}) if document else {}
 
 
 def is_shown(redis: Redis, stream: str) -> bool:
-    """Return whether the API has shown the request. Raises RedisError."""
-    document: Any = redis.get(keys.request(stream))
-    model = (records.load(document) or {}) if document else {}
+    """Return whether the API has shown the request. Raises RedisError, Unavailable."""
+    model = read(redis, stream)
     return bool(model) and model.get("trust", {}).get("state") == Trust.CONFIRMED.word
 
 
@@ -55,7 +73,7 @@ def confirm(
         genuine = vindicates(model, request)
         return {**catch_up(model, request, asked_at), "signature_request_id": request_id}
 
-    change(scripts, stream, shown, retention)
+    change(scripts, stream, shown, retention, request)
     if genuine:
         note_wrong(scripts, stream, asked_at)
 

@@ -27,6 +27,11 @@ def action_of(claim: Claim) -> str:
     return claim.unit.partition("|")[0]
 
 
+def stream_of(claim: Claim) -> str:
+    """Return the stream of a claim's unit."""
+    return claim.unit.split("|")[1]
+
+
 def event_of(stored: StoredEvent, *, late: bool, recall: Recall | None = None) -> Event | Unreadable:
     """Build what an action sees from the stored event; Unreadable if its body is damaged."""
     payload = stored.payload()

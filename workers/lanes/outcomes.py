@@ -8,10 +8,12 @@ from typing import Any, Final
 
 from deedbox.shared.core import jsontext
 from deedbox.shared.core.attempts import Again, Dead, Failure, QueueEntry, bucket_of
+from deedbox.shared.core.errors import KeyMissing
 from deedbox.shared.core.reasons import DeathReason, TimelineKind
 from deedbox.shared.core.values import value
 from deedbox.shared.records import queue_entry
 from deedbox.shared.records.stored_event import StoredEvent
+from deedbox.shared.redis.data_keys import NONE, Keys
 from deedbox.shared.runtime import logs, telemetry
 from deedbox.shared.runtime.user_line import place
 from deedbox.workers.actions.interface import Context
@@ -40,6 +42,17 @@ def lost(claim: Claim, action: str, detail: str) -> Settlement:
     return Settlement("done", 0, Commit().dead_letter(letter).count("action_dead"))
 
 
+def unopened(claim: Claim, action: str, stored: StoredEvent, error: KeyMissing) -> Settlement:
+    """Set an entry aside whose event cannot be decrypted with these keys; its event stays for a redrive."""
+    letter: dict[str, str | bytes] = {
+        "reason": DeathReason.KEY_MISSING, "detail": str(error), "action": action, "lane": claim.lane,
+        "unit": claim.unit, "entry": claim.entry_text, "event": stored.fingerprint, "source": stored.source,
+        "key": stored.ordering_key, "type": stored.event_type, "trace_id": stored.trace_id,
+    }  # fmt: skip
+    log.error("action.finished", outcome="dead", reason="key_missing", action=action, lane=claim.lane)
+    return Settlement("done", 0, Commit().dead_letter(letter).count("action_dead"))
+
+
 @value
 class OutcomeReport:
     """Turns what happened in a call into the operations of the commit and one log line."""
@@ -54,10 +67,13 @@ class OutcomeReport:
     registry: Registry
     span_id: str = ""
     """The call's span; empty: it is not traced."""
+    keys: Keys = NONE
+    """With which the texts of an action are encrypted: an error or a note may name a person."""
 
     def done(self, context: Context) -> Settlement:
         notes = context._notes  # noqa: SLF001 - of the same package
-        lines = [self._line(TimelineKind.ACTION, outcome="done"), *map(self._row, notes)]
+        told = [self._sealed(note) if note["kind"] == TimelineKind.NOTE else note for note in notes]
+        lines = [self._line(TimelineKind.ACTION, outcome="done"), *map(self._row, told)]
         commit = self._stream().timeline(*lines)
         for event_type, payload in context._emitted:  # noqa: SLF001 - of the same package
             self._emit(commit, event_type, payload)
@@ -70,7 +86,7 @@ class OutcomeReport:
         return Settlement("done", 0, commit)
 
     def failed(self, failure: Failure, error: BaseException, verdict: Again | Dead) -> Settlement:
-        detail = _detail(error)
+        detail = self._text(_detail(error))
         if isinstance(verdict, Again):
             self._log(
                 "info" if failure is Failure.RETRY else "warning",
@@ -94,7 +110,7 @@ class OutcomeReport:
             "reason": verdict.reason, "detail": detail, "action": self.action.name, "lane": self.claim.lane,
             "unit": self.claim.unit, "entry": queue_entry.dump(self.entry), "event": self.stored.fingerprint,
             "source": self.stored.source, "key": self.stored.ordering_key, "type": self.stored.event_type,
-            "trace_id": self.stored.trace_id, "traceback": _traceback(error, failure),
+            "trace_id": self.stored.trace_id, "traceback": self._text(_traceback(error, failure)),
         }  # fmt: skip
         line = self._line(TimelineKind.DEAD, reason=str(verdict.reason), detail=detail)
         commit = self._stream().timeline(line).dead_letter(letter).count("action_dead")
@@ -109,6 +125,7 @@ class OutcomeReport:
         )
         # The spans of an internal event belong below this call.
         stored = replace(stored, span_id=self.span_id or cause.span_id)
+        stored = self.keys.sealed(stored)
         digest, entry = stored.fingerprint, QueueEntry(stored.fingerprint, enqueued_at=round(self.at, 6))
         commit.fact(digest, arrived_at=self.at, fields=stored.fields())
         commit.clean_stream(
@@ -118,6 +135,12 @@ class OutcomeReport:
 
     def _measure(self, commit: Commit, outcome: str) -> None:
         commit.measure(self.action.name, outcome, bucket_of(self.took_s), self.took_s)
+
+    def _text(self, text: str) -> str:
+        return self.keys.seal_text(self.stored.stream, text) if text else text
+
+    def _sealed(self, note: dict[str, Any]) -> dict[str, Any]:
+        return {**note, "detail": self._text(note["detail"])}
 
     def _stream(self) -> Commit:
         return Commit().stream(self.stored.stream)

@@ -8,11 +8,12 @@ from typing import Any, Final
 from redis import Redis
 from redis.exceptions import RedisError
 
+from deedbox.shared.core.errors import KeyMissing, Unavailable, Undecodable
 from deedbox.shared.core.ordering import DEFAULT_RANK, RANKS
 from deedbox.shared.core.request_snapshot import request_of
 from deedbox.shared.records.queue_entry import FINGERPRINT_CHARS
 from deedbox.shared.records.stored_event import StoredEvent
-from deedbox.shared.redis import keys
+from deedbox.shared.redis import data_keys, keys
 from deedbox.workers.actions.interface import Retry
 
 FIRST: Final = 20
@@ -23,9 +24,13 @@ LAST: Final = 80
 def recall(redis: Redis, stream: str) -> list[Mapping[str, Any]]:
     """Return the snapshots of a stream that are still stored, best first. Raises Retry if Redis does not answer."""
     try:
-        return snapshots(_read(redis, stream))
-    except RedisError:
+        return snapshots(stored_events(redis, stream))
+    except (RedisError, Unavailable):
         raise Retry("Redis does not answer") from None
+    except KeyMissing as error:
+        raise Retry(str(error)) from None
+    except Undecodable:
+        return []
 
 
 def snapshots(events: Iterable[StoredEvent]) -> list[Mapping[str, Any]]:
@@ -38,7 +43,8 @@ def _worth(stored: StoredEvent) -> tuple[int, int, int]:
     return stored.trust, stored.event_time, RANKS.get(stored.event_type, DEFAULT_RANK)
 
 
-def _read(redis: Redis, stream: str) -> list[StoredEvent]:
+def stored_events(redis: Redis, stream: str) -> list[StoredEvent]:
+    """Return the first and the last events of a stream that are still stored, by arrival. Raises RedisError."""
     names = redis.pipeline(transaction=False)
     names.zrange(keys.seen(stream), 0, FIRST - 1)
     names.zrange(keys.seen(stream), -LAST, -1)
@@ -49,4 +55,4 @@ def _read(redis: Redis, stream: str) -> list[StoredEvent]:
     for name in found:
         events.hgetall(keys.event(name))
     loaded = [StoredEvent.load(name, row) for name, row in zip(found, events.execute(), strict=True)]
-    return [each for each in loaded if isinstance(each, StoredEvent)]
+    return data_keys.opened(redis, *(each for each in loaded if isinstance(each, StoredEvent)))

@@ -13,12 +13,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
+from deedbox.shared import sealing
 from deedbox.shared.core.attempts import Failure, QueueEntry, after_failure
-from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.core.errors import KeyMissing, Unavailable, Undecodable
 from deedbox.shared.records import queue_entry
 from deedbox.shared.records.queue_entry import FINGERPRINT_CHARS
 from deedbox.shared.records.stored_event import StoredEvent
-from deedbox.shared.redis import script_calls
+from deedbox.shared.redis import data_keys, script_calls
 from deedbox.shared.redis.connections import is_of_wrong_type
 from deedbox.shared.redis.key_types import suspect
 from deedbox.shared.redis.script_calls import NO_CLAIM, DrainClaim
@@ -29,8 +30,8 @@ from deedbox.workers.actions.interface import Context, Event, Retry
 from deedbox.workers.actions.registry import RegisteredAction, Registry
 from deedbox.workers.lanes.batch import Attendant, Claim, LaneBatch, Settlement
 from deedbox.workers.lanes.calls import ActionCaller
-from deedbox.workers.lanes.claims import action_of, claims_of, event_of
-from deedbox.workers.lanes.outcomes import OutcomeReport, lost
+from deedbox.workers.lanes.claims import action_of, claims_of, event_of, stream_of
+from deedbox.workers.lanes.outcomes import OutcomeReport, lost, unopened
 from deedbox.workers.lanes.recall import recall
 from deedbox.workers.lanes.sizes import next_size
 from deedbox.workers.lanes.time_limit import ActionTimeout, time_limits
@@ -86,6 +87,7 @@ class LaneRunner:
         self._clock_offset = 0.0
         self._renewed_at = 0.0
         self._gathering = Gathering()
+        self._keys = data_keys.NONE
 
     def drain(self, drainer: str, go_on: Callable[[], bool]) -> LeaseReport:
         """Claim a batch of entries, call their actions, commit, and so on while ``go_on`` says so. Raises Unavailable."""
@@ -100,6 +102,8 @@ class LaneRunner:
                 # Before the calls, not after: whatever else is ready must not wait for them (isolation).
                 self._ring(self._lane)
             claims, asked_for = claims_of(self._lane, units), self._size
+            streams = (stream_of(claim) for claim in claims)
+            self._keys = data_keys.ensure(self._scripts, streams, self._retention.state_s)
             batch = LaneBatch(claims, self._guard.ledger, asked_at + START_WITHIN_S)
             self._run(batch)
             batches += 1
@@ -193,7 +197,7 @@ class LaneRunner:
         told = f"the call did not end within {OVERTIME_S:g} s after its limit of {action.timeout_s:g} s; its process ended itself"
         error = ActionTimeout(action.timeout_s, told).with_traceback(self._caller.standing())
         at = time.monotonic() + self._clock_offset
-        report = OutcomeReport(claim, action, entry, stored, running_s, at, self._registry)
+        report = OutcomeReport(claim, action, entry, stored, running_s, at, self._registry, keys=self._keys)
         verdict = after_failure(entry, Failure.TIMEOUT, action.policy, at, self._jitter())
         return report.failed(Failure.TIMEOUT, error, verdict)
 
@@ -245,10 +249,24 @@ class LaneRunner:
         stored = StoredEvent.load(entry.fingerprint, claim.fields)
         if not stored:
             return lost(claim, name, "the stored event is gone or cannot be read")
+        try:
+            stored = self._opened(stored)
+        except KeyMissing as error:
+            return unopened(claim, name, stored, error)
+        except Undecodable as error:
+            return lost(claim, name, str(error))
         event = event_of(stored, late=entry.late, recall=partial(recall, self._scripts.redis, stored.stream))
         if not event:
             return lost(claim, name, "the stored body cannot be read")
         return self._call(claim, action, entry, stored, event)
+
+    def _opened(self, stored: StoredEvent) -> StoredEvent:
+        """Return the event with its body as it came. Raises KeyMissing, Undecodable, Unavailable."""
+        if sealing.ring() is None:
+            return data_keys.opened(self._scripts.redis, stored)[0]
+        if (error := self._keys.missing.get(stored.stream)) is not None:
+            raise error  # even of a body that is not encrypted: what the call leads to could not be
+        return self._keys.opened(stored)
 
     def _call(
         self, claim: Claim, action: RegisteredAction, entry: QueueEntry, stored: StoredEvent, event: Event
@@ -267,7 +285,15 @@ class LaneRunner:
         failed, span_id = self._caller.traced(action, event, context, stored)
         ended = time.monotonic()
         report = OutcomeReport(
-            claim, action, entry, stored, ended - started, ended + self._clock_offset, self._registry, span_id
+            claim,
+            action,
+            entry,
+            stored,
+            ended - started,
+            ended + self._clock_offset,
+            self._registry,
+            span_id,
+            self._keys,
         )
         if failed is None:
             return report.done(context)

@@ -15,6 +15,7 @@ from deedbox.shared.core.signature import Trust
 from deedbox.shared.core.snapshot import arrival_of
 from deedbox.shared.core.values import value
 from deedbox.shared.records.stored_event import StoredEvent
+from deedbox.shared.sealing.envelopes import opened
 
 
 @dataclass(slots=True)
@@ -26,6 +27,8 @@ class Delivered:
     stored: StoredEvent
     text_bytes: int
     """Length of the callback's text, uncompressed."""
+    entry: bytes = field(default=b"", repr=False)
+    """As the inbox holds it."""
     redriven: bool = False
     """An operator sent it again: it is a separate fact, and its age does not matter."""
 
@@ -134,8 +137,9 @@ def part_unsigned(work: StreamWork, arrivals: Sequence[Delivered]) -> tuple[list
     return kept, unsigned
 
 
-def delivered(envelope: Envelope, appended_at: float) -> Delivered:
-    """Identify a callback. Raises BadCallback, Undecodable, RecursionError."""
+def delivered(envelope: Envelope, appended_at: float, entry: bytes = b"") -> Delivered:
+    """Identify a callback. Raises BadCallback, KeyMissing, Undecodable, RecursionError."""
+    envelope = opened(envelope)
     text = codec.body_of(envelope)
     callback = parse_callback(text)
     fact = identify(envelope.source, callback, envelope.redrive)
@@ -163,4 +167,4 @@ def delivered(envelope: Envelope, appended_at: float) -> Delivered:
         codec=envelope.codec,
         span_id=envelope.span_id,
     )
-    return Delivered(fact, arrival, stored, len(text), redriven=bool(envelope.redrive))
+    return Delivered(fact, arrival, stored, len(text), entry, redriven=bool(envelope.redrive))

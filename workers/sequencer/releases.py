@@ -10,7 +10,7 @@ from deedbox.shared.broker.message import encode_kombu
 from deedbox.shared.core import jsontext
 from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.core.envelope import decode_inbox
-from deedbox.shared.core.errors import Undecodable
+from deedbox.shared.core.errors import KeyMissing, Undecodable
 from deedbox.shared.core.ordering import Arrival, Decision
 from deedbox.shared.core.reasons import ArrivalVerdict, DeathReason, TimelineKind
 from deedbox.shared.core.signature import BodySignature
@@ -275,12 +275,13 @@ def _letter(aside: SetAside, reason: DeathReason) -> dict[str, str | bytes]:
     }  # fmt: skip
 
 
-def add_undecodable(commit: Commit, entry: bytes, error: Exception) -> None:
-    """Set an entry of the inbox aside that this version cannot read."""
+def add_undecodable(commit: Commit, entry: bytes, error: Exception) -> DeathReason:
+    """Set an entry of the inbox aside that this version cannot read, or not with these keys. Returns the reason."""
+    reason = DeathReason.KEY_MISSING if isinstance(error, KeyMissing) else DeathReason.UNDECODABLE
     raw = _as_message(entry)
-    letter: dict[str, str | bytes]
-    letter = {"reason": DeathReason.UNDECODABLE, "detail": str(error), "raw": raw, **about(raw)}
+    letter: dict[str, str | bytes] = {"reason": reason, "detail": str(error), "raw": raw, **about(raw)}
     commit.dead_letter(letter).count("quarantined")
+    return reason
 
 
 def _as_message(entry: bytes) -> bytes:

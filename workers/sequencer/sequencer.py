@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError
 
+from deedbox.shared import sealing
 from deedbox.shared.core.envelope import decode_inbox
 from deedbox.shared.core.errors import BadCallback, Undecodable
 from deedbox.shared.core.identity import shard_of
@@ -22,7 +23,7 @@ from deedbox.shared.core.signature import SignatureEvidence, Trust
 from deedbox.shared.records import order_state
 from deedbox.shared.records.spool_mark import SpoolMarks
 from deedbox.shared.records.stored_event import ASIDE
-from deedbox.shared.redis import keys, script_calls
+from deedbox.shared.redis import data_keys, keys, script_calls
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.script_calls import NO_CLAIM, DrainClaim
 from deedbox.shared.redis.scripting import Scripts
@@ -171,6 +172,7 @@ class Sequencer:
         spooled_since = self._load(streams, batch.now, quotas)
         quotas.part(streams)
         commit.append(quotas.commit())
+        self._seal(streams, commit)
         for stream, work in streams.items():
             if not work.is_touched:
                 continue
@@ -216,11 +218,10 @@ class Sequencer:
                 return streams, number
             try:
                 appended_at, envelope = decode_inbox(entry)
-                each = delivered(judgements.begin(envelope), appended_at)
+                each = delivered(judgements.begin(envelope), appended_at, entry)
             except (Undecodable, BadCallback, RecursionError) as error:
                 room -= len(entry)
-                log.warning("sequencer.undecodable", reason="undecodable", error=type(error).__name__)
-                add_undecodable(commit, entry, error)
+                set_aside(commit, entry, error)
                 continue
             room -= each.text_bytes
             if (home := shard_of(each.fact.stream)) != batch.number:
@@ -271,6 +272,22 @@ class Sequencer:
             repeats += [(work, name) for name in found if ":" not in name]
         self._load_bodies(repeats)
         return spooled_since
+
+    def _seal(self, streams: dict[str, StreamWork], commit: Commit) -> None:
+        """Encrypt what is about to be stored, if this process encrypts. Without its stream's key a callback is set aside."""
+        if sealing.ring() is None:
+            return
+        written = [stream for stream, work in streams.items() if work.delivered]
+        found = data_keys.ensure(self._scripts, written, self._policy.retention.state_s)
+        for stream in written:
+            work = streams[stream]
+            if (error := found.missing.get(stream)) is None:
+                for each in work.delivered:
+                    each.stored = found.sealed(each.stored)
+                continue
+            for each in work.delivered:
+                set_aside(commit, each.entry, error)
+            work.delivered = []
 
     def _take_state(self, stream: str, work: StreamWork, document: bytes) -> None:
         """Read a stream's state. One that cannot be read isolates its stream; the shard's other streams go on."""
@@ -352,6 +369,12 @@ class Sequencer:
             else:
                 fresh.append(each)
         return fresh, list(old.values())
+
+
+def set_aside(commit: Commit, entry: bytes, error: Exception) -> None:
+    """Make a dead letter of an entry that cannot be read."""
+    reason = add_undecodable(commit, entry, error)
+    log.warning("sequencer.undecodable", reason=reason.value, error=type(error).__name__)
 
 
 def _names(work: StreamWork) -> list[str]:

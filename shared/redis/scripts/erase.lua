@@ -4,7 +4,9 @@
 -- ARGV: now ('' = server), stream, shard, life of the tombstone in s, who (kept in it), items at most (0: only the
 --       tombstone is set), n, n ids of dead letters of this stream, k, k times: number of an interrupted replay, 1 if it
 --       is of this stream alone
--- Returns: {1 if nothing is left, stored events, entries of queues, dead letters, held events} that were removed.
+-- Returns: {1 if nothing is left, stored events, entries of queues, dead letters, held events} that were removed; at the
+--          end also the id of the data key that was destroyed, if there was one. It goes last: an erasure that was
+--          interrupted may have to read an event to go on.
 -- A unit that is leased stays so: its holder's commit finds no entry and the tombstone, and ends the lease.
 local now = clock(ARGV[1])
 local stream = ARGV[2]
@@ -81,10 +83,13 @@ if room <= 0 then return { 0, events, entries, letters, held } end
 redis.call('ZREM', P .. 'wake:' .. ARGV[3], stream)
 redis.call('ZREM', P .. 'gaps:due', stream)
 redis.call('ZREM', P .. 'requests', stream)
-for _, kind in ipairs({ 'seen:', 'order:', 'timeline:', 'request:', 'document:', 'queued:' }) do
+redis.call('HDEL', P .. 'paused', 'request|' .. stream)
+for _, term in ipairs(redis.call('HKEYS', P .. 'finds:' .. stream)) do redis.call('ZREM', P .. 'find:' .. term, stream) end
+local data_key = redis.call('HGET', P .. 'key:' .. stream, 'id') or nil
+for _, kind in ipairs({ 'seen:', 'order:', 'timeline:', 'request:', 'document:', 'queued:', 'finds:', 'key:' }) do
   redis.call('DEL', P .. kind .. stream)
 end
 -- Entries that were cut off from the clean stream meanwhile are not asked for.
 local oldest = redis.call('XRANGE', P .. 'events', '-', '+', 'COUNT', 1)[1]
 if oldest then redis.call('ZREMRANGEBYSCORE', P .. 'events:erased', '-inf', '(' .. (tonumber(oldest[2][2]) or 0)) end
-return { 1, events, entries, letters, held }
+return { 1, events, entries, letters, held, data_key }

@@ -82,7 +82,7 @@ while ARGV[i] do
     local n = tonumber(ARGV[i + 6])
     if not gone then
       local event, worse = P .. 'event:' .. ARGV[i + 1], ARGV[i + 1] .. ':' .. ARGV[i + 2]
-      local names = { 'head', 'digest', 'trust', 'body', 'codec' }
+      local names = { 'head', 'digest', 'trust', 'body', 'codec', 'sealed' }
       local before = redis.call('HMGET', event, unpack(names))
       if ARGV[i + 2] ~= '' and before[1] then
         for k, name in ipairs(names) do redis.call('HSET', P .. 'event:' .. worse, name, before[k] or '') end

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,16 @@ from deedbox.shared.simulator.api_state import Endpoint, FilesApiPolicy
 from deedbox.shared.simulator.files_api import FilesApi
 from deedbox.shared.simulator.lifecycle import Account
 from deedbox.workers.process import Process
-from tests.component.workers.rig import Deployment, Journal, P, action, callback, expire, expire_units
+from tests.component.workers.rig import (
+    Deployment,
+    Journal,
+    P,
+    action,
+    callback,
+    expire,
+    expire_units,
+    stored_model,
+)
 
 API_KEY = "324e3b0840f065eb51f3fd63231d0d33daa35d4ed10d27718839e81737065782"
 GENEROUS = FilesApiPolicy(not_ready_max=0, calls_per_window=10_000, file_calls_per_window=10_000)
@@ -90,12 +98,11 @@ class GapsDesk:
     def documents(self, request_id: str = "r1") -> int:
         """Count the stored versions of a request's document."""
         folder: Path = self.settings.data_dir / "documents" / "default" / request_id
-        return len(list(folder.glob("*.pdf")))
+        return len(list(folder.glob("*.pdf*")))
 
     def model(self, request_id: str = "r1") -> dict[str, Any]:
         """Return the read model."""
-        text: Any = self.state.get(keys.request(f"default:signature_request/{request_id}"))
-        return dict(json.loads(text)) if text else {}
+        return stored_model(self.state, f"default:signature_request/{request_id}")
 
     def report(self, number: int = -1) -> dict[str, Any]:
         """Return what ``deedbox.reconciled`` said, without its time."""

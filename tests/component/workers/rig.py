@@ -16,9 +16,10 @@ from deedbox.shared.core.attempts import AttemptPolicy
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.ordering import OrderingPolicy
 from deedbox.shared.core.signature import BodySignature
-from deedbox.shared.redis import inbox, keys
+from deedbox.shared.redis import data_keys, inbox, keys
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
+from deedbox.shared.sealing.envelopes import sealed
 from deedbox.workers.actions.interface import ActionFunction, Context, Event
 from deedbox.workers.actions.registry import CLEAN_STREAM_KEEP, RegisteredAction, Registry
 from deedbox.workers.announcement import announce
@@ -72,7 +73,7 @@ def envelope(
 ) -> Envelope:  # fmt: skip
     """Wrap a body as ingress does, compressed."""
     at = time.time() if received_at is None else received_at
-    return codec.packed(Envelope(source, at, verdict, TRACE, body, redrive))
+    return sealed(codec.packed(Envelope(source, at, verdict, TRACE, body, redrive)))
 
 
 def message(body: bytes, **more: Any) -> bytes:
@@ -117,6 +118,12 @@ def declare(redis: Redis, **lane_of: str) -> None:
     """Announce other actions, each in its lane, as a new deployment does."""
     actions = [action(Journal(), name=name, lane=lane) for name, lane in lane_of.items()]
     announce(Scripts(redis), Registry(actions))
+
+
+def stored_model(redis: Redis, stream: str) -> dict[str, Any]:
+    """Return a read model as readers see it; empty if there is none."""
+    found = cast("bytes | None", redis.get(keys.request(stream)))
+    return dict(json.loads(data_keys.open_value(redis, stream, found))) if found else {}
 
 
 def silent(_lane: str) -> None:
@@ -244,7 +251,12 @@ class Deployment:
         """Return the dead letters, oldest first."""
         found = [self.redis.hgetall(keys.dead(each.decode())) for each in members(self.redis, keys.DEAD)]
         letters = cast("list[dict[bytes, bytes]]", found)
-        return [{name.decode(): value for name, value in letter.items()} for letter in letters]
+        named = [{name.decode(): value for name, value in letter.items()} for letter in letters]
+        for letter in named:
+            if "detail" in letter:
+                stream = (letter.get("source", b"") + b":" + letter.get("key", b"")).decode()
+                letter["detail"] = self._readable(stream, letter["detail"].decode()).encode()
+        return named
 
     def reasons(self) -> list[str]:
         """Return why letters are dead."""
@@ -252,8 +264,15 @@ class Deployment:
 
     def timeline(self, request_id: str = "r1", source: str = "default") -> list[dict[str, Any]]:
         """Return what ``trace`` shows of a request."""
-        lines = self.redis.lrange(keys.timeline(f"{source}:signature_request/{request_id}"), 0, -1)
-        return [json.loads(line) for line in lines]
+        stream = f"{source}:signature_request/{request_id}"
+        lines = [json.loads(line) for line in self.redis.lrange(keys.timeline(stream), 0, -1)]
+        told = [
+            {"detail": self._readable(stream, line["detail"])} if "detail" in line else {} for line in lines
+        ]
+        return [line | detail for line, detail in zip(lines, told, strict=True)]
+
+    def _readable(self, stream: str, text: str) -> str:
+        return data_keys.find(self.redis, (stream,)).readable_text(stream, text)
 
     def kinds(self, request_id: str = "r1") -> list[str]:
         """Return the kinds of a request's timeline."""

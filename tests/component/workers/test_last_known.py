@@ -71,7 +71,7 @@ def test_an_action_that_does_not_ask_causes_no_look(state: Redis, monkeypatch: p
         looks.append(stream)
         return []
 
-    monkeypatch.setattr(recall, "_read", look)
+    monkeypatch.setattr(recall, "stored_events", look)
     deployment = Deployment(state, action(lambda event, _context: event.signature_request and None))
     deployment.deliver(sent())
     deployment.run()
@@ -90,5 +90,5 @@ def test_the_look_reads_a_bounded_number_of_events(state: Redis, monkeypatch: py
     deployment = Deployment(state, action(asking))
     deployment.deliver(*(viewed(3 + at, title=f"T{at}") for at in range(6)))
     deployment.drain()
-    read = recall._read(state, "default:signature_request/r1")
+    read = recall.stored_events(state, "default:signature_request/r1")
     assert len(read) == 3

@@ -20,6 +20,7 @@ from tests.component.workers.rig import (
     callback,
     members,
     sent,
+    stored_model,
     viewed,
 )
 
@@ -46,8 +47,7 @@ def deployment(state: Redis, journal: Journal) -> Deployment:
 
 
 def model(state: Redis) -> dict[str, Any]:
-    text: Any = state.get(keys.request(STREAM))
-    return dict(json.loads(text)) if text else {}
+    return stored_model(state, STREAM)
 
 
 def titles(journal: Journal) -> list[tuple[str, str]]:

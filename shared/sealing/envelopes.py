@@ -1,0 +1,50 @@
+"""Callbacks on their way, sealed by the ring: spool, broker, inbox and undecodable dead letters hold them so.
+
+Ingress has no state, so that there is no key of the request yet; the sequencer opens them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from deedbox.shared import sealing
+from deedbox.shared.core.envelope import Envelope
+from deedbox.shared.core.errors import KeyMissing
+
+SEALED: Final = "ring:"
+"""Before the codec of a body that is sealed."""
+
+
+def sealed(envelope: Envelope) -> Envelope:
+    """Return an envelope whose body is sealed, if this process has a key ring."""
+    ring = sealing.ring()
+    if ring is None or envelope.codec.startswith(SEALED):
+        return envelope
+    return replace(
+        envelope, body=ring.seal(envelope.body, _identity(envelope)), codec=SEALED + envelope.codec
+    )
+
+
+def opened(envelope: Envelope) -> Envelope:
+    """Inverse of ``sealed``; what is not sealed stays as it is. Raises KeyMissing, Undecodable."""
+    if not envelope.codec.startswith(SEALED):
+        return envelope
+    ring = sealing.ring()
+    if ring is None:
+        raise KeyMissing(sealer(envelope) or "?")
+    return replace(
+        envelope,
+        body=ring.open(envelope.body, _identity(envelope)),
+        codec=envelope.codec.removeprefix(SEALED),
+    )
+
+
+def sealer(envelope: Envelope) -> str | None:
+    """Return the id of the ring key that sealed an envelope; None: it is not sealed."""
+    return envelope.body[:4].hex() if envelope.codec.startswith(SEALED) else None
+
+
+def _identity(envelope: Envelope) -> bytes:
+    # With what ingress found about the body: a text that moved could else come to a better verdict.
+    return f"callback\0{envelope.source}\0{envelope.trace_id}\0{envelope.body_signature}".encode()

@@ -1,0 +1,148 @@
+"""``python -m deedbox.workers call``: people use ``deedbox call``. Runs one action on a stored event, in the foreground."""
+
+from __future__ import annotations
+
+import json
+import pdb  # noqa: T100 - the command is for debugging
+import re
+import sys
+import time
+import traceback
+import uuid
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from redis.exceptions import RedisError
+
+from deedbox.shared.command_options import CallOptions
+from deedbox.shared.core.attempts import Failure, QueueEntry
+from deedbox.shared.core.errors import DeedboxError, SettingsError
+from deedbox.shared.core.ordering import DEFAULT_RANK, RANKS
+from deedbox.shared.records.stored_event import StoredEvent
+from deedbox.shared.redis import data_keys, keys, script_calls
+from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.script_calls import NO_CLAIM
+from deedbox.shared.runtime import logs
+from deedbox.workers.actions.interface import Context
+from deedbox.workers.actions.registry import RegisteredAction
+from deedbox.workers.commit import Commit
+from deedbox.workers.lanes.batch import Claim
+from deedbox.workers.lanes.calls import ActionCaller
+from deedbox.workers.lanes.claims import event_of
+from deedbox.workers.lanes.outcomes import OutcomeReport
+from deedbox.workers.lanes.recall import recall, stored_events
+from deedbox.workers.lanes.time_limit import time_limits
+from deedbox.workers.lease import LEASE_S
+
+if TYPE_CHECKING:
+    from deedbox.workers.process import Process
+
+NO_LIMIT_S: Final = 86_400.0
+"""A person in a debugger takes their time."""
+
+_FINGERPRINT: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
+
+
+def run(process: Process, options: CallOptions) -> int:
+    """Run the action. Returns the exit code: 1 if the call is not done. Raises DeedboxError."""
+    action = process.registry.get(options.action)
+    if action is None:
+        names = ", ".join(each.name for each in process.registry.actions) or "none"
+        raise SettingsError(f"There is no action {options.action}; --action is one of {names}.")
+    logs.show_application(process.settings.actions)
+    stored = _found(process, options, action)
+    event = event_of(stored, late=False, recall=partial(recall, process.redis, stored.stream))
+    if not event:
+        raise DeedboxError("The stored event cannot be read.")
+    entry = QueueEntry(stored.fingerprint, time.time())
+    context = Context(entry.idempotency_key(action.name), entry.attempt, trace_id=stored.trace_id)
+    called = replace(action, timeout_s=NO_LIMIT_S) if options.pdb else action
+    caller, started = ActionCaller(), time.monotonic()
+    with time_limits():
+        failed = caller.attempt(called, event, context)
+    took_s = time.monotonic() - started
+    caller.loop.close()
+    recorded = options.commit and failed is None
+    if recorded:
+        context.note("called by hand (deedbox call)")
+        _record(process, action, entry, stored, context, took_s)
+    _tell(options, action, stored, context, failed, took_s, recorded=recorded)
+    if failed is not None and options.pdb and failed[0] in {Failure.ERROR, Failure.TIMEOUT}:
+        pdb.post_mortem(failed[1].__traceback__)
+    return 0 if failed is None else 1
+
+
+def _found(process: Process, options: CallOptions, action: RegisteredAction) -> StoredEvent:
+    """Return the event that is meant. Raises DeedboxError, Unavailable."""
+    identifier = options.identifier
+    try:
+        if _FINGERPRINT.fullmatch(identifier):
+            row: Any = process.redis.hgetall(keys.event(identifier))
+            loaded = StoredEvent.load(identifier, row)
+            if isinstance(loaded, StoredEvent):
+                return data_keys.opened(process.redis, loaded)[0]
+        key = identifier if "/" in identifier else f"signature_request/{identifier}"
+        events = stored_events(process.redis, f"{options.source}:{key}")
+    except RedisError as error:
+        raise translated(error) from error
+    if not events:
+        raise DeedboxError(
+            f"No event of {key} of the source {options.source} is stored; see `deedbox trace`."
+        )
+    wanted = [each for each in events if action.wants(each.event_type)]
+    if not wanted:
+        types = ", ".join(sorted({each.event_type for each in events}))
+        raise DeedboxError(f"The action {action.name} wants none of the stored events of {key}: {types}.")
+    return max(wanted, key=lambda each: (each.event_time, RANKS.get(each.event_type, DEFAULT_RANK)))
+
+
+def _record(
+    process: Process, action: RegisteredAction, entry: QueueEntry, stored: StoredEvent, context: Context, took_s: float
+) -> None:  # fmt: skip
+    """Commit the outcome as a worker does, under the lease of a unit of its own: no queue has it."""
+    unit, token = f"{action.name}|{stored.stream}|{uuid.uuid4().hex}", uuid.uuid4().hex
+    try:
+        now = float(process.redis.time()[0])
+        with process.redis.pipeline(transaction=True) as lease:
+            lease.hset(keys.action(action.name, "tokens"), unit, token)
+            lease.zadd(keys.action(action.name, "leased"), {unit: now + LEASE_S})
+            lease.execute()
+    except RedisError as error:
+        raise translated(error) from error
+    claim = Claim(action.lane, unit, token, b"", {})
+    sealing = data_keys.ensure(process.scripts, [stored.stream], process.settings.retention.state_s)
+    report = OutcomeReport(claim, action, entry, stored, took_s, now, process.registry, keys=sealing)
+    section = Commit().outcome(unit, token, "done").append(report.done(context).operations)
+    _refused, lanes, _claimed = script_calls.finish(
+        process.scripts, lane=action.lane, retention=process.settings.retention, claim=NO_CLAIM, actions=(),
+        operations=section.operands(),
+    )  # fmt: skip
+    for lane in lanes:
+        process.bells.ring(lane.decode())
+
+
+def _tell(
+    options: CallOptions, action: RegisteredAction, stored: StoredEvent, context: Context,
+    failed: tuple[Failure, BaseException] | None, took_s: float, *, recorded: bool,
+) -> None:  # fmt: skip
+    outcome = "done" if failed is None else str(failed[0])
+    emitted = [{"type": name, "payload": payload} for name, payload in context._emitted]  # noqa: SLF001 - what a commit has
+    told: dict[str, Any] = {
+        "action": action.name, "event": stored.fingerprint, "type": stored.event_type, "outcome": outcome,
+        "took_s": round(took_s, 6), "emitted": emitted, "recorded": recorded,
+    }  # fmt: skip
+    if failed is not None and failed[0] in {Failure.ERROR, Failure.TIMEOUT}:
+        sys.stderr.write("".join(traceback.format_exception(failed[1])))
+    if options.as_json:
+        sys.stdout.write(json.dumps(told) + "\n")
+        return
+    why = "" if failed is None else f": {failed[1]}"
+    lines = [
+        f"{action.name} on {stored.event_type} ({stored.fingerprint}): {outcome}{why}, {took_s:.3f} s",
+        *(f"  emitted {each['type']}" for each in emitted),
+        "Recorded."
+        if recorded
+        else "Nothing is recorded" + ("." if failed or options.commit else "; --commit records."),
+    ]
+    sys.stdout.write("\n".join(lines) + "\n")
