@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import re
 from ipaddress import ip_address
@@ -13,10 +11,12 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from deedbox.shared.core.attempts import CallRate
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.core.routing import Where, is_pattern
 from deedbox.shared.redis.keys import RESERVED_LANES
 from deedbox.shared.runtime.ports import is_inside, is_loopback
+from deedbox.shared.webhook_message import key_of
 
 SETTING: Final = "DEEDBOX_DESTINATIONS"
 FORM: Final = '{"crm": {"url": "https://…", "secret": "whsec_…"}}'
@@ -24,10 +24,6 @@ FORM: Final = '{"crm": {"url": "https://…", "secret": "whsec_…"}}'
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _LANE: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}", re.ASCII)
 _URL: Final = re.compile(r"https?://[!-~]+", re.ASCII)
-
-_PREFIX: Final = "whsec_"
-_KEY_BYTES: Final = (24, 64)
-"""How long a decoded secret is, as Standard Webhooks demands."""
 
 
 def _address(url: str) -> str:
@@ -41,21 +37,6 @@ def _address(url: str) -> str:
     if parts.username is not None or parts.fragment:
         raise ValueError("has a user name or a fragment, which Deedbox does not send; remove it")
     return url
-
-
-def _key(secret: object) -> bytes:
-    low, high = _KEY_BYTES
-    key = b""
-    if isinstance(secret, str) and secret.startswith(_PREFIX):
-        try:
-            key = base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
-        except binascii.Error:
-            key = b""
-    if not low <= len(key) <= high:
-        raise ValueError(
-            f"is not {_PREFIX} and the base64 of {low} to {high} random bytes; `openssl rand -base64 32` makes them"
-        )
-    return key
 
 
 def _names_inside(host: str) -> bool:
@@ -81,6 +62,10 @@ def _lane(lane: str) -> str:
     return lane
 
 
+def _rate(rate: object) -> CallRate | None:
+    return None if rate is None else CallRate.parse(str(rate))
+
+
 class Destination(BaseModel):
     """One receiver of events over HTTP."""
 
@@ -89,12 +74,16 @@ class Destination(BaseModel):
     name: str
     url: Annotated[str, AfterValidator(_address), Field(repr=False)]
     """May hold a token."""
-    secret: Annotated[bytes, BeforeValidator(_key), Field(repr=False)]
+    secret: Annotated[bytes, BeforeValidator(key_of), Field(repr=False)]
     """The key that signs each message (HMAC-SHA256)."""
     types: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_types)] = ("*", "deedbox.*")
     """Patterns of event types."""
     where: Annotated[Where, BeforeValidator(Where.of)] = Where()
     lane: Annotated[str, AfterValidator(_lane)] = "destinations"
+    rate: Annotated[CallRate | None, BeforeValidator(_rate)] = None
+    """Messages at most, such as ``100/m``."""
+    concurrency: Annotated[int | None, Field(ge=1)] = None
+    """Messages at most at a time."""
     payload: bool = True
     """False: the callback's body, which names signers, is left out."""
     allow_private: bool = False

@@ -15,7 +15,7 @@ from deedbox.shared.alerts.conditions import REMIND_S
 ALERTED: Final = frozenset({
     AttentionKind.REDIS_AWAY, AttentionKind.BROKER_AWAY, AttentionKind.NO_BRIDGE, AttentionKind.BRIDGE_SLOW,
     AttentionKind.REDIS_FULL, AttentionKind.NO_WORKER, AttentionKind.OLD_WORK, AttentionKind.NO_SWEEPER,
-    AttentionKind.UNKNOWN_ACTION, AttentionKind.CRASH_LOOP, AttentionKind.FOREIGN_JOBS, AttentionKind.FOREIGN_KEYS, AttentionKind.DISK_FULL,
+    AttentionKind.UNKNOWN_ACTION, AttentionKind.PAUSED_LONG, AttentionKind.CRASH_LOOP, AttentionKind.FOREIGN_JOBS, AttentionKind.FOREIGN_KEYS, AttentionKind.DISK_FULL,
     AttentionKind.SPOOL_FULL,
 })  # fmt: skip
 """Kinds that become a message. The others are reported by the sweeper, or can wait."""

@@ -17,22 +17,22 @@ from typing import Annotated
 import typer
 
 from deedbox.ops.cli import (
+    account,
     actions,
     alert_test,
-    callback_url,
     check,
     conflict,
     dead,
     demo,
     erase,
+    pause,
     processes,
-    reconcile,
     replay,
     spool,
     status,
     trace,
 )
-from deedbox.ops.cli.develop import call, init, send
+from deedbox.ops.cli.develop import call, init, listen, send
 from deedbox.shared.core.errors import DeedboxError, RedisAway, SettingsError
 
 FAILED = 1
@@ -69,9 +69,9 @@ def _options(
 
 for _command in (
     *(demo, processes),
-    *(init, send, call),
+    *(init, send, call, listen),
     *(status, trace, check, alert_test),
-    *(dead, actions, replay, reconcile, callback_url, conflict, erase, spool),
+    *(pause, dead, actions, replay, account, conflict, erase, spool),
 ):
     _command.register(app)
 

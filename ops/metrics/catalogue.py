@@ -123,6 +123,13 @@ OVERDUE: Final = _gauge(
     "How long holds, retries or abandoned leases have been due: a sweeper looks four times a second.",
 )
 
+PAUSES: Final = _gauge(
+    "pauses", "What is paused; kind ``action``, ``destination``, ``lane``, ``source``, ``request``.", "kind"
+)
+PAUSE_AGE: Final = _gauge(
+    "pause_oldest_age_seconds", "Age of the oldest pause of a kind; 0 if there is none.", "kind"
+)
+
 ACKNOWLEDGED: Final = _counter(
     "intake_acknowledged",
     "Callbacks acknowledged; outcome ``accepted`` (by the broker) or ``spooled``; over all web processes, for good.",
@@ -163,6 +170,6 @@ PAUSE: Final = _gauge("api_pause_seconds", "How long the API still asks this acc
 HEAD: Final = (UP, BROKER_UP, BUILD_INFO)
 FIGURES: Final = (
     *HEAD, STAGE_DEPTH, STAGE_AGE, SPOOL_BYTES, *SIMPLE.values(), HOLDS_ENDED, BODY_SIGNATURES, DEAD_LETTERS, CALLS,
-    DURATION, WORKERS, BRIDGES, WEB_PROCESSES, OVERDUE, ACKNOWLEDGED, REFUSED, FAILURES_LEFT, LAST_ACCEPTED, LAST_TEST,
+    DURATION, WORKERS, BRIDGES, WEB_PROCESSES, OVERDUE, PAUSES, PAUSE_AGE, ACKNOWLEDGED, REFUSED, FAILURES_LEFT, LAST_ACCEPTED, LAST_TEST,
     BUDGET, BUDGET_LEFT, PAUSE,
 )  # fmt: skip

@@ -17,6 +17,7 @@ from deedbox.shared.core.attempts import CALL_BOUNDS_S
 from deedbox.shared.core.errors import DeedboxError
 from deedbox.shared.core.reasons import DeathReason, Refusal
 from deedbox.shared.core.signature import BodySignature
+from deedbox.shared.pauses import PauseKind
 
 _BOUNDS: Final = (*(str(float(bound)) for bound in CALL_BOUNDS_S), "+Inf")
 
@@ -113,6 +114,12 @@ def _processes(reading: Reading) -> Iterator[Family]:
     yield _filled(names.BRIDGES, [((), bridges)])
     yield _filled(names.WEB_PROCESSES, [((), reading.web_processes)])
     yield _filled(names.OVERDUE, [((), survey.overdue_s)])
+    began = {kind: [each.at for each in survey.pauses if each.target.kind is kind] for kind in PauseKind}
+    yield _filled(names.PAUSES, [((str(kind),), len(times)) for kind, times in began.items()])
+    yield _filled(
+        names.PAUSE_AGE,
+        [((str(kind),), survey.now - min(times, default=survey.now)) for kind, times in began.items()],
+    )
 
 
 def _sources(reading: Reading) -> Iterator[Family]:

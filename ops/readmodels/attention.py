@@ -11,9 +11,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from deedbox.ops.readmodels.intake import FAILURES_MAX
-from deedbox.ops.wording import actions_page, spools_page
+from deedbox.ops.wording import actions_page, pauses_page, spools_page
 from deedbox.ops.wording.output import counted, duration
 from deedbox.shared.broker.fullness import FULL_FROM
+from deedbox.shared.pauses import LONG_S
 
 if TYPE_CHECKING:  # a Status lists its own attentions
     from deedbox.ops.readmodels.status import Status
@@ -43,6 +44,9 @@ LOST_TOLD_S: Final = 600.0
 FREE_MIN_BYTES: Final = 256 << 20
 """Room on a disk below which Redis, the spool or the documents will soon be refused."""
 
+PAUSES_TOLD: Final = 10
+"""A person who paused a hundred requests knows it."""
+
 _WAITING_LINK: Final = "/runbook#where-callbacks-wait"
 
 
@@ -71,6 +75,8 @@ class AttentionKind(StrEnum):
     UNUSED_LANE = "unused_lane"
     CRASH_LOOP = "crash_loop"
     LOST_CALLS = "lost_calls"
+    PAUSED = "paused"
+    PAUSED_LONG = "paused_long"
     FOREIGN_JOBS = "foreign_jobs"
     FOREIGN_KEYS = "foreign_keys"
     DISK_FULL = "disk_full"
@@ -158,7 +164,7 @@ def _room(found: Status) -> Iterator[Attention]:
 def _lanes(found: Status) -> Iterator[Attention]:
     staffed = {worker.lane for worker in found.survey.workers}
     for lane in found.survey.lanes:
-        depth, age_s = lane.stage.depth, lane.stage.oldest_age_s or 0.0
+        depth, age_s = lane.stage.depth, lane.open_age_s
         if lane.unused:
             text = (
                 f"No action uses the lane {lane.name} any more: end its workers, nothing has to run for it."
@@ -173,7 +179,7 @@ def _lanes(found: Status) -> Iterator[Attention]:
         elif depth and age_s > OLD_WORK_S:
             text = (
                 f"Work of lane {lane.name} has been ready for {duration(age_s)}, and its workers do not get to it: "
-                "add processes, or look for a call that does not end."
+                "add processes, look for a call that does not end, or raise the rate or concurrency of its actions."
             )
             yield _urgent(AttentionKind.OLD_WORK, text, lane.name, "/runbook#deedboxstageold")
     inbox_s = found.survey.inbox.oldest_age_s or 0.0
@@ -223,6 +229,21 @@ def _lost_calls(found: Status) -> Iterator[Attention]:
             f"{counted(last.losses, 'process', 'processes')} in a row."
         )
         yield _urgent(AttentionKind.LOST_CALLS, text, action, "/runbook#worker_lost")
+
+
+def _pauses(found: Status) -> Iterator[Attention]:
+    for each in found.survey.pauses[:PAUSES_TOLD]:
+        lasts_s = max(0.0, found.survey.now - each.at)
+        why = f": {each.why}" if each.why else ""
+        text = (
+            f"{each.target.told} has been paused for {duration(lasts_s)} by {each.by}{why}. What comes for it waits, in "
+            f"order; `{pauses_page.resume_command(each.target)}` continues."
+        )
+        kind = AttentionKind.PAUSED_LONG if lasts_s > LONG_S else AttentionKind.PAUSED
+        yield Attention(kind, Severity.NOTICE, text[:1].upper() + text[1:], "/pauses", each.target.told)
+    if (more := len(found.survey.pauses) - PAUSES_TOLD) > 0:
+        text = f"{counted(more, 'further pause')}: `deedbox status --json` lists them all."
+        yield Attention(AttentionKind.PAUSED, Severity.NOTICE, text, "/pauses")
 
 
 def _foreign_jobs(found: Status) -> Iterator[Attention]:
@@ -316,5 +337,5 @@ def _spools(found: Status) -> Iterator[Attention]:
 
 
 _RULES: Final[tuple[Callable[[Status], Iterator[Attention]], ...]] = (
-    _broker, _room, _lanes, _unknown_actions, _processes, _lost_calls, _foreign_jobs, _foreign_keys, _sources, _aside, _spools,
+    _broker, _room, _lanes, _unknown_actions, _processes, _lost_calls, _pauses, _foreign_jobs, _foreign_keys, _sources, _aside, _spools,
 )  # fmt: skip

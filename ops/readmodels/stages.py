@@ -7,7 +7,7 @@ measured, not read; of each only the oldest item is looked at. Nothing is change
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
@@ -16,8 +16,10 @@ from redis.exceptions import RedisError
 
 from deedbox.ops.readmodels import workforce
 from deedbox.ops.readmodels.workforce import Worker
+from deedbox.shared import pauses
 from deedbox.shared.core.fields import counts_of, moment_of
 from deedbox.shared.core.identity import SHARDS
+from deedbox.shared.pauses import Pause
 from deedbox.shared.records import queue_entry, subscriptions
 from deedbox.shared.records.presence import LostCall
 from deedbox.shared.records.spool_mark import SpoolMarks, oldest
@@ -72,6 +74,8 @@ class Lane:
     """How long its oldest abandoned lease or due retry has waited for a sweeper."""
     unused: bool = False
     """It has living workers, and no declared action names it any more."""
+    open_age_s: float = 0.0
+    """How long the oldest work has been ready that no pause keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,8 @@ class Survey:
     """Lane -> jobs in its queue that were no doorbells and were dropped, lately."""
     spools: SpoolMarks = SpoolMarks({}, {}, ())
     """What the web hosts said of their spools."""
+    pauses: tuple[Pause, ...] = ()
+    """What is paused, the oldest first."""
     retrying: Stage = field(default_factory=lambda: Stage(0))
     waiting: list[WaitingHead] = field(default_factory=list)
     """Up to ``WAITING_SAMPLE`` heads of line, soonest first."""
@@ -138,6 +144,7 @@ def survey(redis: Redis) -> Survey:
 def _survey(redis: Redis) -> Survey:
     found, subscribed, depths = _first_look(redis)
     lanes = {keys.SEQUENCER: (), **subscribed.lanes}
+    paused = {each.target.field for each in found.pauses}
     pipe = redis.pipeline(transaction=False)
     left = subscribed.undeclared(depths)
     _look_into(pipe, keys.shards)
@@ -148,9 +155,12 @@ def _survey(redis: Redis) -> Survey:
     pools = {name: _pool(replies) for name in (keys.SEQUENCER, *subscribed.lane_of, *left)}
     for name, actions in lanes.items():
         mine = [pools[each] for each in actions] if name != keys.SEQUENCER else [pools[name]]
-        found.lanes.append(
-            _lane(name, actions, mine, sum(depths.get(each, 0) for each in actions), found.now)
+        lane = _lane(name, actions, mine, sum(depths.get(each, 0) for each in actions), found.now)
+        going = (
+            [] if f"lane|{name}" in paused else [each for each in actions if f"action|{each}" not in paused]
         )
+        ready_s = _age_s(found.now, _first(pools[each].ready_at for each in going))
+        found.lanes.append(replace(lane, open_age_s=ready_s or 0.0))
         sample += [(due, name, text(unit)) for pool in mine for unit, due in pool.waiting_first]
     sample += [(due, NO_LANE, text(unit)) for name in left for unit, due in pools[name].waiting_first]
     found.waiting = _heads(redis, sorted(sample)[:WAITING_SAMPLE], found.now)
@@ -180,6 +190,7 @@ def _first_look(redis: Redis) -> tuple[Survey, Subscriptions, dict[str, int]]:
     pipe.lrange(keys.LOST, 0, -1)
     pipe.hgetall(keys.FOREIGN_JOBS)
     pipe.zrange(keys.FOREIGN, 0, -1)
+    pipe.hgetall(keys.PAUSED)
     replies = iter(pipe.execute())
     seconds, microseconds = next(replies)
     now = seconds + microseconds / 1_000_000
@@ -195,6 +206,7 @@ def _first_look(redis: Redis) -> tuple[Survey, Subscriptions, dict[str, int]]:
     found.lost = workforce.lost_calls(next(replies))
     found.foreign_jobs = counts_of(next(replies))
     found.foreign_keys = [text(each) for each in next(replies)]
+    found.pauses = pauses.of_reply(next(replies))
     return found, subscribed, depths
 
 

@@ -79,6 +79,7 @@ class Status:
             "waiting": [asdict(head) for head in self.survey.waiting[:HEADS_SHOWN]],
             "redis_fullness": dict(self.fullness),
             "unknown_calls": [asdict(each) for each in self.survey.unknown],
+            "pauses": [each.document() for each in self.survey.pauses],
             "restarts": [asdict(each) for each in self.restarts],
             "spools": self.survey.spools.rows(self.survey.now),
             "warnings": [each.document() for each in self.attentions],

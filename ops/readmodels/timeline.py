@@ -9,7 +9,8 @@ from typing import Any, Final
 from redis import Redis
 from redis.exceptions import RedisError
 
-from deedbox.shared import sealing
+from deedbox.shared import pauses, sealing
+from deedbox.shared.pauses import Pause
 from deedbox.shared.records import read_model, timeline_line
 from deedbox.shared.redis import data_keys, keys
 from deedbox.shared.redis.connections import translated
@@ -29,10 +30,15 @@ class Timeline:
     """By ``at`` (unix seconds); each has a ``kind``. Entries of the same moment keep the order of their commit."""
     model: dict[str, Any] = field(default_factory=dict)
     """The state of the signature request now; empty if it is not tracked."""
+    pauses: tuple[Pause, ...] = ()
+    """Its own pause, and that of its source."""
+    now: float = 0.0
+    """Unix seconds, Redis's clock."""
 
     def document(self) -> dict[str, Any]:
         """Return JSON values, a contract with other programs: ``deedbox trace --json`` prints them."""
-        return {"source": self.source, "ordering_key": self.ordering_key, "entries": self.entries}
+        found = {"source": self.source, "ordering_key": self.ordering_key, "entries": self.entries}
+        return found | ({"pauses": [each.document() for each in self.pauses]} if self.pauses else {})
 
 
 def key_of(identifier: str) -> str:
@@ -46,8 +52,10 @@ def read(redis: Redis, source: str, ordering_key: str) -> Timeline | None:
     pipe = redis.pipeline(transaction=False)
     pipe.lrange(keys.timeline(stream), 0, -1)
     pipe.get(keys.request(stream))
+    pipe.hgetall(keys.PAUSED)
+    pipe.time()
     try:
-        lines, model = pipe.execute()
+        lines, model, paused, (now, _) = pipe.execute()
     except RedisError as error:
         raise translated(error) from error
     found = (
@@ -59,7 +67,10 @@ def read(redis: Redis, source: str, ordering_key: str) -> Timeline | None:
     )
     if not entries:
         return None
-    return Timeline(source, ordering_key, entries, _model(stream, model, found))
+    return Timeline(
+        source, ordering_key, entries, _model(stream, model, found),
+        pauses.about(pauses.of_reply(paused), source, ordering_key), float(now),
+    )  # fmt: skip
 
 
 def _model(stream: str, model: Any, found: Keys) -> dict[str, Any]:

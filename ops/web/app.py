@@ -19,6 +19,7 @@ from deedbox.ops.web.auth.access import LOCAL_HOSTS, AccessPolicy, host_name, ne
 from deedbox.ops.web.auth.session import create_session
 from deedbox.ops.web.dead_pages import create_dead_pages
 from deedbox.ops.web.pages import create_pages
+from deedbox.ops.web.pause_pages import create_pause_pages, install_banner
 from deedbox.ops.web.request_pages import create_request_pages
 from deedbox.ops.web.runbook import create_runbook
 from deedbox.ops.web.scrape import create_scrape
@@ -81,6 +82,8 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fl
     app.register_blueprint(create_scrape(context.installation))
     app.register_blueprint(create_request_pages(context.installation))
     app.register_blueprint(create_dead_pages(context.installation))
+    app.register_blueprint(create_pause_pages(context.installation))
+    install_banner(app, context.installation)
     app.register_blueprint(create_runbook())
     app.after_request(guard.secured)
     return app

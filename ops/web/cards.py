@@ -84,6 +84,11 @@ def _lane(seen: Overview, name: str) -> Card:
     note = f"{len(workers)} worker{'' if len(workers) == 1 else 's'}, {busy} busy" if workers else "no worker"
     found = seen.lane(lane)
     meaning = "orders the inbox" if lane == keys.SEQUENCER else ", ".join(found.actions if found else ())
+    paused = {each.target.field.partition("|")[2] for each in seen.status.survey.pauses}
+    if any(each.target.field == f"lane|{lane}" for each in seen.status.survey.pauses):
+        note += ", paused"
+    elif found and (names := paused.intersection(found.actions)):
+        note += f", paused: {', '.join(sorted(names))}"
     stuck = bool(stage.depth) and not workers
     return Card(name, lane, meaning, stage, _tone(stage, stuck=stuck, notice=False), note)
 

@@ -18,6 +18,7 @@ HEADLINES: Final[Mapping[AttentionKind, str]] = {
     AttentionKind.OLD_WORK: "work waits too long",
     AttentionKind.NO_SWEEPER: "no sweeper runs",
     AttentionKind.UNKNOWN_ACTION: "calls wait for an unknown action",
+    AttentionKind.PAUSED_LONG: "something has been paused for a day",
     AttentionKind.CRASH_LOOP: "a process ends again and again",
     AttentionKind.FOREIGN_JOBS: "jobs that Deedbox did not write",
     AttentionKind.FOREIGN_KEYS: "keys that Deedbox did not write",

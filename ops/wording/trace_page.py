@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from deedbox.ops.readmodels.timeline import Timeline
+from deedbox.ops.wording import pauses_page
 from deedbox.ops.wording.output import counted, duration, masked
 
 SHORT_CHARS: Final = 12
@@ -29,6 +30,8 @@ def lines(timeline: Timeline) -> Iterator[str]:
     if timeline.model:
         yield ""
         yield _standing(timeline.model)
+    for each in timeline.pauses:
+        yield pauses_page.told(each, timeline.now)
 
 
 def erased(source: str, key: str, at: float) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
 from deedbox.shared.core.reasons import DeathReason
 from deedbox.shared.core.values import value
@@ -55,6 +56,31 @@ class Failure(StrEnum):
     REJECT = "reject"
     ERROR = "error"
     TIMEOUT = "timeout"
+
+
+_WINDOWS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+CALLS_MAX: Final = 10_000
+"""Of one window: Redis keeps the time of each."""
+
+_RATE: Final = re.compile(r"([1-9][0-9]{0,4})/([smhd])", re.ASCII)
+
+
+@value
+class CallRate:
+    """At most so many calls in any window of this length."""
+
+    calls: int
+    window_s: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``100/m``. Raises ValueError for anything else."""
+        found = _RATE.fullmatch(str(text))
+        if found is None or int(found[1]) > CALLS_MAX:
+            raise ValueError(
+                f"rate is calls per s, m, h or d, such as 100/m, and at most {CALLS_MAX} of them"
+            )
+        return cls(int(found[1]), _WINDOWS_S[found[2]])
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,9 @@ from typing import Any, Final, Literal, get_args
 INTERNAL_PREFIX: Final = "deedbox."
 """Types that begin so are emitted by Deedbox itself, such as ``deedbox.document_stored``."""
 
+DELIVERING: Final = "deliver."
+"""The action of a destination is named so: ``deliver.crm``."""
+
 NO_SUBJECT: Final = "type/"
 """Ordering keys that begin so name no subject, only the type of an event in which no id was found."""
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from deedbox.shared import pauses
 from deedbox.shared.core.envelope import Envelope, decode_inbox
 from deedbox.shared.core.errors import Undecodable
 from deedbox.shared.core.fields import COUNT, Unreadable, count_of
@@ -138,6 +139,12 @@ FORMS: Final = (
         "subscriptions",
         "Nothing is released until a worker announces it again, within 10 s.",
         lambda data: subscriptions.load({b"actions": data}),
+    ),
+    Form(
+        pauses.FORM,
+        "paused",
+        "What is named stays paused until it is resumed; since when, and by whom, is unknown.",
+        lambda data: pauses.load("action|crm", data),
     ),
     Form(
         intake_report.FORM,

@@ -32,6 +32,10 @@ class Subscription:
     """Patterns of event types."""
     lane: str
     ordered: bool = True
+    rate: tuple[int, int] | None = None
+    """Calls at most, in any window of so many seconds."""
+    concurrency: int | None = None
+    """Calls at most at a time."""
 
     def wants(self, event_type: str) -> bool:
         """Return whether events of a type go to it."""
@@ -69,7 +73,9 @@ class Subscriptions:
 
     def dump(self) -> str:
         """Return the actions as they are stored; scripts read this."""
-        return json.dumps([asdict(action) for action in self.actions], separators=(",", ":"))
+        rows = [asdict(action) for action in self.actions]
+        kept = [{k: v for k, v in each.items() if v is not None} for each in rows]
+        return json.dumps(kept, separators=(",", ":"))
 
     @property
     def digest(self) -> str:
@@ -80,7 +86,15 @@ class Subscriptions:
     def of(cls, described: Iterable[Mapping[str, Any]]) -> Self:
         """Build the declaration of a registry, from what its ``describe`` returns."""
         rows = sorted(described, key=lambda row: row["name"])
-        return cls(tuple(Subscription(r["name"], tuple(r["types"]), r["lane"], r["ordered"]) for r in rows))
+        return cls(tuple(_described(each) for each in rows))
+
+
+def _described(described: Mapping[str, Any]) -> Subscription:
+    rate = described["rate"]
+    return Subscription(
+        described["name"], tuple(described["types"]), described["lane"], described["ordered"],
+        None if rate is None else (rate[0], rate[1]), described["concurrency"],
+    )  # fmt: skip
 
 
 def load(stored: Mapping[bytes, bytes]) -> Subscriptions | fields.Unreadable:
@@ -96,9 +110,13 @@ def load(stored: Mapping[bytes, bytes]) -> Subscriptions | fields.Unreadable:
 
 def _subscription(value: object) -> Subscription:
     row = fields.row(value)
+    rate = fields.many(row["rate"], fields.natural) if "rate" in row else None
+    if rate is not None and len(rate) != 2:  # noqa: PLR2004 - calls and window
+        raise ValueError
     return Subscription(
         fields.words(row["name"]), fields.many(row["types"], fields.words), fields.words(row["lane"]),
-        fields.flag(row["ordered"]),
+        fields.flag(row["ordered"]), None if rate is None else (rate[0], rate[1]),
+        fields.natural(row["concurrency"]) if "concurrency" in row else None,
     )  # fmt: skip
 
 

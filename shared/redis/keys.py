@@ -23,6 +23,10 @@ action:<action>:ready           zset    all        until leased           unit -
 action:<action>:leased          zset    worker     until finished         unit -> end of its lease
 action:<action>:tokens          hash    worker     until finished         unit -> fencing token of its lease
 action:<action>:waiting         zset    worker     until due              unit whose head waits -> when due
+action:<action>:parked          zset    worker     until resumed          unit that a pause of its source or request
+                                                                          keeps -> number of the pause
+action:<action>:calls           list    worker     a window               times of the latest calls, newest first, of
+                                                                          an action that has a rate
 depths                          hash    all        for good               action -> entries in its queues
 shards:ready, shards:leased     zset    sequencer  as above               the same for shards of the inbox
 shards:tokens                   hash    sequencer  until finished         shard -> fencing token of its lease
@@ -31,6 +35,11 @@ lane:<lane>:bell                list    all        until heard            wakes 
 subscriptions                   hash    worker     for good               what is subscribed: generation, digest, at
                                                                           (unix s), actions (JSON: name, types, lane,
                                                                           ordered)
+limits                          hash    worker     for good               action that has a limit -> its calls at a
+                                                                          time, calls per window (0: any), window in s
+paused                          hash    ops        until resumed          ``kind|name`` of what is paused -> JSON
+                                                                          (``deedbox.shared.pauses``)
+pause:seq                       string  ops        for good               number of the last pause
 declarations                    zset    worker     100 newest             digest of a declaration -> when a process
                                                                           said it last
 queue:<unit>                    list    sequencer  until done             entries: fingerprint + JSON
@@ -102,6 +111,11 @@ request:<stream>                string  worker     state retention        read m
 document:<stream>               string  worker     state retention        what was fetched and stored, JSON
 requests                        zset    worker     REQUESTS_KEEP newest,  stream -> when its read model changed
                                                    state retention        last: the index of the search
+find:<term>                     zset    worker     state retention        stream -> when its read model changed last:
+                                                                          requests of a state, signature id or pair of
+                                                                          metadata; REQUESTS_KEEP newest
+finds:<stream>                  hash    worker     state retention        term -> ``state`` or nothing: where the stream
+                                                                          is in ``find``
 stores                          hash    worker     state retention        document store's id -> JSON {host, path,
                                                                           used_at}: who stored there last
 fetching:<stream>               string  worker     minutes                one fetch of a request at a time
@@ -173,6 +187,7 @@ SAMPLES_KEEP: Final = 8_640
 BRIDGE_BROKERS: Final = PREFIX + "bridge:brokers"
 BRIDGE_LEASES: Final = PREFIX + "bridge:leases"
 SUBSCRIPTIONS: Final = PREFIX + "subscriptions"
+PAUSED: Final = PREFIX + "paused"
 WORKERS: Final = PREFIX + "workers"
 WORKERS_DOING: Final = PREFIX + "workers:doing"
 LOST: Final = PREFIX + "lost"
@@ -231,7 +246,7 @@ def lane(name: str, part: str) -> str:
 
 
 def action(name: str, part: str) -> str:
-    """One of an action's keys: ready, leased, tokens or waiting."""
+    """One of an action's keys: ready, leased, tokens, waiting, parked or calls."""
     return f"{PREFIX}action:{name}:{part}"
 
 
@@ -313,6 +328,16 @@ def alert_turn(digest: str) -> str:
 def request(stream: str) -> str:
     """Read model of a signature request."""
     return f"{PREFIX}request:{stream}"
+
+
+def find(term: str) -> str:
+    """Index of the requests that a term finds."""
+    return f"{PREFIX}find:{term}"
+
+
+def finds(stream: str) -> str:
+    """Terms that find a request."""
+    return f"{PREFIX}finds:{stream}"
 
 
 def samples_turn(slot: int) -> str:

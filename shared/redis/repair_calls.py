@@ -14,6 +14,11 @@ def discard(scripts: Scripts, letters: Iterable[str], *, event_life_s: int) -> i
     return int(scripts.call("discard", SERVER_CLOCK, event_life_s, *letters))
 
 
+def pause(scripts: Scripts, *, target: str, by: str, why: str, at_most: int, stream: str) -> int:
+    """Pause something. Returns the script's code."""
+    return int(scripts.call("pause", SERVER_CLOCK, target, by, why, at_most, stream)[0])
+
+
 def redrive(
     scripts: Scripts, *, letter: str, retention: Retention, lane: str, unit: str, entry: str, stream: str,
     arrived_at: float,

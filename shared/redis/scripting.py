@@ -30,6 +30,7 @@ NAMES: Final = (
     "finish",
     "gaps_due",
     "leave",
+    "pause",
     "present",
     "redrive",
     "redrive_raw",

@@ -19,7 +19,8 @@ from tests.bench.targets import Verdict
 GROWTH: Final = "growth"
 DELAY: Final = "delay"
 ORDER: Final = "order"
-NAMES: Final = (GROWTH, DELAY, ORDER)
+ENCRYPTION: Final = "encryption"
+NAMES: Final = (GROWTH, DELAY, ORDER, ENCRYPTION)
 
 Results = dict[str, dict[str, Any]]
 
@@ -31,12 +32,12 @@ def run(
     if not set(sections) & set(NAMES):
         return {}, [], []
     # They plot; only the benchmark's own extra has matplotlib, and the tests of this file do without.
-    from tests.bench import delay, growth, order
+    from tests.bench import delay, encryption, growth, order
 
     results: Results = {}
     verdicts: list[Verdict] = []
     troubles: list[str] = []
-    for module in (growth, delay, order):
+    for module in (growth, delay, order, encryption):
         if module.NAME not in sections:
             continue
         try:
@@ -91,4 +92,5 @@ VERDICTS: Final[dict[str, Callable[[dict[str, Any]], list[Verdict]]]] = {
     GROWTH: growth_verdicts,
     DELAY: delay_verdicts,
     ORDER: order_verdicts,
+    ENCRYPTION: lambda _found: [],  # no goal: it says what a choice costs
 }

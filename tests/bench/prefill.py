@@ -30,7 +30,7 @@ def publish(redis: Server, subject: str, texts: Sequence[bytes]) -> None:
     if subject == subjects.DEEDBOX:
         publisher = broker_at(redis.url, limit=1)
         for number, text in enumerate(texts):
-            publisher.publish(_accepted(text).envelope(time.time(), f"{number:032x}"))
+            publisher.publish(accepted(text).envelope(time.time(), f"{number:032x}"))
         publisher.close()
     elif subject == subjects.FLASK_RQ:
         queue = Queue(connection=redis.client)
@@ -42,7 +42,7 @@ def publish(redis: Server, subject: str, texts: Sequence[bytes]) -> None:
         _delay_all(redis.url, texts)
 
 
-def _accepted(text: bytes) -> Accepted:
+def accepted(text: bytes) -> Accepted:
     """Return what the receiver's ladder makes of a genuine callback."""
     callback = parse_callback(text)
     key = str(ordering_key(callback))

@@ -24,6 +24,7 @@ from tests.deploy.units import UNITS
 from tests.support.waiting import until
 
 KEY: Final = "k" * 64
+TOKEN: Final = "t" * 32
 SERVER: Final = "redis-server"
 
 _PYTHON: Final = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -37,8 +38,7 @@ Type=notify
 ExecStart=/usr/bin/{SERVER} --supervised systemd --appendonly yes --appendfsync always --save "" --dir /var/lib/redis
 StateDirectory=redis
 """
-_SETTINGS: Final = """DEEDBOX_API_KEYS_FILE=/etc/deedbox/api_keys
-DEEDBOX_REDIS_URL=redis://127.0.0.1:6379/0
+_SETTINGS: Final = """DEEDBOX_REDIS_URL=redis://127.0.0.1:6379/0
 DEEDBOX_BUILTINS=track_status,fetch_documents
 """
 
@@ -147,7 +147,8 @@ def _furnish(root: Path) -> None:
         programs / "deedbox", "#!/opt/deedbox/bin/python\nfrom deedbox.ops.cli import main\nmain()\n", 0o755
     )
     _write(etc / "deedbox" / "deedbox.env", _SETTINGS, 0o600)
-    _write(etc / "deedbox" / "api_keys", f"{KEY}\n", 0o644)
+    _write(etc / "deedbox" / "api_keys", f"{KEY}\n", 0o600)
+    _write(etc / "deedbox" / "ops.env", f"DEEDBOX_OPS_TOKEN={TOKEN}\n", 0o600)
     _write(etc / "passwd", "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n", 0o644)
     _write(etc / "group", "root:x:0:\nnogroup:x:65534:\n", 0o644)
     _write(etc / "machine-id", "", 0o644)

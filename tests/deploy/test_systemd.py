@@ -11,9 +11,10 @@ from typing import Final
 
 import pytest
 
+from deedbox.ops.supervise.secrets import NEEDED, process_type
 from tests.component.workers.server import missing
-from tests.deploy.machine import KEY, Machine, booted, demand_tools
-from tests.deploy.units import HOME, UNITS, wanted_by_target
+from tests.deploy.machine import KEY, TOKEN, Machine, booted, demand_tools
+from tests.deploy.units import HOME, UNITS, secrets, wanted_by_target
 from tests.support.waiting import until
 
 URL: Final = "http://127.0.0.1:8000/callbacks"
@@ -60,6 +61,15 @@ def test_no_service_is_exposed_more_than_the_network_needs(units: Path, unit: st
     assert done.returncode == 0, done.stdout
 
 
+def test_a_unit_hands_out_the_secrets_that_its_process_type_needs_and_no_others() -> None:
+    """The table of ``deedbox up`` says which."""
+    needs = {"api_keys": "DEEDBOX_API_KEYS", "ops.env": "DEEDBOX_OPS_TOKEN"}
+    for unit, handed in secrets().items():
+        name = unit.removesuffix(".service").removeprefix("deedbox-").replace("worker@", "worker-")
+        needed = NEEDED[process_type(name)]
+        assert handed == {file for file, setting in needs.items() if setting in needed}, unit
+
+
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     demand_tools()
@@ -86,6 +96,32 @@ def test_the_target_runs_callbacks_and_a_restart_of_web_refuses_none(machine: Ma
     )
     assert all(machine.shown(unit, "User") == "deedbox" for unit in wanted_by_target())
 
+
+@pytest.mark.e2e
+@pytest.mark.real_redis
+def test_no_process_has_a_key_or_a_token_that_it_does_not_need(machine: Machine) -> None:
+    """Neither in its environment, nor in a file that it can open."""
+    needs = {KEY: "DEEDBOX_API_KEYS", TOKEN: "DEEDBOX_OPS_TOKEN"}
+    for unit in wanted_by_target():
+        name = unit.removesuffix(".service").removeprefix("deedbox-").replace("worker@", "worker-")
+        pid = machine.shown(unit, "MainPID")
+        seen = machine.run("python", "-c", _LOOK, pid)
+        assert seen.returncode == 0, seen.stderr
+        had = {setting for secret, setting in needs.items() if secret in seen.stdout}
+        assert had == NEEDED[process_type(name)] & set(needs.values()), unit
+
+
+_LOOK: Final = """
+import os, subprocess, sys
+proc = f"/proc/{sys.argv[1]}"
+print(open(f"{proc}/environ", errors="replace").read())
+uid = os.stat(proc).st_uid
+inside = ["nsenter", "--target", sys.argv[1], "--mount", "--setuid", str(uid), "--setgid", str(uid), "--"]
+for folder in ("/etc/deedbox", "/run/credentials"):
+    done = subprocess.run([*inside, "find", folder, "-type", "f", "-exec", "cat", "{}", "+"], capture_output=True, text=True)
+    print(done.stdout)
+"""
+"""Reads what a process has, as its user and from where it is: its environment, and the files of secrets."""
 
 _RESTART: Final = """
 import subprocess, sys, time, urllib.request

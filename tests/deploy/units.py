@@ -25,6 +25,24 @@ def wanted_by_target() -> list[str]:
     ]
 
 
+def secrets() -> dict[str, set[str]]:
+    """Return the secrets that each unit of the target hands to its process, beside those of the common file."""
+    found = {}
+    for unit in wanted_by_target():
+        template, _, lane = unit.removesuffix(".service").partition("@")
+        given = lines(UNITS / (f"{template}@.service" if lane else unit))
+        for extra in sorted((UNITS / f"{unit}.d").glob("*.conf")):
+            given += lines(extra)
+        loaded: set[str] = set()
+        for name, value in given:
+            if name == "LoadCredential":
+                loaded = {*loaded, value.partition(":")[0]} if value else set()
+            elif name == "EnvironmentFile":
+                loaded.add(value.removeprefix("-/etc/deedbox/"))
+        found[unit] = loaded
+    return found
+
+
 def started() -> Started:
     """Return what the target starts."""
     found: Started = {}

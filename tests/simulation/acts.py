@@ -15,7 +15,7 @@ from deedbox.workers.actions.interface import Context, Event, Reject, Retry
 from deedbox.workers.actions.registry import RegisteredAction, Registry
 from deedbox.workers.builtins.reconcile import NAME as RECONCILE
 from tests.simulation.doubles import Limits
-from tests.simulation.journal import Call, Journal
+from tests.simulation.journal import LIMITED, Call, Journal
 from tests.simulation.traffic import P
 
 INTERNAL: Final = "deedbox.noted"
@@ -91,8 +91,9 @@ class Acts:
             self._act(name, temper, event, context)
 
         return RegisteredAction(
-            name, temper.patterns, act, temper.lane, TIMEOUT_S, temper.ordered, AttemptPolicy(ATTEMPTS, 60.0)
-        )
+            name, temper.patterns, act, temper.lane, TIMEOUT_S, temper.ordered, AttemptPolicy(ATTEMPTS, 60.0),
+            *LIMITED.get(name, ()),
+        )  # fmt: skip
 
     def _act(self, name: str, temper: Temper, event: Event, context: Context) -> None:
         call = self._journal.begin(self._call(name, temper.lane, event, context))

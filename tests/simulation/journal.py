@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
+from deedbox.shared.core.attempts import CallRate
 from deedbox.shared.redis import keys
 from tests.simulation.scheduler import Process, Scheduler
 from tests.simulation.server import Server
+
+LIMITED: Final = {"loose": (CallRate(2, 1), 1)}
+"""Rate and concurrency of the actions that have them."""
 
 
 @dataclass(slots=True, eq=False)
@@ -59,6 +63,8 @@ class Journal:
     """Laws that were broken while it happened."""
     _claimed: dict[str, _Claimed] = field(default_factory=dict)
     _open: list[Call] = field(default_factory=list)
+    _claims: list[tuple[str, float]] = field(default_factory=list)
+    """Of limited actions: the action, and when."""
 
     def watch(self, process: Process, name: str, reply: Any) -> None:
         """See every command, before (reply None) and after it ran."""
@@ -77,8 +83,31 @@ class Journal:
             self._open.remove(call)
 
     def _claim(self, process: Process, reply: Any) -> None:
+        self._demand_open(process, [row[0].decode() for row in reply[2:]])
         tokens = {row[0].decode(): row[1].decode() for row in reply[2:]}
         self._claimed[process.name] = _Claimed(tokens, process.disturbances)
+
+    def _demand_open(self, process: Process, units: list[str]) -> None:
+        """Check a claim at its moment: nothing of it is paused, and no action has more calls than it may."""
+        paused = {field.decode() for field in self.server.execute("HKEYS", keys.PAUSED)}
+        for unit in units:
+            action, stream, *_ = unit.split("|")
+            source = stream.partition(":")[0]
+            fields = {f"action|{action}", f"lane|{process.kind}", f"source|{source}", f"request|{stream}"}
+            for name in fields & paused:
+                self.broken.append(f"pause: {unit} was claimed while {name} was paused")
+            if action in LIMITED:
+                self._demand_room(action, *LIMITED[action])
+
+    def _demand_room(self, action: str, rate: CallRate, concurrency: int) -> None:
+        now = self.scheduler.now
+        self._claims.append((action, now))
+        in_window = sum(name == action and at > now - rate.window_s for name, at in self._claims)
+        if in_window > rate.calls:
+            self.broken.append(f"limit: {action} was claimed {in_window} times in {rate.window_s} s")
+        leased = self.server.size(keys.action(action, "leased"))
+        if leased > concurrency:
+            self.broken.append(f"limit: {action} has {leased} calls at a time")
 
     def begin(self, call: Call) -> Call:
         """Record that a call begins."""

@@ -154,6 +154,8 @@ def _erased(world: World, evidence: _Evidence) -> Iterator[str]:
     for name in server.names(f"*{subject.stream}*"):
         if name != keys.erased(subject.stream):
             yield f"erasure: {name} is left"
+    if server.execute("HEXISTS", keys.PAUSED, f"request|{subject.stream}"):
+        yield "erasure: the request's pause is left"
     for name in server.names("event:*"):
         head = json.loads(server.execute("HGET", name, "head"))
         if (head["source"], head["key"]) == (subject.source, subject.ordering_key):

@@ -105,12 +105,33 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
     "a_flood_that_starts_again_with_each_batch": Mutant(
         edits={"release": _without("bump(quota, 'facts', ARGV[i + 2])")}
     ),
+    "a_pause_of_a_request_that_is_not_looked_at": Mutant(
+        edits=dict.fromkeys(
+            ("claim_entries", "finish"), _swapped("elseif keeps(unit) then", "elseif false then")
+        )
+    ),
+    "a_pause_of_an_action_that_is_not_looked_at": Mutant(
+        edits=dict.fromkeys(
+            ("claim_entries", "finish"), _swapped("if not pauses['action|' .. action] and", "if")
+        )
+    ),
+    "a_resume_that_wakes_nothing": Mutant(
+        edits={"sweep": _without("if lane ~= 'sequencer' then unpark(pool) end")}
+    ),
+    "a_limit_that_counts_nothing": Mutant(
+        edits=dict.fromkeys(
+            ("claim_entries", "finish"),
+            _swapped("if not limit then return true end", "if true then return true end"),
+        )
+    ),
     "wake_up_lost_after_drain": Mutant(
         edits={
             "leave": _without(
-                "if any_ready(pools_of(ARGV[2], 4, #ARGV)) and wake(ARGV[2], now) == 1 then return 2 end"
+                "if any_ready(ARGV[2], pools_of(ARGV[2], 4, #ARGV), now) and wake(ARGV[2], now) == 1 then return 2 end"
             ),
-            "sweep": _swapped("if lane ~= '' and any_ready(pools) then", "if abandoned + due > 0 then"),
+            "sweep": _swapped(
+                "if lane ~= '' and any_ready(lane, pools, now) then", "if abandoned + due > 0 then"
+            ),
         }
     ),
 }

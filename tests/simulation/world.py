@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -12,9 +13,12 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError
 
-from deedbox.shared.core.errors import Unavailable
+from deedbox.ops.repair.pausing import Pauser
+from deedbox.shared import pauses
+from deedbox.shared.core.errors import DeedboxError, Unavailable
 from deedbox.shared.core.ordering import OrderingPolicy
 from deedbox.shared.documents import DocumentStore, FileTree
+from deedbox.shared.pauses import PauseKind, PauseTarget
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.erasure import Asker, Eraser
 from deedbox.shared.redis.request_keys import Subject
@@ -75,6 +79,30 @@ ERASING: Final = 0.3
 """Share of schedules in which an operator erases the first request, at any time and however often interrupted."""
 
 
+PAUSING: Final = 0.4
+"""Share of schedules in which an operator pauses and resumes this and that."""
+
+PAUSABLE: Final = (
+    PauseTarget(PauseKind.ACTION, "steady"),
+    PauseTarget(PauseKind.ACTION, "slow"),
+    PauseTarget(PauseKind.ACTION, "loose"),
+    PauseTarget(PauseKind.LANE, "default"),
+    PauseTarget(PauseKind.LANE, "side"),
+    PauseTarget(PauseKind.SOURCE, "default"),
+    PauseTarget(PauseKind.REQUEST, "default:signature_request/r0"),
+    PauseTarget(PauseKind.REQUEST, "default:signature_request/r1"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedPause:
+    """One pause of a schedule."""
+
+    at: float
+    target: PauseTarget
+    lasts_s: float
+
+
 @dataclass(frozen=True, slots=True)
 class Size:
     """How many processes of each kind, and how they are tuned."""
@@ -131,6 +159,11 @@ class World:
         """What an operator erases in this schedule."""
         self._erase_at = START + drawn.random() * 12
         self._erasures = 0
+        pausing = Random(f"{seed}|pauses")
+        count = pausing.choice((1, 2, 4)) if pausing.random() < PAUSING else 0
+        begin = sorted(START + pausing.random() * 10 for _ in range(count))
+        self._pauses = [PlannedPause(at, pausing.choice(PAUSABLE), pausing.random() * 8) for at in begin]
+        """Pauses that are still to be made, or to end."""
         moving = Random(f"{seed}|moves")
         self._deploys = sorted(START + moving.random() * 6 for _ in range(moving.choice((0, 1, 1, 2, 3))))
         """When the next version is deployed, and the old one again: actions change their lanes."""
@@ -148,6 +181,7 @@ class World:
             "sequencer": self._sequencer,
             "sweeper": self._sweeper,
             "eraser": self._eraser,
+            "operator": self._operator,
             "default": partial(self._worker, "default"),
             "side": partial(self._worker, "side"),
             keys.DOCUMENTS: partial(self._worker, keys.DOCUMENTS),
@@ -162,7 +196,7 @@ class World:
         size = self.size
         counts = {"bridge": size.bridges, "sequencer": size.sequencers, "sweeper": size.sweepers,
                   "default": size.workers, "side": 1, keys.DOCUMENTS: 1,
-                  "eraser": int(self.erased is not None)}  # fmt: skip
+                  "eraser": int(self.erased is not None), "operator": int(bool(self._pauses))}  # fmt: skip
         with installed(self.scheduler, self.limits):
             ingress = Process("ingress", "ingress")
             self.scheduler.spawn(ingress, "ingress", self._publish)
@@ -251,6 +285,26 @@ class World:
                 self.scheduler.sleep(1)
         self._erasures += 1
         self.scheduler.pause(inf, lambda: process.stopping)
+
+    def _operator(self, process: Process) -> None:
+        """Pause and resume, and in the end resume whatever a late request has paused again."""
+        pauser = Pauser(Scripts(self._client(process)))
+        while not process.stopping:
+            try:
+                if self._pauses:
+                    planned = self._pauses[0]
+                    self.scheduler.pause(planned.at)
+                    with suppress(DeedboxError):
+                        pauser.pause(planned.target, by="operator")
+                    self.scheduler.sleep(planned.lasts_s)
+                    pauser.resume(planned.target)
+                    self._pauses = self._pauses[1:]
+                else:
+                    self.scheduler.sleep(5)
+                    for each in pauses.read(self._client(process)):
+                        pauser.resume(each.target)
+            except (Unavailable, RedisError):
+                self.scheduler.sleep(1)
 
     def _sequencer(self, process: Process) -> None:
         redis = self._client(process)
@@ -423,7 +477,7 @@ class World:
             return False
         if self.erased is not None and not self._erasures:
             return self.scheduler.now - self.calm_since > REST_S
-        return self.scheduler.now - self.calm_since > REST_S or self._nothing_left()
+        return self.scheduler.now - self.calm_since > REST_S or (not self._pauses and self._nothing_left())
 
     def left(self) -> dict[str, int]:
         """Return what is not worked off: sizes of lists and sets that must be empty at the end."""
@@ -444,9 +498,14 @@ _MUST_BE_EMPTY: Final = (
     keys.RAW_QUEUE,
     keys.HELD,
     keys.GAPS_DUE,
+    keys.PAUSED,
     *(f"{keys.PREFIX}wake:{shard}" for shard in range(SHARDS)),
     *(keys.inbox(shard) for shard in range(SHARDS)),
     *(keys.shards(part) for part in ("ready", "leased", "tokens")),
-    *(keys.action(name, part) for name in TEMPERS for part in ("ready", "leased", "tokens", "waiting")),
+    *(
+        keys.action(name, part)
+        for name in TEMPERS
+        for part in ("ready", "leased", "tokens", "waiting", "parked")
+    ),
 )
 _AS_BYTES: Final = frozenset(name.encode() for name in _MUST_BE_EMPTY)

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from deedbox.ops import cli
-from deedbox.ops.cli import callback_url, reconcile
+from deedbox.ops.cli import account
 from deedbox.workers.__main__ import main
 
 
@@ -20,7 +20,6 @@ def run_command(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
         became.append(list(arguments))
         raise SystemExit(0)
 
-    for module in (reconcile, callback_url):
-        monkeypatch.setattr(module, "become", become)
+    monkeypatch.setattr(account, "become", become)
     done = CliRunner().invoke(cli.app, words)
     return main(became[0]) if became else done.exit_code

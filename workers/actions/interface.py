@@ -207,13 +207,15 @@ class Declared:
     timeout_s: float
     ordered: bool
     give_up_s: float
+    rate: str | None
+    concurrency: int | None
     where: Where
 
 
 DECLARED: Final = "__deedbox_actions__"
 
 
-def action(
+def action(  # noqa: PLR0913 - options of a decorator, all named
     *patterns: EventName | str,
     name: str | None = None,
     lane: str = DEFAULT_LANE,
@@ -221,6 +223,8 @@ def action(
     timeout_s: float = DEFAULT_TIMEOUT_S,
     ordered: bool = True,
     give_up_s: float = GIVE_UP_S,
+    rate: str | None = None,
+    concurrency: int | None = None,
     where: Mapping[str, object] | None = None,
 ) -> Callable[[Declares], Declares]:
     """Declare a function as an action.
@@ -228,8 +232,10 @@ def action(
     ``patterns``: event types, exact, a prefix ``signature_request_*``, or ``*`` (every Dropbox Sign event).
     ``name``: ``module.function`` by default. ``lane``: the pool of processes that runs it. ``attempts``: calls
     that may end in an exception. ``timeout_s``: seconds of one call. ``ordered``: one call at a time per
-    ordering key, in release order. ``give_up_s``: how long ``Retry`` may go on. ``where``: conditions that must all
-    hold, such as ``{"metadata.env": "staging"}``; an event that does not fulfil them is passed over.
+    ordering key, in release order. ``give_up_s``: how long ``Retry`` may go on.
+    ``rate``: calls in any second, minute, hour or day, such as ``100/m``; ``concurrency``: calls at a time. Both count
+    over all workers and hosts, repeated calls included. ``where``: conditions that must all hold, such as
+    ``{"metadata.env": "staging"}``; an event that does not fulfil them is passed over.
 
     Raises TypeError or ValueError for what cannot be meant.
     """
@@ -242,7 +248,9 @@ def action(
         raise ValueError(f"@action: where {error}") from None
 
     def declare(function: Declares) -> Declares:
-        declared = Declared(patterns, name, lane, attempts, timeout_s, ordered, give_up_s, conditions)
+        declared = Declared(
+            patterns, name, lane, attempts, timeout_s, ordered, give_up_s, rate, concurrency, conditions
+        )
         setattr(function, DECLARED, (*getattr(function, DECLARED, ()), declared))
         return function
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from types import FrameType, ModuleType
 from typing import Any, Final
 
-from deedbox.shared.core.attempts import AttemptPolicy
+from deedbox.shared.core.attempts import AttemptPolicy, CallRate
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.core.routing import INTERNAL_PREFIX, KNOWN_TYPES
 from deedbox.shared.redis.keys import RESERVED_LANES
@@ -136,6 +136,10 @@ def _registered(function: ActionFunction, declared: Declared) -> RegisteredActio
             f"The action {name} names the lane {declared.lane}, which is reserved; choose another lane."
         )
     _demand_callable(name, function)
+    try:
+        rate = None if declared.rate is None else CallRate.parse(declared.rate)
+    except ValueError as error:
+        raise SettingsError(f"The action {name} has an unusable rate: {error}.") from None
     return RegisteredAction(
         name=name,
         patterns=declared.patterns,
@@ -144,6 +148,8 @@ def _registered(function: ActionFunction, declared: Declared) -> RegisteredActio
         timeout_s=declared.timeout_s,
         ordered=declared.ordered,
         policy=AttemptPolicy(attempts=declared.attempts, give_up_s=declared.give_up_s),
+        rate=rate,
+        concurrency=declared.concurrency,
         where=declared.where,
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from deedbox.shared.core.attempts import AttemptPolicy
+from deedbox.shared.core.attempts import AttemptPolicy, CallRate
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.core.routing import Where, is_pattern, matches, unit_of
 from deedbox.shared.redis.keys import SEQUENCER
@@ -30,6 +30,10 @@ class RegisteredAction:
     timeout_s: float = 60.0
     ordered: bool = True
     policy: AttemptPolicy = AttemptPolicy()
+    rate: CallRate | None = None
+    """Calls at most in any window, over all workers; None: any number."""
+    concurrency: int | None = None
+    """Calls at most at a time, over all workers; None: any number."""
     where: Where = Where()
     """Conditions beside the types; looked at when the event is at the head of its queue."""
 
@@ -102,6 +106,8 @@ class Registry:
                 "attempts": each.policy.attempts,
                 "timeout_s": each.timeout_s,
                 "ordered": each.ordered,
+                "rate": None if each.rate is None else [each.rate.calls, each.rate.window_s],
+                "concurrency": each.concurrency,
                 **({"where": each.where.describe()} if each.where.conditions else {}),
             }
             for each in self._by_name.values()
@@ -125,3 +131,5 @@ def _check(registered: RegisteredAction) -> None:
         )
     if registered.timeout_s <= 0 or registered.policy.attempts < 1:
         raise SettingsError(f"The action {name} needs timeout_s above 0 and attempts of at least 1.")
+    if registered.concurrency is not None and registered.concurrency < 1:
+        raise SettingsError(f"The action {name} needs a concurrency of at least 1.")

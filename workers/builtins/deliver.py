@@ -1,29 +1,24 @@
 """Built-in actions ``deliver.<name>``: send clean events to an HTTP receiver, signed as Standard Webhooks demands.
 
 Each destination is an action, so it has what actions have: order per request, retries, dead letters, redrive, replay,
-lines in ``trace``. Source of the headers and of the signature: the Standard Webhooks specification, 1.0.0.
+lines in ``trace``.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Final
 
+from deedbox.shared import webhook_message
 from deedbox.shared.core.attempts import AttemptPolicy
 from deedbox.shared.core.errors import Unavailable
-from deedbox.shared.core.request_snapshot import TIME_MAX
+from deedbox.shared.core.routing import DELIVERING
 from deedbox.shared.destinations import Destination
 from deedbox.workers.actions.interface import ActionFunction, Context, Event, Reject, Retry
 from deedbox.workers.actions.registry import RegisteredAction
 from deedbox.workers.builtins.outgoing import Poster, PrivateAddress
-from deedbox.workers.builtins.publish_event import PATIENCE_S, facts_of, json_of
-
-PREFIX: Final = "deliver."
+from deedbox.workers.builtins.publish_event import PATIENCE_S, facts_of
 
 TIMEOUT_S: Final = 30.0
 """Connect and answer are bounded to 20 s; this is for a name server that does not answer."""
@@ -68,12 +63,15 @@ class Deliver:
         # Thousands of requests may wait for one receiver: one of them finds out for all.
         if (left_s := self._away_until - self._monotonic()) > 0:
             raise Retry(self._why, after=left_s)
-        body = body_of(event, context, with_payload=self._destination.payload)
+        data = facts_of(event, context)
+        if self._destination.payload:
+            data["payload"] = event.payload
+        # The same bytes at every attempt.
+        body = webhook_message.body_of(event.type, event.time, data)
         now = self._clock()
-        headers = {
-            "Content-Type": "application/json", "User-Agent": "Deedbox",
-            **signed(self._destination.secret, context.idempotency_key, int(now), body),
-        }  # fmt: skip
+        headers = webhook_message.headers_of(
+            self._destination.secret, context.idempotency_key, int(now), body
+        )
         if context.traceparent:
             headers["traceparent"] = context.traceparent
         try:
@@ -105,29 +103,10 @@ class Deliver:
         return Retry(why, after=pause_s)
 
 
-def body_of(event: Event, context: Context, *, with_payload: bool) -> bytes:
-    """Return the message: ``type``, ``timestamp`` and ``data``, the same at every attempt."""
-    data = facts_of(event, context)
-    if with_payload:
-        data["payload"] = event.payload
-    at = datetime.fromtimestamp(min(event.time, TIME_MAX), UTC).isoformat().replace("+00:00", "Z")
-    return json_of({"type": event.type, "timestamp": at, "data": data})
-
-
-def signed(key: bytes, message_id: str, at: int, body: bytes) -> dict[str, str]:
-    """Return the three headers of a message that is sent at ``at`` (Unix seconds)."""
-    digest = hmac.new(key, f"{message_id}.{at}.".encode() + body, hashlib.sha256).digest()
-    return {
-        "webhook-id": message_id,
-        "webhook-timestamp": str(at),
-        "webhook-signature": "v1," + base64.b64encode(digest).decode(),
-    }
-
-
 def registered(destination: Destination, function: ActionFunction) -> RegisteredAction:
     """Return the action of a destination for the registry."""
     policy = AttemptPolicy(attempts=ATTEMPTS, give_up_s=PATIENCE_S)
     return RegisteredAction(
-        PREFIX + destination.name, destination.types, function, destination.lane, TIMEOUT_S, policy=policy,
-        where=destination.where,
+        DELIVERING + destination.name, destination.types, function, destination.lane, TIMEOUT_S, policy=policy,
+        rate=destination.rate, concurrency=destination.concurrency, where=destination.where,
     )  # fmt: skip

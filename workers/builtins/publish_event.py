@@ -7,7 +7,6 @@ key's queue waits, and with it the events behind: order is kept.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol
@@ -18,6 +17,7 @@ from deedbox.shared.core.attempts import AttemptPolicy
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.redis.keys import FANOUT
 from deedbox.shared.retention import DAY_S
+from deedbox.shared.webhook_message import json_of
 from deedbox.workers.actions.interface import ActionFunction, Context, Event, Reject, Retry
 from deedbox.workers.actions.registry import RegisteredAction
 
@@ -80,11 +80,6 @@ def message_of(event: Event, context: Context, *, with_payload: bool = True) -> 
     if with_payload:
         facts["payload"] = event.payload
     return Message(event.type, context.idempotency_key, headers, json_of(facts))
-
-
-def json_of(facts: dict[str, Any]) -> bytes:
-    """Return the JSON of a message. ASCII: JSON can spell half characters, which no encoding has."""
-    return json.dumps(facts, separators=(",", ":")).encode("ascii")
 
 
 def facts_of(event: Event, context: Context) -> dict[str, Any]:

@@ -27,7 +27,7 @@ local function set_aside(unit, entry)
 end
 
 local ended, pool = 0, P .. 'action:' .. action .. ':'
-for _, part in ipairs({ 'ready', 'waiting' }) do
+for _, part in ipairs({ 'ready', 'waiting', 'parked' }) do
   for _, unit in ipairs(redis.call('ZRANGE', pool .. part, 0, at_most - 1)) do
     local entry = redis.call('LINDEX', P .. 'queue:' .. unit, 0)
     while entry and ended < at_most do

@@ -41,8 +41,80 @@ local function by_pool(units)
   return parted
 end
 
-local function any_ready(pools)
+-- What operators have paused: number of the pause, by what it is about. Read once per call, and whole only if there is one.
+local pauses, some_streams_paused
+local function paused()
+  if pauses then return pauses end
+  pauses, some_streams_paused = {}, false
+  if redis.call('EXISTS', P .. 'paused') == 0 then return pauses end
+  local rows = redis.call('HGETALL', P .. 'paused')
+  for i = 1, #rows, 2 do
+    pauses[rows[i]] = tonumber(string.match(rows[i + 1], '"n":%s*(%d+)') or '0')
+    local kind = string.match(rows[i], '^[^|]*')
+    some_streams_paused = some_streams_paused or kind == 'source' or kind == 'request'
+  end
+  return pauses
+end
+
+-- Returns the number of the pause that keeps a unit because of its stream; nothing if none does.
+local function keeps(unit)
+  if not (paused() and some_streams_paused) then return nil end
+  local stream = string.match(unit, '^[^|]*|([^|]*)') or ''
+  return pauses['source|' .. (string.match(stream, '^[^:]*'))] or pauses['request|' .. stream]
+end
+
+-- What the actions that have a limit may do, by pool: calls at a time (0: any number), calls per window (0: any), its
+-- length in s.
+local limits
+local function limit_of(pool)
+  if not limits then
+    limits = {}
+    if redis.call('EXISTS', P .. 'limits') == 1 then
+      local rows = redis.call('HGETALL', P .. 'limits')
+      for i = 1, #rows, 2 do
+        local concurrency, calls, window = string.match(rows[i + 1], '^(%d+) (%d+) (%d+)$')
+        if concurrency then
+          limits[P .. 'action:' .. rows[i] .. ':'] = { tonumber(concurrency), tonumber(calls), tonumber(window) }
+        end
+      end
+    end
+  end
+  return limits[pool]
+end
+
+-- Tells whether a call of a pool may begin now.
+local function has_room(pool, now)
+  local limit = limit_of(pool)
+  if not limit then return true end
+  if limit[1] > 0 and redis.call('ZCARD', pool .. 'leased') >= limit[1] then return false end
+  local oldest = limit[2] > 0 and redis.call('LINDEX', pool .. 'calls', limit[2] - 1)
+  return not (oldest and (tonumber(oldest) or 0) > now - limit[3])
+end
+
+-- Counts a call of an action that has a rate.
+local function count_call(pool, limit, now)
+  if limit[2] == 0 then return end
+  redis.call('LPUSH', pool .. 'calls', string.format('%.6f', now))
+  redis.call('LTRIM', pool .. 'calls', 0, limit[2] - 1)
+  redis.call('EXPIRE', pool .. 'calls', limit[3] + 1)
+end
+
+-- Returns the pools from which a lane may take work now: neither paused, nor at their limit.
+local function open_pools(lane, pools, now)
+  if lane == 'sequencer' then return pools end
+  if paused()['lane|' .. lane] then return {} end
+  local found = {}
   for _, pool in ipairs(pools) do
+    local action = string.match(pool, 'action:(.*):$') or ''
+    if not pauses['action|' .. action] and has_room(pool, now) then found[#found + 1] = pool end
+  end
+  return found
+end
+
+-- Tells whether a lane could take work now. What is ready and may not begin rings no bell: else the lane would look for it
+-- again and again.
+local function any_ready(lane, pools, now)
+  for _, pool in ipairs(open_pools(lane, pools, now)) do
     if redis.call('EXISTS', pool .. 'ready') == 1 then return true end
   end
   return false
@@ -203,6 +275,7 @@ end
 local function forget_unit(unit)
   redis.call('ZREM', pool_of(unit) .. 'ready', unit)
   redis.call('ZREM', pool_of(unit) .. 'waiting', unit)
+  redis.call('ZREM', pool_of(unit) .. 'parked', unit)
 end
 
 -- Adds one entry to the end of a unit's queue.
@@ -340,10 +413,19 @@ end
 
 local function drop_lease(unit) drop_leases({ unit }) end
 
+-- Takes units off `ready` that a pause keeps: the sweeper puts them back when it is over.
+local PARKED_MAX = 500
+local function park(units)
+  for pool, mine in pairs(by_pool(units)) do
+    call_many('ZREM', pool .. 'ready', mine)
+    for _, unit in ipairs(mine) do redis.call('ZADD', pool .. 'parked', keeps(unit), unit) end
+  end
+end
+
 -- Returns the units of several pools that have been ready for longest, in this order, at most so many. What belongs into
--- another pool was never written by us, and goes.
+-- another pool was never written by us, and goes. What a pause keeps is parked, at most PARKED_MAX in one call.
 local function oldest_ready(pools, at_most)
-  local sources, oldest = {}, {}
+  local sources, oldest, kept = {}, {}, {}
   local function read(source)
     source.rows = redis.call('ZRANGE', source.key, source.read, source.read + 31, 'WITHSCORES')
     source.read, source.at = source.read + 32, 1
@@ -354,18 +436,25 @@ local function oldest_ready(pools, at_most)
     read(source)
     if source.since then sources[#sources + 1] = source end
   end
-  while #oldest < at_most do
+  while #oldest < at_most and #kept < PARKED_MAX do
     local first
     for _, source in ipairs(sources) do
       if source.since and (not first or source.since < first.since) then first = source end
     end
     if not first then break end
     local unit = first.rows[first.at]
-    if pool_of(unit) == first.pool then oldest[#oldest + 1] = unit else redis.call('ZREM', first.key, unit) end
+    if pool_of(unit) ~= first.pool then
+      redis.call('ZREM', first.key, unit)
+    elseif keeps(unit) then
+      kept[#kept + 1] = unit
+    else
+      oldest[#oldest + 1] = unit
+    end
     first.at = first.at + 2
     first.since = tonumber(first.rows[first.at + 1])
     if not first.since then read(first) end
   end
+  park(kept)
   return oldest
 end
 
@@ -375,22 +464,28 @@ end
 --          One entry of a unit at a time: a crash that loses uncommitted outcomes repeats the last call of a key
 --          only, and never an earlier event after a later one.
 --          A unit whose queue is empty (its entries were discarded) is let go and not returned.
+--          A unit of an action that has a limit is claimed alone: it begins at once, so that no call is counted that waits.
 local function claim_units(lane, pools, now, drainer, lease_s, idle_s, at_most, bytes_left)
-  local oldest = oldest_ready(pools, at_most)
+  local oldest = oldest_ready(open_pools(lane, pools, now), at_most)
   if #oldest == 0 then
     idle(lane, drainer, now + idle_s)
+    -- Behind many units that were parked there may be others.
+    if any_ready(lane, pools, now) then wake(lane, now) end
     return {}
   end
-  local units, leased, empty = {}, {}, {}
+  local units, leased, empty, alone = {}, {}, {}, false
   for _, unit in ipairs(oldest) do
-    if bytes_left <= 0 then break end
-    local entry = redis.call('LINDEX', P .. 'queue:' .. unit, 0)
+    if bytes_left <= 0 or alone then break end
+    local limit = limit_of(pool_of(unit))
+    local entry = not (limit and #units > 0) and redis.call('LINDEX', P .. 'queue:' .. unit, 0)
     if entry then
+      alone = limit ~= nil
+      if limit then count_call(pool_of(unit), limit, now) end
       local event = redis.call('HGETALL', P .. 'event:' .. event_of(entry))
       for _, value in ipairs(event) do bytes_left = bytes_left - #value end
       units[#units + 1] = { unit, '', entry, event }
       leased[#leased + 1] = unit
-    else
+    elseif not limit or #units == 0 then
       empty[#empty + 1] = unit
     end
   end
@@ -398,7 +493,7 @@ local function claim_units(lane, pools, now, drainer, lease_s, idle_s, at_most, 
   for _, unit in ipairs(units) do unit[2] = tokens[unit[1]] end
   for pool, mine in pairs(by_pool(empty)) do call_many('ZREM', pool .. 'ready', mine) end
   local ring = 0
-  if any_ready(pools) then ring = wake(lane, now) end
+  if any_ready(lane, pools, now) then ring = wake(lane, now) end
   return { ring, string.format('%.6f', now), unpack(units) }
 end
 
@@ -414,7 +509,7 @@ local function claim_inbox(now, from)
     return {}
   end
   local token = lease_all('sequencer', { unit }, drainer, now, tonumber(ARGV[from + 1]))[unit]
-  local ring = any_ready(shards) and wake('sequencer', now) or 0
+  local ring = any_ready('sequencer', shards, now) and wake('sequencer', now) or 0
   local inbox, limit, room, entries = P .. 'inbox:' .. unit, tonumber(ARGV[from + 3]), tonumber(ARGV[from + 4]), {}
   while #entries < limit and room > 0 do
     local piece = redis.call('LRANGE', inbox, #entries, math.min(#entries + 49, limit - 1))

@@ -25,7 +25,7 @@ local function move(unit)
 end
 
 local moved, pool = 0, P .. 'action:' .. action .. ':'
-for _, part in ipairs({ 'ready', 'waiting' }) do
+for _, part in ipairs({ 'ready', 'waiting', 'parked' }) do
   for _, unit in ipairs(redis.call('ZRANGE', pool .. part, 0, at_most - 1)) do
     local entries = moved < at_most and move(unit)
     if entries then

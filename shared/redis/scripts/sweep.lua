@@ -60,6 +60,25 @@ local function count_loss(unit, process)
   end
 end
 
+-- Makes units ready again that no pause keeps any more. Those of one pause have its number as their score.
+local function unpark(pool)
+  local numbers, from, room = {}, '-inf', tonumber(limit)
+  for _, number in pairs(paused()) do numbers[number] = true end
+  while room > 0 do
+    local first = redis.call('ZRANGEBYSCORE', pool .. 'parked', from, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+    if #first == 0 then return end
+    from = '(' .. first[2]
+    if not numbers[tonumber(first[2])] then
+      local units = redis.call('ZRANGEBYSCORE', pool .. 'parked', first[2], first[2], 'LIMIT', 0, room)
+      call_many('ZREM', pool .. 'parked', units)
+      for _, unit in ipairs(units) do
+        if redis.call('EXISTS', P .. 'queue:' .. unit) == 1 then mark_ready(unit, now) end
+      end
+      room = room - #units
+    end
+  end
+end
+
 local pools, abandoned, due = pools_of(lane, 10, #ARGV), 0, 0
 for _, pool in ipairs(pools) do
   for _, unit in ipairs(redis.call('ZRANGEBYSCORE', pool .. 'leased', '-inf', now, 'LIMIT', 0, limit)) do
@@ -76,6 +95,7 @@ for _, pool in ipairs(pools) do
     if redis.call('EXISTS', P .. 'queue:' .. unit) == 1 then mark_ready(unit, now) end
     due = due + 1
   end
+  if lane ~= 'sequencer' then unpark(pool) end
 end
 for shard = 0, shards - 1 do
   if redis.call('ZCOUNT', P .. 'wake:' .. shard, '-inf', now) > 0 then
@@ -84,5 +104,5 @@ for shard = 0, shards - 1 do
 end
 end_of_references(ARGV[8])
 local ring = 0
-if lane ~= '' and any_ready(pools) then ring = wake(lane, now) end
+if lane ~= '' and any_ready(lane, pools, now) then ring = wake(lane, now) end
 return { abandoned, due, ring, dead, lost }

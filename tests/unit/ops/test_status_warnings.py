@@ -13,6 +13,7 @@ from deedbox.ops.readmodels.budget import BudgetUse
 from deedbox.ops.readmodels.stages import Lane, Stage, Survey, UnknownCalls
 from deedbox.ops.readmodels.status import Status
 from deedbox.ops.readmodels.workforce import Worker, living
+from deedbox.shared.pauses import Pause, PauseKind, PauseTarget
 from deedbox.shared.records.presence import LostCall, Presence, Restart, dump
 from deedbox.shared.records.spool_mark import SpoolMark, SpoolMarks
 
@@ -31,6 +32,20 @@ LANE = Lane("crm", Stage(5, 1.0), waiting=0)
 
 def test_a_healthy_installation_gives_no_warning() -> None:
     assert Status(_survey(LANE), HEALTHY_VIEW).attentions == []
+
+
+@pytest.mark.parametrize(
+    ("age_s", "kind"), [(60.0, AttentionKind.PAUSED), (90_000.0, AttentionKind.PAUSED_LONG)]
+)
+def test_a_pause_is_shown_and_becomes_an_alert_after_a_day(age_s: float, kind: AttentionKind) -> None:
+    pause = Pause(PauseTarget(PauseKind.ACTION, "crm"), 1, NOW - age_s, "ann", "the CRM is away")
+    survey = replace(_survey(replace(LANE, stage=Stage(5, 7200.0))), pauses=(pause,))
+    [said] = Status(survey, HEALTHY_VIEW).attentions
+    assert (said.kind, said.severity) == (kind, Severity.NOTICE)
+    assert "ann: the CRM is away" in said.text
+    assert "`deedbox resume action crm`" in said.text
+    alerts = compare(compare({}, [said], 0.0).standing, [said], HOLD_S + 1).notices
+    assert len(alerts) == (kind is AttentionKind.PAUSED_LONG)
 
 
 def test_a_lane_with_work_needs_a_worker() -> None:
@@ -151,7 +166,9 @@ def test_a_disk_without_room_is_named_with_its_place() -> None:
 
 
 def test_work_that_its_living_workers_do_not_get_to_is_told() -> None:
-    [said] = Status(_survey(replace(LANE, stage=Stage(3, 1000.0))), HEALTHY_VIEW).attentions
+    [said] = Status(
+        _survey(replace(LANE, stage=Stage(3, 1000.0), open_age_s=1000.0)), HEALTHY_VIEW
+    ).attentions
     assert (said.kind, said.about) == (AttentionKind.OLD_WORK, "crm")
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from deedbox.ops.readmodels.events import Cursor
 from deedbox.ops.repair.deadletters import FIELDS, DeadLetter
+from deedbox.shared import pauses
 from deedbox.shared.alerts.alerting import AlertState, Group
 from deedbox.shared.alerts.conditions import AlertWatch
 from deedbox.shared.broker.message import decode_kombu, encode_kombu
@@ -18,6 +19,7 @@ from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.core.envelope import SCHEMA_VERSION, Envelope
 from deedbox.shared.core.ordering import Arrival, Held, Position, Proof, SequenceState
 from deedbox.shared.core.signature import BodySignature
+from deedbox.shared.pauses import Pause, PauseKind, PauseTarget
 from deedbox.shared.records import (
     order_state,
     presence,
@@ -169,6 +171,16 @@ SAMPLES: Final[dict[str, Sample]] = {
         Subscriptions((Subscription("crm", ("signature_request_*",), "default"),)),
         lambda each: each.dump().encode(),
         lambda data: subscriptions.load({b"actions": data}),
+    ),
+    "limited_subscriptions": Sample(
+        Subscriptions((Subscription("crm", ("signature_request_*",), "default", True, (100, 60), 4),)),
+        lambda each: each.dump().encode(),
+        lambda data: subscriptions.load({b"actions": data}),
+    ),
+    "pause": Sample(
+        Pause(PauseTarget(PauseKind.ACTION, "crm"), 3, AT, "operator", "the CRM is away"),
+        lambda each: json.dumps({"n": each.number, "at": each.at, "by": each.by, "why": each.why}).encode(),
+        lambda data: pauses.load("action|crm", data),
     ),
     "intake_report": Sample(
         IntakeReport(

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deedbox.shared import pauses
 from deedbox.shared.alerts.alerting import AlertState, Group
 from deedbox.shared.alerts.conditions import AlertWatch
 from deedbox.shared.core import jsontext
@@ -20,6 +21,7 @@ from deedbox.shared.core.fields import COUNT, Unreadable
 from deedbox.shared.core.ordering import Arrival, Held, Position, Proof, SequenceState
 from deedbox.shared.core.signature import BodySignature
 from deedbox.shared.core.status import advance
+from deedbox.shared.pauses import Pause, PauseKind, PauseTarget
 from deedbox.shared.records import (
     alert_board,
     clean_entry,
@@ -315,6 +317,10 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
     ),
     replay_order.MARK_FORM: (POSITIONS, replay_order.dump_mark),
     COUNT: (COUNTS, str),
+    pauses.FORM: (
+        st.builds(Pause, st.just(PauseTarget(PauseKind.ACTION, "crm")), COUNTS, TIMES, TEXTS, TEXTS),
+        lambda each: json.dumps({"n": each.number, "at": each.at, "by": each.by, "why": each.why}),
+    ),
     spool_mark.FORM: (
         st.builds(spool_mark.SpoolMark, TEXTS, COUNTS, COUNTS, COUNTS, TIMES, TIMES),
         spool_mark.dump,

@@ -1,0 +1,39 @@
+"""What commands and pages say about pauses."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+
+from deedbox.ops.repair.pausing import PausePlan
+from deedbox.ops.wording.output import counted, duration
+from deedbox.shared.pauses import Pause, PauseKind, PauseTarget
+
+
+def resume_command(target: PauseTarget) -> str:
+    """Return the command that ends a pause."""
+    if target.kind is not PauseKind.REQUEST:
+        return f"deedbox resume {target.kind} {shlex.quote(target.name)}"
+    source, _, key = target.name.partition(":")
+    of = "" if source == "default" else f" --source {shlex.quote(source)}"
+    return f"deedbox resume request {shlex.quote(key.removeprefix('signature_request/'))}{of}"
+
+
+def told(pause: Pause, now: float) -> str:
+    """Say that something is paused, since when, by whom and why."""
+    why = f" ({pause.why})" if pause.why else ""
+    return f"paused: {pause.target.told}, for {duration(max(0.0, now - pause.at))}, by {pause.by}{why}"
+
+
+def paused(plan: PausePlan) -> str:
+    """Say what a pause did."""
+    waits = f" {counted(plan.waiting, 'call waits', 'calls wait')} for it now." if plan.waiting else ""
+    return (
+        f"Paused: {plan.target.told}.{waits} A call that runs already ends as usual; no other begins. "
+        f"`{resume_command(plan.target)}` continues."
+    )
+
+
+def lines(pauses: Iterable[Pause], now: float) -> list[str]:
+    """List pauses."""
+    return [told(each, now) for each in pauses]
