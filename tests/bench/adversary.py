@@ -35,7 +35,7 @@ from tests.component.workers.server import RedisServer, free_port, server_binary
 
 KEY: Final = "324e3b0840f065eb51f3fd63231d0d33daa35d4ed10d27718839e81737065782"
 TYPE: Final = "signature_request_downloadable"
-FORGED: Final = 40
+FORGED: Final = 300
 JUNK: Final = 2_000
 SLOW: Final = 64
 PATIENCE_S: Final = 420.0
@@ -139,7 +139,8 @@ def _running(tree: Path, entry: str, folder: Path) -> Iterator[Stage]:
             stage = Stage(
                 f"http://127.0.0.1:{port}/callbacks", folder / "var", api, redis, http, int(time.time())
             )
-            _wait(lambda: _answers(http, port), 60)
+            if not _wait(lambda: _answers(http, port), 240):
+                raise SystemExit((folder / "log").read_text("utf-8", "replace")[-2000:])
             time.sleep(3)  # the workers start beside ingress
             yield stage
     finally:
