@@ -8,6 +8,7 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, MasterDownError, ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 from redis.sentinel import (
     MasterNotFoundError,
@@ -74,12 +75,18 @@ class _Finder(Sentinel):
     """Asks the sentinels; its errors are one line and show no address or password."""
 
     def discover_master(self, service_name: str) -> tuple[str, int]:
-        try:
-            host, port = super().discover_master(service_name)  # type: ignore[no-untyped-call]
-        except MasterNotFoundError:
-            why = "refuse us (sentinel_password)" if self._refuse_us() else "name no running master"
-            raise MasterNotFoundError(f"the sentinels {why} for {service_name!r}") from None
-        return str(host), int(port)
+        """Return the master of the latest election that any sentinel knows of.
+
+        redis-py takes the first answer. A sentinel that was cut off together with the old master names that one for some
+        seconds after it is back, and what is written there then is lost.
+        """
+        states = [state for each in self.sentinels if (state := _state_at(each, service_name))]
+        latest = max((int(state["config-epoch"]) for state in states), default=0)
+        for state in states:
+            if int(state["config-epoch"]) == latest and self.check_master_state(state, service_name):  # type: ignore[no-untyped-call]
+                return str(state["ip"]), int(state["port"])
+        why = "refuse us (sentinel_password)" if self._refuse_us() else "name no running master"
+        raise MasterNotFoundError(f"the sentinels {why} for {service_name!r}")
 
     def _refuse_us(self) -> bool:
         """Return whether a sentinel wants another login; redis-py keeps of its errors only the text."""
@@ -91,6 +98,15 @@ class _Finder(Sentinel):
             except RedisError:
                 pass
         return False
+
+
+def _state_at(sentinel: Redis, service_name: str) -> dict[str, Any]:
+    """Return what a sentinel knows of a master; nothing if it does not answer or does not know it."""
+    try:
+        masters: Any = sentinel.sentinel_masters()
+    except (RedisConnectionError, RedisTimeoutError):
+        return {}
+    return dict(masters.get(service_name, {}))
 
 
 def client(address: RedisAddress, **options: Any) -> Redis:

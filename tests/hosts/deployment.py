@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,7 @@ from redis.retry import Retry
 
 from deedbox.ops.demo import home
 from tests.component.workers.server import missing, server_binary
+from tests.hosts.differences import HostKind
 from tests.hosts.network import Host, Network
 from tests.hosts.processes import Kept
 from tests.support.rabbitmq import RabbitServer
@@ -54,6 +55,7 @@ class Deployment:
         self.kept: dict[str, Kept] = {}
         self._closers: list[Callable[[], None]] = []
         self._settings: dict[str, str] = {}
+        self._kinds: dict[str, HostKind] = {}
         self.record = folder / "record.jsonl"
 
     def close(self) -> None:
@@ -165,9 +167,20 @@ class Deployment:
         }  # fmt: skip
         self.keep(host, name, sys.executable, "-m", module, *words, **settings)
 
+    def kind(self, name: str) -> HostKind:
+        """Return what is special about a host, to be changed."""
+        return self._kinds.setdefault(name, HostKind())
+
     def keep(self, host: Host, name: str, *command: str, **settings: str) -> None:
         """Keep a command running on a host."""
-        self.kept[f"{host.name} {name}"] = Kept(host, command, settings, self._folder(host))
+        kind = self.kind(host.name)
+        self.kept[f"{host.name} {name}"] = Kept(
+            host, command, lambda: {**kind.environment(), **settings}, self._folder(host)
+        )
+
+    def of(self, name: str) -> Iterator[Kept]:
+        """Return the processes of a host."""
+        return (kept for place, kept in self.kept.items() if place.startswith(f"{name} "))
 
     def _folder(self, host: Host) -> Path:
         folder = self.folder / host.name

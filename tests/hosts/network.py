@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -102,14 +103,16 @@ class Network:
         self.prefix = f"dbx{os.getpid()}"
         self.switch = f"{self.prefix}-switch"
         self.hosts: list[Host] = []
+        self._adding = threading.Lock()
         _ip("netns", "add", self.switch)
         _ip("-n", self.switch, "link", "add", "br0", "type", "bridge")
         _ip("-n", self.switch, "link", "set", "br0", "up")
 
     def host(self, name: str) -> Host:
         """Add a host."""
-        self.hosts.append(Host(self, name, len(self.hosts) + 1))
-        return self.hosts[-1]
+        with self._adding:
+            self.hosts.append(Host(self, name, len(self.hosts) + 1))
+            return self.hosts[-1]
 
     def close(self) -> None:
         """Remove everything that was made."""

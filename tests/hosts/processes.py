@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -19,8 +19,13 @@ class Kept:
     """One process that is kept running until ``close``."""
 
     def __init__(
-        self, host: Host, command: tuple[str, ...], environment: Mapping[str, str], folder: Path
+        self,
+        host: Host,
+        command: tuple[str, ...],
+        environment: Callable[[], Mapping[str, str]],
+        folder: Path,
     ) -> None:
+        """``environment``: asked at each start."""
         self.host = host
         self._command, self._environment = host.command(*command), environment
         self._folder = folder
@@ -52,7 +57,7 @@ class Kept:
         with (self._folder / f"{name}.log").open("ab") as log:
             while not self._closing.is_set():
                 self._process = subprocess.Popen(
-                    self._command, cwd=self._folder, env={**os.environ, **self._environment},
+                    self._command, cwd=self._folder, env={**os.environ, **self._environment()},
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 )  # fmt: skip
                 self.starts += 1

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 
 import pytest
 
-from tests.component.workers.server import missing
-from tests.hosts.deployment import PASSWORD, WEB_PORT, Deployment
+from tests.hosts.deployment import WEB_PORT, Deployment
+from tests.hosts.quorum import redis_with_sentinel
 from tests.hosts.traffic import playing
 
 pytestmark = [pytest.mark.e2e, pytest.mark.hosts, pytest.mark.real_redis, pytest.mark.timeout(300)]
@@ -16,20 +15,10 @@ pytestmark = [pytest.mark.e2e, pytest.mark.hosts, pytest.mark.real_redis, pytest
 SILENCE_S = 16.0
 """Two seconds until the sentinels agree, some for the election, ten at most for our clients, and a busy machine."""
 
-SENTINEL = """\
-port 26379
-bind 0.0.0.0
-protected-mode no
-sentinel monitor sign {master} 6379 2
-sentinel auth-pass sign {password}
-sentinel down-after-milliseconds sign 2000
-sentinel failover-timeout sign 6000
-"""
-
 
 @pytest.mark.parametrize(
     ("broker", "replicas"),
-    [("redis", 1), ("redis", 2), pytest.param("rabbitmq", 1, marks=pytest.mark.rabbitmq)],
+    [("redis", 2), pytest.param("rabbitmq", 1, marks=pytest.mark.rabbitmq)],
 )
 def test_a_master_that_is_cut_off_costs_some_seconds_and_no_callback(
     deployment: Deployment, broker: str, replicas: int
@@ -39,21 +28,11 @@ def test_a_master_that_is_cut_off_costs_some_seconds_and_no_callback(
     Sentinel elects the one that has more. So one is enough as long as both are there; two are needed where the master can be
     cut off together with the only one that has a callback. Then callbacks stay in the spool until the third host is back.
     """
-    if shutil.which("redis-sentinel") is None:
-        missing("No redis-sentinel was found; install Debian's package redis-sentinel.")
-    master = deployment.redis("state1")
-    follows = ("--replicaof", master.address, "6379", "--repl-diskless-sync-delay", "0")
-    hosts = [master, *(deployment.redis(name, *follows) for name in ("state2", "state3"))]
-    for host in hosts:
-        configuration = deployment.folder / host.name / "sentinel.conf"
-        configuration.write_text(SENTINEL.format(master=master.address, password=PASSWORD))
-        deployment.keep(host, "sentinel", "redis-sentinel", str(configuration))
-    nodes = ",".join(f"{host.address}:26379" for host in hosts)
-    time.sleep(4)
     deployment.settings(
-        DEEDBOX_REDIS_URL=f"redis+sentinel://:{PASSWORD}@{nodes}/sign/0",
+        DEEDBOX_REDIS_URL=redis_with_sentinel(deployment, ("state1", "state2", "state3")),
         DEEDBOX_REDIS_WAIT_REPLICAS=str(replicas),
     )
+    [master] = [host for host in deployment.network.hosts if host.name == "state1"]
     if broker == "rabbitmq":
         deployment.settings(DEEDBOX_BROKER_URL=deployment.rabbitmq("mq")[1].url)
     for name in ("work1", "work2"):

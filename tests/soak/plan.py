@@ -44,6 +44,12 @@ TARGETS: Final = (
 CUT: Final = "CUT"
 """A host loses every packet; only where there are hosts (``tests/hosts``)."""
 
+OFF: Final = "OFF"
+"""Every process of a host is killed, and starts again."""
+
+UPGRADE: Final = "UPGRADE"
+"""The processes of a host are restarted with another version."""
+
 CUT_OFF_S: Final = 12.0
 """Longer than a lease."""
 
@@ -89,7 +95,7 @@ class Kill:
     """After the first callback."""
     target: str
     signal: str
-    """KILL or TERM, or what is done instead (``WITHOUT_SIGNAL``, ``CUT``)."""
+    """KILL or TERM, or what is done instead (``WITHOUT_SIGNAL``, and of hosts ``CUT``, ``OFF`` and ``UPGRADE``)."""
 
 
 def draw_kills(options: Options) -> list[Kill]:

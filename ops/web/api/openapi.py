@@ -113,6 +113,8 @@ def _query_parameters(row: Operation) -> Iterable[dict[str, Any]]:
     if row.query is None:
         return
     for name, schema in row.query.model_json_schema()["properties"].items():
+        if schema.get("type") == "object":
+            continue  # names that a client chooses: the operation's own text says how
         yield _parameter("query", name, schema)
 
 

@@ -75,18 +75,28 @@ def register(blueprint: Blueprint, operation: Operation, view: Callable[..., Any
     )
 
 
+NOTHING: Final[Mapping[str, str]] = {}
+
 AnyQuery = TypeVar("AnyQuery", bound=Query)
 
 
-def query(model: type[AnyQuery]) -> AnyQuery:
-    """Return the request's query parameters. Raises OpsError that names the parameter and the fix."""
-    values: dict[str, Any] = {}
+def query(model: type[AnyQuery], prefixed: Mapping[str, str] = NOTHING) -> AnyQuery:
+    """Return the request's query parameters. Raises OpsError that names the parameter and the fix.
+
+    ``prefixed``: fields that hold what begins with a prefix, by its name without that.
+    """
+    values: dict[str, Any] = {name: {} for name in prefixed}
     for name, given in request.args.lists():
         info = model.model_fields.get(name)
+        home = next((field for field, prefix in prefixed.items() if name.startswith(prefix)), None)
+        if name in prefixed:
+            raise OpsError(Refused.BAD_REQUEST, f"{name} is given as {prefixed[name]}NAME=VALUE")
         if info is not None and "tuple" in str(info.annotation):
             values[name] = given
         elif len(given) > 1:
             raise OpsError(Refused.BAD_REQUEST, f"{_shown(name)} is given more than once; give it once")
+        elif home is not None:
+            values[home][name.removeprefix(prefixed[home])] = given[0]
         else:
             values[name] = given[0]
     try:

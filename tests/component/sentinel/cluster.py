@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -121,6 +121,20 @@ class Cluster:
         for sentinel in self.sentinels:
             sentinel.start()
         until(self._complete, "the sentinels know each other and the replicas")
+
+    def watch_apart(self, told: Sequence[tuple[Process, str]]) -> None:
+        """Start sentinels of which each is told another master, and further lines of its configuration."""
+        for number, (server, lines) in enumerate(told):
+            sentinel = self._sentinel(number, server.port)
+            with (self._folder / f"sentinel{number}" / "sentinel.conf").open("a") as configuration:
+                configuration.write(lines)
+            sentinel.start()
+            self.sentinels.append(sentinel)
+
+    def until_noticed(self, by: int) -> None:
+        """Wait until a sentinel takes its master for dead."""
+        with self.sentinels[by].client() as client:
+            until(lambda: client.sentinel_master(MASTER)["is_sdown"], "a sentinel noticed it")
 
     @property
     def url(self) -> str:
