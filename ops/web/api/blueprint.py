@@ -9,7 +9,7 @@ from flask import Blueprint, jsonify
 from werkzeug.wrappers import Response
 
 from deedbox.ops.installation import Installation
-from deedbox.ops.web.api import documents, events, look_ups, openapi, queues, requests
+from deedbox.ops.web.api import documents, events, look_ups, openapi, queues, requests, writes
 from deedbox.ops.web.api.operations import Operation, register
 from deedbox.ops.web.api.waiting import LIFETIME, WaitingRoom
 from deedbox.ops.web.api.watcher import Lifetime
@@ -21,6 +21,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     requests.OPERATION,
     documents.OPERATION,
     events.OPERATION,
+    *writes.OPERATIONS,
 )
 
 
@@ -39,6 +40,7 @@ def create_api(installation: Installation) -> Blueprint:
         requests.OPERATION.name: requests.request_view(room),
         documents.OPERATION.name: documents.document_view(room, installation.documents),
         events.OPERATION.name: events.events_view(room),
+        **{each.name: writes.write_view(installation, each.name) for each in writes.OPERATIONS},
     }
     blueprint = Blueprint("api", __name__)
     for operation in OPERATIONS:
