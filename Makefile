@@ -1,5 +1,5 @@
 # `make demo` and `make test` set themselves up. No root, no Redis, no API key.
-.PHONY: help setup demo up test test-encrypted check unit docs bench bench-quick soak soak-hosts site release lock clean
+.PHONY: help setup demo up test test-encrypted check unit docs bench bench-quick soak soak-hosts site image release lock clean
 
 # The newest tried Python that is at least 3.11; `make PYTHON=python3.12 ...` overrides it.
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python3.14; do \
@@ -76,6 +76,9 @@ soak: .venv/.installed-dev ## 5 minutes of traffic under random kills, then the 
 
 site: .venv/.installed-dev ## build the documentation site into build/site; a broken link fails it
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file deploy/site/mkdocs.yml
+
+image: ## build the container image without a container engine, and start web in it (root, buildah, debootstrap)
+	@sh tests/deploy/image.sh
 
 release: .venv/.installed-dev ## build wheel, sdist, SBOM and licence list into dist/, and run the demo from the wheel
 	@$(BIN)/python deploy/release.py

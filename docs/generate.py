@@ -133,15 +133,17 @@ def http_api_page() -> str:
         "`/api/openapi.json`.\n",
     ]
     for path, methods in described["paths"].items():
-        operation = methods["get"]
+        [(method, operation)] = methods.items()
         parts += [
-            f"## `GET {path}`\n",
+            f"## `{method.upper()} {path}`\n",
             f"{operation['summary']}. {' '.join(operation['description'].split())}\n",
         ]
         if operation["parameters"]:
             parts += ["| parameter | in | meaning |", "|---|---|---|"]
             parts += [f"| `{each['name']}` | {each['in']} | {_cell(each['description'])} |" for each in operation["parameters"]]  # fmt: skip
             parts.append("")
+        if "requestBody" in operation:
+            parts += ["| field | meaning |", "|---|---|", *_fields(described, operation), ""]
         parts += ["| answer | |", "|---|---|"]
         parts += [
             f"| {status} | {_cell(answer['description'])} |"
@@ -149,6 +151,17 @@ def http_api_page() -> str:
         ]
         parts.append("")
     return "\n".join(parts)
+
+
+def _fields(described: dict[str, Any], operation: dict[str, Any]) -> list[str]:
+    """Return a row for each field of the JSON body."""
+    forms = operation["requestBody"]["content"]["application/json"]["schema"]["anyOf"]
+    schemas = [described["components"]["schemas"][each["$ref"].rpartition("/")[2]] for each in forms]
+    return [
+        f"| `{name}`{' (required)' if name in schema.get('required', ()) else ''} | {_cell(field.get('description', ''))} |"
+        for schema in schemas
+        for name, field in schema["properties"].items()
+    ]
 
 
 def _reason(reason: Refusal | DeathReason) -> str:

@@ -1,4 +1,4 @@
-"""Sessions and one-time sign-in links: small private files in the data directory, each named by a hash.
+"""Sessions, one-time sign-in links and plans: small private files in the data directory, each named by a hash.
 
 They are files and not keys of Redis for two reasons. Who can write to Redis must not become an operator; and the page that
 says that Redis does not answer must open.
@@ -29,6 +29,9 @@ IDLE_S: Final = 3600
 
 LINK_S: Final = 600
 """How long a sign-in link may be used, once."""
+
+PLAN_S: Final = 600
+"""How long a plan of the API may be carried out, once."""
 
 KEEP: Final = 1000
 """Sessions and links at a time; further ones end the oldest."""
@@ -126,6 +129,11 @@ def sessions(settings: Settings, clock: Callable[[], float] = time.time) -> Secr
 def links(settings: Settings, clock: Callable[[], float] = time.time) -> SecretFiles:
     """Return the sign-in links of an installation."""
     return SecretFiles(settings.data_dir / "ops" / "links", LINK_S, clock)
+
+
+def plans(settings: Settings, clock: Callable[[], float] = time.time) -> SecretFiles:
+    """Return the plans of writes that the API has shown and not yet carried out."""
+    return SecretFiles(settings.data_dir / "ops" / "plans", PLAN_S, clock)
 
 
 def new_link(settings: Settings, ops_url: str) -> str:

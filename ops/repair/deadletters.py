@@ -148,6 +148,10 @@ class DeadLetters:
             )
         return sorted(found.values(), key=lambda letter: letter.at)
 
+    def there(self, ids: Sequence[str]) -> list[DeadLetter]:
+        """Return those of these letters that are still there, oldest first."""
+        return sorted(self._read(dict.fromkeys(ids)), key=lambda letter: letter.at)
+
     def body(self, letter: DeadLetter) -> bytes | None:
         """Return the callback of a letter, without ``event_hash``; None if it is gone. It may name people.
 

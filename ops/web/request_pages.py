@@ -12,16 +12,21 @@ from werkzeug.routing import BuildError
 from werkzeug.wrappers import Response
 
 from deedbox.ops.installation import Installation
-from deedbox.ops.readmodels import request_search, timeline
+from deedbox.ops.readmodels import look_ups, request_search, timeline
+from deedbox.ops.readmodels.look_ups import LookUp
 from deedbox.ops.readmodels.timeline import Timeline
 from deedbox.ops.web.auth.access import Refused
 from deedbox.ops.web.errors import OpsError
 from deedbox.ops.wording import trace_page
 from deedbox.shared.core.reasons import TimelineKind
+from deedbox.shared.core.status import STATES
 from deedbox.shared.records.document_record import DocumentRecord
 from deedbox.shared.redis import keys
 
 QUERY_MAX_CHARS: Final = 200
+WAITING_SHOWN: Final = 20
+MODES: Final = {"test": True, "live": False}
+"""What the form calls test mode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +50,19 @@ def create_request_pages(installation: Installation) -> Blueprint:
     @blueprint.get("/requests")
     def search() -> str | Response:
         query = request.args.get("q", "").strip()[:QUERY_MAX_CHARS]
+        filters = _filters()
+        if filters is not None and not query:
+            return _filtered(installation, filters)
         found = request_search.search(installation.redis, installation.source_names(), query)
         exact = [hit for hit in found.hits if query and query in {hit.identifier, hit.ordering_key}]
         if len(exact) == 1:
             [hit] = exact
             return redirect(url_for("requests.one", source=hit.source, ordering_key=hit.ordering_key))
-        return render_template("requests.html", query=query, found=found, keep=keys.REQUESTS_KEEP)
+        sources = tuple(installation.source_names())
+        return render_template(
+            "requests.html", query=query, found=found, keep=keys.REQUESTS_KEEP, states=STATES, sources=sources,
+            waiting=[] if query else look_ups.waiting_longest(installation.redis, sources, WAITING_SHOWN),
+        )  # fmt: skip
 
     @blueprint.get("/requests/<source>/<path:ordering_key>")
     def one(source: str, ordering_key: str) -> str:
@@ -61,6 +73,32 @@ def create_request_pages(installation: Installation) -> Blueprint:
         return _page(installation, source, ordering_key, template="_request.html")
 
     return blueprint
+
+
+def _filters() -> LookUp | None:
+    """Return what the form asks for; None if it asks for nothing. Raises OpsError."""
+    given = {name: request.args.get(name, "").strip() for name in ("state", "mode", "before", "source")}
+    if not any((given["state"], given["mode"])):
+        return None
+    if given["state"] not in {"", *STATES} or given["mode"] not in {"", *MODES}:
+        raise OpsError(Refused.BAD_REQUEST, "state or mode is none that there is; choose them in the form")
+    return LookUp(
+        given["source"] or "default",
+        state=given["state"],
+        test_mode=MODES.get(given["mode"]),
+        before=given["before"],
+    )
+
+
+def _filtered(installation: Installation, wanted: LookUp) -> str:
+    try:
+        page = look_ups.look_up(installation.redis, wanted)
+    except ValueError:
+        raise OpsError(Refused.BAD_REQUEST, "before is no place that an earlier page gave") from None
+    return render_template(
+        "requests.html", query="", wanted=wanted, page=page, states=STATES, sources=tuple(installation.source_names()),
+        mode=request.args.get("mode", ""),
+    )  # fmt: skip
 
 
 def _page(installation: Installation, source: str, ordering_key: str, template: str = "request.html") -> str:

@@ -6,6 +6,7 @@ types are, and what is taken over has a bound.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -87,6 +88,33 @@ def facts_of(request: Mapping[str, Any]) -> dict[str, Any]:
         "expires_at": time_of(request.get("expires_at")),
     }
     return {name: value for name, value in facts.items() if value is not None}
+
+
+TERMS_MAX: Final = 100
+"""By how many signature ids and pairs of metadata one request is found."""
+
+METADATA_MAX: Final = 10
+"""Pairs of metadata that a request may have at the vendor's."""
+
+TERM_MAX_CHARS: Final = 1000
+
+
+def terms_of(request: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return by what a request can be looked up: pairs of a name and a value."""
+    metadata = request.get("metadata")
+    pairs = list(metadata.items())[:METADATA_MAX] if isinstance(metadata, dict) else []
+    named = [
+        (f"metadata.{name}", str(value))
+        for name, value in pairs
+        if isinstance(value, str | int) and len(str(value)) <= TERM_MAX_CHARS and len(name) <= TERM_MAX_CHARS
+    ]
+    return [*named, *(("signature_id", signature) for signature, _ in rows_of(request))][:TERMS_MAX]
+
+
+def term(source: str, name: str, value: str) -> str:
+    """Return the name of a look-up's key: a digest, so that it is bounded and does not show the value."""
+    text = f"{source}\0{name}\0{value}".encode("utf-8", "replace")
+    return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
 def last_change(request: Mapping[str, Any]) -> int:

@@ -111,6 +111,11 @@ request:<stream>                string  worker     state retention        read m
 document:<stream>               string  worker     state retention        what was fetched and stored, JSON
 requests                        zset    worker     REQUESTS_KEEP newest,  stream -> when its read model changed
                                                    state retention        last: the index of the search
+find:<term>                     zset    worker     state retention        stream -> when its read model changed last:
+                                                                          requests of a state, signature id or pair of
+                                                                          metadata; REQUESTS_KEEP newest
+finds:<stream>                  hash    worker     state retention        term -> ``state`` or nothing: where the stream
+                                                                          is in ``find``
 stores                          hash    worker     state retention        document store's id -> JSON {host, path,
                                                                           used_at}: who stored there last
 fetching:<stream>               string  worker     minutes                one fetch of a request at a time
@@ -323,6 +328,16 @@ def alert_turn(digest: str) -> str:
 def request(stream: str) -> str:
     """Read model of a signature request."""
     return f"{PREFIX}request:{stream}"
+
+
+def find(term: str) -> str:
+    """Index of the requests that a term finds."""
+    return f"{PREFIX}find:{term}"
+
+
+def finds(stream: str) -> str:
+    """Terms that find a request."""
+    return f"{PREFIX}finds:{stream}"
 
 
 def samples_turn(slot: int) -> str:

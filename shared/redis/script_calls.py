@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from deedbox.shared.core.request_snapshot import TERMS_MAX
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Operand, Scripts, text
 from deedbox.shared.retention import Retention
@@ -231,10 +232,32 @@ def remember(scripts: Scripts, *, stream: str, kind: str, value: bytes, life_s: 
     scripts.call("remember", SERVER_CLOCK, stream, kind, value, life_s)
 
 
-def remember_request(scripts: Scripts, *, stream: str, value: bytes, life_s: int, before: bytes) -> bool:
-    """Keep the read model of a request. Returns False if the key holds another value than ``before``."""
+def remember_request(
+    scripts: Scripts,
+    *,
+    stream: str,
+    value: bytes,
+    life_s: int,
+    before: bytes,
+    state: str,
+    terms: Iterable[str],
+) -> bool:
+    """Keep the read model of a request. Returns False if the key holds another value than ``before``.
+
+    ``state``: the term of its state; ``terms``: others by which it is found.
+    """
     reply = scripts.call(
-        "remember", SERVER_CLOCK, stream, "request", value, life_s, before, keys.REQUESTS_KEEP
+        "remember",
+        SERVER_CLOCK,
+        stream,
+        "request",
+        value,
+        life_s,
+        before,
+        keys.REQUESTS_KEEP,
+        state,
+        TERMS_MAX,
+        *terms,
     )
     return int(reply) != _CHANGED
 

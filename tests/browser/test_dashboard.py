@@ -23,7 +23,8 @@ pytestmark = [pytest.mark.real_redis, pytest.mark.e2e]
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 PAGES = ("/", "/requests", "/requests/default/signature_request/r0", "/dead", "/dead/1", "/dead/plan?do=redrive&all=1",
-         "/dead/plan?do=discard&id=1", "/runbook", "/login", "/nowhere")  # fmt: skip
+         "/dead/plan?do=discard&id=1", "/runbook", "/login", "/nowhere", "/pauses",
+         "/requests?state=sent&mode=live")  # fmt: skip
 EVIL = """<img src=x onerror=alert(1)><script>alert(2)</script>"'{{7*7}}`</title>"""
 
 

@@ -71,13 +71,14 @@ class Deployment:
         self._settings.update(more)
 
     def redis(self, name: str, *options: str, port: int = 6379) -> Host:
-        """Add a host with a Redis on it."""
+        """Add a host with a Redis on it. ``options``: further lines of its configuration."""
         host = self.network.host(name)
-        data = self._folder(host)
-        server = (str(server_binary()), "--port", str(port), "--bind", "0.0.0.0", "--dir", str(data))
-        durable = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
-        login = ("--requirepass", PASSWORD, "--masterauth", PASSWORD)
-        self.keep(host, "redis", *server, *durable, *login, *options)
+        # A file, which Sentinel has Redis rewrite: from a command line an elected master would start as a replica again.
+        configuration = self._folder(host) / "redis.conf"
+        lines = (f"port {port}", "bind 0.0.0.0", "appendonly yes", "appendfsync always", 'save ""',
+                 f"requirepass {PASSWORD}", f"masterauth {PASSWORD}", *options)  # fmt: skip
+        configuration.write_text("\n".join(lines) + "\n")
+        self.keep(host, "redis", str(server_binary()), str(configuration))
         until(lambda: self.ping(host, port), f"Redis on {name} answers")
         return host
 

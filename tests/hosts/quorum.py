@@ -49,7 +49,7 @@ def redis_with_sentinel(deployment: Deployment, names: tuple[str, str, str]) -> 
     if shutil.which("redis-sentinel") is None:
         missing("No redis-sentinel was found; install Debian's package redis-sentinel.")
     master = deployment.redis(names[0])
-    follows = ("--replicaof", master.address, "6379", "--repl-diskless-sync-delay", "0")
+    follows = (f"replicaof {master.address} 6379", "repl-diskless-sync-delay 0")
     hosts = [master, *(deployment.redis(name, *follows) for name in names[1:])]
     for host in hosts:
         configuration = deployment.folder / host.name / "sentinel.conf"

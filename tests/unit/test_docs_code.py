@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
@@ -62,7 +64,7 @@ def test_every_page_with_python_is_run_by_a_test() -> None:
 
 def test_the_examples_of_an_action_do_what_their_comments_say(capsys: pytest.CaptureFixture[str]) -> None:
     crm, stored = _Crm(r1=[]), []
-    example, typed = blocks("docs/actions.md", "python")
+    example, typed, _once = blocks("docs/actions.md", "python")
     names = run(
         example,
         crm=crm,
@@ -84,6 +86,18 @@ def test_the_examples_of_an_action_do_what_their_comments_say(capsys: pytest.Cap
     ran = kit_run(run(typed)["note_signer"], made)
     assert ran.outcome == "done"
     assert capsys.readouterr().out.endswith(" 7\n")
+
+
+def test_the_example_of_an_effect_in_a_database_writes_one_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with closing(sqlite3.connect("bills.sqlite")) as connection:
+        connection.execute("CREATE TABLE bills (request TEXT)")
+        bill = run(blocks("docs/actions.md", "python")[2])["bill"]
+        made = callback("signature_request_all_signed", request_id="r1")
+        assert [kit_run(bill, made).outcome for _ in range(2)] == ["done", "done"]
+        assert connection.execute("SELECT request FROM bills").fetchall() == [("r1",)]
 
 
 def test_the_readme_shows_the_same_example() -> None:

@@ -13,6 +13,7 @@ from deedbox.shared.core.attempts import GIVE_UP_S
 from deedbox.shared.core.reasons import TimelineKind
 from deedbox.shared.core.request_snapshot import request_of
 from deedbox.shared.core.routing import EventName, Where
+from deedbox.workers.actions.once import Once
 from deedbox.workers.actions.snapshots import (
     AccountSnapshot,
     FaxSnapshot,
@@ -156,6 +157,19 @@ class Context:
     """W3C header of this call, for calls that you make; empty while OpenTelemetry is off."""
     _emitted: list[tuple[str, dict[str, Any]]] = field(default_factory=list, repr=False)
     _notes: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    _once: set[str] = field(default_factory=set, repr=False)
+
+    def once(self, session: Any, name: str = "") -> Once:
+        """Return a block whose effect in a database happens once, over crashes, retries and redrives.
+
+        ``with context.once(session):`` records the idempotency key in the transaction of the block and commits both at its
+        end. A repeat passes the block over. ``session``: a SQLAlchemy session, a Django connection, or one of sqlite3 or
+        psycopg. ``name``: tells several blocks of one action apart.
+        """
+        if name in self._once:
+            raise ValueError("each block of an action needs its own name: context.once(session, name)")
+        self._once.add(name)
+        return Once(session, f"{self.idempotency_key}:{name}" if name else self.idempotency_key)
 
     def note(self, text: str) -> None:
         """Add a line to the request's timeline (``deedbox trace``), in the commit of this call."""

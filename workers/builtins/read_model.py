@@ -7,10 +7,11 @@ other does, so that the write succeeds only if no process wrote since the read. 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from redis import Redis
 
+from deedbox.shared.core.request_snapshot import term, terms_of
 from deedbox.shared.core.signature import Trust
 from deedbox.shared.core.status import catch_up, vindicates
 from deedbox.shared.records import read_model as records
@@ -21,12 +22,18 @@ from deedbox.shared.runtime import logs
 
 log = logs.get("read_model")
 
+NOTHING: Final[Mapping[str, Any]] = {}
+
 Change = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
-def change(scripts: Scripts, stream: str, how: Change, retention: Retention) -> None:
-    """Change a stream's read model. ``how`` may be called again. Raises RedisError, Unavailable, KeyMissing."""
+def change(
+    scripts: Scripts, stream: str, how: Change, retention: Retention, request: Mapping[str, Any] = NOTHING
+) -> None:
+    """Change a stream's read model. ``how`` may be called again. ``request``: what shows by what it is found. Raises RedisError, Unavailable, KeyMissing."""
     written = False
+    source = stream.partition(":")[0]
+    terms = [term(source, *each) for each in terms_of(request)]
     while not written:
         before: Any = scripts.redis.get(keys.request(stream)) or b""
         # One that cannot be read is replaced by a new one, made from events and the answers of the API.
@@ -37,8 +44,9 @@ def change(scripts: Scripts, stream: str, how: Change, retention: Retention) -> 
             stream, records.dump(model)
         )
         written = script_calls.remember_request(
-            scripts, stream=stream, value=sealed, life_s=retention.state_s, before=before
-        )
+            scripts, stream=stream, value=sealed, life_s=retention.state_s, before=before,
+            state=term(source, "state", str(model.get("state", "unknown"))), terms=terms,
+        )  # fmt: skip
 
 
 def read(redis: Redis, stream: str) -> Mapping[str, Any]:
@@ -65,7 +73,7 @@ def confirm(
         genuine = vindicates(model, request)
         return {**catch_up(model, request, asked_at), "signature_request_id": request_id}
 
-    change(scripts, stream, shown, retention)
+    change(scripts, stream, shown, retention, request)
     if genuine:
         note_wrong(scripts, stream, asked_at)
 

@@ -8,6 +8,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.core.request_snapshot import request_of
 from deedbox.shared.core.signature import Trust
 from deedbox.shared.core.status import advance
 from deedbox.shared.redis.scripting import Scripts
@@ -44,7 +45,7 @@ class TrackStatus:
 
         try:
             stream = f"{event.source}:{event.ordering_key}"
-            read_model.change(self._scripts, stream, one_event_on, self._retention)
+            read_model.change(self._scripts, stream, one_event_on, self._retention, request_of(event.payload))
         except (RedisError, Unavailable) as error:
             raise Retry(f"Redis did not answer ({type(error).__name__})") from error
 

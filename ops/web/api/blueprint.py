@@ -9,7 +9,7 @@ from flask import Blueprint, jsonify
 from werkzeug.wrappers import Response
 
 from deedbox.ops.installation import Installation
-from deedbox.ops.web.api import documents, events, openapi, queues, requests
+from deedbox.ops.web.api import documents, events, look_ups, openapi, queues, requests, writes
 from deedbox.ops.web.api.operations import Operation, register
 from deedbox.ops.web.api.waiting import LIFETIME, WaitingRoom
 from deedbox.ops.web.api.watcher import Lifetime
@@ -17,9 +17,11 @@ from deedbox.ops.web.api.watcher import Lifetime
 OPERATIONS: Final[tuple[Operation, ...]] = (
     openapi.OPERATION,
     queues.OPERATION,
+    look_ups.OPERATION,
     requests.OPERATION,
     documents.OPERATION,
     events.OPERATION,
+    *writes.OPERATIONS,
 )
 
 
@@ -34,9 +36,11 @@ def create_api(installation: Installation) -> Blueprint:
     views: dict[str, Callable[..., Any]] = {
         openapi.OPERATION.name: described,
         queues.OPERATION.name: queues.queues(installation),
+        look_ups.OPERATION.name: look_ups.look_up_view(installation),
         requests.OPERATION.name: requests.request_view(room),
         documents.OPERATION.name: documents.document_view(room, installation.documents),
         events.OPERATION.name: events.events_view(room),
+        **{each.name: writes.write_view(installation, each.name) for each in writes.OPERATIONS},
     }
     blueprint = Blueprint("api", __name__)
     for operation in OPERATIONS:

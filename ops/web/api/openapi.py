@@ -58,13 +58,13 @@ def describe(operations: Iterable[Operation]) -> dict[str, Any]:
         "info": {
             "title": "Deedbox status API",
             "version": version("deedbox"),
-            "summary": "Where signature requests stand, their documents, and the clean stream of events.",
+            "summary": "Where signature requests stand, their documents, the clean stream of events, and repairs.",
             "description": (
                 "Every operation needs `Authorization: Bearer <token>` with the scope that it names. A program on the "
                 "machine itself gets the stages and counters of /api/queues without one."
             ),
         },
-        "paths": {row.path: {"get": _operation(row)} for row in rows},
+        "paths": {row.path: {row.method.lower(): _operation(row)} for row in rows},
         "components": {
             "schemas": schemas,
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": _scopes()}},
@@ -84,6 +84,7 @@ def _models(rows: tuple[Operation, ...]) -> list[type[BaseModel]]:
 
 def _schemas(rows: tuple[Operation, ...]) -> dict[str, Any]:
     models = [(model, "serialization") for model in _models(rows)]
+    models += [(model, "validation") for model in dict.fromkeys(each for row in rows for each in row.body)]
     _, document = models_json_schema(models, ref_template=_REF)  # type: ignore[arg-type]
     found: dict[str, Any] = document["$defs"]
     problem = found["Problem"]
@@ -100,8 +101,16 @@ def _operation(row: Operation) -> dict[str, Any]:
         "description": f"{row.description}\n\nScope: {row.scope}.",
         "security": [*([{}] if row.impersonal else []), {"token": []}],
         "parameters": [*_path_parameters(row), *_query_parameters(row), *_header_parameters(row)],
+        **_body(row),
         "responses": _responses(row),
     }
+
+
+def _body(row: Operation) -> dict[str, Any]:
+    if not row.body:
+        return {}
+    forms = [{"$ref": _REF.format(model=model.__name__)} for model in row.body]
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": {"anyOf": forms}}}}}
 
 
 def _path_parameters(row: Operation) -> Iterable[dict[str, Any]]:
@@ -113,6 +122,8 @@ def _query_parameters(row: Operation) -> Iterable[dict[str, Any]]:
     if row.query is None:
         return
     for name, schema in row.query.model_json_schema()["properties"].items():
+        if schema.get("type") == "object":
+            continue  # names that a client chooses: the operation's own text says how
         yield _parameter("query", name, schema)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from flask import Blueprint, request
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -37,7 +37,7 @@ class DocumentedAnswer(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation: a GET."""
+    """One operation."""
 
     name: str
     """Name of the endpoint in the blueprint, and the operationId."""
@@ -51,6 +51,9 @@ class Operation:
     path_parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     headers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Request headers that matter: schema and description."""
+    method: Literal["GET", "POST"] = "GET"
+    body: tuple[type[BaseModel], ...] = ()
+    """Forms of the JSON body of a POST."""
     scope: Scope = Scope.READ
     impersonal: bool = False
     """Programs of this machine get figures, and nothing else, without a token."""
@@ -71,22 +74,35 @@ def register(blueprint: Blueprint, operation: Operation, view: Callable[..., Any
     """Add an operation's route."""
     marked = needs(operation.scope)(view)
     blueprint.add_url_rule(
-        operation.rule, operation.name, impersonal(marked) if operation.impersonal else marked
+        operation.rule,
+        operation.name,
+        impersonal(marked) if operation.impersonal else marked,
+        methods=[operation.method],
     )
 
+
+NOTHING: Final[Mapping[str, str]] = {}
 
 AnyQuery = TypeVar("AnyQuery", bound=Query)
 
 
-def query(model: type[AnyQuery]) -> AnyQuery:
-    """Return the request's query parameters. Raises OpsError that names the parameter and the fix."""
-    values: dict[str, Any] = {}
+def query(model: type[AnyQuery], prefixed: Mapping[str, str] = NOTHING) -> AnyQuery:
+    """Return the request's query parameters. Raises OpsError that names the parameter and the fix.
+
+    ``prefixed``: fields that hold what begins with a prefix, by its name without that.
+    """
+    values: dict[str, Any] = {name: {} for name in prefixed}
     for name, given in request.args.lists():
         info = model.model_fields.get(name)
+        home = next((field for field, prefix in prefixed.items() if name.startswith(prefix)), None)
+        if name in prefixed:
+            raise OpsError(Refused.BAD_REQUEST, f"{name} is given as {prefixed[name]}NAME=VALUE")
         if info is not None and "tuple" in str(info.annotation):
             values[name] = given
         elif len(given) > 1:
             raise OpsError(Refused.BAD_REQUEST, f"{_shown(name)} is given more than once; give it once")
+        elif home is not None:
+            values[home][name.removeprefix(prefixed[home])] = given[0]
         else:
             values[name] = given[0]
     try:

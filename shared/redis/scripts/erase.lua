@@ -84,8 +84,9 @@ redis.call('ZREM', P .. 'wake:' .. ARGV[3], stream)
 redis.call('ZREM', P .. 'gaps:due', stream)
 redis.call('ZREM', P .. 'requests', stream)
 redis.call('HDEL', P .. 'paused', 'request|' .. stream)
+for _, term in ipairs(redis.call('HKEYS', P .. 'finds:' .. stream)) do redis.call('ZREM', P .. 'find:' .. term, stream) end
 local data_key = redis.call('HGET', P .. 'key:' .. stream, 'id') or nil
-for _, kind in ipairs({ 'seen:', 'order:', 'timeline:', 'request:', 'document:', 'queued:', 'key:' }) do
+for _, kind in ipairs({ 'seen:', 'order:', 'timeline:', 'request:', 'document:', 'queued:', 'finds:', 'key:' }) do
   redis.call('DEL', P .. kind .. stream)
 end
 -- Entries that were cut off from the clean stream meanwhile are not asked for.

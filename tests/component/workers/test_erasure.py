@@ -320,7 +320,7 @@ def test_after_the_retention_time_nothing_of_a_finished_request_remains(state: R
     facts = Holdings(state).facts(R1.stream)
     # The index of the search is one key for all requests, cut by age and length whenever it grows.
     about = traces(state, "r1", NAME, *facts) - {keys.REQUESTS}
-    assert len(about) == len(facts) + 4
+    assert len(about) == len(facts) + 7
     lives = {name: int(state.ttl(name)) for name in about}
     assert all(7 * DAY_S < life <= 14 * DAY_S for life in lives.values()), lives
     for name in about:

@@ -86,7 +86,6 @@ def _types(fleet: Fleet, what: str, name: str) -> list[str]:
             "default.r1.act",
             ("default.r2.act", "sales.r1.act"),
         ),
-        (PauseTarget(PauseKind.SOURCE, "default"), "default.r1.act", ("sales.r1.act", "sales.r2.act")),
     ],
 )
 def test_what_is_paused_waits_in_order_over_restarts_and_everything_else_goes_on(

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 import pytest
 from redis import Redis
 
+from deedbox.ops.web.app import create_app
 from deedbox.shared.redis import keys
+from deedbox.shared.settings import Settings
 from deedbox.shared.simulator.api_state import Endpoint, FilesApiPolicy
 from deedbox.shared.simulator.files_api import FilesApi
 from deedbox.shared.simulator.lifecycle import Account, SimulatedRequest, generate_requests
@@ -154,6 +156,29 @@ def test_what_an_outage_took_is_repaired_and_a_second_run_changes_nothing(
     assert (again["requests"], again["handed_over"]) == ([], 0)
     desk.deployment.run()
     assert (len(desk.told.calls), desk.calls(Endpoint.FILES)) == (told, files)
+
+
+def test_the_api_hands_over_what_its_plan_has_listed(
+    desk: GapsDesk, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outage = Outage(desk)
+    for name, value in (environ | {"DEEDBOX_OPS_TOKEN": "component-test-token-0123"}).items():
+        monkeypatch.setenv(name, value)
+    site = create_app(Settings.load(os.environ)).test_client()
+
+    def ask(body: dict[str, str]) -> Any:
+        headers = {"Authorization": "Bearer component-test-token-0123"}
+        answer = site.post("/api/operations/reconcile", json=body, headers=headers)
+        assert answer.status_code == 200, answer.text
+        return answer.json
+
+    planned = ask({"since": "3h"})
+    listed = {row["signature_request_id"] for row in planned["plan"]["requests"]}
+    assert outage.missed() <= listed
+    assert planned["plan"]["handed_over"] == 0
+    assert ask({"token": planned["token"]})["done"]["handed_over"] == len(listed)
+    desk.deployment.run()
+    assert all(desk.documents(request_id) == 1 for request_id in outage.completed())
 
 
 def test_callbacks_that_come_after_the_repair_are_processed_as_ever(desk: GapsDesk, run: Run) -> None:

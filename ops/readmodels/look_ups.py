@@ -1,0 +1,135 @@
+"""Signature requests by signature id, metadata or state: pages of an index, never a look through all keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from deedbox.ops.readmodels.requests import SignatureRequest
+from deedbox.shared.core.request_snapshot import term
+from deedbox.shared.core.status import SIGNABLE
+from deedbox.shared.redis import keys
+from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.scripting import text
+
+CHUNK: Final = 200
+LOOKED_MAX: Final = 2000
+"""Requests that one page looks at: a filter that few fit gets a short page, and the place to go on from."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookUp:
+    """What is looked for; all of it must fit."""
+
+    source: str
+    signature_id: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    state: str = ""
+    test_mode: bool | None = None
+    before: str = ""
+    """Where the last page ended."""
+    limit: int = 50
+
+    def index(self) -> str:
+        """Return the key of the narrowest index that holds what is looked for."""
+        for name, value in self.metadata.items():
+            return keys.find(term(self.source, f"metadata.{name}", value))
+        if self.signature_id:
+            return keys.find(term(self.source, "signature_id", self.signature_id))
+        return keys.find(term(self.source, "state", self.state)) if self.state else keys.REQUESTS
+
+    def others(self) -> list[str]:
+        """Return the terms of the other indexes that it must be in."""
+        names = [(f"metadata.{name}", value) for name, value in self.metadata.items()]
+        names += [("signature_id", self.signature_id)] if self.signature_id else []
+        return [term(self.source, *each) for each in names]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestPage:
+    """One page."""
+
+    requests: list[SignatureRequest]
+    next: str | None
+    """What continues as ``before``; None: there are no more."""
+
+
+def look_up(redis: Redis, wanted: LookUp) -> RequestPage:
+    """Find a page, the latest change first. Raises Unavailable; ValueError for a ``before`` that no page gave."""
+    found: list[SignatureRequest] = []
+    looked, last = 0, ""
+    try:
+        for place, stream in _rows(redis, wanted.index(), _place(wanted.before)):
+            if looked >= LOOKED_MAX or len(found) >= wanted.limit:
+                return RequestPage(found, last)
+            looked, last = looked + 1, place
+            request = _fitting(redis, stream, wanted)
+            if request is not None:
+                found.append(request)
+    except RedisError as error:
+        raise translated(error) from error
+    return RequestPage(found, None)
+
+
+def waiting_longest(
+    redis: Redis, sources: tuple[str, ...], limit: int
+) -> list[tuple[float, SignatureRequest]]:
+    """Return the requests that wait for signers and have not changed for longest, with when they changed last."""
+    rows: list[tuple[float, str]] = []
+    pipe = redis.pipeline(transaction=False)
+    for source in sources:
+        for state in sorted(SIGNABLE):
+            pipe.zrange(keys.find(term(source, "state", state)), 0, limit - 1, withscores=True)
+    try:
+        for reply in pipe.execute():
+            rows += [(float(score), text(stream)) for stream, score in reply]
+        requests = ((at, _read(redis, stream)) for at, stream in sorted(rows)[:limit])
+        return [(at, request) for at, request in requests if request is not None]
+    except RedisError as error:
+        raise translated(error) from error
+
+
+def _rows(redis: Redis, index: str, before: tuple[float, str] | None) -> Iterator[tuple[str, str]]:
+    """Yield place and stream, newest first. Those of one moment are in the order of their names, backwards."""
+    upper: Any = "+inf" if before is None else before[0]
+    start = 0
+    while True:
+        rows: Any = redis.zrevrangebyscore(index, upper, "-inf", start=start, num=CHUNK, withscores=True)
+        for member, score in rows:
+            stream = text(member)
+            if before is None or (score, stream) < before:
+                yield f"{score!r}~{stream}", stream
+        if len(rows) < CHUNK:
+            return
+        start += CHUNK
+
+
+def _place(before: str) -> tuple[float, str] | None:
+    if not before:
+        return None
+    at, _, stream = before.partition("~")
+    if not stream:
+        raise ValueError("is no place that an earlier page gave as next")
+    return float(at), stream
+
+
+def _fitting(redis: Redis, stream: str, wanted: LookUp) -> SignatureRequest | None:
+    if stream.partition(":")[0] != wanted.source:
+        return None
+    terms = wanted.others()
+    if terms and not all(each is not None for each in redis.hmget(keys.finds(stream), terms)):
+        return None
+    request = _read(redis, stream)
+    if request is None or (wanted.state and request.state != wanted.state):
+        return None
+    return request if wanted.test_mode in {None, bool(request.test_mode)} else None
+
+
+def _read(redis: Redis, stream: str) -> SignatureRequest | None:
+    source, _, key = stream.partition(":")
+    replies: Any = redis.mget([keys.request(stream), keys.document(stream)])
+    return SignatureRequest.of(redis, source, key.partition("/")[2], (replies[0], replies[1]))
