@@ -14,7 +14,7 @@ from tests.e2e.conftest import Start
 from tests.e2e.running import COMMAND, environment, until
 from tests.support.pages import ROOT, blocks
 
-pytestmark = [pytest.mark.e2e, pytest.mark.real_redis]
+pytestmark = [pytest.mark.e2e, pytest.mark.real_redis, pytest.mark.timeout(240)]
 
 PAGE = "docs/tutorial.md"
 INSTALLING = {"python3 -m venv venv", ". venv/bin/activate", "pip install deedbox"}
