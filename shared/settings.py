@@ -6,13 +6,10 @@ errors: ``summary()`` shows them as set or unset.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -24,14 +21,14 @@ from pydantic import (
     model_validator,
 )
 
+from deedbox.shared import consistency
 from deedbox.shared.alerts.alerting import DEFAULT_EVENTS
-from deedbox.shared.callback_url import CALLBACK_URL_FORM, is_callback_url, shown
+from deedbox.shared.callback_url import shown
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.core.ordering import OrderingPolicy
 from deedbox.shared.destinations import Destination, parse_destinations
 from deedbox.shared.documents_url import FILE, DocumentsUrl
 from deedbox.shared.retention import DAY_S, DEFAULT_DAYS, SHORTEST_DAYS, Retention
-from deedbox.shared.runtime.ports import is_loopback
 from deedbox.shared.sealing.ring_setting import ring_keys
 from deedbox.shared.secret_files import with_secrets
 from deedbox.shared.sources import Source, parse_sources, sources_json
@@ -52,7 +49,6 @@ PUBLISH_EVENT: Final = "publish_event"
 SETTINGS_SHOWN: Final = "DEEDBOX_SETTINGS_SHOWN"
 """Set for the children of ``deedbox up``, which has printed the settings: they do not log them again."""
 
-_EVENT_TYPE: Final = re.compile(r"\*|[A-Za-z0-9_.-]+\*?", re.ASCII)
 _SECRET: Final = "set"  # noqa: S105 - the word shown instead of a secret
 
 
@@ -242,59 +238,8 @@ class Settings(BaseModel):
                 f"DEEDBOX_BUILTINS names {', '.join(sorted(unknown))}, which is not a built-in action; "
                 f"use all, none or some of {', '.join((*BUILTINS, PUBLISH_EVENT))}."
             )
-        self._consistent_alerts()
-        self._consistent_proxies()
-        self._consistent_encryption()
-        if not re.fullmatch(r"https?://[^/\s]+(/\S*)?/v3", self.api_url):
-            raise ValueError("DEEDBOX_API_URL is not a URL that ends in /v3; the vendor's is the default.")
-        parts = urlsplit(self.api_url)
-        if parts.scheme == "http" and self.plain_http == "off" and not is_loopback(parts.hostname or ""):
-            raise ValueError(
-                "DEEDBOX_API_URL begins with http:// and names another machine, so that the API key could be read on the "
-                "way; use https://, or set DEEDBOX_PLAIN_HTTP=on."
-            )
-        if self.event_retention_days > self.state_retention_days:
-            raise ValueError(
-                f"DEEDBOX_EVENT_RETENTION_DAYS ({self.event_retention_days}) is more than DEEDBOX_STATE_RETENTION_DAYS "
-                f"({self.state_retention_days}), and a body that outlives its request's state cannot be found to be "
-                "erased; lower the first or raise the second."
-            )
+        consistency.demand(self)
         return self
-
-    def _consistent_alerts(self) -> None:
-        if "alert" in self.builtins and self.alert_urls is None:
-            raise ValueError(
-                "DEEDBOX_BUILTINS names alert, and DEEDBOX_ALERT_URLS is not set; say there where alerts go."
-            )
-        unusable = [each for each in self.alert_events if _EVENT_TYPE.fullmatch(each) is None]
-        if unusable:
-            raise ValueError(
-                f"DEEDBOX_ALERT_EVENTS names {unusable[0]!r}, which is no event type; "
-                "use exact types, a prefix such as template_*, or none."
-            )
-        if self.callback_url is not None and not is_callback_url(self.callback_url):
-            raise ValueError(f"DEEDBOX_CALLBACK_URL {CALLBACK_URL_FORM}")
-
-    def _consistent_proxies(self) -> None:
-        for each in self.ops_trusted_proxies:
-            try:
-                ip_network(each, strict=False)
-            except ValueError:
-                raise ValueError(
-                    f"DEEDBOX_OPS_TRUSTED_PROXIES names {each!r}, which is no IP address and no network such as 10.0.0.0/8."
-                ) from None
-        if self.ops_proxy_user_header is not None and not self.ops_trusted_proxies:
-            raise ValueError(
-                "DEEDBOX_OPS_PROXY_USER_HEADER is set and DEEDBOX_OPS_TRUSTED_PROXIES is not; name there the address of the "
-                "proxy that sets the header, or everybody could."
-            )
-
-    def _consistent_encryption(self) -> None:
-        if self.encryption_ring and self.alert_details == "on":
-            raise ValueError(
-                "DEEDBOX_ALERT_DETAILS=on keeps titles in Redis as they are, and DEEDBOX_ENCRYPTION_KEYS is set; "
-                "unset one of them."
-            )
 
     @property
     def encryption_ring(self) -> tuple[bytes, ...]:
