@@ -63,7 +63,7 @@ class Site:
     def ask(self, path: str = "/callbacks", key: str = KEY) -> urllib3.BaseHTTPResponse:
         return urllib3.request(
             "POST", self.url + path, body=multipart(callback(key=key)), headers={"Content-Type": MULTIPART},
-            retries=False,
+            retries=False, timeout=20,
         )  # fmt: skip
 
 
@@ -230,13 +230,11 @@ def test_nginx_sends_each_tenant_to_the_installation_that_has_it_and_to_no_other
     ]
 
 
-def test_nginx_answers_for_a_tenant_that_no_installation_has(
-    nginx: Site, both: tuple[Installation, Installation]
-) -> None:
-    before = [each.received() for each in both]
+def test_nginx_answers_for_a_tenant_that_no_installation_has(nginx: Site) -> None:
     for path in ("/callbacks/nobody", "/callbacks/acme2", "/callbacks/", "/callbacks", "/", "/healthz"):
-        assert nginx.ask(path).status == 404
-    assert [each.received() for each in both] == before
+        answer = nginx.ask(path)
+        # Ingress itself would answer in JSON.
+        assert (answer.status, answer.headers["Content-Type"]) == (404, "text/html")
 
 
 def test_a_tenant_whose_installation_is_away_is_alone_with_that(

@@ -66,5 +66,5 @@ def test_whoever_follows_the_tutorial_sees_what_it_says(start: Start, tmp_path: 
 
 def _waiting(ops: str) -> bool:
     """Tell whether a call or a callback still waits."""
-    stages = urllib3.request("GET", f"{ops}/api/queues").json()["stages"]
+    stages = urllib3.request("GET", f"{ops}/api/queues", timeout=20).json()["stages"]
     return any(stage["depth"] for stage in stages.values())

@@ -134,10 +134,10 @@ def test_the_link_that_up_prints_signs_in_once_and_the_command_prints_another(ru
     printed = subprocess.run(command, cwd=running.folder, env=environment(), capture_output=True, check=True)
     origin = found[1].partition("/sign-in?")[0]
     for link in (found[1], f"{origin}/sign-in?{urlsplit(json.loads(printed.stdout)['link']).query}"):
-        answers = [urllib3.request("GET", link, redirect=False) for _ in range(2)]
+        answers = [urllib3.request("GET", link, redirect=False, timeout=20) for _ in range(2)]
         assert [answer.status for answer in answers] == [302, 401]
         cookie = answers[0].headers["Set-Cookie"].partition(";")[0]
-        page = urllib3.request("GET", origin + "/", headers={"Cookie": cookie}, redirect=False)
+        page = urllib3.request("GET", origin + "/", headers={"Cookie": cookie}, redirect=False, timeout=20)
         assert (page.status, b"broker" in page.data) == (200, True)
 
 

@@ -147,7 +147,12 @@ def test_a_consumer_takes_nothing_new_while_it_holds_some(subject: Subject) -> N
     assert [each.body for each in first.envelopes] == [each.body for each in second.envelopes] == [b"{0}"]
     consumer.keep()
     consumer.done()
-    assert {*taken(consumer, 2)} == {b"{1}", b"{2}"}
+    # SQS gives a message again that was held for longer than its visibility timeout, which is short here.
+    rest = {b"{1}", b"{2}"}
+    found: set[bytes] = set()
+    while not found >= rest:
+        found |= {*taken(consumer, 1)}
+    assert found <= rest | {b"{0}"}
     consumer.close()
 
 

@@ -189,9 +189,9 @@ def test_a_new_master_counts_from_zero(redis_broker: Server, tmp_path: Path) -> 
 
 def test_the_metrics_are_not_on_the_public_port(calm: Web) -> None:
     url = f"http://127.0.0.1:{calm.port}/metrics"
-    assert urllib3.request("GET", url, retries=False).status == 404
+    assert urllib3.request("GET", url, retries=False, timeout=20).status == 404
     other = f"http://127.0.0.1:{calm.metrics_port}/callbacks"
-    assert urllib3.request("GET", other, retries=False).status == 404
+    assert urllib3.request("GET", other, retries=False, timeout=20).status == 404
 
 
 def test_a_taken_metrics_port_is_one_sentence(calm: Web, redis_broker: Server, tmp_path: Path) -> None:

@@ -150,6 +150,6 @@ def test_what_answers_anybody_on_this_machine_has_figures_only(ops: Ops) -> None
 )  # fmt: skip
 def test_no_header_that_anybody_can_send_stands_for_a_token(ops: Ops, headers: dict[str, str]) -> None:
     answer = urllib3.request(
-        "GET", f"{ops.url}/api/requests/{REQUEST}", headers=headers, retries=False, redirect=False
+        "GET", f"{ops.url}/api/requests/{REQUEST}", headers=headers, retries=False, redirect=False, timeout=20
     )
     assert answer.status == 401
