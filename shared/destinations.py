@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
@@ -16,6 +15,7 @@ from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.core.routing import Where, is_pattern
 from deedbox.shared.redis.keys import RESERVED_LANES
 from deedbox.shared.runtime.ports import is_inside, is_loopback
+from deedbox.shared.secret_files import json_text
 from deedbox.shared.webhook_message import key_of
 
 SETTING: Final = "DEEDBOX_DESTINATIONS"
@@ -95,24 +95,13 @@ def parse_destinations(text: str, *, plain_http: bool = False) -> dict[str, Dest
 
     Raises SettingsError: one sentence that names the destination and the field, and shows no URL and no secret.
     """
+    text = json_text(SETTING, text, FORM)
     try:
-        document = json.loads(_json(text))
+        document = json.loads(text)
         rows = {name: dict(row) for name, row in document.items()}
     except (ValueError, TypeError, AttributeError):
         raise SettingsError(f"{SETTING} is not JSON of the form {FORM}; correct it.") from None
     return {name: _destination(name, row, plain_http=plain_http) for name, row in rows.items()}
-
-
-def _json(text: str) -> str:
-    if text.lstrip().startswith("{"):
-        return text
-    try:
-        return Path(text).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", "") or type(error).__name__
-        raise SettingsError(
-            f"{SETTING} is neither JSON nor a readable file ({why}); it looks like {FORM}."
-        ) from None
 
 
 def _destination(name: str, row: dict[str, Any], *, plain_http: bool) -> Destination:

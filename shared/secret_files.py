@@ -34,6 +34,22 @@ def with_secrets(environ: Mapping[str, str], secrets: Iterable[str]) -> dict[str
     return values
 
 
+def json_text(setting: str, value: str, form: str) -> str:
+    """Return the JSON of a setting whose value is JSON or the path of a JSON file; ``form``: what it looks like.
+
+    Raises SettingsError that quotes no content.
+    """
+    if value.lstrip().startswith("{"):
+        return value
+    try:
+        return Path(value).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a path with a zero byte
+        why = getattr(error, "strerror", None) or type(error).__name__
+        raise SettingsError(
+            f"{setting} is neither JSON nor a readable file ({why}); it looks like {form}."
+        ) from None
+
+
 def _content(variable: str, path: str) -> str:
     try:
         with Path(path).open("rb") as file:

@@ -31,7 +31,7 @@ from deedbox.shared.documents_url import FILE, DocumentsUrl
 from deedbox.shared.retention import DAY_S, DEFAULT_DAYS, SHORTEST_DAYS, Retention
 from deedbox.shared.sealing.ring_setting import ring_keys
 from deedbox.shared.secret_files import with_secrets
-from deedbox.shared.sources import Source, parse_sources, sources_json
+from deedbox.shared.sources import Source, parse_sources
 
 BUILTINS: Final = (
     "fetch_documents",
@@ -283,7 +283,7 @@ class Settings(BaseModel):
         return (*names, PUBLISH_EVENT) if published else names
 
     def _listed_sources(self) -> dict[str, Source]:
-        return parse_sources(sources_json(self.sources_text.get_secret_value())) if self.sources_text else {}
+        return parse_sources(self.sources_text.get_secret_value()) if self.sources_text else {}
 
     def _watches(self) -> bool:
         try:

@@ -6,11 +6,11 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 from deedbox.shared.callback_url import CALLBACK_URL_FORM, is_callback_url
 from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.secret_files import json_text
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _CLIENT_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
@@ -51,21 +51,12 @@ def account_of(api_key: str) -> str:
     return hashlib.blake2b(api_key.encode(), digest_size=8).hexdigest()
 
 
-def sources_json(text: str) -> str:
-    """Return the JSON of the setting, which may be the path of a file. Raises SettingsError."""
-    if text.lstrip().startswith("{"):
-        return text
-    try:
-        return Path(text).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", "") or type(error).__name__
-        raise SettingsError(
-            f"DEEDBOX_SOURCES is neither JSON nor a readable file ({why}); it looks like {_FORM}."
-        ) from None
-
-
 def parse_sources(text: str) -> dict[str, Source]:
-    """Return the tenants by name. Raises SettingsError. ``default``, and an entry with ``account``, may have no keys."""
+    """Return the tenants by name, from JSON or from the JSON file that ``text`` names.
+
+    ``default``, and an entry with ``account``, may have no keys. Raises SettingsError.
+    """
+    text = json_text("DEEDBOX_SOURCES", text, _FORM)
     try:
         document = json.loads(text)
         rows = {name: (entry, _keys(name, entry)) for name, entry in document.items()}

@@ -21,6 +21,7 @@ from deedbox.workers.actions.interface import ActionFunction, Context, Event, Re
 from deedbox.workers.actions.loading import registered_from
 from deedbox.workers.actions.registry import RegisteredAction
 from deedbox.workers.lanes.calls import ActionCaller, EventLoop
+from deedbox.workers.lanes.claims import context_of
 from deedbox.workers.lanes.time_limit import time_limits
 
 Outcome = Literal["done", "retry", "rejected", "error", "timeout"]
@@ -102,14 +103,7 @@ def call(
     action: RegisteredAction, event: Event, entry: QueueEntry, now: float
 ) -> tuple[Ran, Again | Dead | None]:
     """Make one call of an entry at ``now`` (unix seconds). Returns how it ended, and the decision about a failed one."""
-    context = Context(
-        idempotency_key=entry.idempotency_key(action.name),
-        attempt=entry.attempt,
-        replay=entry.replay > 0,
-        retries=entry.retries,
-        fruitless=entry.failures + entry.backoffs,
-        waiting_since=entry.first_failed_at,
-    )
+    context = context_of(entry, action.name)
     with _alarm_lent(), time_limits():
         failed = _caller.attempt(action, event, context)
     if failed is None:

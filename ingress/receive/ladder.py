@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from deedbox.ingress.receive.form import FORM_TYPES, BadForm, json_texts, media_type
 from deedbox.shared import codec
-from deedbox.shared.core.callback import DEPTH_MAX, Callback, is_too_deep, parse_callback
+from deedbox.shared.core.callback import DEPTH_MAX, ParsedCallback, is_too_deep, parse_callback
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import BadCallback
 from deedbox.shared.core.identity import ordering_key
@@ -177,7 +177,7 @@ def _verified(
     request: Received,
     policy: LadderPolicy,
     key_ring: tuple[str, ...],
-    callback: Callback,
+    callback: ParsedCallback,
     json_text: bytes,
 ) -> Accepted | RefusedCallback:
     event_type = callback.event_type
@@ -211,7 +211,7 @@ def _verified(
     return Accepted(request.source, event_type, verdict, json_text, str(ordering_key(callback)))
 
 
-def _unusual(callback: Callback, received_at: float) -> str | None:
+def _unusual(callback: ParsedCallback, received_at: float) -> str | None:
     """Say what no event of Dropbox Sign has, though its hash fits; None if there is nothing.
 
     A hash signs time and type without a separator: the digits at the end of a time may be passed off as the beginning of a

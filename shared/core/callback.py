@@ -49,7 +49,7 @@ _TYPE_TEXT: Final = re.compile(r"[A-Za-z0-9_.\-]+", re.ASCII)
 
 
 @value
-class Callback:
+class ParsedCallback:
     """A parsed callback: the claim of the sender, verified or not."""
 
     event_type: str
@@ -126,7 +126,7 @@ def _is_too_dense(text: bytes, containers: int) -> bool:
     )
 
 
-def parse_callback(text: bytes) -> Callback:
+def parse_callback(text: bytes) -> ParsedCallback:
     """Parse the ``json`` text of a callback, leniently except for what identity and verification need.
 
     Raises BadCallback that names the field.
@@ -144,7 +144,7 @@ def parse_callback(text: bytes) -> Callback:
             "event.event_type",
         )
     time_text = _time_text(event)
-    return Callback(
+    return ParsedCallback(
         event_type=event_type,
         event_time=int(time_text),
         event_time_text=time_text,

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final, TypeGuard
 from urllib.parse import quote
 
-from deedbox.shared.core.callback import Callback
+from deedbox.shared.core.callback import ParsedCallback
 from deedbox.shared.core.jsontext import canonical
 from deedbox.shared.core.values import value
 
@@ -99,7 +99,7 @@ def _sub(payload: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def ordering_key(callback: Callback) -> OrderingKey:
+def ordering_key(callback: ParsedCallback) -> OrderingKey:
     """Derive the ordering key; never with an empty id (a fax carries an empty signature_request_id)."""
     payload = callback.payload
     for kind, field in (
@@ -118,7 +118,7 @@ def ordering_key(callback: Callback) -> OrderingKey:
     return OrderingKey("type", callback.event_type)
 
 
-def identify(source: str, callback: Callback, redrive: str = "") -> Fact:
+def identify(source: str, callback: ParsedCallback, redrive: str = "") -> Fact:
     """Compute a callback's identity. ``redrive`` is an operator's mark that makes it a separate fact.
 
     Merges: retries, the account's and the app's delivery, redeliveries of the broker.
@@ -176,7 +176,7 @@ def _signatures(payload: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
-def _only_signer(callback: Callback) -> str | None:
+def _only_signer(callback: ParsedCallback) -> str | None:
     """Return whom a per-signer event is about, where its snapshot leaves one choice; None if it does not.
 
     One delivery of an event may carry the metadata that names the signer, and another none. They are one fact.

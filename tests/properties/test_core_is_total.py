@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deedbox.shared.core.callback import Callback
+from deedbox.shared.core.callback import ParsedCallback
 from deedbox.shared.core.gaps import Findings, Known, concerns, found, suspected
 from deedbox.shared.core.identity import identify
 from deedbox.shared.core.ordering import (
@@ -67,7 +67,7 @@ def test_any_snapshots_are_identified_ordered_and_merged(events: list[tuple[Any,
     state, model, released = SequenceState(), dict[str, Any](), 0
     for number, ((event_type, at, request), related) in enumerate(events):
         payload = {"event": {}, "signature_request": request}
-        identify("default", Callback(event_type, at, str(at), "h", related, payload))
+        identify("default", ParsedCallback(event_type, at, str(at), "h", related, payload))
         arrival = arrival_of(event_type, at, related, f"{number:032x}", payload)
         decision = step(state, [(arrival, float(T))], float(T), OrderingPolicy())
         state = decision.state

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from deedbox.ops.readmodels import timeline
 from deedbox.shared.alerts import alert_text
 from deedbox.shared.alerts.alerting import DEFAULT_EVENTS, Kind, Message
-from deedbox.shared.core.callback import Callback
+from deedbox.shared.core.callback import ParsedCallback
 from deedbox.shared.core.identity import identify
 from deedbox.workers.actions.interface import Event
 from deedbox.workers.builtins.alert import fact_of
@@ -99,7 +99,7 @@ BODIES = st.one_of(
 @given(BODIES, st.sampled_from(["file_error", "signature_request_invalid", "template_error"]))
 def test_an_alert_names_an_id_that_trace_takes_as_it_stands(body: dict[str, Any], event_type: str) -> None:
     """A ``file_error`` without a subject, too: its events lie under their type."""
-    callback = Callback(event_type, int(T), str(int(T)), "0" * 64, None, body)
+    callback = ParsedCallback(event_type, int(T), str(int(T)), "0" * 64, None, body)
     key = str(identify("default", callback).key)
     shown = fact_of(replace(_event(event_type, body), ordering_key=key), "k", details=False).shown
     assert timeline.key_of(shown) == key

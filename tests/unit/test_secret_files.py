@@ -9,7 +9,7 @@ import pytest
 from deedbox.ops.checks import environment
 from deedbox.ops.checks.finding import Verdict
 from deedbox.shared.core.errors import SettingsError
-from deedbox.shared.secret_files import MAX_BYTES
+from deedbox.shared.secret_files import MAX_BYTES, json_text
 from deedbox.shared.settings import SECRETS, Settings
 
 VALUE = "redis://:p%40ss@redis.internal:6379/0"
@@ -83,3 +83,14 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 def test_only_secrets_come_from_files(tmp_path: Path) -> None:
     (finding,) = environment.variables({"DEEDBOX_HOLD_S_FILE": str(tmp_path)})
     assert finding.verdict is Verdict.WARNING
+
+
+@pytest.mark.parametrize("value", ["/does/not/exist.json", "not-utf8", "a\0b", ""])
+def test_json_that_should_come_from_a_file_is_refused_in_one_sentence(tmp_path: Path, value: str) -> None:
+    """Of every setting that takes JSON or the path of a JSON file: they read it in one place."""
+    file = tmp_path / "not-utf8"
+    file.write_bytes(b'{"\xff": {}}')
+    with pytest.raises(
+        SettingsError, match=r"DEEDBOX_X is neither JSON nor a readable file \(.+\); it looks like {}\."
+    ):
+        json_text("DEEDBOX_X", str(file) if value == "not-utf8" else value, "{}")

@@ -29,7 +29,7 @@ from deedbox.workers.actions.registry import RegisteredAction
 from deedbox.workers.commit import Commit
 from deedbox.workers.lanes.batch import Claim
 from deedbox.workers.lanes.calls import ActionCaller
-from deedbox.workers.lanes.claims import event_of
+from deedbox.workers.lanes.claims import context_of, event_of
 from deedbox.workers.lanes.outcomes import OutcomeReport
 from deedbox.workers.lanes.recall import recall, stored_events
 from deedbox.workers.lanes.time_limit import time_limits
@@ -56,7 +56,7 @@ def run(process: Process, options: CallOptions) -> int:
     if not event:
         raise DeedboxError("The stored event cannot be read.")
     entry = QueueEntry(stored.fingerprint, time.time())
-    context = Context(entry.idempotency_key(action.name), entry.attempt, trace_id=stored.trace_id)
+    context = context_of(entry, action.name, stored.trace_id)
     called = replace(action, timeout_s=NO_LIMIT_S) if options.pdb else action
     caller, started = ActionCaller(), time.monotonic()
     with time_limits():

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.core.fields import Unreadable
 from deedbox.shared.records.stored_event import StoredEvent
-from deedbox.workers.actions.interface import Event, Recall
+from deedbox.workers.actions.interface import Context, Event, Recall
 from deedbox.workers.lanes.batch import Claim
 
 
@@ -30,6 +31,19 @@ def action_of(claim: Claim) -> str:
 def stream_of(claim: Claim) -> str:
     """Return the stream of a claim's unit."""
     return claim.unit.split("|")[1]
+
+
+def context_of(entry: QueueEntry, action: str, trace_id: str = "") -> Context:
+    """Return the circumstances of an entry's next call."""
+    return Context(
+        idempotency_key=entry.idempotency_key(action),
+        attempt=entry.attempt,
+        replay=entry.replay > 0,
+        retries=entry.retries,
+        fruitless=entry.failures + entry.backoffs,
+        waiting_since=entry.first_failed_at,
+        trace_id=trace_id,
+    )
 
 
 def event_of(stored: StoredEvent, *, late: bool, recall: Recall | None = None) -> Event | Unreadable:

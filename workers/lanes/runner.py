@@ -26,11 +26,11 @@ from deedbox.shared.redis.script_calls import NO_CLAIM, DrainClaim
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
 from deedbox.shared.runtime import logs
-from deedbox.workers.actions.interface import Context, Event, Retry
+from deedbox.workers.actions.interface import Event, Retry
 from deedbox.workers.actions.registry import RegisteredAction, Registry
 from deedbox.workers.lanes.batch import Attendant, Claim, LaneBatch, Settlement
 from deedbox.workers.lanes.calls import ActionCaller
-from deedbox.workers.lanes.claims import action_of, claims_of, event_of, stream_of
+from deedbox.workers.lanes.claims import action_of, claims_of, context_of, event_of, stream_of
 from deedbox.workers.lanes.outcomes import OutcomeReport, lost, unopened
 from deedbox.workers.lanes.recall import recall
 from deedbox.workers.lanes.sizes import next_size
@@ -271,15 +271,7 @@ class LaneRunner:
     def _call(
         self, claim: Claim, action: RegisteredAction, entry: QueueEntry, stored: StoredEvent, event: Event
     ) -> Settlement:
-        context = Context(
-            idempotency_key=entry.idempotency_key(action.name),
-            attempt=entry.attempt,
-            replay=entry.replay > 0,
-            retries=entry.retries,
-            fruitless=entry.failures + entry.backoffs,
-            waiting_since=entry.first_failed_at,
-            trace_id=stored.trace_id,
-        )
+        context = context_of(entry, action.name, stored.trace_id)
         self._at_work = (claim, entry, stored)
         started = time.monotonic()
         failed, span_id = self._caller.traced(action, event, context, stored)

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.runtime.data_dir import make_private, writable, write_private
+from deedbox.shared.secret_files import json_text
 from deedbox.shared.settings import Settings
 
 ADMIN: Final = "admin"
@@ -96,13 +97,7 @@ def load(settings: Settings) -> Tokens:
 
 
 def _parse(text: str) -> Iterable[Token]:
-    if not text.lstrip().startswith("{"):
-        try:
-            text = Path(text).read_text(encoding="utf-8")
-        except OSError as error:
-            raise SettingsError(
-                f"DEEDBOX_OPS_TOKENS is neither JSON nor a readable file ({error.strerror}); it looks like {_FORM}."
-            ) from None
+    text = json_text("DEEDBOX_OPS_TOKENS", text, _FORM)
     try:
         document = json.loads(text)
         rows = [(str(name), dict(row), list(row["scopes"])) for name, row in document.items()]

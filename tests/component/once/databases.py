@@ -26,8 +26,8 @@ class Bills(Protocol):
 class DbApiBills:
     """Through a plain connection."""
 
-    def __init__(self, connection: Any) -> None:
-        self.session = connection
+    def __init__(self, session: Any) -> None:
+        self.session = session
 
     def _run(self, statement: str) -> Any:
         cursor = self.session.cursor()
@@ -36,60 +36,37 @@ class DbApiBills:
 
     def create(self) -> None:
         self._run(CREATE)
-        self.session.commit()
+        self._end(commit=True)
 
     def add(self, name: str) -> None:
         self._run(INSERT.format(name))
 
     def count(self, name: str) -> int:
-        found = self._run(COUNT.format(name)).fetchone()[0]
-        self.session.rollback()
+        [found] = self._run(COUNT.format(name)).fetchone()
+        self._end(commit=False)
         return int(found)
 
+    def _end(self, *, commit: bool) -> None:
+        if commit:
+            self.session.commit()
+        else:
+            self.session.rollback()
 
-class SqlAlchemyBills:
+
+class SqlAlchemyBills(DbApiBills):
     """Through a session of SQLAlchemy."""
-
-    def __init__(self, session: Any) -> None:
-        self.session = session
 
     def _run(self, statement: str) -> Any:
         from sqlalchemy import text
 
         return self.session.execute(text(statement))
 
-    def create(self) -> None:
-        self._run(CREATE)
-        self.session.commit()
 
-    def add(self, name: str) -> None:
-        self._run(INSERT.format(name))
-
-    def count(self, name: str) -> int:
-        found = self._run(COUNT.format(name)).scalar()
-        self.session.rollback()
-        return int(found)
-
-
-class DjangoBills:
+class DjangoBills(DbApiBills):
     """Through a connection of Django, which commits each statement outside ``atomic``."""
 
-    def __init__(self, connection: Any) -> None:
-        self.session = connection
-
-    def _run(self, statement: str) -> Any:
-        cursor = self.session.cursor()
-        cursor.execute(statement)
-        return cursor
-
-    def create(self) -> None:
-        self._run(CREATE)
-
-    def add(self, name: str) -> None:
-        self._run(INSERT.format(name))
-
-    def count(self, name: str) -> int:
-        return int(self._run(COUNT.format(name)).fetchone()[0])
+    def _end(self, *, commit: bool) -> None:
+        del commit
 
 
 def open_bills(kind: str, url: str) -> Bills:

@@ -43,6 +43,15 @@ def redrive(deployment: Deployment) -> int:
     return done
 
 
+def assert_comes_back(deployment: Deployment, journal: Journal) -> None:
+    """Put the key back and redrive: the action is called as if nothing had been."""
+    another_process(OLD)
+    assert redrive(deployment) == 1
+    deployment.run()
+    assert [event.payload["signature_request"]["title"] for event, _ in journal.calls] == [TITLE]
+    assert deployment.letters() == []
+
+
 @pytest.mark.parametrize("ring", [(), (NEW,)], ids=["no ring", "another ring"])
 def test_a_callback_that_cannot_be_opened_waits_as_a_dead_letter_until_its_key_is_back(
     state: Redis, ring: tuple[bytes, ...]
@@ -57,11 +66,7 @@ def test_a_callback_that_cannot_be_opened_waits_as_a_dead_letter_until_its_key_i
     assert letter["reason"] == b"key_missing"
     assert key_id(OLD).encode() in letter["detail"]
     assert journal.calls == []
-    another_process(OLD)
-    assert redrive(deployment) == 1
-    deployment.run()
-    assert [event.payload["signature_request"]["title"] for event, _ in journal.calls] == [TITLE]
-    assert deployment.letters() == []
+    assert_comes_back(deployment, journal)
 
 
 @pytest.mark.parametrize("ring", [(), (NEW,)], ids=["no ring", "another ring"])
@@ -77,10 +82,7 @@ def test_a_call_whose_event_cannot_be_opened_waits_as_a_dead_letter_until_its_ke
     deployment.work()
     [letter] = deployment.letters()
     assert (letter["reason"], letter["action"]) == (b"key_missing", b"journal")
-    another_process(OLD)
-    assert redrive(deployment) == 1
-    deployment.run()
-    assert [event.payload["signature_request"]["title"] for event, _ in journal.calls] == [TITLE]
+    assert_comes_back(deployment, journal)
 
 
 def test_a_callback_of_a_request_whose_data_key_cannot_be_unwrapped_is_not_stored_in_the_open(

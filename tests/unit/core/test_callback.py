@@ -13,7 +13,7 @@ from deedbox.shared.core.callback import (
     DEPTH_MAX,
     EVENT_TIME_MAX,
     TYPE_MAX_CHARS,
-    Callback,
+    ParsedCallback,
     is_too_deep,
     outward,
     outward_text,
@@ -34,7 +34,7 @@ def text(event: str, more: str = "") -> bytes:
 GOOD = '"event_type":"fax_sent","event_time":"1700000000","event_hash":"ab"'
 
 
-def outcome(body: bytes) -> Callback | BadCallback:
+def outcome(body: bytes) -> ParsedCallback | BadCallback:
     """Return what becomes of a text; an error of any other kind fails the test."""
     try:
         return parse_callback(body)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from deedbox.shared.core.callback import Callback, parse_callback
+from deedbox.shared.core.callback import ParsedCallback, parse_callback
 from deedbox.shared.core.identity import Fact, identify
 
 KEY: Final = "324e3b0840f065eb51f3fd63231d0d33daa35d4ed10d27718839e81737065782"
@@ -67,7 +67,7 @@ def document(
     }
 
 
-def parsed(body: Mapping[str, Any]) -> Callback:
+def parsed(body: Mapping[str, Any]) -> ParsedCallback:
     """Parse a document as the sequencer does."""
     return parse_callback(json.dumps(body).encode())
 
