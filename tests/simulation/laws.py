@@ -11,6 +11,7 @@ from deedbox.shared.core.signature import Trust
 from deedbox.shared.redis import keys
 from deedbox.workers.builtins.reconcile import NAME as RECONCILE
 from tests.simulation.acts import INTERNAL
+from tests.simulation.rest import left
 from tests.simulation.traffic import P
 from tests.simulation.world import QUOTA, World
 
@@ -61,7 +62,7 @@ class _Evidence:
 
 
 def _at_rest(world: World) -> Iterator[str]:
-    for name, size in world.left().items():
+    for name, size in left(world.server).items():
         yield f"rest: {name} still holds {size}"
 
 

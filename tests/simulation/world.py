@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -18,7 +17,6 @@ from deedbox.shared import pauses
 from deedbox.shared.core.errors import DeedboxError, Unavailable
 from deedbox.shared.core.ordering import OrderingPolicy
 from deedbox.shared.documents import DocumentStore, FileTree
-from deedbox.shared.pauses import PauseKind, PauseTarget
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.erasure import Asker, Eraser
 from deedbox.shared.redis.request_keys import Subject
@@ -34,10 +32,10 @@ from deedbox.workers.sequencer.quota_policy import QuotaPolicy
 from deedbox.workers.sequencer.sequencer import Sequencer, SequencerPolicy
 from deedbox.workers.sweeper.gaps import GapDesk, GapDetector
 from deedbox.workers.sweeper.sweeper import Sweeper
-from tests.simulation import traffic
-from tests.simulation.acts import TEMPERS, Acts
+from tests.simulation import plan, rest, traffic
+from tests.simulation.acts import Acts
 from tests.simulation.client import Loss, SimulatedRedis, Wire
-from tests.simulation.doubles import SHARDS, Limits, SimulatedGuard, installed
+from tests.simulation.doubles import Limits, SimulatedGuard, installed
 from tests.simulation.faults import Blow, FaultPolicy
 from tests.simulation.journal import Journal
 from tests.simulation.mutants import Mutant
@@ -75,60 +73,6 @@ BESIDE: Final = "beside"
 
 LANES: Final = (keys.SEQUENCER, "default", "side", keys.DOCUMENTS)
 
-ERASING: Final = 0.3
-"""Share of schedules in which an operator erases the first request, at any time and however often interrupted."""
-
-
-PAUSING: Final = 0.4
-"""Share of schedules in which an operator pauses and resumes this and that."""
-
-PAUSABLE: Final = (
-    PauseTarget(PauseKind.ACTION, "steady"),
-    PauseTarget(PauseKind.ACTION, "slow"),
-    PauseTarget(PauseKind.ACTION, "loose"),
-    PauseTarget(PauseKind.LANE, "default"),
-    PauseTarget(PauseKind.LANE, "side"),
-    PauseTarget(PauseKind.SOURCE, "default"),
-    PauseTarget(PauseKind.REQUEST, "default:signature_request/r0"),
-    PauseTarget(PauseKind.REQUEST, "default:signature_request/r1"),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedPause:
-    """One pause of a schedule."""
-
-    at: float
-    target: PauseTarget
-    lasts_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """How many processes of each kind, and how they are tuned."""
-
-    bridges: int
-    sequencers: int
-    workers: int
-    sweepers: int
-    sweep_pace: float
-    """Factor on the sweeper's tick: a slower one costs fewer steps and changes no law."""
-    hold_s: float
-    same_redis: bool
-
-    @classmethod
-    def drawn(cls, rng: Random) -> Size:
-        """Draw a small deployment."""
-        return cls(
-            bridges=rng.choice((1, 1, 2)),
-            sequencers=rng.choice((1, 2)),
-            workers=rng.choice((1, 1, 2)),
-            sweepers=rng.choice((1, 1, 1, 2)),
-            sweep_pace=rng.choice((4.0, 12.0, 24.0)),
-            hold_s=rng.choice((1.0, 3.0)),
-            same_redis=rng.random() < 0.7,
-        )
-
 
 class World:
     """Everything of one schedule. ``run`` may be called once."""
@@ -136,7 +80,7 @@ class World:
     def __init__(self, seed: int, mutant: Mutant, trace: Trace) -> None:
         rng = Random(seed)
         self.faults = FaultPolicy.drawn(rng)
-        self.size = Size.drawn(rng)
+        self.size = plan.Size.drawn(rng)
         genuine = traffic.drawn(rng)
         forged = traffic.forged(Random(f"{seed}|forged"), genuine)
         self.sent = sorted([*genuine, *forged], key=lambda each: each.at)
@@ -153,19 +97,14 @@ class World:
         self.acts = Acts(seed, self.journal, self.limits)
         self.calm_since: float | None = None
         """When the faults ended."""
-        drawn = Random(f"{seed}|erasure")
-        erases = drawn.random() < ERASING
-        self.erased = Subject("default", "signature_request/r0") if erases else None
+        erase_at = plan.erasure(seed)
+        self.erased = None if erase_at is None else Subject("default", "signature_request/r0")
         """What an operator erases in this schedule."""
-        self._erase_at = START + drawn.random() * 12
+        self._erase_at = erase_at or inf
         self._erasures = 0
-        pausing = Random(f"{seed}|pauses")
-        count = pausing.choice((1, 2, 4)) if pausing.random() < PAUSING else 0
-        begin = sorted(START + pausing.random() * 10 for _ in range(count))
-        self._pauses = [PlannedPause(at, pausing.choice(PAUSABLE), pausing.random() * 8) for at in begin]
+        self._pauses = plan.pauses(seed)
         """Pauses that are still to be made, or to end."""
-        moving = Random(f"{seed}|moves")
-        self._deploys = sorted(START + moving.random() * 6 for _ in range(moving.choice((0, 1, 1, 2, 3))))
+        self._deploys = plan.deployments(seed)
         """When the next version is deployed, and the old one again: actions change their lanes."""
         self.subscribed: dict[int, Registry] = {}
         """Generation of what is subscribed -> the actions that it names."""
@@ -477,35 +416,9 @@ class World:
             return False
         if self.erased is not None and not self._erasures:
             return self.scheduler.now - self.calm_since > REST_S
-        return self.scheduler.now - self.calm_since > REST_S or (not self._pauses and self._nothing_left())
-
-    def left(self) -> dict[str, int]:
-        """Return what is not worked off: sizes of lists and sets that must be empty at the end."""
-        sizes = {name: self.server.size(name) for name in self._must_be_empty()}
-        sizes[keys.DEPTHS] = sum(map(int, self.server.execute("HVALS", keys.DEPTHS)))
-        return {name: size for name, size in sizes.items() if size}
-
-    def _nothing_left(self) -> bool:
-        # Asked often: the names that never change first.
-        return self.server.has_none_of(_AS_BYTES) and not self.left()
-
-    def _must_be_empty(self) -> list[str]:
-        return [*_MUST_BE_EMPTY, *self.server.names("queue:*"), *self.server.names("bridge:claimed:*")]
+        return self.scheduler.now - self.calm_since > REST_S or (
+            not self._pauses and rest.nothing_left(self.server)
+        )
 
 
 _OF_NOBODY: Final = {Blow.JUMP, Blow.REDELIVER}
-_MUST_BE_EMPTY: Final = (
-    keys.RAW_QUEUE,
-    keys.HELD,
-    keys.GAPS_DUE,
-    keys.PAUSED,
-    *(f"{keys.PREFIX}wake:{shard}" for shard in range(SHARDS)),
-    *(keys.inbox(shard) for shard in range(SHARDS)),
-    *(keys.shards(part) for part in ("ready", "leased", "tokens")),
-    *(
-        keys.action(name, part)
-        for name in TEMPERS
-        for part in ("ready", "leased", "tokens", "waiting", "parked")
-    ),
-)
-_AS_BYTES: Final = frozenset(name.encode() for name in _MUST_BE_EMPTY)
