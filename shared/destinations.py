@@ -115,6 +115,8 @@ def _destination(name: str, row: dict[str, Any], *, plain_http: bool) -> Destina
         field = str(first["loc"][0])
         if first["type"] == "extra_forbidden":
             said = f"is no field; use some of {', '.join(sorted(set(Destination.model_fields) - {'name'}))}"
+        if first["type"] == "missing":
+            said = f"is missing; a destination looks like {FORM}"
         raise SettingsError(f"{SETTING}, destination {name}: {field} {said[:1].lower()}{said[1:]}.") from None
     parts = urlsplit(found.url)
     local = is_loopback(parts.hostname or "")

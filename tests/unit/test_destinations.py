@@ -31,7 +31,7 @@ def test_a_destination_needs_a_url_and_a_secret(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"url": None}, "url "), ({"url": "hooks.example.com"}, "url is no address"), ({"url": "ftp://h/"}, "url is no"),
+        ({"url": None}, "url is missing"), ({"secret": None}, "secret is missing"), ({"url": "hooks.example.com"}, "url is no address"), ({"url": "ftp://h/"}, "url is no"),
         ({"url": "https://u:p@h/"}, "url has a user"), ({"url": "https://h/\u00fc"}, "url is no"),
         ({"url": "https://[::1/"}, "url is no"), ({"url": "https://h:99999/"}, "url is no"),
         ({"url": "http://hooks.example.com/"}, "DEEDBOX_PLAIN_HTTP"), ({"url": "http://127.0.0.1/"}, "allow_private"),
