@@ -72,7 +72,7 @@ class Poster:
                 "POST", self._target, body, {**headers, "Host": self._netloc}, retries=False, redirect=False,
                 timeout=Timeout(connect=CONNECT_S, read=ANSWER_S), preload_content=False,
             )  # fmt: skip
-        except (HTTPError, OSError) as error:
+        except (HTTPError, OSError, UnicodeError) as error:  # UnicodeError: a name that no name server takes
             self._pool = None
             raise Unavailable(f"{self._host} does not answer ({type(error).__name__})") from None
         try:

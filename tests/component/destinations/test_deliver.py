@@ -135,6 +135,15 @@ def test_a_receiver_that_is_gone_for_good_costs_one_call_for_each_event(
     assert len(hooks.posts) == 1
 
 
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 64 + ".example.com"])
+def test_a_name_that_leads_nowhere_lets_events_wait(state: Redis, hooks: Webhooks, host: str) -> None:
+    made = deployment(state, hooks, url=f"https://{host}/")
+    made.deliver(sent())
+    made.run()
+    (line,) = [each for each in made.timeline() if each["kind"] == "retry"]
+    assert (line["outcome"], f"{host} does not answer" in line["detail"]) == ("retry", True)
+
+
 def test_redirects_are_not_followed(state: Redis, hooks: Webhooks) -> None:
     hooks.answer = lambda _post: (302, {"Location": "/elsewhere"})
     made = deployment(state, hooks)
