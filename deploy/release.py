@@ -84,9 +84,15 @@ def _installed(folder: Path, dist: Path) -> Path:
     _say("Installing the wheel into an empty environment")
     [wheel] = dist.glob("*.whl")
     environment = folder / "environment"
-    _run(TOOLS / "uv", "venv", "--quiet", "--python", sys.executable, environment)
-    lock = ("--constraints", ROOT / "requirements.txt")
-    _run(TOOLS / "uv", "pip", "install", "--quiet", "--python", environment, *lock, wheel)
+    # pip, as in the set-up: it knows the index and the certificates that this machine is configured with. It stays outside,
+    # since it is no part of what a user gets.
+    _run(sys.executable, "-m", "venv", "--without-pip", environment)
+    locked = re.findall(r"^\w\S*==[^\\\n]+", (ROOT / "requirements.txt").read_text("utf-8"), re.MULTILINE)
+    constraints = folder / "constraints.txt"
+    # Without hashes: the new wheel has none there.
+    constraints.write_text("\n".join(locked), "utf-8")
+    _run(sys.executable, "-m", "pip", "--python", environment / "bin" / "python", "--disable-pip-version-check",
+         "install", "--quiet", "--constraint", constraints, wheel)  # fmt: skip
     return environment
 
 
