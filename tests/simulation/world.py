@@ -26,7 +26,6 @@ from deedbox.workers.actions.registry import Registry
 from deedbox.workers.announcement import announce
 from deedbox.workers.bridge.bridge import Bridge
 from deedbox.workers.lanes.ledger import ClaimLedger
-from deedbox.workers.lanes.runner import LaneRunner
 from deedbox.workers.lease import Drain, Lease
 from deedbox.workers.sequencer.quota_policy import QuotaPolicy
 from deedbox.workers.sequencer.sequencer import Sequencer, SequencerPolicy
