@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +19,7 @@ lengths = st.lists(st.integers(1, 5), min_size=1, max_size=5)
 
 
 def claimed(amounts: list[int]) -> list[Claim]:
-    units = [
+    units: list[list[Any]] = [
         [b"act|s:%d" % unit, b"%d:worker" % unit, *(part for entry in range(amount) for part in (b"%d" % entry, []))]
         for unit, amount in enumerate(amounts)
     ]  # fmt: skip
