@@ -19,10 +19,11 @@ lengths = st.lists(st.integers(1, 5), min_size=1, max_size=5)
 
 
 def claimed(amounts: list[int]) -> list[Claim]:
-    units: list[list[Any]] = [
-        [b"act|s:%d" % unit, b"%d:worker" % unit, *(part for entry in range(amount) for part in (b"%d" % entry, []))]
-        for unit, amount in enumerate(amounts)
-    ]  # fmt: skip
+    units: list[list[Any]] = []
+    for number, amount in enumerate(amounts):
+        units.append([b"act|s:%d" % number, b"%d:worker" % number])
+        for entry in range(amount):
+            units[-1] += [b"%d" % entry, []]
     return claims_of("default", units)
 
 
