@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from deedbox.shared.redis import keys
@@ -23,7 +25,8 @@ def _release(store: Store) -> None:
 
 
 def _indexed(store: Store) -> dict[bytes, float]:
-    return dict(store.redis.zrange(keys.STREAMS, 0, -1, withscores=True))
+    rows: Any = store.redis.zrange(keys.STREAMS, 0, -1, withscores=True)
+    return dict(rows)
 
 
 def test_a_stream_is_in_the_index_as_long_as_its_memory_is(store: Store) -> None:
