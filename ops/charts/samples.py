@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError, WatchError
@@ -13,10 +13,14 @@ from deedbox.ops.readmodels import status, web_reports
 from deedbox.shared.records.sample import Sample, SampleTotals
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.scripting import text
 
 INTERVAL_S: Final = 10.0
 
 FIELD: Final = "sample"
+PAGE: Final = 200
+"""Samples of one reply: a day of them is megabytes."""
+
 _TURN_S: Final = 60
 
 
@@ -57,8 +61,12 @@ def _write(redis: Redis, found: status.Status, slot: int) -> bool:
 
 def read(redis: Redis, since: float) -> list[Sample]:
     """Read the samples from a time on (unix seconds), oldest first. Raises Unavailable."""
+    rows: list[Any] = []
+    first = f"{int(since * 1000)}-0"
     try:
-        rows: Any = redis.xrange(keys.SAMPLES, min=f"{int(since * 1000)}-0")
+        while page := cast("list[Any]", redis.xrange(keys.SAMPLES, min=first, count=PAGE)):
+            rows += page
+            first = "(" + text(page[-1][0])
     except RedisError as error:
         raise translated(error) from error
     found = (Sample.load(fields.get(FIELD.encode(), b"")) for _, fields in rows)

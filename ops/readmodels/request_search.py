@@ -17,7 +17,7 @@ from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.data_keys import Keys
 from deedbox.shared.redis.scripting import text
 
-CHUNK: Final = 500
+CHUNK: Final = 200
 HITS_MAX: Final = 50
 
 

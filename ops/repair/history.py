@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -24,9 +24,6 @@ from deedbox.shared.records.replay_order import ReplaySpan
 from deedbox.shared.records.stored_event import ASIDE, StoredEvent
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
-from deedbox.shared.redis.scripting import text
-
-CHUNK: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +106,11 @@ class History:
         """Read a stream's released events of the span, in position order."""
         past = Past()
         try:
-            known: list[Any] = self._redis.zrangebyscore(keys.seen(stream), span.since, span.until)
-            # <fingerprint>:<digest> is another body of a fact, not an event until it is applied.
-            fingerprints = [name for name in map(text, known) if ":" not in name]
-            for start in range(0, len(fingerprints), CHUNK):
-                for event in self._read(fingerprints[start : start + CHUNK], past):
-                    past.events.append(event)
+            for names in index_pages.oldest_first(self._redis, keys.seen(stream), span.since, span.until):
+                # <fingerprint>:<digest> is another body of a fact, not an event until it is applied.
+                fingerprints = [name for name in names if ":" not in name]
+                if fingerprints:
+                    past.events += self._read(fingerprints, past)
         except RedisError as error:
             raise translated(error) from error
         past.events.sort(key=lambda event: event.position)

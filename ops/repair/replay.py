@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from redis.exceptions import RedisError
 
@@ -31,8 +31,20 @@ from deedbox.shared.redis.request_keys import Holdings
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
 
-PIECE: Final = 500
-"""Events of one script call: some thousand pushes, so that Redis is not stalled for longer than some ms."""
+PIECE: Final = 200
+"""Calls of actions that one script call appends: few ms, in which Redis answers no other client."""
+
+Wanted: TypeAlias = tuple[PastEvent, Sequence[KnownAction]]
+
+
+def _piece(left: Sequence[Wanted]) -> Sequence[Wanted]:
+    """Return the next events: together at most ``PIECE`` calls, and at least one event."""
+    calls = 0
+    for number, (_, actions) in enumerate(left):
+        calls += len(actions)
+        if number and calls > PIECE:
+            return left[:number]
+    return left
 
 
 class Replayer:
@@ -144,7 +156,8 @@ class Replayer:
         if not left and self._is_erased(stream):
             tally.erased += 1
         while left:
-            piece, last = left[:PIECE], replay_order.dump_mark(left[:PIECE][-1][0].position)
+            piece = _piece(left)
+            last = replay_order.dump_mark(piece[-1][0].position)
             gone, lanes = repair_calls.replay(
                 self._scripts, number=tally.number, retention=self._retention, stream=stream, done=mark, then_done=last,
                 calls=self._calls(stream, piece, tally.number, greatest),
@@ -158,7 +171,7 @@ class Replayer:
                 mark = self._mark(tally.number, stream)
                 left = list(wanted(plan, events, _position(mark)))
                 continue
-            mark, left = last, left[PIECE:]
+            mark, left = last, left[len(piece) :]
             tally.gone += gone
             tally.appended += sum(len(actions) for _, actions in piece)
             for lane in lanes:
@@ -168,7 +181,7 @@ class Replayer:
     def _calls(
         self,
         stream: str,
-        piece: Iterable[tuple[PastEvent, Sequence[KnownAction]]],
+        piece: Iterable[Wanted],
         number: int,
         greatest: Position | None,
     ) -> Iterator[tuple[str, list[tuple[str, str, str]]]]:

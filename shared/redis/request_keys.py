@@ -22,6 +22,9 @@ T = TypeVar("T")
 CHUNK: Final = 100
 """Letters, or replays, that are read in one round trip."""
 
+PAGE: Final = 1000
+"""Names of one reply: a stream may have as many events, and a key as many letters, as anybody sends."""
+
 REPLAYS: Final = 1000
 """How many replays back interrupted ones are looked for."""
 
@@ -57,8 +60,12 @@ class Holdings:
 
     def facts(self, stream: str) -> list[str]:
         """Return the names of the stream's events: fingerprints, and those of other bodies."""
-        [members] = self._read([("zrange", keys.seen(stream), 0, -1)])
-        return [text(each) for each in members]
+        found: list[str] = []
+        while True:
+            [members] = self._read([("zrange", keys.seen(stream), len(found), len(found) + PAGE - 1)])
+            found += map(text, members)
+            if len(members) < PAGE:
+                return found
 
     def stored(self, names: Sequence[str]) -> int:
         """Count the events of these names that are still stored."""
@@ -134,7 +141,13 @@ class Holdings:
 
     def letters(self, subject: Subject) -> dict[str, str]:
         """Find the dead letters: id -> fingerprint of the event, which may be empty."""
-        [found] = self._read([("smembers", keys.letters(subject.ordering_key))])
+        found: set[bytes] = set()
+        cursor = 0
+        while True:
+            [(cursor, page)] = self._read([("sscan", keys.letters(subject.ordering_key), cursor, None, PAGE)])
+            found.update(page)
+            if not cursor:
+                break
         ids = sorted(map(text, found))
         letters = {}
         for chunk in _pieces(ids):

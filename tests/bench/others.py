@@ -20,7 +20,8 @@ GROWTH: Final = "growth"
 DELAY: Final = "delay"
 ORDER: Final = "order"
 ENCRYPTION: Final = "encryption"
-NAMES: Final = (GROWTH, DELAY, ORDER, ENCRYPTION)
+OPERATIONS: Final = "operations"
+NAMES: Final = (GROWTH, DELAY, ORDER, ENCRYPTION, OPERATIONS)
 
 Results = dict[str, dict[str, Any]]
 
@@ -32,12 +33,12 @@ def run(
     if not set(sections) & set(NAMES):
         return {}, [], []
     # They plot; only the benchmark's own extra has matplotlib, and the tests of this file do without.
-    from tests.bench import delay, encryption, growth, order
+    from tests.bench import delay, encryption, growth, operations, order
 
     results: Results = {}
     verdicts: list[Verdict] = []
     troubles: list[str] = []
-    for module in (growth, delay, order, encryption):
+    for module in (growth, delay, order, encryption, operations):
         if module.NAME not in sections:
             continue
         try:
@@ -77,6 +78,13 @@ def delay_verdicts(found: dict[str, Any]) -> list[Verdict]:
     ]
 
 
+def operations_verdicts(found: dict[str, Any]) -> list[Verdict]:
+    """Hold what operators do against both goals: Redis's longest call, and ingress beside it."""
+    from tests.bench import operations
+
+    return operations.verdicts(found)
+
+
 def order_verdicts(found: dict[str, Any]) -> list[Verdict]:
     """Say in how many of the provable traffics the target is met."""
     target = found["target"]
@@ -92,5 +100,6 @@ VERDICTS: Final[dict[str, Callable[[dict[str, Any]], list[Verdict]]]] = {
     GROWTH: growth_verdicts,
     DELAY: delay_verdicts,
     ORDER: order_verdicts,
+    OPERATIONS: operations_verdicts,
     ENCRYPTION: lambda _found: [],  # no goal: it says what a choice costs
 }

@@ -29,7 +29,7 @@ from deedbox.workers.sweeper.looks import Looks
 TICK_S: Final = 0.25
 """The resolution of holds and retries: a person does not notice it, Redis does not either."""
 
-AT_MOST: Final = 200
+AT_MOST: Final = 100
 """Leases, retries and parked units of one script call: some ms, in which Redis answers no other client."""
 
 CALLS_MAX: Final = 20

@@ -1,0 +1,82 @@
+-- Copies what is stored about some streams under fresh ids, byte by byte: only ids and fingerprints differ.
+-- ARGV: prefix of keys, first copy, last copy, seconds by which each copy is older than the one before it, requests kept in
+--       indexes, events kept in the clean stream; then per model: stream, its id, n, n fingerprints
+-- Returns: events copied.
+local P, from, to, apart, kept, stream_kept = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], ARGV[6]
+local copied = 0
+local kinds = { 'seen:', 'timeline:', 'order:', 'request:', 'finds:' }
+local function read(key)
+  local kind = redis.call('TYPE', key).ok
+  if kind == 'none' then return nil end
+  local found = { kind = kind, ttl = redis.call('TTL', key) }
+  if kind == 'string' then found.values = { redis.call('GET', key) }
+  elseif kind == 'hash' then found.values = redis.call('HGETALL', key)
+  elseif kind == 'list' then found.values = redis.call('LRANGE', key, 0, -1)
+  else found.values = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES') end
+  return found
+end
+local function write(key, found, values)
+  if found.kind == 'string' then redis.call('SET', key, values[1])
+  elseif found.kind == 'hash' then redis.call('HSET', key, unpack(values))
+  elseif found.kind == 'list' then redis.call('RPUSH', key, unpack(values))
+  else
+    local rows = {}
+    for i = 1, #values, 2 do rows[i], rows[i + 1] = values[i + 1], values[i] end
+    redis.call('ZADD', key, unpack(rows))
+  end
+  if found.ttl > 0 then redis.call('EXPIRE', key, found.ttl) end
+end
+local number = tonumber(redis.call('GET', P .. 'events:seq') or '0')
+local i = 7
+while ARGV[i] do
+  local stream, id, n = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
+  local names, models, events = {}, {}, {}
+  for j = 1, n do names[j] = ARGV[i + 2 + j] end
+  for _, kind in ipairs(kinds) do models[kind] = read(P .. kind .. stream) end
+  for _, name in ipairs(names) do events[name] = read(P .. 'event:' .. name) end
+  local since = redis.call('ZSCORE', P .. 'streams', stream)
+  for copy = from, to do
+    local tag, older = string.format('%08x', copy), copy * apart
+    local fresh_id, fresh = string.sub(id, 1, -9) .. tag, {}
+    for _, name in ipairs(names) do fresh[name] = tag .. string.sub(name, 9) end
+    local function renamed(value)
+      value = string.gsub(value, id, fresh_id)
+      for name, other in pairs(fresh) do value = string.gsub(value, name, other) end
+      return value
+    end
+    local function all_renamed(found, is_zset)
+      local values = {}
+      for k, value in ipairs(found.values) do
+        values[k] = is_zset and k % 2 == 0 and string.format('%.6f', tonumber(value) - older) or renamed(value)
+      end
+      return values
+    end
+    local mine = renamed(stream)
+    for kind, found in pairs(models) do write(P .. kind .. mine, found, all_renamed(found, found.kind == 'zset')) end
+    for name, found in pairs(events) do
+      local key = P .. 'event:' .. fresh[name]
+      write(key, found, all_renamed(found, false))
+      number = number + 1
+      local place = redis.call('XADD', P .. 'events', 'MAXLEN', '~', stream_kept, '*', 'n', number, 'stream', mine, 'event',
+        fresh[name], 'type', 'signature_request_viewed', 'time', '1760000000', 'signature', '', 'late', '0')
+      redis.call('HSET', key, 'clean', place .. ' ' .. string.format('%.0f', number))
+      copied = copied + 1
+    end
+    redis.call('ZADD', P .. 'streams', since - older, mine)
+    redis.call('ZADD', P .. 'requests', since - older, mine)
+    if models['finds:'] then
+      for k = 1, #models['finds:'].values, 2 do
+        redis.call('ZADD', P .. 'find:' .. models['finds:'].values[k], since - older, mine)
+      end
+    end
+  end
+  redis.call('ZREMRANGEBYRANK', P .. 'requests', 0, -kept - 1)
+  if models['finds:'] then
+    for k = 1, #models['finds:'].values, 2 do
+      redis.call('ZREMRANGEBYRANK', P .. 'find:' .. models['finds:'].values[k], 0, -kept - 1)
+    end
+  end
+  i = i + 3 + n
+end
+redis.call('SET', P .. 'events:seq', string.format('%.0f', number))
+return copied
