@@ -6,6 +6,9 @@ proves has been seen; or when it, or a held event behind it, has waited ``hold_s
 *given up*, so that the same gap never costs a second wait. An event behind the greatest released position is
 *late*: released at once, and it does not move that position.
 
+An event that was made of an answer of the API, because its callback had not come, stands for that callback whenever that
+comes; and it is a duplicate where any callback of its type and signer has come before it.
+
 Snapshots only ever cause waiting, never trust: ``event_hash`` does not sign the body.
 """
 
@@ -15,7 +18,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
-from deedbox.shared.core.signature import Trust
+from deedbox.shared.core.signature import Origin, Trust
 from deedbox.shared.core.values import value
 
 DAY_S: Final = 86_400
@@ -78,6 +81,18 @@ class Proof(NamedTuple):
         return f"{self.type}|{self.signature}"
 
 
+SAME_S: Final[Mapping[str, float]] = {
+    _P + "sent": 3600.0,
+    _P + "viewed": 60.0,
+    _P + "downloadable": float(DAY_S),
+}
+"""Types that may happen again: a callback up to so many seconds after the time that the API shows is of the same event.
+`sent` comes when the conversion is over, after `created_at`; for `downloadable` the API shows no time, and the last
+signature's counts. Every other type that is made of the API happens once for a signer, whatever the times are."""
+
+EARLIER_S: Final = 60.0  # the same for a callback that is earlier
+
+
 @dataclass(frozen=True, slots=True)
 class OrderingPolicy:
     """How long to wait, in seconds.
@@ -110,6 +125,7 @@ class Arrival:
     """The snapshot proves more than ``PROOFS_PER_SNAPSHOT``: it counts as proving nothing."""
     trust: Trust = Trust.CLAIMED
     """How far its body is trusted: a better body of a held fact says what that fact waits for."""
+    origin: Origin = Origin.CALLBACK
 
     @property
     def fingerprint(self) -> str:
@@ -126,7 +142,10 @@ class Arrival:
 
 
 _PER_SIGNATURE: Final = frozenset({_P + "viewed", _P + "signed"})
-_PROVABLE: Final = _PER_SIGNATURE | {_P + "sent", _P + "all_signed"}
+_REMEMBERED: Final = _PER_SIGNATURE | {
+    _P + each for each in ("sent", "all_signed", "declined", "expired", "downloadable")
+}
+"""Types of which a snapshot or the API can prove that they happened: whether one came is remembered."""
 
 
 @value
@@ -146,13 +165,20 @@ class SequenceState:
     greatest: Position | None = None
     """Greatest released position."""
     satisfied: frozenset[str] = frozenset()
-    """Names of proofs that an arrival satisfied or that were given up."""
+    """Names of what came, and of proofs that were given up."""
     wildcards: Mapping[str, int] = field(default_factory=dict)
     """Arrivals of a type whose signer is unknown: each satisfies one open proof of that type."""
     given_up: frozenset[str] = frozenset()
     """Names of proofs that were given up and whose events have not come since: callbacks that may be lost."""
     noted: bool = False
     """Whether a ``Decision`` has said already that there were more proofs than are kept."""
+    reconciled: Mapping[str, int] = field(default_factory=dict)
+    """Names of the events that were made of the API's answers, with their times: each stands for its callback."""
+
+    @property
+    def came(self) -> frozenset[str]:
+        """Names of what came. Not all of them, once there were more than are kept."""
+        return self.satisfied - self.given_up
 
 
 @value
@@ -178,6 +204,8 @@ class Decision:
     """When a held event becomes ready without any arrival; None if nothing is held."""
     crowded: bool = False
     """For the first time of this key there were more proofs than are kept, and so an event was not held."""
+    stood_for: frozenset[int] = frozenset()
+    """Places among the arrivals, from 0, of duplicates whose event is known by another origin: their bodies count for nothing."""
 
     @property
     def late(self) -> tuple[Arrival, ...]:
@@ -201,62 +229,111 @@ def step(
     ``spooled_since``: time of receipt of the oldest callback in any host's spool. An event that came after it may
     be waiting for just that callback, so its hold goes on, up to ``hold_max_s``.
     """
-    known = set(seen) | {held.arrival.fingerprint for held in state.held}
-    duplicates: list[Arrival] = []
-    release: list[Released] = []
-    held = list(state.held)
-    satisfied = set(state.satisfied)
-    wildcards = dict(state.wildcards)
-    lost = set(state.given_up)
-    crowded = False
-    for arrival, since in arrivals:
-        if arrival.fingerprint in known:
-            duplicates.append(arrival)
-            held = [_better(item, arrival) for item in held]
-            continue
-        known.add(arrival.fingerprint)
-        crowded |= arrival.crowded
-        _satisfy(arrival, satisfied, wildcards)
-        _found_again(arrival, lost)
-        if state.greatest is not None and arrival.position < state.greatest:
-            release.append(Released(arrival, late=True, since=since))
-        else:
-            held.append(Held(arrival, since))
+    come = _Come(state, seen)
+    for place, (arrival, since) in enumerate(arrivals):
+        come.take(place, arrival, since)
+    held, release, satisfied, crowded = come.held, come.release, come.satisfied, come.crowded
     held.sort(key=lambda item: item.arrival.position)
     greatest = state.greatest
     given_up: list[Proof] = []
     while held:
         first = held[0]
-        missing = _missing(first.arrival, satisfied, wildcards)
+        missing = _missing(first.arrival, satisfied, come.wildcards)
         if missing and _is_crowded(satisfied, held):
             crowded, missing = True, []
         if now < _ready_at(held, missing, policy, spooled_since):
             break
-        if missing:
-            given_up.extend(missing)
-            satisfied.update(proof.name for proof in missing)
-            lost.update(proof.name for proof in missing)
+        given_up.extend(missing)
+        satisfied.update(proof.name for proof in missing)
+        come.lost.update(proof.name for proof in missing)
         release.append(Released(first.arrival, late=False, since=first.since))
         greatest = first.arrival.position
         del held[0]
     wake_at = None
     if held:
-        missing = _missing(held[0].arrival, satisfied, wildcards)
+        missing = _missing(held[0].arrival, satisfied, come.wildcards)
         wake_at = _ready_at(held, missing, policy, spooled_since)
         if spooled_since is not None:
             # The spool may be drained before that: look again when the hold would have ended without it.
             wake_at = min(wake_at, max(_ready_at(held, missing, policy, None), now + SPOOL_LOOK_S))
-    after = replace(
-        state,
+    after = SequenceState(
         held=tuple(_reduced(item, satisfied) for item in held),
         greatest=greatest,
         satisfied=frozenset(satisfied),
-        wildcards=wildcards,
-        given_up=frozenset(lost),
+        wildcards=come.wildcards,
+        given_up=frozenset(come.lost),
         noted=state.noted or crowded,
+        reconciled=come.reconciled,
     )
-    first_time = crowded and not state.noted
-    return Decision(after, tuple(release), tuple(duplicates), tuple(given_up), wake_at, first_time)
+    return Decision(
+        after, tuple(release), tuple(come.duplicates), tuple(given_up), wake_at, crowded and not state.noted,
+        frozenset(come.stood_for),
+    )  # fmt: skip
+
+
+class _Come:
+    """What came so far, while one step takes its arrivals."""
+
+    def __init__(self, state: SequenceState, seen: Collection[str]) -> None:
+        self._known = set(seen) | {held.arrival.fingerprint for held in state.held}
+        self._greatest = state.greatest
+        self.held = list(state.held)
+        self.satisfied = set(state.satisfied)
+        self.wildcards = dict(state.wildcards)
+        self.lost = set(state.given_up)
+        self.reconciled = dict(state.reconciled)
+        self.release: list[Released] = []
+        self.duplicates: list[Arrival] = []
+        self.stood_for: set[int] = set()
+        self.crowded = False
+
+    def take(self, place: int, arrival: Arrival, since: float) -> None:
+        """Take one arrival: a duplicate, a late one, or one that is held until it is ready."""
+        if self._is_stood_for(arrival):
+            self.duplicates.append(arrival)
+            self.stood_for.add(place)
+            return
+        if arrival.fingerprint in self._known:
+            self.duplicates.append(arrival)
+            self.held = [_better(item, arrival) for item in self.held]
+            return
+        self._known.add(arrival.fingerprint)
+        self.crowded |= arrival.crowded
+        self._remember(arrival)
+        if arrival.origin is Origin.RECONCILED and arrival.satisfies:
+            self.reconciled[arrival.satisfies] = arrival.position.time
+        if self._greatest is not None and arrival.position < self._greatest:
+            self.release.append(Released(arrival, late=True, since=since))
+        else:
+            self.held.append(Held(arrival, since))
+
+    def _remember(self, arrival: Arrival) -> None:
+        name, kind = arrival.satisfies, arrival.type
+        if name is None:
+            self.wildcards[kind] = self.wildcards.get(kind, 0) + 1
+            # An unknown signer's event counts for any signer.
+            name = min((each for each in self.lost if each.startswith(f"{kind}|")), default="")
+        elif kind in _REMEMBERED and len(self.satisfied) < PROOFS_PER_KEY:
+            self.satisfied.add(name)
+        self.lost.discard(name)  # it came late
+
+    def _is_stood_for(self, arrival: Arrival) -> bool:
+        """Return whether an event is known by another origin.
+
+        What is made of the API's answers gives way to everything that may be its callback: one whose signer is unknown, and
+        one that is not remembered, because there were too many. An action must not run twice for one event.
+        """
+        if arrival.origin is Origin.RECONCILED:
+            name = arrival.satisfies
+            unsure = name is None or self.wildcards.get(arrival.type, 0) > 0
+            came = name in self.satisfied and name not in self.lost
+            return (
+                unsure or came or arrival.fingerprint in self._known or len(self.satisfied) >= PROOFS_PER_KEY
+            )
+        at = self.reconciled.get(arrival.satisfies or "") if self.reconciled else None
+        if at is None:
+            return False
+        return arrival.type not in SAME_S or -EARLIER_S <= arrival.position.time - at <= SAME_S[arrival.type]
 
 
 def pass_through(arrivals: Iterable[tuple[Arrival, float]], seen: Collection[str]) -> Decision:
@@ -283,16 +360,6 @@ def _better(item: Held, arrival: Arrival) -> Held:
     return Held(replace(arrival, position=item.arrival.position), item.since)
 
 
-def _satisfy(arrival: Arrival, satisfied: set[str], wildcards: dict[str, int]) -> None:
-    if arrival.type not in _PROVABLE:
-        return
-    name = arrival.satisfies
-    if name is None:
-        wildcards[arrival.type] = wildcards.get(arrival.type, 0) + 1
-    elif len(satisfied) < PROOFS_PER_KEY:
-        satisfied.add(name)
-
-
 def _is_crowded(satisfied: Collection[str], held: Iterable[Held]) -> bool:
     return len(satisfied) + sum(len(item.arrival.proofs) for item in held) >= PROOFS_PER_KEY
 
@@ -304,14 +371,6 @@ def _reduced(item: Held, satisfied: Collection[str]) -> Held:
     if len(open_proofs) == len(arrival.proofs) and not arrival.signatures:
         return item
     return Held(replace(arrival, proofs=open_proofs, signatures=frozenset()), item.since)
-
-
-def _found_again(arrival: Arrival, lost: set[str]) -> None:
-    """Take what came late off the list of what was given up; an unknown signer's event counts for any signer."""
-    name = arrival.satisfies
-    if name is None:
-        name = min((each for each in lost if each.startswith(f"{arrival.type}|")), default="")
-    lost.discard(name)
 
 
 def _missing(arrival: Arrival, satisfied: Collection[str], wildcards: Mapping[str, int]) -> list[Proof]:
