@@ -10,14 +10,13 @@ from itertools import islice
 from typing import Any, Final
 
 from deedbox.shared.core.ordering import (
-    DEFAULT_RANK,
     PROOF_HORIZON_S,
     PROOFS_PER_SNAPSHOT,
-    RANKS,
     Arrival,
     Position,
     Proof,
 )
+from deedbox.shared.core.routing import DEFAULT_RANK, RANKS
 from deedbox.shared.core.signature import Origin, Trust
 
 SIGNATURE_MAX_CHARS: Final = 200

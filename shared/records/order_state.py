@@ -28,7 +28,7 @@ def dump(state: SequenceState) -> bytes:
             list(state.greatest) if state.greatest else None,
             sorted(state.satisfied),
             dict(state.wildcards),
-            sorted(state.given_up),
+            dict(state.given_up),
             state.noted,
             *([dict(state.reconciled)] if state.reconciled else []),
         ]
@@ -48,7 +48,7 @@ def _state(document: Any) -> SequenceState:
         greatest=None if greatest is None else position(greatest),
         satisfied=frozenset(many(satisfied, words)),
         wildcards=named(wildcards, natural),
-        given_up=frozenset(many(given_up, words)),
+        given_up=named(given_up, natural),
         noted=flag(noted),
         reconciled=named(reconciled, natural),
     )

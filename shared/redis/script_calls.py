@@ -141,13 +141,16 @@ def claim_entries(scripts: Scripts, *, lane: str, claim: DrainClaim, actions: Se
 def finish(
     scripts: Scripts, *, lane: str, retention: Retention, claim: DrainClaim, actions: Sequence[str],
     operations: Sequence[Operand],
-) -> tuple[int, list[bytes], Sequence[Any]]:  # fmt: skip
-    """Commit outcomes and claim what is ready next. Returns outcomes refused, lanes to ring, and the claim."""
-    refused, lanes, claimed = scripts.call(
+) -> tuple[int, list[bytes], Sequence[Any], list[bytes]]:  # fmt: skip
+    """Commit outcomes and claim what is ready next.
+
+    Returns outcomes refused, lanes to ring, the claim, and units of which no further entry may begin.
+    """
+    refused, lanes, claimed, over = scripts.call(
         "finish", SERVER_CLOCK, lane, retention.state_s, retention.events_s, keys.TIMELINE_KEEP, *claim,
         len(actions), *actions, *operations,
     )  # fmt: skip
-    return refused, lanes, claimed
+    return refused, lanes, claimed, over
 
 
 def renew(scripts: Scripts, *, unit: str, token: str, lease_s: float) -> None:

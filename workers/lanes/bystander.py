@@ -62,7 +62,7 @@ class Bystander:
 
     def _give_back(self, units: Sequence[Unit]) -> list[bytes]:
         backs = [Commit().outcome(unit.name, unit.token, "back") for unit in units]
-        _refused, lanes, _claimed = script_calls.finish(
+        _refused, lanes, _claimed, _over = script_calls.finish(
             self._scripts, lane=self._lane, retention=self._retention, claim=NO_CLAIM, actions=(),
             operations=[operand for each in backs for operand in each.operands()],
         )  # fmt: skip

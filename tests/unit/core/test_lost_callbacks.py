@@ -71,7 +71,7 @@ ALL = [name for name, _, _ in WHOLE]
 def test_what_came_is_not_lost_and_what_was_given_up_is() -> None:
     came = SequenceState(
         satisfied=frozenset({P + "sent|", P + "viewed|s1", P + "all_signed|"}),
-        given_up=frozenset({P + "viewed|s1"}),
+        given_up={P + "viewed|s1": T + 30},
     )
     assert names(None) == ALL
     assert names(came) == ["viewed", "signed", "downloadable"]
