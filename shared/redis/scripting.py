@@ -30,6 +30,7 @@ NAMES: Final = (
     "finish",
     "gaps_due",
     "leave",
+    "note_streams",
     "pause",
     "present",
     "redrive",

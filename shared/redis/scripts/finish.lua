@@ -143,6 +143,7 @@ while ARGV[i] do
       if fresh == 1 then
         redis.call('HSET', P .. 'event:' .. ARGV[i + 1], unpack(ARGV, i + 4, i + 3 + n))
         refer(ARGV[i + 1], 0)
+        note_stream(stream, now)
       end
     end
     i = i + 4 + n

@@ -577,6 +577,9 @@ end
 -- must learn that, and be able to send it back.
 local function erases(unit) return string.sub(unit, 1, 16) == 'erase_destroyed|' end
 
+-- Notes that something was stored about a stream, in the index of all streams. The sweeper removes what has expired.
+local function note_stream(stream, now) redis.call('ZADD', P .. 'streams', now, stream) end
+
 -- Adds lines to a stream's timeline, and bounds its length and life.
 local function add_lines(stream, lines, keep, ttl)
   if #lines == 0 then return end
