@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from deedbox.shared.archives.restoring import restore
 from deedbox.shared.core.errors import DeedboxError, Unavailable
 from deedbox.shared.core.identity import shard_of
 from deedbox.shared.documents import DocumentStore, StoreMarks, digest_of, elsewhere
@@ -128,8 +129,9 @@ class Eraser:
         self._retention = retention
 
     def find(self, subject: Subject) -> ErasureSurvey:
-        """Look what there is, and change nothing."""
+        """Look what there is, and change nothing but the form in which it is stored."""
         holdings, stream = self._holdings, subject.stream
+        restore(self._scripts, (stream,))
         letters = holdings.letters(subject)
         names = {*holdings.facts(stream), *filter(None, letters.values())}
         return ErasureSurvey(
@@ -155,6 +157,7 @@ class Eraser:
         stream = subject.stream
         if documents:
             self._demand_within_reach(subject)
+        restore(self._scripts, (stream,))
         self._call(stream, by, 0)
         documents_key = self._store.key_id(subject.source, subject.request_id) if documents else ""
         files = self._erase_documents(subject) if documents else []

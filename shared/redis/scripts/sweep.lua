@@ -56,7 +56,7 @@ local function count_loss(unit, process)
     process = process, losses = count }))
   redis.call('LTRIM', P .. 'lost', 0, tonumber(ARGV[9]) - 1)
   if facts.source and not erased then
-    add_lines(facts.source .. ':' .. facts.key, { cjson.encode(line) }, lines_kept, order_ttl)
+    add_lines(facts.source .. ':' .. facts.key, { cjson.encode(line) }, lines_kept, order_ttl, now)
   end
 end
 
