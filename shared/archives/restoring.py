@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -41,27 +42,23 @@ def _restore(scripts: Scripts, stream: str, data: bytes) -> bool:
         log.error("archive.unreadable", stream=stream)
         return script_calls.restore(scripts, stream=stream, archive=data, ends_at=None, operations=())
     return script_calls.restore(
-        scripts, stream=stream, archive=data, ends_at=archive.ends_at, operations=tuple(_operations(archive))
+        scripts, stream=stream, archive=data, ends_at=archive.ends_at, operations=_operations(archive)
     )
 
 
-def _flat(pairs: Mapping[bytes, bytes]) -> Iterator[bytes]:
-    for pair in pairs.items():
-        yield from pair
-
-
-def _operations(archive: StreamArchive) -> Iterator[Operand]:
+def _operations(archive: StreamArchive) -> list[Operand]:
+    found: list[Operand] = []
     for kind, packed in archive.values.items():
-        yield from (b"V", kind.encode(), packed)
+        found += ("V", kind, packed)
     if archive.seen:
-        yield from ("Z", 2 * len(archive.seen))
+        found += ("Z", 2 * len(archive.seen))
         for name, at in archive.seen.items():
-            yield repr(at)
-            yield name
+            found += (repr(at), name)
     if archive.timeline:
-        yield from ("L", len(archive.timeline), *archive.timeline)
+        found += ("L", len(archive.timeline), *archive.timeline)
     if archive.finds:
-        yield from ("H", 2 * len(archive.finds), *_flat(archive.finds))
+        found += ("H", 2 * len(archive.finds), *chain.from_iterable(archive.finds.items()))
     for name, event in archive.events.items():
-        yield from (b"E", name, repr(event.ends_at).encode(), b"%d" % (2 * len(event.fields)))
-        yield from _flat(event.fields)
+        fields = chain.from_iterable(event.fields.items())
+        found += ("E", name, repr(event.ends_at), 2 * len(event.fields), *fields)
+    return found

@@ -155,9 +155,9 @@ class Eraser:
         """
         demand_erasable(subject)
         stream = subject.stream
+        restore(self._scripts, (stream,))
         if documents:
             self._demand_within_reach(subject)
-        restore(self._scripts, (stream,))
         self._call(stream, by, 0)
         documents_key = self._store.key_id(subject.source, subject.request_id) if documents else ""
         files = self._erase_documents(subject) if documents else []

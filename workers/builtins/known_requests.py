@@ -16,7 +16,7 @@ from deedbox.shared.redis import data_keys, keys
 KIND = "signature_request"
 
 
-def known(redis: Redis, streams: Sequence[str], *, fetches: bool) -> dict[str, Known]:
+def known(redis: Redis, streams: Sequence[str], *, fetches: bool, makes_up: bool = False) -> dict[str, Known]:
     """Read what is known of these streams; left out are erased ones, and those whose encryption key is missing.
 
     Raises RedisError, Unavailable.
@@ -33,6 +33,7 @@ def known(redis: Redis, streams: Sequence[str], *, fetches: bool) -> dict[str, K
             order=(order_state.load(order) or None) if order else None,
             has_document=_is_settled(record),
             fetches=fetches,
+            makes_up=makes_up,
         )
         for stream, (model, order, record), tombstone in zip(streams, rows, tombstones, strict=True)
         if tombstone is None and stream not in found.missing

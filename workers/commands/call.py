@@ -22,7 +22,7 @@ from deedbox.shared.command_options import CallOptions
 from deedbox.shared.core.attempts import Failure, QueueEntry
 from deedbox.shared.core.errors import DeedboxError, SettingsError
 from deedbox.shared.core.fields import Unreadable
-from deedbox.shared.core.ordering import DEFAULT_RANK, RANKS
+from deedbox.shared.core.routing import DEFAULT_RANK, RANKS
 from deedbox.shared.records.stored_event import FIELDS, StoredEvent, present
 from deedbox.shared.redis import data_keys, keys, script_calls
 from deedbox.shared.redis.connections import translated
@@ -128,7 +128,7 @@ def _record(
     sealing = data_keys.ensure(process.scripts, [stored.stream], process.settings.retention.state_s)
     report = OutcomeReport(claim, action, entry, stored, took_s, now, process.registry, keys=sealing)
     section = Commit().outcome(unit, token, "done").append(report.done(context).operations)
-    _refused, lanes, _claimed = script_calls.finish(
+    _refused, lanes, _claimed, _over = script_calls.finish(
         process.scripts, lane=action.lane, retention=process.settings.retention, claim=NO_CLAIM, actions=(),
         operations=section.operands(),
     )  # fmt: skip

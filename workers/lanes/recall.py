@@ -10,8 +10,8 @@ from redis.exceptions import RedisError
 
 from deedbox.shared.archives import reading as archives
 from deedbox.shared.core.errors import KeyMissing, Unavailable, Undecodable
-from deedbox.shared.core.ordering import DEFAULT_RANK, RANKS
 from deedbox.shared.core.request_snapshot import request_of
+from deedbox.shared.core.routing import DEFAULT_RANK, RANKS
 from deedbox.shared.records.queue_entry import FINGERPRINT_CHARS
 from deedbox.shared.records.stored_event import FIELDS, StoredEvent, present
 from deedbox.shared.redis import data_keys

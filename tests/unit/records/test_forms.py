@@ -20,7 +20,7 @@ from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.fields import COUNT, Unreadable
 from deedbox.shared.core.ordering import Arrival, Held, Position, Proof, SequenceState
-from deedbox.shared.core.signature import BodySignature
+from deedbox.shared.core.signature import BodySignature, Origin
 from deedbox.shared.core.status import advance
 from deedbox.shared.pauses import Pause, PauseKind, PauseTarget
 from deedbox.shared.records import (
@@ -97,8 +97,9 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
             greatest=st.none() | POSITIONS,
             satisfied=st.frozensets(TEXTS),
             wildcards=st.dictionaries(TEXTS, COUNTS),
-            given_up=st.frozensets(TEXTS),
+            given_up=st.dictionaries(TEXTS, COUNTS),
             noted=st.booleans(),
+            reconciled=st.dictionaries(TEXTS, COUNTS, max_size=3),
         ),
         order_state.dump,
     ),
@@ -142,6 +143,7 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
                 redrive=st.sampled_from(["", "letter-7"]),
                 codec=st.sampled_from(["", "zstd-1"]),
                 span_id=st.sampled_from(["", "0123456789abcdef"]),
+                origin=st.sampled_from([Origin.CALLBACK, Origin.RECONCILED]),
             ),
         ),
         lambda pair: repr(pair[0]).encode() + b"\n" + pair[1].pack(),
@@ -162,6 +164,7 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
             body_digest=TEXTS,
             body=st.just(b""),
             span_id=TEXTS,
+            origin=st.sampled_from(Origin),
         ),
         lambda event: event.fields()[1],
     ),
