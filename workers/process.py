@@ -95,14 +95,13 @@ class Process:
 
     def stand_by(self, lane: str) -> None:
         """Start the process beside this one. Before anything else: a fork copies what there is."""
+        ledger = self._watchdog.ledger
 
         def bystander() -> Bystander:
             redis = connections.brisk_redis(self.redis_address)
-            return Bystander(
-                lane, self._watchdog.ledger, Scripts(redis), Bells(redis).ring, self.settings.retention
-            )
+            return Bystander(lane, ledger, Scripts(redis), Bells(redis).ring, self.settings.retention)
 
-        stand_by(bystander)
+        stand_by(ledger, bystander)
 
     def announcer(self, lane: str) -> Announcer:
         """Return what says that this process lives and works for a lane."""

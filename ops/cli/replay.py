@@ -63,7 +63,7 @@ def replay(  # noqa: PLR0913 - one parameter per option
 
     Actions see context.replay, and event.late where later events were already passed on. Their idempotency key ends in :replay-N; N is the number of the replay. An action that obeys its key does its work once per replay.
 
-    After an interruption, --resume N continues and queues nothing twice. Started again without it, it is another replay. A span of time walks over all keys of the Redis, about a second per million, and delays no other work.
+    After an interruption, --resume N continues and queues nothing twice. Started again without it, it is another replay. A span of time reads the index of requests from its beginning on, and delays no other work.
     """
     from deedbox.ops.cli._terminal import confirm, demand_decision, progress
     from deedbox.ops.installation import Installation

@@ -94,7 +94,7 @@ class Replayer:
                 raise DeedboxError(
                     f"Replay {number} was finished or forgotten meanwhile; nothing is left to do."
                 )
-        self._command(lambda: self._redis.delete(keys.replay(number), keys.replay_done(number)))
+        self._command(lambda: self._redis.unlink(keys.replay(number), keys.replay_done(number)))
         return tally
 
     def _streams(self, order: ReplayOrder, tell: Tell) -> list[str]:

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -15,6 +15,7 @@ from deedbox.ops.checks import environment
 from deedbox.ops.checks.finding import Verdict
 from deedbox.ops.sessions import LINK_S, new_link
 from deedbox.ops.supervise import processes, supervisor
+from deedbox.ops.supervise.fork_client import ForkServer
 from deedbox.ops.supervise.programs import Exit
 from deedbox.ops.supervise.readiness import StartupCheck, callback_url, metrics_url, ops_url
 from deedbox.ops.supervise.reloading import Reloader
@@ -43,7 +44,9 @@ def up(
     directory changed. ``say`` prints one line and never waits. Raises SettingsError, or another DeedboxError if the port cannot be had.
     """
     try:
-        with terminable():
+        with terminable(), ExitStack() as stack:
+            # Deedbox's own code may be among what is reloaded: then each process imports it anew.
+            forks = None if reload else stack.enter_context(ForkServer(environ))
             settings = checked(environ)
             for finding in environment.variables(environ):
                 if finding.verdict is Verdict.WARNING:
@@ -56,7 +59,7 @@ def up(
                     f"Without the lane {', '.join(without)}; start it with `deedbox worker --lane {without[0]}`."
                 )
             with lock_data_dir(settings.data_dir):
-                return _supervise(settings, lanes, environ, say, reload=reload)
+                return _supervise(settings, lanes, environ, say, forks)
     except KeyboardInterrupt:  # told to stop before anything ran
         return 0
 
@@ -102,7 +105,11 @@ def demand_ports(settings: Settings) -> None:
 
 
 def _supervise(
-    settings: Settings, lanes: Mapping[str, int], environ: Mapping[str, str], say: Say, *, reload: bool
+    settings: Settings,
+    lanes: Mapping[str, int],
+    environ: Mapping[str, str],
+    say: Say,
+    forks: ForkServer | None,
 ) -> int:
     # The table first: it finds out whether there is a Redis server to start.
     programs = processes.table(settings, lanes, environ)
@@ -116,14 +123,17 @@ def _supervise(
     announcer = _Announcer(settings, redis, lanes, say)
     reloader = Reloader(Path.cwd(), lambda: processes.learn_lanes(environ), say)
     workers = [each.name for each in programs if each.name.startswith("worker-")]
-    if reload:
+    if forks is None:
         reloader.start()
+    else:
+        forks.wait()
     try:
         return supervisor.run(
             programs,
             announcer.start,
             on_exit=announcer.tell_exit,
             renew=lambda: workers if reloader.due() else (),
+            fork_server=forks,
         )
     finally:
         reloader.stop()

@@ -156,7 +156,7 @@ def _missed(known: Known, signed: Iterable[str]) -> Findings:
     if known.order is None:
         return Findings()
     told = set(known.model.get("reconciled", {}).get("told", ()))
-    given_up = known.order.given_up - told
+    given_up = known.order.given_up.keys() - told
     silent = {f"{SIGNED}|{name}" for name in signed} - known.order.satisfied - told
     # A callback whose signer was unknown told of one of them.
     if len(silent) <= known.order.wildcards.get(SIGNED, 0):

@@ -3,8 +3,8 @@
 Pure: ``step`` takes the state, the arrivals and the time, and returns a ``Decision``. The rule, in short:
 an event is *ready* when it is the smallest held one of its key and every predecessor that its own snapshot
 proves has been seen; or when it, or a held event behind it, has waited ``hold_s``. What it waited for is then
-*given up*, so that the same gap never costs a second wait. An event behind the greatest released position is
-*late*: released at once, and it does not move that position.
+*given up*: only the first event of a later second waits for it once more. An event behind the greatest released
+position is *late*: released at once, and it does not move that position.
 
 Snapshots only ever cause waiting, never trust: ``event_hash`` does not sign the body.
 """
@@ -149,8 +149,9 @@ class SequenceState:
     """Names of proofs that an arrival satisfied or that were given up."""
     wildcards: Mapping[str, int] = field(default_factory=dict)
     """Arrivals of a type whose signer is unknown: each satisfies one open proof of that type."""
-    given_up: frozenset[str] = frozenset()
-    """Names of proofs that were given up and whose events have not come since: callbacks that may be lost."""
+    given_up: Mapping[str, int] = field(default_factory=dict)
+    """Names of proofs that were given up and whose events have not come since: callbacks that may be lost. Each with
+    the ``event_time`` of the first event that was released without it."""
     noted: bool = False
     """Whether a ``Decision`` has said already that there were more proofs than are kept."""
 
@@ -174,6 +175,7 @@ class Decision:
     """In dispatch order; late ones are flagged."""
     duplicates: tuple[Arrival, ...]
     given_up: tuple[Proof, ...]
+    """What an event was released without, after a wait for it: twice, if two events waited for it."""
     wake_at: float | None
     """When a held event becomes ready without any arrival; None if nothing is held."""
     crowded: bool = False
@@ -205,9 +207,7 @@ def step(
     duplicates: list[Arrival] = []
     release: list[Released] = []
     held = list(state.held)
-    satisfied = set(state.satisfied)
-    wildcards = dict(state.wildcards)
-    lost = set(state.given_up)
+    memory = _Memory(state)
     crowded = False
     for arrival, since in arrivals:
         if arrival.fingerprint in known:
@@ -216,43 +216,38 @@ def step(
             continue
         known.add(arrival.fingerprint)
         crowded |= arrival.crowded
-        _satisfy(arrival, satisfied, wildcards)
-        _found_again(arrival, lost)
+        memory.satisfy(arrival)
+        memory.find_again(arrival)
         if state.greatest is not None and arrival.position < state.greatest:
             release.append(Released(arrival, late=True, since=since))
         else:
             held.append(Held(arrival, since))
     held.sort(key=lambda item: item.arrival.position)
-    greatest = state.greatest
     given_up: list[Proof] = []
     while held:
         first = held[0]
-        missing = _missing(first.arrival, satisfied, wildcards)
-        if missing and _is_crowded(satisfied, held):
+        missing = memory.missing(first.arrival)
+        if missing and memory.is_crowded(held):
             crowded, missing = True, []
         if now < _ready_at(held, missing, policy, spooled_since):
             break
-        if missing:
-            given_up.extend(missing)
-            satisfied.update(proof.name for proof in missing)
-            lost.update(proof.name for proof in missing)
+        given_up.extend(missing)
+        memory.release(first.arrival, missing)
         release.append(Released(first.arrival, late=False, since=first.since))
-        greatest = first.arrival.position
         del held[0]
     wake_at = None
     if held:
-        missing = _missing(held[0].arrival, satisfied, wildcards)
+        missing = memory.missing(held[0].arrival)
         wake_at = _ready_at(held, missing, policy, spooled_since)
         if spooled_since is not None:
             # The spool may be drained before that: look again when the hold would have ended without it.
             wake_at = min(wake_at, max(_ready_at(held, missing, policy, None), now + SPOOL_LOOK_S))
-    after = replace(
-        state,
-        held=tuple(_reduced(item, satisfied) for item in held),
-        greatest=greatest,
-        satisfied=frozenset(satisfied),
-        wildcards=wildcards,
-        given_up=frozenset(lost),
+    after = SequenceState(
+        held=tuple(memory.reduced(item) for item in held),
+        greatest=memory.greatest,
+        satisfied=frozenset(memory.satisfied),
+        wildcards=memory.wildcards,
+        given_up=memory.given_up,
         noted=state.noted or crowded,
     )
     first_time = crowded and not state.noted
@@ -283,49 +278,82 @@ def _better(item: Held, arrival: Arrival) -> Held:
     return Held(replace(arrival, position=item.arrival.position), item.since)
 
 
-def _satisfy(arrival: Arrival, satisfied: set[str], wildcards: dict[str, int]) -> None:
-    if arrival.type not in _PROVABLE:
-        return
-    name = arrival.satisfies
-    if name is None:
-        wildcards[arrival.type] = wildcards.get(arrival.type, 0) + 1
-    elif len(satisfied) < PROOFS_PER_KEY:
-        satisfied.add(name)
+class _Memory:
+    """What one step knows of the events before: a copy of the state, brought up to date as the step goes on."""
 
+    def __init__(self, state: SequenceState) -> None:
+        self.greatest = state.greatest
+        self.satisfied = set(state.satisfied)
+        self.wildcards = dict(state.wildcards)
+        self.given_up = dict(state.given_up)
 
-def _is_crowded(satisfied: Collection[str], held: Iterable[Held]) -> bool:
-    return len(satisfied) + sum(len(item.arrival.proofs) for item in held) >= PROOFS_PER_KEY
+    def satisfy(self, arrival: Arrival) -> None:
+        """Remember which proof an event satisfies."""
+        if arrival.type not in _PROVABLE:
+            return
+        name = arrival.satisfies
+        if name is None:
+            self.wildcards[arrival.type] = self.wildcards.get(arrival.type, 0) + 1
+        elif len(self.satisfied) < PROOFS_PER_KEY:
+            self.satisfied.add(name)
 
+    def find_again(self, arrival: Arrival) -> None:
+        """Take what came late off the list of what was given up; an unknown signer's event counts for any signer."""
+        name = arrival.satisfies
+        if name is None:
+            name = min((each for each in self.given_up if each.startswith(f"{arrival.type}|")), default="")
+        self.given_up.pop(name, None)
 
-def _reduced(item: Held, satisfied: Collection[str]) -> Held:
-    """Leave out what a held event needs no more: proofs that are satisfied stay so."""
-    arrival = item.arrival
-    open_proofs = tuple(proof for proof in arrival.proofs if proof.name not in satisfied)
-    if len(open_proofs) == len(arrival.proofs) and not arrival.signatures:
-        return item
-    return Held(replace(arrival, proofs=open_proofs, signatures=frozenset()), item.since)
+    def missing(self, arrival: Arrival) -> list[Proof]:
+        """List the predecessors that an event waits for, after each wildcard has satisfied one of its type."""
+        still_open = self.open_proofs(arrival)
+        if not still_open or not self.wildcards:
+            return still_open
+        budget = dict(self.wildcards)
+        missing = []
+        for proof in still_open:
+            if budget.get(proof.type, 0) > 0:
+                budget[proof.type] -= 1
+            else:
+                missing.append(proof)
+        return missing
 
+    def open_proofs(self, arrival: Arrival) -> list[Proof]:
+        """List the proofs whose events were not seen, or were given up and are worth one more wait."""
+        return [
+            proof
+            for proof in arrival.proofs
+            if (name := proof.name) not in self.satisfied
+            or (name in self.given_up and self._is_worth_a_wait(proof, arrival))
+        ]
 
-def _found_again(arrival: Arrival, lost: set[str]) -> None:
-    """Take what came late off the list of what was given up; an unknown signer's event counts for any signer."""
-    name = arrival.satisfies
-    if name is None:
-        name = min((each for each in lost if each.startswith(f"{arrival.type}|")), default="")
-    lost.discard(name)
+    def _is_worth_a_wait(self, proof: Proof, arrival: Arrival) -> bool:
+        """Return whether an event is the first one whose release puts a given-up proof's ``event_time`` out of order.
 
+        By position it comes late already. But among events of its own second no ``event_time`` is out of order.
+        """
+        # A view and a signature show their second. `sent` and `all_signed` show the earliest that is possible.
+        second = proof.time if proof.type in _PER_SIGNATURE else self.given_up[proof.name]
+        return self.greatest is not None and self.greatest.time <= second < arrival.position.time
 
-def _missing(arrival: Arrival, satisfied: Collection[str], wildcards: Mapping[str, int]) -> list[Proof]:
-    """List the proved predecessors that were not seen, after each wildcard has satisfied one of its type."""
-    budget = dict(wildcards)
-    missing = []
-    for proof in arrival.proofs:
-        if proof.name in satisfied:
-            continue
-        if budget.get(proof.type, 0) > 0:
-            budget[proof.type] -= 1
-            continue
-        missing.append(proof)
-    return missing
+    def is_crowded(self, held: Iterable[Held]) -> bool:
+        """Return whether there are more proofs than are kept."""
+        return len(self.satisfied) + sum(len(item.arrival.proofs) for item in held) >= PROOFS_PER_KEY
+
+    def release(self, arrival: Arrival, missing: Iterable[Proof]) -> None:
+        """Move on to the place of a released event, and give up what it was released without."""
+        self.greatest = arrival.position
+        for proof in missing:
+            self.satisfied.add(proof.name)
+            self.given_up.setdefault(proof.name, arrival.position.time)
+
+    def reduced(self, item: Held) -> Held:
+        """Leave out what a held event needs no more: a proof that is not open never opens again."""
+        arrival = item.arrival
+        still_open = tuple(self.open_proofs(arrival))
+        if len(still_open) == len(arrival.proofs) and not arrival.signatures:
+            return item
+        return Held(replace(arrival, proofs=still_open, signatures=frozenset()), item.since)
 
 
 def _ready_at(

@@ -25,7 +25,7 @@ def dump(state: SequenceState) -> bytes:
             list(state.greatest) if state.greatest else None,
             sorted(state.satisfied),
             dict(state.wildcards),
-            sorted(state.given_up),
+            dict(state.given_up),
             state.noted,
         ]
     )
@@ -43,7 +43,7 @@ def _state(document: Any) -> SequenceState:
         greatest=None if greatest is None else position(greatest),
         satisfied=frozenset(many(satisfied, words)),
         wildcards=named(wildcards, natural),
-        given_up=frozenset(many(given_up, words)),
+        given_up=named(given_up, natural),
         noted=flag(noted),
     )
 

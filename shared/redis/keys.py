@@ -52,6 +52,9 @@ order:<stream>                  string  sequencer  state retention,       the or
 seen:<stream>                   zset    sequencer  as long                fingerprint -> arrival: dedupe memory;
                                                                           also <fingerprint>:<digest> of other
                                                                           bodies, so that erasure finds them
+streams                         zset    all        state retention,       stream -> when something was stored about it
+                                                   and as long as a key   last: the index of all streams that have a
+                                                   of these is there      ``seen`` or a ``key``
 timeline:<stream>               list    sequencer  state retention        JSON lines for ``trace``
 event:<fingerprint>             hash    sequencer  event retention after  one stored event: body and facts; open:
                                                    its last outcome       queue entries, dead letters and holds
@@ -206,6 +209,7 @@ EVENTS_ERASED: Final = PREFIX + "events:erased"
 CALLS: Final = PREFIX + "calls"
 INTAKE: Final = PREFIX + "intake"
 SOURCES: Final = PREFIX + "sources"
+STREAMS: Final = PREFIX + "streams"
 REQUESTS: Final = PREFIX + "requests"
 SAMPLES: Final = PREFIX + "samples"
 SAMPLES_TOTALS: Final = PREFIX + "samples:totals"

@@ -141,13 +141,16 @@ def claim_entries(scripts: Scripts, *, lane: str, claim: DrainClaim, actions: Se
 def finish(
     scripts: Scripts, *, lane: str, retention: Retention, claim: DrainClaim, actions: Sequence[str],
     operations: Sequence[Operand],
-) -> tuple[int, list[bytes], Sequence[Any]]:  # fmt: skip
-    """Commit outcomes and claim what is ready next. Returns outcomes refused, lanes to ring, and the claim."""
-    refused, lanes, claimed = scripts.call(
+) -> tuple[int, list[bytes], Sequence[Any], list[bytes]]:  # fmt: skip
+    """Commit outcomes and claim what is ready next.
+
+    Returns outcomes refused, lanes to ring, the claim, and units of which no further entry may begin.
+    """
+    refused, lanes, claimed, over = scripts.call(
         "finish", SERVER_CLOCK, lane, retention.state_s, retention.events_s, keys.TIMELINE_KEEP, *claim,
         len(actions), *actions, *operations,
     )  # fmt: skip
-    return refused, lanes, claimed
+    return refused, lanes, claimed, over
 
 
 def renew(scripts: Scripts, *, unit: str, token: str, lease_s: float) -> None:
@@ -166,13 +169,16 @@ _RING_FIRST: Final = 2
 def sweep(
     scripts: Scripts, *, lane: str, shards: int, at_most: int, losses_max: int, lost_keep: int, retention: Retention,
     actions: Sequence[str],
-) -> tuple[int, int, bool, Sequence[Any]]:  # fmt: skip
-    """Find what is due in a lane. Returns leases taken back, retries due, whether to ring, and what was lost."""
-    abandoned, due, ring, _dead, lost = scripts.call(
+) -> tuple[int, int, bool, Sequence[Any], bool]:  # fmt: skip
+    """Find what is due in a lane.
+
+    Returns leases taken back, retries due, whether to ring, what was lost, and whether there may be more of it.
+    """
+    abandoned, due, ring, _dead, lost, more = scripts.call(
         "sweep", SERVER_CLOCK, lane, shards, at_most, losses_max, keys.TIMELINE_KEEP, retention.state_s,
         retention.events_s, lost_keep, *actions,
     )  # fmt: skip
-    return abandoned, due, bool(ring), lost
+    return abandoned, due, bool(ring), lost, bool(more)
 
 
 def set_aside(scripts: Scripts, wrong: Mapping[str, str]) -> list[str]:
@@ -183,6 +189,11 @@ def set_aside(scripts: Scripts, wrong: Mapping[str, str]) -> list[str]:
             "set_aside", SERVER_CLOCK, *(each for pair in wrong.items() for each in pair)
         )
     ]
+
+
+def note_streams(scripts: Scripts, streams: Iterable[str]) -> int:
+    """Put streams into their index that are not in it. Returns how many."""
+    return int(scripts.call("note_streams", SERVER_CLOCK, *streams))
 
 
 # Internal events, and what actions know about a stream.

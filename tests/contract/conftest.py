@@ -33,6 +33,8 @@ class Store:
         self.now = 1000.0
         self.ring = False
         """Whether the last claim asked for help."""
+        self.over: list[bytes] = []
+        """Units of which nothing more may begin, after the last commit."""
         self._scripts = Scripts(redis)
         self.declare(*(Subscription(name, (name,), LANE, name != "loose") for name in ACTIONS))
 
@@ -128,8 +130,9 @@ class Store:
     def commit(self, *sections: list[Operand], lane: str = LANE) -> list[Any]:
         """Commit several outcomes in one call."""
         flat = [operand for each in sections for operand in each]
-        lost, rung, claimed = self.call("finish", lane, 1000, 1000, 50, *NO_CLAIM, 0, *flat)
+        lost, rung, claimed, over = self.call("finish", lane, 1000, 1000, 50, *NO_CLAIM, 0, *flat)
         assert claimed == []
+        self.over = over
         return [lost, *rung]
 
     def commit_and_claim(
@@ -138,7 +141,9 @@ class Store:
         """Commit outcomes and claim in one call. Returns the units, and the lanes to ring."""
         flat = [operand for each in sections for operand in each]
         claim = (drainer, LEASE_S, LINGER_S, at_most, 1 << 20)
-        _, rung, claimed = self.call("finish", LANE, 1000, 1000, 50, *claim, len(ACTIONS), *ACTIONS, *flat)
+        _, rung, claimed, self.over = self.call(
+            "finish", LANE, 1000, 1000, 50, *claim, len(ACTIONS), *ACTIONS, *flat
+        )
         return [Unit(*row) for row in claimed[2:]], rung
 
     def release_and_claim(
@@ -157,8 +162,12 @@ class Store:
         """Sweep a lane: leases taken back, retries due, whether to ring."""
         shards = 16 if lane == keys.SEQUENCER else 0
         actions = () if shards else ACTIONS
-        reply: list[int] = self.call("sweep", lane, shards, 500, 8, 50, 1000, 1000, 20, *actions)
-        return reply[:3]
+        found, more = [0, 0, 0], 1
+        while more:
+            reply = self.call("sweep", lane, shards, 500, 8, 50, 1000, 1000, 20, *actions)
+            found = [found[0] + reply[0], found[1] + reply[1], max(found[2], reply[2])]
+            more = reply[5]
+        return found
 
     def leave(self, drainer: str) -> int:
         """Ask whether a drainer may end its job."""

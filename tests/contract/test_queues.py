@@ -174,14 +174,62 @@ def test_a_batch_takes_heads_of_several_queues_within_its_bounds(store: Store) -
     assert store.claimed("b").entry == b"4"
 
 
-def test_entries_of_one_queue_are_claimed_one_at_a_time(store: Store) -> None:
-    """So that a crash never runs an earlier event of a key again after a later one."""
+def test_where_few_queues_are_ready_a_claim_takes_what_follows_in_them(store: Store) -> None:
+    store.enqueue((UNIT, "1"), (UNIT, "2"), (OTHER, "3"), (UNIT, "4"), (UNIT, "5"))
+    batch = store.claim("a", entries_at_most=7)
+    assert [unit.entries for unit in batch] == [[b"1", b"2", b"4"], [b"3"]]
+    assert store.claim("b", entries_at_most=7) == []
+
+
+def test_the_lease_stays_with_what_follows_until_the_last_outcome(store: Store) -> None:
+    """So that a crash never runs an earlier event of a key again after a later one: the queue begins with what has none."""
+    store.enqueue((UNIT, "1"), (UNIT, "2"), (UNIT, "3"))
+    [unit] = store.claim("a", entries_at_most=3)
+    for entry, left in ((b"1", [b"2", b"3"]), (b"2", [b"3"])):
+        store.commit(section(unit, "next", entry=entry))
+        assert store.redis.lrange(keys.queue(UNIT), 0, -1) == left
+        assert store.claim("b", entries_at_most=3) == []
+    assert store.over == []
+    store.commit(section(unit, "done", entry=b"3"))
+    assert store.depth() == store.entries_queued() == 0
+    assert not store.redis.exists(keys.action("act", "leased"), keys.action("act", "tokens"))
+
+
+def test_outcomes_of_several_entries_of_a_queue_are_committed_in_one_call(store: Store) -> None:
+    store.enqueue((UNIT, "1"), (UNIT, "2"), (UNIT, "3"))
+    [unit] = store.claim("a", entries_at_most=3)
+    store.commit(section(unit, "next", entry=b"1"), section(unit, "wait", 5, entry=b"2"))
+    assert store.redis.lrange(keys.queue(UNIT), 0, -1) == [b"2", b"3"]
+    assert store.claim("b", entries_at_most=3) == []
+    store.now += 5.001
+    store.sweep()
+    assert store.claimed("b").entry == b"2"
+
+
+def test_what_follows_an_outcome_may_be_given_back(store: Store) -> None:
+    store.enqueue((UNIT, "1"), (UNIT, "2"))
+    [unit] = store.claim("a", entries_at_most=3)
+    store.commit(section(unit, "next", entry=b"1"), section(unit, "back", entry=b""))
+    assert store.claimed("b").entry == b"2"
+
+
+def test_nothing_follows_an_outcome_whose_lease_was_lost(store: Store) -> None:
     store.enqueue((UNIT, "1"), (UNIT, "2"))
     [unit] = store.claim("a", entries_at_most=2)
-    assert unit.entries == [b"1"]
-    assert store.claim("b", entries_at_most=2) == []
-    store.finish(unit, "done")
-    assert store.claimed("b").entry == b"2"
+    store.now += LEASE_S + 1
+    store.sweep()
+    assert store.commit(section(unit, "next", entry=b"1"))[0] == 1
+    assert store.over == [UNIT.encode()]
+    assert store.claimed("b").entry.startswith(b"1")
+
+
+def test_nothing_follows_an_outcome_whose_stream_was_erased(store: Store) -> None:
+    store.enqueue((UNIT, "1"), (UNIT, "2"))
+    [unit] = store.claim("a", entries_at_most=2)
+    store.redis.set(keys.erased("x:a/1"), "{}")
+    assert store.commit(section(unit, "next", 0, ("S", "x:a/1"), ("T", 1, "{}"), entry=b"1"))[0] == 0
+    assert store.over == [UNIT.encode()]
+    assert not store.redis.exists(keys.action("act", "leased"), keys.action("act", "tokens"))
 
 
 def test_what_was_not_started_is_given_back_at_once(store: Store) -> None:

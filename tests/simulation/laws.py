@@ -258,26 +258,19 @@ _COMPLETE = frozenset({P + "all_signed", P + "downloadable"})
 
 
 def _as_released(world: World, evidence: _Evidence) -> Iterator[str]:
-    """Ordered actions see the order of release: first calls always, repeats within each lease."""
+    """Ordered actions see the order of release, and a crash repeats no earlier event after a later one."""
     place = {
         line["event"]: (number, line["kind"] == "late")
         for stream in evidence.timelines
         for number, line in enumerate(evidence.released(stream))
     }
     reached: dict[str, int] = {}
-    reached_in: dict[str, int] = {}
-    called: set[tuple[str, int]] = set()
     for call in world.journal.calls:
         if call.fingerprint not in place:
             continue
         number, late = place[call.fingerprint]
         if call.late != late:
             yield f"P3 late: {call.action} saw late={call.late} for {call.fingerprint}"
-        first = (call.unit, number) not in called
-        called.add((call.unit, number))
-        if first and number < reached.get(call.unit, 0):
+        if number < reached.get(call.unit, 0):
             yield f"P3 order: {call.unit} was called for release {number} after {reached[call.unit]}"
-        if number < reached_in.get(call.token, 0):
-            yield f"P3 order: one lease of {call.unit} went back to release {number}"
         reached[call.unit] = max(number, reached.get(call.unit, 0))
-        reached_in[call.token] = number

@@ -12,8 +12,10 @@ from redis.exceptions import RedisError
 from deedbox.shared.broker.redis_consumer import RedisConsumer
 from deedbox.shared.redis import inbox, keys
 from deedbox.shared.redis.connections import translated
+from deedbox.workers.lanes.batch import Claim, LaneBatch
 from deedbox.workers.lanes.bystander import Bystander
 from deedbox.workers.lanes.ledger import Unstarted
+from deedbox.workers.lanes.runner import LaneRunner
 
 
 class HastyConsumer(RedisConsumer):
@@ -71,12 +73,20 @@ class HastyBystander(Bystander):
         return None if found is None or found.batch == self._done else found
 
 
+class HastyRunner(LaneRunner):
+    """Begins an entry before the outcome of the one before it is committed."""
+
+    def _next(self, batch: LaneBatch) -> Claim | None:
+        return batch.take()
+
+
 @dataclass(frozen=True, slots=True)
 class Mutant:
     """A planted fault."""
 
     consumer: type[RedisConsumer] = RedisConsumer
     bystander: type[Bystander] = Bystander
+    runner: type[LaneRunner] = LaneRunner
     edits: Mapping[str, Callable[[str], str]] = field(default_factory=dict)
 
 
@@ -84,6 +94,7 @@ SOUND: Final = Mutant()
 MUTANTS: Final[Mapping[str, Mutant]] = {
     "ack_before_append": Mutant(consumer=HastyConsumer),
     "gives_back_what_may_still_begin": Mutant(bystander=HastyBystander),
+    "an_earlier_event_is_repeated_after_a_later_one": Mutant(runner=HastyRunner),
     "release_without_fencing": Mutant(
         edits={"release": _without("if not holds(shard, ARGV[3]) then return { 0 } end")}
     ),
@@ -91,7 +102,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
         edits={"release": _swapped("gone = is_erased(stream)", "gone = false")}
     ),
     "erasure_undone_by_a_call": Mutant(
-        edits={"finish": _swapped("gone = is_erased_unit(unit)", "gone = false")}
+        edits={"finish": _swapped("gone = some_erased and is_erased_unit(unit)", "gone = false")}
     ),
     "better_body_is_not_taken": Mutant(
         edits={"release": _without("redis.call('HSET', event, unpack(ARGV, i + 7, i + 6 + n))")}

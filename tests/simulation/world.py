@@ -26,7 +26,6 @@ from deedbox.workers.actions.registry import Registry
 from deedbox.workers.announcement import announce
 from deedbox.workers.bridge.bridge import Bridge
 from deedbox.workers.lanes.ledger import ClaimLedger
-from deedbox.workers.lanes.runner import LaneRunner
 from deedbox.workers.lease import Drain, Lease
 from deedbox.workers.sequencer.quota_policy import QuotaPolicy
 from deedbox.workers.sequencer.sequencer import Sequencer, SequencerPolicy
@@ -266,7 +265,9 @@ class World:
             return  # as the real process: its supervisor starts another
         self.scheduler.spawn(process, f"{process.name}/announcement", lambda: self._keep(scripts, registry))
         guard = SimulatedGuard(lambda: self._end_itself(process))
-        runner = LaneRunner(lane, scripts, registry, ring, self.scheduler.rng.random, RETENTION, guard=guard)
+        runner = self._mutant.runner(
+            lane, scripts, registry, ring, self.scheduler.rng.random, RETENTION, guard=guard
+        )
         self._stand_by(process, lane, guard.ledger)
         self._answer_bells(process, redis, lane, scripts, runner.drain, ring, registry.actions_of(lane))
 

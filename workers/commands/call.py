@@ -114,7 +114,7 @@ def _record(
     sealing = data_keys.ensure(process.scripts, [stored.stream], process.settings.retention.state_s)
     report = OutcomeReport(claim, action, entry, stored, took_s, now, process.registry, keys=sealing)
     section = Commit().outcome(unit, token, "done").append(report.done(context).operations)
-    _refused, lanes, _claimed = script_calls.finish(
+    _refused, lanes, _claimed, _over = script_calls.finish(
         process.scripts, lane=action.lane, retention=process.settings.retention, claim=NO_CLAIM, actions=(),
         operations=section.operands(),
     )  # fmt: skip

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import field
 from typing import Final
@@ -40,7 +40,7 @@ class Claim:
 
 @value
 class Settlement:
-    """What to commit for a claim: a verb of ``finish.lua`` (done, wait), its wait, and operations."""
+    """What to commit for a claim: a verb of ``finish.lua`` (done, wait, back), its wait, and operations."""
 
     verb: str
     wait_s: float
@@ -48,7 +48,7 @@ class Settlement:
 
 
 class LaneBatch:
-    """Claimed entries, each of another unit, in the order in which they are to run.
+    """Claimed entries in the order in which they are to run, those of a unit in that of its queue.
 
     Shared by the runner (takes and finishes) and the attendant (gives back): every method locks.
     """
@@ -62,11 +62,15 @@ class LaneBatch:
     ) -> None:
         """``begin_until``: no entry begins later; its lease may be lost by then."""
         self._pending = deque(claims)
-        self._begun = 0
+        self._behind = Counter(claim.unit for claim in claims)
+        """How many entries of each unit are pending."""
+        self._begun: set[str] = set()
         self._ledger = ledger
         self._begin_until = begin_until
-        ledger.open([(claim.unit, claim.token) for claim in claims], begin_until)
+        ledger.open(list(dict.fromkeys((claim.unit, claim.token) for claim in claims)), begin_until)
         self._sections: list[Commit] = []
+        self._recorded: set[str] = set()
+        """Units that have an outcome among the sections."""
         self._current: tuple[Claim, float] | None = None
         self._monotonic = monotonic
         self._lock = threading.Lock()
@@ -77,15 +81,32 @@ class LaneBatch:
             self._current = None
             if self._pending:
                 # In this order: see ``ledger``.
-                self._begun += 1
-                self._ledger.begin(self._begun)
+                self._begun.add(self._pending[0].unit)
+                self._ledger.begin(len(self._begun))
                 now = self._monotonic()
                 if now <= self._begin_until:
-                    self._current = self._pending.popleft(), now
-                    return self._current[0]
+                    claim = self._pending.popleft()
+                    self._behind[claim.unit] -= 1
+                    self._current = claim, now
+                    return claim
                 self._give_back()
             self._ledger.close()
             return None
+
+    def must_commit(self) -> bool:
+        """Return whether the next entry may begin only after a commit: it follows an outcome of its own unit."""
+        with self._lock:
+            return bool(self._pending) and self._pending[0].unit in self._recorded
+
+    def drop(self, units: Collection[str]) -> None:
+        """Let nothing more of some units begin: their leases are over."""
+        if units:
+            with self._lock:
+                self._drop(units)
+
+    def _drop(self, units: Collection[str]) -> None:
+        self._pending = deque(claim for claim in self._pending if claim.unit not in units)
+        self._behind = Counter(claim.unit for claim in self._pending)
 
     def finish(self, claim: Claim, outcome: Settlement) -> None:
         """Record the outcome of the entry that was taken last, unless another one was recorded meanwhile."""
@@ -95,10 +116,17 @@ class LaneBatch:
                 self._record(claim, outcome)
 
     def _record(self, claim: Claim, outcome: Settlement) -> None:
+        verb = outcome.verb
+        if self._behind[claim.unit]:
+            if verb == "done":
+                verb = "next"
+            else:
+                self._drop({claim.unit})
         section = Commit().outcome(
-            claim.unit, claim.token, outcome.verb, wait_s=outcome.wait_s, entry=claim.entry_text
+            claim.unit, claim.token, verb, wait_s=outcome.wait_s, entry=claim.entry_text
         )
         self._sections.append(section.append(outcome.operations))
+        self._recorded.add(claim.unit)
 
     def overrule(self, claim: Claim, outcome: Settlement) -> bool:
         """Record an outcome for a call that did not end. Returns False if it has ended by now."""
@@ -122,13 +150,18 @@ class LaneBatch:
             self._give_back()
 
     def _give_back(self) -> None:
-        self._sections += [Commit().outcome(claim.unit, claim.token, "back") for claim in self._pending]
+        left = {claim.unit: claim for claim in self._pending}
+        if self._current is not None:
+            left.pop(self._current[0].unit, None)  # what follows it becomes ready with its outcome
+        self._sections += [Commit().outcome(unit, claim.token, "back") for unit, claim in left.items()]
         self._pending.clear()
+        self._behind.clear()
 
     def collect(self) -> list[Commit]:
         """Take the sections that wait to be committed."""
         with self._lock:
             sections, self._sections = self._sections, []
+            self._recorded.clear()
             return sections
 
     def put_back(self, sections: list[Commit]) -> None:

@@ -62,19 +62,23 @@ class Bystander:
 
     def _give_back(self, units: Sequence[Unit]) -> list[bytes]:
         backs = [Commit().outcome(unit.name, unit.token, "back") for unit in units]
-        _refused, lanes, _claimed = script_calls.finish(
+        _refused, lanes, _claimed, _over = script_calls.finish(
             self._scripts, lane=self._lane, retention=self._retention, claim=NO_CLAIM, actions=(),
             operations=[operand for each in backs for operand in each.operands()],
         )  # fmt: skip
         return lanes
 
 
-def stand_by(bystander: Callable[[], Bystander]) -> None:
-    """Fork the process beside this one; it ends with this one. ``bystander`` is made there: its connections are its own."""
+def stand_by(ledger: ClaimLedger, bystander: Callable[[], Bystander]) -> None:
+    """Fork the process beside this one; it ends with this one.
+
+    ``bystander`` is made there, when the ledger first holds something to give back: most never open a connection, and the
+    pages of memory that they never touch are those of the worker.
+    """
     worker = os.getpid()
     beside = os.fork()
     if not beside:
-        _stand_by(bystander, worker)
+        _stand_by(ledger, bystander, worker)
     atexit.register(_end, beside, worker)
 
 
@@ -86,14 +90,18 @@ def _end(beside: int, worker: int) -> None:
             os.waitpid(beside, 0)
 
 
-def _stand_by(bystander: Callable[[], Bystander], worker: int) -> NoReturn:
+def _stand_by(ledger: ClaimLedger, bystander: Callable[[], Bystander], worker: int) -> NoReturn:
     try:
         # A supervisor may signal the whole group: the worker decides when to end, and this process follows.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        mine, outage = bystander(), Outage(log, "bystander.waiting")
+        mine, outage = None, Outage(log, "bystander.waiting")
         while os.getppid() == worker:
             time.sleep(LOOK_EVERY_S)
+            if mine is None and ledger.unstarted(time.monotonic()) is not None:
+                mine = bystander()
+            if mine is None:
+                continue
             try:
                 mine.look()
                 outage.ended()

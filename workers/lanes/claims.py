@@ -13,14 +13,16 @@ from deedbox.workers.lanes.batch import Claim
 
 
 def claims_of(lane: str, units: Sequence[Sequence[Any]]) -> list[Claim]:
-    """Return the claims of a script's reply."""
-    claims = []
+    """Return the claims of a script's reply, in the order in which they are to run: the units take turns."""
+    rounds: list[list[Claim]] = []
     for unit, token, *rest in units:
         name, fence = unit.decode(), token.decode()
-        for entry, fields in zip(rest[::2], rest[1::2], strict=True):
+        for number, (entry, fields) in enumerate(zip(rest[::2], rest[1::2], strict=True)):
             event = dict(zip(fields[::2], fields[1::2], strict=True))
-            claims.append(Claim(lane, name, fence, entry, event))
-    return claims
+            if number == len(rounds):
+                rounds.append([])
+            rounds[number].append(Claim(lane, name, fence, entry, event))
+    return [claim for each in rounds for claim in each]
 
 
 def action_of(claim: Claim) -> str:

@@ -113,7 +113,7 @@ class LaneRunner:
             names = {unit[0] for unit in units}
             # A key that is there again at once has its own backlog: whatever else comes, it need not wait.
             busy_keys, before = not names.isdisjoint(before), names
-            if self._gathering.found(0 if busy_keys else len(units), asked_for):
+            if self._gathering.found(0 if busy_keys else len(claims), asked_for):
                 self._commit(batch)
                 self._gathering.pause()
                 asked_at = time.monotonic()
@@ -139,7 +139,7 @@ class LaneRunner:
         """Call the actions of a batch. The last outcomes are left for the caller to commit."""
         calls, spent_s, committed_at = 0, 0.0, time.monotonic()
         with self._guard.watching(), self._attendant.attending(batch), time_limits():
-            while (claim := batch.take()) is not None:
+            while (claim := self._next(batch)) is not None:
                 started = time.monotonic()
                 batch.finish(claim, self._outcome(claim))
                 ended = time.monotonic()
@@ -148,6 +148,12 @@ class LaneRunner:
                     self._commit(batch)
                     committed_at = time.monotonic()
         self._size = next_size(self._size, calls, spent_s)
+
+    def _next(self, batch: LaneBatch) -> Claim | None:
+        """Start the next entry of a batch. A crash must not repeat an earlier event of a key after a later one."""
+        if batch.must_commit():
+            self._commit(batch)
+        return batch.take()
 
     def _commit(self, batch: LaneBatch, claim: DrainClaim = NO_CLAIM) -> Sequence[Any]:
         """Commit the outcomes so far, and claim what is ready next. Returns the claim.
@@ -164,13 +170,14 @@ class LaneRunner:
             return ()
         flat = [operand for section in sections for operand in section.operands()]
         try:
-            refused, lanes, claimed = script_calls.finish(
+            refused, lanes, claimed, over = script_calls.finish(
                 self._scripts, lane=self._lane, retention=self._retention, claim=claim, actions=self._actions,
                 operations=flat,
             )  # fmt: skip
         except Unavailable:
             batch.put_back(sections)
             raise
+        batch.drop({unit.decode() for unit in over})
         if refused:
             # A lease was swept while this process was paused: another process has the entry now, and its outcome counts.
             log.warning("action.fenced", lane=self._lane, outcomes=refused)

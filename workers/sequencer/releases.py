@@ -106,8 +106,8 @@ def add_releases(
         entry = QueueEntry(fingerprint, enqueued_at, late)
         section.dispatch(kind, now, arrival, entry, position=list(position), waited_s=waited_s)
         section.count((ArrivalVerdict.LATE if late else ArrivalVerdict.RELEASED).value)
-    if decision.given_up:
-        section.count("given_up", len(decision.given_up))
+    if newly := in_vain - work.state.given_up.keys():
+        section.count("given_up", len(newly))
     if decision.crowded:
         section.note(now, "more proofs than a request has: what is not in order is released without a wait")
         section.count("crowded")
@@ -131,7 +131,7 @@ def add_arrivals(
     section: StreamSection, work: StreamWork, fresh: Sequence[Delivered], decision: Decision
 ) -> None:
     """Record each arrival: a new fact with its body, a hold, a duplicate, or a conflicting body."""
-    held_now = {held.arrival.fingerprint for held in decision.state.held}
+    held_now = {held.arrival.fingerprint: held.arrival for held in decision.state.held}
     held_before = {held.arrival.fingerprint for held in work.state.held}
     first = dict(work.known)
     for each in fresh:
@@ -145,9 +145,8 @@ def add_arrivals(
             section.fact(fingerprint, arrived_at=stored.arrived_at, fields=stored.fields())
             if fingerprint in held_now:
                 section.held(fingerprint, since=stored.arrived_at)
-                section.line(
-                    TimelineKind.HELD, stored.arrived_at, each.arrival, waits_for=_waits_for(each, decision)
-                )
+                waits_for = [proof.name for proof in held_now[fingerprint].proofs]
+                section.line(TimelineKind.HELD, stored.arrived_at, each.arrival, waits_for=waits_for)
                 section.count(ArrivalVerdict.HELD.value)
             continue
         section.count(ArrivalVerdict.DUPLICATE.value)
@@ -176,11 +175,6 @@ def _add_better(section: StreamSection, each: Delivered, worse: str, *, released
         fields=stored.fields(),
     )  # fmt: skip
     section.count("better_body")
-
-
-def _waits_for(each: Delivered, decision: Decision) -> list[str]:
-    satisfied = decision.state.satisfied
-    return [proof.name for proof in each.arrival.proofs if proof.name not in satisfied]
 
 
 def _add_arrived(section: StreamSection, each: Delivered) -> None:

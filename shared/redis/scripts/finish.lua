@@ -6,6 +6,7 @@
 --   for; then sections:
 --   U unit, token, verb, wait in s, entry ('' for back), and the operations of this outcome. Verbs:
 --     done   the head leaves the queue, the lease ends
+--     next   the head leaves the queue, the lease stays: the holder has claimed the entry behind it, too
 --     wait   the head stays for `wait` seconds (its new text, if any, is operation E), the lease ends
 --     back   nothing was started: the lease ends, the unit is ready at once
 --   Operations: S stream / T n lines / C counter increment / E entry /
@@ -15,11 +16,13 @@
 --     X keep fingerprint type event-time related-signature-id late (the internal event into the clean stream)
 -- The entry is named so that nothing but what was run can leave the queue.
 -- A stream that was erased while its action ran: the lease ends, and nothing is written or counted.
--- Returns: {outcomes refused because their lease was lost, {lane to ring, ...}, what claim_units returns, or {}}.
+-- Returns: {outcomes refused because their lease was lost, {lane to ring, ...}, what claim_units returns, or {},
+--           {unit of which nothing more may begin, ...}}.
 local now = clock(ARGV[1])
 local lane = ARGV[2]
 local order_ttl, event_ttl, keep = ARGV[3], ARGV[4], tonumber(ARGV[5])
 local stream, unit, lost, held, is_head = '', '', 0, false, false
+local over = {}
 local gone = false
 -- Gathered here and written once: a batch has many outcomes and few names.
 local counters, calls, ended, lines = {}, {}, {}, {}
@@ -33,6 +36,7 @@ local operands = { U = 5, S = 1, T = 1, C = 2, M = 4, E = 1, A = 3, F = 3, X = 6
 local has_list = { T = 1, F = 3, D = 1 }
 -- One look at all leases and at all tombstones, of which there are seldom any.
 local units, tombstones, presented, tokens, held_by, some_erased = {}, {}, {}, {}, {}, false
+local last_verb = {}
 local first_section = 12 + tonumber(ARGV[11])
 local i = first_section
 while ARGV[i] do
@@ -42,6 +46,7 @@ while ARGV[i] do
   if op == 'A' and not knows_subscribers() then return redis.error_reply('ERR nothing is announced') end
   if op == 'U' then
     units[#units + 1], presented[#presented + 1] = ARGV[i + 1], ARGV[i + 2]
+    last_verb[ARGV[i + 1]] = ARGV[i + 3]
     tombstones[#tombstones + 1] = P .. 'erased:' .. (string.match(ARGV[i + 1], '^[^|]*|([^|]*)') or '')
   elseif has_list[op] then
     n = n + tonumber(ARGV[i + has_list[op]])
@@ -56,14 +61,18 @@ for pool, mine in pairs(by_pool(units)) do
     end
   end
 end
-for n, unit in ipairs(units) do
-  if held_by[unit] == presented[n] then
-    tokens[unit] = presented[n]
-    ended[#ended + 1] = unit
-  end
-end
 for first = 1, #units, 1000 do
   some_erased = some_erased or redis.call('EXISTS', unpack(tombstones, first, math.min(first + 999, #units))) > 0
+end
+for n, unit in ipairs(units) do
+  if held_by[unit] ~= presented[n] then
+    over[#over + 1] = unit
+  elseif not tokens[unit] then
+    tokens[unit] = presented[n]
+    local erased = some_erased and is_erased_unit(unit)
+    if last_verb[unit] ~= 'next' or erased then ended[#ended + 1] = unit end
+    if erased then over[#over + 1] = unit end
+  end
 end
 -- First, because this takes away: what has run is committed even to a full Redis.
 drop_leases(ended)
@@ -77,11 +86,11 @@ while ARGV[i] do
     if not held then
       if verb ~= 'back' then lost = lost + 1 end
     else
-      tokens[unit] = nil
+      if verb ~= 'next' then tokens[unit] = nil end
       local first = redis.call('LRANGE', P .. 'queue:' .. unit, 0, 1)
       local left = first[1]
       is_head = left == ARGV[i + 5]
-      if is_head and verb == 'done' then
+      if is_head and (verb == 'done' or verb == 'next') then
         redis.call('LPOP', P .. 'queue:' .. unit)
         refer(event_of(left), -1)
         gather_depth(unit, -1)
@@ -92,10 +101,7 @@ while ARGV[i] do
       elseif left then
         gather_unit(lane, unit)
       end
-      gone = false
-      if some_erased then
-        gone = is_erased_unit(unit)
-      end
+      gone = some_erased and is_erased_unit(unit)
     end
     i = i + 6
   elseif op == 'T' then
@@ -137,6 +143,7 @@ while ARGV[i] do
       if fresh == 1 then
         redis.call('HSET', P .. 'event:' .. ARGV[i + 1], unpack(ARGV, i + 4, i + 3 + n))
         refer(ARGV[i + 1], 0)
+        note_stream(stream, now)
       end
     end
     i = i + 4 + n
@@ -165,4 +172,4 @@ end
 for name, _ in pairs(gathered.lanes) do
   if not (claims and name == lane) and wake(name, now) == 1 then rung[#rung + 1] = name end
 end
-return { lost, rung, claimed }
+return { lost, rung, claimed, over }

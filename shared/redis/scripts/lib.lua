@@ -459,12 +459,14 @@ local function oldest_ready(pools, at_most)
 end
 
 -- Leases the units of some actions that have been ready for longest and reads the heads of their queues with the events.
--- Returns: {} if nothing is ready, and then the drainer is idle; else {ring, now, {unit, token, entry, {event fields}},
---          ...}.
---          One entry of a unit at a time: a crash that loses uncommitted outcomes repeats the last call of a key
---          only, and never an earlier event after a later one.
+-- Returns: {} if nothing is ready, and then the drainer is idle; else {ring, now, {unit, token, entry, {event fields},
+--          entry, {event fields}, ...}, ...}.
+--          One entry of each unit; where that leaves room, what follows in the same queues, too. An entry begins after the
+--          outcome of the one before it is committed: a crash repeats the last call of a key only, and never an earlier
+--          event after a later one.
 --          A unit whose queue is empty (its entries were discarded) is let go and not returned.
 --          A unit of an action that has a limit is claimed alone: it begins at once, so that no call is counted that waits.
+local RUN_MAX = 32
 local function claim_units(lane, pools, now, drainer, lease_s, idle_s, at_most, bytes_left)
   local oldest = oldest_ready(open_pools(lane, pools, now), at_most)
   if #oldest == 0 then
@@ -474,6 +476,11 @@ local function claim_units(lane, pools, now, drainer, lease_s, idle_s, at_most, 
     return {}
   end
   local units, leased, empty, alone = {}, {}, {}, false
+  local function add(claim, entry)
+    local event = redis.call('HGETALL', P .. 'event:' .. event_of(entry))
+    for _, value in ipairs(event) do bytes_left = bytes_left - #value end
+    claim[#claim + 1], claim[#claim + 2] = entry, event
+  end
   for _, unit in ipairs(oldest) do
     if bytes_left <= 0 or alone then break end
     local limit = limit_of(pool_of(unit))
@@ -481,12 +488,19 @@ local function claim_units(lane, pools, now, drainer, lease_s, idle_s, at_most, 
     if entry then
       alone = limit ~= nil
       if limit then count_call(pool_of(unit), limit, now) end
-      local event = redis.call('HGETALL', P .. 'event:' .. event_of(entry))
-      for _, value in ipairs(event) do bytes_left = bytes_left - #value end
-      units[#units + 1] = { unit, '', entry, event }
+      units[#units + 1] = { unit, '' }
+      add(units[#units], entry)
       leased[#leased + 1] = unit
     elseif not limit or #units == 0 then
       empty[#empty + 1] = unit
+    end
+  end
+  local run = math.min(RUN_MAX, math.floor(at_most / math.max(1, #units)))
+  for _, claim in ipairs(units) do
+    if alone or run < 2 then break end
+    for _, entry in ipairs(redis.call('LRANGE', P .. 'queue:' .. claim[1], 1, run - 1)) do
+      if bytes_left <= 0 then break end
+      add(claim, entry)
     end
   end
   local tokens = lease_all(lane, leased, drainer, now, lease_s)
@@ -562,6 +576,9 @@ end
 -- Tells whether a unit is one of the action that erases. It may give up between its tombstone and its end: a person
 -- must learn that, and be able to send it back.
 local function erases(unit) return string.sub(unit, 1, 16) == 'erase_destroyed|' end
+
+-- Notes that something was stored about a stream, in the index of all streams. The sweeper removes what has expired.
+local function note_stream(stream, now) redis.call('ZADD', P .. 'streams', now, stream) end
 
 -- Adds lines to a stream's timeline, and bounds its length and life.
 local function add_lines(stream, lines, keep, ttl)

@@ -113,6 +113,7 @@ while ARGV[i] do
     else
       redis.call('ZREM', P .. 'wake:' .. shard, stream)
     end
+    if not gone then note_stream(stream, now) end
     i = i + 4
   elseif op == 'H' then
     if not gone then refer(ARGV[i + 1], redis.call('ZADD', P .. 'held', ARGV[i + 2], ARGV[i + 1])) end

@@ -69,9 +69,9 @@ def test_a_process_that_dies_now_and_then_costs_no_event_its_life(state: Redis) 
     """Only losses in a row of the same event count."""
     journal = Journal()
     deployment = Deployment(state, action(journal))
-    deployment.deliver(*(sent(at) for at in range(LOSSES_MAX + 2)))
-    deployment.drain()
-    for _ in range(LOSSES_MAX + 2):
+    for at in range(LOSSES_MAX + 2):
+        deployment.deliver(sent(at))
+        deployment.drain()
         deployment.scripts.call("claim_entries", "", "default", "dying", 10, 2, 1, 1 << 20, "journal")
         expire_units(state, "leased")
         deployment.sweeper.once()

@@ -23,7 +23,7 @@ PROOFS = st.builds("{}|{}".format, st.sampled_from([P + "viewed", P + "signed"])
 PROVED = st.frozensets(PROOFS | st.sampled_from([P + "sent|", P + "all_signed|"]))
 ORDERS = st.builds(
     lambda came, lost, anonymous: SequenceState(
-        satisfied=came | lost, given_up=lost - came, wildcards={P + "signed": anonymous}
+        satisfied=came | lost, given_up=dict.fromkeys(lost - came, T), wildcards={P + "signed": anonymous}
     ),
     PROVED, PROVED, st.integers(0, 2),
 )  # fmt: skip
@@ -45,7 +45,7 @@ def order(came: tuple[str, ...] = (), lost: tuple[str, ...] = (), anonymous: int
     wildcards = {P + "signed": anonymous} if anonymous else {}
     return SequenceState(
         satisfied=frozenset(P + name for name in came + lost),
-        given_up=frozenset(P + name for name in lost),
+        given_up={P + name: T for name in lost},
         wildcards=wildcards,
     )
 

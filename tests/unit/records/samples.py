@@ -119,7 +119,7 @@ SAMPLES: Final[dict[str, Sample]] = {
             greatest=Position(1_800_000_001, 1, "", PRINT),
             satisfied=frozenset({"signature_request_signed|s1"}),
             wildcards={"signature_request_viewed": 1},
-            given_up=frozenset({"signature_request_sent|"}),
+            given_up={"signature_request_sent|": 1_800_000_001},
         ),
         order_state.dump,
         order_state.load,

@@ -96,7 +96,7 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
             greatest=st.none() | POSITIONS,
             satisfied=st.frozensets(TEXTS),
             wildcards=st.dictionaries(TEXTS, COUNTS),
-            given_up=st.frozensets(TEXTS),
+            given_up=st.dictionaries(TEXTS, COUNTS),
             noted=st.booleans(),
         ),
         order_state.dump,
