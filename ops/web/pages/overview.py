@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response
 from deedbox.ops.charts import charts, samples
 from deedbox.ops.installation import Installation
 from deedbox.ops.readmodels import attention, overview
-from deedbox.ops.readmodels.fresh import Fresh
+from deedbox.ops.web.fresh import Fresh
 from deedbox.ops.web.pages import cards
 from deedbox.shared.core.errors import DeedboxError
 
