@@ -52,6 +52,7 @@ from deedbox.workers.builtins import (
     watch_callback_url,
 )
 from deedbox.workers.builtins.alert_desk import AlertDesk
+from deedbox.workers.builtins.synthesis import Synthesis
 from deedbox.workers.dropbox_sign.account import Accounts
 from deedbox.workers.dropbox_sign.call_budgets import CallBudgets
 from deedbox.workers.dropbox_sign.client import SignApi
@@ -161,9 +162,11 @@ class Process:
         return track_status.registered(track_status.TrackStatus(self.scripts, self.settings.retention))
 
     def _reconcile(self) -> RegisteredAction:
-        fetch = self._fetch if fetch_documents.NAME in self.settings.enabled_builtins else None
+        settings = self.settings
+        fetch = self._fetch if fetch_documents.NAME in settings.enabled_builtins else None
+        made_up = Synthesis(self.scripts, self.bells.ring) if settings.synthesise == "on" else None
         return reconcile.registered(
-            reconcile.Reconcile(self.scripts, self.accounts, fetch, self.settings.retention)
+            reconcile.Reconcile(self.scripts, self.accounts, fetch, settings.retention, made_up)
         )
 
     def _erase_destroyed(self) -> RegisteredAction:
@@ -248,19 +251,12 @@ class Process:
 
     def _sequencer(self) -> Sequencer:
         settings = self.settings
+        maxmemory = int(self.redis.info("memory").get("maxmemory", 0))
+        quotas = QuotaPolicy.of(settings.max_event_age_s, settings.retention.state_s, maxmemory)
         policy = SequencerPolicy(
-            settings.order_policy,
-            settings.max_event_age_s,
-            settings.retention,
-            settings.gap_look_after_s,
-            settings.events_keep,
-            settings.body_signature,
-            QuotaPolicy.of(
-                settings.max_event_age_s,
-                settings.retention.state_s,
-                int(self.redis.info("memory").get("maxmemory", 0)),
-            ),
-        )
+            settings.order_policy, settings.max_event_age_s, settings.retention, settings.gap_look_after_s,
+            settings.events_keep, settings.body_signature, quotas,
+        )  # fmt: skip
         return Sequencer(self.scripts, policy, self.bells.ring)
 
     def _runner(self, lane: str) -> LaneRunner:
@@ -337,8 +333,10 @@ class Process:
     @property
     def desk(self) -> GapDesk:
         """Where gaps are looked up and handed to ``reconcile``."""
-        fetches = fetch_documents.NAME in self.settings.enabled_builtins
-        return GapDesk(self.scripts, self.bells.ring, self.settings.retention, fetches=fetches)
+        settings = self.settings
+        fetches = fetch_documents.NAME in settings.enabled_builtins
+        makes_up = settings.synthesise == "on"
+        return GapDesk(self.scripts, self.bells.ring, settings.retention, fetches=fetches, makes_up=makes_up)
 
 
 def describe_builtin(name: str, types: tuple[str, ...] = ()) -> RegisteredAction:

@@ -18,8 +18,9 @@ from redis import Redis
 from deedbox.shared.core.callback import parse_callback
 from deedbox.shared.core.fields import counts_of
 from deedbox.shared.core.identity import SHARDS, Fact, identify
-from deedbox.shared.core.ordering import DEFAULT_RANK, RANKS, Position
+from deedbox.shared.core.ordering import Position
 from deedbox.shared.core.reasons import TimelineKind
+from deedbox.shared.core.routing import DEFAULT_RANK, RANKS
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import text
 from deedbox.shared.simulator.lifecycle import SimulatedCallback, SimulatedFact

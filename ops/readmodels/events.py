@@ -176,16 +176,19 @@ def read(redis: Redis, after: Cursor, wanted: EventFilter) -> EventPage:
 
 
 def with_heads(redis: Redis, page: EventPage) -> EventPage:
-    """Add each event's trace id and level of trust; None if the event is kept no longer, or was erased. Raises Unavailable."""
+    """Add each event's trace id, level of trust and origin; None if the event is kept no longer, or was erased. Raises Unavailable."""
     pipe = redis.pipeline(transaction=False)
     for event in page.events:
         pipe.hget(keys.event(event["event"]), "head")
     heads = [StoredEvent.load("", {b"head": head or b"", b"body": b""}) for head in _ask(pipe.execute)]
-    events = [
-        {**event, "trace_id": head.trace_id if head else None, "trust": head.trust.word if head else None}
-        for event, head in zip(page.events, heads, strict=True)
-    ]
+    events = [{**event, **_head(head)} for event, head in zip(page.events, heads, strict=True)]
     return EventPage(events, page.cursor, page.more)
+
+
+def _head(head: StoredEvent | Unreadable) -> dict[str, str | None]:
+    if not head:
+        return {"trace_id": None, "trust": None, "origin": None}
+    return {"trace_id": head.trace_id, "trust": head.trust.word, "origin": head.origin.value}
 
 
 def with_payloads(redis: Redis, page: EventPage) -> EventPage:

@@ -14,7 +14,7 @@ from deedbox.shared.redis import data_keys, keys
 KIND = "signature_request"
 
 
-def known(redis: Redis, streams: Sequence[str], *, fetches: bool) -> dict[str, Known]:
+def known(redis: Redis, streams: Sequence[str], *, fetches: bool, makes_up: bool = False) -> dict[str, Known]:
     """Read what is known of these streams; left out are erased ones, and those whose encryption key is missing.
 
     Raises RedisError, Unavailable.
@@ -34,6 +34,7 @@ def known(redis: Redis, streams: Sequence[str], *, fetches: bool) -> dict[str, K
             order=(order_state.load(order) or None) if order else None,
             has_document=_is_settled(record),
             fetches=fetches,
+            makes_up=makes_up,
         )
         for stream, model, order, record, tombstone in zip(
             streams, replies[::4], replies[1::4], replies[2::4], replies[3::4], strict=True

@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from deedbox.shared.command_options import CallOptions
 from deedbox.shared.core.attempts import Failure, QueueEntry
 from deedbox.shared.core.errors import DeedboxError, SettingsError
-from deedbox.shared.core.ordering import DEFAULT_RANK, RANKS
+from deedbox.shared.core.routing import DEFAULT_RANK, RANKS
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis import data_keys, keys, script_calls
 from deedbox.shared.redis.connections import translated

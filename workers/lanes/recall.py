@@ -9,8 +9,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from deedbox.shared.core.errors import KeyMissing, Unavailable, Undecodable
-from deedbox.shared.core.ordering import DEFAULT_RANK, RANKS
 from deedbox.shared.core.request_snapshot import request_of
+from deedbox.shared.core.routing import DEFAULT_RANK, RANKS
 from deedbox.shared.records.queue_entry import FINGERPRINT_CHARS
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis import data_keys, keys

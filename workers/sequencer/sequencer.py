@@ -363,7 +363,8 @@ class Sequencer:
         for each in work.delivered:
             known = each.fact.fingerprint in work.known
             age_s = each.stored.received_at - each.stored.event_time
-            if limit and not known and not each.redriven and age_s > limit:
+            excused = each.redriven or each.is_reconciled
+            if limit and not known and not excused and age_s > limit:
                 old[each.fact.fingerprint] = each
                 work.known[each.fact.fingerprint] = replace(KnownBody.of(each.stored), aside=True)
             else:
