@@ -159,7 +159,7 @@ def test_a_form_from_a_page_of_our_own_name_is_ours_though_the_proxy_asks_with_a
 )
 def test_signing_in_never_leads_to_another_site(browser: FlaskClient, target: str, path: str) -> None:
     with browser.application.test_request_context():
-        assert session._own_path(target) == path
+        assert session.own_path(target) == path
     answer = browser.post("/login", data={"token": ADMIN, "next": target})
     assert answer.headers["Location"] == path
 
