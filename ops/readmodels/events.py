@@ -38,6 +38,9 @@ CURSOR_PATTERN: Final = r"[0-9]{1,19}-[0-9]{1,19}-[0-9]{1,19}"
 _LAST_SEQUENCE: Final = 10**19 - 1
 """Beyond any that a millisecond ever has."""
 
+PAGE: Final = 200
+"""Entries that are read at a time, from the newest back."""
+
 _ENDS: Final = 10
 """Entries at an end of the stream that are looked at for one of ours."""
 
@@ -125,6 +128,24 @@ def newest(redis: Redis) -> Cursor:
 def oldest(redis: Redis) -> Cursor:
     """Return the cursor before the oldest event that is still there. Raises Unavailable."""
     return _before(_ask(lambda: redis.xrange(keys.EVENTS, count=_ENDS)))
+
+
+def latest(redis: Redis, wanted: EventFilter) -> EventPage:
+    """Return the newest events, the newest first; the page's cursor is after the newest of all. Raises Unavailable."""
+    events: list[dict[str, Any]] = []
+    end, before, scanned = newest(redis), "+", 0
+    while scanned < SCAN_MAX and len(events) < wanted.limit:
+        rows = _ask(lambda: redis.xrevrange(keys.EVENTS, before, "-", count=PAGE))  # noqa: B023
+        for entry_id, fields in rows:
+            found = CleanEntry.load(fields)
+            event = _event(Cursor.at(entry_id, found.number), found) if found else None
+            if event is not None and wanted.wants(event):
+                events.append(event)
+        scanned += len(rows)
+        if len(rows) < PAGE:
+            break
+        before = f"({rows[-1][0].decode()}"
+    return EventPage(events[: wanted.limit], end, more=len(events) > wanted.limit)
 
 
 def read(redis: Redis, after: Cursor, wanted: EventFilter) -> EventPage:
