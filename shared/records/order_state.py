@@ -13,7 +13,10 @@ FORM = "order state"
 
 
 def dump(state: SequenceState) -> bytes:
-    """Return the state's text; ``load`` is the inverse. Lists instead of objects: it is written with every event."""
+    """Return the state's text; ``load`` is the inverse. Lists instead of objects: it is written with every event.
+
+    What few requests have, or none at all, comes last and is left out where it is empty.
+    """
     held = [
         [list(each.arrival.position), each.arrival.type, [list(proof) for proof in each.arrival.proofs], each.since,
          int(each.arrival.trust)]
@@ -27,6 +30,7 @@ def dump(state: SequenceState) -> bytes:
             dict(state.wildcards),
             dict(state.given_up),
             state.noted,
+            *([dict(state.reconciled)] if state.reconciled else []),
         ]
     )
 
@@ -37,7 +41,8 @@ def load(data: bytes) -> SequenceState | Unreadable:
 
 
 def _state(document: Any) -> SequenceState:
-    held, greatest, satisfied, wildcards, given_up, noted = document
+    held, greatest, satisfied, wildcards, given_up, noted, *last = document
+    [reconciled] = last or [{}]
     return SequenceState(
         held=many(held, _held),
         greatest=None if greatest is None else position(greatest),
@@ -45,6 +50,7 @@ def _state(document: Any) -> SequenceState:
         wildcards=named(wildcards, natural),
         given_up=named(given_up, natural),
         noted=flag(noted),
+        reconciled=named(reconciled, natural),
     )
 
 

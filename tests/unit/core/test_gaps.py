@@ -31,7 +31,7 @@ MODELS: st.SearchStrategy[dict[str, Any]] = st.just({}) | st.builds(
     lambda state, signers: {"state": state, "signers": signers},
     st.sampled_from(STATES), st.dictionaries(NAMES, PLACES),
 )  # fmt: skip
-KNOWN = st.builds(Known, MODELS, st.none() | ORDERS, st.booleans(), st.booleans())
+KNOWN = st.builds(Known, MODELS, st.none() | ORDERS, st.booleans(), st.booleans(), st.booleans())
 TIMES = st.none() | st.integers(T, T + 9)
 ROWS = st.lists(
     st.builds(signer, NAMES, signed_at=TIMES, last_viewed_at=TIMES), max_size=3, unique_by=lambda row: row["signature_id"]
