@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from deedbox.ops.repair.pausing import Pauser
 from deedbox.shared import pauses
+from deedbox.shared.archives.archiving import Archivist
 from deedbox.shared.core.errors import DeedboxError, Unavailable
 from deedbox.shared.core.ordering import OrderingPolicy
 from deedbox.shared.documents import DocumentStore, FileTree
@@ -205,6 +206,7 @@ class World:
             scripts,
             ring,
             GapDetector(GapDesk(scripts, ring, RETENTION, fetches=True)).once,
+            Archivist(scripts, self.size.archive_after_s).once,
             retention=RETENTION,
         )
         sweeper.run(

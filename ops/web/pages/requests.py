@@ -22,6 +22,7 @@ from deedbox.ops.readmodels.timeline import Timeline
 from deedbox.ops.web.auth.access import Refused
 from deedbox.ops.web.errors import OpsError
 from deedbox.ops.wording import commands, trace_page
+from deedbox.shared.archives import reading as archives
 from deedbox.shared.core.reasons import TimelineKind
 from deedbox.shared.core.status import STATES
 from deedbox.shared.records.document_record import DocumentRecord
@@ -148,7 +149,7 @@ def _page(installation: Installation, source: str, ordering_key: str, template: 
         timeline=found,
         lines=lines_of(found.entries, found),
         signers=signers if isinstance(signers, dict) else {},
-        documents=_documents(redis.get(keys.document(f"{source}:{ordering_key}"))),
+        documents=_documents(archives.values(redis, [f"{source}:{ordering_key}"], "document")[0][0]),
         download=partial(_download, source, ordering_key.partition("/")[2]),
         others=others,
         letters=len(holdings.letters(Subject(source, ordering_key))),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from deedbox.shared import pauses
 from deedbox.shared.alerts.alerting import AlertState, Group
 from deedbox.shared.alerts.conditions import AlertWatch
+from deedbox.shared.archives import stream_archive
 from deedbox.shared.core import jsontext
 from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.core.envelope import Envelope
@@ -339,7 +340,7 @@ TEXT_FORMS = [form for form in FORMS if form.name in SAMPLES]
 
 
 def test_every_form_is_tried() -> None:
-    assert {*SAMPLES, clean_entry.FORM} == {form.name for form in FORMS}
+    assert {*SAMPLES, clean_entry.FORM, stream_archive.FORM} == {form.name for form in FORMS}
 
 
 @pytest.mark.parametrize("form", TEXT_FORMS, ids=by_name)
