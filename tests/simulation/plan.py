@@ -13,6 +13,9 @@ ERASING: Final = 0.3
 """Share of schedules in which an operator erases the first request, at any time and however often interrupted."""
 
 
+MAKING_UP: Final = 0.4
+"""Share of schedules in which lost callbacks are made up for."""
+
 PAUSING: Final = 0.4
 """Share of schedules in which an operator pauses and resumes this and that."""
 
@@ -62,6 +65,11 @@ class Size:
             hold_s=rng.choice((1.0, 3.0)),
             same_redis=rng.random() < 0.7,
         )
+
+
+def makes_up(seed: int) -> bool:
+    """Return whether lost callbacks are made up for."""
+    return Random(f"{seed}|makes up").random() < MAKING_UP
 
 
 def erasure(seed: int) -> float | None:
