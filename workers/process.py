@@ -18,6 +18,7 @@ from redis import Redis
 from deedbox.shared import budgets
 from deedbox.shared.alerts.alerting import Policy
 from deedbox.shared.alerts.targets import AlertTarget, receivers
+from deedbox.shared.archives.archiving import Archivist
 from deedbox.shared.broker import brokers
 from deedbox.shared.broker.address import BrokerAddress
 from deedbox.shared.broker.port import Broker
@@ -307,7 +308,8 @@ class Process:
     def sweeper(self) -> Sweeper:
         """Return the sweeper. Raises SettingsError."""
         builtins = self.settings.enabled_builtins
-        also: list[Callable[[], object]] = [ForeignKeys(self.scripts).once]
+        archivist = Archivist(self.scripts, self.settings.archive_after_s)
+        also: list[Callable[[], object]] = [ForeignKeys(self.scripts).once, archivist.once]
         if reconcile.NAME in builtins:  # also where no look is due: applications ask for confirmation
             also.append(GapDetector(self.desk).once)
         if alert.NAME in builtins:

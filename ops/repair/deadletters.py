@@ -12,6 +12,7 @@ from redis.client import Pipeline
 from redis.exceptions import RedisError
 
 from deedbox.ops.repair import index_pages
+from deedbox.ops.repair.causes import error_kind
 from deedbox.ops.repair.progress import Tell, unheard
 from deedbox.shared import codec
 from deedbox.shared.core.callback import outward_text
@@ -70,6 +71,11 @@ class DeadLetter:
         """Source and ordering key."""
         return f"{self.source}:{self.key}"
 
+    @property
+    def error(self) -> str:
+        """The kind of its error."""
+        return error_kind(self.detail)
+
     def document(self) -> dict[str, Any]:
         """Return JSON values."""
         return asdict(self)
@@ -90,6 +96,8 @@ class Selection:
     source: str = ""
     key: str = ""
     """Ordering key, such as ``signature_request/fa5c8a0b``."""
+    error: str = ""
+    """Kind of error, such as ``KeyError``."""
     since: float = 0.0
     """Unix seconds; letters that died before are left out."""
     until: float = math.inf
@@ -106,6 +114,7 @@ class Selection:
             and self.action in {"", letter.action}
             and self.source in {"", letter.source}
             and self.key in {"", letter.key}
+            and self.error in {"", letter.error}
             and (not self.pattern or matches(self.pattern, letter.type))
             and self.since <= letter.at <= self.until
         )

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from deedbox.ops.repair import index_pages
 from deedbox.ops.repair.progress import Tell, unheard
+from deedbox.shared.archives import reading as archives
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.ordering import Position
 from deedbox.shared.core.routing import INTERNAL_PREFIX
@@ -96,8 +97,11 @@ class History:
                 pipe = self._redis.pipeline(transaction=False)
                 for stream in streams:
                     pipe.zcount(keys.seen(stream), span.since, span.until)
-                for stream, events in zip(streams, pipe.execute(), strict=True):
-                    if events:
+                    pipe.exists(keys.archive(stream))
+                replies = pipe.execute()
+                for stream, events, archived in zip(streams, replies[::2], replies[1::2], strict=True):
+                    # Whether an archive has some is seen when it is read.
+                    if events or archived:
                         found[stream] = None  # a page may name a stream again that goes on
                 looked += len(page)
                 tell("looking for events", looked, total)
@@ -109,23 +113,20 @@ class History:
         """Read a stream's released events of the span, in position order."""
         past = Past()
         try:
-            known: list[Any] = self._redis.zrangebyscore(keys.seen(stream), span.since, span.until)
+            known = archives.names_between(self._redis, stream, span.since, span.until)
             # <fingerprint>:<digest> is another body of a fact, not an event until it is applied.
             fingerprints = [name for name in map(text, known) if ":" not in name]
             for start in range(0, len(fingerprints), CHUNK):
-                for event in self._read(fingerprints[start : start + CHUNK], past):
+                for event in self._read(stream, fingerprints[start : start + CHUNK], past):
                     past.events.append(event)
         except RedisError as error:
             raise translated(error) from error
         past.events.sort(key=lambda event: event.position)
         return past
 
-    def _read(self, fingerprints: list[str], past: Past) -> Iterator[PastEvent]:
-        pipe = self._redis.pipeline(transaction=False)
-        pipe.zmscore(keys.HELD, fingerprints)
-        for fingerprint in fingerprints:
-            pipe.hmget(keys.event(fingerprint), "head", ASIDE)
-        held, *rows = pipe.execute()
+    def _read(self, stream: str, fingerprints: list[str], past: Past) -> Iterator[PastEvent]:
+        held: Any = self._redis.zmscore(keys.HELD, fingerprints)
+        rows = archives.events(self._redis, [(stream, each) for each in fingerprints], "head", ASIDE)
         for fingerprint, held_since, row in zip(fingerprints, held, rows, strict=True):
             event = _event(fingerprint, row)
             if event is None:

@@ -19,6 +19,8 @@ from deedbox.ops.repair.catalog import KnownAction
 from deedbox.ops.repair.history import History, Past, PastEvent
 from deedbox.ops.repair.progress import Tell, unheard
 from deedbox.ops.repair.replay_plan import ReplayPlan, ReplayTally, is_late, wanted
+from deedbox.shared.archives import reading as archives
+from deedbox.shared.archives.restoring import restore
 from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.core.errors import DeedboxError
 from deedbox.shared.core.ordering import Position
@@ -143,6 +145,8 @@ class Replayer:
         left = list(wanted(plan, events, _position(mark)))
         if not left and self._is_erased(stream):
             tally.erased += 1
+        if left:
+            restore(self._scripts, (stream,))
         while left:
             piece, last = left[:PIECE], replay_order.dump_mark(left[:PIECE][-1][0].position)
             gone, lanes = repair_calls.replay(
@@ -187,7 +191,7 @@ class Replayer:
         return _position(self._mark(number, stream)) if number else None
 
     def _greatest(self, stream: str) -> Position | None:
-        packed = self._command(lambda: self._redis.get(keys.order(stream)))
+        [[packed]] = self._command(lambda: archives.values(self._redis, (stream,), "order"))
         state = order_state.load(packed) if packed else None
         return state.greatest if state else None
 

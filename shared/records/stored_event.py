@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Self
 
 from deedbox.shared import codec
@@ -27,6 +27,15 @@ SEALED: Final = "key:"
 
 ASIDE: Final = "aside"
 """Field of an event that was set aside instead of released: why."""
+
+FIELDS: Final = ("head", "body", "codec")
+"""What ``load`` reads of an event."""
+
+
+def present(values: Iterable[bytes | None]) -> dict[bytes, bytes]:
+    """Return those of ``FIELDS`` that there are."""
+    found = zip(FIELDS, values, strict=True)
+    return {name.encode(): each for name, each in found if each is not None}
 
 
 @value

@@ -295,6 +295,32 @@ def budget_used(scripts: Scripts, *, window_s: float, budgets: Iterable[tuple[st
     return [int(used) for used in scripts.call("budget_used", SERVER_CLOCK, window_s, *flat)]
 
 
+# Archives.
+
+
+def archive(
+    scripts: Scripts, *, stream: str, shard: int, before: bytes, lines: int, last_line: bytes, names: int,
+    values: Iterable[bytes], archive: bytes, ends_at: float, quiet_since: float | None, events: Iterable[bytes],
+) -> bool:  # fmt: skip
+    """Replace a stream's keys by its archive. Returns False if something is open, or changed since it was read.
+
+    ``before``, ``lines``, ``last_line``, ``names`` and ``values`` (order state, read model, document record) are what was read.
+    """
+    since: Operand = "" if quiet_since is None else quiet_since
+    done = scripts.call(
+        "archive", SERVER_CLOCK, stream, shard, before, lines, last_line, names, *values, archive, ends_at, since, *events
+    )  # fmt: skip
+    return bool(done)
+
+
+def restore(
+    scripts: Scripts, *, stream: str, archive: bytes, ends_at: float | None, operations: Iterable[Operand]
+) -> bool:
+    """Replace an archive by the stream's keys. ``ends_at``: None if it cannot be read. Returns False if it is another one."""
+    end = "" if ends_at is None else repr(ends_at)
+    return bool(scripts.call("restore", SERVER_CLOCK, stream, archive, end, keys.TIMELINE_KEEP, *operations))
+
+
 # Data keys.
 
 

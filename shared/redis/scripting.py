@@ -15,6 +15,7 @@ from deedbox.shared.redis.connections import translated
 NAMES: Final = (
     "announce",
     "append",
+    "archive",
     "beat",
     "budget_take",
     "budget_used",
@@ -41,6 +42,7 @@ NAMES: Final = (
     "renew",
     "replay",
     "report_intake",
+    "restore",
     "restore_raw",
     "rewrap",
     "set_aside",

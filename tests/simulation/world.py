@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from deedbox.ops.repair.pausing import Pauser
 from deedbox.shared import pauses
+from deedbox.shared.archives.archiving import Archivist
 from deedbox.shared.core.errors import DeedboxError, Unavailable
 from deedbox.shared.core.gaps import lost
 from deedbox.shared.core.ordering import OrderingPolicy
@@ -216,6 +217,7 @@ class World:
             scripts,
             ring,
             GapDetector(GapDesk(scripts, ring, RETENTION, fetches=True)).once,
+            Archivist(scripts, self.size.archive_after_s).once,
             retention=RETENTION,
         )
         sweeper.run(

@@ -35,6 +35,7 @@ class StreamSection(Commit):
         self._lines: list[bytes] = []
         self._counts: dict[str, int] = {}
         self._valid = 0
+        self.name = stream
         self._source = stream.partition(":")[0]
         self._at = at
         self._dispatched = Commit()
@@ -99,9 +100,9 @@ def add_releases(
             expired = any(proof.name in in_vain for proof in arrival.proofs)
             section.count("hold_expired" if expired else "hold_satisfied")
         section.clean_stream(
-            events_keep, fingerprint, arrival.type, position.time, position.signature, late=late
+            events_keep, section.name, fingerprint, arrival.type, position.time, position.signature, late=late
         )
-        waited_s = max(0.0, now - released.since)
+        waited_s = round(max(0.0, now - released.since), 6)
         kind = TimelineKind.LATE if late else TimelineKind.RELEASED
         entry = QueueEntry(fingerprint, enqueued_at, late)
         section.dispatch(kind, now, arrival, entry, position=list(position), waited_s=waited_s)

@@ -33,7 +33,7 @@ PIECE: Final = 500
 PIECES: Final = 10
 """Round trips of one look through all keys; the next round of the sweeper goes on behind them."""
 
-_OF_STREAMS: Final = (keys.seen(""), keys.data_key(""))
+_OF_STREAMS: Final = (keys.seen(""), keys.archive(""), keys.data_key(""))
 
 _ACTION_PARTS: Final = ("ready", "leased", "tokens", "waiting")
 

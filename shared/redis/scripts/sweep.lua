@@ -67,7 +67,7 @@ local function count_loss(unit, process)
     process = process, losses = count }))
   redis.call('LTRIM', P .. 'lost', 0, tonumber(ARGV[9]) - 1)
   if facts.source and not erased then
-    add_lines(facts.source .. ':' .. facts.key, { cjson.encode(line) }, lines_kept, order_ttl)
+    add_lines(facts.source .. ':' .. facts.key, { cjson.encode(line) }, lines_kept, order_ttl, now)
   end
 end
 
@@ -94,11 +94,11 @@ local function unpark(pool)
   end
 end
 
--- Takes streams out of their index whose dedupe memory and data key are gone. What outlives the retention, because something
+-- Takes streams out of their index whose dedupe memory, archive and data key are gone. What outlives the retention, because something
 -- waits for an event, is looked at again after another one.
 local function forget_streams()
   for _, stream in ipairs(first_of(P .. 'streams', '-inf', '(' .. now - tonumber(order_ttl))) do
-    if redis.call('EXISTS', P .. 'seen:' .. stream, P .. 'key:' .. stream) > 0 then
+    if redis.call('EXISTS', P .. 'seen:' .. stream, P .. 'archive:' .. stream, P .. 'key:' .. stream) > 0 then
       note_stream(stream, now)
     else
       redis.call('ZREM', P .. 'streams', stream)

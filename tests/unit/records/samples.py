@@ -13,6 +13,7 @@ from deedbox.ops.repair.deadletters import FIELDS, DeadLetter
 from deedbox.shared import pauses
 from deedbox.shared.alerts.alerting import AlertState, Group
 from deedbox.shared.alerts.conditions import AlertWatch
+from deedbox.shared.archives.stream_archive import ArchivedEvent, StreamArchive
 from deedbox.shared.broker.message import decode_kombu, encode_kombu
 from deedbox.shared.core import jsontext
 from deedbox.shared.core.attempts import QueueEntry
@@ -68,6 +69,12 @@ LETTER: Final = DeadLetter(
     f"crm|default:{KEY}", queue_entry.dump(QueueEntry(PRINT, AT)), PRINT, "0a" * 16,
 )  # fmt: skip
 PROOF: Final = Proof("signature_request_sent", "", 1_800_000_000)
+
+
+ARCHIVE: Final = StreamArchive(
+    {PRINT.encode(): AT}, (b'{"at":1,"kind":"arrived"}',), {"order": b"[]", "request": b"{}"}, {b"ab": b"state"},
+    {PRINT.encode(): ArchivedEvent({b"head": b"{}", b"codec": b"", b"body": BODY}, AT + 60)}, AT + 120,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +163,10 @@ SAMPLES: Final[dict[str, Sample]] = {
     "timeline_line": Sample({"at": AT, "kind": "held", "event": PRINT}, jsontext.dumps, timeline_line.load),
     "clean_entry": Sample(
         CleanEntry(9, f"default:{KEY}", PRINT, "signature_request_sent", 1_800_000_000, "s1", late=True),
-        lambda each: _fields(each.fields()),
-        lambda data: CleanEntry.load(_hash(data)),
+        lambda each: _fields({"n": str(each.number), "event": each.dump().hex()}),
+        lambda data: CleanEntry.load({b"n": _hash(data)[b"n"], b"event": bytes.fromhex(_hash(data)[b"event"].decode())}),
     ),
+    "archive": Sample(ARCHIVE, lambda each: each.dump() or b"", StreamArchive.load),
     "cursor": Sample(Cursor(1_800_000_000_250, 3, 9), str, lambda data: Cursor.parse(data.decode())),
     "read_model": Sample(
         {
