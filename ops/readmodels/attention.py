@@ -14,6 +14,7 @@ from deedbox.ops.readmodels.intake import FAILURES_MAX
 from deedbox.ops.wording import actions_page, commands, spools_page
 from deedbox.ops.wording.output import counted, duration
 from deedbox.shared.broker.fullness import FULL_FROM
+from deedbox.shared.core.routing import DELIVERING
 from deedbox.shared.pauses import LONG_S
 
 if TYPE_CHECKING:  # a Status lists its own attentions
@@ -43,6 +44,9 @@ LOST_TOLD_S: Final = 600.0
 
 FREE_MIN_BYTES: Final = 256 << 20
 """Room on a disk below which Redis, the spool or the documents will soon be refused."""
+
+AWAY_S: Final = 60.0
+"""A destination that takes no message for so long is more than being restarted."""
 
 PAUSES_TOLD: Final = 10
 """A person who paused a hundred requests knows it."""
@@ -75,6 +79,7 @@ class AttentionKind(StrEnum):
     UNUSED_LANE = "unused_lane"
     CRASH_LOOP = "crash_loop"
     LOST_CALLS = "lost_calls"
+    DESTINATION_AWAY = "destination_away"
     PAUSED = "paused"
     PAUSED_LONG = "paused_long"
     FOREIGN_JOBS = "foreign_jobs"
@@ -231,6 +236,22 @@ def _lost_calls(found: Status) -> Iterator[Attention]:
         yield _urgent(AttentionKind.LOST_CALLS, text, action, "/runbook#worker_lost")
 
 
+def _destinations(found: Status) -> Iterator[Attention]:
+    for head in found.survey.heads_of(DELIVERING):
+        name = head.action.removeprefix(DELIVERING)
+        if head.since_s > AWAY_S:
+            calls = found.survey.depths.get(head.action, 0)
+            source, _, key = head.stream.partition(":")
+            text = (
+                f"The destination {name} has not taken a message for {duration(head.since_s)}. "
+                f"{counted(calls, 'message waits', 'messages wait')}, in order, and Deedbox tries again by itself: "
+                f"`{commands.trace(key, source)}` shows the answers."
+            )
+            yield Attention(
+                AttentionKind.DESTINATION_AWAY, Severity.NOTICE, text, "/runbook#a-destination-is-away", name
+            )
+
+
 def _pauses(found: Status) -> Iterator[Attention]:
     for each in found.survey.pauses[:PAUSES_TOLD]:
         lasts_s = max(0.0, found.survey.now - each.at)
@@ -337,5 +358,5 @@ def _spools(found: Status) -> Iterator[Attention]:
 
 
 _RULES: Final[tuple[Callable[[Status], Iterator[Attention]], ...]] = (
-    _broker, _room, _lanes, _unknown_actions, _processes, _lost_calls, _pauses, _foreign_jobs, _foreign_keys, _sources, _aside, _spools,
+    _broker, _room, _lanes, _unknown_actions, _processes, _lost_calls, _destinations, _pauses, _foreign_jobs, _foreign_keys, _sources, _aside, _spools,
 )  # fmt: skip

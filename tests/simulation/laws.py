@@ -101,9 +101,7 @@ def _nothing_lost(world: World, evidence: _Evidence) -> Iterator[str]:
             yield f"P2 lost: undecodable {sent.body!r} has no dead letter"
     counts = evidence.counters
     good = sum(1 for each, _ in world.deliveries if each.fingerprint)
-    if counts["arrived"] < good or (
-        world.faults.harmless and counts["arrived"] != good + world.appended.total()
-    ):
+    if counts["arrived"] < good or (world.harmless and counts["arrived"] != good + world.appended.total()):
         yield f"P2 counted: {good} callbacks were delivered, {counts['arrived']} arrived"
     ends = ("released", "late", "duplicate", "erased", "flooded")
     if counts["arrived"] != sum(counts[each] for each in ends):
