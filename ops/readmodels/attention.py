@@ -117,13 +117,18 @@ def attentions(found: Status) -> list[Attention]:
     return sorted(said, key=lambda each: each.severity is not Severity.URGENT)
 
 
-def redis_away(sentence: str) -> Attention:
-    """Say that the state cannot be read, and what still works."""
-    text = (
-        f"{sentence} Callbacks are still accepted and kept in the broker or on the web hosts' disks, and nothing "
-        "accepted is lost."
+def redis_away(sentence: str, free_bytes: Mapping[str, int]) -> list[Attention]:
+    """Say that the state cannot be read, what still works, and which disk is full: that is often why Redis is away."""
+    full = list(disks(free_bytes))
+    meanwhile = (
+        "A disk is nearly full, which stops Redis and the spool too. Callbacks that find no room get 503, and Dropbox Sign "
+        "sends them again; nothing accepted is lost."
+        if full
+        else "Callbacks are still accepted and kept in the broker or on the web hosts' disks, as long as these have room; "
+        "nothing accepted is lost."
     )
-    return Attention(AttentionKind.REDIS_AWAY, Severity.URGENT, text, "/runbook#deedboxredisdown")
+    link = "/runbook#deedboxredisdown"
+    return [*full, Attention(AttentionKind.REDIS_AWAY, Severity.URGENT, f"{sentence} {meanwhile}", link)]
 
 
 def disks(free_bytes: Mapping[str, int]) -> Iterator[Attention]:
@@ -178,7 +183,7 @@ def _lanes(found: Status) -> Iterator[Attention]:
         elif depth and lane.name not in staffed:
             text = (
                 f"Lane {lane.name} has work (depth {depth}) and no living worker: "
-                f"start `deedbox worker --lane {lane.name}`."
+                f"start `deedbox worker --lane {lane.name}`. If one runs and gives no sign of life, end it first."
             )
             yield _urgent(AttentionKind.NO_WORKER, text, lane.name, "/runbook#deedboxworkersgone")
         elif depth and age_s > OLD_WORK_S:

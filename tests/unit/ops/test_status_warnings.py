@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from deedbox.ops.alerts.standing import HOLD_S, compare
-from deedbox.ops.readmodels.attention import AttentionKind, Severity
+from deedbox.ops.readmodels.attention import AttentionKind, Severity, redis_away
 from deedbox.ops.readmodels.broker import BrokerView
 from deedbox.ops.readmodels.budget import BudgetUse
 from deedbox.ops.readmodels.stages import Lane, Stage, Survey, UnknownCalls, WaitingHead
@@ -132,6 +132,20 @@ def test_a_destination_that_takes_nothing_for_a_while_is_named(since_s: float, c
     assert [(each.kind, each.severity, each.about) for each in said] == [expected] * count
     assert all("10 min. 14 messages wait" in each.text for each in said)
     assert all("`deedbox trace r1 --source sales`" in each.text for each in said)
+
+
+def test_without_redis_a_full_disk_is_named_first_and_no_callback_is_said_to_be_accepted() -> None:
+    """Law: an outage promises nothing that the disk of this host cannot hold."""
+    [away] = redis_away("Redis does not answer.", {"/srv/var": 1 << 40})
+    assert "Callbacks are still accepted" in away.text
+    full, away = redis_away("Redis does not answer.", {"/srv/var": 0})
+    assert (full.kind, full.about, away.kind) == (
+        AttentionKind.DISK_FULL,
+        "/srv/var",
+        AttentionKind.REDIS_AWAY,
+    )
+    assert "still accepted" not in away.text
+    assert "503" in away.text
 
 
 def test_calls_that_wait_for_the_apis_budget_are_told_from_calls_that_fail() -> None:
