@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -16,6 +17,7 @@ from deedbox.ops.repair.pausing import Pauser
 from deedbox.shared import pauses
 from deedbox.shared.archives.archiving import Archivist
 from deedbox.shared.core.errors import DeedboxError, Unavailable
+from deedbox.shared.core.gaps import lost
 from deedbox.shared.core.ordering import OrderingPolicy
 from deedbox.shared.documents import DocumentStore, FileTree
 from deedbox.shared.redis import keys
@@ -23,9 +25,12 @@ from deedbox.shared.redis.erasure import Asker, Eraser
 from deedbox.shared.redis.request_keys import Subject
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
+from deedbox.workers.actions.interface import Event
 from deedbox.workers.actions.registry import Registry
 from deedbox.workers.announcement import announce
 from deedbox.workers.bridge.bridge import Bridge
+from deedbox.workers.builtins.known_requests import known
+from deedbox.workers.dropbox_sign.account import outages_are_waited_for
 from deedbox.workers.lanes.ledger import ClaimLedger
 from deedbox.workers.lease import Drain, Lease
 from deedbox.workers.sequencer.quota_policy import QuotaPolicy
@@ -80,7 +85,9 @@ class World:
         self.harmless = policy.harmless
         """Whether nothing goes wrong at all."""
         self.size = plan.Size.drawn(rng)
-        genuine = traffic.drawn(rng)
+        self.shown: dict[str, dict[str, Any]] = {}
+        """What the API shows of each stream's request in the end."""
+        genuine = traffic.drawn(rng, self.shown)
         forged = traffic.forged(Random(f"{seed}|forged"), genuine)
         self.sent = sorted([*genuine, *forged], key=lambda each: each.at)
         self.deliveries: list[tuple[traffic.Sent, bytes]] = []
@@ -94,6 +101,10 @@ class World:
         self.limits = Limits(self.scheduler)
         self.limits.end = self._end
         self.acts = Acts(seed, self.journal, self.limits)
+        self.appended: Counter[str] = Counter()
+        """Events that were made of what the API shows, by their stream."""
+        if plan.makes_up(seed):
+            self.acts.make_up = self._make_up
         erase_at = plan.erasure(seed)
         self.erased = None if erase_at is None else Subject("default", "signature_request/r0")
         """What an operator erases in this schedule."""
@@ -245,6 +256,19 @@ class World:
                         pauser.resume(each.target)
             except (Unavailable, RedisError):
                 self.scheduler.sleep(1)
+
+    def _make_up(self, event: Event) -> None:
+        """Do what ``reconcile`` does where lost callbacks are made up for; the API is asked for nothing here."""
+        stream, later = f"{event.source}:{event.ordering_key}", traffic.CREATED_AT + 10_000.0
+        redis = self._client(self.scheduler.current.process)
+        with outages_are_waited_for():
+            here = known(redis, [stream], fetches=True, makes_up=True).get(stream)
+            if here is None or stream not in self.shown:
+                return
+            events = lost(here, self.shown[stream], later, 20_000.0, has_document=True)
+            made_up = self._mutant.synthesis(Scripts(redis), self._ringer(redis))
+            made_up.release(stream, events, self.shown[stream], "ab" * 16, later)
+            self.appended[stream] += len(events)
 
     def _sequencer(self, process: Process) -> None:
         redis = self._client(process)
