@@ -1,5 +1,5 @@
 # `make demo` and `make test` set themselves up. No root, no Redis, no API key.
-.PHONY: help setup demo up test test-encrypted check unit docs bench bench-quick soak soak-hosts site image release lock clean
+.PHONY: help setup demo up test test-encrypted check unit docs screenshots bench bench-quick soak soak-hosts site image release lock clean
 
 # The newest tried Python that is at least 3.11; `make PYTHON=python3.12 ...` overrides it.
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python3.14; do \
@@ -49,6 +49,9 @@ unit: .venv/.installed-dev ## the fast tests: unit, properties, contracts on the
 
 docs: .venv/.installed-dev ## write the pages that are made from code
 	@$(BIN)/python docs/generate.py
+
+screenshots: .venv/.installed-dev ## take the pictures of docs/images again (Chromium)
+	@$(BIN)/python -m tests.screenshots
 
 test: .venv/.installed-dev check ## check, then every test
 	@$(BIN)/pytest -n 3 --dist loadfile || { \

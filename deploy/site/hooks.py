@@ -22,7 +22,6 @@ OUTSIDE: Final = {
     "runbook.md": "deploy/runbook.md",
     "capacity.md": "deploy/capacity.md",
     "changelog.md": "CHANGELOG.md",
-    "images/overview.png": "deploy/images/overview.png",
 }
 """Place on the site -> place in the repository, of what is not in docs/."""
 
@@ -71,7 +70,7 @@ def target(link: str, here: str, repository: str) -> str:
     places = {source: place for place, source in OUTSIDE.items()}
     if path in places:
         return places[path]
-    if path.startswith("docs/") and path.endswith(".md"):
+    if path.startswith("docs/") and path.endswith((".md", ".png")):
         return path.removeprefix("docs/")
     if os.path.lexists(ROOT / path):
         return f"{repository.rstrip('/')}/blob/main/{path}"

@@ -90,9 +90,9 @@ def look(installation: Installation) -> FaultLook:
     try:
         return FaultLook(status.look(installation).attentions)
     except DeedboxError as error:
-        away = attention.redis_away(installation.explained(error))
+        free = status.free_bytes(installation.settings)
         return FaultLook(
-            [away, *attention.disks(status.free_bytes(installation.settings))], ALERTED - _SEEN_WITHOUT_REDIS
+            attention.redis_away(installation.explained(error), free), ALERTED - _SEEN_WITHOUT_REDIS
         )
 
 

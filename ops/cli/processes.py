@@ -125,7 +125,6 @@ def _run_several(lane: str, count: int) -> int:
     speaker = Speaker()
     try:
         with ForkServer(os.environ, (WORKERS,)) as forks:
-            forks.wait()
             return supervisor.run(
                 [program], on_exit=lambda end: speaker.say(f"deedbox: {end}"), fork_server=forks
             )

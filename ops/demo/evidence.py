@@ -1,7 +1,7 @@
 """What a run left behind, read from the outside: the record of the calls, Redis, the document files.
 
-Nothing here is taken from a counter of the code under test alone: the record is written by an action, the
-timelines by the commits of sequencer and lanes, and the files are hashed again from the disk.
+No figure comes only from a counter of the code under test. An action writes the record. The commits of sequencer and
+lanes write the timelines. The files are read from the disk and hashed again.
 """
 
 from __future__ import annotations

@@ -66,7 +66,6 @@ def run(options: DemoOptions, environ: MutableMapping[str, str]) -> int:
         driver = _Driver(options, settings, scenario, where, api_port)
         try:
             with ForkServer(environ) as forks:
-                forks.wait()
                 supervisor.run(
                     programs, driver.start, on_exit=driver.note_exit, logs=settings.run_dir, fork_server=forks
                 )

@@ -14,6 +14,7 @@ from deedbox.ops.readmodels.intake import FAILURES_MAX
 from deedbox.ops.wording import actions_page, commands, spools_page
 from deedbox.ops.wording.output import counted, duration
 from deedbox.shared.broker.fullness import FULL_FROM
+from deedbox.shared.core.routing import DELIVERING
 from deedbox.shared.pauses import LONG_S
 
 if TYPE_CHECKING:  # a Status lists its own attentions
@@ -43,6 +44,9 @@ LOST_TOLD_S: Final = 600.0
 
 FREE_MIN_BYTES: Final = 256 << 20
 """Room on a disk below which Redis, the spool or the documents will soon be refused."""
+
+AWAY_S: Final = 60.0
+"""A destination that takes no message for so long is more than being restarted."""
 
 PAUSES_TOLD: Final = 10
 """A person who paused a hundred requests knows it."""
@@ -75,6 +79,7 @@ class AttentionKind(StrEnum):
     UNUSED_LANE = "unused_lane"
     CRASH_LOOP = "crash_loop"
     LOST_CALLS = "lost_calls"
+    DESTINATION_AWAY = "destination_away"
     PAUSED = "paused"
     PAUSED_LONG = "paused_long"
     FOREIGN_JOBS = "foreign_jobs"
@@ -112,13 +117,18 @@ def attentions(found: Status) -> list[Attention]:
     return sorted(said, key=lambda each: each.severity is not Severity.URGENT)
 
 
-def redis_away(sentence: str) -> Attention:
-    """Say that the state cannot be read, and what still works."""
-    text = (
-        f"{sentence} Callbacks are still accepted and kept in the broker or on the web hosts' disks, and nothing "
-        "accepted is lost."
+def redis_away(sentence: str, free_bytes: Mapping[str, int]) -> list[Attention]:
+    """Say that the state cannot be read, what still works, and which disk is full: that is often why Redis is away."""
+    full = list(disks(free_bytes))
+    meanwhile = (
+        "A disk is nearly full, which stops Redis and the spool too. Callbacks that find no room get 503, and Dropbox Sign "
+        "sends them again; nothing accepted is lost."
+        if full
+        else "Callbacks are still accepted and kept in the broker or on the web hosts' disks, as long as these have room; "
+        "nothing accepted is lost."
     )
-    return Attention(AttentionKind.REDIS_AWAY, Severity.URGENT, text, "/runbook#deedboxredisdown")
+    link = "/runbook#deedboxredisdown"
+    return [*full, Attention(AttentionKind.REDIS_AWAY, Severity.URGENT, f"{sentence} {meanwhile}", link)]
 
 
 def disks(free_bytes: Mapping[str, int]) -> Iterator[Attention]:
@@ -173,7 +183,7 @@ def _lanes(found: Status) -> Iterator[Attention]:
         elif depth and lane.name not in staffed:
             text = (
                 f"Lane {lane.name} has work (depth {depth}) and no living worker: "
-                f"start `deedbox worker --lane {lane.name}`."
+                f"start `deedbox worker --lane {lane.name}`. If one runs and gives no sign of life, end it first."
             )
             yield _urgent(AttentionKind.NO_WORKER, text, lane.name, "/runbook#deedboxworkersgone")
         elif depth and age_s > OLD_WORK_S:
@@ -229,6 +239,22 @@ def _lost_calls(found: Status) -> Iterator[Attention]:
             f"{counted(last.losses, 'process', 'processes')} in a row."
         )
         yield _urgent(AttentionKind.LOST_CALLS, text, action, "/runbook#worker_lost")
+
+
+def _destinations(found: Status) -> Iterator[Attention]:
+    for head in found.survey.heads_of(DELIVERING):
+        name = head.action.removeprefix(DELIVERING)
+        if head.since_s > AWAY_S:
+            calls = found.survey.depths.get(head.action, 0)
+            source, _, key = head.stream.partition(":")
+            text = (
+                f"The destination {name} has not taken a message for {duration(head.since_s)}. "
+                f"{counted(calls, 'message waits', 'messages wait')}, in order, and Deedbox tries again by itself: "
+                f"`{commands.trace(key, source)}` shows the answers."
+            )
+            yield Attention(
+                AttentionKind.DESTINATION_AWAY, Severity.NOTICE, text, "/runbook#a-destination-is-away", name
+            )
 
 
 def _pauses(found: Status) -> Iterator[Attention]:
@@ -337,5 +363,5 @@ def _spools(found: Status) -> Iterator[Attention]:
 
 
 _RULES: Final[tuple[Callable[[Status], Iterator[Attention]], ...]] = (
-    _broker, _room, _lanes, _unknown_actions, _processes, _lost_calls, _pauses, _foreign_jobs, _foreign_keys, _sources, _aside, _spools,
+    _broker, _room, _lanes, _unknown_actions, _processes, _lost_calls, _destinations, _pauses, _foreign_jobs, _foreign_keys, _sources, _aside, _spools,
 )  # fmt: skip

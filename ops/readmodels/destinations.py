@@ -26,7 +26,7 @@ class DestinationView:
     """Messages that wait or are being sent."""
     paused: bool
     head: WaitingHead | None = None
-    """The message that is tried again next, if one could not be delivered."""
+    """The message that has waited longest to be tried again, if one could not be delivered."""
     trouble: str = ""
     """What the last attempt of that message met."""
 
@@ -48,9 +48,7 @@ class Deliveries:
 def read(redis: Redis, found: Survey) -> list[DestinationView]:
     """Return every declared destination, by name. Raises Unavailable."""
     paused = {each.target.field for each in found.pauses}
-    heads: dict[str, WaitingHead] = {}
-    for head in found.waiting:
-        heads.setdefault(head.action, head)
+    heads = {head.action: head for head in found.heads_of(DELIVERING)}
     return [
         DestinationView(
             action.removeprefix(DELIVERING), lane.name, found.depths.get(action, 0),

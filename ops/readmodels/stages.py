@@ -121,6 +121,14 @@ class Survey:
     overdue_holds_s: float = 0.0
     """How long the oldest hold has been over without anybody looking."""
 
+    def heads_of(self, prefix: str) -> list[WaitingHead]:
+        """Return the head that has waited longest of each action whose name begins so."""
+        found: dict[str, WaitingHead] = {}
+        for head in sorted(self.waiting, key=lambda each: -each.since_s):
+            if head.action.startswith(prefix):
+                found.setdefault(head.action, head)
+        return list(found.values())
+
     @property
     def spool(self) -> Stage:
         """Callbacks on the disks of all web hosts, as they said last; also of hosts that are silent now."""

@@ -1,9 +1,8 @@
 """Replays the past: chosen actions run again on stored events, each with an idempotency key of this replay.
 
-A replay has a number. It goes stream by stream, in position order, to the ends of the actions' queues; how far it
-came is written in the same script call that appends, so that after an interruption ``resume`` continues where it
-stopped and appends nothing twice. What ran before ran; a new replay of the same events has another number, and to
-the actions' own deduplication it is another run.
+A replay has a number. It goes stream by stream, in position order, to the ends of the actions' queues. The script
+call that appends also writes how far the replay came. So ``resume`` continues there after an interruption, and appends
+nothing twice. A new replay of the same events has another number. For the actions' own deduplication it is another run.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class Forked:
 
 
 class ForkServer:
-    """The fork server of this process. It starts at once, and is used as soon as it is ready."""
+    """The fork server of this process. It starts at once; the first fork waits for its imports, no later one does."""
 
     def __init__(self, environ: Mapping[str, str], modules: Sequence[str] = MODULES) -> None:
         withheld = {name + suffix for name in SECRETS for suffix in ("", SUFFIX)}
@@ -56,6 +56,7 @@ class ForkServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._ready = False
+        self._patience_s = IMPORT_S
         self._adopts = False
 
     def __enter__(self) -> Self:
@@ -68,10 +69,6 @@ class ForkServer:
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         self._end()
-
-    def wait(self) -> None:
-        """Wait until it is ready, or has failed."""
-        self._look(IMPORT_S)
 
     def keep_up(self, children: Iterable[int]) -> None:
         """Start it again if it ended, and take the exit status of what forks left behind; returns at once.
@@ -86,7 +83,7 @@ class ForkServer:
         self, command: Sequence[str], environment: Mapping[str, str] | None, output: int | None
     ) -> Forked | None:
         """Start ``PYTHON -m MODULE ...``; None: it needs an interpreter of its own, for there is no server (yet, any more)."""
-        if tuple(command[:2]) != (sys.executable, "-m") or not self._look(0.0):
+        if tuple(command[:2]) != (sys.executable, "-m") or not self._look(self._patience_s):
             return None
         theirs, ours = os.pipe()
         with open(ours, "wb", buffering=0) as pipe:  # noqa: PTH123 - a descriptor, not a path
@@ -140,6 +137,8 @@ class ForkServer:
         if not self._ready:
             with suppress(OSError):
                 self._ready = self._line(timeout_s) == fork_server.READY
+            if timeout_s:
+                self._patience_s = 0.0
         return self._ready
 
     def _line(self, timeout_s: float) -> str:

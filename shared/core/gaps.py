@@ -1,8 +1,10 @@
 """Gaps: what callbacks should have reported about a signature request and did not. Pure.
 
-Three questions, each with its own answer: does what is known here look as if something were missing (``suspected``,
-costs nothing), what is missing compared with what the API shows (``found``, costs a call), and which events does the API
-prove to have happened of which no callback came (``lost``)?
+Three questions:
+
+* ``suspected``: does something seem to be missing here? Costs nothing.
+* ``found``: what is missing here, compared with the API? Costs a call.
+* ``lost``: which events does the API prove although no callback came?
 """
 
 from __future__ import annotations

@@ -1,13 +1,12 @@
 """The ordering rule: which held events of one ordering key are released now, and when to look again.
 
-Pure: ``step`` takes the state, the arrivals and the time, and returns a ``Decision``. The rule, in short:
-an event is *ready* when it is the smallest held one of its key and every predecessor that its own snapshot
-proves has been seen; or when it, or a held event behind it, has waited ``hold_s``. What it waited for is then
-*given up*: only the first event of a later second waits for it once more. An event behind the greatest released
-position is *late*: released at once, and it does not move that position.
+Pure: ``step`` takes the state, the arrivals and the time, and returns a ``Decision``. The smallest held event of a key
+is *ready* when every predecessor that its own snapshot proves has been seen. It is also ready when it, or a held
+event behind it, has waited ``hold_s``. What it waited for is then *given up*: only the first event of a later second waits
+for it once more. An event behind the greatest released position is *late*: it is released at once, and does not move it.
 
-An event that was made of an answer of the API, because its callback had not come, stands for that callback whenever that
-comes; and it is a duplicate where any callback of its type and signer has come before it.
+An event may be made of an answer of the API, because its callback had not come. It stands for that callback, whenever
+that comes. If any callback of its type and signer came before, it is a duplicate.
 
 Snapshots only ever cause waiting, never trust: ``event_hash`` does not sign the body.
 """
@@ -247,25 +246,10 @@ def step(
         memory.release(first.arrival, missing)
         release.append(Released(first.arrival, late=False, since=first.since))
         del held[0]
-    wake_at = None
-    if held:
-        missing = memory.missing(held[0].arrival)
-        wake_at = _ready_at(held, missing, policy, spooled_since)
-        if spooled_since is not None:
-            # The spool may be drained before that: look again when the hold would have ended without it.
-            wake_at = min(wake_at, max(_ready_at(held, missing, policy, None), now + SPOOL_LOOK_S))
-    after = SequenceState(
-        held=tuple(memory.reduced(item) for item in held),
-        greatest=memory.greatest,
-        satisfied=frozenset(memory.satisfied),
-        wildcards=memory.wildcards,
-        given_up=memory.given_up,
-        noted=state.noted or crowded,
-        reconciled=memory.reconciled,
-    )
+    wake_at = _wake_at(held, memory.missing(held[0].arrival), now, policy, spooled_since) if held else None
     return Decision(
-        after, tuple(release), tuple(duplicates), tuple(given_up), wake_at, crowded and not state.noted,
-        frozenset(stood_for),
+        memory.state(held, noted=state.noted or crowded), tuple(release), tuple(duplicates), tuple(given_up),
+        wake_at, crowded and not state.noted, frozenset(stood_for),
     )  # fmt: skip
 
 
@@ -375,13 +359,30 @@ class _Memory:
             self.satisfied.add(proof.name)
             self.given_up.setdefault(proof.name, arrival.position.time)
 
-    def reduced(self, item: Held) -> Held:
+    def state(self, held: Iterable[Held], *, noted: bool) -> SequenceState:
+        """Return what is remembered, with the events that are still held."""
+        return SequenceState(
+            tuple(self._reduced(item) for item in held), self.greatest, frozenset(self.satisfied),
+            self.wildcards, self.given_up, noted, self.reconciled,
+        )  # fmt: skip
+
+    def _reduced(self, item: Held) -> Held:
         """Leave out what a held event needs no more: a proof that is not open never opens again."""
         arrival = item.arrival
         still_open = tuple(self.open_proofs(arrival))
         if len(still_open) == len(arrival.proofs) and not arrival.signatures:
             return item
         return Held(replace(arrival, proofs=still_open, signatures=frozenset()), item.since)
+
+
+def _wake_at(
+    held: Sequence[Held], missing: Sequence[Proof], now: float, policy: OrderingPolicy, spooled_since: float | None
+) -> float:  # fmt: skip
+    ready_at = _ready_at(held, missing, policy, spooled_since)
+    if spooled_since is None:
+        return ready_at
+    # The spool may be drained before that: look again when the hold would have ended without it.
+    return min(ready_at, max(_ready_at(held, missing, policy, None), now + SPOOL_LOOK_S))
 
 
 def _ready_at(

@@ -48,7 +48,10 @@ def _state(document: Any) -> SequenceState:
         greatest=None if greatest is None else position(greatest),
         satisfied=frozenset(many(satisfied, words)),
         wildcards=named(wildcards, natural),
-        given_up=named(given_up, natural),
+        # Version 0.2.0 has written their names alone.
+        given_up=named(given_up, natural)
+        if isinstance(given_up, dict)
+        else dict.fromkeys(many(given_up, words), 0),
         noted=flag(noted),
         reconciled=named(reconciled, natural),
     )

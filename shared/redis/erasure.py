@@ -2,8 +2,8 @@
 
 Its order makes it restartable, and safe beside every running process:
 
-1. the tombstone: from here on no script writes about the stream any more (``release.lua``, ``finish.lua``,
-   ``remember.lua``, ``replay.lua`` and others look in their own call), and no document of it is stored (``deedbox.shared.documents``);
+1. the tombstone: from here on no script writes about the stream (each looks in its own call), and no document of it is
+   stored (``deedbox.shared.documents``);
 2. the documents, if asked;
 3. everything else in Redis, in pieces (``erase.lua``).
 

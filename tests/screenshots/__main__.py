@@ -51,19 +51,23 @@ def _take(browser: Browser, scene: Scene, into: Path, *, every: bool) -> None:
             for name, path in _pages(scene):
                 if every or (name, size, theme) in KEPT:
                     target = into / f"{name}-{size}-{theme}.png"
-                    _picture(page, path, target, whole=every)
+                    _picture(page, name, path, target, whole=every)
                     console.print(f"{target.name} {target.stat().st_size // 1024} KiB")
             context.close()
 
 
-def _picture(page: Page, path: str, target: Path, *, whole: bool) -> None:
+READY: Final = {"overview": ".plot canvas", "events": "#follow[data-state='live']"}
+"""What a page's script has made when it is complete."""
+
+LONG: Final = frozenset({"runbook"})
+"""Too long for one picture."""
+
+
+def _picture(page: Page, name: str, path: str, target: Path, *, whole: bool) -> None:
     page.goto(path)
-    page.wait_for_function("document.fonts.status === 'loaded'")
-    page.wait_for_function("!document.querySelector('.plot') || document.querySelector('.plot canvas')")
-    page.wait_for_function(
-        "!document.getElementById('follow') || document.getElementById('follow').dataset.state === 'live'"
-    )
-    page.screenshot(path=target, full_page=whole, animations="disabled")
+    if name in READY:
+        page.locator(READY[name]).first.wait_for()
+    page.screenshot(path=target, full_page=whole and name not in LONG, animations="disabled")
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 from random import Random
 from typing import Final, NamedTuple
@@ -82,6 +83,8 @@ class Acts:
             Registry(self._registered(name, temper) for name, temper in version.items())
             for version in VERSIONS
         )
+        self.make_up: Callable[[Event], None] = lambda _event: None
+        """What ``reconcile`` does about callbacks that are lost."""
         self.by_digest = {Subscriptions.of(each.describe()).digest: each for each in self.registries}
         """The registry of each declaration."""
         self._bad = (HANG_S, *KEEP_S) if Random(f"{seed}|bad").random() < BAD else ()
@@ -102,6 +105,8 @@ class Acts:
             bad = self._bad if name == "slow" else ()
             took_s = draw.choice((*temper.durations_s, *bad))
             self._take(took_s)
+            if name == RECONCILE:
+                self.make_up(event)
             if draw.random() < temper.failing:
                 raise draw.choice((Retry("later"), Retry("later", 0.5), Reject("no"), ValueError("broken")))
             self._journal.effects.append((name, call.fingerprint))

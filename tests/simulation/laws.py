@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from deedbox.shared.archives.stream_archive import StreamArchive
+from deedbox.shared.core.gaps import proven
 from deedbox.shared.core.signature import Trust
 from deedbox.shared.redis import keys
 from deedbox.workers.builtins.reconcile import NAME as RECONCILE
@@ -35,6 +36,7 @@ def broken(world: World) -> list[str]:
         *_kept(world, evidence),
         *_bounded(world, evidence),
         *_best_body(world, evidence),
+        *_made_up(world, evidence),
     ]
 
 
@@ -82,8 +84,14 @@ def _nothing_lost(world: World, evidence: _Evidence) -> Iterator[str]:
         each.fingerprint: each for each, _ in world.deliveries if each.fingerprint and each.stream != erased
     }
     genuine = {each.fingerprint for each, _ in world.deliveries if not each.forged}
+    stood_for = {
+        line["event"]
+        for lines in evidence.timelines.values()
+        for line in lines
+        if line.get("of") == "reconciled"
+    }
     for fingerprint, sent in facts.items():
-        if released[fingerprint] == 0 and fingerprint in genuine:
+        if released[fingerprint] == 0 and fingerprint in genuine - stood_for:
             yield f"P2 lost: {sent.event_type} of {sent.stream} ({fingerprint}) was never released"
         if released[fingerprint] > 1:
             yield f"P4 once: {sent.event_type} of {sent.stream} was released {released[fingerprint]} times"
@@ -93,7 +101,7 @@ def _nothing_lost(world: World, evidence: _Evidence) -> Iterator[str]:
             yield f"P2 lost: undecodable {sent.body!r} has no dead letter"
     counts = evidence.counters
     good = sum(1 for each, _ in world.deliveries if each.fingerprint)
-    if counts["arrived"] < good or (world.faults.harmless and counts["arrived"] != good):
+    if counts["arrived"] < good or (world.harmless and counts["arrived"] != good + world.appended.total()):
         yield f"P2 counted: {good} callbacks were delivered, {counts['arrived']} arrived"
     ends = ("released", "late", "duplicate", "erased", "flooded")
     if counts["arrived"] != sum(counts[each] for each in ends):
@@ -230,7 +238,7 @@ def _best_body(world: World, evidence: _Evidence) -> Iterator[str]:
     ever: dict[str, Trust] = {}
     for lines in evidence.timelines.values():
         for line in lines:
-            if line["kind"] == "arrived":
+            if line["kind"] == "arrived" and not (line.get("origin") and line["event"] in ever):
                 level, event = Trust.named(line["trust"]), line["event"]
                 ever[event] = max(level, ever.get(event, level))
             elif line["kind"] in {"released", "late"}:
@@ -287,3 +295,18 @@ def _as_released(world: World, evidence: _Evidence) -> Iterator[str]:
         if number < reached.get(call.unit, 0):
             yield f"P3 order: {call.unit} was called for release {number} after {reached[call.unit]}"
         reached[call.unit] = max(number, reached.get(call.unit, 0))
+
+
+def _made_up(world: World, evidence: _Evidence) -> Iterator[str]:
+    """Where lost callbacks were made up for, each event is released once: that of the API, or its callback."""
+    forged = {each.stream for each, _ in world.deliveries if each.forged}
+    spared = forged | ({world.erased.stream} if world.erased else set())
+    for stream in world.appended.keys() - spared:
+        names = Counter(_name(line["type"], line["position"][2]) for line in evidence.released(stream))
+        for event in proven(world.shown[stream], has_document=True):
+            if names[event.name] != 1:
+                yield f"P4 made up: {event.name} of {stream} was released {names[event.name]} times"
+
+
+def _name(event_type: str, signature: str) -> str:
+    return f"{event_type}|{signature if event_type in {P + 'viewed', P + 'signed'} else ''}"

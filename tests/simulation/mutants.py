@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
-from typing import Final
+from typing import Any, Final
 
 from redis.exceptions import RedisError
 
 from deedbox.shared.broker.redis_consumer import RedisConsumer
+from deedbox.shared.core.envelope import Envelope
+from deedbox.shared.core.gaps import ProvenEvent
+from deedbox.shared.core.signature import BodySignature
 from deedbox.shared.redis import inbox, keys
 from deedbox.shared.redis.connections import translated
+from deedbox.workers.builtins.synthesis import Synthesis, callback_of
 from deedbox.workers.lanes.batch import Claim, LaneBatch
 from deedbox.workers.lanes.bystander import Bystander
 from deedbox.workers.lanes.ledger import Unstarted
@@ -80,6 +84,20 @@ class HastyRunner(LaneRunner):
         return batch.take()
 
 
+class UnmarkedSynthesis(Synthesis):
+    """Passes what it makes off as callbacks of the vendor's."""
+
+    def release(
+        self, stream: str, events: Sequence[ProvenEvent], request: Mapping[str, Any], trace_id: str, now: float
+    ) -> None:  # fmt: skip
+        load = inbox.Load()
+        for each in events:
+            body = callback_of(each, request)
+            load.add(Envelope(stream.partition(":")[0], now, BodySignature.VALID, trace_id, body))
+        inbox.append(self._scripts, load)
+        self._ring(keys.SEQUENCER)
+
+
 @dataclass(frozen=True, slots=True)
 class Mutant:
     """A planted fault."""
@@ -87,6 +105,7 @@ class Mutant:
     consumer: type[RedisConsumer] = RedisConsumer
     bystander: type[Bystander] = Bystander
     runner: type[LaneRunner] = LaneRunner
+    synthesis: type[Synthesis] = Synthesis
     edits: Mapping[str, Callable[[str], str]] = field(default_factory=dict)
 
 
@@ -95,6 +114,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
     "ack_before_append": Mutant(consumer=HastyConsumer),
     "gives_back_what_may_still_begin": Mutant(bystander=HastyBystander),
     "an_earlier_event_is_repeated_after_a_later_one": Mutant(runner=HastyRunner),
+    "what_is_made_up_gives_way_to_nothing": Mutant(synthesis=UnmarkedSynthesis),
     "release_without_fencing": Mutant(
         edits={"release": _without("if not holds(shard, ARGV[3]) then return { 0 } end")}
     ),

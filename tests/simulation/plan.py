@@ -13,6 +13,9 @@ ERASING: Final = 0.3
 """Share of schedules in which an operator erases the first request, at any time and however often interrupted."""
 
 
+MAKING_UP: Final = 0.4
+"""Share of schedules in which lost callbacks are made up for."""
+
 PAUSING: Final = 0.4
 """Share of schedules in which an operator pauses and resumes this and that."""
 
@@ -65,6 +68,11 @@ class Size:
             same_redis=rng.random() < 0.7,
             archive_after_s=rng.choice((0.5, 2.0, 8.0)),
         )
+
+
+def makes_up(seed: int) -> bool:
+    """Return whether lost callbacks are made up for."""
+    return Random(f"{seed}|makes up").random() < MAKING_UP
 
 
 def erasure(seed: int) -> float | None:

@@ -52,13 +52,14 @@ class Sent:
         return encode_kombu(sent.headers(), sent.body)
 
 
-def drawn(rng: Random) -> list[Sent]:
-    """Draw all deliveries, in order of time."""
+def drawn(rng: Random, shown: dict[str, dict[str, Any]]) -> list[Sent]:
+    """Draw all deliveries, in order of time. ``shown``: gets what the API shows in the end, by the stream."""
     sent: list[Sent] = []
     for number in range(rng.choice((1, 1, 2, 3))):
         delay_s = rng.choice((0.0, 0.5, 4.0))
         begins = START + rng.random() * 2
         for place, body in enumerate(_story(rng, f"r{number}")):
+            shown[f"default:signature_request/r{number}"] = _as_shown(body)
             if rng.random() < 0.04:
                 continue  # never sent: a gap
             at = begins + place * 0.2 + rng.random() * delay_s
@@ -73,6 +74,14 @@ def drawn(rng: Random) -> list[Sent]:
     if rng.random() < 0.15:
         sent.append(Sent(START + rng.random() * SPREAD_S, b"{broken"))
     return sorted(sent, key=lambda each: each.at)
+
+
+def _as_shown(body: bytes) -> dict[str, Any]:
+    """Return the request of a callback as the API shows it: with times that are a second off."""
+    request: dict[str, Any] = json.loads(body)["signature_request"]
+    for row in request["signatures"]:
+        row |= {name: row[name] + 1 for name in ("last_viewed_at", "signed_at") if name in row}
+    return request
 
 
 def forged(rng: Random, genuine: list[Sent]) -> list[Sent]:

@@ -168,7 +168,7 @@ class Reconcile:
         findings = case.asked if contradicted else Findings()
         mark = self._remember(case, findings, request, asked_at)
         findings = Findings.load(mark)
-        made_up = self._release(case, request, has_document=here.has_document)
+        made_up = self._release(case, request)
         fetched = False
         if not (Gap.NO_DOCUMENT in findings.gaps and self._fetch and shown == "all_signed"):
             admitted.give_back("files", "test_files")
@@ -181,11 +181,11 @@ class Reconcile:
         repaired = [what for what, done in (("state", mark.get("advanced")), ("document", fetched)) if done]
         reason = "the API does not show the request as complete" if contradicted else ""
         if fetched:
-            made_up = self._release(case, request, has_document=True, but=made_up.get("released", ()))
+            made_up = self._release(case, request, but=made_up.get("released", ()))
         self._tell(case, findings, made_up or mark, repaired, reason)
 
     def _release(
-        self, case: _Case, request: Mapping[str, Any], *, has_document: bool, but: Collection[str] = ()
+        self, case: _Case, request: Mapping[str, Any], *, but: Collection[str] = ()
     ) -> Mapping[str, Any]:
         """Release what is lost, if this deployment makes up for it. Returns the mark, which lists all that this call released.
 
@@ -195,7 +195,7 @@ class Reconcile:
         here = self._known(case)
         if self._synthesis is None or here is None:
             return {}
-        now = self._accounts.clock()
+        now, has_document = self._accounts.clock(), bool(self._records.read(case.stream).versions)
         # A day less: what is handed over may lie in the inbox while its order state comes to its end.
         remembered_s = self._retention.state_s - DAY_S
         events = [

@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response
 
 from deedbox.ops.charts import charts, samples
 from deedbox.ops.installation import Installation
-from deedbox.ops.readmodels import attention, overview
+from deedbox.ops.readmodels import attention, overview, status
 from deedbox.ops.web.fresh import Fresh
 from deedbox.ops.web.pages import cards
 from deedbox.shared.core.errors import DeedboxError
@@ -65,15 +65,17 @@ def _overview(installation: Installation, looks: Fresh[overview.Overview]) -> tu
     try:
         seen = looks.get()
     except DeedboxError as error:
-        return _outage(installation.explained(error), looks.last()), int(HTTPStatus.SERVICE_UNAVAILABLE)
+        free = status.free_bytes(installation.settings)
+        wrong = attention.redis_away(installation.explained(error), free)
+        return _outage(wrong, looks.last()), int(HTTPStatus.SERVICE_UNAVAILABLE)
     return {"seen": seen, **_cards(seen)}, int(HTTPStatus.OK)
 
 
-def _outage(sentence: str, old: overview.Overview | None) -> dict[str, Any]:
+def _outage(wrong: list[attention.Attention], old: overview.Overview | None) -> dict[str, Any]:
     """Show what does not answer, and what was seen last, marked as old."""
     return {
         "seen": None,
-        "outage": attention.redis_away(sentence),
+        "outage": wrong,
         "old": old,
         **(_cards(old) if old else {}),
     }

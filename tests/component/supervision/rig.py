@@ -111,8 +111,6 @@ def main(data_dir: Path, spec: dict[str, Any]) -> int:
 
     with lock_data_dir(data_dir), ExitStack() as stack:
         forks = stack.enter_context(ForkServer(os.environ, IMPORTED)) if spec.get("forked") else None
-        if forks is not None:
-            forks.wait()
         if spec.get("redis"):
             url = embedded.prepare(data_dir)
             lock = embedded.server_lock(data_dir)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,6 +17,7 @@ from deedbox.ops.readmodels import events
 from deedbox.shared import sealing
 from deedbox.shared.core.gaps import ALL_SIGNED, DOWNLOADABLE, SIGNED, VIEWED, Findings, Gap
 from deedbox.shared.documents import DocumentStore, FileTree
+from deedbox.shared.redis import keys
 from deedbox.shared.redis.erasure import Asker, Eraser
 from deedbox.shared.redis.request_keys import Subject
 from deedbox.shared.retention import Retention
@@ -31,6 +33,7 @@ from deedbox.shared.simulator.lifecycle import (
 from deedbox.shared.simulator.story import Ending, LifecyclePolicy
 from deedbox.workers.builtins.synthesis import Synthesis
 from deedbox.workers.dropbox_sign.client import SignApi
+from deedbox.workers.process import Process
 from deedbox.workers.sweeper.gaps import GapDesk, GapLook, operators_mark
 from tests.component.workers.gaps_desk import (
     API_KEY,
@@ -331,6 +334,29 @@ def test_what_may_have_been_forgotten_is_not_made_up(desk: GapsDesk) -> None:
     reconcile(desk)
     assert [name for name, _ in origins(desk)] == ["viewed", "signed", "all_signed", "downloadable"]
     assert {event.related_signature_id for event, _ in desk.seen.calls} == {"s2", None}
+
+
+def test_for_a_request_whose_order_cannot_be_read_nothing_is_made_up(desk: GapsDesk) -> None:
+    """What came before cannot be told. A dead letter for each event would be no help either."""
+    desk.happen("sent", 0, shown("r1", signer("s1"), is_complete=False))
+    desk.state.set(keys.order("default:signature_request/r1"), b"damaged")
+    reconcile(desk)
+    assert origins(desk) == [("sent", "callback")]
+    assert desk.deployment.letters() == []
+
+
+def test_what_is_older_than_callbacks_may_be_is_made_up_all_the_same(begin: Open) -> None:
+    desk = begin()
+    sequencer = desk.deployment.sequencer
+    sequencer._policy = replace(sequencer._policy, max_event_age_s=3600.0)
+    reconcile(desk)
+    assert [name for name, _ in origins(desk)] == STORY
+
+
+def test_the_sweepers_desk_looks_for_what_would_be_made_up(begin: Open) -> None:
+    settings = begin().settings
+    assert Process(settings).desk.makes_up
+    assert not Process(settings.model_copy(update={"synthesise": "off"})).desk.makes_up
 
 
 def test_with_a_key_ring_nothing_of_it_lies_open(begin: Open, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from deedbox.ops.alerts.standing import HOLD_S, compare
-from deedbox.ops.readmodels.attention import AttentionKind, Severity
+from deedbox.ops.readmodels.attention import AttentionKind, Severity, redis_away
 from deedbox.ops.readmodels.broker import BrokerView
 from deedbox.ops.readmodels.budget import BudgetUse
-from deedbox.ops.readmodels.stages import Lane, Stage, Survey, UnknownCalls
+from deedbox.ops.readmodels.stages import Lane, Stage, Survey, UnknownCalls, WaitingHead
 from deedbox.ops.readmodels.status import Status
 from deedbox.ops.readmodels.workforce import Worker, living
 from deedbox.shared.pauses import Pause, PauseKind, PauseTarget
@@ -116,6 +116,36 @@ def test_calls_that_take_their_process_along_are_told_with_action_event_and_proc
     assert f"host-77-abc of lane crm, 12 s ago, with the event {'e' * 32}" in said.text
     survey.now = NOW + 3600.0
     assert Status(survey, HEALTHY_VIEW).attentions == []
+
+
+@pytest.mark.parametrize(("since_s", "count"), [(30.0, 0), (600.0, 1)])
+def test_a_destination_that_takes_nothing_for_a_while_is_named(since_s: float, count: int) -> None:
+    survey = _survey(LANE)
+    survey.depths = {"deliver.crm": 14}
+    heads = [("deliver.crm", 5.0), ("deliver.crm", since_s), ("fetch_documents", 9_000.0)]
+    survey.waiting = [
+        WaitingHead("crm", name, "sales:signature_request/r1", 20.0, failures=0, retries=9, since_s=waited)
+        for name, waited in heads
+    ]
+    said = Status(survey, HEALTHY_VIEW).attentions
+    expected = (AttentionKind.DESTINATION_AWAY, Severity.NOTICE, "crm")
+    assert [(each.kind, each.severity, each.about) for each in said] == [expected] * count
+    assert all("10 min. 14 messages wait" in each.text for each in said)
+    assert all("`deedbox trace r1 --source sales`" in each.text for each in said)
+
+
+def test_without_redis_a_full_disk_is_named_first_and_no_callback_is_said_to_be_accepted() -> None:
+    """Law: an outage promises nothing that the disk of this host cannot hold."""
+    [away] = redis_away("Redis does not answer.", {"/srv/var": 1 << 40})
+    assert "Callbacks are still accepted" in away.text
+    full, away = redis_away("Redis does not answer.", {"/srv/var": 0})
+    assert (full.kind, full.about, away.kind) == (
+        AttentionKind.DISK_FULL,
+        "/srv/var",
+        AttentionKind.REDIS_AWAY,
+    )
+    assert "still accepted" not in away.text
+    assert "503" in away.text
 
 
 def test_calls_that_wait_for_the_apis_budget_are_told_from_calls_that_fail() -> None:

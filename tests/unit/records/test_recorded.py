@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from deedbox.shared.core import jsontext
+from deedbox.shared.records import order_state
 from deedbox.shared.records.forms import FORMS, Form
 from tests.unit.records.samples import RECORDED, SAMPLES
 
@@ -31,3 +34,12 @@ def test_no_sample_is_left_over() -> None:
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
 def test_the_page_says_what_becomes_of_a_form_that_cannot_be_read(form: Form) -> None:
     assert f"| {form.name} | `{form.where}` | {form.policy} |" in PAGE
+
+
+def test_an_order_state_of_version_0_2_0_keeps_what_was_given_up() -> None:
+    """It named what was given up, without a time."""
+    held, greatest, satisfied, wildcards, _, noted = jsontext.loads((RECORDED / "order_state").read_bytes())
+    text = jsontext.dumps([held, greatest, satisfied, wildcards, ["signature_request_sent|"], noted])
+    assert order_state.load(text) == replace(
+        SAMPLES["order_state"].value, given_up={"signature_request_sent|": 0}
+    )
