@@ -1,7 +1,7 @@
 """Samples of an installation, and the time series made of them. Pure.
 
 A sample holds depth and oldest age of every stage, and what happened since the sample before. It holds increments, not
-totals: the sum of a span is the sum of its samples, and only this module handles a counter that started again.
+totals: a span is summed up by adding its samples, and a counter that started again is handled once.
 """
 
 from __future__ import annotations
