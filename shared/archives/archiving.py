@@ -23,7 +23,7 @@ from deedbox.shared.redis.scripting import Scripts, text
 from deedbox.shared.runtime import logs
 
 STREAMS_MAX: Final = 50
-"""Streams of one look."""
+"""Streams of one look: about 0.1 s, in which the sweeper does nothing else. So one sweeper archives 1,000 events/s."""
 
 NAMES_MAX: Final = 500
 """Names in a dedupe memory: a request has some tens, an account may have any number, and goes on anyway."""
@@ -182,7 +182,6 @@ class Archivist:
         )  # fmt: skip
 
 
-def _lasting(stream: str) -> list[str]:
-    """Return the keys whose lives an archive takes over."""
-    named = (keys.seen(stream), keys.timeline(stream), keys.finds(stream))
-    return [*named, *(keys.value(kind, stream) for kind in VALUES)]
+def _lasting(stream: str) -> tuple[str, str]:
+    """Return the keys whose lives an archive takes over: none of the others was written later than these."""
+    return keys.seen(stream), keys.timeline(stream)

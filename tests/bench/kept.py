@@ -17,10 +17,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
+import zstandard
 from redis import Redis
 from rich.console import Console
 
+from deedbox.shared import codec
 from deedbox.shared.archives.archiving import Archivist
+from deedbox.shared.archives.stream_archive import LIMIT_BYTES
 from deedbox.shared.core.fields import counts_of
 from deedbox.shared.redis import keys
 from deedbox.shared.runtime import logs
@@ -43,6 +46,8 @@ REQUESTS: Final = 300
 LIMIT_S: Final = 300.0
 
 AFTER_S: Final = 3600.0
+
+DICTIONARY_BYTES: Final = 32 * 1024
 
 _POLICY: Final = LifecyclePolicy(begins_at=1_760_000_000, spread_s=3600, life_s=1800, signers_max=3)
 
@@ -117,6 +122,7 @@ def archive_all(redis: Server, process: Process, events: int) -> str:
     quiet: Any = redis.client.zrange(keys.QUIET, 0, -1)
     redis.client.zadd(keys.QUIET, dict.fromkeys(quiet, 1.0))
     archivist, looks = Archivist(process.scripts, AFTER_S), 0
+    file = redis.number("persistence", "aof_current_size")
     wall, own, server = time.perf_counter(), time.process_time(), cpu_s(redis.process)
     while archivist.once():
         looks += 1
@@ -125,11 +131,23 @@ def archive_all(redis: Server, process: Process, events: int) -> str:
         raise BenchError("not everything was archived")
     return (
         f"archiving: CPU {own / events * 1e6:.0f} us, of Redis {server / events * 1e6:.0f} us per event; "
-        f"a look takes {wall / looks * 1000:.0f} ms"
+        f"a look takes {wall / looks * 1000:.0f} ms; "
+        f"{(redis.number('persistence', 'aof_current_size') - file) / events:.0f} bytes of append-only file per event"
     )
 
 
-def run(requests: int, room: Path, console: Console) -> None:
+def train(redis: Server) -> bytes:
+    """Return a dictionary of what the archives and the clean stream have in common, without their ids."""
+    client: Any = redis.client
+    packed = [client.get(name) for name in client.scan_iter(keys.archive("*"), 1000)]
+    packed += [fields[b"event"] for _, fields in client.xrange(keys.EVENTS, count=1000)]
+    texts = [codec.unpack(each, LIMIT_BYTES) for each in packed]
+    folder = str(redis.directory).encode()
+    samples: list[Any] = [codec.split_ids(text.replace(folder, b"/var/lib/deedbox"))[1] for text in texts]
+    return zstandard.train_dictionary(DICTIONARY_BYTES, samples).as_bytes()
+
+
+def run(requests: int, room: Path, console: Console, trained: Path | None) -> None:
     """Play the requests, and print a line per kind of key."""
     found = generate_requests(requests, Account(API_KEY), random.Random(13), _POLICY)
     callbacks = [callback for request in found for callback in request.callbacks]
@@ -149,6 +167,8 @@ def run(requests: int, room: Path, console: Console) -> None:
             cost = archive_all(redis, process, len(callbacks))
             console.print(table("\narchived", redis.client, len(callbacks)), soft_wrap=True, markup=False)
             console.print(f"\n{cost}", highlight=False)
+            if trained:
+                trained.write_bytes(train(redis))
     finally:
         api.stop()
 
@@ -157,11 +177,17 @@ def main() -> None:
     """Measure, and print two tables."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.kept", description=__doc__)
     parser.add_argument("--requests", type=int, default=REQUESTS)
+    parser.add_argument(
+        "--train",
+        type=Path,
+        metavar="FILE",
+        help="write a dictionary for records: a new one gets the next number",
+    )
     options = parser.parse_args()
     home = ROOT / "var" / "bench"
     home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home) as name:
-        run(options.requests, Path(name), Console())
+        run(options.requests, Path(name), Console(), options.train)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ class World:
 
 def redis_ms(costs: Mapping[str, float], *, broker_apart: bool) -> float:
     """Return the time of Redis for one callback, in ms."""
-    after = costs["r_seq"] + costs["r_lane"]
+    after = costs["r_seq"] + costs["r_lane"] + costs["r_archive"]
     if broker_apart:
         return BRIDGE_LEFT * costs["r_bridge"] + after
     return costs["r_web"] + costs["r_bridge"] + after
@@ -99,7 +99,7 @@ def scale(per_s: float, world: World, costs: Mapping[str, float]) -> dict[str, s
     noop = (costs["c_lane"] - costs["r_lane"]) / 1000
     calls = max(1, math.ceil(per_s * world.share * (noop + world.action_s) / BUSY))
     work = per_s * (costs["c_bridge"] - costs["r_bridge"] + costs["c_seq"] - costs["r_seq"]) / 1000 / BUSY
-    work += per_s * world.share * noop / BUSY
+    work += per_s * (world.share * noop + (costs["c_archive"] - costs["r_archive"]) / 1000) / BUSY
     memory = per_s / world.peak * DAY_S * world.days * costs["b_kept"] / FULL
     state_gb = max(1.0, memory / 1e9 * REWRITE / count)
     if web + work < 1 and state_gb < 16:

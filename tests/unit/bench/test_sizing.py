@@ -11,7 +11,7 @@ TEXT = PAGE.read_text("utf-8")
 COSTS = {
     "c_web": 0.5, "r_web": 0.05, "c_bridge": 0.03, "r_bridge": 0.01, "c_seq": 0.2,
     "r_seq": 0.05, "c_lane": 0.2, "r_lane": 0.05, "b_broker": 1000, "b_kept": 2000, "b_spool": 400, "f_in": 1000,
-    "f_life": 5000, "d_spool": 10_000,
+    "f_life": 5000, "b_busy": 0, "r_archive": 0, "f_archive": 0, "d_spool": 10_000,
 }  # fmt: skip
 
 
