@@ -61,15 +61,7 @@ class Archivist:
 
     def once(self) -> int:
         """Look at the streams that have been quiet for longest. Returns how many were looked at. Raises Unavailable."""
-        try:
-            pipe = self._redis.pipeline(transaction=False)
-            pipe.time()
-            pipe.zrange(keys.QUIET, 0, STREAMS_MAX - 1, withscores=True)
-            (seconds, microseconds), rows = pipe.execute()
-        except RedisError as error:
-            raise translated(error) from error
-        now = float(seconds) + microseconds / 1_000_000
-        due = [text(stream) for stream, since in rows if since <= now - self._after_s]
+        now, due = script_calls.quiet(self._scripts, after_s=self._after_s, at_most=STREAMS_MAX)
         try:
             self._take(due, now)
         except Unavailable as error:

@@ -298,6 +298,12 @@ def budget_used(scripts: Scripts, *, window_s: float, budgets: Iterable[tuple[st
 # Archives.
 
 
+def quiet(scripts: Scripts, *, after_s: float, at_most: int) -> tuple[float, list[str]]:
+    """Return Redis's time, and the streams that have been quiet for longest, for so long at least."""
+    now, streams = scripts.call("quiet", SERVER_CLOCK, after_s, at_most)
+    return float(now), [text(stream) for stream in streams]
+
+
 def archive(
     scripts: Scripts, *, stream: str, shard: int, before: bytes, lines: int, last_line: bytes, names: int,
     values: Iterable[bytes], archive: bytes, ends_at: float, quiet_since: float | None, events: Iterable[bytes],

@@ -34,6 +34,7 @@ NAMES: Final = (
     "note_streams",
     "pause",
     "present",
+    "quiet",
     "redrive",
     "redrive_raw",
     "release",
