@@ -1,8 +1,8 @@
 """Make a release: ``make release``, or ``python deploy/release.py`` in the development environment.
 
-Builds wheel and sdist, installs the wheel with the locked versions into an empty environment, writes down what is in that
-environment (an SBOM in the form of CycloneDX, and a list of licences), and runs the demo there. ``CONTRIBUTING.md`` says
-what comes before and after.
+Builds wheel and sdist, and installs the wheel with the locked versions into an empty environment. Lists what is in that
+environment: an SBOM in the form of CycloneDX, and the licences. Then runs the demo there. ``CONTRIBUTING.md`` says what
+comes before and after.
 """
 
 from __future__ import annotations

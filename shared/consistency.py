@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def demand(settings: Settings) -> None:
     """Check all rules. Raises ValueError for the first one that is broken."""
-    for rule in (_retention, _api, _alerts, _proxies, _encryption):
+    for rule in (_retention, _api, _alerts, _proxies, _encryption, _synthesis):
         rule(settings)
 
 
@@ -76,4 +76,11 @@ def _encryption(settings: Settings) -> None:
         raise ValueError(
             "DEEDBOX_ALERT_DETAILS=on keeps titles in Redis as they are, and DEEDBOX_ENCRYPTION_KEYS is set; "
             "unset one of them."
+        )
+
+
+def _synthesis(settings: Settings) -> None:
+    if settings.synthesise == "on" and "reconcile" not in settings.enabled_builtins:
+        raise ValueError(
+            "DEEDBOX_SYNTHESISE=on, and DEEDBOX_BUILTINS leaves out reconcile, which would do it; add it, or set off."
         )

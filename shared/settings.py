@@ -122,6 +122,13 @@ class Settings(BaseModel):
     """About how many of the latest events ``/api/events`` keeps; 0: none."""
     gap_after_s: Annotated[Seconds, Field(alias="DEEDBOX_GAP_AFTER_S")] = 900.0
     """Seconds until a request is checked for gaps, after it is complete or an event was not waited for any longer; 0: off."""
+    archive_after_s: Annotated[float, Field(alias="DEEDBOX_ARCHIVE_AFTER_S", ge=60)] = 3600.0
+    """Seconds without anything new after which a request is archived: its keys in Redis become one compressed value."""
+    synthesise: Annotated[
+        Literal["on", "off"], BeforeValidator(_lower), Field(alias="DEEDBOX_SYNTHESISE")
+    ] = "off"
+    """``on``: events that the API proves, and whose callbacks are lost, are released by ``reconcile`` with ``event.origin``
+    ``reconciled``; ``off``: they are only reported."""
     body_max_bytes: Annotated[int, Field(alias="DEEDBOX_BODY_MAX_BYTES", ge=1024, le=512 * 1024 * 1024)] = (
         10 * 1024 * 1024
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Self
 
 from deedbox.shared.core.identity import is_file_safe
+from deedbox.shared.records.clean_entry import CleanEntry
 from deedbox.shared.redis.scripting import Operand
 
 
@@ -47,7 +48,8 @@ class Commit:
         return self._add("D", len(values), *values)
 
     def clean_stream(
-        self, keep: int, fingerprint: str, event_type: str, event_time: int, signature: str | None, *, late: bool
+        self, keep: int, stream: str, fingerprint: str, event_type: str, event_time: int, signature: str | None, *,
+        late: bool,
     ) -> Self:  # fmt: skip
         """Add an event to the clean stream, whose order is that of the releases: it refers to the stored event.
 
@@ -57,7 +59,8 @@ class Commit:
             return self
         # A signature id is not signed: one that is not valid could be a text of any kind and length.
         known = signature if signature is not None and is_file_safe(signature) else ""
-        return self._add("X", keep, fingerprint, event_type, event_time, known, int(late))
+        entry = CleanEntry(0, stream, fingerprint, event_type, event_time, known, late)
+        return self._add("X", keep, fingerprint, entry.dump())
 
     def enqueue(self, fingerprint: str, event_type: str, entry: str, *line: bytes) -> Self:
         """Hand an event to all actions that want it. A release adds the ``line`` of its timeline."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from deedbox.shared.core.attempts import QueueEntry
-from deedbox.shared.core.signature import BodySignature
+from deedbox.shared.core.signature import BodySignature, Origin
 from deedbox.shared.records import queue_entry
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis import script_calls
@@ -90,5 +90,5 @@ def internal_event(
         fingerprint=digest, source=source, ordering_key=ordering_key, event_type=event_type,
         event_time=int(now), related_signature_id=None, received_at=now, arrived_at=now,
         body_signature=BodySignature.ABSENT, trace_id=trace_id, body_digest=digest, body=body,
-        made_here=True,
+        origin=Origin.DEEDBOX,
     )  # fmt: skip

@@ -18,6 +18,7 @@ from redis import Redis
 from deedbox.shared import budgets
 from deedbox.shared.alerts.alerting import Policy
 from deedbox.shared.alerts.targets import AlertTarget, receivers
+from deedbox.shared.archives.archiving import Archivist
 from deedbox.shared.broker import brokers
 from deedbox.shared.broker.address import BrokerAddress
 from deedbox.shared.broker.port import Broker
@@ -52,6 +53,7 @@ from deedbox.workers.builtins import (
     watch_callback_url,
 )
 from deedbox.workers.builtins.alert_desk import AlertDesk
+from deedbox.workers.builtins.synthesis import Synthesis
 from deedbox.workers.dropbox_sign.account import Accounts
 from deedbox.workers.dropbox_sign.call_budgets import CallBudgets
 from deedbox.workers.dropbox_sign.client import SignApi
@@ -95,14 +97,13 @@ class Process:
 
     def stand_by(self, lane: str) -> None:
         """Start the process beside this one. Before anything else: a fork copies what there is."""
+        ledger = self._watchdog.ledger
 
         def bystander() -> Bystander:
             redis = connections.brisk_redis(self.redis_address)
-            return Bystander(
-                lane, self._watchdog.ledger, Scripts(redis), Bells(redis).ring, self.settings.retention
-            )
+            return Bystander(lane, ledger, Scripts(redis), Bells(redis).ring, self.settings.retention)
 
-        stand_by(bystander)
+        stand_by(ledger, bystander)
 
     def announcer(self, lane: str) -> Announcer:
         """Return what says that this process lives and works for a lane."""
@@ -162,9 +163,11 @@ class Process:
         return track_status.registered(track_status.TrackStatus(self.scripts, self.settings.retention))
 
     def _reconcile(self) -> RegisteredAction:
-        fetch = self._fetch if fetch_documents.NAME in self.settings.enabled_builtins else None
+        settings = self.settings
+        fetch = self._fetch if fetch_documents.NAME in settings.enabled_builtins else None
+        made_up = Synthesis(self.scripts, self.bells.ring) if settings.synthesise == "on" else None
         return reconcile.registered(
-            reconcile.Reconcile(self.scripts, self.accounts, fetch, self.settings.retention)
+            reconcile.Reconcile(self.scripts, self.accounts, fetch, settings.retention, made_up)
         )
 
     def _erase_destroyed(self) -> RegisteredAction:
@@ -249,19 +252,12 @@ class Process:
 
     def _sequencer(self) -> Sequencer:
         settings = self.settings
+        maxmemory = int(self.redis.info("memory").get("maxmemory", 0))
+        quotas = QuotaPolicy.of(settings.max_event_age_s, settings.retention.state_s, maxmemory)
         policy = SequencerPolicy(
-            settings.order_policy,
-            settings.max_event_age_s,
-            settings.retention,
-            settings.gap_look_after_s,
-            settings.events_keep,
-            settings.body_signature,
-            QuotaPolicy.of(
-                settings.max_event_age_s,
-                settings.retention.state_s,
-                int(self.redis.info("memory").get("maxmemory", 0)),
-            ),
-        )
+            settings.order_policy, settings.max_event_age_s, settings.retention, settings.gap_look_after_s,
+            settings.events_keep, settings.body_signature, quotas,
+        )  # fmt: skip
         return Sequencer(self.scripts, policy, self.bells.ring)
 
     def _runner(self, lane: str) -> LaneRunner:
@@ -312,7 +308,8 @@ class Process:
     def sweeper(self) -> Sweeper:
         """Return the sweeper. Raises SettingsError."""
         builtins = self.settings.enabled_builtins
-        also: list[Callable[[], object]] = [ForeignKeys(self.scripts).once]
+        archivist = Archivist(self.scripts, self.settings.archive_after_s)
+        also: list[Callable[[], object]] = [ForeignKeys(self.scripts).once, archivist.once]
         if reconcile.NAME in builtins:  # also where no look is due: applications ask for confirmation
             also.append(GapDetector(self.desk).once)
         if alert.NAME in builtins:
@@ -338,8 +335,10 @@ class Process:
     @property
     def desk(self) -> GapDesk:
         """Where gaps are looked up and handed to ``reconcile``."""
-        fetches = fetch_documents.NAME in self.settings.enabled_builtins
-        return GapDesk(self.scripts, self.bells.ring, self.settings.retention, fetches=fetches)
+        settings = self.settings
+        fetches = fetch_documents.NAME in settings.enabled_builtins
+        makes_up = settings.synthesise == "on"
+        return GapDesk(self.scripts, self.bells.ring, settings.retention, fetches=fetches, makes_up=makes_up)
 
 
 def describe_builtin(name: str, types: tuple[str, ...] = ()) -> RegisteredAction:

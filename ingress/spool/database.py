@@ -1,13 +1,13 @@
 """The spool's database: one SQLite file that all processes of a host share.
 
 **Durable.** ``journal_mode=WAL`` with ``synchronous=FULL``: a commit appends its pages to the ``-wal`` file and returns
-after an fsync of it ("FULL ... in WAL mode ... the WAL is synced after each transaction",
-sqlite.org/pragma.html#pragma_synchronous; seen with strace: one ``fdatasync`` a commit, and one of the folder when the
-file is new). Frames have checksums: of a tail that a power cut tore, nothing is read, and nothing was acknowledged.
+after an fsync of it (sqlite.org/pragma.html#pragma_synchronous). strace shows one ``fdatasync`` for each commit, and one
+of the folder when the file is new. Frames have checksums: nothing is read of a tail that a power cut damaged, and nothing
+in it was acknowledged.
 
-**Giving space back needs no space.** A deletion first makes the ``-wal`` file longer. So the ``-wal`` is kept short, a
-reserve on the disk is as large as what it can need at most, nothing is taken without that reserve, and ``give_back``
-spends it. Free pages are cut off the file when the spool is empty; on a disk that is short of room as the deletions go on.
+**Giving space back needs no space.** A deletion first makes the ``-wal`` file longer. So the ``-wal`` is kept short, and a
+reserve on the disk has the most that it can need. Nothing is taken without that reserve, and ``give_back`` spends it. Free
+pages are cut off the file when the spool is empty. On a disk that is short of room, this happens during the deletions.
 
 **Forks.** SQLite's locks belong to a process: connections are closed before a fork, and opened again on both sides.
 """

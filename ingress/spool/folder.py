@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Final
 
 from deedbox.shared.core.errors import SettingsError
-from deedbox.shared.runtime.data_dir import make_private
+from deedbox.shared.runtime.data_dir import flush_names, make_private
 
 RESERVE_BYTES: Final = 5 * 1024 * 1024
 SHORT_BYTES: Final = 2 * 1024 * 1024 * 1024
@@ -67,7 +67,7 @@ class SpoolDir:
                 if time.time() - draft.stat().st_mtime > _DRAFT_LIFE_S:
                     draft.unlink()
         for folder in (self.path, self._parent, self._parent.absolute().parent):
-            sync(folder)
+            flush_names(folder)
 
     def demand_readable(self) -> None:
         """Check that no callbacks wait here in a form that this version cannot read. Raises SettingsError."""
@@ -90,7 +90,7 @@ class SpoolDir:
         found = self._database()
         if found is None:
             self._create(self.path / f"{time.time_ns():020d}{DATABASE}")
-            sync(self.path)
+            flush_names(self.path)
             found = self._database()
         if found is None:
             raise FileNotFoundError(f"{self.path} was changed by another process")
@@ -103,7 +103,7 @@ class SpoolDir:
     def set_aside(self, database: Path) -> None:
         """Note durably that a database is damaged: from now on another one counts."""
         self._create(database.with_suffix(DAMAGED))
-        sync(self.path)
+        flush_names(self.path)
 
     def damaged(self) -> list[Path]:
         """Return the damaged databases of which nothing was copied yet, oldest first."""
@@ -182,12 +182,3 @@ def _allocate(path: Path, flags: int, size_bytes: int) -> None:
 
 def _is_marked(database: Path) -> bool:
     return database.with_suffix(DAMAGED).exists() or database.with_suffix(KEPT).exists()
-
-
-def sync(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -87,7 +87,7 @@ _STAGES: Final[Mapping[str, str]] = {
 }  # fmt: skip
 _RATES: Final[Mapping[str, tuple[str, ...]]] = {
     "Accepted": ("accepted",),
-    "Applied": ("released", "late"),
+    "Released": ("released", "late"),
     "Calls done": ("action_done",),
 }
 _ODD: Final[Mapping[str, tuple[str, ...]]] = {
@@ -131,7 +131,7 @@ def _charts(groups: Sequence[list[Sample]]) -> list[Chart]:
     acks = [Series(f"p{p}", f"p{p}", [_ack(group, p / 100) for group in groups]) for p in (50, 99)]
     return [
         Chart("rate", "Throughput", "per second", rates(_RATES, 1.0),
-              "Accepted: taken by ingress. Applied: passed to actions, in order. Calls done: action calls that succeeded."),
+              "Accepted: taken by ingress. Released: passed to actions, in order. Calls done: action calls that succeeded."),
         Chart("depth", "Depth", "", lines(_depth), "How much waits in each stage."),
         Chart("age", "Oldest age", "s", lines(_age), "How long the oldest item of each stage has waited."),
         Chart("ack", "Time to an acknowledgement", "ms", acks, "Dropbox Sign waits for 25 seconds."),

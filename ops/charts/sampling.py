@@ -1,7 +1,7 @@
 """Samples of an installation, and the time series made of them. Pure.
 
-A sample holds depth and oldest age of every stage, and what happened since the sample before: increments, not
-totals, so that any span of samples is summed up by adding, and a counter that started again is handled once.
+A sample holds depth and oldest age of every stage, and what happened since the sample before. It holds increments, not
+totals: the sum of a span is the sum of its samples, and only this module handles a counter that started again.
 """
 
 from __future__ import annotations

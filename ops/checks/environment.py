@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import os
 import shutil
@@ -12,31 +11,23 @@ from pathlib import Path
 from typing import Final
 
 from deedbox.ops.checks.finding import Finding, failed, ok, unusable, warning
+from deedbox.ops.variables import PREFIX
+from deedbox.ops.variables import unknown as unknown_variables
 from deedbox.shared.alerts.targets import demand, described, receivers
 from deedbox.shared.core.errors import SettingsError, Unavailable
 from deedbox.shared.documents import DocumentStore, open_store
-from deedbox.shared.secret_files import SUFFIX
-from deedbox.shared.settings import SECRETS, SETTINGS_SHOWN, Settings
+from deedbox.shared.settings import Settings
 
-PREFIX: Final = "DEEDBOX_"
 STORE: Final = "document store"
-
-NO_SETTINGS: Final = frozenset({"DEEDBOX_RECORD_PATH", SETTINGS_SHOWN})
-"""Known variables that are no settings: the recording action of the demonstration reads its path there."""
 
 FREE_MIN_BYTES: Final = 1 << 30
 
 
 def variables(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Find DEEDBOX_ variables that nothing reads: a typo there is a setting that silently has no effect."""
-    names = {str(field.alias) for field in Settings.model_fields.values()}
-    known = names | {name + SUFFIX for name in SECRETS} | NO_SETTINGS
-    unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
-    for name in unknown:
-        close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.8)
-        fix = f"did you mean {close[0]}?" if close else "unset it; `deploy/env.example` lists the settings"
-        yield warning("variables", f"{name} is not a setting of this version and has no effect", fix)
-    if not unknown:
+    """Find DEEDBOX_ variables that nothing reads."""
+    found = [warning("variables", detail, fix) for detail, fix in unknown_variables(environ)]
+    yield from found
+    if not found:
         count = sum(name.startswith(PREFIX) for name in environ)
         yield ok("variables", f"{count} DEEDBOX_ variables are set, all known")
 

@@ -61,6 +61,13 @@ class Filters:
             metavar="ID", help="Only letters of this signature request, or of a key such as template/…"
         ),
     ] = ""
+    error: Annotated[
+        str,
+        typer.Option(
+            metavar="KIND",
+            help="Only letters with this kind of error, such as KeyError, as `redrive --dry-run` shows it.",
+        ),
+    ] = ""
     since: Annotated[
         str, typer.Option(metavar="TIME", help=f"Only letters that were set aside since then: {SYNTAX}.")
     ] = ""
@@ -88,6 +95,7 @@ class Filters:
             pattern=checked_pattern(self.event_type),
             source=self.source,
             key=key_of(self.key) if self.key else "",
+            error=self.error,
             since=since,
             until=until,
         )

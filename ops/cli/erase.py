@@ -15,6 +15,20 @@ from deedbox.shared.core.errors import DeedboxError, SettingsError
 # Imports inside the command: they cost what `deedbox worker` and the others do not need.
 
 
+Documents = Annotated[
+    bool,
+    typer.Option(
+        "--documents", help="Remove the stored documents too; run it on the host that has the store."
+    ),
+]
+ReceiptFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--receipt", metavar="FILE", help="Write a receipt without personal data (JSON); - for stdout."
+    ),
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(
@@ -31,18 +45,8 @@ def erase(
     identifier: RequestId,
     *,
     source: Source = "default",
-    documents: Annotated[
-        bool,
-        typer.Option(
-            "--documents", help="Remove the stored documents too; run it on the host that has the store."
-        ),
-    ] = False,
-    receipt: Annotated[
-        Path | None,
-        typer.Option(
-            "--receipt", metavar="FILE", help="Write a receipt without personal data (JSON); - for stdout."
-        ),
-    ] = None,
+    documents: Documents = False,
+    receipt: ReceiptFile = None,
     dry_run: DryRun = False,
     yes: Yes = False,
     as_json: Json = False,

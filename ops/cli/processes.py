@@ -109,6 +109,7 @@ def sign_in(*, as_json: Json = False) -> None:
 
 def _run_several(lane: str, count: int) -> int:
     from deedbox.ops.supervise import processes, supervisor
+    from deedbox.ops.supervise.fork_client import WORKERS, ForkServer
     from deedbox.ops.supervise.speaker import Speaker
     from deedbox.shared.core.errors import SettingsError
 
@@ -123,6 +124,9 @@ def _run_several(lane: str, count: int) -> int:
     program = supervisor.Program(f"worker-{lane}", command, numprocs=count, stop_wait_s=30)
     speaker = Speaker()
     try:
-        return supervisor.run([program], on_exit=lambda end: speaker.say(f"deedbox: {end}"))
+        with ForkServer(os.environ, (WORKERS,)) as forks:
+            return supervisor.run(
+                [program], on_exit=lambda end: speaker.say(f"deedbox: {end}"), fork_server=forks
+            )
     finally:
         speaker.close()

@@ -18,6 +18,25 @@ if TYPE_CHECKING:
     from deedbox.shared.records.replay_order import ReplayOrder
 
 
+Request = Annotated[
+    str, typer.Argument(metavar="[ID]", help="A signature_request_id, or a key such as template/c26b8a16.")
+]
+Actions = Annotated[
+    list[str] | None, typer.Option(metavar="NAME", help="Action to run again; may be repeated.")
+]
+Since = Annotated[str, typer.Option(metavar="TIME", help=f"Events that arrived since then: {SYNTAX}.")]
+Until = Annotated[str, typer.Option(metavar="TIME", help="Events that arrived before then; default: now.")]
+OfType = Annotated[
+    str, typer.Option("--type", metavar="TYPE", help="Only this event type, or a prefix such as 'deedbox.*'.")
+]
+Tenant = Annotated[
+    str, typer.Option(metavar="NAME", help="The tenant. Default: `default` for an ID, every one for a time.")
+]
+Resume = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Continue replay N, which was interrupted.")
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
@@ -28,31 +47,14 @@ def register(app: typer.Typer) -> None:
 
 
 def replay(  # noqa: PLR0913 - one parameter per option
-    request: Annotated[
-        str,
-        typer.Argument(metavar="[ID]", help="A signature_request_id, or a key such as template/c26b8a16."),
-    ] = "",
+    request: Request = "",
     *,
-    action: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Action to run again; may be repeated.")
-    ] = None,
-    since: Annotated[
-        str, typer.Option(metavar="TIME", help=f"Events that arrived since then: {SYNTAX}.")
-    ] = "",
-    until: Annotated[
-        str, typer.Option(metavar="TIME", help="Events that arrived before then; default: now.")
-    ] = "",
-    event_type: Annotated[
-        str,
-        typer.Option("--type", metavar="TYPE", help="Only this event type, or a prefix such as 'deedbox.*'."),
-    ] = "",
-    source: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="The tenant. Default: `default` for an ID, every one for a time."),
-    ] = "",
-    resume: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Continue replay N, which was interrupted.")
-    ] = None,
+    action: Actions = None,
+    since: Since = "",
+    until: Until = "",
+    event_type: OfType = "",
+    source: Tenant = "",
+    resume: Resume = None,
     dry_run: DryRun = False,
     yes: Yes = False,
     as_json: Json = False,
@@ -63,7 +65,7 @@ def replay(  # noqa: PLR0913 - one parameter per option
 
     Actions see context.replay, and event.late where later events were already passed on. Their idempotency key ends in :replay-N; N is the number of the replay. An action that obeys its key does its work once per replay.
 
-    After an interruption, --resume N continues and queues nothing twice. Started again without it, it is another replay. A span of time walks over all keys of the Redis, about a second per million, and delays no other work.
+    After an interruption, --resume N continues and queues nothing twice. Started again without it, it is another replay. A span of time reads the index of requests from its beginning on, and delays no other work.
     """
     from deedbox.ops.cli._terminal import confirm, demand_decision, progress
     from deedbox.ops.installation import Installation

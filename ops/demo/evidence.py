@@ -1,7 +1,7 @@
 """What a run left behind, read from the outside: the record of the calls, Redis, the document files.
 
-Nothing here is taken from a counter of the code under test alone: the record is written by an action, the
-timelines by the commits of sequencer and lanes, and the files are hashed again from the disk.
+No figure comes only from a counter of the code under test. An action writes the record. The commits of sequencer and
+lanes write the timelines. The files are read from the disk and hashed again.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from redis import Redis
 from deedbox.shared.core.callback import parse_callback
 from deedbox.shared.core.fields import counts_of
 from deedbox.shared.core.identity import SHARDS, Fact, identify
-from deedbox.shared.core.ordering import DEFAULT_RANK, RANKS, Position
+from deedbox.shared.core.ordering import Position
 from deedbox.shared.core.reasons import TimelineKind
+from deedbox.shared.core.routing import DEFAULT_RANK, RANKS
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import text
 from deedbox.shared.simulator.lifecycle import SimulatedCallback, SimulatedFact

@@ -25,6 +25,7 @@ from deedbox.ops.demo.report import DemoReport
 from deedbox.ops.demo.scenario import Scenario
 from deedbox.ops.sessions import new_link
 from deedbox.ops.supervise import processes, supervisor
+from deedbox.ops.supervise.fork_client import ForkServer
 from deedbox.ops.supervise.programs import Exit
 from deedbox.ops.supervise.readiness import callback_url, ops_url
 from deedbox.ops.supervise.up import terminable
@@ -64,7 +65,10 @@ def run(options: DemoOptions, environ: MutableMapping[str, str]) -> int:
         where = address.parse(embedded.prepare(data_dir))
         driver = _Driver(options, settings, scenario, where, api_port)
         try:
-            supervisor.run(programs, driver.start, on_exit=driver.note_exit, logs=settings.run_dir)
+            with ForkServer(environ) as forks:
+                supervisor.run(
+                    programs, driver.start, on_exit=driver.note_exit, logs=settings.run_dir, fork_server=forks
+                )
         finally:
             driver.join()
             embedded.remove_address(data_dir)

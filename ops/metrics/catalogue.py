@@ -82,6 +82,10 @@ SIMPLE: Final = {
     "given_up": _counter(
         "predecessors_given_up", "Predecessors that a snapshot proves and that did not come in time."
     ),
+    "reconciled": _counter(
+        "events_reconciled",
+        "Events whose callbacks are lost and that the API proves (``DEEDBOX_SYNTHESISE``).",
+    ),
     "documents_stored": _counter("documents_stored", "Documents fetched and stored."),
 }
 """By the name of the counter in Redis."""

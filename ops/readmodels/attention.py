@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from deedbox.ops.readmodels.intake import FAILURES_MAX
-from deedbox.ops.wording import actions_page, pauses_page, spools_page
+from deedbox.ops.wording import actions_page, commands, spools_page
 from deedbox.ops.wording.output import counted, duration
 from deedbox.shared.broker.fullness import FULL_FROM
 from deedbox.shared.pauses import LONG_S
@@ -237,7 +237,7 @@ def _pauses(found: Status) -> Iterator[Attention]:
         why = f": {each.why}" if each.why else ""
         text = (
             f"{each.target.told} has been paused for {duration(lasts_s)} by {each.by}{why}. What comes for it waits, in "
-            f"order; `{pauses_page.resume_command(each.target)}` continues."
+            f"order; `{commands.resume(each.target)}` continues."
         )
         kind = AttentionKind.PAUSED_LONG if lasts_s > LONG_S else AttentionKind.PAUSED
         yield Attention(kind, Severity.NOTICE, text[:1].upper() + text[1:], "/pauses", each.target.told)

@@ -17,11 +17,12 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from deedbox.shared import codec
+from deedbox.shared.archives import reading as archives
 from deedbox.shared.core.callback import outward
 from deedbox.shared.core.errors import DeedboxError, KeyMissing, Unavailable, Undecodable
 from deedbox.shared.core.fields import Unreadable
 from deedbox.shared.records.clean_entry import CleanEntry
-from deedbox.shared.records.stored_event import StoredEvent
+from deedbox.shared.records.stored_event import FIELDS, StoredEvent, present
 from deedbox.shared.redis import data_keys, keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.data_keys import Keys
@@ -37,6 +38,9 @@ CURSOR_PATTERN: Final = r"[0-9]{1,19}-[0-9]{1,19}-[0-9]{1,19}"
 
 _LAST_SEQUENCE: Final = 10**19 - 1
 """Beyond any that a millisecond ever has."""
+
+PAGE: Final = 200
+"""Entries that are read at a time, from the newest back."""
 
 _ENDS: Final = 10
 """Entries at an end of the stream that are looked at for one of ours."""
@@ -127,6 +131,24 @@ def oldest(redis: Redis) -> Cursor:
     return _before(_ask(lambda: redis.xrange(keys.EVENTS, count=_ENDS)))
 
 
+def latest(redis: Redis, wanted: EventFilter) -> EventPage:
+    """Return the newest events, the newest first; the page's cursor is after the newest of all. Raises Unavailable."""
+    events: list[dict[str, Any]] = []
+    end, before, scanned = newest(redis), "+", 0
+    while scanned < SCAN_MAX and len(events) < wanted.limit:
+        rows = _ask(lambda: redis.xrevrange(keys.EVENTS, before, "-", count=PAGE))  # noqa: B023
+        for entry_id, fields in rows:
+            found = CleanEntry.load(fields)
+            event = _event(Cursor.at(entry_id, found.number), found) if found else None
+            if event is not None and wanted.wants(event):
+                events.append(event)
+        scanned += len(rows)
+        if len(rows) < PAGE:
+            break
+        before = f"({rows[-1][0].decode()}"
+    return EventPage(events[: wanted.limit], end, more=len(events) > wanted.limit)
+
+
 def read(redis: Redis, after: Cursor, wanted: EventFilter) -> EventPage:
     """Return the events after a cursor. Raises CursorExpired, Unavailable."""
     events: list[dict[str, Any]] = []
@@ -155,16 +177,17 @@ def read(redis: Redis, after: Cursor, wanted: EventFilter) -> EventPage:
 
 
 def with_heads(redis: Redis, page: EventPage) -> EventPage:
-    """Add each event's trace id and level of trust; None if the event is kept no longer, or was erased. Raises Unavailable."""
-    pipe = redis.pipeline(transaction=False)
-    for event in page.events:
-        pipe.hget(keys.event(event["event"]), "head")
-    heads = [StoredEvent.load("", {b"head": head or b"", b"body": b""}) for head in _ask(pipe.execute)]
-    events = [
-        {**event, "trace_id": head.trace_id if head else None, "trust": head.trust.word if head else None}
-        for event, head in zip(page.events, heads, strict=True)
-    ]
+    """Add each event's trace id, level of trust and origin; None if the event is kept no longer, or was erased. Raises Unavailable."""
+    rows = _ask(lambda: archives.events(redis, _named(page), "head"))
+    heads = [StoredEvent.load("", {b"head": head or b"", b"body": b""}) for [head] in rows]
+    events = [{**event, **_head(head)} for event, head in zip(page.events, heads, strict=True)]
     return EventPage(events, page.cursor, page.more)
+
+
+def _head(head: StoredEvent | Unreadable) -> dict[str, str | None]:
+    if not head:
+        return {"trace_id": None, "trust": None, "origin": None}
+    return {"trace_id": head.trace_id, "trust": head.trust.word, "origin": head.origin.value}
 
 
 def with_payloads(redis: Redis, page: EventPage) -> EventPage:
@@ -172,22 +195,20 @@ def with_payloads(redis: Redis, page: EventPage) -> EventPage:
 
     A page whose payloads are large ends early: a body may have megabytes.
     """
-    names = [keys.event(event["event"]) for event in page.events]
     pipe = redis.pipeline(transaction=False)
-    for name in names:
-        pipe.hstrlen(name, "body")
+    for event in page.events:
+        pipe.hstrlen(keys.event(event["event"]), "body")
     count, total_bytes = 0, 0
     for size_bytes in _ask(pipe.execute):
         total_bytes += size_bytes
         if count and total_bytes > PAYLOADS_MAX_BYTES:
             break
         count += 1
-    for name in names[:count]:
-        pipe.hmget(name, "head", "body", "codec")
     # Once more, by what they unpack to: a body may become a hundred times its length.
     texts: list[bytes] = []
     room = PAYLOADS_MAX_BYTES
-    kept = [_stored(*row) for row in _ask(pipe.execute)]
+    rows = _ask(lambda: archives.events(redis, _named(page)[:count], *FIELDS))
+    kept = [StoredEvent.load("", {b"head": b"", b"body": b"", **present(row)}) for row in rows]
     found = data_keys.find(redis, [each.stream for each in kept if each and each.is_sealed])
     for each in kept:
         texts.append(_unpacked(each, found))
@@ -201,8 +222,8 @@ def with_payloads(redis: Redis, page: EventPage) -> EventPage:
     return EventPage(events, Cursor.parse(events[-1]["cursor"]), more=True)
 
 
-def _stored(head: bytes | None, body: bytes | None, codec_name: bytes | None) -> StoredEvent | Unreadable:
-    return StoredEvent.load("", {b"head": head or b"", b"body": body or b"", b"codec": codec_name or b""})
+def _named(page: EventPage) -> list[tuple[str, str]]:
+    return [(f"{event['source']}:{event['ordering_key']}", event["event"]) for event in page.events]
 
 
 def _unpacked(stored: StoredEvent | Unreadable, found: Keys) -> bytes:

@@ -9,7 +9,9 @@ from typing import Any, Final
 from redis import Redis
 from redis.exceptions import RedisError
 
+from deedbox.ops.readmodels import requests
 from deedbox.ops.readmodels.requests import SignatureRequest
+from deedbox.shared.archives import reading as archives
 from deedbox.shared.core.request_snapshot import term
 from deedbox.shared.core.status import SIGNABLE
 from deedbox.shared.redis import keys
@@ -63,10 +65,12 @@ def look_up(redis: Redis, wanted: LookUp) -> RequestPage:
     found: list[SignatureRequest] = []
     looked, last = 0, ""
     try:
-        for place, stream in _rows(redis, wanted.index(), _place(wanted.before)):
+        for place, name in _rows(redis, wanted.index(), _place(wanted.before)):
             if looked >= LOOKED_MAX or len(found) >= wanted.limit:
                 return RequestPage(found, last)
             looked, last = looked + 1, place
+            # The index of all requests names streams, those of a term ordering keys of its source.
+            stream = name if wanted.index() == keys.REQUESTS else f"{wanted.source}:{name}"
             request = _fitting(redis, stream, wanted)
             if request is not None:
                 found.append(request)
@@ -80,13 +84,13 @@ def waiting_longest(
 ) -> list[tuple[float, SignatureRequest]]:
     """Return the requests that wait for signers and have not changed for longest, with when they changed last."""
     rows: list[tuple[float, str]] = []
+    indexes = [(source, state) for source in sources for state in sorted(SIGNABLE)]
     pipe = redis.pipeline(transaction=False)
-    for source in sources:
-        for state in sorted(SIGNABLE):
-            pipe.zrange(keys.find(term(source, "state", state)), 0, limit - 1, withscores=True)
+    for source, state in indexes:
+        pipe.zrange(keys.find(term(source, "state", state)), 0, limit - 1, withscores=True)
     try:
-        for reply in pipe.execute():
-            rows += [(float(score), text(stream)) for stream, score in reply]
+        for (source, _), reply in zip(indexes, pipe.execute(), strict=True):
+            rows += [(float(score), f"{source}:{text(key)}") for key, score in reply]
         requests = ((at, _read(redis, stream)) for at, stream in sorted(rows)[:limit])
         return [(at, request) for at, request in requests if request is not None]
     except RedisError as error:
@@ -121,7 +125,7 @@ def _fitting(redis: Redis, stream: str, wanted: LookUp) -> SignatureRequest | No
     if stream.partition(":")[0] != wanted.source:
         return None
     terms = wanted.others()
-    if terms and not all(each is not None for each in redis.hmget(keys.finds(stream), terms)):
+    if terms and not archives.finds_of(redis, stream).issuperset(terms):
         return None
     request = _read(redis, stream)
     if request is None or (wanted.state and request.state != wanted.state):
@@ -131,5 +135,4 @@ def _fitting(redis: Redis, stream: str, wanted: LookUp) -> SignatureRequest | No
 
 def _read(redis: Redis, stream: str) -> SignatureRequest | None:
     source, _, key = stream.partition(":")
-    replies: Any = redis.mget([keys.request(stream), keys.document(stream)])
-    return SignatureRequest.of(redis, source, key.partition("/")[2], (replies[0], replies[1]))
+    return requests.read(redis, source, key.partition("/")[2])

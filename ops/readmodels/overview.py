@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deedbox.ops.installation import Installation
-from deedbox.ops.readmodels import running, status
+from deedbox.ops.readmodels import destinations, running, status
 from deedbox.ops.readmodels.attention import Attention
+from deedbox.ops.readmodels.destinations import DestinationView
 from deedbox.ops.readmodels.running import RunningCall
 from deedbox.ops.readmodels.stages import Lane
 from deedbox.ops.readmodels.status import Status
@@ -21,6 +22,7 @@ class Overview:
 
     status: Status
     calls: list[RunningCall]
+    destinations: list[DestinationView]
 
     @property
     def sources(self) -> tuple[SourceView, ...]:
@@ -55,4 +57,5 @@ def look(installation: Installation) -> Overview:
     """Read everything. Raises SettingsError if nothing runs here, Unavailable if the state's Redis does not answer."""
     found = status.look(installation)
     lanes = {lane.name: lane.actions for lane in found.survey.lanes}
-    return Overview(found, running.read(installation.redis, lanes, found.survey.now))
+    calls = running.read(installation.redis, lanes, found.survey.now)
+    return Overview(found, calls, destinations.read(installation.redis, found.survey))

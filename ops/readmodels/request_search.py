@@ -10,6 +10,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from deedbox.ops.readmodels import timeline
+from deedbox.shared.archives import reading as archives
 from deedbox.shared.core.request_snapshot import time_of
 from deedbox.shared.records import read_model
 from deedbox.shared.redis import data_keys, keys
@@ -88,7 +89,7 @@ def _fits(hit: Hit, needle: str) -> bool:
 
 def _hit(redis: Redis, source: str, ordering_key: str) -> Hit:
     stream = f"{source}:{ordering_key}"
-    model = redis.get(keys.request(stream))
+    [[model]] = archives.values(redis, [stream], "request")
     return _described(source, ordering_key, model, data_keys.find(redis, _sealed((stream,), (model,))))
 
 
@@ -99,7 +100,7 @@ def _latest(redis: Redis) -> Iterator[Hit]:
         streams = [text(each) for each in rows]
         if not streams:
             return
-        models = redis.mget([keys.request(stream) for stream in streams])
+        models = [model for [model] in archives.values(redis, streams, "request")]
         found = data_keys.find(redis, _sealed(streams, models))
         for stream, model in zip(streams, models, strict=True):
             if model is not None:

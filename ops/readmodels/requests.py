@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from redis import Redis
 from redis.exceptions import RedisError
 
+from deedbox.shared.archives.stream_archive import StreamArchive
 from deedbox.shared.core import status
 from deedbox.shared.core.identity import is_file_safe
 from deedbox.shared.core.request_snapshot import time_of
@@ -19,7 +20,8 @@ from deedbox.shared.records.document_record import DocumentRecord
 from deedbox.shared.redis import data_keys, keys
 from deedbox.shared.redis.connections import translated
 
-Replies = tuple[bytes | None, bytes | None]
+Replies = Sequence[bytes | None]
+"""Of ``request_keys``: the read model, the document record, and what both are in of a quiet request."""
 
 FIELDS: Final = ("state", "signers", "title", "test_mode")
 """Fields, or groups of them, of which each has its own level of trust."""
@@ -82,8 +84,9 @@ class SignatureRequest:
     def of(cls, redis: Redis, source: str, request_id: str, replies: Replies) -> Self | None:
         """Build it from what Redis holds under ``request_keys``; None if nothing is known. Raises Unavailable."""
         stream = f"{source}:signature_request/{request_id}"
-        model = (read_model.load(data_keys.open_value(redis, stream, replies[0])) or {}) if replies[0] else {}
-        record = DocumentRecord.load(replies[1]) or DocumentRecord()
+        packed, documents_packed = _of_archive(*replies)
+        model = (read_model.load(data_keys.open_value(redis, stream, packed)) or {}) if packed else {}
+        record = DocumentRecord.load(documents_packed) or DocumentRecord()
         if not model and not record.versions:
             return None
         documents = _documents(record)
@@ -114,12 +117,12 @@ class SignatureRequest:
         )
 
 
-def request_keys(source: str, request_id: str) -> tuple[str, str] | None:
+def request_keys(source: str, request_id: str) -> tuple[str, str, str] | None:
     """Return the keys that hold a request; None for a text that is not an id, and then no key is read."""
     if not is_file_safe(source) or not is_file_safe(request_id):
         return None
     stream = f"{source}:signature_request/{request_id}"
-    return keys.request(stream), keys.document(stream)
+    return keys.request(stream), keys.document(stream), keys.archive(stream)
 
 
 def read(redis: Redis, source: str, request_id: str) -> SignatureRequest | None:
@@ -127,12 +130,22 @@ def read(redis: Redis, source: str, request_id: str) -> SignatureRequest | None:
     names = request_keys(source, request_id)
     if names is None:
         return None
-    ask: Callable[[tuple[str, str]], Any] = redis.mget
+    ask: Callable[[tuple[str, ...]], Any] = redis.mget
     try:
-        model, record = ask(names)
+        replies = ask(names)
     except RedisError as error:
         raise translated(error) from error
-    return SignatureRequest.of(redis, source, request_id, (model, record))
+    return SignatureRequest.of(redis, source, request_id, replies)
+
+
+def _of_archive(
+    model: bytes | None, record: bytes | None, archive: bytes | None
+) -> tuple[bytes | None, bytes | None]:
+    """Take what is not there by itself from the archive."""
+    found = StreamArchive.load(archive) if archive is not None else None
+    if not found:
+        return model, record
+    return model or found.values.get("request"), record or found.values.get("document")
 
 
 def _documents(record: DocumentRecord) -> list[Document]:

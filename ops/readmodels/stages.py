@@ -111,6 +111,8 @@ class Survey:
     """What the web hosts said of their spools."""
     pauses: tuple[Pause, ...] = ()
     """What is paused, the oldest first."""
+    depths: dict[str, int] = field(default_factory=dict)
+    """Calls that wait or run, by action."""
     retrying: Stage = field(default_factory=lambda: Stage(0))
     waiting: list[WaitingHead] = field(default_factory=list)
     """Up to ``WAITING_SAMPLE`` heads of line, soonest first."""
@@ -202,6 +204,7 @@ def _first_look(redis: Redis) -> tuple[Survey, Subscriptions, dict[str, int]]:
     depths = counts_of(next(replies))
     overdue_s = _age_s(now, wake_at) or 0.0
     found = Survey(now, inbox, held, dead, counters, spools=spools, overdue_holds_s=overdue_s)
+    found.depths = depths
     found.workers = workforce.living(next(replies), next(replies), now)
     found.lost = workforce.lost_calls(next(replies))
     found.foreign_jobs = counts_of(next(replies))

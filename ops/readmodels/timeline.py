@@ -10,6 +10,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from deedbox.shared import pauses, sealing
+from deedbox.shared.archives import reading as archives
 from deedbox.shared.pauses import Pause
 from deedbox.shared.records import read_model, timeline_line
 from deedbox.shared.redis import data_keys, keys
@@ -56,6 +57,8 @@ def read(redis: Redis, source: str, ordering_key: str) -> Timeline | None:
     pipe.time()
     try:
         lines, model, paused, (now, _) = pipe.execute()
+        if archive := archives.read(redis, (stream,)).get(stream):
+            lines, model = [*archive.timeline, *lines], model or archive.values.get("request")
     except RedisError as error:
         raise translated(error) from error
     found = (
@@ -87,10 +90,8 @@ def elsewhere(redis: Redis, sources: Sequence[str], identifier: str) -> list[tup
     """Find where else an id has a timeline: (source, ordering key) of every hit. Raises Unavailable."""
     bare = identifier.rpartition("/")[2]
     places = [(source, f"{kind}/{bare}") for source in sources for kind in KINDS]
-    pipe = redis.pipeline(transaction=False)
-    for source, ordering_key in places:
-        pipe.exists(keys.timeline(f"{source}:{ordering_key}"))
     try:
-        return [place for place, exists in zip(places, pipe.execute(), strict=True) if exists]
+        there = archives.exist(redis, [f"{source}:{ordering_key}" for source, ordering_key in places])
+        return [place for place, exists in zip(places, there, strict=True) if exists]
     except RedisError as error:
         raise translated(error) from error

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from deedbox.ops.readmodels import timeline
 from deedbox.shared import codec
+from deedbox.shared.archives.restoring import restore
 from deedbox.shared.broker.message import encode_kombu
 from deedbox.shared.core.callback import parse_callback
 from deedbox.shared.core.envelope import Envelope
@@ -81,6 +82,7 @@ class Conflicts:
         """
         if self._command("exists", keys.erased(f"{source}:{ordering_key}")):
             raise _erased(ordering_key)
+        restore(self._scripts, (f"{source}:{ordering_key}",))
         found = timeline.read(self._redis, source, ordering_key)
         lines = [] if found is None else found.entries
         named = dict.fromkeys(

@@ -11,6 +11,8 @@ from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import RedisError
 
+from deedbox.ops.repair import index_pages
+from deedbox.ops.repair.causes import error_kind
 from deedbox.ops.repair.progress import Tell, unheard
 from deedbox.shared import codec
 from deedbox.shared.core.callback import outward_text
@@ -21,7 +23,7 @@ from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis import data_keys, keys, repair_calls
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.inbox import callback_in
-from deedbox.shared.redis.scripting import Scripts, text
+from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
 
 CHUNK: Final = 500
@@ -69,6 +71,11 @@ class DeadLetter:
         """Source and ordering key."""
         return f"{self.source}:{self.key}"
 
+    @property
+    def error(self) -> str:
+        """The kind of its error."""
+        return error_kind(self.detail)
+
     def document(self) -> dict[str, Any]:
         """Return JSON values."""
         return asdict(self)
@@ -89,6 +96,8 @@ class Selection:
     source: str = ""
     key: str = ""
     """Ordering key, such as ``signature_request/fa5c8a0b``."""
+    error: str = ""
+    """Kind of error, such as ``KeyError``."""
     since: float = 0.0
     """Unix seconds; letters that died before are left out."""
     until: float = math.inf
@@ -105,6 +114,7 @@ class Selection:
             and self.action in {"", letter.action}
             and self.source in {"", letter.source}
             and self.key in {"", letter.key}
+            and self.error in {"", letter.error}
             and (not self.pattern or matches(self.pattern, letter.type))
             and self.since <= letter.at <= self.until
         )
@@ -129,12 +139,12 @@ class DeadLetters:
 
     def newest_first(self, selection: Selection = EVERYTHING) -> Iterator[DeadLetter]:
         """Read the letters that fit, chunk by chunk; those that are filed meanwhile are left out."""
-        pipe = self._pipeline()
-        pipe.zrange(keys.DEAD, selection.until, selection.since, desc=True, byscore=True)
-        ids = [text(each) for each in _execute(pipe)[0]]
-        for start in range(0, len(ids), CHUNK):
-            found = self._read(ids[start : start + CHUNK])
-            yield from (letter for letter in found if selection.fits(letter))
+        pages = index_pages.newest_first(self._redis, keys.DEAD, selection.until, selection.since)
+        try:
+            for ids in pages:
+                yield from (letter for letter in self._read(ids) if selection.fits(letter))
+        except RedisError as error:
+            raise translated(error) from error
 
     def select(self, selection: Selection) -> list[DeadLetter]:
         """Return the letters that are meant, oldest first. Raises DeedboxError for an id that there is not."""

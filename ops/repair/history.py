@@ -1,13 +1,12 @@
 """The stored events of the past: which streams have some in a span of time, and which these are.
 
 A stream's dedupe memory (``seen:<stream>``) knows each of its events by fingerprint and arrival, so that neither
-bodies nor events of other times are read. There is no index by time: finding streams walks over all keys of the
-Redis (SCAN, about a second per million), which needs no memory and delays no other client.
+bodies nor events of other times are read. The index of streams knows when something was stored about each last: what has
+events in a span stands there behind its beginning.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -15,7 +14,10 @@ from typing import Any, Final
 from redis import Redis
 from redis.exceptions import RedisError
 
+from deedbox.ops.repair import index_pages
 from deedbox.ops.repair.progress import Tell, unheard
+from deedbox.shared.archives import reading as archives
+from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.ordering import Position
 from deedbox.shared.core.routing import INTERNAL_PREFIX
 from deedbox.shared.core.snapshot import arrival_of
@@ -26,7 +28,6 @@ from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import text
 
 CHUNK: Final = 500
-_SCAN_COUNT: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,14 @@ class Past:
     """Events that were set aside instead of released."""
 
 
+def demand_index(redis: Redis) -> None:
+    """Refuse while the index of streams may lack some. Raises Unavailable, RedisError."""
+    if redis.exists(keys.FOREIGN_SUSPECTED):
+        raise Unavailable(
+            "A key of Redis that another program wrote is being looked for, which takes some minutes; try again then."
+        )
+
+
 class History:
     """Reads the past. Every method raises Unavailable if Redis does not answer."""
 
@@ -79,46 +88,45 @@ class History:
     def streams(self, source: str, span: ReplaySpan, tell: Tell = unheard) -> list[str]:
         """Find the streams that have events in the span; of one source, or of all if it is empty."""
         found: dict[str, None] = {}
-        prefix = keys.seen("")
-        pattern = keys.seen(f"{_literal(source)}:*" if source else "*")
+        begins = f"{source}:" if source else ""
         try:
-            cursor, looked, total = 0, 0, self._redis.dbsize()
-            while True:
-                cursor, names = self._redis.scan(cursor, match=pattern, count=_SCAN_COUNT, _type="zset")
+            demand_index(self._redis)
+            looked, total = 0, self._redis.zcount(keys.STREAMS, span.since, "+inf")
+            for page in index_pages.oldest_first(self._redis, keys.STREAMS, span.since):
+                streams = [stream for stream in page if stream.startswith(begins)]
                 pipe = self._redis.pipeline(transaction=False)
-                for name in names:
-                    pipe.zcount(name, span.since, span.until)
-                for name, events in zip(names, pipe.execute(), strict=True):
-                    if events:
-                        found[text(name).removeprefix(prefix)] = None  # a SCAN may name a key twice
-                looked += _SCAN_COUNT
+                for stream in streams:
+                    pipe.zcount(keys.seen(stream), span.since, span.until)
+                    pipe.exists(keys.archive(stream))
+                replies = pipe.execute()
+                for stream, events, archived in zip(streams, replies[::2], replies[1::2], strict=True):
+                    # Whether an archive has some is seen when it is read.
+                    if events or archived:
+                        found[stream] = None  # a page may name a stream again that goes on
+                looked += len(page)
                 tell("looking for events", looked, total)
-                if not cursor:
-                    return list(found)
         except RedisError as error:
             raise translated(error) from error
+        return list(found)
 
     def past(self, stream: str, span: ReplaySpan) -> Past:
         """Read a stream's released events of the span, in position order."""
         past = Past()
         try:
-            known: list[Any] = self._redis.zrangebyscore(keys.seen(stream), span.since, span.until)
+            known = archives.names_between(self._redis, stream, span.since, span.until)
             # <fingerprint>:<digest> is another body of a fact, not an event until it is applied.
             fingerprints = [name for name in map(text, known) if ":" not in name]
             for start in range(0, len(fingerprints), CHUNK):
-                for event in self._read(fingerprints[start : start + CHUNK], past):
+                for event in self._read(stream, fingerprints[start : start + CHUNK], past):
                     past.events.append(event)
         except RedisError as error:
             raise translated(error) from error
         past.events.sort(key=lambda event: event.position)
         return past
 
-    def _read(self, fingerprints: list[str], past: Past) -> Iterator[PastEvent]:
-        pipe = self._redis.pipeline(transaction=False)
-        pipe.zmscore(keys.HELD, fingerprints)
-        for fingerprint in fingerprints:
-            pipe.hmget(keys.event(fingerprint), "head", ASIDE)
-        held, *rows = pipe.execute()
+    def _read(self, stream: str, fingerprints: list[str], past: Past) -> Iterator[PastEvent]:
+        held: Any = self._redis.zmscore(keys.HELD, fingerprints)
+        rows = archives.events(self._redis, [(stream, each) for each in fingerprints], "head", ASIDE)
         for fingerprint, held_since, row in zip(fingerprints, held, rows, strict=True):
             event = _event(fingerprint, row)
             if event is None:
@@ -137,8 +145,3 @@ def _event(fingerprint: str, row: list[Any]) -> PastEvent | None:
         return None
     arrival = arrival_of(stored.event_type, stored.event_time, stored.related_signature_id, fingerprint, {})
     return PastEvent(stored.event_type, arrival.position, stored.arrived_at)
-
-
-def _literal(name: str) -> str:
-    """Escape what a glob pattern takes for more than itself."""
-    return re.sub(r"([*?\[\]\\^-])", r"\\\1", name)

@@ -82,7 +82,7 @@ def _chosen(installation: Installation, given: Given) -> tuple[list[DeadLetter],
     key = given.get("key") or ""
     chosen = Selection(
         tuple(dict.fromkeys(given.get("ids") or ())), given.get("reason") or "", given.get("action") or "",
-        given.get("type") or "", given.get("source") or "", key_of(key) if key else "",
+        given.get("type") or "", given.get("source") or "", key_of(key) if key else "", given.get("error") or "",
     )  # fmt: skip
     if chosen.pattern and not is_pattern(chosen.pattern):
         raise DeedboxError("type is an exact event type, or a prefix such as signature_request_*")

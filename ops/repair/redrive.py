@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 
 from deedbox.ops.repair.deadletters import DeadLetter, DeadLetters
 from deedbox.ops.repair.progress import Tell, unheard
+from deedbox.shared.archives import reading as archives
 from deedbox.shared.broker.message import encode_kombu
 from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.core.envelope import Envelope
@@ -244,12 +245,9 @@ class Redriver:
     def _greatest(self, streams: Iterable[str]) -> dict[str, Position]:
         """Read the greatest released position of each stream that has one."""
         names = list(streams)
-        pipe = self._redis.pipeline(transaction=False)
-        for stream in names:
-            pipe.get(keys.order(stream))
-        states = self._command(pipe.execute)
+        states = self._command(lambda: archives.values(self._redis, names, "order"))
         loaded = {
-            name: order_state.load(packed) for name, packed in zip(names, states, strict=True) if packed
+            name: order_state.load(packed) for name, [packed] in zip(names, states, strict=True) if packed
         }
         return {name: state.greatest for name, state in loaded.items() if state and state.greatest}
 

@@ -1,9 +1,8 @@
 """Replays the past: chosen actions run again on stored events, each with an idempotency key of this replay.
 
-A replay has a number. It goes stream by stream, in position order, to the ends of the actions' queues; how far it
-came is written in the same script call that appends, so that after an interruption ``resume`` continues where it
-stopped and appends nothing twice. What ran before ran; a new replay of the same events has another number, and to
-the actions' own deduplication it is another run.
+A replay has a number. It goes stream by stream, in position order, to the ends of the actions' queues. The script
+call that appends also writes how far the replay came. So ``resume`` continues there after an interruption, and appends
+nothing twice. A new replay of the same events has another number. For the actions' own deduplication it is another run.
 """
 
 from __future__ import annotations
@@ -19,6 +18,8 @@ from deedbox.ops.repair.catalog import KnownAction
 from deedbox.ops.repair.history import History, Past, PastEvent
 from deedbox.ops.repair.progress import Tell, unheard
 from deedbox.ops.repair.replay_plan import ReplayPlan, ReplayTally, is_late, wanted
+from deedbox.shared.archives import reading as archives
+from deedbox.shared.archives.restoring import restore
 from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.core.errors import DeedboxError
 from deedbox.shared.core.ordering import Position
@@ -94,7 +95,7 @@ class Replayer:
                 raise DeedboxError(
                     f"Replay {number} was finished or forgotten meanwhile; nothing is left to do."
                 )
-        self._command(lambda: self._redis.delete(keys.replay(number), keys.replay_done(number)))
+        self._command(lambda: self._redis.unlink(keys.replay(number), keys.replay_done(number)))
         return tally
 
     def _streams(self, order: ReplayOrder, tell: Tell) -> list[str]:
@@ -143,6 +144,8 @@ class Replayer:
         left = list(wanted(plan, events, _position(mark)))
         if not left and self._is_erased(stream):
             tally.erased += 1
+        if left:
+            restore(self._scripts, (stream,))
         while left:
             piece, last = left[:PIECE], replay_order.dump_mark(left[:PIECE][-1][0].position)
             gone, lanes = repair_calls.replay(
@@ -187,7 +190,7 @@ class Replayer:
         return _position(self._mark(number, stream)) if number else None
 
     def _greatest(self, stream: str) -> Position | None:
-        packed = self._command(lambda: self._redis.get(keys.order(stream)))
+        [[packed]] = self._command(lambda: archives.values(self._redis, (stream,), "order"))
         state = order_state.load(packed) if packed else None
         return state.greatest if state else None
 

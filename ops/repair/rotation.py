@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from redis import Redis
 from redis.exceptions import RedisError
 
 from deedbox.ops.installation import Installation
+from deedbox.ops.repair import index_pages
+from deedbox.ops.repair.history import demand_index
 from deedbox.ops.repair.progress import Tell, unheard
 from deedbox.shared import sealing
 from deedbox.shared.broker.message import decode_kombu
@@ -27,10 +29,8 @@ from deedbox.shared.redis.scripting import text
 from deedbox.shared.sealing.envelopes import sealer
 from deedbox.shared.sealing.key_ring import KeyRing, sealed_by
 
-T = TypeVar("T")
-
 CHUNK: Final = 500
-"""Keys or messages that are read in one round trip."""
+"""Messages that are read in one round trip."""
 
 
 @dataclass(slots=True)
@@ -79,13 +79,13 @@ def rotate(installation: Installation, tell: Tell = unheard) -> Rotation:
 
 
 def _rewrap(installation: Installation, ring: KeyRing, found: Rotation, tell: Tell) -> None:
-    prefix, looked = keys.data_key(""), 0
-    total = int(installation.redis.dbsize())
-    for names in _chunks(installation.redis.scan_iter(keys.data_key("*"), count=CHUNK)):
-        streams = [text(name).removeprefix(prefix) for name in names]
-        pipe = installation.redis.pipeline(transaction=False)
-        for name in names:
-            pipe.hget(name, "wrapped")
+    redis, looked = installation.redis, 0
+    demand_index(redis)
+    total = int(redis.zcard(keys.STREAMS))
+    for streams in index_pages.oldest_first(redis, keys.STREAMS):
+        pipe = redis.pipeline(transaction=False)
+        for stream in streams:
+            pipe.hget(keys.data_key(stream), "wrapped")
         rows = []
         for stream, wrapped in zip(streams, pipe.execute(), strict=True):
             if wrapped is None or sealed_by(wrapped) == ring.current:
@@ -98,7 +98,7 @@ def _rewrap(installation: Installation, ring: KeyRing, found: Rotation, tell: Te
                 found.damaged += 1
         if rows:
             found.rewrapped += script_calls.rewrap(installation.scripts, ring_key=ring.current, rows=rows)
-        looked += len(names)
+        looked += len(streams)
         tell("wrapping keys", looked, total)
 
 
@@ -109,20 +109,19 @@ def _look_at_waiting(installation: Installation, found: Rotation, tell: Tell) ->
         found.unseen.append("callbacks in the spool of a host")
     if server is not None:
         _count(found, _listed(server.client, keys.RAW_QUEUE), _of_message)
-        claimed: Iterator[Any] = server.client.scan_iter(keys.claimed("*"), count=CHUNK)
-        for name in claimed:
-            _count(found, _listed(server.client, text(name)), _of_message)
+        for bridges in index_pages.oldest_first(server.client, keys.BRIDGE_LEASES):
+            for bridge in bridges:
+                _count(found, _listed(server.client, keys.claimed(bridge)), _of_message)
     elif installation.broker.look().depth != 0:
         found.unseen.append("callbacks in the broker")
     for shard in range(SHARDS):
         tell("looking through the inbox", shard, SHARDS)
         _count(found, _listed(redis, keys.inbox(shard)), _of_entry)
     _count(found, _listed(redis, keys.REDRIVE), _of_message)
-    letters: Any = redis.zrange(keys.DEAD, 0, -1)
-    for ids in _chunks(letters):
+    for ids in index_pages.oldest_first(redis, keys.DEAD):
         pipe = redis.pipeline(transaction=False)
         for each in ids:
-            pipe.hget(keys.dead(text(each)), "raw")
+            pipe.hget(keys.dead(each), "raw")
         _count(found, (raw for raw in pipe.execute() if raw is not None), _of_message)
 
 
@@ -162,17 +161,6 @@ def _listed(redis: Redis, name: str) -> Iterator[bytes]:
     while piece := redis.lrange(name, start, start + CHUNK - 1):
         yield from piece  # type: ignore[misc]  # clients here do not decode
         start += CHUNK
-
-
-def _chunks(items: Iterable[T]) -> Iterator[list[T]]:
-    chunk: list[T] = []
-    for item in items:
-        chunk.append(item)
-        if len(chunk) == CHUNK:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
 
 
 def _asked(ask: Callable[[], None]) -> None:

@@ -22,6 +22,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
+from deedbox.ops.supervise.fork_client import Forked, ForkServer
 from deedbox.ops.supervise.programs import Exit, Program, ending
 from deedbox.ops.supervise.signals import STOP, Caught, caught, reader_has_gone
 from deedbox.shared.runtime import child
@@ -50,6 +51,7 @@ def run(
     on_exit: Callable[[Exit], None] | None = None,
     renew: Callable[[], Collection[str]] | None = None,
     logs: Path | None = None,
+    fork_server: ForkServer | None = None,
 ) -> int:
     """Run the programs until SIGTERM, SIGINT, SIGQUIT or SIGHUP, and stop them; returns 0. Main thread only.
 
@@ -58,16 +60,18 @@ def run(
     ``on_started`` is called once, when each program has been started for the first time; ``on_exit`` when a process
     ended without being told to; ``renew`` in each turn, and the programs that it names are told to end and started again.
     They run between two turns of the supervision: they must return soon; if one raises, everything is stopped and ``run``
-    raises it. With ``logs``, output goes to ``<logs>/<name>.log``. A second
-    Ctrl-C kills what is being stopped. Raises SettingsError.
+    raises it. With ``logs``, output goes to ``<logs>/<name>.log``. Python programs are forks of the ``fork_server``, if there
+    is one. A second Ctrl-C kills what is being stopped. Raises SettingsError.
     """
     with ExitStack() as files, caught() as signals:
         processes = [
-            _Process(program, name, None if logs is None else _log(files, logs / f"{name}.log"))
+            _Process(program, name, None if logs is None else _log(files, logs / f"{name}.log"), fork_server)
             for program in sorted(programs, key=lambda each: each.priority)
             for name in _names(program)
         ]
-        supervision = _Supervision(processes, on_exit or (lambda _exit: None), renew or (lambda: ()))
+        supervision = _Supervision(
+            processes, on_exit or (lambda _exit: None), renew or (lambda: ()), fork_server
+        )
         try:
             supervision.start()
             if on_started is not None:
@@ -98,16 +102,24 @@ def _log(files: ExitStack, path: Path) -> int:
 class _Process:
     """One process: running, or due to be started."""
 
-    def __init__(self, program: Program, name: str, output: int | None) -> None:
+    def __init__(
+        self, program: Program, name: str, output: int | None, fork_server: ForkServer | None
+    ) -> None:
         self.program, self.name = program, name
         self.due_at: float | None = 0.0
         """When it is to be started (monotonic seconds); None while it runs."""
         self._output = output
-        self._running: subprocess.Popen[bytes] | None = None
+        self._fork_server = fork_server
+        self._running: subprocess.Popen[bytes] | Forked | None = None
         self._started_at = 0.0
         self._pause_s = 0.0
         self._ends: deque[float] = deque(maxlen=1000)
         self._renewed = False
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process that runs, or whose end was not looked at yet."""
+        return None if self._running is None else self._running.pid
 
     @property
     def lives(self) -> bool:
@@ -116,20 +128,27 @@ class _Process:
 
     def start(self, now: float) -> Exit | None:
         """Start it. Returns its end if the system refused."""
-        command = child.command_line(self.program.command, parent=os.getpid(), lock=self.program.lock)
         self._started_at, self.due_at = now, None
         try:
-            self._running = subprocess.Popen(
-                command,
-                env=self.program.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=self._output,
-                stderr=self._output,
-                process_group=0,
-            )
+            self._running = self._forked() or self._spawned()
         except (OSError, ValueError) as error:  # no memory, no process left; a NUL in an argument
             return self._ended(now, f"could not be started ({error})")
         return None
+
+    def _forked(self) -> Forked | None:
+        if self._fork_server is None:
+            return None
+        return self._fork_server.fork(self.program.command, self.program.environment, self._output)
+
+    def _spawned(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            child.command_line(self.program.command, parent=os.getpid(), lock=self.program.lock),
+            env=self.program.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=self._output,
+            process_group=0,
+        )
 
     def end(self, now: float) -> Exit | None:
         """Return its end, if it ended since the last look; it is then due again."""
@@ -165,7 +184,7 @@ class _Process:
             if number is signal.SIGKILL:
                 os.killpg(self._running.pid, number)
             else:
-                self._running.send_signal(number)
+                os.kill(self._running.pid, number)
 
 
 class _Supervision:
@@ -176,8 +195,10 @@ class _Supervision:
         processes: Sequence[_Process],
         on_exit: Callable[[Exit], None],
         renew: Callable[[], Collection[str]],
+        fork_server: ForkServer | None,
     ) -> None:
         self._processes = processes
+        self._fork_server = fork_server
         self._on_exit = on_exit
         self._renew = renew
         self._stop_asked_at: float | None = None
@@ -196,6 +217,8 @@ class _Supervision:
             now = time.monotonic()
             for process in self._processes:
                 self._tell(process.end(now))
+            if self._fork_server is not None:
+                self._fork_server.keep_up(each.pid for each in self._processes if each.pid)
             if stops_on_hangup and reader_has_gone():
                 return
             self.start()

@@ -7,19 +7,18 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, NoReturn
 
-from deedbox.ops.checks import environment
-from deedbox.ops.checks.finding import Verdict
+from deedbox.ops import variables
 from deedbox.ops.sessions import LINK_S, new_link
 from deedbox.ops.supervise import processes, supervisor
+from deedbox.ops.supervise.fork_client import ForkServer
 from deedbox.ops.supervise.programs import Exit
 from deedbox.ops.supervise.readiness import StartupCheck, callback_url, metrics_url, ops_url
 from deedbox.ops.supervise.reloading import Reloader
 from deedbox.ops.supervise.restarts import RestartRecorder
-from deedbox.shared.broker import brokers
 from deedbox.shared.core.errors import DeedboxError, SettingsError
 from deedbox.shared.documents import open_store
 from deedbox.shared.redis import address, connections, embedded, keys
@@ -43,11 +42,12 @@ def up(
     directory changed. ``say`` prints one line and never waits. Raises SettingsError, or another DeedboxError if the port cannot be had.
     """
     try:
-        with terminable():
+        with terminable(), ExitStack() as stack:
+            # Deedbox's own code may be among what is reloaded: then each process imports it anew.
+            forks = None if reload else stack.enter_context(ForkServer(environ))
             settings = checked(environ)
-            for finding in environment.variables(environ):
-                if finding.verdict is Verdict.WARNING:
-                    say(f"deedbox: {finding.detail}; {finding.fix}")
+            for detail, fix in variables.unknown(environ):
+                say(f"deedbox: {detail}; {fix}")
             if settings.actions:
                 say(f"Importing {', '.join(settings.actions)} (DEEDBOX_ACTIONS).")
             lanes = left(processes.processes_per_lane(processes.learn_lanes(environ)), without)
@@ -56,7 +56,7 @@ def up(
                     f"Without the lane {', '.join(without)}; start it with `deedbox worker --lane {without[0]}`."
                 )
             with lock_data_dir(settings.data_dir):
-                return _supervise(settings, lanes, environ, say, reload=reload)
+                return _supervise(settings, lanes, environ, say, forks)
     except KeyboardInterrupt:  # told to stop before anything ran
         return 0
 
@@ -82,6 +82,8 @@ def checked(environ: MutableMapping[str, str]) -> Settings:
     settings.sources()
     open_store(settings.documents)
     if settings.broker_url is not None:
+        from deedbox.shared.broker import brokers  # with kombu, 8 MB of this process for as long as it runs
+
         brokers.open_broker(brokers.broker_address(settings)).demand()
     if settings.redis_url is not None:
         connections.demand(connections.brisk_redis(connections.redis_address(settings)))
@@ -102,7 +104,11 @@ def demand_ports(settings: Settings) -> None:
 
 
 def _supervise(
-    settings: Settings, lanes: Mapping[str, int], environ: Mapping[str, str], say: Say, *, reload: bool
+    settings: Settings,
+    lanes: Mapping[str, int],
+    environ: Mapping[str, str],
+    say: Say,
+    forks: ForkServer | None,
 ) -> int:
     # The table first: it finds out whether there is a Redis server to start.
     programs = processes.table(settings, lanes, environ)
@@ -116,7 +122,7 @@ def _supervise(
     announcer = _Announcer(settings, redis, lanes, say)
     reloader = Reloader(Path.cwd(), lambda: processes.learn_lanes(environ), say)
     workers = [each.name for each in programs if each.name.startswith("worker-")]
-    if reload:
+    if forks is None:
         reloader.start()
     try:
         return supervisor.run(
@@ -124,6 +130,7 @@ def _supervise(
             announcer.start,
             on_exit=announcer.tell_exit,
             renew=lambda: workers if reloader.due() else (),
+            fork_server=forks,
         )
     finally:
         reloader.stop()
@@ -180,6 +187,11 @@ def announcement(settings: Settings, redis: RedisAddress, lanes: Mapping[str, in
     """Return the lines that tell where everything is. The only secret in them is the sign-in link, which soon is none."""
     url = callback_url(settings)
     others = [name for name in settings.sources() if name != "default"]
+    broker = []
+    if settings.broker_url is not None:
+        from deedbox.shared.broker.brokers import broker_address
+
+        broker = [("broker", str(broker_address(settings)))]
     embedded_note = ", embedded" if settings.redis_url is None else ""
     rows = [
         ("callbacks", url),
@@ -192,7 +204,7 @@ def announcement(settings: Settings, redis: RedisAddress, lanes: Mapping[str, in
         ("metrics", f"{ops_url(settings)}metrics"),
         *([("", metrics_url(settings))] if settings.metrics_port is not None else []),
         ("redis", f"{redis}{embedded_note}"),
-        *([("broker", str(brokers.broker_address(settings)))] if settings.broker_url is not None else []),
+        *broker,
         ("data", str(settings.data_dir.resolve())),
         ("documents", str(settings.documents)),
         ("lanes", ", ".join(_counted(lane, count) for lane, count in lanes.items())),

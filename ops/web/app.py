@@ -12,16 +12,19 @@ from werkzeug.wrappers import Response
 
 from deedbox.ops.installation import Installation
 from deedbox.ops.sessions import links, sessions
-from deedbox.ops.web import errors, words
+from deedbox.ops.web import errors
 from deedbox.ops.web.api.blueprint import create_api
 from deedbox.ops.web.auth import guard, tokens
 from deedbox.ops.web.auth.access import LOCAL_HOSTS, AccessPolicy, host_name, networks
 from deedbox.ops.web.auth.session import create_session
-from deedbox.ops.web.dead_pages import create_dead_pages
-from deedbox.ops.web.pages import create_pages
-from deedbox.ops.web.pause_pages import create_pause_pages, install_banner
-from deedbox.ops.web.request_pages import create_request_pages
-from deedbox.ops.web.runbook import create_runbook
+from deedbox.ops.web.pages import words
+from deedbox.ops.web.pages.dead import create_dead_pages
+from deedbox.ops.web.pages.events import create_event_pages
+from deedbox.ops.web.pages.overview import create_overview
+from deedbox.ops.web.pages.pauses import create_pause_pages, install_banner
+from deedbox.ops.web.pages.plans import create_plan_pages
+from deedbox.ops.web.pages.requests import create_request_pages
+from deedbox.ops.web.pages.runbook import create_runbook
 from deedbox.ops.web.scrape import create_scrape
 from deedbox.shared.runtime.ports import is_loopback
 from deedbox.shared.settings import Settings
@@ -66,7 +69,7 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fl
     app.config.update(MAX_CONTENT_LENGTH=FORM_MAX_BYTES, SEND_FILE_MAX_AGE_DEFAULT=3600)
     app.json = InOrder(app)
     errors.install(app, context.installation.explained)
-    words.install(app)
+    words.install(app, clock)
     guarded = guard.Guarded(
         tokens.load(settings),
         access_policy(settings),
@@ -77,12 +80,14 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fl
     watch = guard.Guard(app, guarded)
     app.register_blueprint(_health())
     app.register_blueprint(create_session(watch))
-    app.register_blueprint(create_pages(context.installation))
+    app.register_blueprint(create_overview(context.installation))
     app.register_blueprint(create_api(context.installation))
     app.register_blueprint(create_scrape(context.installation))
     app.register_blueprint(create_request_pages(context.installation))
     app.register_blueprint(create_dead_pages(context.installation))
     app.register_blueprint(create_pause_pages(context.installation))
+    app.register_blueprint(create_event_pages(context.installation))
+    app.register_blueprint(create_plan_pages(context.installation))
     install_banner(app, context.installation)
     app.register_blueprint(create_runbook())
     app.after_request(guard.secured)

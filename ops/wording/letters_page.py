@@ -10,6 +10,7 @@ from typing import Any, Final
 from rich.table import Table
 from rich.text import Text
 
+from deedbox.ops.repair.causes import causes
 from deedbox.ops.repair.deadletters import DeadLetter
 from deedbox.ops.repair.redrive import RedrivePlan, RedriveTally, RefusedLetter
 from deedbox.ops.wording.output import console, counted, masked, without_addresses, write_line
@@ -19,6 +20,15 @@ IDS_SHOWN: Final = 10
 DETAIL_CHARS: Final = 60
 DETAIL_READ: Final = 1_000
 """Cut before it is filtered, far behind what is shown: half an address is not one."""
+LABELS: Final = {
+    "at": "filed",
+    "key": "request",
+    "type": "event type",
+    "event": "fingerprint",
+    "trace_id": "trace id",
+}
+"""What people read for a field's name."""
+
 INTERNAL: Final = frozenset({"unit", "entry"})
 """Fields that say how a letter goes back, and nothing to people."""
 
@@ -29,8 +39,8 @@ def write_list(letters: Sequence[DeadLetter], total: int, *, limited: bool) -> N
         write_line("No dead letters." if not total else f"None of the {total} dead letters matches.")
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("id", "at (UTC)", "reason", "action", "event", "key", "detail"):
-        table.add_column(heading, overflow="fold" if heading == "key" else "ellipsis")
+    for heading in ("id", "filed (UTC)", "reason", "action", "event", "request", "detail"):
+        table.add_column(heading, overflow="fold" if heading == "request" else "ellipsis")
     for letter in letters:
         cells = (letter.id, _clock(letter.at), letter.reason, letter.action or "-", letter.type or "-",
                  _stream(letter), _shortened(masked(letter.detail[:DETAIL_READ])))  # fmt: skip
@@ -55,9 +65,9 @@ def write_details(document: dict[str, Any]) -> None:
     """Write a letter's fields; long texts come last, as they are."""
     for name, value in document.items():
         if name == "at":
-            write_line(f"{name:<10} {_clock(float(value))} UTC")
+            write_line(f"{LABELS[name]:<12} {_clock(float(value))} UTC")
         elif name not in {"traceback", "raw"}:
-            write_line(f"{name:<10} {value}")
+            write_line(f"{LABELS.get(name, name):<12} {value}")
     for name in ("traceback", "raw"):
         if name in document:
             write_line(f"\n{name}:\n{document[name]}")
@@ -69,9 +79,12 @@ def write_summary(letters: Sequence[DeadLetter], what: str) -> None:
         write_line(f"No dead letters {what}.")
         return
     write_line(f"{counted(len(letters), 'dead letter')} {what}:")
-    kinds = Counter((letter.reason, letter.action) for letter in letters)
-    for (reason, action), count in kinds.most_common():
-        write_line(f"  {count:>6}  {reason}" + (f" of {action}" if action else ""))
+    for cause, count in causes(letters):
+        of, error = (
+            (f" of {cause.action}" if cause.action else ""),
+            (f": {cause.error}" if cause.error else ""),
+        )
+        write_line(f"  {count:>6}  {cause.reason}{of}{error}")
     more = f" and {len(letters) - IDS_SHOWN} more" if len(letters) > IDS_SHOWN else ""
     write_line(f"  ids: {', '.join(letter.id for letter in letters[:IDS_SHOWN])}{more}")
 

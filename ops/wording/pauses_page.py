@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable
 
 from deedbox.ops.repair.pausing import PausePlan
+from deedbox.ops.wording import commands
 from deedbox.ops.wording.output import counted, duration
-from deedbox.shared.pauses import Pause, PauseKind, PauseTarget
-
-
-def resume_command(target: PauseTarget) -> str:
-    """Return the command that ends a pause."""
-    if target.kind is not PauseKind.REQUEST:
-        return f"deedbox resume {target.kind} {shlex.quote(target.name)}"
-    source, _, key = target.name.partition(":")
-    of = "" if source == "default" else f" --source {shlex.quote(source)}"
-    return f"deedbox resume request {shlex.quote(key.removeprefix('signature_request/'))}{of}"
+from deedbox.shared.pauses import Pause
 
 
 def told(pause: Pause, now: float) -> str:
@@ -30,7 +21,7 @@ def paused(plan: PausePlan) -> str:
     waits = f" {counted(plan.waiting, 'call waits', 'calls wait')} for it now." if plan.waiting else ""
     return (
         f"Paused: {plan.target.told}.{waits} A call that runs already ends as usual; no other begins. "
-        f"`{resume_command(plan.target)}` continues."
+        f"`{commands.resume(plan.target)}` continues."
     )
 
 

@@ -28,7 +28,7 @@ MEANING: Final = {
 
 COUNTERS: Final[tuple[str, ...]] = (
     "arrived", "released", "late", "duplicate", "conflict", "held", "given_up", "quarantined", "too_old", "unsigned",
-    "better_body", "erased",
+    "better_body", "erased", "reconciled",
     "action_done", "action_retry", "action_dead",
     "body_signature_valid", "body_signature_wrong", "body_signature_absent",
 )  # fmt: skip

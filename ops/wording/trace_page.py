@@ -9,6 +9,7 @@ from typing import Any, Final
 from deedbox.ops.readmodels.timeline import Timeline
 from deedbox.ops.wording import pauses_page
 from deedbox.ops.wording.output import counted, duration, masked
+from deedbox.shared.core.signature import Origin
 
 SHORT_CHARS: Final = 12
 """Of a digest or id: enough to tell two apart by eye."""
@@ -70,6 +71,8 @@ def told(row: Row) -> str:
 def _arrived(row: Row) -> str:
     sent_s = row["received_at"] - row["event_time"]
     when = f"{duration(abs(sent_s))} {'after' if sent_s >= 0 else 'before'} its event time"
+    if row.get("origin") == Origin.RECONCILED:
+        return f"made of what the API shows, {duration(sent_s)} after its event time: no callback had come"
     way_s = max(0.0, row["at"] - row["received_at"])
     return f"received {when}, {duration(way_s)} to the inbox, body signature {row['body_signature']}: {row['trust']}"
 
@@ -98,6 +101,8 @@ def _late(row: Row) -> str:
 def _duplicate(row: Row) -> str:
     if row.get("better"):
         return f"the same event again, now {row['better']}"
+    if row.get("of") == Origin.RECONCILED:
+        return "the callback of an event that was made up for; nothing to do"
     return "the same event again; nothing to do"
 
 
@@ -136,10 +141,12 @@ def _document(row: Row) -> str:
 def _reconciled(row: Row) -> str:
     gaps = ", ".join(row["gaps"]).replace("_", " ")
     missed = ", ".join(_proof(name) for name in row["missed"])
+    released = ", ".join(_proof(name) for name in row.get("released", ()))
     repaired = " and ".join(row["repaired"]) or "nothing"
-    told = f"{gaps}; repaired from the API: {repaired}; now {row['state']}"
+    told = f"{gaps or 'lost callbacks'}; repaired from the API: {repaired}; now {row['state']}"
     return "".join((
         f"{told}; never came: {missed}" if missed else told,
+        f"; released: {released}" if released else "",
         f"; {row['reason']}" if row["reason"] else "",
     ))  # fmt: skip
 

@@ -1,6 +1,6 @@
 """RabbitMQ as the broker: a quorum queue with a dead-letter queue behind it, and publisher confirms.
 
-kombu's defaults wait 6 s for a refused port; a callback must be answered within seconds, so every wait is bounded here.
+A callback must be answered within seconds, and kombu waits 6 s for a port that refuses. So every wait is bounded here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Publishes many envelopes over AMQP and then waits for all their confirms, each by its number.
 
-One publish at a time costs RabbitMQ one fsync each; many on their way share them. py-amqp's own wait takes any
-ack for the one that it waits for, so here every confirm is matched with what it confirms.
+RabbitMQ needs one fsync for a publish that is alone; many at once share it. py-amqp's own wait takes any ack for the
+one that it waits for. So here every confirm is matched with its publish.
 """
 
 from __future__ import annotations

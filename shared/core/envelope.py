@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 from deedbox.shared.core import jsontext
 from deedbox.shared.core.errors import Undecodable
 from deedbox.shared.core.identity import is_shard
-from deedbox.shared.core.signature import BodySignature
+from deedbox.shared.core.signature import BodySignature, Origin
 from deedbox.shared.core.values import value
 
 _SOURCE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
@@ -44,10 +44,13 @@ class Envelope:
     """The last hop's OpenTelemetry span, 16 hexadecimal characters; empty: this callback is not traced."""
     shard: int | None = None
     """The shard of the ordering key, where the message says that instead of the key; None: it does not."""
+    origin: Origin = Origin.CALLBACK
+    """``reconciled`` for what Deedbox made of an answer of the API."""
 
     def headers(self) -> dict[str, Any]:
         """Return the broker message's headers."""
         optional = {"redrive": self.redrive, "codec": self.codec, "key": self.key, "span_id": self.span_id}
+        made = {} if self.origin is Origin.CALLBACK else {"origin": self.origin.value}
         shard = {} if self.shard is None else {"shard": self.shard}
         return {
             "deedbox": SCHEMA_VERSION,
@@ -57,6 +60,7 @@ class Envelope:
             "trace_id": self.trace_id,
             **{name: value for name, value in optional.items() if value},
             **shard,
+            **made,
         }
 
     @classmethod
@@ -77,6 +81,7 @@ class Envelope:
                 key=_text(headers["key"]) if "key" in headers else "",
                 span_id=_text(headers["span_id"]) if "span_id" in headers else "",
                 shard=_shard(headers["shard"]) if "shard" in headers else None,
+                origin=_origin(headers["origin"]) if "origin" in headers else Origin.CALLBACK,
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise Undecodable(f"ill-formed headers ({type(error).__name__})") from None
@@ -87,7 +92,8 @@ class Envelope:
         The key stays out: who reads an entry parses the body anyway.
         """
         head = [SCHEMA_VERSION, self.source, self.received_at, self.body_signature.value, self.trace_id,
-                self.redrive, self.codec, self.span_id]  # fmt: skip
+                self.redrive, self.codec, self.span_id,
+                "" if self.origin is Origin.CALLBACK else self.origin.value]  # fmt: skip
         while not head[-1]:
             head.pop()
         return jsontext.dumps(head) + b"\n" + self.body
@@ -107,7 +113,7 @@ class Envelope:
 
 
 _PACKED: Final = (
-    "deedbox", "source", "received_at", "body_signature", "trace_id", "redrive", "codec", "span_id",
+    "deedbox", "source", "received_at", "body_signature", "trace_id", "redrive", "codec", "span_id", "origin",
 )  # fmt: skip
 """Headers of an entry by their place; empty ones at its end are left out."""
 
@@ -130,6 +136,12 @@ def _time(value: object) -> float:
     if not math.isfinite(seconds):
         raise ValueError
     return seconds
+
+
+def _origin(value: object) -> Origin:
+    if value != Origin.RECONCILED:
+        raise ValueError
+    return Origin.RECONCILED
 
 
 def _shard(value: object) -> int:

@@ -36,6 +36,28 @@ KNOWN_TYPES: Final[frozenset[str]] = frozenset(get_args(EventName))
 """What Dropbox Sign publishes (``docs/protocol.md``) and what Deedbox emits for actions. For hints only: an unknown type
 is stored, counted and dispatched like any other."""
 
+_P: Final = "signature_request_"
+
+_RANK_ROWS: Final = (
+    ("prepared",),
+    ("sent",),
+    ("reassigned", "remind", "email_bounce", "signer_removed"),
+    ("viewed",),  # and every type that no row names
+    ("signed",),
+    ("declined", "canceled", "expired", "invalid"),
+    ("all_signed",),
+    ("downloadable",),
+    ("destroyed",),
+)
+RANKS: Final[Mapping[str, int]] = {_P + name: rank for rank, row in enumerate(_RANK_ROWS) for name in row} | {
+    "file_error": 5,
+    "unknown_error": 5,
+    "sign_url_invalid": 5,
+}
+"""Causal rank of a type: what must come first among events of the same second."""
+
+DEFAULT_RANK: Final = RANKS[_P + "viewed"]
+
 _PATTERN: Final = re.compile(r"\*|[A-Za-z0-9_.-]+\*?", re.ASCII)
 
 

@@ -27,6 +27,17 @@ class BodySignature(StrEnum):
     ABSENT = "absent"
 
 
+class Origin(StrEnum):
+    """Who reported an event."""
+
+    CALLBACK = "callback"
+    """Dropbox Sign, by a callback."""
+    RECONCILED = "reconciled"
+    """The API: it shows that the event happened, and no callback of it had come."""
+    DEEDBOX = "deedbox"
+    """Deedbox itself: an internal event."""
+
+
 class Trust(IntEnum):
     """How far a body, or a field of the read model, is trusted. A higher level replaces a lower one, never the reverse."""
 
@@ -45,9 +56,9 @@ class Trust(IntEnum):
         return self.name.lower()
 
     @classmethod
-    def of(cls, verdict: BodySignature) -> Self:
-        """Return the level of a body, from the verdict on its header."""
-        return cls[_LEVEL_OF[verdict]]
+    def of(cls, verdict: BodySignature, origin: Origin = Origin.CALLBACK) -> Self:
+        """Return the level of a body, from its origin and the verdict on its header."""
+        return cls[_LEVEL_OF[verdict]] if origin is Origin.CALLBACK else cls.CONFIRMED
 
     @classmethod
     def named(cls, word: object) -> Self:

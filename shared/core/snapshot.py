@@ -10,15 +10,14 @@ from itertools import islice
 from typing import Any, Final
 
 from deedbox.shared.core.ordering import (
-    DEFAULT_RANK,
     PROOF_HORIZON_S,
     PROOFS_PER_SNAPSHOT,
-    RANKS,
     Arrival,
     Position,
     Proof,
 )
-from deedbox.shared.core.signature import Trust
+from deedbox.shared.core.routing import DEFAULT_RANK, RANKS
+from deedbox.shared.core.signature import Origin, Trust
 
 SIGNATURE_MAX_CHARS: Final = 200
 """Longest signature id: genuine ones have 32 characters, and each becomes a part of the stored order state."""
@@ -39,19 +38,20 @@ def arrival_of(
     fingerprint: str,
     payload: Mapping[str, Any],
     trust: Trust = Trust.CLAIMED,
+    origin: Origin = Origin.CALLBACK,
 ) -> Arrival:
     """Reduce a parsed callback to what the rule looks at: its position and what its snapshot proves."""
     signature = (related_signature_id or "")[:SIGNATURE_MAX_CHARS]
     position = Position(event_time, RANKS.get(event_type, DEFAULT_RANK), signature, fingerprint)
     request = payload.get("signature_request")
     if not isinstance(request, dict):
-        return Arrival(position, event_type, trust=trust)
+        return Arrival(position, event_type, trust=trust, origin=origin)
     signatures = [row for row in _rows(request.get("signatures")) if _is_id(row.get("signature_id"))]
     proofs = tuple(islice(_proofs(request, signatures, position, event_type), PROOFS_PER_SNAPSHOT + 1))
     shown = frozenset([row["signature_id"] for row in signatures])
     if len(proofs) > PROOFS_PER_SNAPSHOT:
-        return Arrival(position, event_type, (), shown, crowded=True, trust=trust)
-    return Arrival(position, event_type, proofs, shown, trust=trust)
+        return Arrival(position, event_type, (), shown, crowded=True, trust=trust, origin=origin)
+    return Arrival(position, event_type, proofs, shown, trust=trust, origin=origin)
 
 
 def _is_id(value: object) -> bool:

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from deedbox.shared.core.ordering import DEFAULT_RANK, RANKS
 from deedbox.shared.core.request_snapshot import (
     PLACES,
     TIME_MAX,
@@ -22,6 +21,7 @@ from deedbox.shared.core.request_snapshot import (
     request_of,
     signers_shown,
 )
+from deedbox.shared.core.routing import DEFAULT_RANK, RANKS
 from deedbox.shared.core.signature import Trust
 
 _P: Final = "signature_request_"

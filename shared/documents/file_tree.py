@@ -14,6 +14,7 @@ from typing import Final
 
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.documents.place import OpenFile
+from deedbox.shared.runtime.data_dir import flush_names
 
 DRAFT_LIFE_S: Final = 3600.0
 """No writer takes this long (seconds): an older draft belongs to a killed one."""
@@ -78,7 +79,7 @@ class FileTree:
             with contextlib.suppress(OSError):  # a folder in it is not ours, and stays
                 path.rmdir()
             if path.parent.is_dir():
-                _flush(path.parent)
+                flush_names(path.parent)
         return removed
 
     @contextlib.contextmanager
@@ -144,16 +145,7 @@ def _make_private(folder: Path) -> None:
     _make_private(folder.parent)
     with contextlib.suppress(FileExistsError):  # another process was faster
         folder.mkdir(mode=0o700)
-    _flush(folder.parent)
-
-
-def _flush(folder: Path) -> None:
-    """Flush a folder: a new name in it must survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flush_names(folder.parent)
 
 
 def _sweep_drafts(folder: Path) -> None:
@@ -177,7 +169,7 @@ def _publish(target: Path, data: bytes, *, over: bool) -> None:
             temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
-    _flush(target.parent)
+    flush_names(target.parent)
 
 
 def _linked(temporary: Path, target: Path) -> bool:

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
-from deedbox.shared.core.fields import WHAT_DECODERS_RAISE, Unreadable
+from deedbox.shared import codec
+from deedbox.shared.broker.message import BODY_LIMIT_BYTES
+from deedbox.shared.core import jsontext
+from deedbox.shared.core.fields import WHAT_DECODERS_RAISE, Unreadable, natural, words
 
 FORM: Final = "clean stream entry"
-NAMES: Final = (b"n", b"stream", b"event", b"type", b"time", b"signature", b"late")
+NAMES: Final = (b"n", b"event")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,20 +29,27 @@ class CleanEntry:
     """Related signature id; empty if there is none."""
     late: bool
 
-    def fields(self) -> dict[str, str]:
-        """Return field and value as the scripts write them."""
-        return {
-            "n": str(self.number), "stream": self.stream, "event": self.fingerprint, "type": self.event_type,
-            "time": str(self.event_time), "signature": self.signature, "late": str(int(self.late)),
-        }  # fmt: skip
+    def dump(self) -> bytes:
+        """Return what a script writes beside the number, which it gives itself."""
+        row = [
+            self.stream,
+            self.fingerprint,
+            self.event_type,
+            self.event_time,
+            self.signature,
+            int(self.late),
+        ]
+        return codec.pack(jsontext.dumps(row))
 
     @classmethod
     def load(cls, fields: Mapping[bytes, bytes]) -> Self | Unreadable:
         """Rebuild the entry from its fields."""
         try:
+            packed = jsontext.loads(codec.unpack(fields[b"event"], BODY_LIMIT_BYTES))
+            stream, fingerprint, event_type, event_time, signature, late = packed
             return cls(
-                int(fields[b"n"]), fields[b"stream"].decode(), fields[b"event"].decode(), fields[b"type"].decode(),
-                int(fields[b"time"]), fields[b"signature"].decode(), fields[b"late"] == b"1",
+                int(fields[b"n"]), words(stream), words(fingerprint), words(event_type), natural(event_time),
+                words(signature), natural(late) == 1,
             )  # fmt: skip
         except WHAT_DECODERS_RAISE:
             return Unreadable(FORM)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from deedbox.shared import pauses
+from deedbox.shared.archives import stream_archive
 from deedbox.shared.core.envelope import Envelope, decode_inbox
 from deedbox.shared.core.errors import Undecodable
 from deedbox.shared.core.fields import COUNT, Unreadable, count_of
@@ -127,6 +128,12 @@ FORMS: Final = (
         "erased:<stream>",
         "It still counts as a tombstone; its time is unknown.",
         tombstone.Tombstone.load,
+    ),
+    Form(
+        stream_archive.FORM,
+        "archive:<stream>",
+        "It is moved away; what the stream was is forgotten, and its next callback begins anew.",
+        stream_archive.StreamArchive.load,
     ),
     Form(
         clean_entry.FORM,

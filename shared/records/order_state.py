@@ -13,7 +13,10 @@ FORM = "order state"
 
 
 def dump(state: SequenceState) -> bytes:
-    """Return the state's text; ``load`` is the inverse. Lists instead of objects: it is written with every event."""
+    """Return the state's text; ``load`` is the inverse. Lists instead of objects: it is written with every event.
+
+    What few requests have, or none at all, comes last and is left out where it is empty.
+    """
     held = [
         [list(each.arrival.position), each.arrival.type, [list(proof) for proof in each.arrival.proofs], each.since,
          int(each.arrival.trust)]
@@ -25,8 +28,9 @@ def dump(state: SequenceState) -> bytes:
             list(state.greatest) if state.greatest else None,
             sorted(state.satisfied),
             dict(state.wildcards),
-            sorted(state.given_up),
+            dict(state.given_up),
             state.noted,
+            *([dict(state.reconciled)] if state.reconciled else []),
         ]
     )
 
@@ -37,14 +41,16 @@ def load(data: bytes) -> SequenceState | Unreadable:
 
 
 def _state(document: Any) -> SequenceState:
-    held, greatest, satisfied, wildcards, given_up, noted = document
+    held, greatest, satisfied, wildcards, given_up, noted, *last = document
+    [reconciled] = last or [{}]
     return SequenceState(
         held=many(held, _held),
         greatest=None if greatest is None else position(greatest),
         satisfied=frozenset(many(satisfied, words)),
         wildcards=named(wildcards, natural),
-        given_up=frozenset(many(given_up, words)),
+        given_up=named(given_up, natural),
         noted=flag(noted),
+        reconciled=named(reconciled, natural),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Self
 
 from deedbox.shared import codec
@@ -11,14 +11,13 @@ from deedbox.shared.core.callback import outward
 from deedbox.shared.core.fields import (
     WHAT_DECODERS_RAISE,
     Unreadable,
-    flag,
     natural,
     number,
     row,
     words,
     words_or_none,
 )
-from deedbox.shared.core.signature import BodySignature, Trust
+from deedbox.shared.core.signature import BodySignature, Origin, Trust
 from deedbox.shared.core.values import value
 
 FORM: Final = "stored event"
@@ -28,6 +27,15 @@ SEALED: Final = "key:"
 
 ASIDE: Final = "aside"
 """Field of an event that was set aside instead of released: why."""
+
+FIELDS: Final = ("head", "body", "codec")
+"""What ``load`` reads of an event."""
+
+
+def present(values: Iterable[bytes | None]) -> dict[bytes, bytes]:
+    """Return those of ``FIELDS`` that there are."""
+    found = zip(FIELDS, values, strict=True)
+    return {name.encode(): each for name, each in found if each is not None}
 
 
 @value
@@ -52,13 +60,13 @@ class StoredEvent:
     codec: str = ""
     span_id: str = ""
     """The sequencer's OpenTelemetry span; empty: this callback is not traced."""
-    made_here: bool = False
-    """Deedbox made this event: no callback reported it."""
+    origin: Origin = Origin.CALLBACK
+    """Who reported it."""
 
     @property
     def trust(self) -> Trust:
         """How far the body is trusted."""
-        return Trust.CONFIRMED if self.made_here else Trust.of(self.body_signature)
+        return Trust.of(self.body_signature, self.origin)
 
     @property
     def stream(self) -> str:
@@ -97,7 +105,7 @@ class StoredEvent:
             "trace_id": self.trace_id,
             "digest": self.body_digest,
             **({"span_id": self.span_id} if self.span_id else {}),
-            **({"made_here": True} if self.made_here else {}),
+            **({} if self.origin is Origin.CALLBACK else {"origin": self.origin.value}),
         }
         return [
             "head",
@@ -143,5 +151,6 @@ class StoredEvent:
             body=fields[b"body"],
             codec=fields.get(b"codec", b"").decode(),
             span_id=words(head.get("span_id", "")),
-            made_here=flag(head.get("made_here", False)),
+            # Version 0.2.0 has written made_here for an internal event.
+            origin=Origin(head.get("origin", Origin.DEEDBOX if head.get("made_here") else Origin.CALLBACK)),
         )

@@ -2,8 +2,8 @@
 
 Its order makes it restartable, and safe beside every running process:
 
-1. the tombstone: from here on no script writes about the stream any more (``release.lua``, ``finish.lua``,
-   ``remember.lua``, ``replay.lua`` and others look in their own call), and no document of it is stored (``deedbox.shared.documents``);
+1. the tombstone: from here on no script writes about the stream (each looks in its own call), and no document of it is
+   stored (``deedbox.shared.documents``);
 2. the documents, if asked;
 3. everything else in Redis, in pieces (``erase.lua``).
 
@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from deedbox.shared.archives.restoring import restore
 from deedbox.shared.core.errors import DeedboxError, Unavailable
 from deedbox.shared.core.identity import shard_of
 from deedbox.shared.documents import DocumentStore, StoreMarks, digest_of, elsewhere
@@ -128,8 +129,9 @@ class Eraser:
         self._retention = retention
 
     def find(self, subject: Subject) -> ErasureSurvey:
-        """Look what there is, and change nothing."""
+        """Look what there is, and change nothing but the form in which it is stored."""
         holdings, stream = self._holdings, subject.stream
+        restore(self._scripts, (stream,))
         letters = holdings.letters(subject)
         names = {*holdings.facts(stream), *filter(None, letters.values())}
         return ErasureSurvey(
@@ -153,6 +155,7 @@ class Eraser:
         """
         demand_erasable(subject)
         stream = subject.stream
+        restore(self._scripts, (stream,))
         if documents:
             self._demand_within_reach(subject)
         self._call(stream, by, 0)

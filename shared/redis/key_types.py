@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from typing import Final
 
 from redis import Redis
@@ -36,7 +37,8 @@ _PATTERNS: Final[list[tuple[re.Pattern[str], str]]] = [
 
 def suspect(redis: Redis) -> None:
     """Have the sweeper look at all keys soon. Raises RedisError."""
-    redis.set(keys.FOREIGN_SUSPECTED, "1")
+    # Another value each time: a walk that is under way ends only what was suspected before it began.
+    redis.set(keys.FOREIGN_SUSPECTED, secrets.token_hex(8))
 
 
 def type_of(key: str) -> str | None:

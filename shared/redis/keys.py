@@ -52,6 +52,9 @@ order:<stream>                  string  sequencer  state retention,       the or
 seen:<stream>                   zset    sequencer  as long                fingerprint -> arrival: dedupe memory;
                                                                           also <fingerprint>:<digest> of other
                                                                           bodies, so that erasure finds them
+streams                         zset    all        state retention,       stream -> when something was stored about it
+                                                   and as long as a key   last: the index of all streams that have a
+                                                   of these is there      ``seen``, an ``archive`` or a ``key``
 timeline:<stream>               list    sequencer  state retention        JSON lines for ``trace``
 event:<fingerprint>             hash    sequencer  event retention after  one stored event: body and facts; open:
                                                    its last outcome       queue entries, dead letters and holds
@@ -61,6 +64,14 @@ quota:<group>                   hash    sequencer  5 days                 facts 
                                                                           letter: its dead letter, if it is beyond
 erased:<stream>                 string  all        state retention after  tombstone: JSON {at, by}; what comes for
                                                    the last repeat        the stream is a duplicate, kept nowhere
+quiet                           zset    all        until archived         stream -> since when nothing was written about
+                                                                          it: the sweeper archives it after
+                                                                          DEEDBOX_ARCHIVE_AFTER_S
+archive:<stream>                string  sweeper    as long as what is in  instead of the keys ``order``, ``seen``,
+                                                   it                     ``timeline``, ``request``, ``document``,
+                                                                          ``finds`` of a quiet stream, and ``event`` of
+                                                                          its events: all in one
+                                                                          (``deedbox.shared.archives``)
 key:<stream>                    hash    worker     state retention,       the data key that seals what is stored about the
                                                    not while an event is  stream: wrapped (by the key ring), id, life
                                                    open; erasure ends it  (seconds), open (references to its events)
@@ -111,7 +122,7 @@ request:<stream>                string  worker     state retention        read m
 document:<stream>               string  worker     state retention        what was fetched and stored, JSON
 requests                        zset    worker     REQUESTS_KEEP newest,  stream -> when its read model changed
                                                    state retention        last: the index of the search
-find:<term>                     zset    worker     state retention        stream -> when its read model changed last:
+find:<term>                     zset    worker     state retention        key of a stream -> when its read model changed last:
                                                                           requests of a state, signature id or pair of
                                                                           metadata; REQUESTS_KEEP newest
 finds:<stream>                  hash    worker     state retention        term -> ``state`` or nothing: where the stream
@@ -206,6 +217,8 @@ EVENTS_ERASED: Final = PREFIX + "events:erased"
 CALLS: Final = PREFIX + "calls"
 INTAKE: Final = PREFIX + "intake"
 SOURCES: Final = PREFIX + "sources"
+QUIET: Final = PREFIX + "quiet"
+STREAMS: Final = PREFIX + "streams"
 REQUESTS: Final = PREFIX + "requests"
 SAMPLES: Final = PREFIX + "samples"
 SAMPLES_TOTALS: Final = PREFIX + "samples:totals"
@@ -278,6 +291,16 @@ def timeline(stream: str) -> str:
 def event(fingerprint: str) -> str:
     """One stored event."""
     return f"{PREFIX}event:{fingerprint}"
+
+
+def archive(stream: str) -> str:
+    """Return the key of a stream's archive."""
+    return f"{PREFIX}archive:{stream}"
+
+
+def value(kind: str, stream: str) -> str:
+    """Return the key of a stream's order state, read model or document record: kind ``order``, ``request``, ``document``."""
+    return f"{PREFIX}{kind}:{stream}"
 
 
 def data_key(stream: str) -> str:

@@ -169,13 +169,16 @@ _RING_FIRST: Final = 2
 def sweep(
     scripts: Scripts, *, lane: str, shards: int, at_most: int, losses_max: int, lost_keep: int, retention: Retention,
     actions: Sequence[str],
-) -> tuple[int, int, bool, Sequence[Any]]:  # fmt: skip
-    """Find what is due in a lane. Returns leases taken back, retries due, whether to ring, and what was lost."""
-    abandoned, due, ring, _dead, lost = scripts.call(
+) -> tuple[int, int, bool, Sequence[Any], bool]:  # fmt: skip
+    """Find what is due in a lane.
+
+    Returns leases taken back, retries due, whether to ring, what was lost, and whether there may be more of it.
+    """
+    abandoned, due, ring, _dead, lost, more = scripts.call(
         "sweep", SERVER_CLOCK, lane, shards, at_most, losses_max, keys.TIMELINE_KEEP, retention.state_s,
         retention.events_s, lost_keep, *actions,
     )  # fmt: skip
-    return abandoned, due, bool(ring), lost
+    return abandoned, due, bool(ring), lost, bool(more)
 
 
 def set_aside(scripts: Scripts, wrong: Mapping[str, str]) -> list[str]:
@@ -186,6 +189,11 @@ def set_aside(scripts: Scripts, wrong: Mapping[str, str]) -> list[str]:
             "set_aside", SERVER_CLOCK, *(each for pair in wrong.items() for each in pair)
         )
     ]
+
+
+def note_streams(scripts: Scripts, streams: Iterable[str]) -> int:
+    """Put streams into their index that are not in it. Returns how many."""
+    return int(scripts.call("note_streams", SERVER_CLOCK, *streams))
 
 
 # Internal events, and what actions know about a stream.
@@ -285,6 +293,32 @@ def budget_used(scripts: Scripts, *, window_s: float, budgets: Iterable[tuple[st
     """Count the calls of the last window. ``budgets``: list and rate of each."""
     flat = [operand for budget in budgets for operand in budget]
     return [int(used) for used in scripts.call("budget_used", SERVER_CLOCK, window_s, *flat)]
+
+
+# Archives.
+
+
+def archive(
+    scripts: Scripts, *, stream: str, shard: int, before: bytes, lines: int, last_line: bytes, names: int,
+    values: Iterable[bytes], archive: bytes, ends_at: float, quiet_since: float | None, events: Iterable[bytes],
+) -> bool:  # fmt: skip
+    """Replace a stream's keys by its archive. Returns False if something is open, or changed since it was read.
+
+    ``before``, ``lines``, ``last_line``, ``names`` and ``values`` (order state, read model, document record) are what was read.
+    """
+    since: Operand = "" if quiet_since is None else quiet_since
+    done = scripts.call(
+        "archive", SERVER_CLOCK, stream, shard, before, lines, last_line, names, *values, archive, ends_at, since, *events
+    )  # fmt: skip
+    return bool(done)
+
+
+def restore(
+    scripts: Scripts, *, stream: str, archive: bytes, ends_at: float | None, operations: Iterable[Operand]
+) -> bool:
+    """Replace an archive by the stream's keys. ``ends_at``: None if it cannot be read. Returns False if it is another one."""
+    end = "" if ends_at is None else repr(ends_at)
+    return bool(scripts.call("restore", SERVER_CLOCK, stream, archive, end, keys.TIMELINE_KEEP, *operations))
 
 
 # Data keys.

@@ -15,6 +15,7 @@ from deedbox.shared.redis.connections import translated
 NAMES: Final = (
     "announce",
     "append",
+    "archive",
     "beat",
     "budget_take",
     "budget_used",
@@ -30,6 +31,7 @@ NAMES: Final = (
     "finish",
     "gaps_due",
     "leave",
+    "note_streams",
     "pause",
     "present",
     "redrive",
@@ -40,6 +42,7 @@ NAMES: Final = (
     "renew",
     "replay",
     "report_intake",
+    "restore",
     "restore_raw",
     "rewrap",
     "set_aside",
@@ -66,12 +69,18 @@ def source_of(name: str) -> str:
     return head + (folder / "lib.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8")
 
 
+SOURCES: Final = {name: source_of(name) for name in NAMES}
+"""Read once, a megabyte with the library in each: a process has several ``Scripts``, and a fork shares it with others."""
+
+
 class Scripts:
     """The scripts of one Redis connection pool. Shared by threads; opens nothing by itself."""
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
-        self._scripts: dict[str, Script] = {name: redis.register_script(source_of(name)) for name in NAMES}
+        self._scripts: dict[str, Script] = {
+            name: redis.register_script(source) for name, source in SOURCES.items()
+        }
 
     def call(self, name: str, *args: Operand) -> Any:
         """Run a script. Raises Unavailable when Redis does not answer or refuses."""

@@ -42,9 +42,9 @@ def sentinel_options(address: RedisAddress) -> dict[str, Any]:
 class _Follows(SentinelManagedConnection):
     """A connection that follows the master, where redis-py's own does not.
 
-    A server's refusal to be master ends it, and its client retries as after any lost connection. redis-py knows
-    one such refusal; a blocking read that a demotion ends, or a script on Redis 6, would reach the caller as an
-    error that no retry policy covers, and end an RQ worker.
+    It ends when its server is no master any more, and the client retries as after any lost connection. redis-py
+    knows one form of that answer. Two more would reach the caller as an error that no retry policy covers, and end an
+    RQ worker: of a blocking read that a demotion ends, and of a script on Redis 6.
     """
 
     def connect_check_health(self, check_health: bool = True, retry_socket_connect: bool = True) -> None:  # noqa: FBT001, FBT002

@@ -1,6 +1,6 @@
 """gunicorn's ASGI worker, with bounds on its connections: how many, and how long one may take to begin a request.
 
-gunicorn waits for the first request of a connection without an end, and its ``worker_connections`` bounds nothing here.
+gunicorn's own worker waits for the first request of a connection for ever, and its ``worker_connections`` bounds nothing.
 """
 
 from __future__ import annotations

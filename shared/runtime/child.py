@@ -2,8 +2,8 @@
 
 ``python -m deedbox.shared.runtime.child [--parent PID] [--lock FILE] [--] command...``
 
-It runs before each start and restart, so it imports the standard library only and is meant to be started with
-``python -I -S`` by path, which takes about 20 ms and cannot meet another package called ``shared``.
+It runs before each start and restart, so it imports the standard library only. ``python -I -S`` starts it by its path:
+that takes about 20 ms, and cannot find another package called ``shared``.
 """
 
 from __future__ import annotations

@@ -80,3 +80,12 @@ def writable(data_dir: Path) -> Iterator[None]:
             f"DEEDBOX_DATA_DIR ({data_dir}) is not writable ({error.strerror}); make it writable for this user "
             "or set DEEDBOX_DATA_DIR to a directory that is."
         ) from None
+
+
+def flush_names(folder: Path) -> None:
+    """Make the names in a folder durable: a new one must survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -46,5 +46,5 @@ def sealer(envelope: Envelope) -> str | None:
 
 
 def _identity(envelope: Envelope) -> bytes:
-    # With what ingress found about the body: a text that moved could else come to a better verdict.
-    return f"callback\0{envelope.source}\0{envelope.trace_id}\0{envelope.body_signature}".encode()
+    # With where it came from and what was found about the body: a text that moved could else come to a better verdict.
+    return f"{envelope.origin}\0{envelope.source}\0{envelope.trace_id}\0{envelope.body_signature}".encode()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from deedbox.shared.core.ordering import DEFAULT_RANK, RANKS
+from deedbox.shared.core.routing import DEFAULT_RANK, RANKS
 
 if TYPE_CHECKING:
     import random

@@ -5,8 +5,8 @@ not to the machine. Deedbox is its own ordering code (``deedbox.shared.core.orde
 test of the suite holds it against the whole sequencer.
 
 Does not measure: what the pipeline takes (hops, the sweeper's look every 0.25 s, backlogs: other tables show them); how
-real networks disorder callbacks, for which these strengths are guesses; lost callbacks; ``DEEDBOX_SETTLE_S`` above 0;
-holds that wait for a host's spool.
+real networks disorder callbacks, for which these strengths are guesses; ``DEEDBOX_SETTLE_S`` above 0; holds that wait
+for a host's spool.
 """
 
 from __future__ import annotations
@@ -33,6 +33,11 @@ REQUESTS: Final = 2_000
 """Signature requests per kind and pace: about 16,000 events, so that one event in a thousand is no accident."""
 
 REQUESTS_QUICK: Final = 150
+LOST: Final = (0.0, 0.01, 0.05)
+"""Shares of the callbacks that never come."""
+
+REQUESTS_LOST: Final = 500
+"""Per pace: the lost callbacks are counted over every pace and strength together."""
 EVERY_PACE: Final = "every pace"
 PLOTTED: Final = ("30 % by 1 s", "30 % by 5 s", "30 % by 30 s", "3 % retried")
 PLOTTED_LATENCY: Final = "30 % by 5 s"
@@ -55,7 +60,9 @@ def run(*, quick: bool, out: Path, console: Console) -> dict[str, Any]:
     begun = time.monotonic()
     requests = REQUESTS_QUICK if quick else REQUESTS
     findings = measured(requests)
+    losses = {share: lost(share, min(requests, REQUESTS_LOST)) for share in LOST}
     tables.show(console, findings.cells)
+    console.print(tables.losses(losses))
     out.mkdir(parents=True, exist_ok=True)
     written = plots.trade_off(findings.pooled, PLOTTED, out)
     written += plots.latency(findings.latencies, PLOTTED_LATENCY, out)
@@ -66,6 +73,7 @@ def run(*, quick: bool, out: Path, console: Console) -> dict[str, Any]:
         "target": tables.target(provable),
         "cells": [cell.as_json() for cell in findings.cells],
         "every_pace": [cell.as_json() for cell in findings.pooled],
+        "lost": [{"share": share} | tables.target(cells) for share, (cells, _) in losses.items()],
         "plots": [path.name for path in written],
         "took_s": round(time.monotonic() - begun, 1),
     }
@@ -81,6 +89,20 @@ def measured(requests: int) -> Findings:
         findings.pooled += [_cell(kind, EVERY_PACE, name, each) for name, each in pooled.items()]
         findings.latencies[kind] = pooled[PLOTTED_LATENCY]
     return findings
+
+
+def lost(share: float, requests: int) -> tuple[list[Cell], Cell]:
+    """Lose callbacks of provable traffic. Returns a cell for each pace and strength, and one of all together."""
+    cells: list[Cell] = []
+    pooled = {subject: Tally() for subject in SUBJECTS}
+    for pace in PACES:
+        found = lives(Kind.PROVABLE, pace, requests)
+        for strength in STRENGTHS:
+            tallies = tallied(streams(found, strength, lost_share=share))
+            cells.append(_cell(Kind.PROVABLE, pace.name, strength.name, tallies))
+            for subject, tally in tallies.items():
+                pooled[subject].merge(tally)
+    return cells, _cell(Kind.PROVABLE, EVERY_PACE, "every strength", pooled)
 
 
 def _measure(

@@ -20,7 +20,8 @@ GROWTH: Final = "growth"
 DELAY: Final = "delay"
 ORDER: Final = "order"
 ENCRYPTION: Final = "encryption"
-NAMES: Final = (GROWTH, DELAY, ORDER, ENCRYPTION)
+IDLE: Final = "idle"
+NAMES: Final = (GROWTH, DELAY, ORDER, ENCRYPTION, IDLE)
 
 Results = dict[str, dict[str, Any]]
 
@@ -32,12 +33,12 @@ def run(
     if not set(sections) & set(NAMES):
         return {}, [], []
     # They plot; only the benchmark's own extra has matplotlib, and the tests of this file do without.
-    from tests.bench import delay, encryption, growth, order
+    from tests.bench import delay, encryption, growth, idle, order
 
     results: Results = {}
     verdicts: list[Verdict] = []
     troubles: list[str] = []
-    for module in (growth, delay, order, encryption):
+    for module in (growth, delay, order, encryption, idle):
         if module.NAME not in sections:
             continue
         try:
@@ -88,9 +89,22 @@ def order_verdicts(found: dict[str, Any]) -> list[Verdict]:
     ]
 
 
+def idle_verdicts(found: dict[str, Any]) -> list[Verdict]:
+    """Hold the memory of an idle ``up`` and its start against their bounds."""
+    memory, start = found["idle_mb"], median(found["ready_s"])
+    memory_max, start_max = found["target_mb"], found["target_ready_s"]
+    return [
+        Verdict("PSS of an idle `up`, MB", f"at most {memory_max}", f"{memory:.0f}", memory <= memory_max),
+        Verdict(
+            "start of `up` until /readyz, s", f"at most {start_max:g}", f"{start:.2f}", start <= start_max
+        ),
+    ]
+
+
 VERDICTS: Final[dict[str, Callable[[dict[str, Any]], list[Verdict]]]] = {
     GROWTH: growth_verdicts,
     DELAY: delay_verdicts,
     ORDER: order_verdicts,
     ENCRYPTION: lambda _found: [],  # no goal: it says what a choice costs
+    IDLE: idle_verdicts,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import time
 from collections.abc import Sequence
 from typing import Final, cast
@@ -30,7 +31,9 @@ def publish(redis: Server, subject: str, texts: Sequence[bytes]) -> None:
     if subject == subjects.DEEDBOX:
         publisher = broker_at(redis.url, limit=1)
         for number, text in enumerate(texts):
-            publisher.publish(accepted(text).envelope(time.time(), f"{number:032x}"))
+            publisher.publish(
+                accepted(text).envelope(time.time(), f"{random.Random(number).getrandbits(128):032x}")
+            )
         publisher.close()
     elif subject == subjects.FLASK_RQ:
         queue = Queue(connection=redis.client)

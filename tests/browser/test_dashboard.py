@@ -24,7 +24,16 @@ pytestmark = [pytest.mark.real_redis, pytest.mark.e2e]
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 PAGES = ("/", "/requests", "/requests/default/signature_request/r0", "/dead", "/dead/1", "/dead/plan?do=redrive&all=1",
          "/dead/plan?do=discard&id=1", "/runbook", "/login", "/nowhere", "/pauses",
-         "/requests?state=sent&mode=live")  # fmt: skip
+         "/requests?state=sent&mode=live", "/events", "/plan/pause?kind=action&name=crm",
+         "/plan/erase?request=signature_request/r0", "/plan/replay?request=r0&actions=crm")  # fmt: skip
+SIDEWAYS = """[...document.querySelectorAll('main *')].filter((each) => each.scrollWidth > each.clientWidth + 1
+    && ['auto', 'scroll'].includes(getComputedStyle(each).overflowX)).map((each) => each.outerHTML.slice(0, 80))"""
+BARE_TIMES = r"""(() => {
+    const main = document.querySelector('main').cloneNode(true);
+    const wrong = [...main.querySelectorAll('time')].filter((each) => !/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(each.dateTime));
+    main.querySelectorAll('time, pre, code').forEach((each) => each.remove());
+    return [...wrong.map((each) => each.outerHTML), ...(main.textContent.match(/\d\d:\d\d:\d\d/g) || [])];
+})()"""
 EVIL = """<img src=x onerror=alert(1)><script>alert(2)</script>"'{{7*7}}`</title>"""
 
 
@@ -47,7 +56,9 @@ def test_everything_can_be_read_without_javascript(visit: Visit, state: Redis, o
     page.goto("/requests?q=lease 1")
     page.get_by_role("link", name="Lease 1").click()
     expect(page.get_by_role("heading", name="Lease 1")).to_be_visible()
-    expect(page.get_by_role("row", name="viewed -> crm")).to_contain_text("set aside, rejected")
+    expect(page.get_by_role("row", name="viewed → crm")).to_contain_text("set aside, rejected")
+    page.get_by_label("UTC", exact=True).check()
+    expect(page.get_by_role("row", name="viewed → crm").locator("time .abs")).to_be_visible()
 
 
 def test_the_overview_follows_what_happens(visit: Visit, state: Redis) -> None:
@@ -186,11 +197,14 @@ def test_every_page_fits_its_screen_and_is_accessible(
     world.letters(state, 2)
     world.report(state, failures=6)
     world.worker(state, "w1", "crm", busy=True)
-    page = visit("/", color_scheme=scheme, viewport={"width": width, "height": 800})
+    page = visit("/login?next=/", color_scheme=scheme, viewport={"width": width, "height": 800})
+    sign_in(page)
     broken = []
     for path in PAGES:
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+        assert page.evaluate(SIDEWAYS) == [], path
+        assert page.evaluate(BARE_TIMES) == [], path
         page.evaluate(AXE.read_text("utf-8"))  # by the debugger, which the page's policy does not bind
         found = page.evaluate("axe.run({resultTypes: ['violations']})")
         broken += [(path, each["id"], each["nodes"][0]["html"][:200]) for each in found["violations"]]
@@ -205,3 +219,60 @@ def test_the_same_id_of_another_source_is_one_step_away(visit: Visit, state: Red
     expect(page.get_by_role("heading", name="Theirs")).to_be_visible()
     page.get_by_role("link", name="signature_request/r0 of source default").click()
     expect(page.get_by_role("heading", name="Lease 0")).to_be_visible()
+
+
+def test_the_tail_follows_the_clean_stream_pauses_and_continues(visit: Visit, state: Redis) -> None:
+    deployment = world.deployment(state)
+    deployment.deliver(sent(request_id="r1"))
+    deployment.run()
+    page = visit("/events?type=signature_request_sent")
+    rows = page.locator("#events tbody tr")
+    expect(page.locator("#follow")).to_have_text("live")
+    expect(rows).to_have_count(1)
+    deployment.deliver(sent(request_id=EVIL.partition("/")[0]), viewed(5, "r1"), sent(request_id="r2"))
+    deployment.run()
+    expect(rows).to_have_count(3)
+    expect(rows.first).to_contain_text("signature_request_sent")
+    page.get_by_role("button", name="Pause").click()
+    deployment.deliver(sent(request_id="r3"))
+    deployment.run()
+    expect(page.locator("#follow")).to_have_text("paused, 1 new")
+    expect(rows).to_have_count(3)
+    page.get_by_role("button", name="Continue").click()
+    expect(rows).to_have_count(4)
+    page.get_by_role("link", name="r3").click()
+    expect(page.get_by_role("heading", name="Timeline")).to_be_visible()
+
+
+def test_a_text_is_copied_and_times_are_told_as_a_person_chose(visit: Visit, state: Redis) -> None:
+    world.letters(state, 1)
+    page = visit(
+        "/dead/plan?do=redrive&id=1",
+        permissions=["clipboard-write", "clipboard-read"],
+        timezone_id="Asia/Tokyo",
+    )
+    page.get_by_role("button", name="Copy deedbox dead redrive 1").click()
+    expect(page.get_by_role("button", name="Copy deedbox dead redrive 1")).to_have_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == "deedbox dead redrive 1"
+    page.goto("/dead")
+    page.get_by_label("Asia/Tokyo").check()
+    page.reload()
+    filed = page.locator(".letters time").first
+    at = page.evaluate(
+        "(each) => new Date(each.dateTime).toLocaleString('sv', {timeZone: 'Asia/Tokyo'})",
+        filed.element_handle(),
+    )
+    expect(filed.locator(".local")).to_be_visible()
+    assert filed.inner_text() == at
+
+
+def test_what_a_person_unfolded_stays_open_while_the_page_follows(visit: Visit, state: Redis) -> None:
+    deployment = world.deployment(state, name="billing")
+    page = visit("/")
+    world.worker(state, "w1", "crm")
+    summary = page.locator("[data-stage='lane:default'] summary")
+    summary.click()
+    deployment.deliver(sent(request_id="r1"))
+    expect(page.locator("[data-part='workers']")).to_contain_text("w1")
+    expect(page.locator("[data-stage='lane:default'] details")).to_have_attribute("open", "")
+    expect(page.locator("[data-stage='lane:default'] li")).to_have_count(2)

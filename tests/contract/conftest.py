@@ -162,8 +162,12 @@ class Store:
         """Sweep a lane: leases taken back, retries due, whether to ring."""
         shards = 16 if lane == keys.SEQUENCER else 0
         actions = () if shards else ACTIONS
-        reply: list[int] = self.call("sweep", lane, shards, 500, 8, 50, 1000, 1000, 20, *actions)
-        return reply[:3]
+        found, more = [0, 0, 0], 1
+        while more:
+            reply = self.call("sweep", lane, shards, 500, 8, 50, 1000, 1000, 20, *actions)
+            found = [found[0] + reply[0], found[1] + reply[1], max(found[2], reply[2])]
+            more = reply[5]
+        return found
 
     def leave(self, drainer: str) -> int:
         """Ask whether a drainer may end its job."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Final
 
@@ -30,10 +31,11 @@ def test_the_build_sees_what_it_copies_and_nothing_else() -> None:
     assert [name for name in _copied() if not (ROOT / name).exists()] == []
 
 
-def test_the_build_copies_every_folder_and_file_that_the_package_links_to() -> None:
+def test_the_build_copies_every_folder_and_file_that_the_package_is_made_from() -> None:
     links = [path for path in Path(ROOT / "deedbox").rglob("*") if path.is_symlink()]
     links += [path for name in ("ingress", "workers", "ops", "shared") for path in (ROOT / name).rglob("*") if path.is_symlink()]  # fmt: skip
-    targets = {path.resolve().relative_to(ROOT) for path in links}
+    hooks = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["metadata"]["hooks"]
+    targets = {path.resolve().relative_to(ROOT) for path in links} | {Path(hooks["custom"]["path"])}
     copied = {Path(name) for name in _copied()}
     assert [target for target in targets if not copied & {target, *target.parents}] == []
 

@@ -127,7 +127,31 @@ class Reference:
     held: dict[Event, float] = field(default_factory=dict)
     released: list[Event] = field(default_factory=list)
     """Without the late ones."""
-    given_up: set[tuple[str, str]] = field(default_factory=set)
+    given_up: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Claims that events were released without, each with the time of the first of these events."""
+    found_again: set[tuple[str, str]] = field(default_factory=set)
+    """Of these, the ones whose events came afterwards."""
+
+    def is_over(self, claim: Claim, event: Event) -> bool:
+        """Tell whether an event would wait for a given-up claim in vain.
+
+        It would not if it is the first of a later second than the claim's event can be of: then that event, if it
+        comes, may still be released before anything that happened later.
+        """
+        kind, signature, time = claim
+        if (kind, signature) not in self.given_up:
+            return False
+        latest = time if kind in {VIEWED, SIGNED} else self.given_up[kind, signature]
+        first_later = event.time > latest and all(other.time <= latest for other in self.released)
+        return (kind, signature) in self.found_again or not first_later
+
+    def find_again(self, event: Event) -> None:
+        """Take note that what was given up has come; an unknown signer's event stands for any one signer's."""
+        lost = sorted(claim for claim in self.given_up if claim not in self.found_again)
+        if event.type in {VIEWED, SIGNED} and not event.names_its_signer:
+            self.found_again.update([claim for claim in lost if claim[0] == event.type][:1])
+        else:
+            self.found_again.update(claim for claim in lost if witnesses(event, (*claim, event.time)))
 
     def missing(self, event: Event) -> list[Claim]:
         """List what an event waits for: claims without a witness, less one for each unknown signer."""
@@ -137,7 +161,7 @@ class Reference:
                 claim
                 for claim in claims(event)
                 if claim[0] == kind
-                and claim[:2] not in self.given_up
+                and not self.is_over(claim, event)
                 and not any(witnesses(other, claim) for other in self.arrived)
             ]
             lacking += unwitnessed[self.strangers(kind) :]
@@ -167,6 +191,7 @@ class Reference:
                 outcome.duplicates.append(event.fingerprint)
                 continue
             self.arrived.append(event)
+            self.find_again(event)
             if greatest is not None and event.place < greatest:
                 outcome.released.append((event.fingerprint, True))
             else:
@@ -175,7 +200,8 @@ class Reference:
             first = min(self.held, key=lambda event: event.place)
             gaps = [claim[:2] for claim in self.missing(first)]
             outcome.given_up += gaps
-            self.given_up.update(gaps)
+            for gap in gaps:
+                self.given_up.setdefault(gap, first.time)
             outcome.released.append((first.fingerprint, False))
             self.released.append(first)
             del self.held[first]

@@ -10,6 +10,7 @@ from deedbox.shared.core.ordering import (
     Decision,
     OrderingPolicy,
     Position,
+    Proof,
     SequenceState,
     step,
 )
@@ -54,7 +55,7 @@ class Player:
     seen: set[str] = field(default_factory=set)
     lines: list[Line] = field(default_factory=list)
     duplicates: list[str] = field(default_factory=list)
-    given_up: list[str] = field(default_factory=list)
+    given_up: list[Proof] = field(default_factory=list)
     wake_at: float | None = None
 
     def step(self, batch: Iterable[Delivery], now: float) -> Decision:
@@ -68,7 +69,7 @@ class Player:
             for each in decision.release
         ]
         self.duplicates += [each.fingerprint for each in decision.duplicates]
-        self.given_up += [proof.name for proof in decision.given_up]
+        self.given_up += decision.given_up
         self.wake_at = decision.wake_at
         return decision
 

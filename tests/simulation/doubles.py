@@ -6,7 +6,6 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from functools import cache
 from math import inf
 from types import SimpleNamespace
 from typing import Any, Final
@@ -23,7 +22,6 @@ import deedbox.workers.lanes.runner
 import deedbox.workers.pacing
 import deedbox.workers.sweeper.sweeper
 from deedbox.shared.core import identity
-from deedbox.shared.redis import scripting
 from deedbox.workers.lanes.ledger import ClaimLedger
 from deedbox.workers.lanes.time_limit import ActionTimeout
 from deedbox.workers.lanes.watchdog import KEPT_MAX_S, CallGuard
@@ -37,10 +35,6 @@ SHARDS: Final = 3
 
 BRIDGE_WAIT_S: Final = 4
 """Longer than in production: an idle bridge that looks around less often costs fewer steps, and breaks no law."""
-
-
-_source_of = cache(scripting.source_of)
-"""Every simulated process loads the scripts; the files are read once."""
 
 
 class Lock:
@@ -169,7 +163,6 @@ def installed(scheduler: Scheduler, limits: Limits) -> Iterator[None]:
             (deedbox.workers.bridge.bridge, "WAIT_S", BRIDGE_WAIT_S),
             (deedbox.shared.broker.redis_consumer, "time", clock),
             (deedbox.shared.broker.redis_consumer, "WAIT_S", BRIDGE_WAIT_S),
-            (scripting, "source_of", _source_of),
             (identity, "SHARDS", SHARDS),
             (deedbox.workers.sweeper.sweeper, "SHARDS", SHARDS),
             (deedbox.workers.lanes.batch, "MOMENT_S", MOMENT_S),

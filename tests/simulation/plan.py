@@ -49,6 +49,8 @@ class Size:
     """Factor on the sweeper's tick: a slower one costs fewer steps and changes no law."""
     hold_s: float
     same_redis: bool
+    archive_after_s: float
+    """So soon that callbacks, retries and operators meet archived requests."""
 
     @classmethod
     def drawn(cls, rng: Random) -> Size:
@@ -61,6 +63,7 @@ class Size:
             sweep_pace=rng.choice((4.0, 12.0, 24.0)),
             hold_s=rng.choice((1.0, 3.0)),
             same_redis=rng.random() < 0.7,
+            archive_after_s=rng.choice((0.5, 2.0, 8.0)),
         )
 
 

@@ -48,9 +48,9 @@ class Engine:
         self._arguments = self.runtime.eval(_PREPARE.encode())(self._call, self._encode, self._decode)
         self._compiled: dict[str, Callable[[], Any]] = {}
         self._functions: dict[bytes, tuple[Any, Any]] = {}
-        self.sources: Mapping[str, str] = {name: scripting.source_of(name) for name in scripting.NAMES}
         self.shas: Mapping[str, bytes] = {
-            name: self._client.register_script(source).sha.encode() for name, source in self.sources.items()
+            name: self._client.register_script(source).sha.encode()
+            for name, source in scripting.SOURCES.items()
         }
 
     def run_script(self, source: str, arguments: Sequence[bytes]) -> Any:
@@ -117,7 +117,7 @@ class Server:
         self._clock = clock
         self._engine = _engine()
         self._scripts: dict[bytes, tuple[str, str]] = {}
-        for name, source in self._engine.sources.items():
+        for name, source in scripting.SOURCES.items():
             self._scripts[self._engine.shas[name]] = (name, edits.get(name, str)(source))
         self.execute("FLUSHALL")
         # Asked at every step, so past fakeredis's own look-up; no key expires within a schedule.

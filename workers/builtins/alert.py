@@ -1,8 +1,7 @@
 """Built-in action ``alert``: reports events that need a person, and sends the messages that were decided on.
 
-Two kinds of entries, both in a lane of their own, so that no receiver that hangs holds up anything else: an event,
-whose fact goes to the alert desk, and a message of the desk for one receiver. A message waits for its own receiver
-only.
+It has its own lane, so that a receiver that hangs delays nothing else. The lane has two kinds of entries: an event, whose
+fact goes to the alert desk; and a message of the desk for one receiver. A message waits for its own receiver only.
 """
 
 from __future__ import annotations

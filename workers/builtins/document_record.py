@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
+from deedbox.shared.archives import reading as archives
 from deedbox.shared.records.document_record import DocumentRecord
-from deedbox.shared.redis import keys, script_calls
+from deedbox.shared.redis import script_calls
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
 from deedbox.shared.runtime import logs
@@ -30,7 +31,7 @@ class DocumentRecords:
 
         What it leads to is one more fetch: the store is addressed by content.
         """
-        packed: Any = self._scripts.redis.get(keys.document(stream))
+        [[packed]] = archives.values(self._scripts.redis, (stream,), "document")
         record = DocumentRecord.load(packed)
         if not record:
             log.error("documents.record_unreadable", stream=stream)

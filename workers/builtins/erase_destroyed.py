@@ -1,10 +1,11 @@
 """Built-in action ``erase_destroyed``: when Dropbox Sign has destroyed a request, so does Deedbox.
 
-It comes last: every other action has the event before. And it believes the API only, because ``event_hash`` does
-not sign the body: a callback alone, forged or not, erases nothing. What the API answers for a destroyed request is
-documented nowhere; 404 (unknown) and 410 (deleted) are the two that say gone (docs/protocol.md, section 6). A 404 also means
-that the API does not know a request yet, or never will: it counts only for a request that the API has shown before, and
-only if the API says it again after ``GRACE_S``.
+It comes last: every other action has the event before. It believes the API only, because ``event_hash`` does not sign
+the body: a callback alone, forged or not, erases nothing.
+
+No page documents the API's answer for a destroyed request. 404 (unknown) and 410 (deleted) are the two that say gone
+(docs/protocol.md, section 6). But 404 is also the answer for a request that the API does not know yet. So it counts only for
+a request that the API has shown before, and only if the API answers it again after ``GRACE_S``.
 """
 
 from __future__ import annotations

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from redis import Redis
 
+from deedbox.shared.archives import reading as archives
 from deedbox.shared.core.gaps import Known
 from deedbox.shared.records import order_state, read_model
 from deedbox.shared.records.document_record import DocumentRecord
@@ -14,19 +16,16 @@ from deedbox.shared.redis import data_keys, keys
 KIND = "signature_request"
 
 
-def known(redis: Redis, streams: Sequence[str], *, fetches: bool) -> dict[str, Known]:
+def known(redis: Redis, streams: Sequence[str], *, fetches: bool, makes_up: bool = False) -> dict[str, Known]:
     """Read what is known of these streams; left out are erased ones, and those whose encryption key is missing.
 
     Raises RedisError, Unavailable.
     """
-    pipe = redis.pipeline(transaction=False)
-    for stream in streams:
-        for key in (keys.request(stream), keys.order(stream), keys.document(stream), keys.erased(stream)):
-            pipe.get(key)
-    replies = pipe.execute()
-    sealed = [
-        stream for stream, model in zip(streams, replies[::4], strict=True) if data_keys.is_sealed(model)
-    ]
+    if not streams:
+        return {}
+    rows = archives.values(redis, streams, "request", "order", "document")
+    tombstones: Any = redis.mget([keys.erased(stream) for stream in streams])
+    sealed = [stream for stream, row in zip(streams, rows, strict=True) if data_keys.is_sealed(row[0])]
     found = data_keys.find(redis, sealed)
     return {
         stream: Known(
@@ -34,10 +33,9 @@ def known(redis: Redis, streams: Sequence[str], *, fetches: bool) -> dict[str, K
             order=(order_state.load(order) or None) if order else None,
             has_document=_is_settled(record),
             fetches=fetches,
+            makes_up=makes_up,
         )
-        for stream, model, order, record, tombstone in zip(
-            streams, replies[::4], replies[1::4], replies[2::4], replies[3::4], strict=True
-        )
+        for stream, (model, order, record), tombstone in zip(streams, rows, tombstones, strict=True)
         if tombstone is None and stream not in found.missing
     }
 

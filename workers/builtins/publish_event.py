@@ -99,6 +99,7 @@ def facts_of(event: Event, context: Context) -> dict[str, Any]:
         "replay": context.replay,
         "body_signature": event.body_signature,
         "trust": event.trust,
+        "origin": event.origin,
         "trace_id": context.trace_id,
     }
 

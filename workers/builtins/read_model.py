@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from redis import Redis
 
+from deedbox.shared.archives import reading as archives
+from deedbox.shared.archives.restoring import restore
 from deedbox.shared.core.request_snapshot import term, terms_of
 from deedbox.shared.core.signature import Trust
 from deedbox.shared.core.status import catch_up, vindicates
@@ -36,6 +38,8 @@ def change(
     terms = [term(source, *each) for each in terms_of(request)]
     while not written:
         before: Any = scripts.redis.get(keys.request(stream)) or b""
+        if not before and restore(scripts, (stream,)):
+            continue
         # One that cannot be read is replaced by a new one, made from events and the answers of the API.
         model = how(
             (records.load(data_keys.open_value(scripts.redis, stream, before)) or {}) if before else {}
@@ -51,7 +55,7 @@ def change(
 
 def read(redis: Redis, stream: str) -> Mapping[str, Any]:
     """Return a stream's read model; empty if there is none. Raises RedisError, Unavailable."""
-    document: Any = redis.get(keys.request(stream))
+    [[document]] = archives.values(redis, (stream,), "request")
     return (records.load(data_keys.open_value(redis, stream, document)) or {}) if document else {}
 
 

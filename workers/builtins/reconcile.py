@@ -1,18 +1,19 @@
 """Built-in action ``reconcile``: reads a request again from the API and repairs what callbacks missed.
 
 It runs for ``deedbox.gap_suspected``, which the sweeper and ``deedbox reconcile`` file: the read model catches up,
-a missing document is fetched, and ``deedbox.reconciled`` tells other actions what was missing. That a callback was
-lost stays so: user actions for its event were never called, and decide themselves what to do.
+a missing document is fetched, and ``deedbox.reconciled`` tells other actions what was missing. Where the deployment makes
+up for lost callbacks, the events that the API proves are released (``deedbox.workers.builtins.synthesis``); elsewhere user
+actions for them are never called.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from deedbox.shared.core.attempts import AttemptPolicy
-from deedbox.shared.core.gaps import RECONCILED, SUSPECTED, Findings, Gap, Known, found, suspected
+from deedbox.shared.core.gaps import RECONCILED, SUSPECTED, Findings, Gap, Known, found, lost, suspected
 from deedbox.shared.core.reasons import TimelineKind
 from deedbox.shared.core.signature import Trust
 from deedbox.shared.core.status import (
@@ -26,13 +27,14 @@ from deedbox.shared.core.status import (
 )
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import Scripts
-from deedbox.shared.retention import Retention
+from deedbox.shared.retention import DAY_S, Retention
 from deedbox.workers.actions.interface import ActionFunction, Context, Event, Reject, Retry, add_line
 from deedbox.workers.actions.registry import RegisteredAction
 from deedbox.workers.builtins import read_model
 from deedbox.workers.builtins.document_record import SIMULATED, DocumentRecords
 from deedbox.workers.builtins.fetch_documents import ATTEMPTS, TIMEOUT_S, FetchDocuments, files_turn
 from deedbox.workers.builtins.known_requests import known
+from deedbox.workers.builtins.synthesis import Synthesis
 from deedbox.workers.dropbox_sign.account import (
     NOT_FOUND,
     NOT_FOUND_GRACE_S,
@@ -75,7 +77,7 @@ class _Case:
 
 
 class Reconcile:
-    """The action; one per process. ``fetch`` is None where documents are not stored."""
+    """The action; one per process. ``fetch`` is None where documents are not stored, ``synthesis`` where nothing is made up."""
 
     def __init__(
         self,
@@ -83,8 +85,10 @@ class Reconcile:
         accounts: Accounts,
         fetch: FetchDocuments | None,
         retention: Retention = Retention(),  # noqa: B008 - frozen
+        synthesis: Synthesis | None = None,
     ) -> None:
         self._scripts = scripts
+        self._synthesis = synthesis
         self._retention = retention
         self._accounts = accounts
         self._fetch = fetch
@@ -164,6 +168,7 @@ class Reconcile:
         findings = case.asked if contradicted else Findings()
         mark = self._remember(case, findings, request, asked_at)
         findings = Findings.load(mark)
+        made_up = self._release(case, request, has_document=here.has_document)
         fetched = False
         if not (Gap.NO_DOCUMENT in findings.gaps and self._fetch and shown == "all_signed"):
             admitted.give_back("files", "test_files")
@@ -175,10 +180,50 @@ class Reconcile:
                 findings = findings.without(Gap.NO_DOCUMENT)
         repaired = [what for what, done in (("state", mark.get("advanced")), ("document", fetched)) if done]
         reason = "the API does not show the request as complete" if contradicted else ""
-        self._tell(case, findings, mark, repaired, reason)
+        if fetched:
+            made_up = self._release(case, request, has_document=True, but=made_up.get("released", ()))
+        self._tell(case, findings, made_up or mark, repaired, reason)
+
+    def _release(
+        self, case: _Case, request: Mapping[str, Any], *, has_document: bool, but: Collection[str] = ()
+    ) -> Mapping[str, Any]:
+        """Release what is lost, if this deployment makes up for it. Returns the mark, which lists all that this call released.
+
+        The mark comes first: a call that a crash repeats may find released and worked off what it has to report. ``but``: what
+        this try has released.
+        """
+        here = self._known(case)
+        if self._synthesis is None or here is None:
+            return {}
+        now = self._accounts.clock()
+        # A day less: what is handed over may lie in the inbox while its order state comes to its end.
+        remembered_s = self._retention.state_s - DAY_S
+        events = [
+            each
+            for each in lost(here, request, now, remembered_s, has_document=has_document)
+            if each.name not in but
+        ]
+        before = _mark_of(here.model, case.context)
+        if not events:
+            return before
+        mark = before or self._mark(case, Findings(), here.model, here.model)
+        mark["released"] = sorted({*mark.get("released", ()), *(each.name for each in events)})
+
+        def change(model: Mapping[str, Any]) -> Mapping[str, Any]:
+            return {**model, "reconciled": mark}
+
+        read_model.change(self._scripts, case.stream, change, self._retention)
+        shown = {**request, "signature_request_id": case.request_id}
+        self._synthesis.release(case.stream, events, shown, case.context.trace_id, now)
+        return mark
 
     def _known(self, case: _Case) -> Known | None:
-        found = known(self._scripts.redis, [case.stream], fetches=self._fetch is not None)
+        found = known(
+            self._scripts.redis,
+            [case.stream],
+            fetches=self._fetch is not None,
+            makes_up=self._synthesis is not None,
+        )
         return found.get(case.stream)
 
     def _look_again(self, case: _Case, admitted: Admitted) -> None:
@@ -242,10 +287,13 @@ class Reconcile:
     def _tell(
         self, case: _Case, findings: Findings, mark: Mapping[str, Any], repaired: Any, reason: str
     ) -> None:
-        if not findings:
+        released = list(mark.get("released", ()))
+        if not findings and not released:
             return
         state = (self._known(case) or Known()).model.get("state", "unknown")
-        told = {**findings.dump(), "repaired": list(repaired), "state": state, "reason": reason}
+        told = {
+            **findings.dump(), "repaired": list(repaired), "released": released, "state": state, "reason": reason
+        }  # fmt: skip
         add_line(case.context, TimelineKind.RECONCILED, **told)
         # The time of the mark sets this apart from an earlier gap of the same kind, and not from a repeat.
         at = mark.get("at", case.event.time)

@@ -48,6 +48,7 @@ def facts(event: Event, context: Context) -> dict[str, Any]:
         "late": event.late,
         "body_signature": event.body_signature,
         "trust": event.trust,
+        "origin": event.origin,
     }
     if event.type == "deedbox.document_stored":
         row["sha256"] = event.payload.get("sha256")

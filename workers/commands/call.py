@@ -13,13 +13,17 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from redis import Redis
 from redis.exceptions import RedisError
 
+from deedbox.shared.archives import clean_stream
+from deedbox.shared.archives import reading as archives
 from deedbox.shared.command_options import CallOptions
 from deedbox.shared.core.attempts import Failure, QueueEntry
 from deedbox.shared.core.errors import DeedboxError, SettingsError
-from deedbox.shared.core.ordering import DEFAULT_RANK, RANKS
-from deedbox.shared.records.stored_event import StoredEvent
+from deedbox.shared.core.fields import Unreadable
+from deedbox.shared.core.routing import DEFAULT_RANK, RANKS
+from deedbox.shared.records.stored_event import FIELDS, StoredEvent, present
 from deedbox.shared.redis import data_keys, keys, script_calls
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.script_calls import NO_CLAIM
@@ -78,9 +82,8 @@ def _found(process: Process, options: CallOptions, action: RegisteredAction) -> 
     identifier = options.identifier
     try:
         if _FINGERPRINT.fullmatch(identifier):
-            row: Any = process.redis.hgetall(keys.event(identifier))
-            loaded = StoredEvent.load(identifier, row)
-            if isinstance(loaded, StoredEvent):
+            loaded = _by_fingerprint(process.redis, identifier)
+            if loaded:
                 return data_keys.opened(process.redis, loaded)[0]
         key = identifier if "/" in identifier else f"signature_request/{identifier}"
         events = stored_events(process.redis, f"{options.source}:{key}")
@@ -95,6 +98,17 @@ def _found(process: Process, options: CallOptions, action: RegisteredAction) -> 
         types = ", ".join(sorted({each.event_type for each in events}))
         raise DeedboxError(f"The action {action.name} wants none of the stored events of {key}: {types}.")
     return max(wanted, key=lambda each: (each.event_time, RANKS.get(each.event_type, DEFAULT_RANK)))
+
+
+def _by_fingerprint(redis: Redis, fingerprint: str) -> StoredEvent | Unreadable:
+    """Read an event by its fingerprint alone. The clean stream says in which archive it is, if it is in one."""
+    row: Any = redis.hgetall(keys.event(fingerprint))
+    loaded = StoredEvent.load(fingerprint, row)
+    stream = None if loaded else clean_stream.stream_of(redis, fingerprint)
+    if stream is None:
+        return loaded
+    [fields] = archives.events(redis, [(stream, fingerprint)], *FIELDS)
+    return StoredEvent.load(fingerprint, present(fields))
 
 
 def _record(

@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib3.exceptions import HTTPError
 
 from deedbox.shared.core.errors import DeedboxError, SettingsError, Unavailable
-from deedbox.shared.core.gaps import Findings, concerns, found
+from deedbox.shared.core.gaps import FRESH_S, Findings, concerns, found
 from deedbox.shared.core.identity import is_file_safe
 from deedbox.shared.core.request_snapshot import last_change
 from deedbox.shared.core.status import state_shown
@@ -22,9 +22,6 @@ from deedbox.workers.dropbox_sign.account import OK
 from deedbox.workers.dropbox_sign.call_budgets import CallBudgets, Turn
 from deedbox.workers.dropbox_sign.client import TOO_MANY, ApiAnswer, SignApi
 from deedbox.workers.sweeper.gaps import GapDesk
-
-FRESH_S: Final = 120.0
-"""A change younger than this (seconds) may have callbacks on their way, held or being worked on."""
 
 TRIES: Final = 3
 TRY_AGAIN_S: Final = 1.0

@@ -69,12 +69,16 @@ class Bystander:
         return lanes
 
 
-def stand_by(bystander: Callable[[], Bystander]) -> None:
-    """Fork the process beside this one; it ends with this one. ``bystander`` is made there: its connections are its own."""
+def stand_by(ledger: ClaimLedger, bystander: Callable[[], Bystander]) -> None:
+    """Fork the process beside this one; it ends with this one.
+
+    ``bystander`` is made there, when the ledger first holds something to give back: most never open a connection, and the
+    pages of memory that they never touch are those of the worker.
+    """
     worker = os.getpid()
     beside = os.fork()
     if not beside:
-        _stand_by(bystander, worker)
+        _stand_by(ledger, bystander, worker)
     atexit.register(_end, beside, worker)
 
 
@@ -86,14 +90,18 @@ def _end(beside: int, worker: int) -> None:
             os.waitpid(beside, 0)
 
 
-def _stand_by(bystander: Callable[[], Bystander], worker: int) -> NoReturn:
+def _stand_by(ledger: ClaimLedger, bystander: Callable[[], Bystander], worker: int) -> NoReturn:
     try:
         # A supervisor may signal the whole group: the worker decides when to end, and this process follows.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        mine, outage = bystander(), Outage(log, "bystander.waiting")
+        mine, outage = None, Outage(log, "bystander.waiting")
         while os.getppid() == worker:
             time.sleep(LOOK_EVERY_S)
+            if mine is None and ledger.unstarted(time.monotonic()) is not None:
+                mine = bystander()
+            if mine is None:
+                continue
             try:
                 mine.look()
                 outage.ended()

@@ -71,5 +71,6 @@ def event_of(stored: StoredEvent, *, late: bool, recall: Recall | None = None) -
         body_signature=str(stored.body_signature),
         trust=stored.trust.word,
         payload=payload,
+        origin=stored.origin.value,
         recall=recall,
     )

@@ -129,7 +129,7 @@ class OutcomeReport:
         digest, entry = stored.fingerprint, QueueEntry(stored.fingerprint, enqueued_at=round(self.at, 6))
         commit.fact(digest, arrived_at=self.at, fields=stored.fields())
         commit.clean_stream(
-            self.registry.events_keep, digest, event_type, stored.event_time, None, late=False
+            self.registry.events_keep, stored.stream, digest, event_type, stored.event_time, None, late=False
         )
         commit.enqueue(digest, event_type, queue_entry.dump(entry))
 

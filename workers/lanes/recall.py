@@ -8,12 +8,13 @@ from typing import Any, Final
 from redis import Redis
 from redis.exceptions import RedisError
 
+from deedbox.shared.archives import reading as archives
 from deedbox.shared.core.errors import KeyMissing, Unavailable, Undecodable
-from deedbox.shared.core.ordering import DEFAULT_RANK, RANKS
 from deedbox.shared.core.request_snapshot import request_of
+from deedbox.shared.core.routing import DEFAULT_RANK, RANKS
 from deedbox.shared.records.queue_entry import FINGERPRINT_CHARS
-from deedbox.shared.records.stored_event import StoredEvent
-from deedbox.shared.redis import data_keys, keys
+from deedbox.shared.records.stored_event import FIELDS, StoredEvent, present
+from deedbox.shared.redis import data_keys
 from deedbox.workers.actions.interface import Retry
 
 FIRST: Final = 20
@@ -45,14 +46,9 @@ def _worth(stored: StoredEvent) -> tuple[int, int, int]:
 
 def stored_events(redis: Redis, stream: str) -> list[StoredEvent]:
     """Return the first and the last events of a stream that are still stored, by arrival. Raises RedisError."""
-    names = redis.pipeline(transaction=False)
-    names.zrange(keys.seen(stream), 0, FIRST - 1)
-    names.zrange(keys.seen(stream), -LAST, -1)
-    first, last = names.execute()
+    names = archives.first_and_last(redis, stream, FIRST, LAST)
     # The names of other bodies are longer: what a conflict is about waits for an operator.
-    found = [name.decode() for name in dict.fromkeys([*first, *last]) if len(name) == FINGERPRINT_CHARS]
-    events = redis.pipeline(transaction=False)
-    for name in found:
-        events.hgetall(keys.event(name))
-    loaded = [StoredEvent.load(name, row) for name, row in zip(found, events.execute(), strict=True)]
+    found = [name.decode() for name in names if len(name) == FINGERPRINT_CHARS]
+    rows = archives.events(redis, [(stream, name) for name in found], *FIELDS)
+    loaded = [StoredEvent.load(name, present(row)) for name, row in zip(found, rows, strict=True)]
     return data_keys.opened(redis, *(each for each in loaded if isinstance(each, StoredEvent)))

@@ -11,7 +11,7 @@ from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.fields import count_of
 from deedbox.shared.core.identity import Fact, identify
 from deedbox.shared.core.ordering import Arrival, SequenceState
-from deedbox.shared.core.signature import Trust
+from deedbox.shared.core.signature import Origin, Trust
 from deedbox.shared.core.snapshot import arrival_of
 from deedbox.shared.core.values import value
 from deedbox.shared.records.stored_event import StoredEvent
@@ -31,6 +31,11 @@ class Delivered:
     """As the inbox holds it."""
     redriven: bool = False
     """An operator sent it again: it is a separate fact, and its age does not matter."""
+
+    @property
+    def is_reconciled(self) -> bool:
+        """Whether it was made of an answer of the API."""
+        return self.stored.origin is Origin.RECONCILED
 
     @property
     def body_name(self) -> str:
@@ -149,7 +154,8 @@ def delivered(envelope: Envelope, appended_at: float, entry: bytes = b"") -> Del
         callback.related_signature_id,
         fact.fingerprint,
         callback.payload,
-        Trust.of(envelope.body_signature),
+        Trust.of(envelope.body_signature, envelope.origin),
+        envelope.origin,
     )
     stored = StoredEvent(
         fingerprint=fact.fingerprint,
@@ -166,5 +172,6 @@ def delivered(envelope: Envelope, appended_at: float, entry: bytes = b"") -> Del
         body=envelope.body,
         codec=envelope.codec,
         span_id=envelope.span_id,
+        origin=envelope.origin,
     )
     return Delivered(fact, arrival, stored, len(text), entry, redriven=bool(envelope.redrive))

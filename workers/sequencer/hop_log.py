@@ -129,8 +129,11 @@ def judged(
     """Say what became of each callback of a batch, and of those that earlier batches held. Pure."""
     released = {each.arrival.fingerprint: each for each in decision.release}
     first = dict(work.known)
-    for each in fresh:
+    for place, each in enumerate(fresh):
         fingerprint = each.fact.fingerprint
+        if place in decision.stood_for:
+            yield _of(each, ArrivalVerdict.DUPLICATE, 0.0)
+            continue
         known = first.get(fingerprint)
         if known is not None:
             outcome = ArrivalVerdict.DUPLICATE if known.is_same(each.stored) else ArrivalVerdict.CONFLICT

@@ -13,7 +13,7 @@ from deedbox.shared.core.envelope import decode_inbox
 from deedbox.shared.core.errors import KeyMissing, Undecodable
 from deedbox.shared.core.ordering import Arrival, Decision
 from deedbox.shared.core.reasons import ArrivalVerdict, DeathReason, TimelineKind
-from deedbox.shared.core.signature import BodySignature
+from deedbox.shared.core.signature import BodySignature, Origin
 from deedbox.shared.records import queue_entry
 from deedbox.shared.records.stored_event import ASIDE
 from deedbox.shared.redis.inbox import about
@@ -35,6 +35,7 @@ class StreamSection(Commit):
         self._lines: list[bytes] = []
         self._counts: dict[str, int] = {}
         self._valid = 0
+        self.name = stream
         self._source = stream.partition(":")[0]
         self._at = at
         self._dispatched = Commit()
@@ -99,15 +100,15 @@ def add_releases(
             expired = any(proof.name in in_vain for proof in arrival.proofs)
             section.count("hold_expired" if expired else "hold_satisfied")
         section.clean_stream(
-            events_keep, fingerprint, arrival.type, position.time, position.signature, late=late
+            events_keep, section.name, fingerprint, arrival.type, position.time, position.signature, late=late
         )
-        waited_s = max(0.0, now - released.since)
+        waited_s = round(max(0.0, now - released.since), 6)
         kind = TimelineKind.LATE if late else TimelineKind.RELEASED
         entry = QueueEntry(fingerprint, enqueued_at, late)
         section.dispatch(kind, now, arrival, entry, position=list(position), waited_s=waited_s)
         section.count((ArrivalVerdict.LATE if late else ArrivalVerdict.RELEASED).value)
-    if decision.given_up:
-        section.count("given_up", len(decision.given_up))
+    if newly := in_vain - work.state.given_up.keys():
+        section.count("given_up", len(newly))
     if decision.crowded:
         section.note(now, "more proofs than a request has: what is not in order is released without a wait")
         section.count("crowded")
@@ -131,23 +132,29 @@ def add_arrivals(
     section: StreamSection, work: StreamWork, fresh: Sequence[Delivered], decision: Decision
 ) -> None:
     """Record each arrival: a new fact with its body, a hold, a duplicate, or a conflicting body."""
-    held_now = {held.arrival.fingerprint for held in decision.state.held}
+    held_now = {held.arrival.fingerprint: held.arrival for held in decision.state.held}
     held_before = {held.arrival.fingerprint for held in work.state.held}
     first = dict(work.known)
-    for each in fresh:
+    for place, each in enumerate(fresh):
         fingerprint, stored = each.fact.fingerprint, each.stored
         _add_arrived(section, each)
+        if place in decision.stood_for:
+            section.count(ArrivalVerdict.DUPLICATE.value)
+            of = {} if each.is_reconciled else {"of": Origin.RECONCILED.value}
+            section.line(TimelineKind.DUPLICATE, stored.arrived_at, each.arrival, **of)
+            continue
         known = first.get(fingerprint)
         if known is None:
             first[fingerprint] = KnownBody.of(stored)
             if stored.body_signature is BodySignature.VALID and not each.redriven:
                 section.valid_header()
+            if each.is_reconciled:
+                section.count(Origin.RECONCILED.value)
             section.fact(fingerprint, arrived_at=stored.arrived_at, fields=stored.fields())
             if fingerprint in held_now:
                 section.held(fingerprint, since=stored.arrived_at)
-                section.line(
-                    TimelineKind.HELD, stored.arrived_at, each.arrival, waits_for=_waits_for(each, decision)
-                )
+                waits_for = [proof.name for proof in held_now[fingerprint].proofs]
+                section.line(TimelineKind.HELD, stored.arrived_at, each.arrival, waits_for=waits_for)
                 section.count(ArrivalVerdict.HELD.value)
             continue
         section.count(ArrivalVerdict.DUPLICATE.value)
@@ -178,11 +185,6 @@ def _add_better(section: StreamSection, each: Delivered, worse: str, *, released
     section.count("better_body")
 
 
-def _waits_for(each: Delivered, decision: Decision) -> list[str]:
-    satisfied = decision.state.satisfied
-    return [proof.name for proof in each.arrival.proofs if proof.name not in satisfied]
-
-
 def _add_arrived(section: StreamSection, each: Delivered) -> None:
     stored = each.stored
     section.line(
@@ -194,9 +196,11 @@ def _add_arrived(section: StreamSection, each: Delivered) -> None:
         body_signature=stored.body_signature.value,
         trust=stored.trust.word,
         trace_id=stored.trace_id,
+        **({"origin": stored.origin.value} if each.is_reconciled else {}),
     )
     section.count("arrived")
-    section.count("body_signature_" + stored.body_signature.value)
+    if not each.is_reconciled:
+        section.count("body_signature_" + stored.body_signature.value)
 
 
 def add_too_old(section: StreamSection, each: Delivered) -> None:
@@ -233,7 +237,8 @@ def add_unreadable(section: StreamSection, work: StreamWork) -> None:
     """
     known = set(work.known)
     for each in work.delivered:
-        if each.fact.fingerprint in known:
+        # What came before cannot be told: for what is made of the API's answers that is a reason not to go on.
+        if each.is_reconciled or each.fact.fingerprint in known:
             _add_arrived(section, each)
             section.count(ArrivalVerdict.DUPLICATE.value)
             section.line(TimelineKind.DUPLICATE, each.stored.arrived_at, each.arrival)

@@ -14,6 +14,7 @@ from typing import Any, Final
 from redis.exceptions import RedisError
 
 from deedbox.shared import sealing
+from deedbox.shared.archives.restoring import restore
 from deedbox.shared.core.envelope import decode_inbox
 from deedbox.shared.core.errors import BadCallback, Undecodable
 from deedbox.shared.core.identity import shard_of
@@ -239,6 +240,7 @@ class Sequencer:
         Returns since when some host's spool holds callbacks, if any does: what no living host says counts for nothing.
         """
         pipeline = self._redis.pipeline(transaction=False)
+        pipeline.exists(*map(keys.archive, streams or ("",)))
         pipeline.hgetall(keys.SPOOLS)
         sources = sorted({stream.partition(":")[0] for stream in streams})
         for source in sources:
@@ -253,6 +255,10 @@ class Sequencer:
             replies = iter(pipeline.execute())
         except RedisError as error:
             raise translated(error) from error
+        if next(replies):
+            # No stream of this shard is archived again as long as the shard is leased.
+            restore(self._scripts, streams)
+            return self._load(streams, now, quotas)
         spooled_since = SpoolMarks.of(next(replies), now).oldest_received_at
         automatic = self._policy.body_signature == "auto"
         signed = {
@@ -363,7 +369,8 @@ class Sequencer:
         for each in work.delivered:
             known = each.fact.fingerprint in work.known
             age_s = each.stored.received_at - each.stored.event_time
-            if limit and not known and not each.redriven and age_s > limit:
+            excused = each.redriven or each.is_reconciled
+            if limit and not known and not excused and age_s > limit:
                 old[each.fact.fingerprint] = each
                 work.known[each.fact.fingerprint] = replace(KnownBody.of(each.stored), aside=True)
             else:

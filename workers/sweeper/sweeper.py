@@ -29,7 +29,11 @@ from deedbox.workers.sweeper.looks import Looks
 TICK_S: Final = 0.25
 """The resolution of holds and retries: a person does not notice it, Redis does not either."""
 
-AT_MOST: Final = 500
+AT_MOST: Final = 200
+"""Leases, retries and parked units of one script call: some ms, in which Redis answers no other client."""
+
+CALLS_MAX: Final = 20
+"""Script calls of one lane and round. What is left waits for the next round, so that other lanes have their turn."""
 
 LOSSES_MAX: Final = 8
 """Processes that one (event, action) may take down, one after the other, before it is set aside: as many as a failing
@@ -96,8 +100,14 @@ class Sweeper:
         return counts_of(found)
 
     def _sweep(self, lane: str, actions: Sequence[str] = ()) -> None:
+        for _ in range(CALLS_MAX):
+            if not self._sweep_some(lane, actions):
+                return
+
+    def _sweep_some(self, lane: str, actions: Sequence[str]) -> bool:
+        """Sweep as much as one script call does. Returns whether there may be more."""
         shards = SHARDS if lane == keys.SEQUENCER else 0
-        abandoned, due, ring, lost = script_calls.sweep(
+        abandoned, due, ring, lost, more = script_calls.sweep(
             self._scripts, lane=lane, shards=shards, at_most=AT_MOST, losses_max=LOSSES_MAX, lost_keep=LOST_KEEP,
             retention=self._retention, actions=actions,
         )  # fmt: skip
@@ -123,3 +133,4 @@ class Sweeper:
             log.debug("sweeper.retry_due", lane=lane, units=due)
         if ring:
             self._ring(lane)
+        return more

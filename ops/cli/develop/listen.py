@@ -14,6 +14,37 @@ from deedbox.shared.core.errors import SettingsError
 # Imports inside the command: they cost what `deedbox worker` and the others do not need.
 
 
+Url = Annotated[str, typer.Option(metavar="URL", help="Address of the other Deedbox's ops process.")]
+Target = Annotated[str, typer.Option(metavar="URL", help="Where the events go on this machine.")]
+Token = Annotated[
+    str,
+    typer.Option(
+        metavar="TOKEN",
+        envvar="DEEDBOX_OPS_TOKEN",
+        show_envvar=True,
+        help="A token of the other Deedbox with the scopes read and documents.",
+    ),
+]
+Since = Annotated[str, typer.Option(metavar="SPAN", help=f"Begin with the events since then: {SYNTAX}.")]
+Types = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--type", metavar="TYPE", help="Only this type; a prefix may end in *. May be given several times."
+    ),
+]
+Sources = Annotated[
+    list[str] | None, typer.Option(metavar="NAME", help="Only this source. May be given several times.")
+]
+Secret = Annotated[
+    str,
+    typer.Option(metavar="whsec_...", help="Signs the messages; without it, a new one, which is printed."),
+]
+Payload = Annotated[bool, typer.Option("--payload/--no-payload", help="Forward the callbacks' bodies too.")]
+PlaceFile = Annotated[
+    Path, typer.Option(metavar="FILE", help="Remembers where this run ended, for the next one.")
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
@@ -25,43 +56,15 @@ def register(app: typer.Typer) -> None:
 
 def listen(  # noqa: PLR0913 - one parameter per option
     *,
-    url: Annotated[str, typer.Option(metavar="URL", help="Address of the other Deedbox's ops process.")],
-    to: Annotated[str, typer.Option(metavar="URL", help="Where the events go on this machine.")],
-    token: Annotated[
-        str,
-        typer.Option(
-            metavar="TOKEN",
-            envvar="DEEDBOX_OPS_TOKEN",
-            show_envvar=True,
-            help="A token of the other Deedbox with the scopes read and documents.",
-        ),
-    ],
-    since: Annotated[
-        str, typer.Option(metavar="SPAN", help=f"Begin with the events since then: {SYNTAX}.")
-    ] = "",
-    event_type: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--type",
-            metavar="TYPE",
-            help="Only this type; a prefix may end in *. May be given several times.",
-        ),
-    ] = None,
-    source: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Only this source. May be given several times.")
-    ] = None,
-    secret: Annotated[
-        str,
-        typer.Option(
-            metavar="whsec_...", help="Signs the messages; without it, a new one, which is printed."
-        ),
-    ] = "",
-    payload: Annotated[
-        bool, typer.Option("--payload/--no-payload", help="Forward the callbacks' bodies too.")
-    ] = True,
-    place: Annotated[
-        Path, typer.Option(metavar="FILE", help="Remembers where this run ended, for the next one.")
-    ] = Path(".deedbox-listen.json"),
+    url: Url,
+    to: Target,
+    token: Token,
+    since: Since = "",
+    event_type: Types = None,
+    source: Sources = None,
+    secret: Secret = "",
+    payload: Payload = True,
+    place: PlaceFile = Path(".deedbox-listen.json"),
 ) -> None:
     """Forward the clean events of a Deedbox elsewhere to a handler on this machine, until Ctrl-C.
 

@@ -71,7 +71,11 @@ class EventAnswer(DocumentedAnswer):
     """Of the callback that reported it, as in the log; null if the event is kept no longer."""
     trust: Literal["disputed", "claimed", "attested", "confirmed"] | None
     """How far the payload is trusted: disputed (Content-Sha256 is wrong), claimed (only event_hash fits, which does not
-    sign the body), attested (the vendor signed it) or confirmed (an event of Deedbox's own); null as trace_id."""
+    sign the body), attested (the vendor signed it) or confirmed (read from the API, or an event of Deedbox's own); null as
+    trace_id."""
+    origin: Literal["callback", "reconciled", "deedbox"] | None
+    """Who reported it: callback (Dropbox Sign, by a callback), reconciled (the API; its callback is lost) or deedbox (an
+    event of Deedbox's own); null as trace_id."""
     event_time: int
     """When it happened, unix seconds."""
     related_signature_id: str | None

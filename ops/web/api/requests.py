@@ -155,7 +155,7 @@ def request_view(room: WaitingRoom) -> Callable[[str], Response]:
         probe = ("MGET", *names)
 
         def found(replies: Any) -> SignatureRequest | None:
-            return SignatureRequest.of(room.redis, asked.source, request_id, (replies[0], replies[1]))
+            return SignatureRequest.of(room.redis, asked.source, request_id, replies)
 
         replies = room.look(probe)
         if asked.wait is None:

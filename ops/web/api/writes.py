@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
 from flask import jsonify, request
@@ -11,7 +13,7 @@ from werkzeug.wrappers import Response
 
 from deedbox.ops.installation import Installation
 from deedbox.ops.repair.pausing import WHY_MAX_CHARS
-from deedbox.ops.repair.planned import LETTERS_MAX, WRITES
+from deedbox.ops.repair.planned import LETTERS_MAX, WRITES, Done, Planned
 from deedbox.ops.sessions import PLAN_S, plans
 from deedbox.ops.web.api.operations import SOURCE_PATTERN, DocumentedAnswer, Operation
 from deedbox.ops.web.auth.access import Refused
@@ -49,6 +51,8 @@ class ChosenLetters(WriteBody):
     source: SourceName | None = None
     key: Name | None = None
     """A signature_request_id, or a key such as template/c26b8a16."""
+    error: Name | None = None
+    """A kind of error, such as KeyError."""
     all: bool = False
     """Every letter."""
 
@@ -141,48 +145,67 @@ OPERATIONS: Final = tuple(
 )
 
 
-def write_view(installation: Installation, name: str) -> Callable[[], Response]:
-    """Return the view of one operation."""
-    asked, write = _ASKED[name][0], WRITES[name]
-    kept = plans(installation.settings)
+@dataclass(frozen=True, slots=True)
+class TwoSteps:
+    """One operation as programs and pages ask for it: a plan with its token, and what carries it out.
 
-    def plan(given: Mapping[str, Any]) -> dict[str, Any]:
-        values = _checked(asked, given).model_dump(exclude_none=True)
-        planned = write.plan(installation, values)
-        token = kept.create({"operation": name, "who": caller().name, "fixed": planned.fixed})
-        return {
-            "operation": name,
-            "plan": planned.document,
-            "token": token,
-            "expires_in_s": int(PLAN_S),
-            "done": None,
-        }
+    Both steps raise OpsError, Unavailable.
+    """
 
-    def carry_out(given: Mapping[str, Any]) -> dict[str, Any]:
-        token = _checked(CarryOut, given).token
+    installation: Installation
+    name: str
+
+    def plan(self, given: Mapping[str, Any]) -> tuple[Planned, str]:
+        """Return the plan, and the token of the second step."""
+        values = _checked(_ASKED[self.name][0], given).model_dump(exclude_none=True)
+        with _as_answers():
+            planned = WRITES[self.name].plan(self.installation, values)
+        kept = {"operation": self.name, "who": caller().name, "fixed": planned.fixed}
+        return planned, plans(self.installation.settings).create(kept)
+
+    def carry_out(self, token: str) -> Done:
+        """Do what the plan of a token named, once."""
+        kept = plans(self.installation.settings)
         found = kept.read(token)
         if (
             found is None
-            or (found["operation"], found["who"]) != (name, caller().name)
+            or (found["operation"], found["who"]) != (self.name, caller().name)
             or kept.take(token) is None
         ):
             raise OpsError(
                 Refused.GONE, "that token is of no plan of yours that can still be carried out; ask again"
             )
-        done = write.carry_out(installation, found["fixed"], caller().name)
-        audit(name, done.count, asked=_shown(found["fixed"]))
-        return {"operation": name, "plan": None, "token": None, "expires_in_s": None, "done": done.document}
+        with _as_answers():
+            done = WRITES[self.name].carry_out(self.installation, found["fixed"], caller().name)
+        audit(self.name, done.count, asked=_shown(found["fixed"]))
+        return done
+
+
+@contextmanager
+def _as_answers() -> Iterator[None]:
+    try:
+        yield
+    except (Unavailable, RedisAway):
+        raise
+    except DeedboxError as error:
+        raise OpsError(Refused.BAD_REQUEST, str(error)) from None
+
+
+def write_view(installation: Installation, name: str) -> Callable[[], Response]:
+    """Return the view of one operation."""
+    steps = TwoSteps(installation, name)
+    nothing = dict.fromkeys(("plan", "token", "expires_in_s", "done"))
 
     def view() -> Response:
         given = request.get_json(silent=True, force=True)
         if not isinstance(given, dict):
             raise OpsError(Refused.BAD_REQUEST, "the body is no JSON object")
-        try:
-            return jsonify(carry_out(given) if "token" in given else plan(given))
-        except (Unavailable, RedisAway):
-            raise
-        except DeedboxError as error:
-            raise OpsError(Refused.BAD_REQUEST, str(error)) from None
+        if "token" in given:
+            done = steps.carry_out(_checked(CarryOut, given).token)
+            return jsonify({"operation": name, **nothing, "done": done.document})
+        planned, token = steps.plan(given)
+        asked = {"plan": planned.document, "token": token, "expires_in_s": int(PLAN_S)}
+        return jsonify({"operation": name, **nothing, **asked})
 
     return view
 

@@ -19,12 +19,12 @@ def create_session(guard: Guard) -> Blueprint:
     @blueprint.get("/login")
     @public
     def login() -> str:
-        return render_template("login.html", next=_own_path(request.args.get("next")), trouble=None)
+        return render_template("login.html", next=own_path(request.args.get("next")), trouble=None)
 
     @blueprint.post("/login")
     @public
     def sign_in() -> Response | tuple[str, int]:
-        target = _own_path(request.form.get("next"))
+        target = own_path(request.form.get("next"))
         try:
             guard.sign_in(request.form.get("token", ""))
         except OpsError as error:
@@ -50,7 +50,7 @@ def create_session(guard: Guard) -> Blueprint:
     return blueprint
 
 
-def _own_path(target: str | None) -> str:
+def own_path(target: str | None) -> str:
     """Return a path of this site: a link must not lead a person who signs in to somebody else's page.
 
     It is put together anew from its parts, with one slash in front: nothing is left that could name another host.

@@ -28,21 +28,22 @@
     } else say("live", "live");
   };
 
-  // A part that holds the focus is replaced too; the same control gets the focus back.
+  // A part that holds the focus is replaced too; the same control gets the focus back, and what was unfolded stays so.
   const replace = (old, part) => {
+    const open = [...old.querySelectorAll("details")].map((each) => each.open);
+    part.querySelectorAll("details").forEach((each, at) => { each.open = open[at] || false; });
     if (old.innerHTML === part.innerHTML) return;
-    const controls = "a, [tabindex]";
+    const controls = "a, button, summary, [tabindex]";
     const focused = old.contains(document.activeElement) ? document.activeElement : null;
     const position = focused ? [...old.querySelectorAll(controls)].indexOf(focused) : -1;
-    const scrolled = [...old.querySelectorAll(".scroll")].map((each) => each.scrollLeft);
     old.replaceChildren(...[...part.childNodes].map((node) => document.adoptNode(node)));
-    old.querySelectorAll(".scroll").forEach((each, at) => { each.scrollLeft = scrolled[at] || 0; });
     if (position >= 0) old.querySelectorAll(controls)[position]?.focus({ preventScroll: true });
   };
 
   // During an outage the answer has the verdict only: the other parts stay as they were seen last.
   const apply = (html) => {
     const fresh = new DOMParser().parseFromString(html, "text/html");
+    window.deedbox.enhance(fresh);
     for (const part of fresh.querySelectorAll("[data-part]")) {
       const old = place.querySelector(`[data-part="${part.dataset.part}"]`);
       if (!old) { location.reload(); return; }

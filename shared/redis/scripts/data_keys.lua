@@ -12,6 +12,7 @@ for i = 4, #ARGV, 3 do
     redis.call('HSET', key, 'id', ARGV[i + 1], 'wrapped', wrapped, 'life', life)
     redis.call('HSET', P .. 'ring_keys', ARGV[3], string.format('%.0f', now))
     redis.call('EXPIRE', key, life)
+    note_stream(stream, now)
   elseif wrapped then
     redis.call('HSET', key, 'life', life)
     local left = redis.call('TTL', key)

@@ -20,7 +20,7 @@ local function set_aside(unit, entry)
     end
     local line = cjson.encode({ at = now, kind = 'dead', type = facts.type, event = event, action = action,
       reason = 'action_gone', detail = detail })
-    add_lines(facts.source .. ':' .. facts.key, { line }, tonumber(ARGV[5]), ARGV[6])
+    add_lines(facts.source .. ':' .. facts.key, { line }, tonumber(ARGV[5]), ARGV[6], now)
   end
   file_letter(now, letter)
   bump(P .. 'counters', 'action_dead', 1)

@@ -46,7 +46,7 @@ local replays = tonumber(ARGV[i])
 for j = i + 1, i + 2 * replays, 2 do
   local replay = P .. 'replay:' .. ARGV[j]
   redis.call('HDEL', replay .. ':done', stream)
-  if ARGV[j + 1] == '1' then redis.call('DEL', replay, replay .. ':done') end
+  if ARGV[j + 1] == '1' then redis.call('UNLINK', replay, replay .. ':done') end
 end
 
 local actions = redis.call('HKEYS', P .. 'queued:' .. stream)
@@ -83,10 +83,12 @@ if room <= 0 then return { 0, events, entries, letters, held } end
 redis.call('ZREM', P .. 'wake:' .. ARGV[3], stream)
 redis.call('ZREM', P .. 'gaps:due', stream)
 redis.call('ZREM', P .. 'requests', stream)
+redis.call('ZREM', P .. 'quiet', stream)
+redis.call('ZREM', P .. 'streams', stream)
 redis.call('HDEL', P .. 'paused', 'request|' .. stream)
-for _, term in ipairs(redis.call('HKEYS', P .. 'finds:' .. stream)) do redis.call('ZREM', P .. 'find:' .. term, stream) end
+for _, term in ipairs(redis.call('HKEYS', P .. 'finds:' .. stream)) do redis.call('ZREM', P .. 'find:' .. term, key_of(stream)) end
 local data_key = redis.call('HGET', P .. 'key:' .. stream, 'id') or nil
-for _, kind in ipairs({ 'seen:', 'order:', 'timeline:', 'request:', 'document:', 'queued:', 'finds:', 'key:' }) do
+for _, kind in ipairs({ 'seen:', 'order:', 'timeline:', 'request:', 'document:', 'queued:', 'finds:', 'archive:', 'key:' }) do
   redis.call('DEL', P .. kind .. stream)
 end
 -- Entries that were cut off from the clean stream meanwhile are not asked for.

@@ -13,7 +13,7 @@
 --     A fingerprint type entry (an internal event to all actions that want it) /
 --     M action outcome bucket us (one call: how it ended, how long it took) /
 --     F fingerprint arrived-at n values (an internal event) / D n values (dead letter) /
---     X keep fingerprint type event-time related-signature-id late (the internal event into the clean stream)
+--     X keep fingerprint entry (the internal event into the clean stream)
 -- The entry is named so that nothing but what was run can leave the queue.
 -- A stream that was erased while its action ran: the lease ends, and nothing is written or counted.
 -- Returns: {outcomes refused because their lease was lost, {lane to ring, ...}, what claim_units returns, or {},
@@ -28,11 +28,11 @@ local gone = false
 local counters, calls, ended, lines = {}, {}, {}, {}
 local function count(tally, name, by) tally[name] = (tally[name] or 0) + by end
 local function end_of_stream()
-  add_lines(stream, lines, keep, order_ttl)
+  add_lines(stream, lines, keep, order_ttl, now)
   lines = {}
 end
 -- How many operands follow each opcode; and of which of them the value is the number of those that follow it.
-local operands = { U = 5, S = 1, T = 1, C = 2, M = 4, E = 1, A = 3, F = 3, X = 6, D = 1 }
+local operands = { U = 5, S = 1, T = 1, C = 2, M = 4, E = 1, A = 3, F = 3, X = 3, D = 1 }
 local has_list = { T = 1, F = 3, D = 1 }
 -- One look at all leases and at all tombstones, of which there are seldom any.
 local units, tombstones, presented, tokens, held_by, some_erased = {}, {}, {}, {}, {}, false
@@ -145,13 +145,14 @@ while ARGV[i] do
       if fresh == 1 then
         redis.call('HSET', P .. 'event:' .. ARGV[i + 1], unpack(ARGV, i + 4, i + 3 + n))
         refer(ARGV[i + 1], 0)
+        note_stream(stream, now)
       end
     end
     i = i + 4 + n
     while fresh == 0 and (ARGV[i] == 'A' or ARGV[i] == 'X') do i = i + 1 + operands[ARGV[i]] end
   elseif op == 'X' then
-    if held and not gone then publish(stream, i + 1) end
-    i = i + 7
+    if held and not gone then publish(i + 1) end
+    i = i + 4
   elseif op == 'D' then
     local n = tonumber(ARGV[i + 1])
     if held and (not gone or (is_head and erases(unit))) then bury(now, i + 2, i + 1 + n) end

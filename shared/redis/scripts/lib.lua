@@ -542,16 +542,15 @@ local function claim_inbox(now, from)
   }
 end
 
--- Adds an event to the clean stream and cuts it to about `keep` entries. ARGV[from..]: keep, fingerprint, type,
--- event time, related signature id, late (0 or 1). n counts without gaps: a reader sees what was cut before it came.
+-- Adds an event to the clean stream and cuts it to about `keep` entries. ARGV[from..]: keep, fingerprint, what is said of it
+-- (deedbox.shared.records.clean_entry). n counts without gaps: a reader sees what was cut before it came.
 -- published: the count, written once by end_of_publishing.
 local published
 local cleaned = {}
-local function publish(stream, from)
+local function publish(from)
   published = (published or tonumber(redis.call('GET', P .. 'events:seq') or '0') or 0) + 1
   local n = published
-  local id = redis.call('XADD', P .. 'events', 'MAXLEN', '~', ARGV[from], '*', 'n', n, 'stream', stream, 'event', ARGV[from + 1],
-    'type', ARGV[from + 2], 'time', ARGV[from + 3], 'signature', ARGV[from + 4], 'late', ARGV[from + 5])
+  local id = redis.call('XADD', P .. 'events', 'MAXLEN', '~', ARGV[from], '*', 'n', n, 'event', ARGV[from + 2])
   table.insert(cleaned, { ARGV[from + 1], id .. ' ' .. string.format('%.0f', n) })
 end
 
@@ -577,9 +576,16 @@ end
 -- must learn that, and be able to send it back.
 local function erases(unit) return string.sub(unit, 1, 16) == 'erase_destroyed|' end
 
--- Adds lines to a stream's timeline, and bounds its length and life.
-local function add_lines(stream, lines, keep, ttl)
+-- Notes that something was stored about a stream, in the index of all streams. The sweeper removes what has expired.
+local function note_stream(stream, now) redis.call('ZADD', P .. 'streams', now, stream) end
+
+-- The ordering key of a stream: its name in an index of one source, where 64 bytes are the most that Redis packs by default.
+local function key_of(stream) return string.match(stream, '^[^:]*:(.*)$') or stream end
+
+-- Adds lines to a stream's timeline, and bounds its length and life. Every change of what a stream holds has a line.
+local function add_lines(stream, lines, keep, ttl, now)
   if #lines == 0 then return end
+  redis.call('ZADD', P .. 'quiet', now, stream)
   local timeline, length = P .. 'timeline:' .. stream, 0
   for i = 1, #lines, 1000 do
     length = redis.call('RPUSH', timeline, unpack(lines, i, math.min(i + 999, #lines)))

@@ -15,6 +15,7 @@ if not erased then
   -- The stream's memory may have expired long before: without it, an erasure would not find the event.
   redis.call('ZADD', seen, 'NX', ARGV[8], event)
   redis.call('EXPIRE', seen, ARGV[9])
+  note_stream(ARGV[7], now)
 end
 enqueue(unit, entry, now)
 end_of_references(ARGV[3])

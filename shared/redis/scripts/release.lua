@@ -12,7 +12,7 @@
 --   H fingerprint, since / R fingerprint                   held / no longer held
 --   A fingerprint, type, entry, line                       an event to all actions that want it; its line of the timeline
 --                                                          gets the generation of what is subscribed
---   X keep, fingerprint, type, event time, related signature id, late      into the clean stream
+--   X keep, fingerprint, entry                            into the clean stream
 --   T n, n lines                                           timeline
 --   V source, count, at                                    new facts with a valid Content-Sha256
 --   C counter, increment
@@ -36,7 +36,7 @@ local stream, gone = '', false
 local tally, lines, facts, remembers, moved, holds_events = {}, {}, {}, false, {}, false
 local function count(name, by) tally[name] = (tally[name] or 0) + by end
 local function end_of_stream()
-  add_lines(stream, lines, keep, order_ttl)
+  add_lines(stream, lines, keep, order_ttl, now)
   lines = {}
   if #facts > 0 then
     call_many('ZADD', P .. 'seen:' .. stream, facts)
@@ -64,8 +64,8 @@ while ARGV[i] do
     end
     i = i + 5
   elseif op == 'X' then
-    if not gone then publish(stream, i + 1) end
-    i = i + 7
+    if not gone then publish(i + 1) end
+    i = i + 4
   elseif op == 'F' or op == 'B' then
     local n = tonumber(ARGV[i + 3])
     if not gone then
@@ -113,6 +113,7 @@ while ARGV[i] do
     else
       redis.call('ZREM', P .. 'wake:' .. shard, stream)
     end
+    if not gone then note_stream(stream, now) end
     i = i + 4
   elseif op == 'H' then
     if not gone then refer(ARGV[i + 1], redis.call('ZADD', P .. 'held', ARGV[i + 2], ARGV[i + 1])) end

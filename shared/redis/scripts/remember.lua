@@ -17,7 +17,7 @@ if ARGV[7] then
   for i = 1, #rows, 2 do
     if rows[i + 1] == 'state' and rows[i] ~= ARGV[8] then
       redis.call('HDEL', finds, rows[i])
-      redis.call('ZREM', P .. 'find:' .. rows[i], ARGV[2])
+      redis.call('ZREM', P .. 'find:' .. rows[i], key_of(ARGV[2]))
     else
       known[rows[i]] = true
     end
@@ -33,7 +33,7 @@ if ARGV[7] then
   redis.call('EXPIRE', finds, ARGV[5])
   for term, _ in pairs(known) do
     local find = P .. 'find:' .. term
-    redis.call('ZADD', find, now, ARGV[2])
+    redis.call('ZADD', find, now, key_of(ARGV[2]))
     redis.call('ZREMRANGEBYRANK', find, 0, -ARGV[7] - 1)
     redis.call('ZREMRANGEBYSCORE', find, '-inf', now - ARGV[5])
     redis.call('EXPIRE', find, ARGV[5])

@@ -23,6 +23,7 @@ while ARGV[i] do
     -- A repeat of a call whose reply was lost finds the fingerprint, and adds nothing.
     if mine and not is_erased(stream) and redis.call('ZADD', P .. 'seen:' .. stream, 'NX', now, fingerprint) == 1 then
       redis.call('EXPIRE', P .. 'seen:' .. stream, order_ttl)
+      note_stream(stream, now)
       redis.call('HSET', P .. 'event:' .. fingerprint, unpack(ARGV, i + 3, i + 2 + n))
       enqueue(unit, entry, now)
       redis.call('HINCRBY', P .. 'counters', 'gap_suspected', 1)

@@ -1,12 +1,23 @@
 -- Finds what is due in the actions of one lane: abandoned leases, retries, and (lane sequencer) holds that are over.
--- ARGV: now ('' = server), lane, shards of the inbox (0 for action lanes), at most per kind, and for entries that take
+-- ARGV: now ('' = server), lane, shards of the inbox (0 for action lanes), at most per kind of all actions together (each
+--       gets an equal share), and for entries that take
 --       their process down: losses in a row until it is a dead letter, lines per timeline, order TTL in s,
 --       event TTL in s, lost calls kept; then names of the lane's actions. Lane '': actions that are in no lane; nothing
 --       is rung.
 -- Returns: {leases taken back, retries due, 1 if the lane must be rung, entries that became dead letters,
---           {{unit, event, process, losses in a row, source, ordering key, trace id}, ...}}: what was lost.
+--           {{unit, event, process, losses in a row, source, ordering key, trace id}, ...}: what was lost,
+--           1 if there may be more of it}.
 local now = clock(ARGV[1])
-local lane, shards, limit = ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local lane, shards = ARGV[2], tonumber(ARGV[3])
+local pools = pools_of(lane, 10, #ARGV)
+local limit, more = math.max(1, math.floor(tonumber(ARGV[4]) / math.max(1, #pools))), false
+
+-- Returns the first members of an index up to a score, and notes whether there may be more.
+local function first_of(index, from, to)
+  local found = redis.call('ZRANGEBYSCORE', index, from, to, 'LIMIT', 0, limit)
+  more = more or #found == limit
+  return found
+end
 local losses_max, lines_kept, order_ttl = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 
 -- Returns the entry with its number of losses in a row. The count is part of the entry, so that it lives as long as the
@@ -56,15 +67,19 @@ local function count_loss(unit, process)
     process = process, losses = count }))
   redis.call('LTRIM', P .. 'lost', 0, tonumber(ARGV[9]) - 1)
   if facts.source and not erased then
-    add_lines(facts.source .. ':' .. facts.key, { cjson.encode(line) }, lines_kept, order_ttl)
+    add_lines(facts.source .. ':' .. facts.key, { cjson.encode(line) }, lines_kept, order_ttl, now)
   end
 end
 
 -- Makes units ready again that no pause keeps any more. Those of one pause have its number as their score.
 local function unpark(pool)
-  local numbers, from, room = {}, '-inf', tonumber(limit)
+  local numbers, from, room = {}, '-inf', limit
   for _, number in pairs(paused()) do numbers[number] = true end
-  while room > 0 do
+  while true do
+    if room == 0 then
+      more = true
+      return
+    end
     local first = redis.call('ZRANGEBYSCORE', pool .. 'parked', from, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
     if #first == 0 then return end
     from = '(' .. first[2]
@@ -79,9 +94,21 @@ local function unpark(pool)
   end
 end
 
-local pools, abandoned, due = pools_of(lane, 10, #ARGV), 0, 0
+-- Takes streams out of their index whose dedupe memory, archive and data key are gone. What outlives the retention, because something
+-- waits for an event, is looked at again after another one.
+local function forget_streams()
+  for _, stream in ipairs(first_of(P .. 'streams', '-inf', '(' .. now - tonumber(order_ttl))) do
+    if redis.call('EXISTS', P .. 'seen:' .. stream, P .. 'archive:' .. stream, P .. 'key:' .. stream) > 0 then
+      note_stream(stream, now)
+    else
+      redis.call('ZREM', P .. 'streams', stream)
+    end
+  end
+end
+
+local abandoned, due = 0, 0
 for _, pool in ipairs(pools) do
-  for _, unit in ipairs(redis.call('ZRANGEBYSCORE', pool .. 'leased', '-inf', now, 'LIMIT', 0, limit)) do
+  for _, unit in ipairs(first_of(pool .. 'leased', '-inf', now)) do
     local process = string.match(redis.call('HGET', pool .. 'tokens', unit) or '', ':(.*)$') or 'unknown'
     redis.call('ZREM', pool .. 'leased', unit)
     redis.call('HDEL', pool .. 'tokens', unit)
@@ -90,13 +117,14 @@ for _, pool in ipairs(pools) do
     if lane == 'sequencer' or redis.call('EXISTS', P .. 'queue:' .. unit) == 1 then mark_ready(unit, now) end
     abandoned = abandoned + 1
   end
-  for _, unit in ipairs(redis.call('ZRANGEBYSCORE', pool .. 'waiting', '-inf', now, 'LIMIT', 0, limit)) do
+  for _, unit in ipairs(first_of(pool .. 'waiting', '-inf', now)) do
     redis.call('ZREM', pool .. 'waiting', unit)
     if redis.call('EXISTS', P .. 'queue:' .. unit) == 1 then mark_ready(unit, now) end
     due = due + 1
   end
   if lane ~= 'sequencer' then unpark(pool) end
 end
+if lane == 'sequencer' then forget_streams() end
 for shard = 0, shards - 1 do
   if redis.call('ZCOUNT', P .. 'wake:' .. shard, '-inf', now) > 0 then
     mark_ready(tostring(shard), now)
@@ -105,4 +133,4 @@ end
 end_of_references(ARGV[8])
 local ring = 0
 if lane ~= '' and any_ready(lane, pools, now) then ring = wake(lane, now) end
-return { abandoned, due, ring, dead, lost }
+return { abandoned, due, ring, dead, lost, more and 1 or 0 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -87,12 +87,37 @@ def _table(kind: Kind, cells: Iterable[Cell]) -> Table:
     return table
 
 
+def losses(found: Mapping[float, tuple[Sequence[Cell], Cell]]) -> Table:
+    """Show what callbacks that never come cost: each share of them, under each bound."""
+    table = _new_table("Lost callbacks, provable traffic, every life and strength together")
+    for name in (
+        "lost", "bound\ns", "inverted:\nfixed / Deedbox", "mean s:\nfixed / Deedbox /\nhindsight", "of the\nfixed",
+        "cells: no more\ninversions", f"mean at most\n1/{CHEAPER}",
+    ):  # fmt: skip
+        table.add_column(name, justify="right", no_wrap=True)
+    for share, (cells, whole) in found.items():
+        for bound_s in BOUNDS_S:
+            fixed, ours, least = (
+                whole.under(policy, bound_s) for policy in (Policy.FIXED, Policy.DEEDBOX, Policy.HINDSIGHT)
+            )
+            verdicts = [cell.verdict(bound_s) for cell in cells]
+            table.add_row(
+                f"{share:.0%}",
+                f"{bound_s:g}",
+                f"{fixed.inverted:.2f} / {ours.inverted:.2f}",
+                f"{fixed.mean_s:.2f} / {ours.mean_s:.2f} / {least.mean_s:.2f}",
+                f"{ours.mean_s / fixed.mean_s:.1%}",
+                f"{sum(each.order for each in verdicts)} of {len(cells)}",
+                f"{sum(not each.mean for each in verdicts)} of {len(cells)}",
+            )
+    return table
+
+
 def target(cells: Sequence[Cell]) -> dict[str, Any]:
     """Count in how many cells (a traffic under one bound) the target and its parts are met, and why not elsewhere."""
     every = [(cell, bound_s) for cell in cells for bound_s in BOUNDS_S]
     verdicts = [cell.verdict(bound_s) for cell, bound_s in every]
     causes = {
-        "order": [each.order for each in verdicts],
         "median": [each.median for each in verdicts],
         "mean": [each.mean for each in verdicts],
     }
@@ -101,6 +126,7 @@ def target(cells: Sequence[Cell]) -> dict[str, Any]:
     return {
         "cells": len(every),
         "met": sum(each.met for each in verdicts),
+        "order": sum(each.order for each in verdicts),
         **{name: found.count(None) for name, found in causes.items()},
         "missed": {
             name: dict(Counter(str(each) for each in found if each)) for name, found in causes.items()
@@ -119,7 +145,7 @@ def target_lines(found: dict[str, Any]) -> list[str]:
     """Say what ``target`` counted."""
     lines = [f"target met in {found['met']} of {found['cells']} cells of provable traffic"]
     for name, what in _PARTS.items():
-        why = "; ".join(f"{count} x {cause}" for cause, count in found["missed"][name].items())
+        why = "; ".join(f"{count} x {cause}" for cause, count in found["missed"].get(name, {}).items())
         lines.append(f"  {what}: {found[name]}{f' (else: {why})' if why else ''}")
     whole = found["wholly_ordered"]
     if whole["by_fixed_wait"]:
@@ -144,7 +170,8 @@ def _misses(misses: Iterable[tuple[Cell, float, Verdict]]) -> Table:
         fixed, ours, least = (
             cell.under(policy, bound_s) for policy in (Policy.FIXED, Policy.DEEDBOX, Policy.HINDSIGHT)
         )
-        parts = (("order", verdict.order), ("p50", verdict.median), ("mean", verdict.mean))
+        parts = (("p50", verdict.median), ("mean", verdict.mean))
+        why = [f"{name}: {cause}" for name, cause in parts if cause]
         table.add_row(
             cell.pace,
             cell.strength,
@@ -152,6 +179,6 @@ def _misses(misses: Iterable[tuple[Cell, float, Verdict]]) -> Table:
             f"{fixed.inverted:.2f} / {ours.inverted:.2f}",
             f"{fixed.mean_s:.2f} / {ours.mean_s:.2f} / {least.mean_s:.2f}",
             f"{ours.p50_s:.2f} / {least.p50_s:.2f}" if verdict.median else "0",
-            ", ".join(f"{name}: {cause}" for name, cause in parts if cause),
+            ", ".join(why if verdict.order else ["order", *why]),
         )
     return table

@@ -222,9 +222,23 @@ def _departures(callbacks: Sequence[SimulatedCallback], rng: random.Random) -> I
             yield second + part
 
 
-def streams(found: Iterable[Life], disorder: Disorder, seed: int = 1) -> list[list[Incoming]]:
-    """Deliver all lives through the same disorder, each with its own dice: the same for every policy."""
+def streams(
+    found: Iterable[Life], disorder: Disorder, seed: int = 1, lost_share: float = 0.0
+) -> list[list[Incoming]]:
+    """Deliver all lives through the same disorder, each with its own dice: the same for every policy.
+
+    ``lost_share``: of the callbacks, those of which no delivery comes. The others come as if none were lost.
+    """
     return [
-        incoming(life, disorder, random.Random(f"{disorder.name} {seed} {number}"))
+        [
+            each
+            for each in incoming(life, disorder, random.Random(f"{disorder.name} {seed} {number}"))
+            if each.fingerprint not in lost
+        ]
         for number, life in enumerate(found)
+        for lost in [_lost(life, lost_share, random.Random(f"lost {seed} {number}"))]
     ]
+
+
+def _lost(life: Life, share: float, rng: random.Random) -> set[str]:
+    return {arrival.fingerprint for arrival in life.arrivals if rng.random() < share}

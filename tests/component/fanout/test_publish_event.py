@@ -69,7 +69,7 @@ def test_a_message_says_what_it_is_in_its_body_and_in_its_headers(
         "schema_version": 1, "idempotency_key": key, "type": P + "sent", "time": CREATED_AT,
         "received_at": 1_800_000_001.5, "source": "default", "ordering_key": "signature_request/r1",
         "signature_request_id": "r1", "related_signature_id": None, "test_mode": True, "late": False, "replay": False,
-        "body_signature": "valid", "trust": "attested", "trace_id": TRACE,
+        "body_signature": "valid", "trust": "attested", "origin": "callback", "trace_id": TRACE,
     }  # fmt: skip
     assert message.delivery_info["routing_key"] == P + "sent"
     assert (

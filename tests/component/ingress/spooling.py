@@ -10,6 +10,7 @@ from pathlib import Path
 
 import redis
 
+from deedbox.ingress.spool.drain import Drainer
 from deedbox.ingress.spool.folder import SpoolDir
 from deedbox.ingress.spool.usage import Gauge
 from deedbox.ingress.spool.writer import Spool
@@ -134,3 +135,13 @@ def answers(client: redis.Redis) -> bool:
         return bool(client.ping())
     except redis.RedisError:  # it loads its file
         return False
+
+
+def drained(folder: SpoolDir) -> list[int]:
+    """Drain a spool into a broker that takes everything; return what it took."""
+    broker = Obedient()
+    drainer = Drainer(folder, broker)
+    found = drainer.drain()
+    drainer.close()
+    assert (found.trouble, found.unreadable) == (None, None)
+    return broker.taken

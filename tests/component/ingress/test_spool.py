@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 import os
-import signal
-import sqlite3
 import stat
-import subprocess
-import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from deedbox.ingress.spool import writer
-from deedbox.ingress.spool.database import Database
 from deedbox.ingress.spool.drain import Drainer
 from deedbox.ingress.spool.folder import SpoolDir
 from deedbox.ingress.spool.usage import Gauge
 from deedbox.ingress.spool.writer import NotSpooled, Spool
 from deedbox.shared.core.reasons import Refusal
-from tests.component.ingress.spooling import ENTRY_BYTES, GIB, Obedient, left, numbered, spooled
+from tests.component.ingress.spooling import ENTRY_BYTES, GIB, Obedient, drained, left, numbered, spooled
 
 CAP = 256 * 1024
-
-
-def drained(folder: SpoolDir) -> list[int]:
-    broker = Obedient()
-    drainer = Drainer(folder, broker)
-    found = drainer.drain()
-    drainer.close()
-    assert (found.trouble, found.unreadable) == (None, None)
-    return broker.taken
 
 
 def fill(spool: Spool, size_bytes: int = 3000) -> tuple[list[int], NotSpooled]:
@@ -117,109 +100,6 @@ def test_what_a_living_process_spooled_is_drained_by_any(tmp_path: Path) -> None
     spool.close()
 
 
-def test_many_threads_lose_nothing(tmp_path: Path) -> None:
-    folder = SpoolDir(tmp_path)
-    spool = Spool(folder, GIB)
-    with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda number: spool.append(numbered(number), 10), range(400)))
-    spool.close()
-    assert sorted(drained(folder)) == list(range(400))
-
-
-def test_all_that_wait_share_one_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes: list[int] = []
-    entered, gate = threading.Event(), threading.Event()
-    commit = Spool._append
-
-    def slow(self: Spool, batch: list[writer._Waiting]) -> None:
-        sizes.append(len(batch))
-        entered.set()
-        gate.wait(10)
-        commit(self, batch)
-
-    monkeypatch.setattr(Spool, "_append", slow)
-    spool = Spool(SpoolDir(tmp_path), GIB)
-    with ThreadPoolExecutor(12) as pool:
-        first = pool.submit(spool.append, numbered(0), 20)
-        assert entered.wait(10)
-        others = [pool.submit(spool.append, numbered(number), 20) for number in range(1, 11)]
-        while len(spool._waiting) < 10:
-            pass
-        gate.set()
-        for each in (first, *others):
-            each.result()
-    spool.close()
-    assert sizes == [1, 10]
-    assert sorted(drained(SpoolDir(tmp_path))) == list(range(11))
-
-
-def test_a_disk_that_hangs_costs_a_request_its_patience_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gate = threading.Event()
-    commit = Spool._append
-
-    def hang(self: Spool, batch: list[writer._Waiting]) -> None:
-        gate.wait(30)
-        commit(self, batch)
-
-    monkeypatch.setattr(Spool, "_append", hang)
-    spool = Spool(SpoolDir(tmp_path), GIB)
-    for number in range(3):
-        with pytest.raises(NotSpooled) as error:
-            spool.append(numbered(number), 0.05)
-        assert error.value.reason is Refusal.SPOOL_UNWRITABLE
-    gate.set()
-    spool.append(numbered(9), 10)
-    spool.close()
-    assert drained(SpoolDir(tmp_path))[-1] == 9
-
-
-@pytest.mark.skipif(not Path("/usr/bin/strace").exists(), reason="strace shows the system calls; install it")
-def test_every_commit_is_followed_by_an_fsync_of_its_own(tmp_path: Path) -> None:
-    """What is said of WAL and ``synchronous=FULL``, seen from outside."""
-    script = (
-        "import os, sys; from pathlib import Path\n"
-        "from deedbox.ingress.spool.folder import SpoolDir\n"
-        "from deedbox.ingress.spool.writer import Spool\n"
-        "from tests.component.ingress.spooling import GIB, numbered\n"
-        "spool = Spool(SpoolDir(Path(sys.argv[1])), GIB)\n"
-        "for number in range(20):\n"
-        "    spool.append(numbered(number), 5); os.write(1, b'acknowledged\\n')\n"
-    )
-    trace = tmp_path / "trace"
-    strace = ["/usr/bin/strace", "-f", "-y", "-o", str(trace), "-e", "trace=fsync,fdatasync,write"]
-    done = subprocess.run(
-        [*strace, sys.executable, "-c", script, str(tmp_path / "var")], capture_output=True, check=False
-    )
-    if b"ptrace" in done.stderr and done.returncode:
-        pytest.skip("this machine does not allow strace")
-    calls = trace.read_text()
-    *acknowledged, _ = calls.split('"acknowledged')
-    assert len(acknowledged) == 20
-    assert all("sqlite3-wal>" in before for before in acknowledged)
-
-
-def test_a_commit_that_failed_is_not_acknowledged_and_never_comes_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = SpoolDir(tmp_path)
-    spool = Spool(folder, GIB)
-    spool.append(numbered(1), 5)
-    with monkeypatch.context() as patch:
-
-        def fail(_: SpoolDir, __: int = 0) -> None:
-            raise OSError(5, "Input/output error")
-
-        patch.setattr(SpoolDir, "hold", fail)
-        with pytest.raises(NotSpooled) as error:
-            spool.append(numbered(2), 5)
-        assert error.value.reason is Refusal.SPOOL_UNWRITABLE
-    spool.append(numbered(3), 5)
-    spool.close()
-    assert drained(folder) == [1, 3]
-
-
 def test_a_full_spool_refuses_and_takes_again_when_it_was_drained(tmp_path: Path) -> None:
     folder = SpoolDir(tmp_path)
     spool = Spool(folder, CAP)
@@ -296,97 +176,6 @@ def test_a_spool_that_was_removed_under_a_running_process_is_made_anew(tmp_path:
     assert drained(folder) == [2]
 
 
-def test_a_killed_writer_has_everything_that_it_acknowledged_on_the_disk(tmp_path: Path) -> None:
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            spool = Spool(SpoolDir(tmp_path), GIB)
-            for number in range(100_000):
-                spool.append(numbered(number), 10)
-                os.write(writing, b"%d\n" % number)
-        finally:
-            os._exit(1)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as acknowledged:
-        for _ in range(50):
-            acknowledged.readline()
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        rest = [line for line in acknowledged.read().splitlines() if line]
-    taken = drained(SpoolDir(tmp_path))
-    assert taken[: 50 + len(rest)] == list(range(50 + len(rest)))
-
-
-def test_parent_and_forked_child_write_one_spool(tmp_path: Path) -> None:
-    """Neither loses what the other wrote, in any order of their ends."""
-    folder = SpoolDir(tmp_path)
-    spool = Spool(folder, GIB)
-    spool.append(numbered(1), 5)
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            for number in range(100, 150):
-                spool.append(numbered(number), 10)
-            code = 0
-        finally:
-            os._exit(code)
-    for number in range(200, 250):
-        spool.append(numbered(number), 5)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    spool.append(numbered(3), 5)
-    spool.close()
-    assert sorted(drained(folder)) == [1, 3, *range(100, 150), *range(200, 250)]
-
-
-def test_no_connection_crosses_a_fork(tmp_path: Path) -> None:
-    folder = spooled(tmp_path, [1])
-    spool, gauge = Spool(folder, GIB), Gauge(folder)
-    spool.append(numbered(2), 5)
-    gauge.usage()
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        links = [str(entry.readlink()) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
-        os.write(writing, b"%d" % sum(str(tmp_path) in link and ".sqlite3" in link for link in links))
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert os.read(reading, 9) == b"0"
-    assert gauge.usage().callbacks == 2
-    os.close(reading)
-    os.close(writing)
-    spool.close()
-
-
-def test_a_child_that_was_forked_while_the_disk_hung_refuses(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("deedbox.ingress.spool.database.FORK_PATIENCE_S", 0.05)
-    database = Database(spooled(tmp_path, [1]))
-    held, gate = threading.Event(), threading.Event()
-
-    def hang() -> None:
-        with database.writing(1):
-            held.set()
-            gate.wait(20)
-
-    thread = threading.Thread(target=hang)
-    thread.start()
-    assert held.wait(10)
-    child = os.fork()
-    if child == 0:
-        try:
-            with database.reading():
-                os._exit(0)
-        except OSError:
-            os._exit(3)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
-    gate.set()
-    thread.join()
-    database.close()
-
-
 def test_the_host_keeps_its_name(tmp_path: Path) -> None:
     names = {spooled(tmp_path, [number]).host_id() for number in range(3)}
     assert len(names) == 1
@@ -402,20 +191,3 @@ def test_the_gauge_knows_what_is_left(tmp_path: Path) -> None:
     assert (found.callbacks, found.oldest_received_at, found.bytes) == (1, 1004.0, ENTRY_BYTES)
     drained(folder)
     assert gauge.usage().oldest_received_at is None
-
-
-def test_a_process_that_writes_for_long_makes_another_one_wait_and_not_fail(tmp_path: Path) -> None:
-    folder = spooled(tmp_path, [1])
-    blocker = sqlite3.connect(folder.database(), isolation_level=None)
-    blocker.execute("BEGIN IMMEDIATE")
-    release = threading.Timer(0.2, lambda: None)
-    spool = Spool(folder, GIB)
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(spool.append, numbered(2), 5)
-        release.start()
-        release.join()
-        blocker.execute("COMMIT")
-        waiting.result()
-    blocker.close()
-    spool.close()
-    assert drained(folder) == [1, 2]

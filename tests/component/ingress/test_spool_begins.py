@@ -94,6 +94,6 @@ def test_who_finds_the_folder_there_makes_its_name_durable_too(
     data_dir = tmp_path / "host" / "var"
     SpoolDir(data_dir).prepare()
     synced: list[Path] = []
-    monkeypatch.setattr(folder, "sync", synced.append)
+    monkeypatch.setattr(folder, "flush_names", synced.append)
     SpoolDir(data_dir).prepare()
     assert {data_dir / "spool", data_dir, data_dir.parent} <= set(synced)

@@ -1,6 +1,6 @@
 """A dummy program: notes in a journal file when it starts, is interrupted and ends.
 
-``journalist.py JOURNAL NAME [--last-words SECONDS] [--redis URL] [--deaf] [--silent] [--exit STATUS]``
+``journalist.py JOURNAL NAME [--last-words SECONDS] [--redis URL] [--deaf] [--silent] [--exit STATUS] [--child]``
 """
 
 from __future__ import annotations
@@ -11,7 +11,20 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+
+
+def leave_behind(note: Callable[[str], None]) -> None:
+    """Fork a child that ends once its parent has."""
+    parent = os.getpid()
+    if os.fork():
+        note("has a child")
+        return
+    while os.getppid() == parent:
+        time.sleep(0.02)
+    note("left a child that ended")
+    os._exit(0)
 
 
 def main() -> None:
@@ -24,6 +37,7 @@ def main() -> None:
     parser.add_argument("--deaf", action="store_true")
     parser.add_argument("--silent", action="store_true")
     parser.add_argument("--exit", type=int)
+    parser.add_argument("--child", action="store_true")
     options = parser.parse_args()
 
     def note(what: str) -> None:
@@ -37,6 +51,8 @@ def main() -> None:
     if not options.silent:
         sys.stdout.write(f"{options.name} says {os.environ.get('GREETING', 'nothing')}\n")
         sys.stdout.flush()
+    if options.child:
+        leave_behind(note)
     if options.exit is not None:
         os._exit(options.exit)
     while not stop.wait(0.05):

@@ -6,14 +6,16 @@ As a program: ``python -m tests.component.supervision.rig DATA_DIR JSON``.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any
 
 import psutil
 
+from deedbox.ops.supervise.fork_client import ForkServer
 from deedbox.ops.supervise.programs import Exit
 from deedbox.ops.supervise.speaker import Speaker
 from deedbox.ops.supervise.supervisor import Program, run
@@ -26,6 +28,9 @@ __all__ = ["until"]
 
 ROOT = Path(__file__).parents[3]
 JOURNALIST = Path(__file__).with_name("journalist.py")
+FORKED = (f"{__package__}.journalist",)
+"""What a fork runs: the journalist as a module."""
+IMPORTED = ("deedbox.shared.settings", "deedbox.shared.redis.connections")
 SERVERS = ("redis-server", "valkey-server")
 
 
@@ -41,7 +46,8 @@ class Rig(Terminal):
         **extra: Any,
     ) -> None:
         self.data_dir, self.journal = data_dir, data_dir.parent / "journal"
-        spec = {"programs": [self._spelled(row) for row in programs], **extra}
+        journalist = ("-m", *FORKED) if extra.get("forked") else (str(JOURNALIST),)
+        spec = {"programs": [self._spelled(row, journalist) for row in programs], **extra}
         command = [*prefix, sys.executable, "-m", __name__, str(data_dir), json.dumps(spec)]
         # A session of its own, so that a signal to its process group is Ctrl-C in its terminal.
         self.process = subprocess.Popen(
@@ -53,8 +59,8 @@ class Rig(Terminal):
             stdin=subprocess.DEVNULL,
         )
 
-    def _spelled(self, row: dict[str, Any]) -> dict[str, Any]:
-        words = [sys.executable, str(JOURNALIST), str(self.journal), row["name"], *row.pop("words", [])]
+    def _spelled(self, row: dict[str, Any], journalist: tuple[str, ...]) -> dict[str, Any]:
+        words = [sys.executable, *journalist, str(self.journal), row["name"], *row.pop("words", [])]
         return {"command": words, **row}
 
     def notes(self) -> list[str]:
@@ -103,7 +109,8 @@ def main(data_dir: Path, spec: dict[str, Any]) -> int:
     def fail() -> None:
         raise RuntimeError("on_started failed")
 
-    with lock_data_dir(data_dir):
+    with lock_data_dir(data_dir), ExitStack() as stack:
+        forks = stack.enter_context(ForkServer(os.environ, IMPORTED)) if spec.get("forked") else None
         if spec.get("redis"):
             url = embedded.prepare(data_dir)
             lock = embedded.server_lock(data_dir)
@@ -114,7 +121,8 @@ def main(data_dir: Path, spec: dict[str, Any]) -> int:
                     programs[index] = Program(program.name, command, priority=program.priority)
         started = fail if spec.get("fail") else lambda: speaker.say("all started")
         try:
-            return run(programs, started, on_exit=tell, logs=data_dir / "run" if spec.get("quiet") else None)
+            logs = data_dir / "run" if spec.get("quiet") else None
+            return run(programs, started, on_exit=tell, logs=logs, fork_server=forks)
         finally:
             speaker.close()
 

@@ -12,7 +12,7 @@ import pytest
 from redis import Redis
 
 from deedbox.ops.installation import Installation
-from deedbox.ops.repair import rotation
+from deedbox.ops.repair import index_pages
 from deedbox.ops.repair.rotation import Rotation, rotate
 from deedbox.shared.core.errors import DeedboxError, Undecodable
 from deedbox.shared.documents import DocumentStore, FileTree
@@ -158,7 +158,7 @@ def test_a_rotation_that_is_killed_leaves_everything_readable_and_goes_on(
     use(OLD)
     fill(state, tmp_path, "r1", "r2")
     use(NEW, OLD)
-    monkeypatch.setattr(rotation, "CHUNK", 1)
+    monkeypatch.setattr(index_pages, "PAGE", 1)
     passed = 0
 
     def deadly(write: Callable[..., Any]) -> Callable[..., Any]:

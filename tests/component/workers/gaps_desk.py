@@ -72,6 +72,8 @@ class GapsDesk:
     """Calls of a user's action for ``deedbox.reconciled``."""
     stored: Journal
     """Calls of a user's action for ``deedbox.document_stored``."""
+    seen: Journal
+    """Calls of a user's action for every Dropbox Sign event."""
 
     def happen(
         self, event_type: str, at_s: int, request: dict[str, Any], related: str | None = None,
@@ -130,16 +132,18 @@ def open_desk(api: FilesApi, state: Redis, environ: dict[str, str], hold_s: floa
     settings = Settings.load(environ)
     process = Process(settings)
     built = [process.registry.get(name) for name in BUILTINS]
-    told, stored = Journal(), Journal()
+    told, stored, seen = Journal(), Journal(), Journal()
     hooks = [
+        action(seen, "*", name="seen", lane="hooks"),
         action(told, "deedbox.reconciled", name="told", lane="hooks"),
         action(stored, "deedbox.document_stored", name="stored", lane="hooks"),
     ]
     deployment = Deployment(
         state, *(each for each in built if each), *hooks,
         order=OrderingPolicy(hold_s=hold_s), gap_after_s=settings.gap_look_after_s,
+        makes_up=settings.synthesise == "on",
     )  # fmt: skip
-    return GapsDesk(api, state, settings, deployment, told, stored)
+    return GapsDesk(api, state, settings, deployment, told, stored, seen)
 
 
 def started_api(policy: FilesApiPolicy = GENEROUS) -> FilesApi:

@@ -186,6 +186,7 @@ class Deployment:
         retention: Retention = Retention(),  # noqa: B008 - frozen
         events_keep: int = CLEAN_STREAM_KEEP,
         body_signature: str = "record",
+        makes_up: bool = False,
     ) -> None:
         self.redis = redis
         self.scripts = Scripts(redis)
@@ -201,12 +202,13 @@ class Deployment:
             for lane in self.registry.lanes
             if lane != keys.SEQUENCER
         }
+        self._makes_up = makes_up
         self.sweeper = self.another_sweeper()
         announce(self.scripts, self.registry)
 
     def another_sweeper(self) -> Sweeper:
         """Return a sweeper as the process builds it."""
-        desk = GapDesk(self.scripts, self.rung.append, fetches=True)
+        desk = GapDesk(self.scripts, self.rung.append, fetches=True, makes_up=self._makes_up)
         return Sweeper(self.scripts, self.rung.append, GapDetector(desk).once)
 
     def deliver(self, *bodies: bytes, **more: Any) -> None:

@@ -84,7 +84,7 @@ def test_a_complete_request_without_a_document_gets_one(desk: GapsDesk) -> None:
     assert desk.documents() == 1
     assert desk.report() == {
         "signature_request_id": "r1", "gaps": ["no_document"], "missed": [], "repaired": ["document"],
-        "state": "all_signed", "reason": "",
+        "released": [], "state": "all_signed", "reason": "",
     }  # fmt: skip
     assert desk.model()["reconciled"]["gaps"] == ["no_document"]
     [line] = [line for line in desk.deployment.timeline() if line["kind"] == "reconciled"]

@@ -6,6 +6,7 @@ import json
 import random
 import time
 from dataclasses import replace
+from functools import partial
 from typing import cast
 
 import pytest
@@ -155,13 +156,24 @@ def test_a_hold_ends_without_any_arrival(state: Redis, journal: Journal) -> None
     assert deployment.left() == 0
 
 
-def test_the_same_gap_costs_one_wait(state: Redis, journal: Journal) -> None:
+def test_a_lost_callback_is_waited_for_twice_and_counts_as_one(state: Redis, journal: Journal) -> None:
     deployment = deploy(state, journal, hold_s=0.3)
+    remind = partial(callback, P + "remind", related="s1", created_at=CREATED_AT)
     deployment.deliver(viewed(5))
-    deployment.run_until(journal.types, "the hold ended")
-    deployment.deliver(callback(P + "remind", 9, related="s1", created_at=CREATED_AT))
+    deployment.run_until(journal.types, "the first hold ended")
+    deployment.deliver(remind(9))
     deployment.run()
-    assert journal.types() == ["viewed", "remind"]
+    assert journal.types() == ["viewed"]
+    [held] = [
+        line for line in deployment.timeline() if line["kind"] == "held" and line["type"] == P + "remind"
+    ]
+    assert held["waits_for"] == [P + "sent|"]
+    deployment.run_until(lambda: len(journal.types()) == 2, "the second hold ended")
+    deployment.deliver(remind(12))
+    deployment.run()
+    assert journal.types() == ["viewed", "remind", "remind"]
+    counted = deployment.counters()
+    assert (counted["given_up"], counted["held"], counted["hold_expired"]) == (1, 2, 2)
 
 
 def test_one_fact_with_another_body_is_one_fact_and_both_bodies_are_kept(

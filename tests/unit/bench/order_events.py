@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from deedbox.shared.core.ordering import RANKS, Arrival, Position, Proof
+from deedbox.shared.core.ordering import Arrival, Position, Proof
+from deedbox.shared.core.routing import RANKS
 from deedbox.shared.simulator.story import ALL_SIGNED, DOWNLOADABLE, SIGNED
 from tests.bench.ordering.traffic import Incoming
 

@@ -90,3 +90,16 @@ def test_a_retried_callback_comes_minutes_later() -> None:
     (life,) = lives(Kind.PROVABLE, MINUTES, 1)
     for each in incoming(life, always, random.Random(1)):
         assert each.at >= each.arrival.position.time + RETRY_AFTER_S[0]
+
+
+def test_a_lost_callback_comes_by_no_delivery_and_changes_nothing_else() -> None:
+    found = lives(Kind.PROVABLE, MINUTES, REQUESTS)
+    facts = sum(len(life.arrivals) for life in found)
+    missing = 0
+    for whole, lossy in zip(
+        streams(found, STRENGTHS[1]), streams(found, STRENGTHS[1], lost_share=0.2), strict=True
+    ):
+        lost = {each.fingerprint for each in whole} - {each.fingerprint for each in lossy}
+        assert lossy == [each for each in whole if each.fingerprint not in lost]
+        missing += len(lost)
+    assert 0.1 < missing / facts < 0.3

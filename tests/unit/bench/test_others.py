@@ -42,3 +42,11 @@ def test_round_trips_are_those_of_deedbox_under_delay() -> None:
 def test_order_is_met_only_in_every_traffic() -> None:
     assert others.order_verdicts({"target": {"cells": 9, "met": 9}})[0].met
     assert not others.order_verdicts({"target": {"cells": 9, "met": 8}})[0].met
+
+
+def test_up_is_met_by_its_idle_memory_and_its_middle_start() -> None:
+    found = {"idle_mb": 300.0, "after_events_mb": 900.0, "ready_s": [9.0, 1.9, 1.8], "target_mb": 320}
+    rows = others.idle_verdicts(found | {"target_ready_s": 2.0})
+    assert [(row.measured, row.met) for row in rows] == [("300", True), ("1.90", True)]
+    rows = others.idle_verdicts(found | {"target_ready_s": 1.5, "target_mb": 299})
+    assert [row.met for row in rows] == [False, False]

@@ -23,7 +23,7 @@ PROOFS = st.builds("{}|{}".format, st.sampled_from([P + "viewed", P + "signed"])
 PROVED = st.frozensets(PROOFS | st.sampled_from([P + "sent|", P + "all_signed|"]))
 ORDERS = st.builds(
     lambda came, lost, anonymous: SequenceState(
-        satisfied=came | lost, given_up=lost - came, wildcards={P + "signed": anonymous}
+        satisfied=came | lost, given_up=dict.fromkeys(lost - came, T), wildcards={P + "signed": anonymous}
     ),
     PROVED, PROVED, st.integers(0, 2),
 )  # fmt: skip
@@ -31,7 +31,7 @@ MODELS: st.SearchStrategy[dict[str, Any]] = st.just({}) | st.builds(
     lambda state, signers: {"state": state, "signers": signers},
     st.sampled_from(STATES), st.dictionaries(NAMES, PLACES),
 )  # fmt: skip
-KNOWN = st.builds(Known, MODELS, st.none() | ORDERS, st.booleans(), st.booleans())
+KNOWN = st.builds(Known, MODELS, st.none() | ORDERS, st.booleans(), st.booleans(), st.booleans())
 TIMES = st.none() | st.integers(T, T + 9)
 ROWS = st.lists(
     st.builds(signer, NAMES, signed_at=TIMES, last_viewed_at=TIMES), max_size=3, unique_by=lambda row: row["signature_id"]
@@ -45,7 +45,7 @@ def order(came: tuple[str, ...] = (), lost: tuple[str, ...] = (), anonymous: int
     wildcards = {P + "signed": anonymous} if anonymous else {}
     return SequenceState(
         satisfied=frozenset(P + name for name in came + lost),
-        given_up=frozenset(P + name for name in lost),
+        given_up={P + name: T for name in lost},
         wildcards=wildcards,
     )
 

@@ -75,3 +75,20 @@ def parsed(body: Mapping[str, Any]) -> ParsedCallback:
 def fact(body: Mapping[str, Any], source: str = "default", redrive: str = "") -> Fact:
     """Identify a document."""
     return identify(source, parsed(body), redrive)
+
+
+FAX: Document = {
+    "event": {"event_type": "fax_received", "event_time": "1738001529", "event_hash": "0" * 64},
+    "transmission": {
+        "signature_request_id": "",
+        "files_url": "https://api.hellosign.com/v3/fax/files/9c2c7e8c2ed1839f75a9a0227ce2954b1d7c3407",
+        "final_copy_uri": "/v3/transmission/final_copy/9c2c7e8c2ed1839f75a9a0227ce2954b1d7c3407",
+    },
+}
+TEST: Document = {
+    "event": {"event_type": "callback_test", "event_time": "1700000100", "event_hash": "0" * 64}
+}
+
+
+def with_request_id(identifier: object) -> Document:
+    return document(request={"signature_request_id": identifier})

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deedbox.ops.web.words import harmless, prose
+from deedbox.ops.web.pages.words import harmless, prose
 from deedbox.ops.wording.output import masked, without_addresses
 from deedbox.shared.printable import printable
 

@@ -10,8 +10,8 @@ import pytest
 
 from deedbox.ops.charts import charts
 from deedbox.ops.charts.sampling import quantile_ms, sample, totals_of
-from deedbox.ops.readmodels.fresh import Fresh
 from deedbox.ops.readmodels.stages import Stage
+from deedbox.ops.web.fresh import Fresh
 from deedbox.shared.core.errors import RedisAway
 from deedbox.shared.records.intake_report import IntakeReport, SourceReport
 from deedbox.shared.records.sample import Sample, SampleTotals

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,12 +13,13 @@ from deedbox.ops.repair.deadletters import FIELDS, DeadLetter
 from deedbox.shared import pauses
 from deedbox.shared.alerts.alerting import AlertState, Group
 from deedbox.shared.alerts.conditions import AlertWatch
+from deedbox.shared.archives.stream_archive import ArchivedEvent, StreamArchive
 from deedbox.shared.broker.message import decode_kombu, encode_kombu
 from deedbox.shared.core import jsontext
 from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.core.envelope import SCHEMA_VERSION, Envelope
 from deedbox.shared.core.ordering import Arrival, Held, Position, Proof, SequenceState
-from deedbox.shared.core.signature import BodySignature
+from deedbox.shared.core.signature import BodySignature, Origin
 from deedbox.shared.pauses import Pause, PauseKind, PauseTarget
 from deedbox.shared.records import (
     order_state,
@@ -70,6 +71,12 @@ LETTER: Final = DeadLetter(
 PROOF: Final = Proof("signature_request_sent", "", 1_800_000_000)
 
 
+ARCHIVE: Final = StreamArchive(
+    {PRINT.encode(): AT}, (b'{"at":1,"kind":"arrived"}',), {"order": b"[]", "request": b"{}"}, {b"ab": b"state"},
+    {PRINT.encode(): ArchivedEvent({b"head": b"{}", b"codec": b"", b"body": BODY}, AT + 60)}, AT + 120,
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One form: a value, its text, and its reader."""
@@ -113,13 +120,26 @@ SAMPLES: Final[dict[str, Sample]] = {
         lambda pair: f"{pair[0]:.6f}\n".encode() + pair[1].pack(),
         inbox_entry,
     ),
+    "inbox_entry_reconciled": Sample(
+        (AT, Envelope("default", AT, BodySignature.ABSENT, "0a" * 16, BODY, origin=Origin.RECONCILED)),
+        lambda pair: f"{pair[0]:.6f}\n".encode() + pair[1].pack(),
+        inbox_entry,
+    ),
+    "order_state_reconciled": Sample(
+        SequenceState(
+            satisfied=frozenset({"signature_request_sent|"}),
+            reconciled={"signature_request_sent|": 1_800_000_000},
+        ),
+        order_state.dump,
+        order_state.load,
+    ),
     "order_state": Sample(
         SequenceState(
             held=(Held(Arrival(Position(1_800_000_009, 3, "s1", PRINT), "signature_request_viewed", (PROOF,)), AT),),
             greatest=Position(1_800_000_001, 1, "", PRINT),
             satisfied=frozenset({"signature_request_signed|s1"}),
             wildcards={"signature_request_viewed": 1},
-            given_up=frozenset({"signature_request_sent|"}),
+            given_up={"signature_request_sent|": 1_800_000_001},
         ),
         order_state.dump,
         order_state.load,
@@ -135,12 +155,18 @@ SAMPLES: Final[dict[str, Sample]] = {
         lambda data: DeadLetter.of_values([_hash(data).get(name.encode()) for name in FIELDS]),
     ),
     "stored_event": Sample(STORED, _event_fields, lambda data: StoredEvent.load(PRINT, _hash(data))),
+    "stored_event_reconciled": Sample(
+        replace(STORED, origin=Origin.RECONCILED),
+        _event_fields,
+        lambda data: StoredEvent.load(PRINT, _hash(data)),
+    ),
     "timeline_line": Sample({"at": AT, "kind": "held", "event": PRINT}, jsontext.dumps, timeline_line.load),
     "clean_entry": Sample(
         CleanEntry(9, f"default:{KEY}", PRINT, "signature_request_sent", 1_800_000_000, "s1", late=True),
-        lambda each: _fields(each.fields()),
-        lambda data: CleanEntry.load(_hash(data)),
+        lambda each: _fields({"n": str(each.number), "event": each.dump().hex()}),
+        lambda data: CleanEntry.load({b"n": _hash(data)[b"n"], b"event": bytes.fromhex(_hash(data)[b"event"].decode())}),
     ),
+    "archive": Sample(ARCHIVE, lambda each: each.dump() or b"", StreamArchive.load),
     "cursor": Sample(Cursor(1_800_000_000_250, 3, 9), str, lambda data: Cursor.parse(data.decode())),
     "read_model": Sample(
         {

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from deedbox.shared import codec, sealing
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import KeyMissing, SettingsError, Undecodable
-from deedbox.shared.core.signature import BodySignature
+from deedbox.shared.core.signature import BodySignature, Origin
 from deedbox.shared.sealing import envelopes
 from deedbox.shared.sealing.key_ring import DataKey, KeyRing, key_id, sealed_by
 from deedbox.shared.settings import Settings
@@ -86,7 +86,13 @@ def test_a_callback_is_sealed_once_and_opens_to_the_byte() -> None:
 
 
 @pytest.mark.parametrize(
-    "changed", [{"source": "other"}, {"trace_id": "b" * 32}, {"body_signature": BodySignature.VALID}]
+    "changed",
+    [
+        {"source": "other"},
+        {"trace_id": "b" * 32},
+        {"body_signature": BodySignature.VALID},
+        {"origin": Origin.RECONCILED},
+    ],
 )
 def test_a_callback_that_was_given_another_verdict_or_source_does_not_open(
     changed: dict[str, object],

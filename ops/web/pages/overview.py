@@ -13,8 +13,8 @@ from werkzeug.wrappers import Response
 from deedbox.ops.charts import charts, samples
 from deedbox.ops.installation import Installation
 from deedbox.ops.readmodels import attention, overview
-from deedbox.ops.readmodels.fresh import Fresh
-from deedbox.ops.web import cards
+from deedbox.ops.web.fresh import Fresh
+from deedbox.ops.web.pages import cards
 from deedbox.shared.core.errors import DeedboxError
 
 KEEP_S: Final = 0.9
@@ -30,7 +30,7 @@ HOURS: Final = 6
 Answer = tuple[str, int]
 
 
-def create_pages(installation: Installation) -> Blueprint:
+def create_overview(installation: Installation) -> Blueprint:
     """Return the routes."""
     blueprint = Blueprint("pages", __name__)
     looks = Fresh(partial(overview.look, installation), KEEP_S)

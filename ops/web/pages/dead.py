@@ -9,20 +9,23 @@ from enum import StrEnum
 from typing import Final
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
 from deedbox.ops.installation import Installation
+from deedbox.ops.repair.causes import causes
 from deedbox.ops.repair.deadletters import DeadLetter, DeadLetters
 from deedbox.ops.repair.redrive import RedrivePlan, Redriver, Route
-from deedbox.ops.web import letters as chosen
 from deedbox.ops.web.auth.access import Refused
 from deedbox.ops.web.auth.guard import audit, needs
 from deedbox.ops.web.auth.tokens import Scope
 from deedbox.ops.web.errors import OpsError
-from deedbox.ops.web.letters import Wanted
-from deedbox.ops.wording import letters_page
+from deedbox.ops.web.pages import letters as chosen
+from deedbox.ops.web.pages.letters import Wanted
+from deedbox.ops.wording import commands, letters_page
 from deedbox.ops.wording.output import counted
 from deedbox.shared.printable import printable
+from deedbox.shared.redis.request_keys import Holdings, Subject
 
 BODY_MAX_CHARS: Final = 100_000
 SELECT: Final = "Select letters first."
@@ -55,13 +58,14 @@ class Pages:
 
     def listing(self) -> str:
         """List the letters that match."""
-        wanted = Wanted.of(request.args)
+        wanted = self._wanted(request.args)
         found = chosen.listing(self.letters, wanted)
         return render_template(
             "dead.html",
             wanted=wanted,
             found=found,
-            facets=chosen.facets(self.letters) if found.total else {},
+            survey=chosen.survey(self.letters) if found.total else None,
+            now=self.installation.now(),
             per_page=chosen.PER_PAGE,
             act_max=chosen.ACT_MAX,
         )
@@ -71,7 +75,10 @@ class Pages:
         letter = self._letter(letter_id)
         details = letters_page.details(letter, self.letters.traceback(letter), masking=True)
         plan = self.redriver.plan([letter])
-        return render_template("letter.html", letter=letter, details=details, plan=plan)
+        return render_template(
+            "letter.html", letter=letter, details=details, plan=plan, labels=letters_page.LABELS,
+            others=self._others(letter), now=self.installation.now(),
+        )  # fmt: skip
 
     def payload(self, letter_id: str) -> str:
         """Show a letter's callback, because a person who may write asked for it."""
@@ -82,7 +89,7 @@ class Pages:
 
     def plan(self) -> str | Response:
         """Say what an act would do; nothing is changed. With nothing selected, go back to where the person was."""
-        act, wanted = _act(request.args.get("do", "")), Wanted.of(request.args)
+        act, wanted = _act(request.args.get("do", "")), self._wanted(request.args)
         if not wanted.selects:
             flash(SELECT, "notice")
             return redirect(url_for("dead.listing", **wanted.place), code=303)
@@ -94,7 +101,8 @@ class Pages:
             act=act,
             meant=meant,
             going=going,
-            kinds=chosen.kinds(going),
+            causes=causes(going),
+            command=commands.letters(str(act), meant.wanted.selection),
             late=sum(step.late for step in plan.steps),
             to_bridge=sum(step.route is Route.BRIDGE for step in plan.steps),
             refused=Counter(each.why for each in plan.refused).most_common(),
@@ -103,7 +111,7 @@ class Pages:
 
     def act(self) -> Response:
         """Do what was confirmed, and come back to the list."""
-        act, wanted = _act(request.form.get("do", "")), Wanted.of(request.form)
+        act, wanted = _act(request.form.get("do", "")), self._wanted(request.form)
         if not wanted.selects:
             raise OpsError(Refused.BAD_REQUEST, SELECT)
         if wanted.all and wanted.upto is None:
@@ -127,6 +135,16 @@ class Pages:
             said += f" {meant.left} more match; do it again for them."
         flash(said, "done")
         return redirect(url_for("dead.listing", **wanted.place), code=303)
+
+    def _wanted(self, values: MultiDict[str, str]) -> Wanted:
+        return Wanted.of(values, self.installation.now() if values.get("since") else 0.0)
+
+    def _others(self, letter: DeadLetter) -> int:
+        """Count the other letters of the same request."""
+        if not letter.key:
+            return 0
+        subject = Subject(letter.source, letter.key)
+        return len(Holdings(self.installation.redis).letters(subject).keys() - {letter.id})
 
     def _letter(self, letter_id: str) -> DeadLetter:
         letter = chosen.one(self.letters, letter_id)

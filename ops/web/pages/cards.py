@@ -35,6 +35,8 @@ class Card:
     tone: Tone
     note: str = ""
     link: str = ""
+    names: tuple[str, ...] = ()
+    """Of a lane: its actions."""
 
 
 _MEANING: Final[Mapping[str, tuple[str, str]]] = {
@@ -83,14 +85,15 @@ def _lane(seen: Overview, name: str) -> Card:
     busy = sum(worker.state == "busy" for worker in workers)
     note = f"{len(workers)} worker{'' if len(workers) == 1 else 's'}, {busy} busy" if workers else "no worker"
     found = seen.lane(lane)
-    meaning = "orders the inbox" if lane == keys.SEQUENCER else ", ".join(found.actions if found else ())
+    names = found.actions if found else ()
+    meaning = "orders the inbox" if lane == keys.SEQUENCER else ""
     paused = {each.target.field.partition("|")[2] for each in seen.status.survey.pauses}
     if any(each.target.field == f"lane|{lane}" for each in seen.status.survey.pauses):
         note += ", paused"
-    elif found and (names := paused.intersection(found.actions)):
-        note += f", paused: {', '.join(sorted(names))}"
+    elif found and (stopped := paused.intersection(found.actions)):
+        note += f", paused: {', '.join(sorted(stopped))}"
     stuck = bool(stage.depth) and not workers
-    return Card(name, lane, meaning, stage, _tone(stage, stuck=stuck, notice=False), note)
+    return Card(name, lane, meaning, stage, _tone(stage, stuck=stuck, notice=False), note, names=names)
 
 
 def _tone(stage: Stage, *, stuck: bool, notice: bool) -> Tone:

@@ -1,8 +1,9 @@
-"""How pages say things: durations, times, and sentences with commands in them."""
+"""How pages say things: durations, times, names, and sentences with commands in them."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -17,21 +18,32 @@ from deedbox.shared.printable import printable
 SHOWN_MAX_CHARS: Final = 20_000
 """Of one text on a page, cut before it is filtered."""
 
+_COPIED: Final = Markup(" data-copy")
+_JOINT: Final = re.compile(r"(?<=[_./])(?=.)")
 _COMMAND: Final = re.compile(r"`([^`]+)`")
 
 
-def install(app: Flask) -> None:
-    """Make the words known to an application's templates."""
+def install(app: Flask, now: Callable[[], float]) -> None:
+    """Make the words known to an application's templates. ``now``: unix seconds."""
+
+    def ago(at: float) -> str:
+        """Say how long ago something was; or in how long it is due."""
+        since_s = now() - at
+        if abs(since_s) < 1:
+            return "now"
+        return f"in {duration(-since_s)}" if since_s < 0 else f"{duration(since_s)} ago"
+
     app.jinja_env.filters.update(
-        duration=duration, clock=clock, iso=iso, prose=prose, number=number, harmless=harmless
-    )
+        duration=duration, clock=clock, iso=iso, ago=ago, prose=prose, number=number, harmless=harmless,
+        breakable=breakable, request_name=request_name,
+    )  # fmt: skip
     app.jinja_env.globals.update(counted=counted)
     app.context_processor(_caller)
 
 
-def clock(at: float | None) -> str:
-    """Write a time (unix seconds) in UTC; a dash for None."""
-    return "-" if at is None else f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}"
+def clock(at: float) -> str:
+    """Write a time (unix seconds) in UTC."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def iso(at: float) -> str:
@@ -50,11 +62,23 @@ def harmless(text: object) -> str:
     return masked(printable(found if len(found) <= SHOWN_MAX_CHARS else found[:SHOWN_MAX_CHARS] + "…"))
 
 
-def prose(text: str) -> Markup:
-    """Set what stands between backticks as code. Everything is escaped."""
+def request_name(ordering_key: str) -> str:
+    """Name a request as people do, by its id; another ordering key as it is."""
+    return harmless(ordering_key.removeprefix("signature_request/"))
+
+
+def breakable(name: str) -> Markup:
+    """Let a long name break behind its joints, and not within a word."""
+    return Markup("<wbr>").join(escape(part) for part in _JOINT.split(harmless(name)))
+
+
+def prose(text: str, *, copied: bool = True) -> Markup:
+    """Set what stands between backticks as code; a command can be copied. Everything is escaped."""
     parts = _COMMAND.split(harmless(text))
     return Markup("").join(
-        Markup("<code>{}</code>").format(part) if index % 2 else escape(part)
+        Markup("<code{}>{}</code>").format(_COPIED if copied and part.startswith("deedbox ") else "", part)
+        if index % 2
+        else escape(part)
         for index, part in enumerate(parts)
     )
 

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final, Self
 
 from werkzeug.datastructures import MultiDict
 
+from deedbox.ops.readmodels.timeline import key_of
+from deedbox.ops.repair.causes import Cause, causes
 from deedbox.ops.repair.deadletters import DeadLetter, DeadLetters, Selection
 from deedbox.ops.web.auth.access import Refused
 from deedbox.ops.web.errors import OpsError
-from deedbox.shared.core.errors import DeedboxError, Unavailable
+from deedbox.ops.wording.times import moment
+from deedbox.shared.core.errors import DeedboxError, SettingsError, Unavailable
 
 PER_PAGE: Final = 50
-FACETS_FROM: Final = 2_000
-"""Letters, the newest, whose kinds are counted for the filters: four round trips."""
+COUNTED_MAX: Final = 2_000
+"""Letters, the newest, that are counted by cause and for the filters: four round trips."""
 
 IDS_MAX: Final = 500
 """Ids that one form may name: pages show 50."""
 
 START_MAX: Final = 1_000_000
+TEXTS: Final = ("reason", "action", "type", "error", "stream")
 ACT_MAX: Final = 2_000
 """Letters that one confirmation moves: some seconds' work, well within a browser's patience."""
 
@@ -38,28 +43,38 @@ class Wanted:
     reason: str = ""
     action: str = ""
     type: str = ""
+    error: str = ""
+    """Kind of error."""
     stream: str = ""
-    """Source and ordering key, such as `default:signature_request/<id>`."""
+    """Source and ordering key, such as `default:signature_request/<id>`; or an id alone, of any source."""
+    since: float = 0.0
+    """Unix seconds: letters that were filed earlier are not meant."""
     upto: float | None = None
     """Unix seconds: letters that were filed later are not meant. What a person confirms is what was shown."""
     start: int = 0
     """Where the page of the list begins that a person comes from, and goes back to."""
 
     @classmethod
-    def of(cls, values: MultiDict[str, str]) -> Self:
+    def of(cls, values: MultiDict[str, str], now: float) -> Self:
         """Read what a form or an address says. Raises OpsError."""
         ids = tuple(dict.fromkeys(values.getlist("id")))
         start = min(START_MAX, max(0, values.get("from", 0, type=int)))
+        texts = {name: values.get(name, "").strip() for name in TEXTS}
         return cls(
-            ids, values.get("all") == "1", values.get("reason", ""), values.get("action", ""), values.get("type", ""),
-            values.get("stream", ""), _upto(values.get("upto", "")), start,
+            ids, values.get("all") == "1", **texts, since=_since(values.get("since", "").strip(), now),
+            upto=_upto(values.get("upto", "")), start=start,
         )  # fmt: skip
 
     @property
     def filters(self) -> dict[str, Any]:
         """Return the filters that are set, as an address has them."""
-        named = {"reason": self.reason, "action": self.action, "type": self.type, "stream": self.stream}
-        return {name: value for name, value in named.items() if value}
+        named = {name: getattr(self, name) for name in TEXTS}
+        return {name: value for name, value in (*named.items(), ("since", self.since_text)) if value}
+
+    @property
+    def since_text(self) -> str:
+        """Return the bound as a person may write it: a fixed time, so that pages do not drift apart."""
+        return f"{datetime.fromtimestamp(self.since, UTC):%Y-%m-%dT%H:%M:%SZ}" if self.since else ""
 
     @property
     def place(self) -> dict[str, Any]:
@@ -77,19 +92,18 @@ class Wanted:
         rows += [(name, str(value)) for name, value in self.place.items()]
         return [*rows, ("upto", repr(self.upto))] if self.upto is not None else rows
 
-    def fits(self, letter: DeadLetter) -> bool:
-        """Tell whether a letter is meant, as far as ``Selection`` does not know."""
-        about = f"{letter.source}:{letter.key}"
-        return (
-            self.type in {"", letter.type}
-            and self.stream in {"", about}
-            and (self.upto is None or letter.at <= self.upto)
-        )
-
     @property
     def selection(self) -> Selection:
-        """The part that the commands know too."""
-        return Selection(self.ids) if self.ids else Selection(reason=self.reason, action=self.action)
+        """Return what the commands call it."""
+        if self.ids:
+            return Selection(self.ids)
+        first, _, rest = self.stream.partition(":")
+        source, key = (first, rest) if rest else ("", first)
+        return Selection(
+            reason=self.reason, action=self.action, pattern=self.type, source=source,
+            key=key_of(key) if key else "", error=self.error, since=self.since,
+            until=math.inf if self.upto is None else self.upto,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +133,7 @@ class Meant:
 
 def listing(letters: DeadLetters, wanted: Wanted) -> Listing:
     """Read one page, newest first. Raises Unavailable."""
-    fitting, start = _fitting(letters, wanted), wanted.start
+    fitting, start = letters.newest_first(wanted.selection), wanted.start
     read = list(islice(fitting, start + PER_PAGE + 1))
     matching = len(read) + (sum(1 for _ in fitting) if wanted.filters else 0)
     total = letters.count()  # afterwards, so that a letter that is filed meanwhile is counted, if it was read
@@ -129,26 +143,36 @@ def listing(letters: DeadLetters, wanted: Wanted) -> Listing:
     )  # fmt: skip
 
 
-def facets(letters: DeadLetters) -> dict[str, list[tuple[str, int]]]:
-    """Count the newest letters by reason, action and type, the most frequent first. Raises Unavailable."""
-    newest = list(islice(letters.newest_first(), FACETS_FROM))
-    return {
+@dataclass(frozen=True, slots=True)
+class LetterSurvey:
+    """The newest letters by what they have in common, the most frequent first."""
+
+    facets: dict[str, list[tuple[str, int]]]
+    causes: list[tuple[Cause, int, float]]
+    """With the time of the newest letter."""
+    counted: int
+
+
+def survey(letters: DeadLetters) -> LetterSurvey:
+    """Count the newest letters. Raises Unavailable."""
+    newest = list(islice(letters.newest_first(), COUNTED_MAX))
+    facets = {
         name: Counter(value for letter in newest if (value := str(getattr(letter, name)))).most_common()
         for name in ("reason", "action", "type")
     }
+    latest: dict[Cause, float] = {}
+    for letter in newest:
+        latest.setdefault(Cause(letter.reason, letter.action, letter.error), letter.at)
+    return LetterSurvey(
+        facets, [(cause, count, latest[cause]) for cause, count in causes(newest)], len(newest)
+    )
 
 
 def meant(letters: DeadLetters, wanted: Wanted) -> Meant:
     """Return what a confirmation would act on; ids that are gone are left out. Raises Unavailable."""
-    fitting = _named(letters, wanted.ids) if wanted.ids else list(_fitting(letters, wanted))[::-1]
+    fitting = _named(letters, wanted.ids) if wanted.ids else letters.select(wanted.selection)
     upto = wanted.upto if wanted.upto is not None else max((letter.at for letter in fitting), default=None)
     return Meant(replace(wanted, upto=upto), fitting[:ACT_MAX], max(0, len(fitting) - ACT_MAX))
-
-
-def kinds(letters: Sequence[DeadLetter]) -> list[tuple[str, str, int]]:
-    """Count letters by reason and action, the most frequent first."""
-    counted = Counter((letter.reason, letter.action) for letter in letters)
-    return [(reason, action, count) for (reason, action), count in counted.most_common()]
 
 
 def one(letters: DeadLetters, letter_id: str) -> DeadLetter | None:
@@ -162,6 +186,13 @@ def one(letters: DeadLetters, letter_id: str) -> DeadLetter | None:
     return letter
 
 
+def _since(text: str, now: float) -> float:
+    try:
+        return moment(text, "since", now) if text else 0.0
+    except SettingsError as error:
+        raise OpsError(Refused.BAD_REQUEST, str(error)) from None
+
+
 def _upto(text: str) -> float | None:
     try:
         found = float(text) if text else None
@@ -170,10 +201,6 @@ def _upto(text: str) -> float | None:
     if found is not None and not math.isfinite(found):
         raise OpsError(Refused.BAD_REQUEST, "upto is not a valid time; open the page again")
     return found
-
-
-def _fitting(letters: DeadLetters, wanted: Wanted) -> Iterator[DeadLetter]:
-    return (letter for letter in letters.newest_first(wanted.selection) if wanted.fits(letter))
 
 
 def _named(letters: DeadLetters, ids: Sequence[str]) -> list[DeadLetter]:
