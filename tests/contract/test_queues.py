@@ -186,7 +186,7 @@ def test_the_lease_stays_with_what_follows_until_the_last_outcome(store: Store) 
     store.enqueue((UNIT, "1"), (UNIT, "2"), (UNIT, "3"))
     [unit] = store.claim("a", entries_at_most=3)
     for entry, left in ((b"1", [b"2", b"3"]), (b"2", [b"3"])):
-        store.commit(section(unit, "next", entry=entry))
+        assert store.commit(section(unit, "next", entry=entry)) == [0], "nothing is ready, nothing is rung"
         assert store.redis.lrange(keys.queue(UNIT), 0, -1) == left
         assert store.claim("b", entries_at_most=3) == []
     assert store.over == []
@@ -264,6 +264,20 @@ def test_a_commit_that_is_sent_twice_takes_one_entry(store: Store) -> None:
     assert store.redis.lrange(keys.queue(UNIT), 0, -1) == [b"2", b"3"]
     assert store.redis.hget(keys.COUNTERS, "action_done") == b"1"
     assert store.depth() == 2
+
+
+def test_a_commit_that_keeps_its_lease_counts_once_if_it_is_sent_twice(store: Store) -> None:
+    store.enqueue((UNIT, "1"), (UNIT, "2"), (UNIT, "3"))
+    [unit] = store.claim("a", entries_at_most=3)
+    again = section(unit, "next", 0, ("S", "x:a/1"), ("T", 1, "{}"), ("C", "action_done", 1), entry=b"1")
+    lines = store.redis.llen(keys.timeline("x:a/1"))
+    assert [store.commit(again)[0] for _ in range(2)] == [0, 0]
+    assert store.redis.lrange(keys.queue(UNIT), 0, -1) == [b"2", b"3"]
+    assert store.redis.hget(keys.COUNTERS, "action_done") == b"1"
+    assert store.redis.llen(keys.timeline("x:a/1")) == lines + 1
+    assert store.commit(section(unit, "next", entry=b"2"))[0] == 0
+    store.commit(again)  # late
+    assert store.depth() == store.entries_queued() == 1
 
 
 def test_a_lease_can_be_renewed_until_it_is_lost(store: Store) -> None:

@@ -87,9 +87,12 @@ while ARGV[i] do
       if verb ~= 'back' then lost = lost + 1 end
     else
       if verb ~= 'next' then tokens[unit] = nil end
+      gone = some_erased and is_erased_unit(unit)
       local first = redis.call('LRANGE', P .. 'queue:' .. unit, 0, 1)
       local left = first[1]
       is_head = left == ARGV[i + 5]
+      -- A commit that is sent again finds the lease still there, and the entry gone: all of it is written.
+      if verb == 'next' and not is_head then held = false end
       if is_head and (verb == 'done' or verb == 'next') then
         redis.call('LPOP', P .. 'queue:' .. unit)
         refer(event_of(left), -1)
@@ -98,10 +101,9 @@ while ARGV[i] do
       end
       if verb == 'wait' and is_head then
         redis.call('ZADD', pool_of(unit) .. 'waiting', now + tonumber(ARGV[i + 4]), unit)
-      elseif left then
+      elseif left and (verb ~= 'next' or gone) then
         gather_unit(lane, unit)
       end
-      gone = some_erased and is_erased_unit(unit)
     end
     i = i + 6
   elseif op == 'T' then
