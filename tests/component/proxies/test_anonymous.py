@@ -40,6 +40,7 @@ OPEN: Final = {
 
 QUERIES: Final = {
     "api.events": "?payload=1", "requests.search": "?q=Jane", "dead.plan": "?do=redrive&all=1",
+    "plans.plan": "?kind=source&name=default",
 }  # fmt: skip
 
 
@@ -74,7 +75,7 @@ def _paths(letter: str, data_dir: Path) -> list[tuple[str, str]]:
     app = create_app(Settings.load({"DEEDBOX_DATA_DIR": str(data_dir), "DEEDBOX_OPS_TOKEN": TOKEN}))
     values = {
         "request_id": REQUEST, "n": "1", "source": "default", "ordering_key": f"signature_request/{REQUEST}",
-        "letter_id": letter, "filename": "deedbox.css",
+        "letter_id": letter, "filename": "deedbox.css", "name": "pause",
     }  # fmt: skip
     urls = app.url_map.bind("localhost")
     found = []

@@ -100,6 +100,7 @@ def test_the_tables_show_every_cell() -> None:
 
 
 def test_lost_callbacks_are_shown_for_each_share_and_bound() -> None:
+    pytest.importorskip("matplotlib", reason="plots need the extra `bench`")
     from tests.bench.order import lost
 
     console = Console(width=150, record=True, file=StringIO())
