@@ -24,6 +24,7 @@ from tests.contract import (
     test_raw_claims,
     test_references,
     test_shards,
+    test_wake_ups,
 )
 from tests.contract.conftest import Store
 
@@ -43,7 +44,7 @@ LAWS: Final[tuple[Callable[[Store], None], ...]] = (
     test_erasure.test_nothing_stays_but_the_tombstone,
     test_queues.test_a_lease_can_be_renewed_until_it_is_lost,
     test_queues.test_a_retry_waits_with_its_new_text_and_its_queue_waits_behind_it,
-    test_queues.test_a_drainer_does_not_leave_while_work_is_ready_without_a_successor,
+    test_wake_ups.test_a_drainer_does_not_leave_while_work_is_ready_without_a_successor,
     test_raw_claims.test_a_claim_on_another_redis_is_dropped_by_the_same_rule,
     test_raw_claims.test_a_living_bridge_keeps_its_claim,
     test_references.test_a_fact_that_comes_again_after_its_memory_does_not_end_what_a_dead_letter_keeps,

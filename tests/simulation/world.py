@@ -44,6 +44,7 @@ from tests.simulation.doubles import Limits, SimulatedGuard, installed
 from tests.simulation.faults import FaultPolicy, Faults
 from tests.simulation.journal import Journal
 from tests.simulation.mutants import Mutant
+from tests.simulation.rollout import Rollout
 from tests.simulation.scheduler import START, Process, Scheduler, Trace
 from tests.simulation.server import Server
 
@@ -61,12 +62,6 @@ RETENTION: Final = Retention(events_s=3)
 """An event ends that soon after its last outcome: a stall, a hold or a retry is longer."""
 
 QUOTA: Final = QuotaPolicy(facts=4, bodies=2, life_s=3600)
-
-ROLLING_S: Final = 6.0
-"""How long a deployment takes: so long processes of both versions live, and may start."""
-
-STALE: Final = 0.3
-"""Share of processes that start meanwhile with the version of before."""
 
 BEAT_S: Final = 20.0
 
@@ -116,9 +111,7 @@ class World:
         """When the next version is deployed, and the old one again: actions change their lanes."""
         self.subscribed: dict[int, Registry] = {}
         """Generation of what is subscribed -> the actions that it names."""
-        self._version = 0
-        self._version_of: dict[Process, int] = {}
-        self._old_until = 0.0
+        self._rollout = Rollout(self.scheduler, self.acts.registries, LANES)
         self._mutant = mutant
         last_at = max((each.at for each in self.sent), default=START)
         self.faults = Faults(
@@ -142,7 +135,7 @@ class World:
         self.scheduler.before_step = self.faults.step
         self.scheduler.on_idle = self._at_rest
         for at in self._deploys:
-            self.scheduler.at(at, self._deploy)
+            self.scheduler.at(at, self._rollout.begin)
         size = self.size
         counts = {"bridge": size.bridges, "sequencer": size.sequencers, "sweeper": size.sweepers,
                   "default": size.workers, "side": 1, keys.DOCUMENTS: 1,
@@ -280,13 +273,13 @@ class World:
             quotas=QUOTA,
         )
         sequencer = Sequencer(scripts, policy, ring)
-        if self._declare(scripts, self._registry(process), runs_actions=False):
+        if self._declare(scripts, self._rollout.registry(process), runs_actions=False):
             self._answer_bells(process, redis, keys.SEQUENCER, scripts, sequencer.drain, ring)
 
     def _worker(self, lane: str, process: Process) -> None:
         redis = self._client(process)
         scripts, ring = Scripts(redis), self._ringer(redis)
-        registry = self._registry(process)
+        registry = self._rollout.registry(process)
         if not self._declare(scripts, registry):
             return  # as the real process: its supervisor starts another
         self.scheduler.spawn(process, f"{process.name}/announcement", lambda: self._keep(scripts, registry))
@@ -312,14 +305,6 @@ class World:
 
         self.scheduler.spawn(beside, beside.name, look)
 
-    def _registry(self, process: Process) -> Registry:
-        """Return the actions of a process that starts now: while a deployment rolls, some still have the old ones."""
-        version = self._version
-        if self.scheduler.now < self._old_until and self.scheduler.rng.random() < STALE:
-            version = 1 - version
-        self._version_of[process] = version
-        return self.acts.registries[version]
-
     def _declare(self, scripts: Scripts, registry: Registry, *, runs_actions: bool = True) -> bool:
         try:
             announce(scripts, registry, runs_actions=runs_actions)
@@ -331,22 +316,6 @@ class World:
         while True:
             self.scheduler.sleep(BEAT_S)
             self._declare(scripts, registry)
-
-    def _deploy(self) -> None:
-        """Deploy the other version: every process that has actions is asked to stop, one after the other."""
-        self._version = 1 - self._version
-        self._old_until = self.scheduler.now + ROLLING_S
-        for process in self.scheduler.live:
-            if process.kind in LANES:
-                at = self.scheduler.now + self.scheduler.rng.random() * ROLLING_S
-                self.scheduler.at(at, partial(setattr, process, "stopping", True))
-        self.scheduler.at(self._old_until, self._end_deployment)
-
-    def _end_deployment(self) -> None:
-        """End what still has the other version: no deployment stays half done."""
-        for process in self.scheduler.live:
-            if self._version_of.get(process, self._version) != self._version:
-                process.stopping = True
 
     def _answer_bells(
         self, process: Process, redis: SimulatedRedis, lane: str, scripts: Scripts, drain: Drain,

@@ -74,6 +74,24 @@ class Rig(Terminal):
     def _lines(self) -> list[str]:
         return self.journal.read_text(encoding="utf-8").splitlines() if self.journal.exists() else []
 
+    def says(self, *lines: bytes) -> None:
+        """Read its output until each of these lines has come, in any order. It must have been started with a pipe."""
+        assert self.process.stdout is not None
+        wanted = set(lines)
+        for line in self.process.stdout:
+            wanted.discard(line.rstrip())
+            if not wanted:
+                return
+        raise AssertionError(f"never said: {sorted(wanted)}")
+
+    def ended(self) -> int:
+        """Ask it to end, and return its exit status."""
+        self.process.terminate()
+        status = self.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        return status
+
     def started(self, *names: str) -> None:
         """Wait until all these programs noted their start."""
         until(lambda: all(self.pids(name) for name in names), f"{names} started")

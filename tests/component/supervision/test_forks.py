@@ -57,20 +57,13 @@ def test_a_fork_is_a_child_with_its_own_group_name_and_end(forked: Start) -> Non
 
     program.kill()
 
-    assert rig.process.stdout is not None
-    wanted = {
+    rig.says(
         b"crashing says nothing",
         b"exit killed was killed by SIGKILL and is started again in 1 s.",
         b"exit crashing exited with status 3 and is started again in 1 s.",
         b"exit crashing exited with status 3 and is started again in 2 s (2nd time in 1 min).",
-    }
-    for line in rig.process.stdout:
-        wanted.discard(line.rstrip())
-        if not wanted:
-            break
-    rig.process.terminate()
-    assert rig.wait() == 0
-    rig.process.stdout.close()
+    )
+    assert rig.ended() == 0
 
 
 def test_forks_share_the_memory_of_what_the_fork_server_imported(forked: Start) -> None:

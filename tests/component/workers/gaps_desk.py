@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from redis import Redis
 
+from deedbox.shared.core.gaps import Findings, Gap
 from deedbox.shared.core.ordering import OrderingPolicy
 from deedbox.shared.core.signature import BodySignature
 from deedbox.shared.redis import keys
@@ -17,6 +20,7 @@ from deedbox.shared.simulator.api_state import Endpoint, FilesApiPolicy
 from deedbox.shared.simulator.files_api import FilesApi
 from deedbox.shared.simulator.lifecycle import Account
 from deedbox.workers.process import Process
+from deedbox.workers.sweeper.gaps import GapDesk, GapLook, operators_mark
 from tests.component.workers.rig import (
     Deployment,
     Journal,
@@ -32,6 +36,7 @@ API_KEY = "324e3b0840f065eb51f3fd63231d0d33daa35d4ed10d27718839e81737065782"
 GENEROUS = FilesApiPolicy(not_ready_max=0, calls_per_window=10_000, file_calls_per_window=10_000)
 LANE = "documents"
 BUILTINS = ("fetch_documents", "track_status", "reconcile")
+MAKES_UP = {"DEEDBOX_SYNTHESISE": "on", "DEEDBOX_DOWNLOADABLE_GRACE_S": "0"}
 AGO_S = 7200
 """How long ago the requests of these tests were created: too old to be in flight."""
 
@@ -93,6 +98,28 @@ class GapsDesk:
         self.deployment.sweeper.once()
         self.deployment.run()
 
+    def file(self, *request_ids: str) -> None:
+        """Hand requests to ``reconcile``, as ``deedbox reconcile`` does."""
+        found, mark = Findings((Gap.NEVER_SEEN,)), operators_mark()
+        looks = [
+            GapLook(f"default:signature_request/{each}", None, found, asked_by=mark)
+            for each in request_ids or ("r1",)
+        ]
+        GapDesk(self.deployment.scripts, lambda _lane: None, fetches=True, makes_up=True).file(looks, T)
+
+    def reconcile(self, *request_ids: str) -> None:
+        """Reconcile requests, and work off all that comes of it."""
+        self.file(*request_ids)
+        self.work_off()
+
+    def work_off(self) -> None:
+        """Work until nothing is left, waits included."""
+        self.deployment.run()
+        while self.deployment.left():
+            expire_units(self.state, "waiting")
+            self.deployment.sweeper.once()
+            self.deployment.run()
+
     def calls(self, endpoint: Endpoint) -> int:
         """Count the calls that reached the API."""
         return sum(count for (name, _), count in self.api.calls().items() if name is endpoint)
@@ -144,6 +171,28 @@ def open_desk(api: FilesApi, state: Redis, environ: dict[str, str], hold_s: floa
         makes_up=settings.synthesise == "on",
     )  # fmt: skip
     return GapsDesk(api, state, settings, deployment, told, stored, seen)
+
+
+Open = Callable[..., GapsDesk]
+"""Builds a deployment: the API's policy, ``hold_s``, and settings."""
+
+
+@contextmanager
+def gap_desks(
+    redis_url: str, state: Redis, folder: Path, *known: dict[str, Any], **settings: str
+) -> Iterator[Open]:
+    """Lend a function that builds a deployment with these settings, and an API of its own that shows ``known``."""
+    with ExitStack() as apis:
+
+        def build(policy: FilesApiPolicy = GENEROUS, hold_s: float = 0.0, **more: str) -> GapsDesk:
+            api = started_api(policy)
+            apis.callback(api.stop)
+            for each in known:
+                api.state.put(each)
+            environ = settings_for(redis_url, api.url, folder, **{**settings, **more})
+            return open_desk(api, state, environ, hold_s)
+
+        yield build
 
 
 def started_api(policy: FilesApiPolicy = GENEROUS) -> FilesApi:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,11 +17,10 @@ from deedbox.workers.builtins.reconcile import Reconcile
 from deedbox.workers.dropbox_sign.account import NOT_FOUND_GRACE_S
 from tests.component.workers.gaps_desk import (
     GapsDesk,
-    open_desk,
-    settings_for,
+    Open,
+    gap_desks,
     shown,
     signer,
-    started_api,
 )
 from tests.component.workers.rig import members
 from tests.component.workers.server import RedisServer
@@ -30,21 +29,12 @@ pytestmark = pytest.mark.real_redis
 
 STREAM = "default:signature_request/r1"
 NOT_SIGNED = shown("r1", signer("s1"), is_complete=False)
-Open = Callable[..., GapsDesk]
 
 
 @pytest.fixture
 def begin(redis_server: RedisServer, state: Redis, tmp_path: Path) -> Iterator[Open]:
-    started = []
-
-    def build(**more: str) -> GapsDesk:
-        api = started_api()
-        started.append(api)
-        return open_desk(api, state, settings_for(redis_server.url, api.url, tmp_path, **more))
-
-    yield build
-    for api in started:
-        api.stop()
+    with gap_desks(redis_server.url, state, tmp_path) as build:
+        yield build
 
 
 def claim(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,47 +19,35 @@ from deedbox.shared.redis import keys
 from deedbox.shared.redis.erasure import Asker, Eraser
 from deedbox.shared.redis.request_keys import Subject
 from deedbox.shared.retention import Retention
-from deedbox.shared.simulator.api_state import Endpoint, FilesApiPolicy
+from deedbox.shared.simulator.api_state import Endpoint
 from deedbox.workers.actions.interface import Context, Event
 from deedbox.workers.actions.registry import Registry
 from deedbox.workers.commands.listing import ListingPage, ListingTally, compare
 from deedbox.workers.lanes.runner import LaneRunner
 from deedbox.workers.sweeper.gaps import GapDesk, GapLook
 from tests.component.workers.gaps_desk import (
-    GENEROUS,
     LANE,
     SIGNED,
     GapsDesk,
+    Open,
     T,
-    open_desk,
-    settings_for,
+    gap_desks,
     shown,
     signer,
-    started_api,
 )
 from tests.component.workers.rig import expire, members, units
 from tests.component.workers.server import RedisServer
 
 pytestmark = pytest.mark.real_redis
 
-Open = Callable[..., GapsDesk]
 LOST = "signature_request_signed|s1"
 STREAM = "default:signature_request/r1"
 
 
 @pytest.fixture
 def begin(redis_server: RedisServer, state: Redis, tmp_path: Path) -> Iterator[Open]:
-    started = []
-
-    def build(policy: FilesApiPolicy = GENEROUS, **more: str) -> GapsDesk:
-        api = started_api(policy)
-        started.append(api)
-        api.state.put(shown())
-        return open_desk(api, state, settings_for(redis_server.url, api.url, tmp_path, **more))
-
-    yield build
-    for api in started:
-        api.stop()
+    with gap_desks(redis_server.url, state, tmp_path, shown()) as build:
+        yield build
 
 
 @pytest.fixture

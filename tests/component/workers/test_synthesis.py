@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
@@ -15,7 +13,7 @@ from redis import Redis
 
 from deedbox.ops.readmodels import events
 from deedbox.shared import sealing
-from deedbox.shared.core.gaps import ALL_SIGNED, DOWNLOADABLE, SIGNED, VIEWED, Findings, Gap
+from deedbox.shared.core.gaps import SIGNED, VIEWED
 from deedbox.shared.documents import DocumentStore, FileTree
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.erasure import Asker, Eraser
@@ -23,28 +21,18 @@ from deedbox.shared.redis.request_keys import Subject
 from deedbox.shared.retention import Retention
 from deedbox.shared.sealing.key_ring import KeyRing
 from deedbox.shared.simulator.api_state import Endpoint
-from deedbox.shared.simulator.lifecycle import (
-    Account,
-    SimulatedCallback,
-    SimulatedFact,
-    SimulatedRequest,
-    generate_requests,
-)
-from deedbox.shared.simulator.story import Ending, LifecyclePolicy
 from deedbox.workers.builtins.synthesis import Synthesis
 from deedbox.workers.dropbox_sign.client import SignApi
 from deedbox.workers.process import Process
-from deedbox.workers.sweeper.gaps import GapDesk, GapLook, operators_mark
 from tests.component.workers.gaps_desk import (
-    API_KEY,
     LANE,
+    MAKES_UP,
     GapsDesk,
+    Open,
     T,
-    open_desk,
-    settings_for,
+    gap_desks,
     shown,
     signer,
-    started_api,
 )
 from tests.component.workers.gaps_desk import SIGNED as SIGNED_ROW
 from tests.component.workers.rig import expire_units
@@ -52,53 +40,18 @@ from tests.component.workers.server import RedisServer
 
 pytestmark = pytest.mark.real_redis
 
-Open = Callable[..., GapsDesk]
-ON = {"DEEDBOX_SYNTHESISE": "on", "DEEDBOX_DOWNLOADABLE_GRACE_S": "0"}
 STORY = ["sent", "viewed", "signed", "all_signed", "downloadable"]
 
 
 @pytest.fixture
 def begin(redis_server: RedisServer, state: Redis, tmp_path: Path) -> Iterator[Open]:
-    api = started_api()
-
-    def build(hold_s: float = 0.0, **more: str) -> GapsDesk:
-        api.state.put(shown())
-        return open_desk(
-            api, state, settings_for(redis_server.url, api.url, tmp_path, **{**ON, **more}), hold_s
-        )
-
-    yield build
-    api.stop()
+    with gap_desks(redis_server.url, state, tmp_path, shown(), **MAKES_UP) as build:
+        yield build
 
 
 @pytest.fixture
 def desk(begin: Open) -> GapsDesk:
     return begin()
-
-
-def file(desk: GapsDesk, *request_ids: str) -> None:
-    """Hand requests to `reconcile`, as `deedbox reconcile` does."""
-    found, mark = Findings((Gap.NEVER_SEEN,)), operators_mark()
-    looks = [
-        GapLook(f"default:signature_request/{each}", None, found, asked_by=mark)
-        for each in request_ids or ("r1",)
-    ]
-    GapDesk(desk.deployment.scripts, lambda _lane: None, fetches=True, makes_up=True).file(looks, T)
-
-
-def reconcile(desk: GapsDesk, *request_ids: str) -> None:
-    """Reconcile requests, and work off all that comes of it."""
-    file(desk, *request_ids)
-    work_off(desk)
-
-
-def work_off(desk: GapsDesk) -> None:
-    """Work until nothing is left, waits included."""
-    desk.deployment.run()
-    while desk.deployment.left():
-        expire_units(desk.state, "waiting")
-        desk.deployment.sweeper.once()
-        desk.deployment.run()
 
 
 def origins(desk: GapsDesk) -> list[tuple[str, str]]:
@@ -108,7 +61,7 @@ def origins(desk: GapsDesk) -> list[tuple[str, str]]:
 
 
 def test_a_request_that_no_callback_told_of_runs_its_actions_once_and_in_order(desk: GapsDesk) -> None:
-    reconcile(desk)
+    desk.reconcile()
     assert origins(desk) == [(name, "reconciled") for name in STORY]
     signed, _ = desk.seen.calls[2]
     assert (signed.time, signed.related_signature_id, signed.trust, signed.body_signature) == (
@@ -122,7 +75,7 @@ def test_a_request_that_no_callback_told_of_runs_its_actions_once_and_in_order(d
 
 
 def test_what_was_released_is_reported_and_shown(desk: GapsDesk) -> None:
-    reconcile(desk)
+    desk.reconcile()
     names = [f"signature_request_{name}" for name in STORY]
     released = sorted(f"{name}|{'s1' if name in {VIEWED, SIGNED} else ''}" for name in names)
     assert desk.report()["released"] == released
@@ -140,7 +93,7 @@ def test_what_was_released_is_reported_and_shown(desk: GapsDesk) -> None:
 
 def test_without_the_setting_nothing_is_made_up(begin: Open) -> None:
     desk = begin(DEEDBOX_SYNTHESISE="off")
-    reconcile(desk)
+    desk.reconcile()
     assert (desk.seen.calls, desk.report()["released"], desk.documents()) == ([], [], 1)
 
 
@@ -152,7 +105,7 @@ def come(desk: GapsDesk, seconds: int = 0, **metadata: Any) -> None:
     desk.happen("signed", 20 + seconds, shown("r1", SIGNED_ROW, **open_request), "s1")
     desk.happen("all_signed", 20 + seconds, shown(), **metadata)
     desk.happen("downloadable", 22 + seconds, shown(), **metadata)
-    work_off(desk)
+    desk.work_off()
 
 
 @pytest.mark.parametrize("seconds", [0, 3, -2])
@@ -160,7 +113,7 @@ def come(desk: GapsDesk, seconds: int = 0, **metadata: Any) -> None:
 def test_genuine_callbacks_that_come_late_are_duplicates(
     desk: GapsDesk, seconds: int, metadata: dict[str, str]
 ) -> None:  # fmt: skip
-    reconcile(desk)
+    desk.reconcile()
     before = desk.deployment.counters()
     come(desk, seconds, **metadata)
     come(desk, seconds, **metadata)
@@ -174,7 +127,7 @@ def test_genuine_callbacks_that_come_late_are_duplicates(
 @pytest.mark.parametrize("seconds", [0, 3])
 def test_what_came_already_is_not_made_up(desk: GapsDesk, seconds: int) -> None:
     come(desk, seconds)
-    reconcile(desk)
+    desk.reconcile()
     assert origins(desk) == [(name, "callback") for name in STORY]
 
 
@@ -189,15 +142,15 @@ def test_callbacks_that_cross_with_the_reconcile_run_once(
     desk.deployment.deliver = lambda *bodies, **more: held_back.append((bodies, more))  # type: ignore[method-assign]
     come(desk, seconds)
     if not genuine_first:
-        file(desk)
+        desk.file()
         desk.deployment.work(LANE)
     for bodies, more in held_back:
         deliver(*bodies, **more)
     if genuine_first:
-        file(desk)
+        desk.file()
         desk.deployment.work(LANE)
     assert desk.seen.calls == []
-    work_off(desk)
+    desk.work_off()
     expected = "callback" if genuine_first else "reconciled"
     assert origins(desk)[:3] == [(name, expected) for name in STORY[:3]]
     assert [name for name, _ in origins(desk)] == STORY
@@ -210,7 +163,7 @@ def test_a_callback_that_is_held_is_no_lost_one(begin: Open) -> None:
     desk.happen("viewed", 10, shown("r1", signer("s1", 10), is_complete=False), "s1")
     assert desk.seen.calls == []
     desk.api.state.put(shown("r1", signer("s1", 10), is_complete=False))
-    reconcile(desk)
+    desk.reconcile()
     assert origins(desk) == [("sent", "reconciled"), ("viewed", "callback")]
 
 
@@ -218,9 +171,9 @@ def test_what_is_behind_a_released_event_comes_late(desk: GapsDesk) -> None:
     """As its callback would: the order of what was released is not changed afterwards."""
     desk.happen("sent", 0, shown("r1", signer("s1"), is_complete=False))
     desk.happen("all_signed", 20, shown())
-    work_off(desk)
+    desk.work_off()
     desk.later()
-    work_off(desk)
+    desk.work_off()
     assert origins(desk) == [
         ("sent", "callback"), ("all_signed", "callback"), ("viewed!", "reconciled"), ("signed!", "reconciled"),
         ("downloadable", "reconciled"),
@@ -234,7 +187,7 @@ def test_a_lost_downloadable_is_noticed_and_made_up_for(desk: GapsDesk) -> None:
     desk.happen("all_signed", 20, shown())
     for _ in range(2):
         desk.later()
-        work_off(desk)
+        desk.work_off()
     assert origins(desk)[-1] == ("downloadable", "reconciled")
     calls = desk.calls(Endpoint.REQUEST)
     desk.deployment.sweeper.once()
@@ -243,11 +196,11 @@ def test_a_lost_downloadable_is_noticed_and_made_up_for(desk: GapsDesk) -> None:
 
 
 def test_two_reconciles_release_once(desk: GapsDesk) -> None:
-    file(desk, "r1")
-    file(desk, "r1")
+    desk.file("r1")
+    desk.file("r1")
     desk.deployment.work(LANE)
-    work_off(desk)
-    reconcile(desk)
+    desk.work_off()
+    desk.reconcile()
     assert [name for name, _ in origins(desk)] == STORY
 
 
@@ -278,14 +231,14 @@ def test_a_reconcile_that_is_killed_anywhere_releases_everything_once(
             patched.setattr(SignApi, "files", dies)
         else:
             patched.setattr(Synthesis, "release", dies if point == "before the append" else releases_and_dies)
-        file(desk)
+        desk.file()
         with pytest.raises(Killed):
             desk.deployment.work(LANE)
     if point == "after the append, drained":
         desk.deployment.drain()
     expire_units(desk.state, "leased")
     desk.deployment.sweeper.once()
-    work_off(desk)
+    desk.work_off()
     assert [name for name, _ in origins(desk)] == STORY
     assert len(desk.report()["released"]) == len(STORY), "the report is whole, whatever try released it"
     assert len(desk.told.calls) == 1
@@ -294,7 +247,7 @@ def test_a_reconcile_that_is_killed_anywhere_releases_everything_once(
 def test_a_decline_is_made_up_with_its_signer_and_reason(desk: GapsDesk) -> None:
     declined = signer("s2", 40) | {"status_code": "declined", "decline_reason": "No."}
     desk.api.state.put(shown("r1", signer("s1", 10, 20), declined, is_complete=False, is_declined=True))
-    reconcile(desk)
+    desk.reconcile()
     assert [name for name, _ in origins(desk)] == ["sent", "viewed", "signed", "viewed", "declined"]
     event, _ = desk.seen.calls[-1]
     assert (event.related_signature_id, event.time) == ("s2", T + 40)
@@ -305,14 +258,14 @@ def test_a_decline_is_made_up_with_its_signer_and_reason(desk: GapsDesk) -> None
 
 
 def test_an_erased_request_is_not_brought_back(desk: GapsDesk) -> None:
-    file(desk)
+    desk.file()
     desk.deployment.work(LANE)
     eraser = Eraser(
         desk.deployment.scripts, DocumentStore(FileTree(desk.settings.data_dir / "documents")), Retention()
     )
     eraser.erase(Subject("default", "signature_request/r1"), documents=True, by=Asker.OPERATOR)
-    work_off(desk)
-    reconcile(desk)
+    desk.work_off()
+    desk.reconcile()
     assert desk.seen.calls == []
 
 
@@ -322,7 +275,7 @@ def test_a_simulated_request_is_not_asked_for_at_the_real_api(
     monkeypatch.setattr(SignApi, "is_here", property(lambda _api: False))
     simulated = "simulated_" + "0" * 30
     desk.api.state.put(shown(simulated))
-    reconcile(desk, simulated)
+    desk.reconcile(simulated)
     assert (desk.seen.calls, desk.calls(Endpoint.REQUEST)) == ([], 0)
 
 
@@ -331,7 +284,7 @@ def test_what_may_have_been_forgotten_is_not_made_up(desk: GapsDesk) -> None:
     days_s = 20 * 86_400
     old = signer("s1", 10 - days_s, 20 - days_s)
     desk.api.state.put(shown("r1", old, signer("s2", 10, 20), created_at=T - days_s))
-    reconcile(desk)
+    desk.reconcile()
     assert [name for name, _ in origins(desk)] == ["viewed", "signed", "all_signed", "downloadable"]
     assert {event.related_signature_id for event, _ in desk.seen.calls} == {"s2", None}
 
@@ -340,7 +293,7 @@ def test_for_a_request_whose_order_cannot_be_read_nothing_is_made_up(desk: GapsD
     """What came before cannot be told. A dead letter for each event would be no help either."""
     desk.happen("sent", 0, shown("r1", signer("s1"), is_complete=False))
     desk.state.set(keys.order("default:signature_request/r1"), b"damaged")
-    reconcile(desk)
+    desk.reconcile()
     assert origins(desk) == [("sent", "callback")]
     assert desk.deployment.letters() == []
 
@@ -349,7 +302,7 @@ def test_what_is_older_than_callbacks_may_be_is_made_up_all_the_same(begin: Open
     desk = begin()
     sequencer = desk.deployment.sequencer
     sequencer._policy = replace(sequencer._policy, max_event_age_s=3600.0)
-    reconcile(desk)
+    desk.reconcile()
     assert [name for name, _ in origins(desk)] == STORY
 
 
@@ -362,7 +315,7 @@ def test_the_sweepers_desk_looks_for_what_would_be_made_up(begin: Open) -> None:
 def test_with_a_key_ring_nothing_of_it_lies_open(begin: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sealing, "_ring", KeyRing([b"k" * 32]))
     desk = begin()
-    file(desk)
+    desk.file()
     desk.deployment.work(LANE)
     inbox: list[Any] = [
         entry for key in desk.state.scan_iter("deedbox:inbox:*") for entry in desk.state.lrange(key, 0, -1)
@@ -370,102 +323,5 @@ def test_with_a_key_ring_nothing_of_it_lies_open(begin: Open, monkeypatch: pytes
     assert len(inbox) == len(STORY)
     assert not any(b"Lease" in entry for entry in inbox)
     assert all(entry.partition(b"\n")[2].startswith(b'[1,"default"') and b"ring:" in entry for entry in inbox)
-    work_off(desk)
+    desk.work_off()
     assert [name for name, _ in origins(desk)] == STORY
-
-
-REQUESTS = 24
-
-
-def name_of(each: SimulatedCallback) -> tuple[str, str]:
-    """Name an event by its type and, where a signer has one each, its signer."""
-    return (each.event_type, (each.related_signature_id or "") if each.event_type in {VIEWED, SIGNED} else "")
-
-
-PROVEN = {f"signature_request_{name}" for name in (*STORY, "declined")}
-
-
-@pytest.mark.parametrize("seed", [1, 2])
-def test_traffic_with_lost_callbacks_runs_every_action_once_for_every_event(
-    desk: GapsDesk, seed: int
-) -> None:
-    """The simulator's traffic; a third of the requests lost everything, and a third some callbacks. Then all of them come."""
-    rng = Random(seed)
-    policy = LifecyclePolicy(
-        begins_at=T - 3600, spread_s=600, life_s=1200, canceled_rate=0, declined_rate=0.2
-    )
-    requests = generate_requests(REQUESTS, Account(API_KEY), rng, policy)
-    share_of = {
-        request.signature_request_id: (0, 0.5, 1)[number % 3] for number, request in enumerate(requests)
-    }
-    came: set[SimulatedFact] = set()
-    for request in requests:
-        for each in request.callbacks:
-            desk.api.advance(each)
-        kept = [each for each in request.callbacks if rng.random() < share_of[request.signature_request_id]]
-        came.update(each.fact for each in kept)
-        desk.deployment.deliver(*(each.json_text for each in kept))
-    work_off(desk)
-    assert len(desk.seen.calls) == len(came)
-    reconcile(desk, *share_of)
-    _check(desk, requests, came)
-    for request in requests:
-        desk.deployment.deliver(*(each.json_text for each in request.callbacks))
-    work_off(desk)
-    calls = Counter(context.idempotency_key for _, context in desk.seen.calls)
-    assert set(calls.values()) == {1}
-    _check_once(desk, requests)
-    assert desk.deployment.letters() == []
-
-
-def _check(desk: GapsDesk, requests: Sequence[SimulatedRequest], came: set[SimulatedFact]) -> None:
-    """Every proven event that no callback reported was made up for, once; others not. Where all was lost, all is in order."""
-    called = {
-        request.signature_request_id: [
-            (
-                event.type,
-                (event.related_signature_id or "") if event.type in {VIEWED, SIGNED} else "",
-                event.origin,
-            )
-            for event, _ in desk.seen.calls
-            if event.signature_request_id == request.signature_request_id
-        ]
-        for request in requests
-    }
-    for request in requests:
-        reported = {name_of(each) for each in request.callbacks if each.fact in came}
-        final = {
-            name_of(each)
-            for each in request.callbacks
-            if each.event_type in PROVEN
-            and (each.event_type != DOWNLOADABLE or request.ending is Ending.COMPLETED)
-        }
-        made_up = Counter(
-            name[:2] for name in called[request.signature_request_id] if name[2] == "reconciled"
-        )
-        assert made_up == Counter(final - reported)
-        if not reported:
-            events = [
-                event
-                for event, _ in desk.seen.calls
-                if event.signature_request_id == request.signature_request_id
-            ]
-            assert [event.time for event in events] == sorted(event.time for event in events)
-            assert not any(event.late for event in events)
-
-
-def _check_once(desk: GapsDesk, requests: Sequence[SimulatedRequest]) -> None:
-    """Of what happens once there is one call, whatever came before or after the reconcile."""
-    once = {SIGNED, ALL_SIGNED, "signature_request_sent", "signature_request_declined"}
-    calls = Counter(
-        (event.signature_request_id, event.type, event.related_signature_id or "")
-        for event, _ in desk.seen.calls
-        if event.type in once
-    )
-    expected = {
-        (request.signature_request_id, each.event_type, each.related_signature_id or "")
-        for request in requests
-        for each in request.callbacks
-        if each.event_type in once
-    }
-    assert calls == Counter(expected)
