@@ -165,9 +165,9 @@ class Process:
     def _reconcile(self) -> RegisteredAction:
         settings = self.settings
         fetch = self._fetch if fetch_documents.NAME in settings.enabled_builtins else None
-        made_up = Synthesis(self.scripts, self.bells.ring) if settings.synthesise == "on" else None
+        synthesised = Synthesis(self.scripts, self.bells.ring) if settings.synthesise == "on" else None
         return reconcile.registered(
-            reconcile.Reconcile(self.scripts, self.accounts, fetch, settings.retention, made_up)
+            reconcile.Reconcile(self.scripts, self.accounts, fetch, settings.retention, synthesised)
         )
 
     def _erase_destroyed(self) -> RegisteredAction:
@@ -337,8 +337,10 @@ class Process:
         """Where gaps are looked up and handed to ``reconcile``."""
         settings = self.settings
         fetches = fetch_documents.NAME in settings.enabled_builtins
-        makes_up = settings.synthesise == "on"
-        return GapDesk(self.scripts, self.bells.ring, settings.retention, fetches=fetches, makes_up=makes_up)
+        synthesises = settings.synthesise == "on"
+        return GapDesk(
+            self.scripts, self.bells.ring, settings.retention, fetches=fetches, synthesises=synthesises
+        )
 
 
 def describe_builtin(name: str, types: tuple[str, ...] = ()) -> RegisteredAction:

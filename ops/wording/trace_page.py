@@ -102,7 +102,7 @@ def _duplicate(row: Row) -> str:
     if row.get("better"):
         return f"the same event again, now {row['better']}"
     if row.get("of") == Origin.RECONCILED:
-        return "the callback of an event that was made up for; nothing to do"
+        return "the callback of an event that was synthesised; nothing to do"
     return "the same event again; nothing to do"
 
 

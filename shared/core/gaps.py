@@ -56,7 +56,7 @@ class Gap(StrEnum):
     PREDECESSOR_GIVEN_UP = "predecessor_given_up"
     """An event was released without a predecessor that its snapshot proves, and that one has not come since."""
     NO_DOWNLOADABLE = "no_downloadable"
-    """The document is stored, and no ``downloadable`` came; found only where it would be made up for."""
+    """The document is stored, and no ``downloadable`` came; found only where it would be synthesised."""
     UNCONFIRMED = "unconfirmed"
     """Nothing need be missing: callbacks claim what only the API can make an answer. It is read, and nothing is reported."""
 
@@ -73,8 +73,8 @@ class Known:
     """Whether a document is stored, or none can be had."""
     fetches: bool = True
     """Whether this deployment stores documents at all."""
-    makes_up: bool = False
-    """Whether this deployment makes up for callbacks that are lost."""
+    synthesises: bool = False
+    """Whether this deployment synthesises the events of lost callbacks."""
 
     @property
     def anything(self) -> bool:
@@ -170,7 +170,7 @@ def _has_no_downloadable(known: Known) -> bool:
     """Return whether a document is stored of which no callback told. One that the API keeps from us is never stored."""
     came = known.order.came if known.order else frozenset()
     return (
-        known.makes_up
+        known.synthesises
         and known.has_document
         and was_confirmed(known.model)
         and _name(DOWNLOADABLE, "") not in came

@@ -83,7 +83,7 @@ class Acts:
             Registry(self._registered(name, temper) for name, temper in version.items())
             for version in VERSIONS
         )
-        self.make_up: Callable[[Event], None] = lambda _event: None
+        self.synthesise: Callable[[Event], None] = lambda _event: None
         """What ``reconcile`` does about callbacks that are lost."""
         self.by_digest = {Subscriptions.of(each.describe()).digest: each for each in self.registries}
         """The registry of each declaration."""
@@ -106,7 +106,7 @@ class Acts:
             took_s = draw.choice((*temper.durations_s, *bad))
             self._take(took_s)
             if name == RECONCILE:
-                self.make_up(event)
+                self.synthesise(event)
             if draw.random() < temper.failing:
                 raise draw.choice((Retry("later"), Retry("later", 0.5), Reject("no"), ValueError("broken")))
             self._journal.effects.append((name, call.fingerprint))

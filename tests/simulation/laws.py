@@ -36,7 +36,7 @@ def broken(world: World) -> list[str]:
         *_kept(world, evidence),
         *_bounded(world, evidence),
         *_best_body(world, evidence),
-        *_made_up(world, evidence),
+        *_synthesised(world, evidence),
     ]
 
 
@@ -205,13 +205,13 @@ def _kept(world: World, evidence: _Evidence) -> Iterator[str]:
 def _bounded(world: World, evidence: _Evidence) -> Iterator[str]:
     """Check what an adversary who knows one hash has stored, and that one letter counts what was dropped."""
     signed = {each.fingerprint for each, _ in world.deliveries if not each.forged}
-    made_up = {
+    synthesised = {
         line["event"]
         for stream in evidence.timelines
         for line in evidence.released(stream)
         if line["event"] not in signed
     }
-    invented = {each.fingerprint for each, _ in world.deliveries if each.forged} & made_up
+    invented = {each.fingerprint for each, _ in world.deliveries if each.forged} & synthesised
     # Sequencers that work side by side read the count before any of them has written.
     if len(invented) > QUOTA.facts * world.size.sequencers:
         yield f"P8 bounded: one hash made {len(invented)} facts"
@@ -297,15 +297,15 @@ def _as_released(world: World, evidence: _Evidence) -> Iterator[str]:
         reached[call.unit] = max(number, reached.get(call.unit, 0))
 
 
-def _made_up(world: World, evidence: _Evidence) -> Iterator[str]:
-    """Where lost callbacks were made up for, each event is released once: that of the API, or its callback."""
+def _synthesised(world: World, evidence: _Evidence) -> Iterator[str]:
+    """Where lost events were synthesised, each event is released once: that of the API, or its callback."""
     forged = {each.stream for each, _ in world.deliveries if each.forged}
     spared = forged | ({world.erased.stream} if world.erased else set())
     for stream in world.appended.keys() - spared:
         names = Counter(_name(line["type"], line["position"][2]) for line in evidence.released(stream))
         for event in proven(world.shown[stream], has_document=True):
             if names[event.name] != 1:
-                yield f"P4 made up: {event.name} of {stream} was released {names[event.name]} times"
+                yield f"P4 synthesised: {event.name} of {stream} was released {names[event.name]} times"
 
 
 def _name(event_type: str, signature: str) -> str:

@@ -114,7 +114,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
     "ack_before_append": Mutant(consumer=HastyConsumer),
     "gives_back_what_may_still_begin": Mutant(bystander=HastyBystander),
     "an_earlier_event_is_repeated_after_a_later_one": Mutant(runner=HastyRunner),
-    "what_is_made_up_gives_way_to_nothing": Mutant(synthesis=UnmarkedSynthesis),
+    "what_is_synthesised_gives_way_to_nothing": Mutant(synthesis=UnmarkedSynthesis),
     "release_without_fencing": Mutant(
         edits={"release": _without("if not holds(shard, ARGV[3]) then return { 0 } end")}
     ),

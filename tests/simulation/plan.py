@@ -13,8 +13,8 @@ ERASING: Final = 0.3
 """Share of schedules in which an operator erases the first request, at any time and however often interrupted."""
 
 
-MAKING_UP: Final = 0.4
-"""Share of schedules in which lost callbacks are made up for."""
+SYNTHESISING: Final = 0.4
+"""Share of schedules in which lost events are synthesised."""
 
 PAUSING: Final = 0.4
 """Share of schedules in which an operator pauses and resumes this and that."""
@@ -70,9 +70,9 @@ class Size:
         )
 
 
-def makes_up(seed: int) -> bool:
-    """Return whether lost callbacks are made up for."""
-    return Random(f"{seed}|makes up").random() < MAKING_UP
+def synthesises(seed: int) -> bool:
+    """Return whether lost events are synthesised."""
+    return Random(f"{seed}|makes up").random() < SYNTHESISING
 
 
 def erasure(seed: int) -> float | None:

@@ -98,8 +98,8 @@ class World:
         self.acts = Acts(seed, self.journal, self.limits)
         self.appended: Counter[str] = Counter()
         """Events that were made of what the API shows, by their stream."""
-        if plan.makes_up(seed):
-            self.acts.make_up = self._make_up
+        if plan.synthesises(seed):
+            self.acts.synthesise = self._synthesise
         erase_at = plan.erasure(seed)
         self.erased = None if erase_at is None else Subject("default", "signature_request/r0")
         """What an operator erases in this schedule."""
@@ -250,17 +250,17 @@ class World:
             except (Unavailable, RedisError):
                 self.scheduler.sleep(1)
 
-    def _make_up(self, event: Event) -> None:
-        """Do what ``reconcile`` does where lost callbacks are made up for; the API is asked for nothing here."""
+    def _synthesise(self, event: Event) -> None:
+        """Do what ``reconcile`` does where lost callbacks are synthesised; the API is asked for nothing here."""
         stream, later = f"{event.source}:{event.ordering_key}", traffic.CREATED_AT + 10_000.0
         redis = self._client(self.scheduler.current.process)
         with outages_are_waited_for():
-            here = known(redis, [stream], fetches=True, makes_up=True).get(stream)
+            here = known(redis, [stream], fetches=True, synthesises=True).get(stream)
             if here is None or stream not in self.shown:
                 return
             events = lost(here, self.shown[stream], later, 20_000.0, has_document=True)
-            made_up = self._mutant.synthesis(Scripts(redis), self._ringer(redis))
-            made_up.release(stream, events, self.shown[stream], "ab" * 16, later)
+            synthesised = self._mutant.synthesis(Scripts(redis), self._ringer(redis))
+            synthesised.release(stream, events, self.shown[stream], "ab" * 16, later)
             self.appended[stream] += len(events)
 
     def _sequencer(self, process: Process) -> None:

@@ -16,7 +16,9 @@ from deedbox.shared.redis import data_keys, keys
 KIND = "signature_request"
 
 
-def known(redis: Redis, streams: Sequence[str], *, fetches: bool, makes_up: bool = False) -> dict[str, Known]:
+def known(
+    redis: Redis, streams: Sequence[str], *, fetches: bool, synthesises: bool = False
+) -> dict[str, Known]:
     """Read what is known of these streams; left out are erased ones, and those whose encryption key is missing.
 
     Raises RedisError, Unavailable.
@@ -33,7 +35,7 @@ def known(redis: Redis, streams: Sequence[str], *, fetches: bool, makes_up: bool
             order=(order_state.load(order) or None) if order else None,
             has_document=_is_settled(record),
             fetches=fetches,
-            makes_up=makes_up,
+            synthesises=synthesises,
         )
         for stream, (model, order, record), tombstone in zip(streams, rows, tombstones, strict=True)
         if tombstone is None and stream not in found.missing

@@ -1,8 +1,8 @@
 """Built-in action ``reconcile``: reads a request again from the API and repairs what callbacks missed.
 
 It runs for ``deedbox.gap_suspected``, which the sweeper and ``deedbox reconcile`` file: the read model catches up,
-a missing document is fetched, and ``deedbox.reconciled`` tells other actions what was missing. Where the deployment makes
-up for lost callbacks, the events that the API proves are released (``deedbox.workers.builtins.synthesis``); elsewhere user
+a missing document is fetched, and ``deedbox.reconciled`` tells other actions what was missing. Where the deployment
+synthesises, the events that the API proves are released (``deedbox.workers.builtins.synthesis``); elsewhere user
 actions for them are never called.
 """
 
@@ -77,7 +77,7 @@ class _Case:
 
 
 class Reconcile:
-    """The action; one per process. ``fetch`` is None where documents are not stored, ``synthesis`` where nothing is made up."""
+    """The action; one per process. ``fetch`` is None where documents are not stored, ``synthesis`` where nothing is synthesised."""
 
     def __init__(
         self,
@@ -168,7 +168,7 @@ class Reconcile:
         findings = case.asked if contradicted else Findings()
         mark = self._remember(case, findings, request, asked_at)
         findings = Findings.load(mark)
-        made_up = self._release(case, request)
+        synthesised = self._release(case, request)
         fetched = False
         if not (Gap.NO_DOCUMENT in findings.gaps and self._fetch and shown == "all_signed"):
             admitted.give_back("files", "test_files")
@@ -181,13 +181,13 @@ class Reconcile:
         repaired = [what for what, done in (("state", mark.get("advanced")), ("document", fetched)) if done]
         reason = "the API does not show the request as complete" if contradicted else ""
         if fetched:
-            made_up = self._release(case, request, but=made_up.get("released", ()))
-        self._tell(case, findings, made_up or mark, repaired, reason)
+            synthesised = self._release(case, request, but=synthesised.get("released", ()))
+        self._tell(case, findings, synthesised or mark, repaired, reason)
 
     def _release(
         self, case: _Case, request: Mapping[str, Any], *, but: Collection[str] = ()
     ) -> Mapping[str, Any]:
-        """Release what is lost, if this deployment makes up for it. Returns the mark, which lists all that this call released.
+        """Release what is lost, if this deployment synthesises. Returns the mark, which lists all that this call released.
 
         The mark comes first: a call that a crash repeats may find released and worked off what it has to report. ``but``: what
         this try has released.
@@ -222,7 +222,7 @@ class Reconcile:
             self._scripts.redis,
             [case.stream],
             fetches=self._fetch is not None,
-            makes_up=self._synthesis is not None,
+            synthesises=self._synthesis is not None,
         )
         return found.get(case.stream)
 

@@ -1,4 +1,4 @@
-"""Makes up for callbacks that are lost: what the API proves to have happened goes the way of a callback, from the inbox on.
+"""Synthesises the events of lost callbacks: what the API proves to have happened goes the way of a callback, from the inbox on.
 
 Deduplication, order, actions, timeline and everything else are those of a callback. The envelope says where it came from;
 the sequencer gives way to every callback of the same event, whichever of both comes first.

@@ -56,12 +56,12 @@ class GapDesk:
         retention: Retention = Retention(),  # noqa: B008 - frozen
         *,
         fetches: bool,
-        makes_up: bool = False,
+        synthesises: bool = False,
     ) -> None:
         self._retention = retention
         self.redis = scripts.redis
         self.fetches = fetches
-        self.makes_up = makes_up
+        self.synthesises = synthesises
         self._scripts = scripts
         self._ring = ring
 
@@ -91,7 +91,7 @@ class GapDesk:
     def known(self, streams: Sequence[str]) -> dict[str, Known]:
         """Read what is known of requests, in one round trip. Raises Unavailable."""
         try:
-            return known(self.redis, streams, fetches=self.fetches, makes_up=self.makes_up)
+            return known(self.redis, streams, fetches=self.fetches, synthesises=self.synthesises)
         except RedisError as error:
             raise translated(error) from error
 

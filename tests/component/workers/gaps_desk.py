@@ -36,7 +36,7 @@ API_KEY = "324e3b0840f065eb51f3fd63231d0d33daa35d4ed10d27718839e81737065782"
 GENEROUS = FilesApiPolicy(not_ready_max=0, calls_per_window=10_000, file_calls_per_window=10_000)
 LANE = "documents"
 BUILTINS = ("fetch_documents", "track_status", "reconcile")
-MAKES_UP = {"DEEDBOX_SYNTHESISE": "on", "DEEDBOX_DOWNLOADABLE_GRACE_S": "0"}
+SYNTHESISES = {"DEEDBOX_SYNTHESISE": "on", "DEEDBOX_DOWNLOADABLE_GRACE_S": "0"}
 AGO_S = 7200
 """How long ago the requests of these tests were created: too old to be in flight."""
 
@@ -105,7 +105,7 @@ class GapsDesk:
             GapLook(f"default:signature_request/{each}", None, found, asked_by=mark)
             for each in request_ids or ("r1",)
         ]
-        GapDesk(self.deployment.scripts, lambda _lane: None, fetches=True, makes_up=True).file(looks, T)
+        GapDesk(self.deployment.scripts, lambda _lane: None, fetches=True, synthesises=True).file(looks, T)
 
     def reconcile(self, *request_ids: str) -> None:
         """Reconcile requests, and work off all that comes of it."""
@@ -168,7 +168,7 @@ def open_desk(api: FilesApi, state: Redis, environ: dict[str, str], hold_s: floa
     deployment = Deployment(
         state, *(each for each in built if each), *hooks,
         order=OrderingPolicy(hold_s=hold_s), gap_after_s=settings.gap_look_after_s,
-        makes_up=settings.synthesise == "on",
+        synthesises=settings.synthesise == "on",
     )  # fmt: skip
     return GapsDesk(api, state, settings, deployment, told, stored, seen)
 

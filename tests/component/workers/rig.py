@@ -186,7 +186,7 @@ class Deployment:
         retention: Retention = Retention(),  # noqa: B008 - frozen
         events_keep: int = CLEAN_STREAM_KEEP,
         body_signature: str = "record",
-        makes_up: bool = False,
+        synthesises: bool = False,
     ) -> None:
         self.redis = redis
         self.scripts = Scripts(redis)
@@ -202,13 +202,13 @@ class Deployment:
             for lane in self.registry.lanes
             if lane != keys.SEQUENCER
         }
-        self._makes_up = makes_up
+        self._synthesises = synthesises
         self.sweeper = self.another_sweeper()
         announce(self.scripts, self.registry)
 
     def another_sweeper(self) -> Sweeper:
         """Return a sweeper as the process builds it."""
-        desk = GapDesk(self.scripts, self.rung.append, fetches=True, makes_up=self._makes_up)
+        desk = GapDesk(self.scripts, self.rung.append, fetches=True, synthesises=self._synthesises)
         return Sweeper(self.scripts, self.rung.append, GapDetector(desk).once)
 
     def deliver(self, *bodies: bytes, **more: Any) -> None:

@@ -1,4 +1,4 @@
-"""Simulated traffic of which callbacks are lost: a reconcile makes up for what the API proves, once each."""
+"""Simulated traffic of which callbacks are lost: a reconcile synthesises what the API proves, once each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from deedbox.shared.simulator.lifecycle import (
     generate_requests,
 )
 from deedbox.shared.simulator.story import Ending, LifecyclePolicy
-from tests.component.workers.gaps_desk import API_KEY, MAKES_UP, GapsDesk, T, gap_desks
+from tests.component.workers.gaps_desk import API_KEY, SYNTHESISES, GapsDesk, T, gap_desks
 from tests.component.workers.server import RedisServer
 
 pytestmark = pytest.mark.real_redis
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.real_redis
 
 @pytest.fixture
 def desk(redis_server: RedisServer, state: Redis, tmp_path: Path) -> Iterator[GapsDesk]:
-    with gap_desks(redis_server.url, state, tmp_path, **MAKES_UP) as build:
+    with gap_desks(redis_server.url, state, tmp_path, **SYNTHESISES) as build:
         yield build()
 
 
@@ -79,7 +79,7 @@ def test_traffic_with_lost_callbacks_runs_every_action_once_for_every_event(
 
 
 def _check(desk: GapsDesk, requests: Sequence[SimulatedRequest], came: set[SimulatedFact]) -> None:
-    """Every proven event that no callback reported was made up for, once; others not. Where all was lost, all is in order."""
+    """Every proven event that no callback reported was synthesised, once; others not. Where all was lost, all is in order."""
     called = {
         request.signature_request_id: [
             (
@@ -100,10 +100,10 @@ def _check(desk: GapsDesk, requests: Sequence[SimulatedRequest], came: set[Simul
             if each.event_type in PROVEN
             and (each.event_type != DOWNLOADABLE or request.ending is Ending.COMPLETED)
         }
-        made_up = Counter(
+        synthesised = Counter(
             name[:2] for name in called[request.signature_request_id] if name[2] == "reconciled"
         )
-        assert made_up == Counter(final - reported)
+        assert synthesised == Counter(final - reported)
         if not reported:
             events = [
                 event

@@ -26,7 +26,7 @@ from deedbox.workers.dropbox_sign.client import SignApi
 from deedbox.workers.process import Process
 from tests.component.workers.gaps_desk import (
     LANE,
-    MAKES_UP,
+    SYNTHESISES,
     GapsDesk,
     Open,
     T,
@@ -45,7 +45,7 @@ STORY = ["sent", "viewed", "signed", "all_signed", "downloadable"]
 
 @pytest.fixture
 def begin(redis_server: RedisServer, state: Redis, tmp_path: Path) -> Iterator[Open]:
-    with gap_desks(redis_server.url, state, tmp_path, shown(), **MAKES_UP) as build:
+    with gap_desks(redis_server.url, state, tmp_path, shown(), **SYNTHESISES) as build:
         yield build
 
 
@@ -158,7 +158,7 @@ def test_callbacks_that_cross_with_the_reconcile_run_once(
 
 
 def test_a_callback_that_is_held_is_no_lost_one(begin: Open) -> None:
-    """It waits for a `sent` that is lost: making up for that one lets it go, and it is not made up itself."""
+    """It waits for a `sent` that is lost: the synthesised one lets it go, and it is not synthesised itself."""
     desk = begin(hold_s=3600.0)
     desk.happen("viewed", 10, shown("r1", signer("s1", 10), is_complete=False), "s1")
     assert desk.seen.calls == []
@@ -308,8 +308,8 @@ def test_what_is_older_than_callbacks_may_be_is_made_up_all_the_same(begin: Open
 
 def test_the_sweepers_desk_looks_for_what_would_be_made_up(begin: Open) -> None:
     settings = begin().settings
-    assert Process(settings).desk.makes_up
-    assert not Process(settings.model_copy(update={"synthesise": "off"})).desk.makes_up
+    assert Process(settings).desk.synthesises
+    assert not Process(settings.model_copy(update={"synthesise": "off"})).desk.synthesises
 
 
 def test_with_a_key_ring_nothing_of_it_lies_open(begin: Open, monkeypatch: pytest.MonkeyPatch) -> None:

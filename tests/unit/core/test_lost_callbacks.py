@@ -92,12 +92,12 @@ def test_a_lost_downloadable_is_suspected_only_where_it_would_be_made_up_for() -
     model = catch_up({}, COMPLETE, T + 100)
 
     def gaps(**more: Any) -> set[Gap]:
-        known = Known(model, order, **{"has_document": True, "makes_up": True, **more})
+        known = Known(model, order, **{"has_document": True, "synthesises": True, **more})
         assert suspected(known).gaps == found(known, COMPLETE).gaps
         return set(suspected(known).gaps)
 
     assert gaps() == {Gap.NO_DOWNLOADABLE}
-    assert gaps(makes_up=False) == set()
+    assert gaps(synthesises=False) == set()
     assert gaps(has_document=False) == {Gap.NO_DOCUMENT}
     came = Known(model, SequenceState(satisfied=order.satisfied | {P + "downloadable|"}), True, True, True)
     assert not suspected(came)
