@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from deedbox.ops.repair.deadletters import Selection
 from deedbox.shared.pauses import PauseKind, PauseTarget
+from deedbox.shared.printable import printable
 
 
 def letters(verb: str, chosen: Selection) -> str:
@@ -54,7 +55,8 @@ def trace(ordering_key: str, source: str) -> str:
 
 
 def _line(*words: str) -> str:
-    return shlex.join(("deedbox", *words))
+    # A value of an address, copied into a terminal, must not steer it.
+    return printable(shlex.join(("deedbox", *words)))
 
 
 def _options(options: dict[str, str] | Iterable[tuple[str, str]]) -> list[str]:

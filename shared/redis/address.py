@@ -14,6 +14,7 @@ No other parameter is known: what one library would take and another would not i
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -26,6 +27,7 @@ PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
 SCHEMES: Final = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
 
+_HOSTS: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^/?#]*)(.*)", re.DOTALL)
 _LOGIN_OPTIONS: Final = frozenset({"sentinel_username", "sentinel_password"})
 _SENTINELS: Final = "Redis servers that stand in for each other need Sentinel: redis+sentinel://host:26379,host:26379/mymaster"
 
@@ -78,7 +80,7 @@ def parse(url: str, setting: str = "DEEDBOX_REDIS_URL") -> RedisAddress:
     if ";" in url:
         refuse(f"a list of Redis servers, separated by ;, is no address; {_SENTINELS}")
     try:
-        parts = urlsplit(url.strip())
+        parts = _split(url.strip())
         options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
     except ValueError:
         refuse("this is no usable URL; it looks like redis://user:password@host:6379/0")
@@ -90,6 +92,17 @@ def parse(url: str, setting: str = "DEEDBOX_REDIS_URL") -> RedisAddress:
         return _read(parts, scheme, options, setting)
     except ValueError as error:
         refuse(str(error))
+
+
+def _split(url: str) -> SplitResult:
+    """Split a URL that may list several hosts. Raises ValueError.
+
+    Python's own function refuses an IPv6 address behind a comma, in the latest releases of each line; ``node`` reads each host.
+    """
+    found = _HOSTS.fullmatch(url)
+    if found is None:
+        return urlsplit(url)
+    return urlsplit(found[1] + found[3])._replace(netloc=found[2])
 
 
 def demand_known(parts: SplitResult, options: dict[str, str], known: frozenset[str]) -> None:

@@ -67,7 +67,8 @@ class EventLoop:
         except TimeoutError as error:
             if not limit.expired():
                 raise  # the call's own
-            cancelled = error.__cause__ or error
+            # Up to Python 3.11.3 the cancellation, which knows the action's line, is only the context.
+            cancelled = error.__cause__ or error.__context__ or error
             raise ActionTimeout(timeout_s).with_traceback(cancelled.__traceback__) from None
         finally:
             started = asyncio.all_tasks() - before

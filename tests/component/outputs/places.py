@@ -27,6 +27,13 @@ ASKED: Final = {
     "dead.plan": ["?do=redrive&all=1", "?do=discard&all=1", "?do=discard&id=1&id={text}"],
     "pages.overview_page": ["", "?hours=24", "?hours={text}"],
     "api.events": ["", "?payload=1", "?after={text}"],
+    "plans.plan": [
+        "",
+        "?request=r1",
+        "?request={text}&actions={text}",
+        "?kind=action&name={text}",
+        "?since={text}",
+    ],
 }
 """Queries of each endpoint; one without any, by default."""
 

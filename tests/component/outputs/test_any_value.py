@@ -20,6 +20,7 @@ from redis import Redis
 
 from deedbox.ingress.app import EXTENSION
 from deedbox.ops.web.app import create_app
+from deedbox.ops.web.pages.plans import CONFIRMATIONS
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import text
 from deedbox.shared.runtime import logs
@@ -81,6 +82,7 @@ def known(redis: Redis) -> dict[str, list[str]]:
         "request_id": [each.partition("/")[2] for each in streams if each.startswith("signature_request/")],
         "letter_id": letters,
         "n": ["1"],
+        "name": list(CONFIRMATIONS),
     }
 
 
