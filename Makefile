@@ -55,6 +55,7 @@ screenshots: .venv/.installed-dev ## take the pictures of docs/images again (Chr
 
 test: .venv/.installed-dev check ## check, then every test
 	@$(BIN)/pytest -n 3 --dist loadfile || { \
+		test $$? = 1 || { echo "The run broke off: what was not run is not known to pass."; exit 1; }; \
 		grep -q :: .pytest_cache/v/cache/lastfailed && \
 		echo "What failed runs once more, alone: real servers beside each other can be slow. A second failure counts." && \
 		$(BIN)/pytest --last-failed --last-failed-no-failures none; }

@@ -25,7 +25,6 @@ from deedbox.ops.web.pages.pauses import create_pause_pages, install_banner
 from deedbox.ops.web.pages.plans import create_plan_pages
 from deedbox.ops.web.pages.requests import create_request_pages
 from deedbox.ops.web.pages.runbook import create_runbook
-from deedbox.ops.web.scrape import create_scrape
 from deedbox.shared.runtime.ports import is_loopback
 from deedbox.shared.settings import Settings
 
@@ -77,6 +76,10 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fl
         links(settings, clock),
         clock,
     )
+    # Not before: it imports prometheus_client, which decides then whether several processes count together. Ingress needs
+    # that, and is forked from the same fork server.
+    from deedbox.ops.web.scrape import create_scrape
+
     watch = guard.Guard(app, guarded)
     app.register_blueprint(_health())
     app.register_blueprint(create_session(watch))

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from deedbox.ops.supervise.fork_client import MODULES
 from tests.component.supervision.conftest import Start
 from tests.component.supervision.rig import FORKED, Rig, until
 from tests.support.process_memory import holds
@@ -73,6 +74,15 @@ def test_forks_share_the_memory_of_what_the_fork_server_imported(forked: Start) 
     for name in ("one", "two"):
         memory = psutil.Process(rig.pids(name)[0]).memory_full_info()
         assert memory.pss < memory.rss / 2
+
+
+def test_the_fork_server_leaves_to_each_fork_how_it_counts() -> None:
+    """``prometheus_client`` decides at its import: with one that was imported before, ingress would have no metrics."""
+    code = (
+        "import importlib, sys; [importlib.import_module(each) for each in sys.argv[1:]]; print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *MODULES], check=True, capture_output=True, text=True)
+    assert "prometheus_client" not in done.stdout.split()
 
 
 def test_no_fork_outlives_a_killed_supervision(forked: Start) -> None:
