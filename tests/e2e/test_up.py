@@ -20,6 +20,7 @@ from tests.component.destinations.conftest import SECRET, Webhooks, webhooks
 from tests.e2e.conftest import Start
 from tests.e2e.running import COMMAND, Running, environment, until
 from tests.support.process_memory import holds
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = [pytest.mark.e2e, pytest.mark.real_redis]
 
@@ -69,7 +70,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, api_port: int, hooks: Webh
         children = up.children()
         up.process.terminate()
         assert up.wait() == 0
-        assert psutil.wait_procs(children, timeout=1)[1] == []
+        assert psutil.wait_procs(children, timeout=PATIENCE_S)[1] == []
         assert not (folder / "var" / "run" / "redis.url").exists()
     finally:
         up.close()
