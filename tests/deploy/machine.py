@@ -82,12 +82,17 @@ def demand_tools() -> None:
 def booted(root: Path) -> Iterator[Machine]:
     """Boot a machine whose files are in ``root`` and end it."""
     _furnish(root)
-    binds = {"/usr": "/usr", str(ROOT): "/opt/checkout", sys.base_prefix: "/opt/python",
-             sysconfig.get_path("platlib"): "/opt/packages"}  # fmt: skip
+    # By target: the system's own Python has /usr as its prefix.
+    binds = {
+        "/usr": "/usr",
+        "/opt/checkout": ROOT,
+        "/opt/python": sys.base_prefix,
+        "/opt/packages": sysconfig.get_path("platlib"),
+    }
     command = [
         *("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--private-network", "--console=pipe"),
         *(f"--machine=deedbox-{os.getpid()}", f"--directory={root}", "--boot"),
-        *(f"--bind-ro={source}:{target}" for source, target in binds.items()),
+        *(f"--bind-ro={source}:{target}" for target, source in binds.items()),
         *("--", "--unit=test.target"),
     ]
     unified = Path("/sys/fs/cgroup/cgroup.controllers").exists()
