@@ -49,8 +49,11 @@ def test_what_needs_most_decides_how_many_installations_there_are() -> None:
     assert installations(100_000, WORLD, {**COSTS, "b_kept": 1e-9}) == (21, "Redis's core")
 
 
-def test_a_hundred_times_the_load_costs_about_a_hundred_times_as_much() -> None:
-    month = {rate: int(scale(rate, WORLD, COSTS)["dollars a month"].removeprefix("10^")) for rate in RATES}
-    # In powers of ten; a small installation has two machines of each kind, whatever it needs of them.
-    assert month[100_000] - month[1_000] in {1, 2}
-    assert month[1] < month[1_000]
+def test_ten_times_a_large_load_costs_ten_times_as_much_and_a_small_one_costs_the_least() -> None:
+    """A small installation has two machines of each kind, whatever it needs of them: it costs more for each callback."""
+    month = {
+        rate: int(scale(rate, WORLD, COSTS)["dollars a month"].removeprefix("10^"))
+        for rate in (*RATES, 10 * RATES[-1])
+    }
+    assert month[10 * RATES[-1]] - month[RATES[-1]] == 1
+    assert [month[rate] for rate in RATES] == sorted({month[rate] for rate in RATES})
