@@ -32,6 +32,9 @@ PROCESSES = {
 }
 
 
+BUS_PORT_FROM = 65_536 - 10_000
+
+
 def ended(words: tuple[str, ...], folder: Path, **settings: str) -> tuple[int, str]:
     """Run one process type until it ends. Returns its exit code and what it wrote."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("DEEDBOX_")}
@@ -56,7 +59,8 @@ def ended(words: tuple[str, ...], folder: Path, **settings: str) -> tuple[int, s
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Run one node of a Redis Cluster that has all slots, as serverless services do."""
-    port = free_port()
+    # The nodes talk to each other on a port that is 10,000 higher.
+    port = next(port for port in iter(free_port, None) if port < BUS_PORT_FROM)
     process = subprocess.Popen(
         [str(server_binary()), "--port", str(port), "--bind", "127.0.0.1", "--cluster-enabled", "yes", "--save", "",
          "--appendonly", "yes"],

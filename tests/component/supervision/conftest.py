@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,14 @@ import pytest
 from tests.component.supervision.rig import Rig
 
 Start = Callable[..., Rig]
+
+
+@pytest.fixture(autouse=True)
+def hangups() -> Iterator[None]:
+    """Let programs hear SIGHUP, also if these tests themselves run under ``nohup``: they would inherit that it is ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture
