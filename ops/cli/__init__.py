@@ -10,12 +10,12 @@ import inspect
 import os
 import sys
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+import deedbox
 from deedbox.ops.cli import (
     account,
     actions,
@@ -52,7 +52,7 @@ app = typer.Typer(
 
 def _show_version(value: bool) -> None:  # noqa: FBT001 - typer calls it so
     if value:
-        typer.echo(f"deedbox {version('deedbox')}")
+        typer.echo(f"deedbox {deedbox.__version__}")
         raise typer.Exit
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deedbox.ops.cli._options import EXAMPLE_ACTION, EXAMPLE_ID, REPAIR, DryRun, Json, Source
-from deedbox.shared.pauses import PauseKind
+from deedbox.shared.core.routing import PauseKind
 
 if TYPE_CHECKING:
     from deedbox.ops.installation import Installation
