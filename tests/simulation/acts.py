@@ -71,6 +71,9 @@ TIMEOUT_S: Final = 15.0
 
 ATTEMPTS: Final = 3
 
+GIVE_UP_S: Final = 4.0
+"""Shorter than many a pause, which must not count."""
+
 
 class Acts:
     """Builds the registry. What a call does depends on the seed, the event and the attempt, on nothing else."""
@@ -94,7 +97,7 @@ class Acts:
             self._act(name, temper, event, context)
 
         return RegisteredAction(
-            name, temper.patterns, act, temper.lane, TIMEOUT_S, temper.ordered, AttemptPolicy(ATTEMPTS, 60.0),
+            name, temper.patterns, act, temper.lane, TIMEOUT_S, temper.ordered, AttemptPolicy(ATTEMPTS, GIVE_UP_S),
             *LIMITED.get(name, ()),
         )  # fmt: skip
 
