@@ -161,7 +161,7 @@ def _once(world: World, evidence: _Evidence) -> Iterator[str]:
 
 
 def _patient(evidence: _Evidence) -> Iterator[str]:
-    """What is given up has waited for so long as it asked itself, whatever a pause or a crash kept from beginning."""
+    """Check that a call which is given up has itself asked to wait for so long: a pause or a crash does not count."""
     for lines in evidence.timelines.values():
         waited: defaultdict[tuple[str, str], float] = defaultdict(float)
         for line in lines:

@@ -82,6 +82,7 @@ if held > 0 then bump(P .. 'counters', 'erased', held) end
 if room <= 0 then return { 0, events, entries, letters, held } end
 redis.call('ZREM', P .. 'wake:' .. ARGV[3], stream)
 redis.call('ZREM', P .. 'gaps:due', stream)
+redis.call('ZREM', P .. 'confirm:due', stream)
 redis.call('ZREM', P .. 'requests', stream)
 redis.call('ZREM', P .. 'quiet', stream)
 redis.call('ZREM', P .. 'streams', stream)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from deedbox.shared.core.attempts import (
     BACKOFF_FIRST_S,
     BACKOFF_MAX_S,
-    WAKE_S,
     GIVE_UP_S,
+    WAKE_S,
     Again,
     AttemptPolicy,
     Dead,
@@ -104,7 +104,9 @@ def test_no_retry_waits_for_longer_than_its_action_has_patience(after_s: float |
 
 @LAW
 @given(st.lists(st.tuples(st.floats(0.0, 30.0), st.floats(0.0, 10**6)), min_size=1, max_size=30))
-def test_only_what_an_action_asked_to_wait_counts_until_it_gives_up(rounds: list[tuple[float, float]]) -> None:
+def test_only_what_an_action_asked_to_wait_counts_until_it_gives_up(
+    rounds: list[tuple[float, float]],
+) -> None:
     """However long each call that is due is kept from beginning: by a pause, or because no worker runs."""
     entry, now, asked_s, kept_s = ENTRY, NOW, 0.0, 0.0
     for after_s, paused_s in rounds:
