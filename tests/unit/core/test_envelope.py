@@ -279,7 +279,7 @@ def test_a_body_of_kombu_that_is_plain_text_is_read_as_utf8() -> None:
 
 @pytest.mark.parametrize(
     "head",
-    [b"[]", b"[2]", b'[2,"a",1,"valid","t"]', b'[1,"a"]', b'[1,"a",1,"valid","t","x","","","",""]',
+    [b"[]", b"[2]", b'[2,"a",1,"valid","t"]', b'[1,"a"]', b'[1,"a",1,"valid","t","x","","","","",""]',
      b'[1,"a",1,"valid","t","","","","deedbox"]', b"[1", b"1", b'"1"', b"{}"],
 )  # fmt: skip
 def test_an_entry_of_another_schema_version_is_undecodable(head: bytes) -> None:
