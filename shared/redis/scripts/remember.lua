@@ -11,7 +11,7 @@ if ARGV[7] then
   local now = clock(ARGV[1])
   redis.call('ZADD', P .. 'requests', now, ARGV[2])
   redis.call('ZREMRANGEBYRANK', P .. 'requests', 0, -ARGV[7] - 1)
-  redis.call('ZREMRANGEBYSCORE', P .. 'requests', '-inf', now - ARGV[5])
+  forget_until(P .. 'requests', now - ARGV[5], FORGET_MAX)
   local finds, known = P .. 'finds:' .. ARGV[2], {}
   local rows = redis.call('HGETALL', finds)
   for i = 1, #rows, 2 do
@@ -35,7 +35,7 @@ if ARGV[7] then
     local find = P .. 'find:' .. term
     redis.call('ZADD', find, now, key_of(ARGV[2]))
     redis.call('ZREMRANGEBYRANK', find, 0, -ARGV[7] - 1)
-    redis.call('ZREMRANGEBYSCORE', find, '-inf', now - ARGV[5])
+    forget_until(find, now - ARGV[5], FORGET_MAX)
     redis.call('EXPIRE', find, ARGV[5])
   end
 end
