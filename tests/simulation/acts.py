@@ -73,6 +73,9 @@ TIMEOUT_S: Final = 15.0
 
 ATTEMPTS: Final = 3
 
+GIVE_UP_S: Final = 4.0
+"""Shorter than many a pause, which must not count."""
+
 
 class Acts:
     """Builds the registry. What a call does depends on the seed, the event and the attempt, on nothing else."""
@@ -105,7 +108,7 @@ class Acts:
         keeps_model = name == tracking.NAME
         return RegisteredAction(
             name, temper.patterns, (keeps_model and self.tracking) or act, temper.lane, TIMEOUT_S, temper.ordered,
-            AttemptPolicy(ATTEMPTS, 60.0), rate, concurrency, keeps_model=keeps_model,
+            AttemptPolicy(ATTEMPTS, GIVE_UP_S), rate, concurrency, keeps_model=keeps_model,
         )  # fmt: skip
 
     def _act(self, name: str, temper: Temper, event: Event, context: Context) -> None:

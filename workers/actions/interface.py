@@ -163,7 +163,8 @@ class Context:
     fruitless: int = 0
     """How many earlier calls ended in an exception, or in a ``Retry`` that named no time."""
     waiting_since: float | None = None
-    """Unix seconds of the first failure or ``Retry``; None on the first call."""
+    """Unix seconds of the first failure or ``Retry``; None on the first call. A time in which no call could begin (a pause,
+    stopped workers) makes it later by as much."""
     trace_id: str = ""
     """Names the callback in every log line from its receipt on: 32 hexadecimal characters."""
     traceparent: str = ""
@@ -257,7 +258,8 @@ def action(  # noqa: PLR0913 - options of a decorator, all named
     ``patterns``: event types, exact, a prefix ``signature_request_*``, or ``*`` (every Dropbox Sign event).
     ``name``: ``module.function`` by default. ``lane``: the pool of processes that runs it. ``attempts``: calls
     that may end in an exception. ``timeout_s``: seconds of one call. ``ordered``: one call at a time per
-    ordering key, in release order. ``give_up_s``: how long ``Retry`` may go on.
+    ordering key, in release order. ``give_up_s``: how long ``Retry`` may go on; a
+    time in which no call could begin (a pause, stopped workers) does not count.
     ``rate``: calls in any second, minute, hour or day, such as ``100/m``; ``concurrency``: calls at a time. Both count
     over all workers and hosts, repeated calls included. ``where``: conditions that must all hold, such as
     ``{"metadata.env": "staging"}``; an event that does not fulfil them is passed over.

@@ -273,6 +273,7 @@ class LaneRunner:
             return unopened(claim, name, stored, error)
         except Undecodable as error:
             return lost(claim, name, str(error))
+        entry = entry.begun(time.monotonic() + self._clock_offset)
         event = event_of(stored, late=entry.late, recall=partial(recall, self._scripts.redis, stored.stream))
         if not event:
             return lost(claim, name, "the stored body cannot be read")

@@ -143,6 +143,15 @@ local function call_many(command, key, operands)
   end
 end
 
+-- Removes the members of a sorted set with the lowest scores, up to a bound as ZCOUNT takes it, and so many at most: a range
+-- without a limit may be all that was stored in weeks. What is left goes with the next calls. Returns how many went.
+local FORGET_MAX = 1000
+local function forget_until(key, bound, at_most)
+  local count = math.min(redis.call('ZCOUNT', key, '-inf', bound), at_most)
+  if count > 0 then redis.call('ZREMRANGEBYRANK', key, 0, count - 1) end
+  return count
+end
+
 -- Moves a key of another type than ours has out of the way, where a person can look at it.
 local function set_aside(key, now)
   redis.call('RENAME', key, P .. 'foreign:' .. key)
@@ -647,7 +656,7 @@ local function end_of_requests(now, ttl, keep)
   end
   local function cut(index)
     redis.call('ZREMRANGEBYRANK', index, 0, -keep - 1)
-    redis.call('ZREMRANGEBYSCORE', index, '-inf', now - ttl)
+    forget_until(index, now - ttl, FORGET_MAX)
   end
   if #indexed.streams == 0 then return end
   add(P .. 'requests', indexed.streams)

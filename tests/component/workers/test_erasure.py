@@ -22,7 +22,17 @@ from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import DAY_S, Retention
 from deedbox.workers.actions.interface import Context, Event, Reject, Retry
 from deedbox.workers.builtins.track_status import registered
-from tests.component.workers.rig import Deployment, Journal, action, declare, depth, message, sent, viewed
+from tests.component.workers.rig import (
+    Deployment,
+    Journal,
+    action,
+    declare,
+    depth,
+    members,
+    message,
+    sent,
+    viewed,
+)
 from tests.component.workers.server import until
 
 pytestmark = pytest.mark.real_redis
@@ -200,6 +210,31 @@ def test_entries_of_an_action_that_nobody_announces_any_more_go_too(state: Redis
     deployment.sweeper.once()
     erase(state, tmp_path)
     assert not list(state.scan_iter(keys.queue("*r1*")))
+
+
+@pytest.mark.parametrize("part", ["ready", "waiting", "parked", "leased"])
+def test_calls_that_waited_for_longer_than_the_dedupe_memory_lives_go_too(
+    state: Redis, tmp_path: Path, part: str
+) -> None:
+    """An unordered call has a unit for itself, and once its event is forgotten nothing of the stream names it."""
+    deployment = Deployment(state, action(Journal(), name="loose", ordered=False))
+    for request_id in ("r1", "r2"):
+        deployment.deliver(sent(0, request_id, title=NAME), viewed(3, request_id, title=NAME))
+    deployment.drain()
+    ready = keys.action("loose", "ready")
+    for unit in members(state, ready):
+        state.zrem(ready, unit)
+        state.zadd(keys.action("loose", part), {unit: 1.0})
+    state.delete(keys.seen(R1.stream), keys.order(R1.stream), keys.timeline(R1.stream))
+
+    removed = erase(state, tmp_path)
+
+    assert (removed.events, removed.queued) == (2, 2)
+    running = {keys.action("loose", "leased")} if part == "leased" else set()
+    assert traces(state, "r1") == {keys.erased(R1.stream)} | running, (
+        "the lease of a call that runs ends with it"
+    )
+    assert depth(state) == len(list(state.scan_iter(keys.queue("*")))) == 2
 
 
 def test_an_interrupted_erasure_is_finished_by_the_next(

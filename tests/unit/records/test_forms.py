@@ -112,6 +112,7 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
             retries=COUNTS,
             backoffs=COUNTS,
             first_failed_at=st.none() | st.floats(1.0, 2.0**40),
+            due_at=st.none() | st.floats(1.0, 2.0**40),
             replay=COUNTS,
             losses=COUNTS,
         ),
