@@ -39,6 +39,7 @@ def broken(world: World) -> list[str]:
         *_bounded(world, evidence),
         *_best_body(world, evidence),
         *_synthesised(world, evidence),
+        *_counted(world, evidence),
     ]
 
 
@@ -321,6 +322,13 @@ def _synthesised(world: World, evidence: _Evidence) -> Iterator[str]:
         for event in proven(world.shown[stream], has_document=True):
             if names[event.name] != 1:
                 yield f"P4 synthesised: {event.name} of {stream} was released {names[event.name]} times"
+
+
+def _counted(world: World, evidence: _Evidence) -> Iterator[str]:
+    """Check that the read model holds what was done, each call once, and what another process wrote meanwhile."""
+    erased = world.erased.stream if world.erased else ""
+    if world.acts.tracking is not None:
+        yield from world.acts.tracking.broken(world.server, evidence.timelines, evidence.archives, erased)
 
 
 def _name(event_type: str, signature: str) -> str:

@@ -139,6 +139,15 @@ class Event:
         return RequestSnapshot.model_validate(filled([*self.recall(), own] if self.recall else [own]))
 
 
+@dataclass(frozen=True, slots=True)
+class ModelChange:
+    """The read model to which a call leads."""
+
+    model: Mapping[str, Any]
+    request: Mapping[str, Any]
+    """Shows by what the request is found."""
+
+
 @dataclass(slots=True)
 class Context:
     """The circumstances of one call."""
@@ -163,6 +172,8 @@ class Context:
     _emitted: list[tuple[str, dict[str, Any]]] = field(default_factory=list, repr=False)
     _notes: list[dict[str, Any]] = field(default_factory=list, repr=False)
     _once: set[str] = field(default_factory=set, repr=False)
+    _model: Callable[[], Mapping[str, Any]] = field(default=dict, repr=False)
+    _change: ModelChange | None = field(default=None, repr=False)
 
     def once(self, session: Any, name: str = "") -> Once:
         """Return a block whose effect in a database happens once, over crashes, retries and redrives.
@@ -192,6 +203,16 @@ def add_line(context: Context, kind: TimelineKind, **details: Any) -> None:
     """Add an entry of any kind to the request's timeline; for Deedbox's own actions."""
     json.dumps(details)  # a value that is not JSON must fail here, in the call, and not in its commit
     context._notes.append({"kind": str(kind), **details})  # noqa: SLF001 - of this module
+
+
+def model_of(context: Context) -> Mapping[str, Any]:
+    """Return the read model of the event's request; for an action that is registered with ``keeps_model``. Raises Retry."""
+    return context._model()  # noqa: SLF001 - of this module
+
+
+def change_model(context: Context, model: Mapping[str, Any], request: Mapping[str, Any]) -> None:
+    """Replace the read model, in the commit of this call; for an action that is registered with ``keeps_model``."""
+    context._change = ModelChange(model, request)  # noqa: SLF001 - of this module
 
 
 ActionFunction = Callable[[Event, Context], object]
