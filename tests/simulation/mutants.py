@@ -124,6 +124,16 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
     "erasure_undone_by_a_call": Mutant(
         edits={"finish": _swapped("gone = some_erased and is_erased_unit(unit)", "gone = false")}
     ),
+    "a_model_that_changed_meanwhile_is_overwritten": Mutant(
+        edits={
+            "finish": _swapped(
+                "(surely(now, 'GET', P .. 'request:' .. stream_changed) or '') ~= ARGV[at + 2]", "false"
+            )
+        }
+    ),
+    "a_model_is_written_without_its_lease": Mutant(
+        edits={"finish": _swapped("if tokens[of] and not", "if not")}
+    ),
     "better_body_is_not_taken": Mutant(
         edits={"release": _without("redis.call('HSET', event, unpack(ARGV, i + 7, i + 6 + n))")}
     ),
