@@ -15,7 +15,6 @@ from typing import Annotated
 
 import typer
 
-import deedbox
 from deedbox.ops.cli import alert_test, audit, check, demo, processes, status, trace
 from deedbox.ops.cli.develop import call, init, listen, send
 from deedbox.ops.cli.repair import account, actions, conflict, dead, erase, pause, replay, spool
@@ -38,7 +37,9 @@ app = typer.Typer(
 
 def _show_version(value: bool) -> None:  # noqa: FBT001 - typer calls it so
     if value:
-        typer.echo(f"deedbox {deedbox.__version__}")
+        from importlib.metadata import version
+
+        typer.echo(f"deedbox {version('deedbox')}")
         raise typer.Exit
 
 
