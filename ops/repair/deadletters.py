@@ -110,6 +110,12 @@ class Selection:
         """Whether any filter is set."""
         return replace(self, ids=()) != EVERYTHING
 
+    def asked(self) -> dict[str, Any]:
+        """Return what is set, for the audit."""
+        named = {each.name: getattr(self, each.name) for each in fields(self)}
+        given = {name: value for name, value in named.items() if value not in {(), "", 0.0, math.inf}}
+        return given or {"all": True}
+
     def fits(self, letter: DeadLetter) -> bool:
         """Return whether a letter fits."""
         return (

@@ -206,17 +206,23 @@ def _plan_erase(installation: Installation, given: Given) -> Planned:
         raise DeedboxError(f"nothing is known about {subject.ordering_key} of source {subject.source}")
     documents = bool(given.get("documents"))
     document = {"source": subject.source, "ordering_key": subject.ordering_key, "found": found.document()}
-    fixed = {"source": subject.source, "ordering_key": subject.ordering_key, "documents": documents}
+    fixed = {"source": subject.source, "key": subject.ordering_key, "documents": documents}
     return Planned(document | {"erases_documents": documents}, fixed)
 
 
 def _erase(installation: Installation, fixed: Given, _who: str) -> Done:
-    subject = Subject(fixed["source"], fixed["ordering_key"])
+    subject = Subject(fixed["source"], fixed["key"])
     removed = _eraser(installation).erase(subject, documents=fixed["documents"], by=Asker.OPERATOR)
     return Done(removed.document(), 1)
 
 
-def _plan_reconcile(_installation: Installation, given: Given) -> Planned:
+def _plan_reconcile(installation: Installation, given: Given) -> Planned:
+    source = installation.settings.known_sources().get(given.get("source") or "default")
+    if source is not None and not source.api_keys:
+        raise DeedboxError(
+            "This process has no API key, and so cannot ask the API: `deedbox up` and the files in deploy give none to ops. "
+            "Run `deedbox reconcile` with the settings of a worker."
+        )
     asked: dict[str, Any] = {
         "source": given.get("source") or "default", "since": given.get("since") or "24h", "reach": given.get("reach") or "30d",
     }  # fmt: skip
@@ -224,7 +230,7 @@ def _plan_reconcile(_installation: Installation, given: Given) -> Planned:
 
 
 def _reconcile(_installation: Installation, fixed: Given, _who: str) -> Done:
-    done = _ask_workers(ReconcileOptions(**fixed, yes=True, as_json=True))
+    done = _ask_workers(ReconcileOptions(**fixed, yes=True, as_json=True, recorded=True))
     return Done(done, int(done["handed_over"]))
 
 
@@ -246,6 +252,12 @@ def _ask_workers(options: ReconcileOptions) -> dict[str, Any]:
         raise DeedboxError(said.removeprefix("deedbox: "))
     found: dict[str, Any] = json.loads(lines[-1])
     return found
+
+
+def recorded(fixed: Given) -> dict[str, Any]:
+    """Return what the audit repeats of a plan. Not the reason of a pause: a person may write anything there, a name too."""
+    order = ReplayOrder.load(str(fixed.get("order", "")).encode())
+    return order.asked() if order else {name: value for name, value in fixed.items() if name != "why"}
 
 
 WRITES: Final[Mapping[str, PlannedWrite]] = {

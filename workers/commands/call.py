@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 
 from deedbox.shared.archives import clean_stream
 from deedbox.shared.archives import reading as archives
+from deedbox.shared.audit import AuditedOperation
 from deedbox.shared.command_options import CallOptions
 from deedbox.shared.core.attempts import Failure, QueueEntry
 from deedbox.shared.core.errors import DeedboxError, SettingsError
@@ -30,6 +31,7 @@ from deedbox.shared.redis.script_calls import NO_CLAIM
 from deedbox.shared.runtime import logs
 from deedbox.workers.actions.interface import Context
 from deedbox.workers.actions.registry import RegisteredAction
+from deedbox.workers.commands.asking import audited
 from deedbox.workers.commit import Commit
 from deedbox.workers.lanes.batch import Claim, Section, Settlement
 from deedbox.workers.lanes.calls import ActionCaller
@@ -74,9 +76,12 @@ def run(process: Process, options: CallOptions) -> int:
     recorded = options.commit and failed is None
     if recorded:
         context.note("called by hand (deedbox call)")
-        at = _leased(process, action, claim)
-        report = OutcomeReport(claim, action, entry, stored, took_s, at, process.registry, keys=sealing)
-        _record(process, claim, report.done(context), models)
+        asked = {"action": action.name, "event": stored.fingerprint}
+        with audited(process, options, AuditedOperation.CALL, **asked) as done:
+            at = _leased(process, action, claim)
+            report = OutcomeReport(claim, action, entry, stored, took_s, at, process.registry, keys=sealing)
+            _record(process, claim, report.done(context), models)
+            done.count = 1
     _tell(options, action, stored, context, failed, took_s, recorded=recorded)
     if failed is not None and options.pdb and failed[0] in {Failure.ERROR, Failure.TIMEOUT}:
         pdb.post_mortem(failed[1].__traceback__)

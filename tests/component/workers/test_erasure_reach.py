@@ -47,8 +47,8 @@ MINUTES: Final = {
 }  # fmt: skip
 """Ids of what runs, or waits for its turn at the API: gone with the call. ``lost`` has fingerprints only."""
 
-TOLD: Final = {"erased:<stream>", "alerts"}
-"""What stays on purpose: the tombstone, and for two days at most alerts (``docs/retention.md``)."""
+TOLD: Final = {"erased:<stream>", "audit", "alerts"}
+"""What stays on purpose: the tombstone, the ids in what people did, and for two days at most alerts (``docs/retention.md``)."""
 
 NAMELESS: Final = {
     "bridge:leases", "bridge:batch:<id>", "probe:<trace id>", "bridge:brokers", "action:<action>:calls", "depths",
