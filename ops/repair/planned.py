@@ -25,8 +25,8 @@ from deedbox.ops.repair.replay import Replayer
 from deedbox.ops.wording.times import span
 from deedbox.shared.command_options import ReconcileOptions
 from deedbox.shared.core.errors import DeedboxError, Unavailable
-from deedbox.shared.core.routing import is_pattern
-from deedbox.shared.pauses import PauseKind, PauseTarget
+from deedbox.shared.core.routing import PauseKind, is_pattern
+from deedbox.shared.pauses import PauseTarget
 from deedbox.shared.records.replay_order import ReplayOrder, ReplaySpan
 from deedbox.shared.records.subscriptions import announced
 from deedbox.shared.redis.erasure import Asker, Eraser, demand_erasable

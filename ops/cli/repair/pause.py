@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deedbox.ops.cli._options import EXAMPLE_ACTION, EXAMPLE_ID, REPAIR, DryRun, Json, Source
-from deedbox.shared.audit import AuditedOperation, operator
-from deedbox.shared.pauses import PauseKind
+from deedbox.shared.audit import AuditedOperation
+from deedbox.shared.core.routing import PauseKind
 
 if TYPE_CHECKING:
     from deedbox.ops.installation import Installation
@@ -53,6 +53,7 @@ def pause(
     from deedbox.ops.cli._terminal import auditing
     from deedbox.ops.wording import pauses_page
     from deedbox.ops.wording.output import write_json, write_line
+    from deedbox.shared.audit.audit_log import operator
 
     installation, pauser, target = _start(kind, name, source)
     pauser.demand_known(target, installation.source_names())
