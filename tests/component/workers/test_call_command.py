@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from deedbox.shared import audit
+from deedbox.shared.audit import audit_log
 from deedbox.shared.command_options import CallOptions
 from deedbox.shared.core.errors import DeedboxError, SettingsError
 from deedbox.shared.redis import keys
@@ -96,7 +96,7 @@ def test_a_commit_records_outcome_notes_and_what_was_emitted(
     assert [(each["kind"], each.get("detail")) for each in added[:3]] == [
         ("action", None), ("note", "noted"), ("note", "called by hand (deedbox call)"),
     ]  # fmt: skip
-    [recorded] = audit.read(state, 9)
+    [recorded] = audit_log.read(state, 9)
     assert (recorded.operation, recorded.count, recorded.asked["action"]) == ("call", 1, "crm")
     assert "Recorded." in capsys.readouterr().out
     emitted = [json.loads(state.hget(name, "head") or b"{}") for name in state.scan_iter(keys.event("*"))]
