@@ -46,6 +46,10 @@ class PauseTarget:
         source, _, key = self.name.partition(":")
         return f"{key} of source {source}"
 
+    def asked(self) -> dict[str, str]:
+        """Return the target for the audit."""
+        return {"kind": str(self.kind), "name": self.name}
+
     @classmethod
     def of(cls, field: str) -> Self | None:
         """Inverse of ``field``; None for a text that is none."""

@@ -256,8 +256,10 @@ def _ask_workers(options: ReconcileOptions) -> dict[str, Any]:
 
 def recorded(fixed: Given) -> dict[str, Any]:
     """Return what the audit repeats of a plan. Not the reason of a pause: a person may write anything there, a name too."""
-    order = ReplayOrder.load(str(fixed.get("order", "")).encode())
-    return order.asked() if order else {name: value for name, value in fixed.items() if name != "why"}
+    if "order" in fixed:
+        order = ReplayOrder.load(str(fixed["order"]).encode())
+        return order.asked() if order else {}
+    return _fixed_target(fixed).asked() if "target" in fixed else dict(fixed)
 
 
 WRITES: Final[Mapping[str, PlannedWrite]] = {

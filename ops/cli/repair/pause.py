@@ -60,7 +60,7 @@ def pause(
     plan = pauser.plan(target)
     done = None
     if not dry_run:
-        with auditing(installation).operation(AuditedOperation.PAUSE, target=target.field) as tally:
+        with auditing(installation).operation(AuditedOperation.PAUSE, **target.asked()) as tally:
             done = pauser.pause(target, by=operator(), why=why)
             tally.count = int(done)
     if as_json:
@@ -84,7 +84,7 @@ def resume(
     plan = pauser.plan(target)
     done = None
     if not dry_run:
-        with auditing(installation).operation(AuditedOperation.RESUME, target=target.field) as tally:
+        with auditing(installation).operation(AuditedOperation.RESUME, **target.asked()) as tally:
             done = pauser.resume(target)
             tally.count = int(done)
     if as_json:

@@ -210,7 +210,7 @@ def test_what_the_dashboard_does_is_recorded_the_same_way(
     ]
     assert found == [
         ("admin", "dashboard", "discard", 1, {"ids": ["1"]}),
-        ("admin", "dashboard", "pause", 1, {"target": "action|crm"}),
+        ("admin", "dashboard", "pause", 1, {"kind": "action", "name": "crm"}),
         ("admin", "dashboard", "show_payload", 1, {"letter": "1"}),
     ]
 
