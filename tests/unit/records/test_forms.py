@@ -15,7 +15,6 @@ from deedbox.shared import pauses
 from deedbox.shared.alerts.alerting import AlertState, Group
 from deedbox.shared.alerts.conditions import AlertWatch
 from deedbox.shared.archives import stream_archive
-from deedbox.shared.core import jsontext
 from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.fields import COUNT
@@ -165,11 +164,23 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
             span_id=TEXTS,
             origin=st.sampled_from(Origin),
         ),
-        lambda event: event.fields()[1],
+        lambda event: b"".join(event.fields()[1::2]),
     ),
     timeline_line.FORM: (
-        st.fixed_dictionaries({"at": TIMES, "kind": TEXTS}, optional={"type": TEXTS, "took_s": TIMES}),
-        jsontext.dumps,
+        st.lists(
+            st.fixed_dictionaries(
+                {"at": TIMES, "kind": TEXTS},
+                optional={
+                    "type": TEXTS,
+                    "took_s": TIMES,
+                    "event": FINGERPRINTS,
+                    "position": st.tuples(COUNTS, COUNTS, FINGERPRINTS).map(list),
+                },
+            ),
+            min_size=1,
+            max_size=timeline_line.LINES_MAX,
+        ),
+        lambda lines: timeline_line.dump(lines)[0],
     ),
     read_model.FORM: (
         st.lists(
