@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,9 @@ from deedbox.ingress.publish.broker_memory import Room
 from deedbox.ingress.spool.drain import Drainer, SpoolDrained
 from deedbox.ingress.spool.folder import SpoolDir
 from deedbox.ingress.spool.quarantine import Quarantine, QuarantinedCallback
+from deedbox.ingress.spool.state_redis import StateRedis
 from deedbox.ingress.spool.usage import Gauge, Reporter, Usage
+from deedbox.shared.audit import AuditedOperation, AuditLog, operator
 from deedbox.shared.broker.brokers import broker_address, open_broker
 from deedbox.shared.core.errors import SettingsError, Unavailable
 from deedbox.shared.runtime import logs
@@ -53,7 +56,7 @@ def main(environ: Mapping[str, str], arguments: Sequence[str]) -> int:
             return _drain(settings, folder, as_json=json_wanted)
         if command == "spool":
             return _show(folder, as_json=json_wanted)
-        return _change(folder, command, numbers)
+        return _change(settings, folder, command, numbers)
     except SettingsError as error:
         sys.stderr.write(f"deedbox: {error}\n")
         return 2
@@ -67,7 +70,9 @@ def _drain(settings: Settings, folder: SpoolDir, *, as_json: bool) -> int:
     room = Room(publisher)
     gauge = Gauge(folder)
     try:
-        found = _drain_all(Drainer(folder, publisher, paused=room.look), gauge)
+        with _audit(settings).operation(AuditedOperation.DRAIN_SPOOL, host=socket.gethostname()) as done:
+            found = _drain_all(Drainer(folder, publisher, paused=room.look), gauge)
+            done.count = found.published
         found.trouble = found.trouble or room.warning
     finally:
         publisher.close()
@@ -128,15 +133,22 @@ def _line(each: QuarantinedCallback) -> str:
     return f"  {each.id}: {each.reason}, {each.bytes} bytes, {where}. {each.detail}\n"
 
 
-def _change(folder: SpoolDir, command: str, numbers: Sequence[int]) -> int:
+def _change(settings: Settings, folder: SpoolDir, command: str, numbers: Sequence[int]) -> int:
     quarantine = Quarantine(folder)
     change = quarantine.redrive if command == "redrive" else quarantine.discard
-    missing = [number for number in numbers if not (folder.exists() and change(number))]
+    name = AuditedOperation.REDRIVE_SPOOL if command == "redrive" else AuditedOperation.DISCARD_SPOOL
+    with _audit(settings).operation(name, host=socket.gethostname(), ids=numbers) as tally:
+        missing = [number for number in numbers if not (folder.exists() and change(number))]
+        tally.count = len(numbers) - len(missing)
     done = "are published with the next drain" if command == "redrive" else "were removed"
     sys.stdout.write(f"{len(numbers) - len(missing)} callbacks {done}.\n")
     if missing:
         sys.stderr.write(f"deedbox: nothing was set aside as {', '.join(map(str, missing))}.\n")
     return 1 if missing else 0
+
+
+def _audit(settings: Settings) -> AuditLog:
+    return AuditLog(StateRedis(settings).scripts, operator())
 
 
 def _print(document: Mapping[str, object]) -> None:

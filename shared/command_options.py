@@ -18,6 +18,8 @@ class CommandOptions:
     dry_run: bool = False
     yes: bool = False
     as_json: bool = False
+    recorded: bool = False
+    """Whether the process that asks for this records it in the audit."""
 
     def dump(self) -> str:
         """Return the options as one argument of a command line."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Self
 
 from deedbox.shared.core.identity import is_file_safe
+from deedbox.shared.core.request_snapshot import TERMS_MAX
 from deedbox.shared.records import timeline_line
 from deedbox.shared.records.clean_entry import CleanEntry
+from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import Operand
 
 
@@ -138,6 +140,13 @@ class Commit:
     def measure(self, action: str, outcome: str, bucket: int, took_s: float) -> Self:
         """Count one call: how it ended, and how long it took."""
         return self._add("M", action, outcome, bucket, round(took_s * 1_000_000))
+
+    def model(self, unit: str, *, before: bytes, value: bytes, state: str, terms: Collection[str]) -> Self:
+        """Change the read model of a unit's stream, if it is still ``before``. Comes after all sections, once for a unit.
+
+        ``state``, ``terms``: by what the request is found.
+        """
+        return self._add("K", unit, before, value, keys.REQUESTS_KEEP, state, TERMS_MAX, len(terms), *terms)
 
 
 def _encodable(value: str | bytes) -> bytes:

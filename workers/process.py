@@ -149,7 +149,7 @@ class Process:
 
     def _builtin(self, name: str) -> RegisteredAction:
         builders: Mapping[str, Callable[[], RegisteredAction]] = {
-            track_status.NAME: self._track_status,
+            track_status.NAME: track_status.registered,
             fetch_documents.NAME: lambda: fetch_documents.registered(self._fetch),
             reconcile.NAME: self._reconcile,
             erase_destroyed.NAME: self._erase_destroyed,
@@ -158,9 +158,6 @@ class Process:
             publish_event.NAME: self._publish_event,
         }
         return builders[name]()
-
-    def _track_status(self) -> RegisteredAction:
-        return track_status.registered(track_status.TrackStatus(self.scripts, self.settings.retention))
 
     def _reconcile(self) -> RegisteredAction:
         settings = self.settings

@@ -16,23 +16,9 @@ from typing import Annotated
 
 import typer
 
-from deedbox.ops.cli import (
-    account,
-    actions,
-    alert_test,
-    check,
-    conflict,
-    dead,
-    demo,
-    erase,
-    pause,
-    processes,
-    replay,
-    spool,
-    status,
-    trace,
-)
+from deedbox.ops.cli import alert_test, audit, check, demo, processes, status, trace
 from deedbox.ops.cli.develop import call, init, listen, send
+from deedbox.ops.cli.repair import account, actions, conflict, dead, erase, pause, replay, spool
 from deedbox.shared.core.errors import DeedboxError, RedisAway, SettingsError
 
 FAILED = 1
@@ -70,7 +56,7 @@ def _options(
 for _command in (
     *(demo, processes),
     *(init, send, call, listen),
-    *(status, trace, check, alert_test),
+    *(status, trace, audit, check, alert_test),
     *(pause, dead, actions, replay, account, conflict, erase, spool),
 ):
     _command.register(app)

@@ -6,12 +6,16 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
 from deedbox.ops.repair.progress import Tell
 from deedbox.shared.core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from deedbox.ops.installation import Installation
+    from deedbox.shared.audit import AuditLog
 
 
 def become(*arguments: str, module: str = "deedbox.workers") -> NoReturn:
@@ -19,6 +23,13 @@ def become(*arguments: str, module: str = "deedbox.workers") -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - no shell on purpose
+
+
+def auditing(installation: Installation) -> AuditLog:
+    """Return where the operations of the person at this terminal are recorded."""
+    from deedbox.shared.audit import AuditLog, operator
+
+    return AuditLog(lambda: installation.scripts, operator())
 
 
 def demand_decision(*, as_json: bool, dry_run: bool, yes: bool) -> None:

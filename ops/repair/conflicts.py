@@ -64,6 +64,7 @@ class Conflict:
             trace_id=self.other.trace_id,
             body=self.other.body,
             codec=self.other.codec,
+            key=self.other.ordering_key,
             redrive=f"conflict-{self.body_digest}",
         )
 

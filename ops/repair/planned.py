@@ -206,12 +206,12 @@ def _plan_erase(installation: Installation, given: Given) -> Planned:
         raise DeedboxError(f"nothing is known about {subject.ordering_key} of source {subject.source}")
     documents = bool(given.get("documents"))
     document = {"source": subject.source, "ordering_key": subject.ordering_key, "found": found.document()}
-    fixed = {"source": subject.source, "ordering_key": subject.ordering_key, "documents": documents}
+    fixed = {"source": subject.source, "key": subject.ordering_key, "documents": documents}
     return Planned(document | {"erases_documents": documents}, fixed)
 
 
 def _erase(installation: Installation, fixed: Given, _who: str) -> Done:
-    subject = Subject(fixed["source"], fixed["ordering_key"])
+    subject = Subject(fixed["source"], fixed["key"])
     removed = _eraser(installation).erase(subject, documents=fixed["documents"], by=Asker.OPERATOR)
     return Done(removed.document(), 1)
 
@@ -224,7 +224,7 @@ def _plan_reconcile(_installation: Installation, given: Given) -> Planned:
 
 
 def _reconcile(_installation: Installation, fixed: Given, _who: str) -> Done:
-    done = _ask_workers(ReconcileOptions(**fixed, yes=True, as_json=True))
+    done = _ask_workers(ReconcileOptions(**fixed, yes=True, as_json=True, recorded=True))
     return Done(done, int(done["handed_over"]))
 
 

@@ -16,8 +16,8 @@ from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
 
-PIECE: Final = 50
-"""Calls of one script call: few ms of Redis's time, so that who waits behind it waits for that."""
+PIECE: Final = 15
+"""Calls of one script call: about 2 ms of Redis's time, for which every other client waits."""
 
 _DECLARED: Final = -1
 _NO_TARGET: Final = -2

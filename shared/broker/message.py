@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from deedbox.shared.core import jsontext
-from deedbox.shared.core.envelope import SCHEMA_VERSION
+from deedbox.shared.core.envelope import SCHEMA_VERSION, SEALED
 from deedbox.shared.core.errors import Undecodable
 from deedbox.shared.core.identity import shard_of
 from deedbox.shared.redis.keys import RAW_QUEUE
@@ -18,11 +18,11 @@ BODY_LIMIT_BYTES: Final = 512 * 1024 * 1024
 """Bound on what a compressed body may grow to."""
 
 _NAMES: Final = (
-    "source", "received_at", "body_signature", "trace_id", "shard", "codec", "redrive", "span_id",
+    "source", "received_at", "body_signature", "trace_id", "shard", "codec", "redrive", "span_id", "key",
 )  # fmt: skip
 """Headers of an envelope in the order in which a message in Redis lists them: names for each would cost a fifth of it."""
 
-_OURS: Final = frozenset({"deedbox", "key", *_NAMES})
+_OURS: Final = frozenset({"deedbox", *_NAMES})
 
 _INFO: Final = {"exchange": "", "routing_key": RAW_QUEUE}
 """Where kombu puts a message back that its consumer did not acknowledge."""
@@ -32,7 +32,8 @@ def encode_kombu(headers: Mapping[str, Any], body: bytes) -> bytes:
     """Wrap a message for the raw queue; ``decode_kombu`` unwraps it.
 
     As short as kombu lets it be, because callbacks that wait are in memory: of what kombu would add, only what its
-    consumers cannot do without, and an envelope's headers as a list. Of an ordering key only the shard is left.
+    consumers cannot do without, and an envelope's headers as a list. Of an ordering key only the shard is left,
+    unless the body is sealed: then nothing else says what it is about.
     """
     listed = _listed(headers)
     head = jsontext.dumps(listed)
@@ -53,7 +54,8 @@ def _listed(headers: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(headers)
     if found.get("deedbox") != SCHEMA_VERSION or not found.keys() <= _OURS or None in found.values():
         return found
-    if (key := found.pop("key", None)) is not None:
+    if "key" in found and not str(found.get("codec", "")).startswith(SEALED):
+        key = found.pop("key")
         found["shard"] = shard_of(f"{found.get('source')}:{key}")
     values = [found.get(name) for name in _NAMES]
     while values and values[-1] is None:

@@ -15,6 +15,9 @@ BACKOFF_FIRST_S: Final = 1.0
 BACKOFF_MAX_S: Final = 600.0
 """Doubling from 1 s reaches 10 min at the 11th step: long enough for an outage to end, short enough to notice."""
 
+WAKE_S: Final = 1.0
+"""A call that is due begins within this time if nothing keeps it. It counts, so that ``Retry(after=0)`` has an end."""
+
 GIVE_UP_S: Final = 3 * 86_400.0
 """Default age at which ``Retry`` stops helping: a person should look after a long weekend."""
 
@@ -33,15 +36,28 @@ class QueueEntry:
     backoffs: int = 0
     """Those of them that named no time: only these make the backoff grow."""
     first_failed_at: float | None = None
+    """Unix seconds; later by each time in which no call could begin (``begun``)."""
     replay: int = 0
     """Number of the replay; 0 for the first life."""
     losses: int = 0
     """Processes in a row that ended without an outcome while they had it; ``sweep.lua`` counts, an outcome resets."""
+    due_at: float | None = None
+    """Unix seconds, when the next call may begin; None: it was never put off."""
 
     @property
     def attempt(self) -> int:
         """Number of the next attempt, from 1; a ``Retry`` uses none."""
         return self.failures + 1
+
+    def begun(self, at: float) -> QueueEntry:
+        """Return the entry for a call that begins now. The time in which it was due and could not begin does not count.
+
+        A pause, stopped workers or a busy lane are no reason to give up.
+        """
+        if self.due_at is None or self.first_failed_at is None:
+            return self
+        kept_s = max(0.0, at - self.due_at - WAKE_S)
+        return replace(self, first_failed_at=self.first_failed_at + kept_s, due_at=None)
 
     def idempotency_key(self, action: str) -> str:
         """Return the key that stays the same over retries, crashes and redrives; a replay has its own."""
@@ -123,23 +139,27 @@ def after_failure(
 
     No wait of a ``Retry`` is longer than what is left until the action gives up.
     """
-    failed = replace(entry, first_failed_at=entry.first_failed_at or now, losses=0)
+    first_failed_at = entry.first_failed_at or now
+    failed = replace(entry, first_failed_at=first_failed_at, losses=0)
     if failure is Failure.REJECT:
         return Dead(DeathReason.REJECTED)
     if failure is Failure.RETRY:
-        waited_s = now - (failed.first_failed_at or now)
-        if waited_s >= policy.give_up_s:
+        left_s = policy.give_up_s - (now - first_failed_at)
+        if left_s <= 0:
             return Dead(DeathReason.RETRY_EXPIRED)
-        left_s = policy.give_up_s - waited_s
         failed = replace(failed, retries=entry.retries + 1)
-        if after_s is not None:
-            return Again(min(after_s, left_s), failed)
-        failed = replace(failed, backoffs=entry.backoffs + 1)
-        return Again(min(backoff_s(failed.backoffs, jitter), left_s), failed)
+        if after_s is None:
+            failed = replace(failed, backoffs=entry.backoffs + 1)
+            after_s = backoff_s(failed.backoffs, jitter)
+        return _again(failed, now, min(after_s, left_s))
     failed = replace(failed, failures=entry.failures + 1)
     if failed.failures >= policy.attempts:
         return Dead(DeathReason.ATTEMPTS_EXHAUSTED)
-    return Again(backoff_s(failed.failures, jitter), failed)
+    return _again(failed, now, backoff_s(failed.failures, jitter))
+
+
+def _again(failed: QueueEntry, now: float, after_s: float) -> Again:
+    return Again(after_s, replace(failed, due_at=now + after_s))
 
 
 CALL_BOUNDS_S: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0)

@@ -21,6 +21,9 @@ _SOURCE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 SCHEMA_VERSION: Final = 1
 
+SEALED: Final = "ring:"
+"""Before the codec of a body that is sealed (``deedbox.shared.sealing.envelopes``)."""
+
 
 @value
 class Envelope:
@@ -46,6 +49,11 @@ class Envelope:
     """The shard of the ordering key, where the message says that instead of the key; None: it does not."""
     origin: Origin = Origin.CALLBACK
     """``reconciled`` for what Deedbox made of an answer of the API."""
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether the body is encrypted, so that only the headers can say what it is about."""
+        return self.codec.startswith(SEALED)
 
     def headers(self) -> dict[str, Any]:
         """Return the broker message's headers."""
@@ -89,11 +97,12 @@ class Envelope:
     def pack(self) -> bytes:
         """Return the entry of inbox and spool: one line of headers, as short as they can be, then the body.
 
-        The key stays out: who reads an entry parses the body anyway.
+        The key of a readable body stays out: who reads an entry parses the body anyway. Beside a sealed one it is kept, so that
+        an erasure finds what cannot be opened.
         """
         head = [SCHEMA_VERSION, self.source, self.received_at, self.body_signature.value, self.trace_id,
                 self.redrive, self.codec, self.span_id,
-                "" if self.origin is Origin.CALLBACK else self.origin.value]  # fmt: skip
+                "" if self.origin is Origin.CALLBACK else self.origin.value, self.key if self.is_sealed else ""]  # fmt: skip
         while not head[-1]:
             head.pop()
         return jsontext.dumps(head) + b"\n" + self.body
@@ -113,7 +122,7 @@ class Envelope:
 
 
 _PACKED: Final = (
-    "deedbox", "source", "received_at", "body_signature", "trace_id", "redrive", "codec", "span_id", "origin",
+    "deedbox", "source", "received_at", "body_signature", "trace_id", "redrive", "codec", "span_id", "origin", "key",
 )  # fmt: skip
 """Headers of an entry by their place; empty ones at its end are left out."""
 

@@ -117,6 +117,11 @@ def term(source: str, name: str, value: str) -> str:
     return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
+def state_term(source: str, model: Mapping[str, Any]) -> str:
+    """Return the term of a read model's state."""
+    return term(source, "state", str(model.get("state", "unknown")))
+
+
 def last_change(request: Mapping[str, Any]) -> int:
     """Return the latest time (unix seconds) at which anything happened."""
     names = ("signed_at", "last_viewed_at", "last_reminded_at")

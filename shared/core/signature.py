@@ -53,7 +53,7 @@ class Trust(IntEnum):
     @property
     def word(self) -> str:
         """The level as readers see it."""
-        return self.name.lower()
+        return _WORDS[self]
 
     @classmethod
     def of(cls, verdict: BodySignature, origin: Origin = Origin.CALLBACK) -> Self:
@@ -63,12 +63,12 @@ class Trust(IntEnum):
     @classmethod
     def named(cls, word: object) -> Self:
         """Return the level of that word. Raises ValueError for another one."""
-        for level in cls:
-            if level.word == word:
-                return level
-        raise ValueError("is no level of trust")
+        if word not in _WORDS:
+            raise ValueError("is no level of trust")
+        return cls(_WORDS.index(str(word)))
 
 
+_WORDS: Final = tuple(level.name.lower() for level in Trust)
 _LEVEL_OF: Final = {
     BodySignature.WRONG: "DISPUTED",
     BodySignature.ABSENT: "CLAIMED",

@@ -12,6 +12,7 @@ from typing import Final
 
 from deedbox.shared import pauses
 from deedbox.shared.archives import stream_archive
+from deedbox.shared.audit import audit_line
 from deedbox.shared.core.envelope import Envelope, decode_inbox
 from deedbox.shared.core.errors import Undecodable
 from deedbox.shared.core.fields import COUNT, Unreadable, count_of
@@ -152,6 +153,12 @@ FORMS: Final = (
         "paused",
         "What is named stays paused until it is resumed; since when, and by whom, is unknown.",
         lambda data: pauses.load("action|crm", data),
+    ),
+    Form(
+        audit_line.FORM,
+        "audit",
+        "`deedbox audit` leaves the line out.",
+        audit_line.load,
     ),
     Form(
         intake_report.FORM,

@@ -13,7 +13,9 @@ FORM: Final = "queue entry"
 
 FINGERPRINT_CHARS: Final = 32
 _FINGERPRINT: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
-_OPTIONAL: Final = ("late", "failures", "retries", "backoffs", "first_failed_at", "replay", "losses")
+_OPTIONAL: Final = (
+    "late", "failures", "retries", "backoffs", "first_failed_at", "due_at", "replay", "losses",
+)  # fmt: skip
 
 
 def dump(entry: QueueEntry) -> str:
@@ -42,6 +44,7 @@ def _entry(fingerprint: str, document: Any) -> QueueEntry:
         retries=natural(found.get("retries", 0)),
         backoffs=natural(found.get("backoffs", 0)),
         first_failed_at=number_or_none(found.get("first_failed_at")),
+        due_at=number_or_none(found.get("due_at")),
         replay=natural(found.get("replay", 0)),
         losses=natural(found.get("losses", 0)),
     )

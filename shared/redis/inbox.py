@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from deedbox.shared import codec
 from deedbox.shared.broker.message import decode_kombu, encode_kombu
 from deedbox.shared.core.callback import parse_callback
-from deedbox.shared.core.envelope import Envelope
+from deedbox.shared.core.envelope import SEALED, Envelope
 from deedbox.shared.core.errors import BadCallback, Undecodable
 from deedbox.shared.core.identity import OrderingKey, ordering_key, shard_of
 from deedbox.shared.core.reasons import DeathReason
@@ -20,7 +20,6 @@ from deedbox.shared.redis import keys, script_calls
 from deedbox.shared.redis.script_calls import RawClaim
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.runtime import telemetry
-from deedbox.shared.sealing.envelopes import SEALED
 
 if TYPE_CHECKING:
     from deedbox.shared.runtime.spans import Span, Spans

@@ -19,6 +19,11 @@ def pause(scripts: Scripts, *, target: str, by: str, why: str, at_most: int, str
     return int(scripts.call("pause", SERVER_CLOCK, target, by, why, at_most, stream)[0])
 
 
+def audit(scripts: Scripts, *, line: bytes, keep: int) -> None:
+    """Record an operation of a person."""
+    scripts.call("audit", SERVER_CLOCK, keep, line)
+
+
 def redrive(
     scripts: Scripts, *, letter: str, retention: Retention, lane: str, unit: str, entry: str, stream: str,
     arrived_at: float,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -18,6 +19,12 @@ from deedbox.shared.redis.inbox import callback_in, stream_of
 from deedbox.shared.redis.scripting import text
 
 T = TypeVar("T")
+
+_UNIT_PARTS: Final = ("ready", "waiting", "parked", "leased")
+"""Where the units of an action are that have entries."""
+
+_GLOB: Final = re.compile(r"[*?\[\]\\]")
+"""What has a meaning in a pattern of Redis."""
 
 CHUNK: Final = 100
 """Letters, or replays, that are read in one round trip."""
@@ -105,6 +112,23 @@ class Holdings:
         [rows] = self._read([("hgetall", keys.queued(stream))])
         return {action: count for action, count in counts_of(rows).items() if count > 0}
 
+    def strays(self, stream: str) -> list[str]:
+        """Return the fingerprints of the unordered calls that wait or run, which may be all that is known of their events.
+
+        Such a call has a unit of its own, and may wait (for a pause to end) longer than the dedupe memory names its event.
+        """
+        queued = self.queued(stream)
+        lengths = self._read([("llen", keys.queue(f"{action}|{stream}")) for action in queued])
+        found: dict[str, None] = {}
+        for (action, count), ordered in zip(queued.items(), lengths, strict=True):
+            if count == ordered:
+                continue
+            prefix = f"{action}|{stream}|"
+            for part in _UNIT_PARTS:
+                units = self._scan("zscan", keys.action(action, part), _GLOB.sub(r"\\\g<0>", prefix) + "*")
+                found |= dict.fromkeys(text(unit).removeprefix(prefix) for unit, _ in units)
+        return list(found)
+
     def replays(self, subject: Subject) -> dict[int, bool]:
         """Find the interrupted replays that know the stream: number -> whether they are of this stream alone."""
         alone = {
@@ -141,13 +165,7 @@ class Holdings:
 
     def letters(self, subject: Subject) -> dict[str, str]:
         """Find the dead letters: id -> fingerprint of the event, which may be empty."""
-        found: set[bytes] = set()
-        cursor = 0
-        while True:
-            [(cursor, page)] = self._read([("sscan", keys.letters(subject.ordering_key), cursor, None, PAGE)])
-            found.update(page)
-            if not cursor:
-                break
+        found: set[bytes] = set(self._scan("sscan", keys.letters(subject.ordering_key), None))
         ids = sorted(map(text, found))
         letters = {}
         for chunk in _pieces(ids):
@@ -156,6 +174,15 @@ class Holdings:
                 if _is_about(subject, *row[:4]):
                     letters[letter] = text(row[4] or b"")
         return letters
+
+    def _scan(self, command: str, key: str, match: str | None) -> Iterator[Any]:
+        """Walk through a set or a sorted set, in pages."""
+        cursor = 0
+        while True:
+            [(cursor, page)] = self._read([(command, key, cursor, match, PAGE)])
+            yield from page
+            if not cursor:
+                return
 
     def _read(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Run commands, each a name of redis-py's and its arguments, in one round trip."""

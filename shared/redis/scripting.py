@@ -16,6 +16,7 @@ NAMES: Final = (
     "announce",
     "append",
     "archive",
+    "audit",
     "beat",
     "budget_take",
     "budget_used",

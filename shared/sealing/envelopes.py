@@ -6,20 +6,16 @@ Ingress has no state, so that there is no key of the request yet; the sequencer 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
 
 from deedbox.shared import sealing
-from deedbox.shared.core.envelope import Envelope
+from deedbox.shared.core.envelope import SEALED, Envelope
 from deedbox.shared.core.errors import KeyMissing
-
-SEALED: Final = "ring:"
-"""Before the codec of a body that is sealed."""
 
 
 def sealed(envelope: Envelope) -> Envelope:
     """Return an envelope whose body is sealed, if this process has a key ring."""
     ring = sealing.ring()
-    if ring is None or envelope.codec.startswith(SEALED):
+    if ring is None or envelope.is_sealed:
         return envelope
     return replace(
         envelope, body=ring.seal(envelope.body, _identity(envelope)), codec=SEALED + envelope.codec
@@ -28,7 +24,7 @@ def sealed(envelope: Envelope) -> Envelope:
 
 def opened(envelope: Envelope) -> Envelope:
     """Inverse of ``sealed``; what is not sealed stays as it is. Raises KeyMissing, Undecodable."""
-    if not envelope.codec.startswith(SEALED):
+    if not envelope.is_sealed:
         return envelope
     ring = sealing.ring()
     if ring is None:
@@ -42,7 +38,7 @@ def opened(envelope: Envelope) -> Envelope:
 
 def sealer(envelope: Envelope) -> str | None:
     """Return the id of the ring key that sealed an envelope; None: it is not sealed."""
-    return envelope.body[:4].hex() if envelope.codec.startswith(SEALED) else None
+    return envelope.body[:4].hex() if envelope.is_sealed else None
 
 
 def _identity(envelope: Envelope) -> bytes:

@@ -1,8 +1,9 @@
 """Redis bytes per kept event, by kind of key: whole requests, with the built-in actions on.
 
-``python -m tests.bench.kept [--requests N]`` plays the lives of signature requests through bridge, sequencer and lanes in this
+``python -m tests.bench --only kept`` plays the lives of signature requests through bridge, sequencer and lanes in this
 process, against the simulated API, and weighs every key (``MEMORY USAGE``): when everything is handled, and when the sweeper
 has archived what is quiet. It also says what archiving costs per event, and how long one look of it takes.
+``python -m tests.bench.kept --train FILE`` makes a dictionary of what was stored.
 
 Not measured: fragmentation, replicas, and bodies that have less in common than the simulator's.
 """
@@ -10,6 +11,7 @@ Not measured: fragmentation, replicas, and bodies that have less in common than 
 from __future__ import annotations
 
 import argparse
+import io
 import random
 import tempfile
 import time
@@ -39,6 +41,11 @@ from tests.bench.payloads import API_KEY
 from tests.bench.processes import ROOT, BenchError, Crew, cpu_s
 from tests.bench.redis_server import Server, redis_server
 from tests.support.brokers import Claims
+
+NAME: Final = "kept"
+BUSY: Final = "busy"
+ARCHIVED: Final = "archived"
+TARGETS: Final = {BUSY: 1_600, ARCHIVED: 500}
 
 REQUESTS: Final = 300
 """Signature requests; about seven callbacks each."""
@@ -73,6 +80,11 @@ def weigh(redis: Redis) -> dict[str, tuple[int, int]]:
         sizes[kind] += redis.memory_usage(name, 0) or 0
         numbers[kind] += 1
     return {kind: (size, numbers[kind]) for kind, size in sizes.most_common()}
+
+
+def per_event(redis: Redis, events: int) -> float:
+    """Return the bytes of all keys per event."""
+    return sum(size for size, _ in weigh(redis).values()) / events
 
 
 def table(title: str, redis: Redis, events: int) -> str:
@@ -147,8 +159,15 @@ def train(redis: Server) -> bytes:
     return zstandard.train_dictionary(DICTIONARY_BYTES, samples).as_bytes()
 
 
-def run(requests: int, room: Path, console: Console, trained: Path | None) -> None:
-    """Play the requests, and print a line per kind of key."""
+def run(*, quick: bool, out: Path, console: Console) -> dict[str, Any]:
+    """Play the requests, and print a table per form. Returns JSON values."""
+    del quick
+    with tempfile.TemporaryDirectory(dir=out, prefix=".kept-") as room:
+        return {**play_and_weigh(REQUESTS, Path(room), console, None), "targets": TARGETS}
+
+
+def play_and_weigh(requests: int, room: Path, console: Console, trained: Path | None) -> dict[str, float]:
+    """Play the requests, and print a line per kind of key. Returns the bytes per event of each form."""
     found = generate_requests(requests, Account(API_KEY), random.Random(13), _POLICY)
     callbacks = [callback for request in found for callback in request.callbacks]
     api = FilesApi(Account(API_KEY), _NO_LIMITS)
@@ -156,19 +175,22 @@ def run(requests: int, room: Path, console: Console, trained: Path | None) -> No
         api.advance(callback)
     api.start()
     try:
-        with Crew(room) as crew, redis_server(crew, room) as redis, (room / "log").open("w") as log:
-            logs.configure("json", "kept", log)
+        with Crew(room) as crew, redis_server(crew, room) as redis:
+            logs.configure("json", "bench", io.StringIO())
             process = Process(settings_of(redis, api.url))
             play(redis, process, callbacks)
             console.print(f"{len(callbacks)} events of {requests} requests\n")
             console.print(
                 table("everything handled", redis.client, len(callbacks)), soft_wrap=True, markup=False
             )
+            sizes = {BUSY: per_event(redis.client, len(callbacks))}
             cost = archive_all(redis, process, len(callbacks))
             console.print(table("\narchived", redis.client, len(callbacks)), soft_wrap=True, markup=False)
+            sizes[ARCHIVED] = per_event(redis.client, len(callbacks))
             console.print(f"\n{cost}", highlight=False)
             if trained:
                 trained.write_bytes(train(redis))
+            return sizes
     finally:
         api.stop()
 
@@ -187,7 +209,7 @@ def main() -> None:
     home = ROOT / "var" / "bench"
     home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home) as name:
-        run(options.requests, Path(name), Console(), options.train)
+        play_and_weigh(options.requests, Path(name), Console(), options.train)
 
 
 if __name__ == "__main__":

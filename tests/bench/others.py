@@ -21,8 +21,9 @@ DELAY: Final = "delay"
 ORDER: Final = "order"
 ENCRYPTION: Final = "encryption"
 IDLE: Final = "idle"
+KEPT: Final = "kept"
 OPERATIONS: Final = "operations"
-NAMES: Final = (GROWTH, DELAY, ORDER, ENCRYPTION, IDLE, OPERATIONS)
+NAMES: Final = (GROWTH, DELAY, ORDER, ENCRYPTION, IDLE, KEPT, OPERATIONS)
 
 Results = dict[str, dict[str, Any]]
 
@@ -34,12 +35,12 @@ def run(
     if not set(sections) & set(NAMES):
         return {}, [], []
     # They plot; only the benchmark's own extra has matplotlib, and the tests of this file do without.
-    from tests.bench import delay, encryption, growth, idle, operations, order
+    from tests.bench import delay, encryption, growth, idle, kept, operations, order
 
     results: Results = {}
     verdicts: list[Verdict] = []
     troubles: list[str] = []
-    for module in (growth, delay, order, encryption, idle, operations):
+    for module in (growth, delay, order, encryption, idle, kept, operations):
         if module.NAME not in sections:
             continue
         try:
@@ -55,13 +56,13 @@ def run(
 
 def growth_verdicts(found: dict[str, Any]) -> list[Verdict]:
     """Hold the largest cost per event against the smallest case's."""
-    bound = found["flat_within"]
+    bounds = found["flat_within"]
     return [
         Verdict(
             f"cost per event over {series}, {stage}, largest / first case",
-            f"at most {bound:g}",
+            f"at most {bounds[series]:g}",
             f"{factor:.2f}",
-            factor <= bound,
+            factor <= bounds[series],
         )
         for series, stages in found["growth"].items()
         for stage, factor in stages.items()
@@ -109,6 +110,14 @@ def idle_verdicts(found: dict[str, Any]) -> list[Verdict]:
     ]
 
 
+def kept_verdicts(found: dict[str, Any]) -> list[Verdict]:
+    """Hold the Redis bytes of a stored event against their bounds."""
+    return [
+        Verdict(f"Redis bytes per kept event, {form}", f"at most {bound}", f"{found[form]:.0f}", found[form] <= bound)
+        for form, bound in found["targets"].items()
+    ]  # fmt: skip
+
+
 VERDICTS: Final[dict[str, Callable[[dict[str, Any]], list[Verdict]]]] = {
     GROWTH: growth_verdicts,
     DELAY: delay_verdicts,
@@ -116,4 +125,5 @@ VERDICTS: Final[dict[str, Callable[[dict[str, Any]], list[Verdict]]]] = {
     OPERATIONS: operations_verdicts,
     ENCRYPTION: lambda _found: [],  # no goal: it says what a choice costs
     IDLE: idle_verdicts,
+    KEPT: kept_verdicts,
 }

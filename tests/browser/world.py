@@ -31,7 +31,7 @@ def deployment(
 
     return Deployment(
         state,
-        track_status.registered(track_status.TrackStatus(Scripts(state))),
+        track_status.registered(),
         action(reject, "signature_request_viewed", name=name, lane="crm"),
         action(Journal(), "signature_request_sent", name="publish"),
     )

@@ -15,6 +15,7 @@ from deedbox.shared.redis import keys
 from deedbox.workers.actions.interface import Context, Event, Reject, Retry
 from deedbox.workers.actions.registry import RegisteredAction, Registry
 from deedbox.workers.builtins.reconcile import NAME as RECONCILE
+from tests.simulation import tracking
 from tests.simulation.doubles import Limits
 from tests.simulation.journal import LIMITED, Call, Journal
 from tests.simulation.traffic import P
@@ -52,6 +53,7 @@ TEMPERS: Final = {
     ),
     "loose": Temper("side", (P + "signed", "callback_test"), False, (0.0, 0.5), 0.2),
     "noting": Temper("default", (INTERNAL,), False, (0.0,), 0.0),
+    tracking.NAME: Temper("default", (P + "*",), True, (), 0.0),
     RECONCILE: Temper(keys.DOCUMENTS, (SUSPECTED,), False, (0.0, 0.5), 0.2),
 }
 MOVED: Final = {
@@ -71,6 +73,9 @@ TIMEOUT_S: Final = 15.0
 
 ATTEMPTS: Final = 3
 
+GIVE_UP_S: Final = 4.0
+"""Shorter than many a pause, which must not count."""
+
 
 class Acts:
     """Builds the registry. What a call does depends on the seed, the event and the attempt, on nothing else."""
@@ -79,8 +84,14 @@ class Acts:
         self._seed = seed
         self._journal = journal
         self._limits = limits
+        self.tracking = tracking.Tracking(seed, journal, limits) if tracking.tracks(seed) else None
+        """What keeps the read model in this schedule; None: nothing does."""
         self.registries = tuple(
-            Registry(self._registered(name, temper) for name, temper in version.items())
+            Registry(
+                self._registered(name, temper)
+                for name, temper in version.items()
+                if name != tracking.NAME or self.tracking
+            )
             for version in VERSIONS
         )
         self.synthesise: Callable[[Event], None] = lambda _event: None
@@ -93,9 +104,11 @@ class Acts:
         def act(event: Event, context: Context) -> None:
             self._act(name, temper, event, context)
 
+        rate, concurrency = LIMITED.get(name, (None, None))
+        keeps_model = name == tracking.NAME
         return RegisteredAction(
-            name, temper.patterns, act, temper.lane, TIMEOUT_S, temper.ordered, AttemptPolicy(ATTEMPTS, 60.0),
-            *LIMITED.get(name, ()),
+            name, temper.patterns, (keeps_model and self.tracking) or act, temper.lane, TIMEOUT_S, temper.ordered,
+            AttemptPolicy(ATTEMPTS, GIVE_UP_S), rate, concurrency, keeps_model=keeps_model,
         )  # fmt: skip
 
     def _act(self, name: str, temper: Temper, event: Event, context: Context) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
 from deedbox.shared.archives.stream_archive import StreamArchive
+from deedbox.shared.core.attempts import WAKE_S
 from deedbox.shared.core.fields import Unreadable
 from deedbox.shared.core.gaps import proven
 from deedbox.shared.core.signature import Trust
@@ -14,7 +15,7 @@ from deedbox.shared.records import timeline_line
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis import keys
 from deedbox.workers.builtins.reconcile import NAME as RECONCILE
-from tests.simulation.acts import INTERNAL
+from tests.simulation.acts import GIVE_UP_S, INTERNAL
 from tests.simulation.rest import left
 from tests.simulation.traffic import P
 from tests.simulation.world import QUOTA, World
@@ -32,6 +33,7 @@ def broken(world: World) -> list[str]:
         *_nothing_lost(world, evidence),
         *_in_order(evidence),
         *_once(world, evidence),
+        *_patient(evidence),
         *_looked_for_gaps(world, evidence),
         *_as_released(world, evidence),
         *_erased(world, evidence),
@@ -39,6 +41,7 @@ def broken(world: World) -> list[str]:
         *_bounded(world, evidence),
         *_best_body(world, evidence),
         *_synthesised(world, evidence),
+        *_counted(world, evidence),
     ]
 
 
@@ -160,6 +163,19 @@ def _once(world: World, evidence: _Evidence) -> Iterator[str]:
     keyed = {call.idempotency_key for call in world.journal.calls if not _is_of_erased(world, call.unit)}
     if keyed - {f"{fingerprint}:{action}" for action, fingerprint in wanted | internal | looks}:
         yield "P4 key: an action was called with another idempotency key"
+
+
+def _patient(evidence: _Evidence) -> Iterator[str]:
+    """Check that a call which is given up has itself asked to wait for so long: a pause or a crash does not count."""
+    for lines in evidence.timelines.values():
+        waited: defaultdict[tuple[str, str], float] = defaultdict(float)
+        for line in lines:
+            if line["kind"] not in {"retry", "dead"} or "took_s" not in line:
+                continue
+            call = line["action"], line["event"]
+            waited[call] += line["took_s"] + WAKE_S + line.get("next_at", line["at"]) - line["at"]
+            if line.get("reason") == "retry_expired" and waited[call] < GIVE_UP_S:
+                yield f"P2 kept: {call} was given up after {waited[call]:.1f} s"
 
 
 def _is_of_erased(world: World, unit: str) -> bool:
@@ -318,6 +334,13 @@ def _synthesised(world: World, evidence: _Evidence) -> Iterator[str]:
         for event in proven(world.shown[stream], has_document=True):
             if names[event.name] != 1:
                 yield f"P4 synthesised: {event.name} of {stream} was released {names[event.name]} times"
+
+
+def _counted(world: World, evidence: _Evidence) -> Iterator[str]:
+    """Check that the read model holds what was done, each call once, and what another process wrote meanwhile."""
+    erased = world.erased.stream if world.erased else ""
+    if world.acts.tracking is not None:
+        yield from world.acts.tracking.broken(world.server, evidence.timelines, evidence.archives, erased)
 
 
 def _name(event_type: str, signature: str) -> str:

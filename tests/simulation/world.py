@@ -105,6 +105,7 @@ class World:
         """What an operator erases in this schedule."""
         self._erase_at = erase_at or inf
         self._erasures = 0
+        self._asks = False
         self._pauses = plan.pauses(seed)
         """Pauses that are still to be made, or to end."""
         self._deploys = plan.deployments(seed)
@@ -125,6 +126,7 @@ class World:
             "sweeper": self._sweeper,
             "eraser": self._eraser,
             "operator": self._operator,
+            "asker": self._asker,
             "default": partial(self._worker, "default"),
             "side": partial(self._worker, "side"),
             keys.DOCUMENTS: partial(self._worker, keys.DOCUMENTS),
@@ -139,7 +141,8 @@ class World:
         size = self.size
         counts = {"bridge": size.bridges, "sequencer": size.sequencers, "sweeper": size.sweepers,
                   "default": size.workers, "side": 1, keys.DOCUMENTS: 1,
-                  "eraser": int(self.erased is not None), "operator": int(bool(self._pauses))}  # fmt: skip
+                  "eraser": int(self.erased is not None), "operator": int(bool(self._pauses)),
+                  "asker": int(self.acts.tracking is not None)}  # fmt: skip
         with installed(self.scheduler, self.limits):
             ingress = Process("ingress", "ingress")
             self.scheduler.spawn(ingress, "ingress", self._publish)
@@ -228,6 +231,13 @@ class World:
             except (Unavailable, RedisError):
                 self.scheduler.sleep(1)
         self._erasures += 1
+        self.scheduler.pause(inf, lambda: process.stopping)
+
+    def _asker(self, process: Process) -> None:
+        """Change read models meanwhile. One that was killed does not come back to it."""
+        if self.acts.tracking is not None and not self._asks:
+            self._asks = True
+            self.acts.tracking.ask(self._client(process), self.scheduler.pause)
         self.scheduler.pause(inf, lambda: process.stopping)
 
     def _operator(self, process: Process) -> None:

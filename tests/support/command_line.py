@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from deedbox.ops import cli
-from deedbox.ops.cli import account
+from deedbox.ops.cli.repair import account
 from deedbox.workers.__main__ import main
 
 

@@ -31,7 +31,7 @@ def sections(batch: LaneBatch) -> list[tuple[str, str, bytes]]:
     """Collect: unit, verb and entry of each section."""
     found = []
     for section in batch.collect():
-        _, unit, _, verb, _, entry = section.operands()[:6]
+        _, unit, _, verb, _, entry = section.commit.operands()[:6]
         assert isinstance(unit, str)
         assert isinstance(verb, str)
         assert isinstance(entry, bytes)

@@ -139,6 +139,15 @@ class Event:
         return RequestSnapshot.model_validate(filled([*self.recall(), own] if self.recall else [own]))
 
 
+@dataclass(frozen=True, slots=True)
+class ModelChange:
+    """The read model to which a call leads."""
+
+    model: Mapping[str, Any]
+    request: Mapping[str, Any]
+    """Shows by what the request is found."""
+
+
 @dataclass(slots=True)
 class Context:
     """The circumstances of one call."""
@@ -154,7 +163,8 @@ class Context:
     fruitless: int = 0
     """How many earlier calls ended in an exception, or in a ``Retry`` that named no time."""
     waiting_since: float | None = None
-    """Unix seconds of the first failure or ``Retry``; None on the first call."""
+    """Unix seconds of the first failure or ``Retry``; None on the first call. A time in which no call could begin (a pause,
+    stopped workers) makes it later by as much."""
     trace_id: str = ""
     """Names the callback in every log line from its receipt on: 32 hexadecimal characters."""
     traceparent: str = ""
@@ -162,6 +172,8 @@ class Context:
     _emitted: list[tuple[str, dict[str, Any]]] = field(default_factory=list, repr=False)
     _notes: list[dict[str, Any]] = field(default_factory=list, repr=False)
     _once: set[str] = field(default_factory=set, repr=False)
+    _model: Callable[[], Mapping[str, Any]] = field(default=dict, repr=False)
+    _change: ModelChange | None = field(default=None, repr=False)
 
     def once(self, session: Any, name: str = "") -> Once:
         """Return a block whose effect in a database happens once, over crashes, retries and redrives.
@@ -191,6 +203,16 @@ def add_line(context: Context, kind: TimelineKind, **details: Any) -> None:
     """Add an entry of any kind to the request's timeline; for Deedbox's own actions."""
     json.dumps(details)  # a value that is not JSON must fail here, in the call, and not in its commit
     context._notes.append({"kind": str(kind), **details})  # noqa: SLF001 - of this module
+
+
+def model_of(context: Context) -> Mapping[str, Any]:
+    """Return the read model of the event's request; for an action that is registered with ``keeps_model``. Raises Retry."""
+    return context._model()  # noqa: SLF001 - of this module
+
+
+def change_model(context: Context, model: Mapping[str, Any], request: Mapping[str, Any]) -> None:
+    """Replace the read model, in the commit of this call; for an action that is registered with ``keeps_model``."""
+    context._change = ModelChange(model, request)  # noqa: SLF001 - of this module
 
 
 ActionFunction = Callable[[Event, Context], object]
@@ -236,7 +258,8 @@ def action(  # noqa: PLR0913 - options of a decorator, all named
     ``patterns``: event types, exact, a prefix ``signature_request_*``, or ``*`` (every Dropbox Sign event).
     ``name``: ``module.function`` by default. ``lane``: the pool of processes that runs it. ``attempts``: calls
     that may end in an exception. ``timeout_s``: seconds of one call. ``ordered``: one call at a time per
-    ordering key, in release order. ``give_up_s``: how long ``Retry`` may go on.
+    ordering key, in release order. ``give_up_s``: how long ``Retry`` may go on; a
+    time in which no call could begin (a pause, stopped workers) does not count.
     ``rate``: calls in any second, minute, hour or day, such as ``100/m``; ``concurrency``: calls at a time. Both count
     over all workers and hosts, repeated calls included. ``where``: conditions that must all hold, such as
     ``{"metadata.env": "staging"}``; an event that does not fulfil them is passed over.

@@ -36,6 +36,9 @@ class RegisteredAction:
     """Calls at most at a time, over all workers; None: any number."""
     where: Where = Where()
     """Conditions beside the types; looked at when the event is at the head of its queue."""
+    keeps_model: bool = False
+    """It changes the read model of a request, and all that it does is in the commit of its call. So the lane reads the models
+    of a batch with one command, calls it for many events of a request in a row, and commits the last model."""
 
     def wants(self, event_type: str) -> bool:
         """Return whether an event type matches one of the patterns. ``*`` leaves internal events out."""

@@ -13,7 +13,7 @@ from redis import Redis
 
 from deedbox.shared.archives import reading as archives
 from deedbox.shared.archives.restoring import restore
-from deedbox.shared.core.request_snapshot import term, terms_of
+from deedbox.shared.core.request_snapshot import state_term, term, terms_of
 from deedbox.shared.core.signature import Trust
 from deedbox.shared.core.status import catch_up, vindicates
 from deedbox.shared.records import read_model as records
@@ -49,7 +49,7 @@ def change(
         )
         written = script_calls.remember_request(
             scripts, stream=stream, value=sealed, life_s=retention.state_s, before=before,
-            state=term(source, "state", str(model.get("state", "unknown"))), terms=terms,
+            state=state_term(source, model), terms=terms,
         )  # fmt: skip
 
 

@@ -1,10 +1,33 @@
-"""The question that a worker's command asks before it changes something."""
+"""What a worker's command does before it changes something: it asks, and it records who did it."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
+from deedbox.shared.audit import AuditedOperation, AuditLog, operator
+from deedbox.shared.audit.audit_log import OperationTally
+from deedbox.shared.command_options import CommandOptions
 from deedbox.shared.core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from deedbox.workers.process import Process
+
+
+@contextmanager
+def audited(
+    process: Process, options: CommandOptions, name: AuditedOperation, **asked: Any
+) -> Iterator[OperationTally]:
+    """Record what is done meanwhile, unless the process that asked for it does."""
+    if options.recorded:
+        yield OperationTally()
+        return
+    with AuditLog(lambda: process.scripts, operator()).operation(
+        name, source=options.source, **asked
+    ) as tally:
+        yield tally
 
 
 def confirm(question: str, *, yes: bool) -> bool:

@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 
 from deedbox.shared.archives import clean_stream
 from deedbox.shared.archives import reading as archives
+from deedbox.shared.audit import AuditedOperation
 from deedbox.shared.command_options import CallOptions
 from deedbox.shared.core.attempts import Failure, QueueEntry
 from deedbox.shared.core.errors import DeedboxError, SettingsError
@@ -30,10 +31,12 @@ from deedbox.shared.redis.script_calls import NO_CLAIM
 from deedbox.shared.runtime import logs
 from deedbox.workers.actions.interface import Context
 from deedbox.workers.actions.registry import RegisteredAction
+from deedbox.workers.commands.asking import audited
 from deedbox.workers.commit import Commit
-from deedbox.workers.lanes.batch import Claim
+from deedbox.workers.lanes.batch import Claim, Section, Settlement
 from deedbox.workers.lanes.calls import ActionCaller
 from deedbox.workers.lanes.claims import context_of, event_of
+from deedbox.workers.lanes.models import Models
 from deedbox.workers.lanes.outcomes import OutcomeReport
 from deedbox.workers.lanes.recall import recall, stored_events
 from deedbox.workers.lanes.time_limit import time_limits
@@ -60,7 +63,10 @@ def run(process: Process, options: CallOptions) -> int:
     if not event:
         raise DeedboxError("The stored event cannot be read.")
     entry = QueueEntry(stored.fingerprint, time.time())
-    context = context_of(entry, action.name, stored.trace_id)
+    claim = Claim(action.lane, f"{action.name}|{stored.stream}|{uuid.uuid4().hex}", uuid.uuid4().hex, b"", {})
+    sealing = data_keys.ensure(process.scripts, [stored.stream], process.settings.retention.state_s)
+    models = Models.read(process.scripts, sealing, [claim.unit] if action.keeps_model else [])
+    context = context_of(entry, action.name, stored.trace_id, partial(models.of, claim.unit))
     called = replace(action, timeout_s=NO_LIMIT_S) if options.pdb else action
     caller, started = ActionCaller(), time.monotonic()
     with time_limits():
@@ -70,7 +76,12 @@ def run(process: Process, options: CallOptions) -> int:
     recorded = options.commit and failed is None
     if recorded:
         context.note("called by hand (deedbox call)")
-        _record(process, action, entry, stored, context, took_s)
+        asked = {"action": action.name, "event": stored.fingerprint}
+        with audited(process, options, AuditedOperation.CALL, **asked) as done:
+            at = _leased(process, action, claim)
+            report = OutcomeReport(claim, action, entry, stored, took_s, at, process.registry, keys=sealing)
+            _record(process, claim, report.done(context), models)
+            done.count = 1
     _tell(options, action, stored, context, failed, took_s, recorded=recorded)
     if failed is not None and options.pdb and failed[0] in {Failure.ERROR, Failure.TIMEOUT}:
         pdb.post_mortem(failed[1].__traceback__)
@@ -111,29 +122,32 @@ def _by_fingerprint(redis: Redis, fingerprint: str) -> StoredEvent | Unreadable:
     return StoredEvent.load(fingerprint, present(fields))
 
 
-def _record(
-    process: Process, action: RegisteredAction, entry: QueueEntry, stored: StoredEvent, context: Context, took_s: float
-) -> None:  # fmt: skip
-    """Commit the outcome as a worker does, under the lease of a unit of its own: no queue has it."""
-    unit, token = f"{action.name}|{stored.stream}|{uuid.uuid4().hex}", uuid.uuid4().hex
+def _leased(process: Process, action: RegisteredAction, claim: Claim) -> float:
+    """Lease a unit of its own, which no queue has, so that the outcome can be committed as a worker does. Returns the time."""
     try:
         now = float(process.redis.time()[0])
         with process.redis.pipeline(transaction=True) as lease:
-            lease.hset(keys.action(action.name, "tokens"), unit, token)
-            lease.zadd(keys.action(action.name, "leased"), {unit: now + LEASE_S})
+            lease.hset(keys.action(action.name, "tokens"), claim.unit, claim.token)
+            lease.zadd(keys.action(action.name, "leased"), {claim.unit: now + LEASE_S})
             lease.execute()
     except RedisError as error:
         raise translated(error) from error
-    claim = Claim(action.lane, unit, token, b"", {})
-    sealing = data_keys.ensure(process.scripts, [stored.stream], process.settings.retention.state_s)
-    report = OutcomeReport(claim, action, entry, stored, took_s, now, process.registry, keys=sealing)
-    section = Commit().outcome(unit, token, "done").append(report.done(context).operations)
-    _refused, lanes, _claimed, _over = script_calls.finish(
-        process.scripts, lane=action.lane, retention=process.settings.retention, claim=NO_CLAIM, actions=(),
-        operations=section.operands(),
+    return now
+
+
+def _record(process: Process, claim: Claim, outcome: Settlement, models: Models) -> None:
+    commit = Commit().outcome(claim.unit, claim.token, "done").append(outcome.operations)
+    changes = models.changes([Section(claim.unit, commit, outcome.change)])
+    _refused, lanes, _claimed, over = script_calls.finish(
+        process.scripts, lane=claim.lane, retention=process.settings.retention, claim=NO_CLAIM, actions=(),
+        operations=commit.append(changes.operations).operands(),
     )  # fmt: skip
     for lane in lanes:
         process.bells.ring(lane.decode())
+    if over:
+        raise DeedboxError(
+            "Nothing was recorded: what is known of the request changed meanwhile. Call again."
+        )
 
 
 def _tell(

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import RedisError
 
+from deedbox.shared.audit import AuditedOperation
 from deedbox.shared.callback_url import CALLBACK_URL_FORM, is_callback_url, is_expected, shown
 from deedbox.shared.command_options import CallbackUrlOptions
 from deedbox.shared.core.errors import DeedboxError, SettingsError, Unavailable
 from deedbox.shared.sources import Source
 from deedbox.workers.actions.interface import Reject, Retry
 from deedbox.workers.builtins.watch_callback_url import ACCOUNT, UrlLook, look, targets
-from deedbox.workers.commands.asking import confirm
+from deedbox.workers.commands.asking import audited, confirm
 from deedbox.workers.dropbox_sign.account import NOT_FOUND, OK, Accounts
 from deedbox.workers.dropbox_sign.call_budgets import Turn
 from deedbox.workers.dropbox_sign.client import ApiAnswer, SignApi
@@ -67,7 +68,7 @@ def run(process: Process, options: CallbackUrlOptions) -> int:
     sources = process.settings.sources()
     accounts = process.accounts
     if options.put:
-        return _set(accounts, _one(sources, options), options)
+        return _set(process, _one(sources, options), options)
     chosen = [_named(sources, options.source)] if options.source else list(sources.values())
     rows = [
         _read(accounts, source, target, source.callback_url)
@@ -88,7 +89,8 @@ def _named(sources: dict[str, Source], name: str) -> Source:
     return sources[name]
 
 
-def _set(accounts: Accounts, source: Source, options: CallbackUrlOptions) -> int:
+def _set(process: Process, source: Source, options: CallbackUrlOptions) -> int:
+    accounts = process.accounts
     url = options.url or source.callback_url
     if not url:
         raise SettingsError(
@@ -108,7 +110,9 @@ def _set(accounts: Accounts, source: Source, options: CallbackUrlOptions) -> int
         if options.as_json:
             _write(before, as_json=True, dry_run=bool(options.dry_run))
         return 0
-    after = [_put(accounts, row, source, url) for row in todo]
+    with audited(process, options, AuditedOperation.SET_CALLBACK_URL, app=options.app) as done:
+        after = [_put(accounts, row, source, url) for row in todo]
+        done.count = len(after)
     if options.as_json:
         _write(after, as_json=True)
     else:

@@ -16,9 +16,10 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from deedbox.shared.audit import AuditedOperation
 from deedbox.shared.command_options import ReconcileOptions
 from deedbox.shared.core.errors import SettingsError
-from deedbox.workers.commands.asking import confirm
+from deedbox.workers.commands.asking import audited, confirm
 from deedbox.workers.commands.listing import Lister, ListingTally, MissingRequest, compare
 from deedbox.workers.sweeper.gaps import LOOK_AT_MOST, GapLook, operators_mark
 
@@ -44,7 +45,9 @@ def run(process: Process, options: ReconcileOptions) -> int:
         _show(tally)
     filed = 0
     if tally.missing and not options.dry_run and _wanted(tally, options):
-        filed = _file(process, tally.missing)
+        asked = {"since": options.since, "reach": options.reach}
+        with audited(process, options, AuditedOperation.RECONCILE, **asked) as done:
+            done.count = filed = _file(process, tally.missing)
         if not options.as_json:
             _say(f"Handed over {_requests(filed)}; `deedbox status` shows the lane documents at work,")
             _say("`deedbox trace ID` what was repaired.")

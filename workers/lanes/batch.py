@@ -18,6 +18,7 @@ from typing import Final
 from deedbox.shared.core.values import value
 from deedbox.shared.runtime import logs
 from deedbox.shared.runtime.outage import Outage
+from deedbox.workers.actions.interface import ModelChange
 from deedbox.workers.commit import Commit
 from deedbox.workers.lanes.ledger import ClaimLedger
 
@@ -45,6 +46,17 @@ class Settlement:
     verb: str
     wait_s: float
     operations: Commit = field(default_factory=Commit)
+    change: ModelChange | None = None
+    """To be committed with it; then it has no other effect."""
+
+
+@value
+class Section:
+    """What is committed for one claim."""
+
+    unit: str
+    commit: Commit
+    change: ModelChange | None = None
 
 
 class LaneBatch:
@@ -68,9 +80,9 @@ class LaneBatch:
         self._ledger = ledger
         self._begin_until = begin_until
         ledger.open(list(dict.fromkeys((claim.unit, claim.token) for claim in claims)), begin_until)
-        self._sections: list[Commit] = []
+        self._sections: list[Section] = []
         self._recorded: set[str] = set()
-        """Units that have an outcome among the sections."""
+        """Units of which nothing may begin before a commit: an outcome of an effect is among the sections."""
         self._current: tuple[Claim, float] | None = None
         self._monotonic = monotonic
         self._lock = threading.Lock()
@@ -94,7 +106,7 @@ class LaneBatch:
             return None
 
     def must_commit(self) -> bool:
-        """Return whether the next entry may begin only after a commit: it follows an outcome of its own unit."""
+        """Return whether the next entry may begin only after a commit: it follows an effect of its own unit."""
         with self._lock:
             return bool(self._pending) and self._pending[0].unit in self._recorded
 
@@ -125,8 +137,9 @@ class LaneBatch:
         section = Commit().outcome(
             claim.unit, claim.token, verb, wait_s=outcome.wait_s, entry=claim.entry_text
         )
-        self._sections.append(section.append(outcome.operations))
-        self._recorded.add(claim.unit)
+        self._sections.append(Section(claim.unit, section.append(outcome.operations), outcome.change))
+        if outcome.change is None:
+            self._recorded.add(claim.unit)
 
     def overrule(self, claim: Claim, outcome: Settlement) -> bool:
         """Record an outcome for a call that did not end. Returns False if it has ended by now."""
@@ -153,18 +166,20 @@ class LaneBatch:
         left = {claim.unit: claim for claim in self._pending}
         if self._current is not None:
             left.pop(self._current[0].unit, None)  # what follows it becomes ready with its outcome
-        self._sections += [Commit().outcome(unit, claim.token, "back") for unit, claim in left.items()]
+        self._sections += [
+            Section(unit, Commit().outcome(unit, claim.token, "back")) for unit, claim in left.items()
+        ]
         self._pending.clear()
         self._behind.clear()
 
-    def collect(self) -> list[Commit]:
+    def collect(self) -> list[Section]:
         """Take the sections that wait to be committed."""
         with self._lock:
             sections, self._sections = self._sections, []
             self._recorded.clear()
             return sections
 
-    def put_back(self, sections: list[Commit]) -> None:
+    def put_back(self, sections: list[Section]) -> None:
         """Return sections whose commit failed, before any newer ones."""
         with self._lock:
             self._sections = sections + self._sections

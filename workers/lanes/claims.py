@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from deedbox.shared.core.attempts import QueueEntry
@@ -30,13 +30,15 @@ def action_of(claim: Claim) -> str:
     return claim.unit.partition("|")[0]
 
 
-def stream_of(claim: Claim) -> str:
-    """Return the stream of a claim's unit."""
-    return claim.unit.split("|")[1]
+def stream_of(unit: str) -> str:
+    """Return the stream of a unit."""
+    return unit.split("|")[1]
 
 
-def context_of(entry: QueueEntry, action: str, trace_id: str = "") -> Context:
-    """Return the circumstances of an entry's next call."""
+def context_of(
+    entry: QueueEntry, action: str, trace_id: str = "", model: Callable[[], Mapping[str, Any]] = dict
+) -> Context:
+    """Return the circumstances of an entry's next call. ``model`` finds the read model, if the action keeps it."""
     return Context(
         idempotency_key=entry.idempotency_key(action),
         attempt=entry.attempt,
@@ -45,6 +47,7 @@ def context_of(entry: QueueEntry, action: str, trace_id: str = "") -> Context:
         fruitless=entry.failures + entry.backoffs,
         waiting_since=entry.first_failed_at,
         trace_id=trace_id,
+        _model=model,
     )
 
 

@@ -82,7 +82,7 @@ class OutcomeReport:
             commit.count("documents_stored", stored)
         if telemetry.lines():
             log.info("action.finished", **self._facts("done"))
-        return Settlement("done", 0, commit)
+        return Settlement("done", 0, commit, context._change)  # noqa: SLF001 - of the same package
 
     def failed(self, failure: Failure, error: BaseException, verdict: Again | Dead) -> Settlement:
         detail = self._text(_detail(error))

@@ -31,6 +31,7 @@ from deedbox.workers.actions.registry import RegisteredAction, Registry
 from deedbox.workers.lanes.batch import Attendant, Claim, LaneBatch, Settlement
 from deedbox.workers.lanes.calls import ActionCaller
 from deedbox.workers.lanes.claims import action_of, claims_of, context_of, event_of, stream_of
+from deedbox.workers.lanes.models import Models
 from deedbox.workers.lanes.outcomes import OutcomeReport, lost, unopened
 from deedbox.workers.lanes.recall import recall
 from deedbox.workers.lanes.sizes import next_size
@@ -88,6 +89,7 @@ class LaneRunner:
         self._renewed_at = 0.0
         self._gathering = Gathering()
         self._keys = data_keys.NONE
+        self._models = Models(scripts.redis, self._keys)
 
     def drain(self, drainer: str, go_on: Callable[[], bool]) -> LeaseReport:
         """Claim a batch of entries, call their actions, commit, and so on while ``go_on`` says so. Raises Unavailable."""
@@ -102,8 +104,9 @@ class LaneRunner:
                 # Before the calls, not after: whatever else is ready must not wait for them (isolation).
                 self._ring(self._lane)
             claims, asked_for = claims_of(self._lane, units), self._size
-            streams = (stream_of(claim) for claim in claims)
+            streams = (stream_of(claim.unit) for claim in claims)
             self._keys = data_keys.ensure(self._scripts, streams, self._retention.state_s)
+            self._models = Models.read(self._scripts, self._keys, self._model_units(claims))
             batch = LaneBatch(claims, self._guard.ledger, asked_at + START_WITHIN_S)
             self._run(batch)
             batches += 1
@@ -127,6 +130,10 @@ class LaneRunner:
     def drain_one(self, drainer: str) -> bool:
         """Work off one batch. Returns whether there was one."""
         return self.drain(drainer, lambda: False).units > 0
+
+    def _model_units(self, claims: Sequence[Claim]) -> list[str]:
+        kept = {each.name for each in self._registry.actions if each.keeps_model}
+        return list(dict.fromkeys(claim.unit for claim in claims if action_of(claim) in kept))
 
     def _wanted(self, drainer: str) -> DrainClaim:
         return DrainClaim(drainer, LEASE_S, LINGER_S + 1, self._size, BATCH_BYTES)
@@ -168,7 +175,9 @@ class LaneRunner:
         sections = batch.collect()
         if not (sections or claim.drainer):
             return ()
-        flat = [operand for section in sections for operand in section.operands()]
+        flat = [operand for section in sections for operand in section.commit.operands()]
+        changes = self._models.changes(sections)
+        flat += changes.operations.operands()
         try:
             refused, lanes, claimed, over = script_calls.finish(
                 self._scripts, lane=self._lane, retention=self._retention, claim=claim, actions=self._actions,
@@ -177,7 +186,9 @@ class LaneRunner:
         except Unavailable:
             batch.put_back(sections)
             raise
-        batch.drop({unit.decode() for unit in over})
+        ended = {unit.decode() for unit in over}
+        batch.drop(ended)
+        self._models.committed(changes, ended)
         if refused:
             # A lease was swept while this process was paused: another process has the entry now, and its outcome counts.
             log.warning("action.fenced", lane=self._lane, outcomes=refused)
@@ -262,6 +273,7 @@ class LaneRunner:
             return unopened(claim, name, stored, error)
         except Undecodable as error:
             return lost(claim, name, str(error))
+        entry = entry.begun(time.monotonic() + self._clock_offset)
         event = event_of(stored, late=entry.late, recall=partial(recall, self._scripts.redis, stored.stream))
         if not event:
             return lost(claim, name, "the stored body cannot be read")
@@ -278,7 +290,7 @@ class LaneRunner:
     def _call(
         self, claim: Claim, action: RegisteredAction, entry: QueueEntry, stored: StoredEvent, event: Event
     ) -> Settlement:
-        context = context_of(entry, action.name, stored.trace_id)
+        context = context_of(entry, action.name, stored.trace_id, partial(self._models.of, claim.unit))
         self._at_work = (claim, entry, stored)
         started = time.monotonic()
         failed, span_id = self._caller.traced(action, event, context, stored)
@@ -295,7 +307,9 @@ class LaneRunner:
             self._keys,
         )
         if failed is None:
-            return report.done(context)
+            outcome = report.done(context)
+            self._models.follow(claim.unit, outcome.change)
+            return outcome
         failure, error = failed
         if failure is Failure.TIMEOUT:
             # It may have come between a command and its answer: that answer must not be read as another command's.

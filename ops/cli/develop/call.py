@@ -36,7 +36,10 @@ def call(
     ] = False,
     commit: Annotated[
         bool,
-        typer.Option("--commit", help="If the call is done, record its outcome, notes and emitted events."),
+        typer.Option(
+            "--commit",
+            help="If the call is done, record its outcome, notes, emitted events and, of `track_status`, the read model.",
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:

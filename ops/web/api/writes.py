@@ -17,10 +17,14 @@ from deedbox.ops.repair.planned import LETTERS_MAX, WRITES, Done, Planned
 from deedbox.ops.sessions import PLAN_S, plans
 from deedbox.ops.web.api.operations import SOURCE_PATTERN, DocumentedAnswer, Operation
 from deedbox.ops.web.auth.access import Refused
-from deedbox.ops.web.auth.guard import audit, caller
+from deedbox.ops.web.auth.guard import auditing, caller
 from deedbox.ops.web.auth.tokens import Scope
 from deedbox.ops.web.errors import OpsError
+from deedbox.shared.audit import AuditedOperation
 from deedbox.shared.core.errors import DeedboxError, RedisAway, Unavailable
+
+UNRECORDED: Final = frozenset({"why"})
+"""What the audit leaves out: a person may write anything there, a signer's name too."""
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 SourceName = Annotated[str, Field(pattern=SOURCE_PATTERN)]
@@ -175,9 +179,11 @@ class TwoSteps:
             raise OpsError(
                 Refused.GONE, "that token is of no plan of yours that can still be carried out; ask again"
             )
-        with _as_answers():
+        asked = {name: value for name, value in found["fixed"].items() if name not in UNRECORDED}
+        audit = auditing(self.installation).operation(AuditedOperation(self.name), **asked)
+        with _as_answers(), audit as tally:
             done = WRITES[self.name].carry_out(self.installation, found["fixed"], caller().name)
-        audit(self.name, done.count, asked=_shown(found["fixed"]))
+            tally.count = done.count
         return done
 
 
@@ -208,14 +214,6 @@ def write_view(installation: Installation, name: str) -> Callable[[], Response]:
         return jsonify({"operation": name, **nothing, **asked})
 
     return view
-
-
-IDS_TOLD: Final = 20
-
-
-def _shown(fixed: Mapping[str, Any]) -> dict[str, Any]:
-    """Bound what the audit line repeats."""
-    return {name: value[:IDS_TOLD] if isinstance(value, list) else value for name, value in fixed.items()}
 
 
 def _checked(model: type[Any], given: Mapping[str, Any]) -> Any:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, current_app, g, request, session
 from werkzeug.exceptions import MethodNotAllowed
 
+from deedbox.ops.installation import Installation
 from deedbox.ops.sessions import SESSION_S, SecretFiles
 from deedbox.ops.web.auth import web_session
 from deedbox.ops.web.auth.access import (
@@ -33,6 +34,7 @@ from deedbox.ops.web.auth.attempts import Attempts
 from deedbox.ops.web.auth.tokens import ALL_SCOPES, Scope, Tokens
 from deedbox.ops.web.auth.web_session import WebSession, WebSessions
 from deedbox.ops.web.errors import OpsError
+from deedbox.shared.audit import AuditLine, AuditLog, Way
 from deedbox.shared.runtime import logs
 
 OWNER: Final = "owner"
@@ -80,9 +82,20 @@ def caller() -> Caller:
     return cast("Caller", g.caller)
 
 
-def audit(what: str, count: int, **details: object) -> None:
-    """Log a write: who, what, how many. Details are ids and names, never payloads."""
-    _audit.info("ops.write", who=caller().name, what=what, count=count, **details)
+def auditing(installation: Installation) -> AuditLog:
+    """Return where the operations of the caller are recorded: in Redis as all are, and in the log of this process."""
+    way = Way.API if caller().by_bearer else Way.DASHBOARD
+    return AuditLog(lambda: installation.scripts, caller().name, way, _not_recorded, _logged)
+
+
+def _logged(line: AuditLine) -> None:
+    _audit.info(
+        "ops.write", who=line.who, way=line.way, what=line.operation, count=line.count, asked=dict(line.asked)
+    )
+
+
+def _not_recorded(sentence: str) -> None:
+    _audit.error("ops.not_recorded", detail=sentence)
 
 
 @dataclass(frozen=True, slots=True)

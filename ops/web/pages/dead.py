@@ -17,13 +17,14 @@ from deedbox.ops.repair.causes import causes
 from deedbox.ops.repair.deadletters import DeadLetter, DeadLetters
 from deedbox.ops.repair.redrive import RedrivePlan, Redriver, Route
 from deedbox.ops.web.auth.access import Refused
-from deedbox.ops.web.auth.guard import audit, needs
+from deedbox.ops.web.auth.guard import auditing, needs
 from deedbox.ops.web.auth.tokens import Scope
 from deedbox.ops.web.errors import OpsError
 from deedbox.ops.web.pages import letters as chosen
 from deedbox.ops.web.pages.letters import Wanted
 from deedbox.ops.wording import commands, letters_page
 from deedbox.ops.wording.output import counted
+from deedbox.shared.audit import AuditedOperation
 from deedbox.shared.printable import printable
 from deedbox.shared.redis.request_keys import Holdings, Subject
 
@@ -83,8 +84,9 @@ class Pages:
     def payload(self, letter_id: str) -> str:
         """Show a letter's callback, because a person who may write asked for it."""
         letter = self._letter(letter_id)
-        body = self.letters.body(letter)
-        audit("payload_shown", 1, letter=letter.id)
+        with auditing(self.installation).operation(AuditedOperation.SHOW_PAYLOAD, letter=letter.id) as done:
+            body = self.letters.body(letter)
+            done.count = 1
         return render_template("payload.html", letter=letter, body=None if body is None else _readable(body))
 
     def plan(self) -> str | Response:
@@ -117,20 +119,18 @@ class Pages:
         if wanted.all and wanted.upto is None:
             raise OpsError(Refused.BAD_REQUEST, "all needs upto, a time: later letters were not on the page")
         meant = chosen.meant(self.letters, wanted)
-        if act is Act.DISCARD:
-            count = self.letters.discard(meant.letters)
-            said = f"Discarded {counted(count, 'dead letter')}."
-        else:
-            tally = self.redriver.carry_out(self.redriver.plan(meant.letters))
-            count, said = tally.redriven, f"Redriven: {counted(tally.redriven, 'dead letter')}."
-            if tally.refused:
-                said += f" {len(tally.refused)} could not be redriven and are still here."
-        asked = (
-            {"ids": list(wanted.ids[: letters_page.IDS_SHOWN])}
-            if wanted.ids
-            else {"all": True, **wanted.filters}
-        )
-        audit(str(act), count, **asked)
+        with auditing(self.installation).operation(
+            AuditedOperation(act), **meant.wanted.selection.asked()
+        ) as done:
+            if act is Act.DISCARD:
+                done.count = count = self.letters.discard(meant.letters)
+                said = f"Discarded {counted(count, 'dead letter')}."
+            else:
+                tally = self.redriver.carry_out(self.redriver.plan(meant.letters))
+                done.count = tally.redriven
+                said = f"Redriven: {counted(tally.redriven, 'dead letter')}."
+                if tally.refused:
+                    said += f" {len(tally.refused)} could not be redriven and are still here."
         if meant.left:
             said += f" {meant.left} more match; do it again for them."
         flash(said, "done")

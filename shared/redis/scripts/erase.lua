@@ -79,9 +79,13 @@ while room > 0 do
   redis.call('ZREM', P .. 'seen:' .. stream, unpack(members))
 end
 if held > 0 then bump(P .. 'counters', 'erased', held) end
+-- Entries that were cut off from the clean stream meanwhile are not asked for.
+local oldest = redis.call('XRANGE', P .. 'events', '-', '+', 'COUNT', 1)[1]
+if oldest then forget_until(P .. 'events:erased', '(' .. (tonumber(oldest[2][2]) or 0), FORGET_MAX) end
 if room <= 0 then return { 0, events, entries, letters, held } end
 redis.call('ZREM', P .. 'wake:' .. ARGV[3], stream)
 redis.call('ZREM', P .. 'gaps:due', stream)
+redis.call('ZREM', P .. 'confirm:due', stream)
 redis.call('ZREM', P .. 'requests', stream)
 redis.call('ZREM', P .. 'quiet', stream)
 redis.call('ZREM', P .. 'streams', stream)
@@ -91,7 +95,4 @@ local data_key = redis.call('HGET', P .. 'key:' .. stream, 'id') or nil
 for _, kind in ipairs({ 'seen:', 'order:', 'timeline:', 'request:', 'document:', 'queued:', 'finds:', 'archive:', 'key:' }) do
   redis.call('DEL', P .. kind .. stream)
 end
--- Entries that were cut off from the clean stream meanwhile are not asked for.
-local oldest = redis.call('XRANGE', P .. 'events', '-', '+', 'COUNT', 1)[1]
-if oldest then redis.call('ZREMRANGEBYSCORE', P .. 'events:erased', '-inf', '(' .. (tonumber(oldest[2][2]) or 0)) end
 return { 1, events, entries, letters, held, data_key }

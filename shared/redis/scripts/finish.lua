@@ -14,6 +14,10 @@
 --     M action outcome bucket us (one call: how it ended, how long it took) /
 --     F fingerprint arrived-at n values (an internal event) / D n values (dead letter) /
 --     X keep fingerprint entry (the internal event into the clean stream)
+--   Behind all sections, at most one for each unit: K unit, read model as it was read ('' = none), the model to which the
+--     unit's outcomes lead, length of the index of requests, term of its state, terms at most, n, n terms.
+-- Where the model is another one by now, or two units would change it, nothing of the unit is written or counted: its lease
+-- ends, it is ready at once, and what was called is called again.
 -- The entry is named so that nothing but what was run can leave the queue.
 -- A stream that was erased while its action ran: the lease ends, and nothing is written or counted.
 -- Returns: {outcomes refused because their lease was lost, {lane to ring, ...}, what claim_units returns, or {},
@@ -32,11 +36,11 @@ local function end_of_stream()
   lines = {}
 end
 -- How many operands follow each opcode; and of which of them the value is the number of those that follow it.
-local operands = { U = 5, S = 1, T = 1, C = 2, M = 4, E = 1, A = 3, F = 3, X = 3, D = 1 }
-local has_list = { T = 1, F = 3, D = 1 }
+local operands = { U = 5, K = 7, S = 1, T = 1, C = 2, M = 4, E = 1, A = 3, F = 3, X = 3, D = 1 }
+local has_list = { T = 1, F = 3, D = 1, K = 7 }
 -- One look at all leases and at all tombstones, of which there are seldom any.
 local units, tombstones, presented, tokens, held_by, some_erased = {}, {}, {}, {}, {}, false
-local last_verb = {}
+local last_verb, changes, changed, models = {}, {}, {}, {}
 local first_section = 12 + tonumber(ARGV[11])
 local i = first_section
 while ARGV[i] do
@@ -48,7 +52,10 @@ while ARGV[i] do
     units[#units + 1], presented[#presented + 1] = ARGV[i + 1], ARGV[i + 2]
     last_verb[ARGV[i + 1]] = ARGV[i + 3]
     tombstones[#tombstones + 1] = P .. 'erased:' .. (string.match(ARGV[i + 1], '^[^|]*|([^|]*)') or '')
-  elseif has_list[op] then
+  elseif op == 'K' then
+    changes[#changes + 1] = i
+  end
+  if has_list[op] then
     n = n + tonumber(ARGV[i + has_list[op]])
   end
   i = i + 1 + n
@@ -74,6 +81,18 @@ for n, unit in ipairs(units) do
     if erased then over[#over + 1] = unit end
   end
 end
+for _, at in ipairs(changes) do
+  local of, stream_changed = ARGV[at + 1], stream_of(ARGV[at + 1])
+  if tokens[of] and not (some_erased and is_erased(stream_changed)) then
+    if models[stream_changed] or (surely(now, 'GET', P .. 'request:' .. stream_changed) or '') ~= ARGV[at + 2] then
+      tokens[of], changed[of] = nil, true
+      over[#over + 1] = of
+      if last_verb[of] == 'next' then ended[#ended + 1] = of end
+    else
+      models[stream_changed] = of
+    end
+  end
+end
 -- First, because this takes away: what has run is committed even to a full Redis.
 drop_leases(ended)
 i = first_section
@@ -83,7 +102,9 @@ while ARGV[i] do
   if op == 'U' then
     unit, held = ARGV[i + 1], tokens[ARGV[i + 1]] == ARGV[i + 2]
     local verb = ARGV[i + 3]
-    if not held then
+    if changed[unit] then
+      gather_unit(lane, unit)
+    elseif not held then
       if verb ~= 'back' then lost = lost + 1 end
     else
       if verb ~= 'next' then tokens[unit] = nil end
@@ -157,9 +178,16 @@ while ARGV[i] do
     local n = tonumber(ARGV[i + 1])
     if held and (not gone or (is_head and erases(unit))) then bury(now, i + 2, i + 1 + n) end
     i = i + 2 + n
+  elseif op == 'K' then
+    local n = tonumber(ARGV[i + 7])
+    if models[stream_of(ARGV[i + 1])] == ARGV[i + 1] then
+      keep_request(stream_of(ARGV[i + 1]), now, order_ttl, ARGV[i + 3], ARGV[i + 5], tonumber(ARGV[i + 6]), i + 8, i + 7 + n)
+    end
+    i = i + 8 + n
   end
 end
 end_of_stream()
+if #changes > 0 then end_of_requests(now, tonumber(order_ttl), tonumber(ARGV[changes[1] + 4])) end
 for name, by in pairs(counters) do bump(P .. 'counters', name, by) end
 for name, by in pairs(calls) do bump(P .. 'calls', name, by) end
 end_of_publishing()

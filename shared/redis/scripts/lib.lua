@@ -143,6 +143,15 @@ local function call_many(command, key, operands)
   end
 end
 
+-- Removes the members of a sorted set with the lowest scores, up to a bound as ZCOUNT takes it, and so many at most: a range
+-- without a limit may be all that was stored in weeks. What is left goes with the next calls. Returns how many went.
+local FORGET_MAX = 1000
+local function forget_until(key, bound, at_most)
+  local count = math.min(redis.call('ZCOUNT', key, '-inf', bound), at_most)
+  if count > 0 then redis.call('ZREMRANGEBYRANK', key, 0, count - 1) end
+  return count
+end
+
 -- Moves a key of another type than ours has out of the way, where a person can look at it.
 local function set_aside(key, now)
   redis.call('RENAME', key, P .. 'foreign:' .. key)
@@ -150,6 +159,16 @@ local function set_aside(key, now)
   redis.call('ZADD', P .. 'foreign', now, key)
   redis.call('ZREMRANGEBYRANK', P .. 'foreign', 0, -101)
   redis.call('EXPIRE', P .. 'foreign', 604800)
+end
+
+-- Runs a command on a key. One of another type than ours is moved away first: a call that has begun to write goes on to its
+-- end.
+local function surely(now, command, key, ...)
+  local done, reply = pcall(redis.call, command, key, ...)
+  if done then return reply end
+  if not string.find(type(reply) == 'table' and reply.err or tostring(reply), 'WRONGTYPE', 1, true) then error(reply, 0) end
+  set_aside(key, now)
+  return redis.call(command, key, ...)
 end
 
 -- Adds to a counter of a hash; one that is not a number starts again at 0. Returns the new value.
@@ -597,6 +616,72 @@ local function note_stream(stream, now) redis.call('ZADD', P .. 'streams', now, 
 -- The ordering key of a stream: its name in an index of one source, where 64 bytes are the most that Redis packs by default.
 local function key_of(stream) return string.match(stream, '^[^:]*:(.*)$') or stream end
 
+-- Keeps the read model of a request, and by what the request is found: the term of its state, which replaces that of an
+-- earlier one, and further terms, at most so many: ARGV[from..to]. What many requests share is gathered here by name, and
+-- written once by end_of_requests.
+local indexed = { streams = {}, names = {}, finds = {} }
+local function keep_request(stream, now, ttl, value, state, most, from, to)
+  redis.call('SET', P .. 'request:' .. stream, value, 'EX', ttl)
+  local streams = indexed.streams
+  streams[#streams + 1], streams[#streams + 2] = now, stream
+  local finds, known, terms, added = P .. 'finds:' .. stream, {}, {}, {}
+  local function find_by(term)
+    known[term] = true
+    terms[#terms + 1] = term
+  end
+  local rows = surely(now, 'HGETALL', finds)
+  for i = 1, #rows, 2 do
+    if rows[i + 1] == 'state' and rows[i] ~= state then
+      redis.call('HDEL', finds, rows[i])
+      surely(now, 'ZREM', P .. 'find:' .. rows[i], key_of(stream))
+    else
+      find_by(rows[i])
+    end
+  end
+  if not known[state] then
+    find_by(state)
+    added = { state, 'state' }
+  end
+  for i = from, to do
+    if not known[ARGV[i]] and #terms <= most then
+      find_by(ARGV[i])
+      added[#added + 1], added[#added + 2] = ARGV[i], ''
+    end
+  end
+  if #added > 0 then redis.call('HSET', finds, unpack(added)) end
+  redis.call('EXPIRE', finds, ttl)
+  for _, term in ipairs(terms) do
+    if not indexed.finds[term] then
+      indexed.finds[term] = {}
+      table.insert(indexed.names, term)
+    end
+    local find = indexed.finds[term]
+    find[#find + 1], find[#find + 2] = now, key_of(stream)
+  end
+end
+
+-- Indexes are cut to so many requests, and to those that are younger than ttl; those of the look-ups only where they grow.
+local function end_of_requests(now, ttl, keep)
+  local function add(index, scored)
+    local grown = 0
+    for i = 1, #scored, 1000 do
+      grown = grown + surely(now, 'ZADD', index, unpack(scored, i, math.min(i + 999, #scored)))
+    end
+    return grown
+  end
+  local function cut(index)
+    redis.call('ZREMRANGEBYRANK', index, 0, -keep - 1)
+    forget_until(index, now - ttl, FORGET_MAX)
+  end
+  if #indexed.streams == 0 then return end
+  add(P .. 'requests', indexed.streams)
+  cut(P .. 'requests')
+  for _, term in ipairs(indexed.names) do
+    if add(P .. 'find:' .. term, indexed.finds[term]) > 0 then cut(P .. 'find:' .. term) end
+    redis.call('EXPIRE', P .. 'find:' .. term, ttl)
+  end
+end
+
 -- Adds lines to a stream's timeline, and bounds its length and life. Every change of what a stream holds has a line.
 local function add_lines(stream, lines, keep, ttl, now)
   if #lines == 0 then return end
@@ -636,6 +721,13 @@ local function file_letter(now, values)
     redis.call('SADD', P .. 'letters:' .. key, id)
   end
   return id
+end
+
+-- The same for a call of a unit, with what its unit says. Type and trace id are packed in the event: readers take them from it.
+local function file_call(now, unit, values)
+  local source, key = string.match(stream_of(unit), '^([^:]*):(.*)$')
+  if source then return file_letter(now, { 'source', source, 'key', key, 'unit', unit, unpack(values) }) end
+  return file_letter(now, { 'unit', unit, unpack(values) })
 end
 
 -- The same for what the caller passed: ARGV[from..to] are field, value, ...

@@ -30,6 +30,8 @@ if not holds(shard, ARGV[3]) then return { 0 } end
 if not knows_subscribers() then return { 0 } end
 local order_ttl, event_ttl, keep = ARGV[5], ARGV[6], tonumber(ARGV[7])
 local stream, gone = '', false
+-- Of all streams of the batch together; more than a batch adds.
+local forgettable = FORGET_MAX
 -- A batch has many operations and few counters, lanes, units and streams: what they share is written once.
 -- A held event lives in the order state: neither that nor the dedupe memory ends before it is released.
 local tally, lines, facts, remembers, moved, holds_events = {}, {}, {}, false, {}, false
@@ -104,7 +106,7 @@ while ARGV[i] do
       redis.call('SET', P .. 'order:' .. stream, ARGV[i + 2], 'EX', order_ttl)
     end
     -- By age, too: a stream that goes on for ever (an account, a template, a type) never expires as a whole.
-    redis.call('ZREMRANGEBYSCORE', P .. 'seen:' .. stream, '-inf', now - tonumber(order_ttl))
+    forgettable = forgettable - forget_until(P .. 'seen:' .. stream, now - tonumber(order_ttl), forgettable)
     if holds_events and not gone then
       redis.call('ZADD', P .. 'wake:' .. shard, ARGV[i + 3], stream)
     else

@@ -42,8 +42,6 @@ local function count_loss(unit, process)
   end
   local event, action = event_of(head), action_of(unit)
   local count = tonumber(string.match(head, '"losses":(%d+)') or '0') + 1
-  -- Its type and trace id are packed: readers take them from the event.
-  local source, key = string.match(stream_of(unit), '^([^:]*):(.*)$')
   lost[#lost + 1] = { unit, event, process, count, redis.call('HMGET', P .. 'event:' .. event, unpack(PIECES, 1, 8)) }
   local detail = 'the process that had it (' .. process .. ') ended without an outcome, ' .. count .. ' in a row'
   local line = { at = now, kind = 'retry', outcome = 'lost', event = event, action = action, detail = detail }
@@ -51,10 +49,8 @@ local function count_loss(unit, process)
     redis.call('LSET', P .. 'queue:' .. unit, 0, with_losses(head, count))
   else
     dequeue(unit, head)
-    local letter = { 'reason', 'worker_lost', 'detail', detail, 'action', action, 'lane', lane, 'unit', unit,
-      'entry', head, 'event', event }
-    if source then for _, value in ipairs({ 'source', source, 'key', key }) do letter[#letter + 1] = value end end
-    file_letter(now, letter)
+    file_call(now, unit, { 'reason', 'worker_lost', 'detail', detail, 'action', action, 'lane', lane, 'entry', head,
+      'event', event })
     redis.call('HINCRBY', P .. 'counters', 'action_dead', 1)
     line.kind, line.outcome, line.reason = 'dead', nil, 'worker_lost'
     dead = dead + 1
@@ -63,7 +59,7 @@ local function count_loss(unit, process)
   redis.call('LPUSH', P .. 'lost', cjson.encode({ at = now, lane = lane, action = action, event = event,
     process = process, losses = count }))
   redis.call('LTRIM', P .. 'lost', 0, tonumber(ARGV[9]) - 1)
-  if source and not erased then
+  if not erased then
     add_lines(stream_of(unit), { cjson.encode(line) }, lines_kept, order_ttl, now)
   end
 end

@@ -1,13 +1,16 @@
-"""What operators do, on much state: no command walks through all keys, no script call works through all of anything.
+"""What operators and workers do, on much state: no command walks through all keys, no call works through all of anything.
 
-The server itself says what it was asked for (MONITOR), scripts included. Work is counted in commands, not in time.
+The server itself says what it was asked for (MONITOR), scripts included. Work is counted in commands, not in time; a command
+that removes a range without a limit counts as the whole key.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -38,7 +41,7 @@ from deedbox.shared.settings import Settings
 from deedbox.workers.sweeper import foreign_keys
 from deedbox.workers.sweeper.foreign_keys import ForeignKeys
 from deedbox.workers.sweeper.sweeper import Sweeper
-from tests.component.workers.rig import Deployment, Journal, action, sent, silent
+from tests.component.workers.rig import CREATED_AT, Deployment, Journal, action, sent, silent
 from tests.component.workers.server import RedisServer
 
 pytestmark = pytest.mark.real_redis
@@ -47,11 +50,14 @@ MANY: Final = 3_000
 COMMANDS_MAX: Final = 2_500
 """Of one script call: about a microsecond each. Less than one for each of ``MANY``."""
 
+EXPIRED: Final = 50_000
+"""Members of one key whose time is over."""
+
 BIG = Subject("default", "signature_request/big")
 ENTRY: Final = '{"at":1.0}'
 WHOLE: Final = re.compile(
     r"(?:LRANGE|ZRANGE|ZREVRANGE) (?P<range>\S+) 0 -1\b|(?:HGETALL|HKEYS|HVALS|SMEMBERS) (?P<all>\S+)"
-    r"|(?:ZRANGEBYSCORE|ZREVRANGEBYSCORE|XRANGE|XREVRANGE) (?P<scores>\S+)(?!.* (?:LIMIT|COUNT) )"
+    r"|ZREMRANGEBYSCORE (?P<old>\S+)|(?:ZRANGEBYSCORE|ZREVRANGEBYSCORE|XRANGE|XREVRANGE) (?P<scores>\S+)(?!.* (?:LIMIT|COUNT) )"
     r"|DEL (?P<gone>\S*(?:seen|done|samples|streams)\S*)",
     re.IGNORECASE,
 )
@@ -59,7 +65,7 @@ WHOLE: Final = re.compile(
 
 BOUNDED: Final = re.compile(
     r"(?:deedbox:(?:counters|spools|subscriptions|depths|workers|workers:doing|lost|foreign|foreign_jobs|paused|sources|calls"
-    r"|intake|limits|restarts|bridge:leases|bridge:brokers|ring_keys|stores|(?:queued|finds|event|timeline|seen):\S+"
+    r"|intake|limits|restarts|bridge:leases|bridge:brokers|ring_keys|stores|(?:queued|finds|event|timeline|seen):\S+|lane:\w+:idle"
     r"|queue:new\|\S+)|_kombu\.binding\.\S+)$"
 )
 """Keys whose length has a bound of its own. ``seen`` only to be deleted, when an erasure has emptied it; ``queue:new``: a rename
@@ -229,6 +235,78 @@ def _sweep_expired(world: World) -> Work:
     return world.sweep
 
 
+def _release(world: World) -> Work:
+    """Let an account have many events; weeks later the next one comes."""
+    stream = "default:account/a1"
+    pipe = world.redis.pipeline(transaction=False)
+    for first in range(0, EXPIRED, 5000):
+        pipe.zadd(keys.seen(stream), {f"{number:032x}": 1.0 for number in range(first, first + 5000)})
+    pipe.execute()
+
+    def work() -> None:
+        left = EXPIRED
+        for number in range(EXPIRED):
+            world.deployment.deliver(
+                json.dumps(
+                    {
+                        "event": {
+                            "event_type": "account_confirmed",
+                            "event_time": str(CREATED_AT + number),
+                            "event_hash": "0",
+                        },
+                        "account": {"account_id": "a1"},
+                    }
+                ).encode()
+            )
+            world.deployment.drain()
+            before, left = left, world.redis.zcount(keys.seen(stream), 0, 2.0)
+            assert before - left <= COMMANDS_MAX
+            if not left:
+                return
+
+    return work
+
+
+def _track(world: World) -> Work:
+    """Let the retention of many requests end at once, before the next read model."""
+    old = {f"default:signature_request/x{number}": 1.0 for number in range(keys.REQUESTS_KEEP)}
+    world.redis.zadd(keys.REQUESTS, old)
+    world.redis.zadd(keys.find("state"), {name.partition(":")[2]: at for name, at in old.items()})
+
+    def work() -> None:
+        left = keys.REQUESTS_KEEP
+        for number in range(keys.REQUESTS_KEEP):
+            script_calls.remember_request(
+                world.scripts, stream=f"default:signature_request/n{number}", value=b"{}", life_s=1000, before=b"",
+                state="state", terms=(),
+            )  # fmt: skip
+            before, left = left, world.redis.zcount(keys.find("state"), 0, 2.0)
+            assert before - left <= COMMANDS_MAX
+            if not left:
+                return
+
+    return work
+
+
+def _erase_after_many(world: World) -> Work:
+    """Let earlier erasures have taken much out of the clean stream, which has moved on since."""
+    world.stored(BIG.stream, 10)
+    for first in range(1, EXPIRED, 5000):
+        world.redis.zadd(keys.EVENTS_ERASED, {str(number): number for number in range(first, first + 5000)})
+    world.redis.delete(keys.EVENTS)
+    world.redis.xadd(keys.EVENTS, {"n": EXPIRED + 1, "event": "{}"})
+    eraser = Eraser(world.scripts, world.installation.documents, world.installation.settings.retention)
+
+    def work() -> None:
+        left = EXPIRED
+        while left:
+            eraser.erase(BIG, documents=False, by=Asker.OPERATOR)
+            before, left = left, world.redis.zcard(keys.EVENTS_ERASED)
+            assert 0 < before - left <= COMMANDS_MAX
+
+    return work
+
+
 def _rotate(world: World) -> Work:
     sealing.install(KeyRing([bytes(32)]))
     data_keys.ensure(
@@ -277,6 +355,9 @@ OPERATIONS: Final[dict[str, Callable[[World], Work]]] = {
     "sweep parked": _swept("parked"),
     "sweep expired": _sweep_expired,
     "rotate-keys": _rotate,
+    "release after weeks": _release,
+    "a read model after weeks": _track,
+    "erase after many": _erase_after_many,
     "status, metrics, search, samples, check": _looks,
 }
 
@@ -299,6 +380,35 @@ def test_an_operation_works_in_bounded_steps(world: World, seeded: Callable[[Wor
         else:
             calls.append(0)
     assert max(calls) <= COMMANDS_MAX
+
+
+WHOLE_IN_SCRIPTS: Final = {
+    ("ZREMRANGEBYSCORE", "lane_key(lane, 'idle')"),
+    ("ZREMRANGEBYSCORE", "P .. 'bridge:leases'"),
+    ("HGETALL", "P .. 'paused'"),
+    ("HGETALL", "P .. 'limits'"),
+    ("HGETALL", "P .. 'event:' .. event_of(entry)"),
+    ("HGETALL", "finds"),
+    ("HGETALL", "live"),
+    ("HKEYS", "P .. 'queued:' .. stream"),
+    ("HKEYS", "P .. 'finds:' .. stream"),
+    ("LRANGE", "other"),
+    ("LRANGE", "queue"),
+}
+"""What scripts read, or free, without a limit: as much as there are processes, pauses, actions, or fields of one thing.
+``other`` and ``queue``: the shorter of two queues, after a look at its length."""
+
+
+def test_no_script_reads_or_frees_a_range_without_a_limit() -> None:
+    call = re.compile(
+        r"redis\.call\('(ZREMRANGEBYSCORE|ZREMRANGEBYLEX|SMEMBERS|SUNION|HGETALL|HKEYS|HVALS|KEYS|SCAN|SORT)', ((?:[^,()]|\([^()]*\))+)"
+    )
+    folder = files("deedbox.shared.redis") / "scripts"
+    sources = [each.read_text("utf-8") for each in folder.iterdir() if each.name.endswith(".lua")]
+    found = {(name, key.strip()) for source in sources for name, key in call.findall(source)}
+    whole = re.compile(r"'(LRANGE|ZRANGE|ZREVRANGE)', ([^,]+), 0, -1\)")
+    found |= {pair for source in sources for pair in whole.findall(source)}
+    assert found == WHOLE_IN_SCRIPTS
 
 
 def test_the_walk_after_a_wrong_key_has_a_bound_in_every_look(world: World) -> None:

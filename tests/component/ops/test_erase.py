@@ -13,10 +13,9 @@ from redis import Redis
 
 from deedbox.shared.documents import DocumentStore, FileTree
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.runtime import logs
 from deedbox.workers.actions.interface import Context, Event, Reject
-from deedbox.workers.builtins.track_status import TrackStatus, registered
+from deedbox.workers.builtins.track_status import registered
 from tests.component.ops.conftest import Operate
 from tests.component.workers.rig import Deployment, action, members, sent, viewed
 
@@ -43,7 +42,7 @@ def quiet() -> Iterator[None]:
 @pytest.fixture
 def files(state: Redis, tmp_path: Path) -> list[Path]:
     """Process two callbacks of r1, one of which ends as a dead letter, and store a document."""
-    deployment = Deployment(state, action(_fail, name="crm"), registered(TrackStatus(Scripts(state))))
+    deployment = Deployment(state, action(_fail, name="crm"), registered())
     deployment.deliver(sent(title="Jane"), viewed(3, title="Jane"))
     deployment.run()
     store = DocumentStore(FileTree(tmp_path / "documents"))

@@ -12,7 +12,6 @@ from deedbox.ops.readmodels.timeline import read
 from deedbox.shared.core.ordering import OrderingPolicy
 from deedbox.shared.core.reasons import TimelineKind
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.scripting import Scripts
 from deedbox.workers.actions.interface import Context, Event, add_line
 from deedbox.workers.builtins import track_status
 from tests.component.ops.conftest import Operate
@@ -51,7 +50,7 @@ def test_the_page_says_what_was_waited_for_and_where_the_request_stands(
 
     deployment = Deployment(
         state,
-        track_status.registered(track_status.TrackStatus(Scripts(state))),
+        track_status.registered(),
         action(store, "signature_request_sent", name="store"),
         order=OrderingPolicy(hold_s=60),
     )

@@ -31,7 +31,7 @@ def tracking(state: Redis, events_keep: int = CLEAN_STREAM_KEEP) -> Deployment:
     """Return a deployment that tracks requests and emits one internal event per completed one."""
     return Deployment(
         state,
-        track_status.registered(track_status.TrackStatus(Scripts(state))),
+        track_status.registered(),
         action(_announce, "signature_request_all_signed", name="announce"),
         events_keep=events_keep,
     )

@@ -14,7 +14,6 @@ from deedbox.ops.installation import Installation
 from deedbox.ops.readmodels import request_search
 from deedbox.ops.web.sampler import Sampler
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.settings import Settings
 from deedbox.workers.builtins import track_status
 from tests.component.ops_web.conftest import StartOps
@@ -34,7 +33,7 @@ def install(redis_server: RedisServer, state: Redis, tmp_path: Path) -> Install:
 
 
 def tracking(state: Redis) -> Deployment:
-    return Deployment(state, track_status.registered(track_status.TrackStatus(Scripts(state))))
+    return Deployment(state, track_status.registered())
 
 
 def test_many_ops_processes_take_one_sample_of_an_interval(install: Install, state: Redis) -> None:

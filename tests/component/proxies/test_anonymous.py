@@ -13,7 +13,6 @@ from redis import Redis
 from deedbox.ops.web.app import create_app
 from deedbox.shared.documents import DocumentStore, FileTree
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.settings import Settings
 from deedbox.workers.actions.interface import Context, Event, Reject, Retry
 from deedbox.workers.builtins import track_status
@@ -57,7 +56,7 @@ def personal(state: Redis, data_dir: Path) -> str:
     """Leave something personal in every place: a request, a document, dead letters, a call that waits."""
     deployment = Deployment(
         state,
-        track_status.registered(track_status.TrackStatus(Scripts(state))),
+        track_status.registered(),
         action(_reject, "signature_request_viewed", name="crm"),
         action(_retry, "signature_request_sent", name="later"),
     )

@@ -15,7 +15,7 @@ from deedbox.shared.redis import inbox
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.sealing.key_ring import KeyRing
 from deedbox.workers.actions.interface import Context, Event, Reject
-from deedbox.workers.builtins.track_status import TrackStatus, registered
+from deedbox.workers.builtins.track_status import registered
 from tests.component.workers.rig import Deployment, Journal, action, envelope, sent, viewed
 
 OLD, NEW = b"\x01" * 32, b"\x02" * 32
@@ -66,7 +66,7 @@ def fill(redis: Redis, folder: Path, *request_ids: str) -> Filled:
     store = DocumentStore(FileTree(folder))
     filled = Filled(
         Deployment(
-            redis, action(fail, name="crm"), action(note, name="note"), registered(TrackStatus(Scripts(redis))),
+            redis, action(fail, name="crm"), action(note, name="note"), registered(),
         ),
         store,
     )  # fmt: skip

@@ -11,15 +11,20 @@ from redis import Redis
 
 from deedbox.ops.repair.deadletters import EVERYTHING, DeadLetters
 from deedbox.ops.repair.redrive import Redriver
+from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.documents import Altered, DocumentStore, FileTree
 from deedbox.shared.redis import data_keys, inbox, keys
+from deedbox.shared.redis.erasure import Asker, Eraser
 from deedbox.shared.redis.inbox import Load
+from deedbox.shared.redis.request_keys import Subject
+from deedbox.shared.retention import Retention
 from deedbox.shared.sealing.key_ring import key_id
 from deedbox.workers.actions.interface import Context, Event, Reject
 from tests.component.ops.conftest import Operate, operate
 from tests.component.vault.rings import MARKER, NEW, OLD, PDF, STREAM, TITLE, fill, use
-from tests.component.workers.rig import Deployment, Journal, action, sent, viewed
+from tests.component.workers.rig import Deployment, Journal, action, envelope, message, sent, viewed
+from tests.component.workers.test_erasure import traces
 
 __all__ = ["operate"]
 pytestmark = pytest.mark.real_redis
@@ -102,6 +107,32 @@ def test_a_callback_of_a_request_whose_data_key_cannot_be_unwrapped_is_not_store
     assert redrive(deployment) == 1
     deployment.run()
     assert journal.types("r1") == ["sent", "viewed"]
+
+
+@pytest.mark.parametrize("way", ["inbox", "broker", "spool"])
+def test_an_erasure_reaches_a_callback_that_cannot_be_opened(state: Redis, tmp_path: Path, way: str) -> None:
+    """Whichever way it came: what is sealed says beside the body which request it is about."""
+    use(OLD)
+    deployment = Deployment(state, action(Journal()))
+    for request_id in ("first-of-two", "second-of-two"):
+        callback = sent(0, request_id, title=TITLE)
+        load = Load()
+        if way == "broker":
+            load.add_message(message(callback))
+        else:
+            sealed = envelope(callback)
+            load.add(Envelope.unpack(sealed.pack()) if way == "spool" else sealed)
+        inbox.append(deployment.scripts, load)
+    another_process(NEW)
+    deployment.run()
+    assert deployment.reasons() == ["key_missing"] * 2
+    eraser = Eraser(deployment.scripts, DocumentStore(FileTree(tmp_path)), Retention())
+    subject = Subject("default", "signature_request/first-of-two")
+    assert len(eraser.find(subject).letters) == 1
+    assert eraser.erase(subject, documents=False, by=Asker.OPERATOR).letters == 1
+    assert traces(state, "first-of-two") == {keys.erased(subject.stream)}
+    [left] = deployment.letters()
+    assert left["key"] == b"signature_request/second-of-two"
 
 
 def test_a_read_model_that_cannot_be_opened_is_neither_replaced_nor_taken_for_empty(

@@ -6,6 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 from redis import Redis
@@ -14,7 +15,10 @@ from deedbox.ops.demo.evidence import lines_of
 from deedbox.shared import codec
 from deedbox.shared.broker.message import encode_kombu
 from deedbox.shared.core.attempts import AttemptPolicy
+from deedbox.shared.core.callback import parse_callback
 from deedbox.shared.core.envelope import Envelope
+from deedbox.shared.core.errors import BadCallback
+from deedbox.shared.core.identity import ordering_key
 from deedbox.shared.core.ordering import OrderingPolicy
 from deedbox.shared.core.signature import BodySignature
 from deedbox.shared.records import read_model
@@ -75,7 +79,10 @@ def envelope(
 ) -> Envelope:  # fmt: skip
     """Wrap a body as ingress does, compressed."""
     at = time.time() if received_at is None else received_at
-    return sealed(codec.packed(Envelope(source, at, verdict, TRACE, body, redrive)))
+    key = ""
+    with suppress(BadCallback):
+        key = str(ordering_key(parse_callback(body)))
+    return sealed(codec.packed(Envelope(source, at, verdict, TRACE, body, redrive, key=key)))
 
 
 def message(body: bytes, **more: Any) -> bytes:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import time
 from asyncio import CancelledError
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from redis import Redis
 
+from deedbox.ops.repair.pausing import Pauser
+from deedbox.shared.pauses import PauseKind, PauseTarget
+from deedbox.shared.records import queue_entry
+from deedbox.shared.redis import keys
 from deedbox.workers.actions.interface import Context, Event, Reject, Retry
 from tests.component.workers.rig import (
     Deployment,
@@ -16,6 +21,7 @@ from tests.component.workers.rig import (
     Journal,
     action,
     callback,
+    expire_units,
     sent,
     viewed,
 )
@@ -74,6 +80,36 @@ def test_a_retry_that_goes_on_for_too_long_dies(state: Redis) -> None:
     deployment.deliver(sent(), viewed(1))
     deployment.run_until(lambda: len(deployment.letters()) == 2, "both were given up")
     assert deployment.reasons() == ["retry_expired"] * 2
+
+
+def test_a_call_that_was_put_off_is_not_given_up_because_of_a_pause(state: Redis) -> None:
+    """A pause of a week, played by moving the entry's times: the CRM is back, and asks for one more minute."""
+    week_s = 7 * 86_400.0
+    failing = Failing(Retry("busy", after=1))
+    deployment = Deployment(state, action(failing, name="crm", give_up_s=3600))
+    deployment.deliver(sent())
+    deployment.run()
+    pauser, target = Pauser(deployment.scripts), PauseTarget(PauseKind.ACTION, "crm")
+    pauser.pause(target, by="anna")
+    queue = keys.queue("crm|default:signature_request/r1")
+    [packed] = state.lrange(queue, 0, -1)
+    entry = queue_entry.load(packed)
+    assert entry
+    assert entry.first_failed_at is not None
+    assert entry.due_at is not None
+    moved = replace(entry, first_failed_at=entry.first_failed_at - week_s, due_at=entry.due_at - week_s)
+    state.lset(queue, 0, queue_entry.dump(moved))
+    expire_units(state, "waiting")
+    deployment.sweeper.once()
+    deployment.run()
+    assert len(failing.calls) == 1
+
+    pauser.resume(target)
+    deployment.sweeper.once()
+    deployment.run()
+    assert (len(failing.calls), deployment.letters(), deployment.waiting()) == (2, [], 1)
+    since = failing.calls[1][1].waiting_since
+    assert since == pytest.approx(entry.first_failed_at, abs=60)
 
 
 def test_a_reject_dies_at_once_with_its_reason_and_the_key_goes_on(state: Redis) -> None:

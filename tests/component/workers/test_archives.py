@@ -25,9 +25,8 @@ from deedbox.shared.records import stored_event
 from deedbox.shared.records.replay_order import ReplaySpan
 from deedbox.shared.redis import keys, script_calls
 from deedbox.shared.redis.scripting import Scripts
-from deedbox.shared.retention import Retention
 from deedbox.workers.builtins import known_requests
-from deedbox.workers.builtins.track_status import TrackStatus, registered
+from deedbox.workers.builtins.track_status import registered
 from deedbox.workers.lanes.recall import recall
 from tests.component.vault.rings import OLD, use
 from tests.component.workers.rig import (
@@ -61,7 +60,7 @@ def ringed(request: pytest.FixtureRequest) -> Iterator[None]:
 
 def filled(state: Redis, *actions: Any, **more: Any) -> Deployment:
     """Process a request with a repeat, a conflict and a read model, and another one."""
-    tracked = registered(TrackStatus(Scripts(state), Retention()))
+    tracked = registered()
     deployment = Deployment(state, *(actions or (action(Journal()),)), tracked, **more)
     deployment.deliver(
         sent(title="Lease"),

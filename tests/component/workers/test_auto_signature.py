@@ -142,7 +142,7 @@ def test_a_wrong_header_of_what_the_api_confirms_begins_the_proof_anew(
     deployment: Deployment, state: Redis
 ) -> None:
     """Then Deedbox reads the header wrongly, and must not set genuine callbacks aside."""
-    tracking = Deployment(state, *_tracked(deployment))
+    tracking = Deployment(state, track_status.registered())
     tracking.deliver(sent(title="Lease"), verdict=BodySignature.WRONG)
     tracking.run()
     prove(deployment)
@@ -159,7 +159,7 @@ def test_a_wrong_header_of_what_the_api_confirms_begins_the_proof_anew(
 
 
 def test_a_wrong_header_of_what_the_api_denies_is_a_forgery(deployment: Deployment, state: Redis) -> None:
-    tracking = Deployment(state, *_tracked(deployment))
+    tracking = Deployment(state, track_status.registered())
     forged = callback(P + "all_signed", 9, created_at=CREATED_AT, title="Lease", is_complete=True)
     tracking.deliver(forged, verdict=BodySignature.WRONG)
     tracking.run()
@@ -171,11 +171,6 @@ def test_a_wrong_header_of_what_the_api_denies_is_a_forgery(deployment: Deployme
     }
     read_model.confirm(tracking.scripts, STREAM, shown, CREATED_AT + 10, Retention())
     assert (evidence(state).valid, evidence(state).wrong_at) == (ENOUGH_VALID, None)
-
-
-def _tracked(deployment: Deployment) -> list[Any]:
-    tracking = track_status.registered(track_status.TrackStatus(deployment.scripts))
-    return [tracking]
 
 
 def test_sources_prove_themselves(deployment: Deployment, journal: Journal) -> None:

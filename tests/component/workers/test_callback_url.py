@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 from redis import Redis
 
+from deedbox.shared import audit
 from deedbox.shared.redis import keys
 from deedbox.shared.settings import Settings
 from deedbox.shared.simulator.api_state import Endpoint, FilesApiPolicy
@@ -195,6 +196,12 @@ def test_set_puts_back_what_is_wrong_and_touches_nothing_else(
     calls = site.calls()
     assert command("set", "--yes").code == 0
     assert site.calls() == calls + 2
+    [recorded] = audit.read(site.state, 9)
+    assert (recorded.operation, recorded.count, recorded.asked) == (
+        "set_callback_url",
+        1,
+        {"source": "default"},
+    )
 
 
 def test_set_takes_another_url_for_one_app(site: Site, command: Callable[..., Done]) -> None:

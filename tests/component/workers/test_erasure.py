@@ -21,8 +21,18 @@ from deedbox.shared.redis.request_keys import CHUNK, Holdings, Subject
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import DAY_S, Retention
 from deedbox.workers.actions.interface import Context, Event, Reject, Retry
-from deedbox.workers.builtins.track_status import TrackStatus, registered
-from tests.component.workers.rig import Deployment, Journal, action, declare, depth, message, sent, viewed
+from deedbox.workers.builtins.track_status import registered
+from tests.component.workers.rig import (
+    Deployment,
+    Journal,
+    action,
+    declare,
+    depth,
+    members,
+    message,
+    sent,
+    viewed,
+)
 from tests.component.workers.server import until
 
 pytestmark = pytest.mark.real_redis
@@ -67,7 +77,7 @@ def busy(state: Redis) -> tuple[Deployment, Journal]:
     journal = Journal()
     deployment = Deployment(
         state, action(journal), action(fail, name="crm"), action(later, name="slow", lane="side"),
-        action(later, name="loose", lane="side", ordered=False), registered(TrackStatus(Scripts(state))),
+        action(later, name="loose", lane="side", ordered=False), registered(),
     )  # fmt: skip
     for request_id in ("r1", "r2"):
         deployment.deliver(sent(0, request_id, title=NAME), sent(0, request_id, title=f"another for {NAME}"))
@@ -165,16 +175,16 @@ def test_a_call_that_runs_during_the_erasure_ends_and_leaves_nothing(state: Redi
 def test_a_status_that_was_read_before_the_erasure_is_not_written_after_it(
     state: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tracked = TrackStatus(Scripts(state))
-    deployment = Deployment(state, registered(tracked))
-    get = tracked._redis.get
+    deployment = Deployment(state, registered())
+    mget = state.mget
 
-    def slow(key: str) -> Any:
-        value = get(key)
+    def slow(names: list[str]) -> Any:
+        values = mget(names)
+        monkeypatch.setattr(state, "mget", mget)
         erase(state, tmp_path)
-        return value
+        return values
 
-    monkeypatch.setattr(tracked._redis, "get", slow)
+    monkeypatch.setattr(state, "mget", slow)
     deployment.deliver(sent(title=NAME))
     deployment.run()
     assert traces(state, "r1") == {keys.erased(R1.stream)}
@@ -200,6 +210,31 @@ def test_entries_of_an_action_that_nobody_announces_any_more_go_too(state: Redis
     deployment.sweeper.once()
     erase(state, tmp_path)
     assert not list(state.scan_iter(keys.queue("*r1*")))
+
+
+@pytest.mark.parametrize("part", ["ready", "waiting", "parked", "leased"])
+def test_calls_that_waited_for_longer_than_the_dedupe_memory_lives_go_too(
+    state: Redis, tmp_path: Path, part: str
+) -> None:
+    """An unordered call has a unit for itself, and once its event is forgotten nothing of the stream names it."""
+    deployment = Deployment(state, action(Journal(), name="loose", ordered=False))
+    for request_id in ("r1", "r2"):
+        deployment.deliver(sent(0, request_id, title=NAME), viewed(3, request_id, title=NAME))
+    deployment.drain()
+    ready = keys.action("loose", "ready")
+    for unit in members(state, ready):
+        state.zrem(ready, unit)
+        state.zadd(keys.action("loose", part), {unit: 1.0})
+    state.delete(keys.seen(R1.stream), keys.order(R1.stream), keys.timeline(R1.stream))
+
+    removed = erase(state, tmp_path)
+
+    assert (removed.events, removed.queued) == (2, 2)
+    running = {keys.action("loose", "leased")} if part == "leased" else set()
+    assert traces(state, "r1") == {keys.erased(R1.stream)} | running, (
+        "the lease of a call that runs ends with it"
+    )
+    assert depth(state) == len(list(state.scan_iter(keys.queue("*")))) == 2
 
 
 def test_an_interrupted_erasure_is_finished_by_the_next(
@@ -314,7 +349,7 @@ def test_a_document_on_its_way_is_not_put_back(state: Redis, tmp_path: Path, whe
 def test_after_the_retention_time_nothing_of_a_finished_request_remains(state: Redis) -> None:
     """Every key that names a request, or one of its events, ends by itself, and not before the promised 7 days."""
     journal = Journal()
-    deployment = Deployment(state, action(journal), registered(TrackStatus(Scripts(state))))
+    deployment = Deployment(state, action(journal), registered())
     deployment.deliver(sent(title=NAME), sent(title="another"), viewed(3, title=NAME))
     deployment.run()
     facts = Holdings(state).facts(R1.stream)
@@ -332,7 +367,7 @@ def test_after_the_retention_time_nothing_of_a_finished_request_remains(state: R
 
 
 def test_the_index_of_the_search_forgets_a_request_when_its_state_has_expired(state: Redis) -> None:
-    deployment = Deployment(state, registered(TrackStatus(Scripts(state))))
+    deployment = Deployment(state, registered())
     deployment.deliver(sent(0, "r1"), sent(0, "r2"))
     deployment.run()
     state.zincrby(keys.REQUESTS, -15 * DAY_S, R1.stream)
@@ -348,7 +383,7 @@ def _settled(state: Redis, names: Iterable[str]) -> set[str]:
 
 def test_what_is_left_when_nothing_waits_does_not_grow_with_the_number_of_requests(state: Redis) -> None:
     def permanent(count: int) -> set[str]:
-        deployment = Deployment(state, action(Journal()), registered(TrackStatus(Scripts(state))))
+        deployment = Deployment(state, action(Journal()), registered())
         deployment.deliver(*(sent(0, f"{count}-{number}") for number in range(count)))
         deployment.run()
         return {name for name in everything(state) if state.ttl(name) == -1}
@@ -360,9 +395,7 @@ def test_what_is_left_when_nothing_waits_does_not_grow_with_the_number_of_reques
 def test_the_settings_reach_every_key_and_a_change_at_its_next_touch(state: Redis, tmp_path: Path) -> None:
     short, long = Retention(9 * DAY_S, 8 * DAY_S), Retention(30 * DAY_S, 20 * DAY_S)
     for retention in (short, long):
-        deployment = Deployment(
-            state, action(Journal()), registered(TrackStatus(Scripts(state), retention)), retention=retention
-        )
+        deployment = Deployment(state, action(Journal()), registered(), retention=retention)
         deployment.deliver(sent(0 if retention is short else 5, title=NAME))
         deployment.run()
         for kind in (keys.order, keys.seen, keys.timeline, keys.request):

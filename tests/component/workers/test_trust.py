@@ -42,9 +42,7 @@ def journal() -> Journal:
 
 @pytest.fixture
 def deployment(state: Redis, journal: Journal) -> Deployment:
-    built = Deployment(state, action(journal))
-    tracking = track_status.registered(track_status.TrackStatus(built.scripts))
-    return Deployment(state, action(journal), tracking)
+    return Deployment(state, action(journal), track_status.registered())
 
 
 def model(state: Redis) -> dict[str, Any]:
@@ -133,7 +131,7 @@ def test_a_better_body_of_an_event_that_was_set_aside_is_not_dispatched(
     state: Redis, journal: Journal
 ) -> None:
     deployment = Deployment(state, action(journal), max_event_age_s=60)
-    tracking = track_status.registered(track_status.TrackStatus(deployment.scripts))
+    tracking = track_status.registered()
     deployment = Deployment(state, action(journal), tracking, max_event_age_s=60)
     for verdict in BodySignature.ABSENT, BodySignature.VALID:
         deployment.deliver(sent(title=str(verdict)), verdict=verdict, received_at=CREATED_AT + 600)

@@ -41,7 +41,7 @@ def test_the_report_says_which_series_is_not_flat() -> None:
     found = [_found(BACKLOG, 1_000, {}), _found(KEYS, 10, {}), _found(ONE_KEY, 1_000, {LANE: 0.6})]
     growth.show(Console(file=text, width=150), found, ["keys 7: no time was left"])
     said = text.getvalue()
-    assert "lane 6.00: NOT flat within 1.5" in said
+    assert "lane 6.00: NOT flat within 2" in said
     assert "lane 1.00: flat" in said
     assert "NOT MEASURED: keys 7" in said
 

@@ -8,7 +8,7 @@ from tests.bench.operations import ALONE, COMPUTING, Measured, verdicts
 
 
 def _row(name: str, script_ms: float = 0, command_ms: float = 0, p99_ms: float = 1) -> dict[str, object]:
-    return asdict(Measured(name, 1.0, 1, script_ms, command_ms, 1.0, p99_ms, 100))
+    return asdict(Measured(name, 1.0, 1, script_ms, command_ms, "SCAN", 1.0, p99_ms, 100))
 
 
 def test_every_operation_is_held_against_both_goals() -> None:

@@ -25,8 +25,9 @@ def test_none_of_them_runs_unless_it_was_asked_for(tmp_path: Path) -> None:
 
 
 def test_growth_is_met_up_to_its_bound() -> None:
-    rows = others.growth_verdicts({"flat_within": 1.5, "growth": {"backlog": {"bridge": 1.5, "lane": 1.51}}})
-    assert [row.met for row in rows] == [True, False]
+    growth = {"backlog": {"bridge": 1.5, "lane": 1.51}, "one key": {"lane": 2.0}}
+    rows = others.growth_verdicts({"flat_within": {"backlog": 1.5, "one key": 2.0}, "growth": growth})
+    assert [row.met for row in rows] == [True, False, True]
 
 
 def test_round_trips_are_those_of_deedbox_under_delay() -> None:
@@ -50,3 +51,9 @@ def test_up_is_met_by_its_idle_memory_and_its_middle_start() -> None:
     assert [(row.measured, row.met) for row in rows] == [("300", True), ("1.90", True)]
     rows = others.idle_verdicts(found | {"target_ready_s": 1.5, "target_mb": 299})
     assert [row.met for row in rows] == [False, False]
+
+
+def test_stored_bytes_are_judged_per_form() -> None:
+    found = {"busy": 1_700.2, "archived": 499.9, "targets": {"busy": 1_600, "archived": 500}}
+    rows = others.kept_verdicts(found)
+    assert [(row.measured, row.met) for row in rows] == [("1700", False), ("500", True)]

@@ -13,6 +13,7 @@ from deedbox.shared.core.attempts import (
     BACKOFF_FIRST_S,
     BACKOFF_MAX_S,
     GIVE_UP_S,
+    WAKE_S,
     Again,
     AttemptPolicy,
     Dead,
@@ -39,6 +40,7 @@ ENTRIES = st.builds(
     retries=st.integers(0, 10_000),
     backoffs=st.integers(0, 100),
     first_failed_at=st.none() | TIMES,
+    due_at=st.none() | TIMES,
     replay=st.integers(0, 9),
 )
 
@@ -98,6 +100,36 @@ def test_no_retry_waits_for_longer_than_its_action_has_patience(after_s: float |
     assert last.after_s == 1.0
     ended = after_failure(last.entry, Failure.RETRY, POLICY, now + last.after_s, jitter=1.0, after_s=after_s)
     assert ended == Dead(DeathReason.RETRY_EXPIRED)
+
+
+@LAW
+@given(st.lists(st.tuples(st.floats(0.0, 30.0), st.floats(0.0, 10**6)), min_size=1, max_size=30))
+def test_only_what_an_action_asked_to_wait_counts_until_it_gives_up(
+    rounds: list[tuple[float, float]],
+) -> None:
+    """However long each call that is due is kept from beginning: by a pause, or because no worker runs."""
+    entry, now, asked_s, kept_s = ENTRY, NOW, 0.0, 0.0
+    for after_s, paused_s in rounds:
+        outcome = after_failure(entry, Failure.RETRY, POLICY, now, jitter=0.0, after_s=after_s)
+        if isinstance(outcome, Dead):
+            assert asked_s + len(rounds) * WAKE_S >= POLICY.give_up_s - 0.01
+            return
+        asked_s, kept_s = asked_s + outcome.after_s, kept_s + max(0.0, paused_s - WAKE_S)
+        now += outcome.after_s + paused_s
+        entry = outcome.entry.begun(now)
+        assert entry.first_failed_at == pytest.approx(NOW + kept_s, abs=0.01)
+    assert asked_s <= POLICY.give_up_s + 0.01
+
+
+def test_a_call_that_is_repeated_at_once_has_an_end() -> None:
+    entry, now = ENTRY, NOW
+    for _ in range(1000):
+        outcome = after_failure(entry, Failure.RETRY, POLICY, now, jitter=0.0, after_s=0.0)
+        if isinstance(outcome, Dead):
+            break
+        now += WAKE_S
+        entry = outcome.entry.begun(now)
+    assert now - NOW == POLICY.give_up_s
 
 
 def test_a_retry_waits_for_as_long_as_it_asked_for() -> None:

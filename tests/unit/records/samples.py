@@ -14,6 +14,7 @@ from deedbox.shared import pauses
 from deedbox.shared.alerts.alerting import AlertState, Group
 from deedbox.shared.alerts.conditions import AlertWatch
 from deedbox.shared.archives.stream_archive import ArchivedEvent, StreamArchive
+from deedbox.shared.audit import AuditedOperation, AuditLine, Way, audit_line
 from deedbox.shared.broker.message import decode_kombu, encode_kombu
 from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.core.envelope import SCHEMA_VERSION, Envelope
@@ -215,6 +216,11 @@ SAMPLES: Final[dict[str, Sample]] = {
         Pause(PauseTarget(PauseKind.ACTION, "crm"), 3, AT, "operator", "the CRM is away"),
         lambda each: json.dumps({"n": each.number, "at": each.at, "by": each.by, "why": each.why}).encode(),
         lambda data: pauses.load("action|crm", data),
+    ),
+    "audit_line": Sample(
+        AuditLine("anna", Way.API, AuditedOperation.DISCARD, 2, {"ids": ["7", "8"]}, AT),
+        lambda each: f"{each.at:.3f} ".encode() + each.dump(),
+        audit_line.load,
     ),
     "intake_report": Sample(
         IntakeReport(

@@ -15,6 +15,8 @@ from deedbox.shared import pauses
 from deedbox.shared.alerts.alerting import AlertState, Group
 from deedbox.shared.alerts.conditions import AlertWatch
 from deedbox.shared.archives import stream_archive
+from deedbox.shared.audit import AuditedOperation, AuditLine, Way, audit_line
+from deedbox.shared.audit.audit_line import bounded
 from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.fields import COUNT
@@ -111,6 +113,7 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
             retries=COUNTS,
             backoffs=COUNTS,
             first_failed_at=st.none() | st.floats(1.0, 2.0**40),
+            due_at=st.none() | st.floats(1.0, 2.0**40),
             replay=COUNTS,
             losses=COUNTS,
         ),
@@ -334,6 +337,18 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
     pauses.FORM: (
         st.builds(Pause, st.just(PauseTarget(PauseKind.ACTION, "crm")), COUNTS, TIMES, TEXTS, TEXTS),
         lambda each: json.dumps({"n": each.number, "at": each.at, "by": each.by, "why": each.why}),
+    ),
+    audit_line.FORM: (
+        st.builds(
+            AuditLine,
+            TEXTS,
+            st.sampled_from(Way),
+            st.sampled_from(AuditedOperation),
+            st.none() | COUNTS,
+            st.dictionaries(TEXTS, COUNTS | st.lists(TEXTS, min_size=1, max_size=3), max_size=2).map(bounded),
+            TIMES,
+        ),
+        lambda line: repr(line.at).encode() + b" " + line.dump(),
     ),
     spool_mark.FORM: (
         st.builds(spool_mark.SpoolMark, TEXTS, COUNTS, COUNTS, COUNTS, TIMES, TIMES),

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from deedbox.ops.cli._options import REPAIR, Json
-from deedbox.ops.cli._terminal import become
+from deedbox.ops.cli._terminal import auditing, become
+from deedbox.shared.audit import AuditedOperation
 
 Ids = Annotated[list[int], typer.Argument(metavar="ID...", help="As `deedbox spool status` shows them.")]
 
@@ -68,9 +69,12 @@ def forget(
     from deedbox.ops.wording import spools_page
     from deedbox.ops.wording.output import write_json
 
-    redis = Installation.load(os.environ).redis
+    installation = Installation.load(os.environ)
+    redis = installation.redis
     if host:
-        gone, living = spool_marks.forget(redis, host)
+        with auditing(installation).operation(AuditedOperation.FORGET_SPOOL, host=host) as done:
+            gone, living = spool_marks.forget(redis, host)
+            done.count = gone
         write_json({"forgotten": gone, "living": living}) if as_json else spools_page.write_forgotten(
             host, gone, living
         )

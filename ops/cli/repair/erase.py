@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from deedbox.ops.cli._options import EXAMPLE_ID, REPAIR, DryRun, Json, RequestId, Source, Yes
+from deedbox.shared.audit import AuditedOperation
 from deedbox.shared.core.errors import DeedboxError, SettingsError
 
 # Imports inside the command: they cost what `deedbox worker` and the others do not need.
@@ -55,7 +56,7 @@ def erase(
 
     Where encryption is on, its keys are destroyed too. Callbacks that still arrive for the request are ignored, until none has come for DEEDBOX_STATE_RETENTION_DAYS.
     """
-    from deedbox.ops.cli._terminal import confirm, demand_decision
+    from deedbox.ops.cli._terminal import auditing, confirm, demand_decision
     from deedbox.ops.installation import Installation
     from deedbox.ops.readmodels import timeline
     from deedbox.ops.wording import erase_page
@@ -67,7 +68,7 @@ def erase(
     demand_decision(as_json=as_json, dry_run=dry_run, yes=yes)
     installation = Installation.load(os.environ)
     settings = installation.settings
-    logs.configure(settings.log_format, "erase")  # the audit line goes to stderr
+    logs.configure(settings.log_format, "erase")  # what was erased goes to stderr, too
     subject = Subject(source, timeline.key_of(identifier))
     demand_erasable(subject)
     eraser = Eraser(installation.scripts, installation.documents, settings.retention)
@@ -84,7 +85,10 @@ def erase(
     if there and not dry_run and confirm(f"Erase {subject.ordering_key}? This cannot be undone.", yes=yes):
         if receipt is not None:
             erase_page.demand_writable(receipt)
-        removed = eraser.erase(subject, documents=documents, by=Asker.OPERATOR)
+        asked = {"source": source, "key": subject.ordering_key, "documents": documents}
+        with auditing(installation).operation(AuditedOperation.ERASE, **asked) as done:
+            removed = eraser.erase(subject, documents=documents, by=Asker.OPERATOR)
+            done.count = 1
         if receipt is not None:
             erase_page.write_receipt(receipt, removed.receipt(subject, Asker.OPERATOR, time.time()))
         if not as_json:
@@ -103,7 +107,7 @@ def rotate_keys(*, as_json: Json = False) -> None:
 
     It may run beside everything else, may be interrupted, and goes on where it stopped when it is started again. A backup whose keys were all wrapped by a removed key cannot be read any more, once that key is destroyed.
     """
-    from deedbox.ops.cli._terminal import progress
+    from deedbox.ops.cli._terminal import auditing, progress
     from deedbox.ops.installation import Installation
     from deedbox.ops.wording import rotation_page
     from deedbox.ops.wording.output import write_json
@@ -113,8 +117,9 @@ def rotate_keys(*, as_json: Json = False) -> None:
         raise SettingsError("DEEDBOX_ENCRYPTION_KEYS is not set; there is nothing to rotate.")
     from deedbox.ops.repair.rotation import rotate
 
-    with progress() as tell:
+    with progress() as tell, auditing(installation).operation(AuditedOperation.ROTATE_KEYS) as done:
         found = rotate(installation, tell)
+        done.count = found.rewrapped
     if as_json:
         write_json(found.document())
     else:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deedbox.ops.cli._options import EXAMPLE_ACTION, EXAMPLE_ID, REPAIR, DryRun, Json, Source
+from deedbox.shared.audit import AuditedOperation, operator
 from deedbox.shared.pauses import PauseKind
 
 if TYPE_CHECKING:
@@ -50,13 +50,18 @@ def pause(
     It takes effect at once for all workers, and outlasts restarts. A call that runs already ends as usual.
     Callbacks are still taken, put in order and kept. `status` lists every pause.
     """
+    from deedbox.ops.cli._terminal import auditing
     from deedbox.ops.wording import pauses_page
     from deedbox.ops.wording.output import write_json, write_line
 
     installation, pauser, target = _start(kind, name, source)
     pauser.demand_known(target, installation.source_names())
     plan = pauser.plan(target)
-    done = None if dry_run else pauser.pause(target, by=_who(), why=why)
+    done = None
+    if not dry_run:
+        with auditing(installation).operation(AuditedOperation.PAUSE, target=target.field) as tally:
+            done = pauser.pause(target, by=operator(), why=why)
+            tally.count = int(done)
     if as_json:
         write_json({"plan": plan.document(), "done": None if done is None else {"paused": done}})
     elif plan.pause is not None:
@@ -71,11 +76,16 @@ def resume(
     kind: Kind, name: Name, *, source: Source = "default", dry_run: DryRun = False, as_json: Json = False
 ) -> None:
     """End a pause: what has waited runs, in its order."""
+    from deedbox.ops.cli._terminal import auditing
     from deedbox.ops.wording.output import write_json, write_line
 
-    _, pauser, target = _start(kind, name, source)
+    installation, pauser, target = _start(kind, name, source)
     plan = pauser.plan(target)
-    done = None if dry_run else pauser.resume(target)
+    done = None
+    if not dry_run:
+        with auditing(installation).operation(AuditedOperation.RESUME, target=target.field) as tally:
+            done = pauser.resume(target)
+            tally.count = int(done)
     if as_json:
         write_json({"plan": plan.document(), "done": None if done is None else {"resumed": done}})
     elif plan.pause is None:
@@ -90,11 +100,3 @@ def _start(kind: PauseKind, name: str, source: str) -> tuple[Installation, Pause
 
     installation = Installation.load(os.environ)
     return installation, Pauser(installation.scripts), target_of(kind, name, source)
-
-
-def _who() -> str:
-    """Name the person for those who see the pause."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        return "operator"

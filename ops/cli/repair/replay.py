@@ -9,6 +9,7 @@ import typer
 
 from deedbox.ops.cli._options import EXAMPLE_ACTION, EXAMPLE_ID, REPAIR, DryRun, Json, Yes
 from deedbox.ops.wording.times import SYNTAX
+from deedbox.shared.audit import AuditedOperation
 from deedbox.shared.core.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def replay(  # noqa: PLR0913 - one parameter per option
 
     After an interruption, --resume N continues and queues nothing twice. Started again without it, it is another replay. A span of time reads the index of requests from its beginning on, and delays no other work.
     """
-    from deedbox.ops.cli._terminal import confirm, demand_decision, progress
+    from deedbox.ops.cli._terminal import auditing, confirm, demand_decision, progress
     from deedbox.ops.installation import Installation
     from deedbox.ops.repair.catalog import Catalog
     from deedbox.ops.repair.replay import Replayer
@@ -96,8 +97,10 @@ def replay(  # noqa: PLR0913 - one parameter per option
     if dry_run or not ((runs or resume) and confirm(question, yes=yes)):
         return
     started = (lambda _number: None) if as_json else replay_page.write_started
-    with progress() as tell:
+    asked = {"order": order.dump().decode(), "resume": resume}
+    with progress() as tell, auditing(installation).operation(AuditedOperation.REPLAY, **asked) as done:
         tally = replayer.carry_out(plan, tell, started)
+        done.count = tally.appended
     if as_json:
         write_json({"plan": plan.document(), "done": tally.document()})
     else:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deedbox.ops.cli._options import EXAMPLE_ACTION, REPAIR, DryRun, Json, Yes
+from deedbox.shared.audit import AuditedOperation
 from deedbox.shared.core.errors import DeedboxError
 
 if TYPE_CHECKING:
+    from deedbox.ops.installation import Installation
     from deedbox.ops.repair.undeclared import CallsByAction, Moved, UndeclaredCalls
 
 # Imports inside the commands: they cost what `deedbox worker` and the others do not need.
@@ -38,7 +40,7 @@ def listing(*, as_json: Json = False) -> None:
     from deedbox.ops.wording import actions_page
     from deedbox.ops.wording.output import write_json
 
-    _, found = _look()
+    _, _, found = _look()
     if as_json:
         write_json(actions_page.document(found))
     else:
@@ -56,15 +58,19 @@ def end(
 
     If the action is declared again later, `dead redrive` runs them.
     """
-    from deedbox.ops.cli._terminal import confirm, demand_decision
+    from deedbox.ops.cli._terminal import auditing, confirm, demand_decision
     from deedbox.ops.wording.output import counted
 
     demand_decision(as_json=as_json, dry_run=dry_run, yes=yes)
-    undeclared, found = _look()
+    installation, undeclared, found = _look()
     calls = found.to_end(name)
     _write_plan(found, name, calls, as_json=as_json)
     wanted = calls and not dry_run and confirm(f"Make {counted(calls, 'dead letter')}?", yes=yes)
-    moved = undeclared.end(name) if wanted else None
+    moved = None
+    if wanted:
+        with auditing(installation).operation(AuditedOperation.END_CALLS, action=name) as done:
+            moved = undeclared.end(name)
+            done.count = moved.calls
     _write_done({"action": name, "calls": calls}, moved, "Ended", as_json=as_json)
 
 
@@ -80,19 +86,23 @@ def rename(
 
     Their idempotency keys change, because the name of the action is part of them.
     """
-    from deedbox.ops.cli._terminal import confirm, demand_decision
+    from deedbox.ops.cli._terminal import auditing, confirm, demand_decision
     from deedbox.ops.wording.output import counted
 
     demand_decision(as_json=as_json, dry_run=dry_run, yes=yes)
-    undeclared, found = _look()
+    installation, undeclared, found = _look()
     calls = found.to_rename(old, new)
     _write_plan(found, old, calls, as_json=as_json)
     wanted = calls and not dry_run and confirm(f"Give {counted(calls, 'call')} to {new}?", yes=yes)
-    moved = undeclared.rename(old, new) if wanted else None
+    moved = None
+    if wanted:
+        with auditing(installation).operation(AuditedOperation.RENAME_CALLS, action=old, to=new) as done:
+            moved = undeclared.rename(old, new)
+            done.count = moved.calls
     _write_done({"action": old, "to": new, "calls": calls}, moved, "Renamed", as_json=as_json)
 
 
-def _look() -> tuple[UndeclaredCalls, CallsByAction]:
+def _look() -> tuple[Installation, UndeclaredCalls, CallsByAction]:
     from deedbox.ops.installation import Installation
     from deedbox.ops.repair.undeclared import UndeclaredCalls
 
@@ -100,7 +110,7 @@ def _look() -> tuple[UndeclaredCalls, CallsByAction]:
     undeclared = UndeclaredCalls(
         installation.scripts, installation.bells.ring, installation.settings.retention
     )
-    return undeclared, undeclared.look()
+    return installation, undeclared, undeclared.look()
 
 
 def _write_plan(found: CallsByAction, action: str, calls: int, *, as_json: bool) -> None:

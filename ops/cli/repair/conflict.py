@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deedbox.ops.cli._options import EXAMPLE_ID, REPAIR, DryRun, Json, RequestId, Source, Yes
+from deedbox.shared.audit import AuditedOperation
 
 if TYPE_CHECKING:
-    from deedbox.ops.repair.conflicts import Conflict, Conflicts
+    from deedbox.ops.installation import Installation
+    from deedbox.ops.repair.conflicts import Conflict
 
 Body = Annotated[
     str, typer.Argument(metavar="BODY", help="The other body, as `conflict list` and `trace` name it.")
@@ -48,15 +50,20 @@ def show(request: RequestId, body: Body, *, source: Source = "default", as_json:
 
     Both name signers.
     """
+    from deedbox.ops.cli._terminal import auditing
     from deedbox.ops.repair.conflicts import chosen
     from deedbox.ops.wording import conflicts_page
     from deedbox.ops.wording.output import write_json
 
-    _, found = _find(source, request)
+    installation, found = _find(source, request)
+    conflict = chosen(found, body)
+    asked = {"source": source, "key": conflict.other.ordering_key, "body": conflict.body_digest}
+    with auditing(installation).operation(AuditedOperation.SHOW_PAYLOAD, **asked) as done:
+        done.count = 1
     if as_json:
-        write_json(conflicts_page.bodies(chosen(found, body)))
+        write_json(conflicts_page.bodies(conflict))
     else:
-        conflicts_page.write_difference(chosen(found, body))
+        conflicts_page.write_difference(conflict)
 
 
 def apply(
@@ -73,19 +80,22 @@ def apply(
     It goes through the bridge. It is flagged late if later events of its request were already passed on. Applied
     twice, it is still one event.
     """
-    from deedbox.ops.cli._terminal import confirm, demand_decision
-    from deedbox.ops.repair.conflicts import chosen
+    from deedbox.ops.cli._terminal import auditing, confirm, demand_decision
+    from deedbox.ops.repair.conflicts import Conflicts, chosen
     from deedbox.ops.wording import conflicts_page
     from deedbox.ops.wording.output import write_json, write_line
 
     demand_decision(as_json=as_json, dry_run=dry_run, yes=yes)
-    conflicts, found = _find(source, request)
+    installation, found = _find(source, request)
     conflict = chosen(found, body)
     if not as_json:
         conflicts_page.write_list([conflict])
     wanted = not (conflict.applied or dry_run) and confirm("Process it as a separate event?", yes=yes)
     if wanted:
-        conflicts.apply(conflict)
+        asked = {"source": source, "key": conflict.other.ordering_key, "body": conflict.body_digest}
+        with auditing(installation).operation(AuditedOperation.APPLY_CONFLICT, **asked) as done_so_far:
+            Conflicts(installation.scripts).apply(conflict)
+            done_so_far.count = 1
     if as_json:
         done = {"applied": 1} if wanted else None
         write_json({"plan": conflicts_page.document(conflict), "done": done})
@@ -93,10 +103,10 @@ def apply(
         write_line("Handed to the bridge; `deedbox trace` shows what becomes of it.")
 
 
-def _find(source: str, request: str) -> tuple[Conflicts, list[Conflict]]:
+def _find(source: str, request: str) -> tuple[Installation, list[Conflict]]:
     from deedbox.ops.installation import Installation
     from deedbox.ops.readmodels.timeline import key_of
     from deedbox.ops.repair.conflicts import Conflicts
 
-    conflicts = Conflicts(Installation.load(os.environ).scripts)
-    return conflicts, conflicts.of(source, key_of(request))
+    installation = Installation.load(os.environ)
+    return installation, Conflicts(installation.scripts).of(source, key_of(request))

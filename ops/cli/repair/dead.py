@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from deedbox.ops.cli._options import EXAMPLE_ACTION, REPAIR, DryRun, Filters, Json, Yes, filtered
+from deedbox.shared.audit import AuditedOperation
 from deedbox.shared.core.errors import DeedboxError, SettingsError
 
 if TYPE_CHECKING:
@@ -88,16 +89,20 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show one dead letter with its traceback."""
+    from deedbox.ops.cli._terminal import auditing
     from deedbox.ops.installation import Installation
     from deedbox.ops.repair.deadletters import DeadLetters, Selection
     from deedbox.ops.wording import letters_page
     from deedbox.ops.wording.output import write_json
 
-    letters = DeadLetters(Installation.load(os.environ).scripts)
+    installation = Installation.load(os.environ)
+    letters = DeadLetters(installation.scripts)
     [letter] = letters.select(Selection(ids=(letter_id,)))
     document = letters_page.details(letter, letters.traceback(letter), masking=not raw)
     if raw:
-        document["raw"] = (letters.body(letter) or b"").decode("utf-8", "backslashreplace")
+        with auditing(installation).operation(AuditedOperation.SHOW_PAYLOAD, letter=letter.id) as done:
+            document["raw"] = (letters.body(letter) or b"").decode("utf-8", "backslashreplace")
+            done.count = 1
     if as_json:
         write_json(document)
     else:
@@ -119,7 +124,7 @@ def redrive(
     Only the failed action runs again. Its attempt count starts again; the idempotency key stays the same. Several
     letters go in the order of their events.
     """
-    from deedbox.ops.cli._terminal import confirm, demand_decision, progress
+    from deedbox.ops.cli._terminal import auditing, confirm, demand_decision, progress
     from deedbox.ops.installation import Installation
     from deedbox.ops.repair.deadletters import DeadLetters
     from deedbox.ops.repair.redrive import Redriver
@@ -141,8 +146,12 @@ def redrive(
         write_json({"plan": plan.document(), "done": None})
     if dry_run or not (plan.steps and confirm(f"Redrive {len(plan.steps)}?", yes=yes)):
         raise typer.Exit(1 if plan.refused and not plan.steps else 0)
-    with progress() as tell:
+    with (
+        progress() as tell,
+        auditing(installation).operation(AuditedOperation.REDRIVE, **chosen.asked()) as done,
+    ):
         tally = redriver.carry_out(plan, tell)
+        done.count = tally.redriven
     if as_json:
         write_json({"plan": plan.document(), "done": tally.document()})
     else:
@@ -162,7 +171,7 @@ def discard(
     as_json: Json = False,
 ) -> None:
     """Remove dead letters. This cannot be undone: their calls will never run."""
-    from deedbox.ops.cli._terminal import confirm, demand_decision, progress
+    from deedbox.ops.cli._terminal import auditing, confirm, demand_decision, progress
     from deedbox.ops.installation import Installation
     from deedbox.ops.repair.deadletters import DeadLetters
     from deedbox.ops.wording import letters_page
@@ -182,8 +191,11 @@ def discard(
         write_json({"plan": plan, "done": None})
     if dry_run or not found or not confirm(f"Discard {len(found)}? This cannot be undone.", yes=yes):
         return
-    with progress() as tell:
-        removed = letters.discard(found, tell)
+    with (
+        progress() as tell,
+        auditing(installation).operation(AuditedOperation.DISCARD, **chosen.asked()) as done,
+    ):
+        done.count = removed = letters.discard(found, tell)
     if as_json:
         write_json({"plan": plan, "done": {"discarded": removed}})
     else:
@@ -195,7 +207,7 @@ def collect(*, dry_run: DryRun = False, yes: Yes = False, as_json: Json = False)
 
     The broker puts a message that no bridge acknowledged in 20 deliveries into its dead-letter queue.
     """
-    from deedbox.ops.cli._terminal import confirm, demand_decision
+    from deedbox.ops.cli._terminal import auditing, confirm, demand_decision
     from deedbox.ops.installation import Installation
     from deedbox.ops.repair.collect import collect as run
     from deedbox.ops.wording.output import counted, write_json, write_line
@@ -208,7 +220,8 @@ def collect(*, dry_run: DryRun = False, yes: Yes = False, as_json: Json = False)
         write_line(f"{counted(depth, 'message')} in the broker's dead-letter queue.")
     moved = 0
     if depth and not dry_run and confirm(f"Make dead letters of {depth}?", yes=yes):
-        moved = run(broker, installation.scripts)
+        with auditing(installation).operation(AuditedOperation.COLLECT) as done:
+            done.count = moved = run(broker, installation.scripts)
     if as_json:
         write_json({"found": depth, "collected": moved})
     elif moved:
