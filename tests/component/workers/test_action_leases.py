@@ -65,7 +65,9 @@ def test_an_event_that_takes_its_process_down_is_set_aside_and_blocks_no_other_k
         "signature_request/poison",
     )
     assert shown.trace_id == TRACE, "a script filed it: what it could not read is in the event"
-    assert {line["type"] for line in read(state, "default", "signature_request/poison").entries} == {
+    timeline = read(state, "default", "signature_request/poison")
+    assert timeline
+    assert {line["type"] for line in timeline.entries} == {
         "signature_request_sent", "signature_request_viewed",
     }  # fmt: skip
     assert deployment.kinds("poison")[-2:] == ["dead", "action"]
