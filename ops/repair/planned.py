@@ -216,7 +216,13 @@ def _erase(installation: Installation, fixed: Given, _who: str) -> Done:
     return Done(removed.document(), 1)
 
 
-def _plan_reconcile(_installation: Installation, given: Given) -> Planned:
+def _plan_reconcile(installation: Installation, given: Given) -> Planned:
+    source = installation.settings.known_sources().get(given.get("source") or "default")
+    if source is not None and not source.api_keys:
+        raise DeedboxError(
+            "This process has no API key, and so cannot ask the API: `deedbox up` and the files in deploy give none to ops. "
+            "Run `deedbox reconcile` with the settings of a worker."
+        )
     asked: dict[str, Any] = {
         "source": given.get("source") or "default", "since": given.get("since") or "24h", "reach": given.get("reach") or "30d",
     }  # fmt: skip
@@ -246,6 +252,12 @@ def _ask_workers(options: ReconcileOptions) -> dict[str, Any]:
         raise DeedboxError(said.removeprefix("deedbox: "))
     found: dict[str, Any] = json.loads(lines[-1])
     return found
+
+
+def recorded(fixed: Given) -> dict[str, Any]:
+    """Return what the audit repeats of a plan. Not the reason of a pause: a person may write anything there, a name too."""
+    order = ReplayOrder.load(str(fixed.get("order", "")).encode())
+    return order.asked() if order else {name: value for name, value in fixed.items() if name != "why"}
 
 
 WRITES: Final[Mapping[str, PlannedWrite]] = {

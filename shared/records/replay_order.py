@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 from deedbox.shared.core import jsontext
@@ -46,6 +47,13 @@ class ReplayOrder:
             }
         )  # fmt: skip
 
+    def asked(self) -> dict[str, Any]:
+        """Return what was asked for, as people read it."""
+        span = {"since": self.span.since, "until": self.span.until}
+        times = {name: _told(at) for name, at in span.items() if 0 < at < math.inf}
+        named = {"actions": list(self.actions), "source": self.source, "key": self.key, "type": self.pattern}
+        return {name: value for name, value in named.items() if value} | times
+
     @classmethod
     def load(cls, data: bytes) -> Self | Unreadable:
         """Rebuild the order."""
@@ -62,6 +70,13 @@ class ReplayOrder:
             words(found["key"]),
             words(found["pattern"]),
         )
+
+
+def _told(at: float) -> str:
+    try:
+        return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+    except (OverflowError, ValueError, OSError):
+        return str(at)
 
 
 def dump_mark(position: Position) -> bytes:

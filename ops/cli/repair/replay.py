@@ -97,7 +97,7 @@ def replay(  # noqa: PLR0913 - one parameter per option
     if dry_run or not ((runs or resume) and confirm(question, yes=yes)):
         return
     started = (lambda _number: None) if as_json else replay_page.write_started
-    asked = {"order": order.dump().decode(), "resume": resume}
+    asked = {**order.asked(), "resume": resume}
     with progress() as tell, auditing(installation).operation(AuditedOperation.REPLAY, **asked) as done:
         tally = replayer.carry_out(plan, tell, started)
         done.count = tally.appended

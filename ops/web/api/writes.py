@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response
 
 from deedbox.ops.installation import Installation
 from deedbox.ops.repair.pausing import WHY_MAX_CHARS
-from deedbox.ops.repair.planned import LETTERS_MAX, WRITES, Done, Planned
+from deedbox.ops.repair.planned import LETTERS_MAX, WRITES, Done, Planned, recorded
 from deedbox.ops.sessions import PLAN_S, plans
 from deedbox.ops.web.api.operations import SOURCE_PATTERN, DocumentedAnswer, Operation
 from deedbox.ops.web.auth.access import Refused
@@ -22,9 +22,6 @@ from deedbox.ops.web.auth.tokens import Scope
 from deedbox.ops.web.errors import OpsError
 from deedbox.shared.audit import AuditedOperation
 from deedbox.shared.core.errors import DeedboxError, RedisAway, Unavailable
-
-UNRECORDED: Final = frozenset({"why"})
-"""What the audit leaves out: a person may write anything there, a signer's name too."""
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 SourceName = Annotated[str, Field(pattern=SOURCE_PATTERN)]
@@ -179,7 +176,7 @@ class TwoSteps:
             raise OpsError(
                 Refused.GONE, "that token is of no plan of yours that can still be carried out; ask again"
             )
-        asked = {name: value for name, value in found["fixed"].items() if name not in UNRECORDED}
+        asked = recorded(found["fixed"])
         audit = auditing(self.installation).operation(AuditedOperation(self.name), **asked)
         with _as_answers(), audit as tally:
             done = WRITES[self.name].carry_out(self.installation, found["fixed"], caller().name)

@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from redis import Redis
 
 from deedbox.ops.repair.planned import WRITES
+from deedbox.ops.supervise.secrets import environment
 from deedbox.ops.web.api import writes
 from deedbox.ops.web.app import create_app
 from deedbox.shared import audit
@@ -222,6 +223,20 @@ def test_no_page_and_no_address_changes_anything_beside_the_recorded_operations(
     }
     recorded = {"/dead", "/plan/<name>", *(f"/api/operations/{name}" for name in WRITES)}
     assert rules == recorded | {"/login", "/logout"}
+
+
+def test_an_ops_process_without_an_api_key_says_how_to_reconcile(
+    state: Redis, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    """As ``deedbox up`` starts it: with the names of the sources, and no key."""
+    del state  # emptied
+    environ = {"DEEDBOX_API_KEYS": "k" * 64, "DEEDBOX_DATA_DIR": str(tmp_path), "DEEDBOX_REDIS_URL": redis_server.url,
+               "DEEDBOX_OPS_TOKEN": TOKEN}  # fmt: skip
+    site = create_app(Settings.load(environment(environ, "ops", Settings.load(environ)))).test_client()
+    answer = ask(site, "reconcile", {"since": "6h"})
+    assert (answer.status_code, answer.json["error"]) == (400, "bad_request")
+    assert "has no API key" in answer.json["detail"]
+    assert "`deedbox reconcile`" in answer.json["detail"]
 
 
 @pytest.mark.parametrize(
