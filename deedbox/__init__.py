@@ -11,7 +11,6 @@ and names the module in ``DEEDBOX_ACTIONS``. Everything else below this package 
 """
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -79,6 +78,8 @@ _MODULES: Final = frozenset({"django", "flask", "testing"})
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
+        from importlib.metadata import version  # not above: it takes a third of the time that a command needs
+
         return version("deedbox")
     if name in _MODULES:
         return import_module(f"deedbox.{name}")

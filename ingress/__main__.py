@@ -7,7 +7,13 @@ import sys
 
 from deedbox.ingress import server, spool_command
 
-if __name__ == "__main__":
+
+def program() -> int:
+    """Run it to its end. Returns the exit code."""
     if len(sys.argv) > 1:
-        sys.exit(spool_command.main(os.environ, sys.argv[1:]))
-    sys.exit(server.main(os.environ))
+        return spool_command.main(os.environ, sys.argv[1:])
+    return server.main(os.environ)
+
+
+if __name__ == "__main__":
+    sys.exit(program())

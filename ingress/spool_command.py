@@ -20,7 +20,8 @@ from deedbox.ingress.spool.folder import SpoolDir
 from deedbox.ingress.spool.quarantine import Quarantine, QuarantinedCallback
 from deedbox.ingress.spool.state_redis import StateRedis
 from deedbox.ingress.spool.usage import Gauge, Reporter, Usage
-from deedbox.shared.audit import AuditedOperation, AuditLog, operator
+from deedbox.shared.audit import AuditedOperation
+from deedbox.shared.audit.audit_log import AuditLog, operator
 from deedbox.shared.broker.brokers import broker_address, open_broker
 from deedbox.shared.core.errors import SettingsError, Unavailable
 from deedbox.shared.runtime import logs

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from enum import StrEnum
 from typing import Any, Final, Self
 
 from redis import Redis
 from redis.exceptions import RedisError
 
 from deedbox.shared.core.fields import Unreadable, guarded, natural, number, row, words
-from deedbox.shared.core.routing import DELIVERING
+from deedbox.shared.core.routing import DELIVERING, PauseKind
 from deedbox.shared.core.values import value
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
@@ -23,16 +22,6 @@ PAUSES_MAX: Final = 1000
 
 LONG_S: Final = 86_400.0
 """A pause that lasts for so long was perhaps forgotten."""
-
-
-class PauseKind(StrEnum):
-    """What can be paused."""
-
-    ACTION = "action"
-    LANE = "lane"
-    DESTINATION = "destination"
-    SOURCE = "source"
-    REQUEST = "request"
 
 
 @value
@@ -56,6 +45,10 @@ class PauseTarget:
             return f"{self.kind} {self.name}"
         source, _, key = self.name.partition(":")
         return f"{key} of source {source}"
+
+    def asked(self) -> dict[str, str]:
+        """Return the target for the audit."""
+        return {"kind": str(self.kind), "name": self.name}
 
     @classmethod
     def of(cls, field: str) -> Self | None:

@@ -163,8 +163,13 @@ def _stop_on_signals(process: Process) -> None:
     signal.signal(signal.SIGINT, stop)
 
 
-if __name__ == "__main__":
+def program() -> int:
+    """Run one process to its end. Returns the exit code."""
     status = main()
     # Threads that an action left behind, hung, would be waited for.
     stopping.end_within(LEFT_BEHIND_S, lambda: None, status)
-    sys.exit(status)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(program())

@@ -10,7 +10,6 @@ import inspect
 import os
 import sys
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -38,6 +37,8 @@ app = typer.Typer(
 
 def _show_version(value: bool) -> None:  # noqa: FBT001 - typer calls it so
     if value:
+        from importlib.metadata import version
+
         typer.echo(f"deedbox {version('deedbox')}")
         raise typer.Exit
 

@@ -15,7 +15,7 @@ from deedbox.shared.core.errors import SettingsError
 
 if TYPE_CHECKING:
     from deedbox.ops.installation import Installation
-    from deedbox.shared.audit import AuditLog
+    from deedbox.shared.audit.audit_log import AuditLog
 
 
 def become(*arguments: str, module: str = "deedbox.workers") -> NoReturn:
@@ -27,7 +27,7 @@ def become(*arguments: str, module: str = "deedbox.workers") -> NoReturn:
 
 def auditing(installation: Installation) -> AuditLog:
     """Return where the operations of the person at this terminal are recorded."""
-    from deedbox.shared.audit import AuditLog, operator
+    from deedbox.shared.audit.audit_log import AuditLog, operator
 
     return AuditLog(lambda: installation.scripts, operator())
 

@@ -33,7 +33,7 @@ def audit(
     """
     from deedbox.ops.installation import Installation
     from deedbox.ops.wording.output import write_json, write_line
-    from deedbox.shared.audit import read
+    from deedbox.shared.audit.audit_log import read
 
     found = read(Installation.load(os.environ).redis, limit)
     if as_json:

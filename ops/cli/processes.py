@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import ExitStack
 from typing import Annotated
 
 import typer
@@ -44,15 +45,18 @@ def up(
     A process that ends is started again. Only DEEDBOX_API_KEYS must be set. The next settings to look at are PORT
     (8000), DEEDBOX_ACTIONS and DEEDBOX_REDIS_URL.
     """
-    from deedbox.ops.supervise.speaker import Speaker
-    from deedbox.ops.supervise.up import up as run
+    from deedbox.ops.supervise.fork_client import ForkServer
 
-    speaker = Speaker()
-    try:
-        code = run(os.environ, speaker.say, without=without_lane or (), reload=reload)
-    finally:
-        speaker.close()
-    raise typer.Exit(code)
+    with ExitStack() as stack:
+        # First: it imports what the programs need while this process imports what it needs itself. Not with --reload:
+        # Deedbox's own code may be among what is reloaded.
+        forks = None if reload else stack.enter_context(ForkServer(os.environ))
+        from deedbox.ops.supervise.speaker import Speaker
+        from deedbox.ops.supervise.up import up as run
+
+        speaker = Speaker()
+        stack.callback(speaker.close)
+        raise typer.Exit(run(os.environ, speaker.say, forks, without=without_lane or ()))
 
 
 def worker(

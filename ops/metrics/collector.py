@@ -16,8 +16,8 @@ from deedbox.ops.metrics.reading import Calls, Reading
 from deedbox.shared.core.attempts import CALL_BOUNDS_S
 from deedbox.shared.core.errors import DeedboxError
 from deedbox.shared.core.reasons import DeathReason, Refusal
+from deedbox.shared.core.routing import PauseKind
 from deedbox.shared.core.signature import BodySignature
-from deedbox.shared.pauses import PauseKind
 
 _BOUNDS: Final = (*(str(float(bound)) for bound in CALL_BOUNDS_S), "+Inf")
 

@@ -13,8 +13,8 @@ from redis.exceptions import RedisError
 from deedbox.shared import pauses
 from deedbox.shared.core.errors import DeedboxError
 from deedbox.shared.core.fields import counts_of
-from deedbox.shared.core.routing import DELIVERING
-from deedbox.shared.pauses import PAUSES_MAX, Pause, PauseKind, PauseTarget
+from deedbox.shared.core.routing import DELIVERING, PauseKind
+from deedbox.shared.pauses import PAUSES_MAX, Pause, PauseTarget
 from deedbox.shared.records.subscriptions import announced
 from deedbox.shared.redis import keys, repair_calls
 from deedbox.shared.redis.connections import translated

@@ -25,8 +25,8 @@ from deedbox.ops.repair.replay import Replayer
 from deedbox.ops.wording.times import span
 from deedbox.shared.command_options import ReconcileOptions
 from deedbox.shared.core.errors import DeedboxError, Unavailable
-from deedbox.shared.core.routing import is_pattern
-from deedbox.shared.pauses import PauseKind, PauseTarget
+from deedbox.shared.core.routing import PauseKind, is_pattern
+from deedbox.shared.pauses import PauseTarget
 from deedbox.shared.records.replay_order import ReplayOrder, ReplaySpan
 from deedbox.shared.records.subscriptions import announced
 from deedbox.shared.redis.erasure import Asker, Eraser, demand_erasable
@@ -256,8 +256,10 @@ def _ask_workers(options: ReconcileOptions) -> dict[str, Any]:
 
 def recorded(fixed: Given) -> dict[str, Any]:
     """Return what the audit repeats of a plan. Not the reason of a pause: a person may write anything there, a name too."""
-    order = ReplayOrder.load(str(fixed.get("order", "")).encode())
-    return order.asked() if order else {name: value for name, value in fixed.items() if name != "why"}
+    if "order" in fixed:
+        order = ReplayOrder.load(str(fixed["order"]).encode())
+        return order.asked() if order else {}
+    return _fixed_target(fixed).asked() if "target" in fixed else dict(fixed)
 
 
 WRITES: Final[Mapping[str, PlannedWrite]] = {

@@ -9,17 +9,25 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from deedbox.ops.supervise import fork_server, orphans
 from deedbox.shared.runtime import child
-from deedbox.shared.secret_files import SUFFIX
-from deedbox.shared.settings import SECRETS
+
+# Nothing else: the fork server is started before this process imports what it needs itself.
+
+OURS: Final = "DEEDBOX_"
+"""Variables that begin so are withheld from the fork server: settings, with the secrets. Each fork is given its own."""
 
 WORKERS: Final = "deedbox.workers.__main__"
-MODULES: Final = (WORKERS, "deedbox.ingress.__main__", "deedbox.ops.web.__main__")
-"""What the programs of ``up`` are made of."""
+MODULES: Final = (
+    *(WORKERS, "deedbox.ingress.__main__", "deedbox.ops.web.__main__"),
+    *("deedbox.shared.runtime.asgi_worker", "gunicorn.arbiter", "gunicorn_h1c", "uvloop"),
+    *("kombu.transport.redis", "encodings.idna"),
+)
+"""What the programs of ``up`` are made of, with what their libraries would import when they begin."""
 
 IMPORT_S: Final = 60.0
 """How long the imports may take; then each program makes its own."""
@@ -50,8 +58,7 @@ class ForkServer:
     """The fork server of this process. It starts at once; the first fork waits for its imports, no later one does."""
 
     def __init__(self, environ: Mapping[str, str], modules: Sequence[str] = MODULES) -> None:
-        withheld = {name + suffix for name in SECRETS for suffix in ("", SUFFIX)}
-        self._environment = {name: value for name, value in environ.items() if name not in withheld}
+        self._environment = {name: value for name, value in environ.items() if not name.startswith(OURS)}
         self._modules = modules
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
@@ -80,7 +87,7 @@ class ForkServer:
             orphans.reap({*children, *([] if self._process is None else [self._process.pid])})
 
     def fork(
-        self, command: Sequence[str], environment: Mapping[str, str] | None, output: int | None
+        self, command: Sequence[str], environment: Mapping[str, str] | None, outputs: Sequence[int]
     ) -> Forked | None:
         """Start ``PYTHON -m MODULE ...``; None: it needs an interpreter of its own, for there is no server (yet, any more)."""
         if tuple(command[:2]) != (sys.executable, "-m") or not self._look(self._patience_s):
@@ -88,7 +95,7 @@ class ForkServer:
         theirs, ours = os.pipe()
         with open(ours, "wb", buffering=0) as pipe:  # noqa: PTH123 - a descriptor, not a path
             try:
-                pid = self._ask(theirs, *([] if output is None else [output]))
+                pid = self._ask(theirs, *outputs)
             finally:
                 os.close(theirs)
             if pid is None:
@@ -162,3 +169,27 @@ class ForkServer:
     def _kill(self) -> None:
         if self._process is not None:
             self._process.kill()
+
+
+def start(
+    forks: ForkServer | None,
+    command: Sequence[str],
+    environment: Mapping[str, str] | None,
+    outputs: Sequence[int] = (),
+    lock: Path | None = None,
+) -> Forked | subprocess.Popen[bytes]:
+    """Start a program as a child of this process, in its own group: a fork where that is possible.
+
+    ``outputs``: descriptors of its standard output and error; none: those of this process. ``lock``: what it holds while
+    it lives. Raises OSError or ValueError if the system refuses.
+    """
+    forked = None if forks is None else forks.fork(command, environment, outputs)
+    output, error = outputs or (None, None)
+    return forked or subprocess.Popen(
+        child.command_line(tuple(command), parent=os.getpid(), lock=lock),
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=error,
+        process_group=0,
+    )

@@ -1,8 +1,8 @@
 """The process that imports everything once; a program of ``deedbox up`` is a fork of it, and shares that memory.
 
 ``python -m deedbox.ops.supervise.fork_server MODULE... ROOM``, with one end of a socket as standard input. Its parent, the
-supervision, is the only one that talks to it, and sends the descriptors of a pipe and of an output for each program. It
-gets one line as the answer. The program is read from the pipe by the fork, never here: it has secrets that the next
+supervision, is the only one that talks to it, and sends the descriptors of a pipe, and of standard output and error, for
+each program. It gets one line as the answer. The program is read from the pipe by the fork, never here: it has secrets that the next
 program must not inherit.
 
 Linux only. A fork is handed on to the supervision (its subreaper), which gets its exit status as that of any child.
@@ -15,19 +15,18 @@ import gc
 import importlib
 import json
 import os
-import runpy
 import socket
 import sys
 import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from deedbox.shared.runtime.child import end_with
 
 READY: Final = "ready"
-DESCRIPTORS_MAX: Final = 2
+DESCRIPTORS_MAX: Final = 3
 
 ROOM: Final = " " * 256
 """The last argument: where a fork writes its own command over that of the fork server."""
@@ -37,9 +36,6 @@ def main(modules: Sequence[str]) -> None:
     """Import the modules and serve. In a fork: run its program, and end with it."""
     for module in modules:
         importlib.import_module(module)
-        if module.endswith(".__main__"):
-            del sys.modules[module]  # the fork runs it once more, under the name __main__
-    gc.collect()
     gc.freeze()
     if threading.active_count() > 1:
         # A thread is not there in a fork, but the locks that it held are.
@@ -96,16 +92,16 @@ def _fork_program(told: int) -> None:
 def _become(parent: int, descriptors: Sequence[int]) -> list[str]:
     """Take over what a program of its own would have: parent, output, environment, name. Returns its command."""
     end_with(parent)
-    source, *output = descriptors
+    source, *outputs = descriptors
     with open(source, "rb") as pipe:  # noqa: PTH123 - a descriptor, not a path
         text = pipe.read()
     if not text:  # the supervision did not hear of this fork, and does without
         raise SystemExit(1)
     program = json.loads(text)
     nothing = os.open(os.devnull, os.O_RDONLY)
-    for old, new in ((nothing, 0), *((each, standard) for each in output for standard in (1, 2))):
+    for old, new in ((nothing, 0), *zip(outputs, (1, 2), strict=False)):
         os.dup2(old, new)
-    for descriptor in (nothing, *output):
+    for descriptor in (nothing, *outputs):
         os.close(descriptor)
     os.environ.clear()
     os.environ.update(program["environment"])
@@ -114,11 +110,16 @@ def _become(parent: int, descriptors: Sequence[int]) -> list[str]:
     return command
 
 
-def _run(command: Sequence[str]) -> None:
-    """Run ``PYTHON -m MODULE ARGUMENT...`` in this process."""
-    _python, _m, module, *_arguments = command
-    sys.argv = list(command[2:])
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+def _run(command: Sequence[str]) -> NoReturn:
+    """Run ``PYTHON -m MODULE ARGUMENT...`` in this process, by the ``program`` of the module.
+
+    The module itself is not run once more: to read and to execute it would write to 3 MB of the memory that forks share.
+    """
+    _python, _m, name, *arguments = command
+    module = sys.modules.get(f"{name}.__main__") or importlib.import_module(name)
+    sys.modules["__main__"] = module  # for ``multiprocessing``, which imports it in a process that it spawns
+    sys.argv = [str(module.__file__), *arguments]
+    sys.exit(module.program())
 
 
 def show_as(command: Sequence[str]) -> None:

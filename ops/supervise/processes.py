@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Final
+from tempfile import TemporaryFile
+from typing import IO, Any, Final
 
-from deedbox.ops.supervise import secrets
+from deedbox.ops.supervise import fork_client, secrets
+from deedbox.ops.supervise.fork_client import Forked, ForkServer
 from deedbox.ops.supervise.programs import Program
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.redis import embedded, keys
@@ -20,6 +26,8 @@ LANE_PROCESSES: Final = {keys.SEQUENCER: 1, "default": 1, keys.DOCUMENTS: 2}
 
 IMPORT_TIMEOUT_S: Final = 60.0
 """For importing the modules of DEEDBOX_ACTIONS: heavy applications take seconds, none a minute."""
+
+_LOOK_S: Final = 0.01
 
 _SHOWN: Final = {SETTINGS_SHOWN: "yes"}
 
@@ -67,34 +75,28 @@ def processes_per_lane(lanes: Iterable[str]) -> dict[str, int]:
     return {lane: LANE_PROCESSES.get(lane, 1) for lane in dict.fromkeys([keys.SEQUENCER, *lanes])}
 
 
-def learn_lanes(env: Mapping[str, str]) -> list[str]:
+def learn_lanes(env: Mapping[str, str], forks: ForkServer | None = None) -> list[str]:
     """Ask the workers which lanes the registered actions name. Raises SettingsError with their sentence."""
-    return [str(lane) for lane in described(env)["lanes"]]
+    return [str(lane) for lane in described(env, forks)["lanes"]]
 
 
-def described(env: Mapping[str, str]) -> dict[str, Any]:
+def described(env: Mapping[str, str], forks: ForkServer | None = None) -> dict[str, Any]:
     """Ask the workers for their ``lanes`` and ``actions``; the user's modules are imported in another process.
 
     Raises SettingsError with the sentence of that process.
     """
-    command = [sys.executable, "-m", "deedbox.workers", "lanes", "--json"]
-    try:
-        done = subprocess.run(
-            command, env=dict(env), capture_output=True, text=True, check=False, timeout=IMPORT_TIMEOUT_S
-        )
-    except subprocess.TimeoutExpired:
+    command = (sys.executable, "-m", "deedbox.workers", "lanes", "--json")
+    # Files, not pipes: what the modules print has room, and none of their own processes is waited for.
+    with TemporaryFile() as output, TemporaryFile() as error:
+        status = _status(fork_client.start(forks, command, env, (output.fileno(), error.fileno())))
+        printed, complaint = _last_line(output), _last_line(error)
+    if status != 0:
         raise SettingsError(
-            f"Importing the modules of DEEDBOX_ACTIONS took more than {IMPORT_TIMEOUT_S:g} s; "
-            "move slow code out of their top level."
-        ) from None
-    if done.returncode != 0:
-        raise SettingsError(
-            _last_line(done.stderr).removeprefix("deedbox: ")
-            or f"`{' '.join(command)}` failed without a word."
+            complaint.removeprefix("deedbox: ") or f"`{' '.join(command)}` failed without a word."
         )
     try:
         # The last line only: the user's modules may print while they are imported.
-        return dict(json.loads(_last_line(done.stdout)))
+        return dict(json.loads(printed))
     except ValueError:
         raise SettingsError(
             "The process that imports the modules of DEEDBOX_ACTIONS ended before it was through: a module there ends "
@@ -120,6 +122,26 @@ def _python(
     return Program(name, command, numprocs=numprocs, priority=priority, stop_wait_s=stop_wait_s)
 
 
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+def _status(process: Forked | subprocess.Popen[bytes]) -> int:
+    """Wait for the exit status. Raises SettingsError if that takes too long; the process then ends."""
+    deadline = time.monotonic() + IMPORT_TIMEOUT_S
+    try:
+        while (status := process.poll()) is None:
+            if time.monotonic() > deadline:
+                raise SettingsError(
+                    f"Importing the modules of DEEDBOX_ACTIONS took more than {IMPORT_TIMEOUT_S:g} s; "
+                    "move slow code out of their top level."
+                )
+            time.sleep(_LOOK_S)
+        return status
+    finally:
+        while process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            time.sleep(_LOOK_S)
+
+
+def _last_line(file: IO[bytes]) -> str:
+    file.seek(0)
+    lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
     return lines[-1] if lines else ""

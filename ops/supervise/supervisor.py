@@ -22,10 +22,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
+from deedbox.ops.supervise import fork_client
 from deedbox.ops.supervise.fork_client import Forked, ForkServer
 from deedbox.ops.supervise.programs import Exit, Program, ending
 from deedbox.ops.supervise.signals import STOP, Caught, caught, reader_has_gone
-from deedbox.shared.runtime import child
 from deedbox.shared.runtime.data_dir import make_private, writable
 
 __all__ = ["Program", "request_stop", "run"]
@@ -130,25 +130,13 @@ class _Process:
         """Start it. Returns its end if the system refused."""
         self._started_at, self.due_at = now, None
         try:
-            self._running = self._forked() or self._spawned()
+            outputs = () if self._output is None else (self._output, self._output)
+            self._running = fork_client.start(
+                self._fork_server, self.program.command, self.program.environment, outputs, self.program.lock
+            )
         except (OSError, ValueError) as error:  # no memory, no process left; a NUL in an argument
             return self._ended(now, f"could not be started ({error})")
         return None
-
-    def _forked(self) -> Forked | None:
-        if self._fork_server is None:
-            return None
-        return self._fork_server.fork(self.program.command, self.program.environment, self._output)
-
-    def _spawned(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            child.command_line(self.program.command, parent=os.getpid(), lock=self.program.lock),
-            env=self.program.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=self._output,
-            process_group=0,
-        )
 
     def end(self, now: float) -> Exit | None:
         """Return its end, if it ended since the last look; it is then due again."""

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -34,23 +34,22 @@ Say = Callable[[str], None]
 
 
 def up(
-    environ: MutableMapping[str, str], say: Say, *, without: Sequence[str] = (), reload: bool = False
+    environ: MutableMapping[str, str], say: Say, forks: ForkServer | None, *, without: Sequence[str] = ()
 ) -> int:
     """Run the process table until SIGTERM or Ctrl-C; returns the exit code 0.
 
-    ``without``: lanes whose workers are not started. ``reload``: start the workers again when code below the current
-    directory changed. ``say`` prints one line and never waits. Raises SettingsError, or another DeedboxError if the port cannot be had.
+    ``forks``: what the programs are forks of; None: each imports its code anew, and the workers are started again when
+    code below the current directory changed. ``without``: lanes whose workers are not started. ``say`` prints one line and
+    never waits. Raises SettingsError, or another DeedboxError if the port cannot be had.
     """
     try:
-        with terminable(), ExitStack() as stack:
-            # Deedbox's own code may be among what is reloaded: then each process imports it anew.
-            forks = None if reload else stack.enter_context(ForkServer(environ))
+        with terminable():
             settings = checked(environ)
             for detail, fix in variables.unknown(environ):
                 say(f"deedbox: {detail}; {fix}")
             if settings.actions:
                 say(f"Importing {', '.join(settings.actions)} (DEEDBOX_ACTIONS).")
-            lanes = left(processes.processes_per_lane(processes.learn_lanes(environ)), without)
+            lanes = left(processes.processes_per_lane(processes.learn_lanes(environ, forks)), without)
             if without:
                 say(
                     f"Without the lane {', '.join(without)}; start it with `deedbox worker --lane {without[0]}`."

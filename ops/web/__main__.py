@@ -7,5 +7,11 @@ import sys
 
 from deedbox.ops.web import server
 
+
+def program() -> int:
+    """Run it to its end. Returns the exit code."""
+    return server.main(os.environ)
+
+
 if __name__ == "__main__":
-    sys.exit(server.main(os.environ))
+    sys.exit(program())

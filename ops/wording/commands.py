@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from deedbox.ops.repair.deadletters import Selection
-from deedbox.shared.pauses import PauseKind, PauseTarget
+from deedbox.shared.core.routing import PauseKind
+from deedbox.shared.pauses import PauseTarget
 from deedbox.shared.printable import printable
 
 

@@ -60,13 +60,13 @@ class AuditLog:
         self._told = told
 
     @contextmanager
-    def operation(self, name: AuditedOperation, **asked: Any) -> Iterator[OperationTally]:
+    def operation(self, what: AuditedOperation, /, **asked: Any) -> Iterator[OperationTally]:
         """Record what is done meanwhile. The body says how many, and calls this only when it is about to change something."""
         tally = OperationTally()
         try:
             yield tally
         finally:
-            self._write(AuditLine(self._who, self._way, name, tally.count, audit_line.bounded(asked)))
+            self._write(AuditLine(self._who, self._way, what, tally.count, audit_line.bounded(asked)))
 
     def _write(self, line: AuditLine) -> None:
         self._told(line)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Final, Literal, get_args
 
 INTERNAL_PREFIX: Final = "deedbox."
@@ -19,6 +20,17 @@ DELIVERING: Final = "deliver."
 
 NO_SUBJECT: Final = "type/"
 """Ordering keys that begin so name no subject, only the type of an event in which no id was found."""
+
+
+class PauseKind(StrEnum):
+    """What can be paused."""
+
+    ACTION = "action"
+    LANE = "lane"
+    DESTINATION = "destination"
+    SOURCE = "source"
+    REQUEST = "request"
+
 
 EventName = Literal[
     "signature_request_prepared", "signature_request_sent", "signature_request_viewed", "signature_request_signed",

@@ -34,7 +34,8 @@ from deedbox.ops.repair.pausing import Pauser
 from deedbox.ops.repair.redrive import Redriver
 from deedbox.ops.repair.replay import Replayer
 from deedbox.ops.repair.undeclared import UndeclaredCalls
-from deedbox.shared.pauses import PauseKind, PauseTarget
+from deedbox.shared.core.routing import PauseKind
+from deedbox.shared.pauses import PauseTarget
 from deedbox.shared.records.replay_order import ReplayOrder, ReplaySpan
 from deedbox.shared.records.subscriptions import Subscription, Subscriptions
 from deedbox.shared.redis import keys

@@ -15,6 +15,7 @@ import psutil
 import pytest
 import urllib3
 
+from deedbox.ops.supervise.fork_client import MODULES
 from deedbox.shared.redis.embedded import free_port
 from tests.component.destinations.conftest import SECRET, Webhooks, webhooks
 from tests.e2e.conftest import Start
@@ -153,9 +154,32 @@ def test_each_process_has_the_secrets_that_it_needs_and_no_other(running: Runnin
         if words:
             everyone.setdefault(words[-1], []).append(child.pid)
     with_key = {name for name, pids in everyone.items() if any(holds(pid, KEY.encode()) for pid in pids)}
-    without_key = {"deedbox.ops.web", "bridge", "sweeper", "sequencer", "deedbox.ops.web.__main__"}
+    without_key = {
+        "deedbox.ops.web",
+        "bridge",
+        "sweeper",
+        "sequencer",
+        MODULES[-1],
+    }  # the last: the fork server
     assert with_key == {"deedbox.ingress", "documents", "default", "crm", "destinations"}
     assert without_key <= everyone.keys()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows what a process has loaded")
+def test_the_fork_server_has_what_its_forks_load(running: Running) -> None:
+    """Law: a library that each fork loads for itself is in memory once for each."""
+    server = next(child for child in running.children() if "fork_server" in " ".join(child.cmdline()))
+    for name in ("deedbox.ingress", "bridge", "sweeper", "sequencer", "deedbox.ops.web"):
+        fork = next(
+            child for child in running.children() if [*filter(str.strip, child.cmdline()), ""][-2] == name
+        )
+        for each in (fork, *fork.children()):
+            assert libraries(each) - libraries(server) == set(), name
+
+
+def libraries(process: psutil.Process) -> set[str]:
+    """Return the libraries that a process has loaded."""
+    return {found.path for found in process.memory_maps() if ".so" in found.path}
 
 
 def test_what_up_prints_holds_no_secret(running: Running) -> None:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from deedbox.shared.pauses import PauseKind, PauseTarget
+from deedbox.shared.core.routing import PauseKind
+from deedbox.shared.pauses import PauseTarget
 from tests.simulation.scheduler import START
 
 ERASING: Final = 0.3

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from deedbox.shared.audit import AuditedOperation, AuditLog, operator
-from deedbox.shared.audit.audit_log import OperationTally
+from deedbox.shared.audit import AuditedOperation
+from deedbox.shared.audit.audit_log import AuditLog, OperationTally, operator
 from deedbox.shared.command_options import CommandOptions
 from deedbox.shared.core.errors import SettingsError
 

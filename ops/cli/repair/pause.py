@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deedbox.ops.cli._options import EXAMPLE_ACTION, EXAMPLE_ID, REPAIR, DryRun, Json, Source
-from deedbox.shared.audit import AuditedOperation, operator
-from deedbox.shared.pauses import PauseKind
+from deedbox.shared.audit import AuditedOperation
+from deedbox.shared.core.routing import PauseKind
 
 if TYPE_CHECKING:
     from deedbox.ops.installation import Installation
@@ -53,13 +53,14 @@ def pause(
     from deedbox.ops.cli._terminal import auditing
     from deedbox.ops.wording import pauses_page
     from deedbox.ops.wording.output import write_json, write_line
+    from deedbox.shared.audit.audit_log import operator
 
     installation, pauser, target = _start(kind, name, source)
     pauser.demand_known(target, installation.source_names())
     plan = pauser.plan(target)
     done = None
     if not dry_run:
-        with auditing(installation).operation(AuditedOperation.PAUSE, target=target.field) as tally:
+        with auditing(installation).operation(AuditedOperation.PAUSE, **target.asked()) as tally:
             done = pauser.pause(target, by=operator(), why=why)
             tally.count = int(done)
     if as_json:
@@ -83,7 +84,7 @@ def resume(
     plan = pauser.plan(target)
     done = None
     if not dry_run:
-        with auditing(installation).operation(AuditedOperation.RESUME, target=target.field) as tally:
+        with auditing(installation).operation(AuditedOperation.RESUME, **target.asked()) as tally:
             done = pauser.resume(target)
             tally.count = int(done)
     if as_json:

@@ -34,7 +34,8 @@ from deedbox.ops.web.auth.attempts import Attempts
 from deedbox.ops.web.auth.tokens import ALL_SCOPES, Scope, Tokens
 from deedbox.ops.web.auth.web_session import WebSession, WebSessions
 from deedbox.ops.web.errors import OpsError
-from deedbox.shared.audit import AuditLine, AuditLog, Way
+from deedbox.shared.audit import AuditLine, Way
+from deedbox.shared.audit.audit_log import AuditLog
 from deedbox.shared.runtime import logs
 
 OWNER: Final = "owner"

@@ -10,8 +10,8 @@ from flask import Blueprint, Flask, g, render_template
 from deedbox.ops.installation import Installation
 from deedbox.shared import pauses
 from deedbox.shared.core.errors import DeedboxError
-from deedbox.shared.core.routing import DELIVERING
-from deedbox.shared.pauses import Pause, PauseKind
+from deedbox.shared.core.routing import DELIVERING, PauseKind
+from deedbox.shared.pauses import Pause
 from deedbox.shared.records.subscriptions import announced
 
 

@@ -22,7 +22,8 @@ from deedbox.ops.web.pages.words import request_name
 from deedbox.ops.wording import commands
 from deedbox.ops.wording.output import counted
 from deedbox.shared.core.errors import DeedboxError
-from deedbox.shared.pauses import PauseKind, PauseTarget
+from deedbox.shared.core.routing import PauseKind
+from deedbox.shared.pauses import PauseTarget
 
 Given = Mapping[str, Any]
 

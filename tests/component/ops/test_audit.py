@@ -16,7 +16,6 @@ from deedbox.ingress import spool_command
 from deedbox.ops import cli
 from deedbox.ops.installation import Installation
 from deedbox.ops.repair import catalog
-from deedbox.shared import audit
 from deedbox.shared.audit import AuditedOperation as Op
 from deedbox.shared.audit import audit_log
 from deedbox.shared.broker.memory_broker import MemoryBroker
@@ -132,7 +131,7 @@ def test_an_operation_is_recorded_once_with_who_when_what_and_how_many(
     words = tuple(word or _body(operate) for word in words)
     done = operate(*command.split(), *words, **RING)
     assert (done.code, done.sentence) == (0, "")
-    [line] = audit.read(state, 9)
+    [line] = audit_log.read(state, 9)
     assert (line.who, line.way, line.operation) == (getpass.getuser(), "command", operation)
     assert line.count == (0 if command == "rotate-keys" else 1)
     assert line.at == pytest.approx(time.time(), abs=600)
@@ -148,7 +147,7 @@ def test_a_dry_run_and_a_look_are_not_recorded(operate: Operate, state: Redis, c
     words = tuple(word or _body(operate) for word in RUN_HERE[command][1] if word not in {"--yes", "--raw"})
     look = (*command.split(), *words, "--dry-run") if "--dry-run" in COMMANDS[command] else ("status",)
     assert operate(*look).code == 0
-    assert audit.read(state, 9) == []
+    assert audit_log.read(state, 9) == []
 
 
 @pytest.mark.parametrize("command", IN_INGRESS)
@@ -162,23 +161,23 @@ def test_an_operation_on_the_spool_is_recorded(
         "DEEDBOX_DATA_DIR": str(tmp_path),
     }
     spool_command.main(environ, words)
-    [line] = audit.read(state, 9)
+    [line] = audit_log.read(state, 9)
     assert (line.way, line.operation, line.count) == ("command", operation, 0)
     assert line.asked["host"]
 
 
 def test_what_breaks_off_is_recorded_too(state: Redis) -> None:
-    log = audit.AuditLog(lambda: Scripts(state), "anna")
+    log = audit_log.AuditLog(lambda: Scripts(state), "anna")
     with pytest.raises(KeyboardInterrupt), log.operation(Op.REPLAY, source="default"):
         raise KeyboardInterrupt
-    [line] = audit.read(state, 9)
+    [line] = audit_log.read(state, 9)
     assert (line.count, line.asked) == (None, {"source": "default"})
 
 
 def test_an_operation_that_cannot_be_recorded_is_done_and_says_so() -> None:
     missed: list[str] = []
     away = Scripts(Redis(port=1))
-    with audit.AuditLog(lambda: away, "anna", missed=missed.append).operation(Op.ERASE) as done:
+    with audit_log.AuditLog(lambda: away, "anna", missed=missed.append).operation(Op.ERASE) as done:
         done.count = 1
     [sentence] = missed
     assert sentence.startswith(
@@ -190,7 +189,7 @@ def test_the_newest_operations_are_kept_and_a_full_redis_takes_them(
     state: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit_log, "KEEP", 3)
-    log = audit.AuditLog(lambda: Scripts(state), "anna")
+    log = audit_log.AuditLog(lambda: Scripts(state), "anna")
 
     def work(number: int) -> None:
         with log.operation(Op.DISCARD, ids=list(range(99))) as done:
@@ -203,18 +202,18 @@ def test_the_newest_operations_are_kept_and_a_full_redis_takes_them(
         work(4)
     finally:
         state.config_set("maxmemory", 0)
-    found = audit.read(state, 9)
+    found = audit_log.read(state, 9)
     assert [line.count for line in found] == [4, 3, 2]
     assert len(found[0].asked["ids"]) == 20
 
 
 def test_who_is_the_person_before_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUDO_USER", "anna")
-    assert audit.operator() == "anna"
+    assert audit_log.operator() == "anna"
 
     def nameless() -> str:
         raise KeyError("what a container's user raises")
 
     monkeypatch.delenv("SUDO_USER")
     monkeypatch.setattr(getpass, "getuser", nameless)
-    assert audit.operator() == "operator"
+    assert audit_log.operator() == "operator"

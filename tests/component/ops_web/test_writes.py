@@ -15,7 +15,7 @@ from deedbox.ops.repair.planned import WRITES
 from deedbox.ops.supervise.secrets import environment
 from deedbox.ops.web.api import writes
 from deedbox.ops.web.app import create_app
-from deedbox.shared import audit
+from deedbox.shared.audit import audit_log
 from deedbox.shared.redis import keys
 from deedbox.shared.settings import Settings
 from deedbox.workers.actions.interface import Context, Event, Reject
@@ -183,9 +183,9 @@ def test_who_did_what_and_when_is_recorded_and_a_plan_is_not(
 ) -> None:
     del deployment
     token = ask(site, name, ASKED[name]).json["token"]
-    assert audit.read(state, 9) == []
+    assert audit_log.read(state, 9) == []
     ask(site, name, {"token": token})
-    [line] = audit.read(state, 9)
+    [line] = audit_log.read(state, 9)
     assert (line.who, line.way, line.operation, line.count) == ("admin", "api", name, 1)
     assert line.asked
     assert line.at == pytest.approx(time.time(), abs=600)
@@ -205,11 +205,12 @@ def test_what_the_dashboard_does_is_recorded_the_same_way(
     site.post(page.action, data=dict(page.fields))
     site.post("/dead", data={"do": "discard", "id": ["1"]}, headers=csrf)
     found = [
-        (line.who, line.way, line.operation, line.count, dict(line.asked)) for line in audit.read(state, 9)
+        (line.who, line.way, line.operation, line.count, dict(line.asked))
+        for line in audit_log.read(state, 9)
     ]
     assert found == [
         ("admin", "dashboard", "discard", 1, {"ids": ["1"]}),
-        ("admin", "dashboard", "pause", 1, {"target": "action|crm"}),
+        ("admin", "dashboard", "pause", 1, {"kind": "action", "name": "crm"}),
         ("admin", "dashboard", "show_payload", 1, {"letter": "1"}),
     ]
 

@@ -1,6 +1,7 @@
 """A dummy program: notes in a journal file when it starts, is interrupted and ends.
 
 ``journalist.py JOURNAL NAME [--last-words SECONDS] [--redis URL] [--deaf] [--silent] [--exit STATUS] [--child]``
+``[--importer]``
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
+
+IMPORTED_BY: Final = os.getpid()
 
 
 def leave_behind(note: Callable[[str], None]) -> None:
@@ -27,7 +31,7 @@ def leave_behind(note: Callable[[str], None]) -> None:
     os._exit(0)
 
 
-def main() -> None:
+def program() -> None:
     """Live until SIGTERM."""
     parser = argparse.ArgumentParser()
     parser.add_argument("journal", type=Path)
@@ -38,6 +42,7 @@ def main() -> None:
     parser.add_argument("--silent", action="store_true")
     parser.add_argument("--exit", type=int)
     parser.add_argument("--child", action="store_true")
+    parser.add_argument("--importer", action="store_true")
     options = parser.parse_args()
 
     def note(what: str) -> None:
@@ -48,6 +53,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN if options.deaf else lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: note("interrupted"))
     note("started")
+    if options.importer:
+        note(f"was imported by {IMPORTED_BY}")
     if not options.silent:
         sys.stdout.write(f"{options.name} says {os.environ.get('GREETING', 'nothing')}\n")
         sys.stdout.flush()
@@ -68,4 +75,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    program()

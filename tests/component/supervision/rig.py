@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[3]
 JOURNALIST = Path(__file__).with_name("journalist.py")
 FORKED = (f"{__package__}.journalist",)
 """What a fork runs: the journalist as a module."""
-IMPORTED = ("deedbox.shared.settings", "deedbox.shared.redis.connections")
+IMPORTED = ("deedbox.shared.settings", "deedbox.shared.redis.connections", *FORKED)
 SERVERS = ("redis-server", "valkey-server")
 
 

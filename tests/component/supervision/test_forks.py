@@ -76,6 +76,61 @@ def test_forks_share_the_memory_of_what_the_fork_server_imported(forked: Start) 
         assert memory.pss < memory.rss / 2
 
 
+def test_a_fork_runs_what_the_fork_server_has_imported(forked: Start) -> None:
+    """Law: it reads and executes no module once more, for that writes to the memory that forks share."""
+    rig = forked({"name": "one", "words": ["--importer"]})
+    until(lambda: f"one was imported by {server_of(rig).pid}" in rig.notes(), "it has said so")
+
+
+ACTIONS = """
+import sys
+from pathlib import Path
+from deedbox import action
+
+Path("imported").write_text(str("deedbox.ingress.server" in sys.modules))
+print("hello from my module")
+
+@action("*", lane="crm")
+def write_down(event, context): ...
+"""
+
+ASKS = """
+import os
+from deedbox.ops.supervise.fork_client import ForkServer
+from deedbox.ops.supervise.processes import learn_lanes
+from deedbox.shared.core.errors import SettingsError
+
+with ForkServer(os.environ) as forks:
+    print(learn_lanes(os.environ, forks))
+    try:
+        learn_lanes({**os.environ, "DEEDBOX_ACTIONS": "elsewhere"}, forks)
+    except SettingsError as error:
+        print(error)
+"""
+
+
+def test_the_lanes_are_learnt_by_a_fork(tmp_path: Path) -> None:
+    """Law: the start of `up` waits for one interpreter that imports everything, not for two."""
+    (tmp_path / "ours.py").write_text(ACTIONS, encoding="utf-8")
+    environment = {**os.environ, "DEEDBOX_API_KEYS": "k" * 64, "DEEDBOX_ACTIONS": "ours"}
+
+    done = subprocess.run(
+        [sys.executable, "-c", ASKS],
+        cwd=tmp_path,
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    lanes, sentence = done.stdout.splitlines()
+    assert lanes == "['sequencer', 'documents', 'default', 'crm']"
+    assert sentence.startswith("DEEDBOX_ACTIONS names elsewhere")
+    assert (tmp_path / "imported").read_text(
+        "utf-8"
+    ) == "True"  # as in each fork, and in no process that asks for lanes
+
+
 def test_the_fork_server_leaves_to_each_fork_how_it_counts() -> None:
     """``prometheus_client`` decides at its import: with one that was imported before, ingress would have no metrics."""
     code = (

@@ -11,7 +11,8 @@ import pytest
 from redis import Redis
 
 from deedbox.ops.repair.pausing import Pauser
-from deedbox.shared.pauses import PauseKind, PauseTarget
+from deedbox.shared.core.routing import PauseKind
+from deedbox.shared.pauses import PauseTarget
 from deedbox.shared.records import queue_entry
 from deedbox.shared.redis import keys
 from deedbox.workers.actions.interface import Context, Event, Reject, Retry

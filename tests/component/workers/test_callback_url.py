@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 from redis import Redis
 
-from deedbox.shared import audit
+from deedbox.shared.audit import audit_log
 from deedbox.shared.redis import keys
 from deedbox.shared.settings import Settings
 from deedbox.shared.simulator.api_state import Endpoint, FilesApiPolicy
@@ -196,7 +196,7 @@ def test_set_puts_back_what_is_wrong_and_touches_nothing_else(
     calls = site.calls()
     assert command("set", "--yes").code == 0
     assert site.calls() == calls + 2
-    [recorded] = audit.read(site.state, 9)
+    [recorded] = audit_log.read(site.state, 9)
     assert (recorded.operation, recorded.count, recorded.asked) == (
         "set_callback_url",
         1,

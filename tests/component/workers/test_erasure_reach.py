@@ -12,7 +12,8 @@ from redis import Redis
 
 from deedbox.ops.repair.pausing import Pauser
 from deedbox.shared.archives.archiving import Archivist
-from deedbox.shared.pauses import PauseKind, PauseTarget
+from deedbox.shared.core.routing import PauseKind
+from deedbox.shared.pauses import PauseTarget
 from deedbox.shared.records.replay_order import ReplayOrder, ReplaySpan
 from deedbox.shared.redis import data_keys, keys
 from deedbox.shared.redis.request_keys import Holdings

@@ -11,7 +11,8 @@ import pytest
 from redis import Redis
 
 from deedbox.ops.repair.pausing import Pauser
-from deedbox.shared.pauses import PauseKind, PauseTarget
+from deedbox.shared.core.routing import PauseKind
+from deedbox.shared.pauses import PauseTarget
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.doorbells import Bells
 from deedbox.shared.redis.scripting import Scripts, text

@@ -15,7 +15,7 @@ import pytest
 from redis import Redis
 
 from deedbox.ops.web.app import create_app
-from deedbox.shared import audit
+from deedbox.shared.audit import audit_log
 from deedbox.shared.redis import keys
 from deedbox.shared.settings import Settings
 from deedbox.shared.simulator.api_state import Endpoint, FilesApiPolicy
@@ -153,7 +153,7 @@ def test_what_an_outage_took_is_repaired_and_a_second_run_changes_nothing(
     assert told == len(listed)
     assert desk.deployment.letters() == []
 
-    [recorded] = audit.read(desk.deployment.redis, 9)
+    [recorded] = audit_log.read(desk.deployment.redis, 9)
     assert (recorded.operation, recorded.count, recorded.way) == ("reconcile", len(listed), "command")
     again = run_process("--since", "3h", "--yes", "--json").document
     assert (again["requests"], again["handed_over"]) == ([], 0)
@@ -180,7 +180,7 @@ def test_the_api_hands_over_what_its_plan_has_listed(
     assert outage.missed() <= listed
     assert planned["plan"]["handed_over"] == 0
     assert ask({"token": planned["token"]})["done"]["handed_over"] == len(listed)
-    [recorded] = audit.read(desk.deployment.redis, 9)
+    [recorded] = audit_log.read(desk.deployment.redis, 9)
     assert (recorded.operation, recorded.count, recorded.way) == ("reconcile", len(listed), "api")
     desk.deployment.run()
     assert all(desk.documents(request_id) == 1 for request_id in outage.completed())

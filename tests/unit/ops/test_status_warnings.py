@@ -13,7 +13,8 @@ from deedbox.ops.readmodels.budget import BudgetUse
 from deedbox.ops.readmodels.stages import Lane, Stage, Survey, UnknownCalls, WaitingHead
 from deedbox.ops.readmodels.status import Status
 from deedbox.ops.readmodels.workforce import Worker, living
-from deedbox.shared.pauses import Pause, PauseKind, PauseTarget
+from deedbox.shared.core.routing import PauseKind
+from deedbox.shared.pauses import Pause, PauseTarget
 from deedbox.shared.records.presence import LostCall, Presence, Restart, dump
 from deedbox.shared.records.spool_mark import SpoolMark, SpoolMarks
 

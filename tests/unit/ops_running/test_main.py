@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -27,6 +28,14 @@ def _exit_code(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
     with pytest.raises(SystemExit) as end:
         cli.main()
     return end.value.code
+
+
+def test_a_command_imports_what_it_needs_and_no_other_does() -> None:
+    """Law: what `deedbox worker` becomes, and the fork server of `up`, wait for no client of Redis and no settings."""
+    code = "import sys, deedbox.ops.cli, deedbox.ops.supervise.fork_client; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    heavy = {"redis", "pydantic", "kombu", "flask", "rich", "asyncio", "structlog", "importlib.metadata"}
+    assert heavy & set(done.stdout.split()) == set()
 
 
 def test_the_environment_wins_over_dotenv() -> None:

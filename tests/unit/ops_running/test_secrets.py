@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from deedbox.ops.supervise import processes, secrets
+from deedbox.ops.supervise.fork_client import OURS
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.secret_files import SUFFIX
 from deedbox.shared.settings import SECRETS, Settings
@@ -87,3 +88,7 @@ def test_every_secret_is_in_the_table_and_the_page_says_the_same() -> None:
     assert page == {
         name: {kind for kind, needed in secrets.NEEDED.items() if name in needed} for name in SECRETS
     }
+
+
+def test_no_secret_goes_to_the_fork_server() -> None:
+    assert all(name.startswith(OURS) for name in SECRETS)

@@ -20,8 +20,9 @@ from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.core.envelope import SCHEMA_VERSION, Envelope
 from deedbox.shared.core.fields import Unreadable
 from deedbox.shared.core.ordering import Arrival, Held, Position, Proof, SequenceState
+from deedbox.shared.core.routing import PauseKind
 from deedbox.shared.core.signature import BodySignature, Origin
-from deedbox.shared.pauses import Pause, PauseKind, PauseTarget
+from deedbox.shared.pauses import Pause, PauseTarget
 from deedbox.shared.records import (
     order_state,
     presence,

@@ -21,9 +21,10 @@ from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.fields import COUNT
 from deedbox.shared.core.ordering import Arrival, Held, Position, Proof, SequenceState
+from deedbox.shared.core.routing import PauseKind
 from deedbox.shared.core.signature import BodySignature, Origin
 from deedbox.shared.core.status import advance
-from deedbox.shared.pauses import Pause, PauseKind, PauseTarget
+from deedbox.shared.pauses import Pause, PauseTarget
 from deedbox.shared.records import (
     alert_board,
     clean_entry,
