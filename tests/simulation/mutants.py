@@ -132,9 +132,6 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
             )
         }
     ),
-    "a_model_is_written_without_its_lease": Mutant(
-        edits={"finish": _swapped("if tokens[of] and not", "if not")}
-    ),
     "event_ends_before_its_outcome": Mutant(
         edits={"release": _swapped("if bump(key, 'open', by) > 0 then", "if by == -1 then")}
     ),
