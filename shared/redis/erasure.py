@@ -186,7 +186,7 @@ class Eraser:
     def _remember(self, stream: str, strays: Sequence[str]) -> None:
         """Put events that only their waiting calls still name back into the dedupe memory, where the script finds them."""
         for start in range(0, len(strays), PIECE):
-            pipe = self._scripts.redis.pipeline(transaction=True)
+            pipe = self._scripts.redis.pipeline(transaction=False)
             pipe.zadd(keys.seen(stream), dict.fromkeys(strays[start : start + PIECE], 0.0), nx=True)
             pipe.expire(keys.seen(stream), self._retention.state_s)
             try:
