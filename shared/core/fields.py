@@ -62,9 +62,10 @@ def whole(value: object) -> int:
 
 def natural(value: object) -> int:
     """Return an integer from 0."""
-    if whole(value) < 0:
+    found = whole(value)
+    if found < 0:
         raise TypeError
-    return whole(value)
+    return found
 
 
 def number(value: object) -> float:

@@ -131,9 +131,6 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
             )
         }
     ),
-    "a_model_is_written_without_its_lease": Mutant(
-        edits={"finish": _swapped("if tokens[of] and not", "if not")}
-    ),
     "better_body_is_not_taken": Mutant(
         edits={"release": _without("redis.call('HSET', event, unpack(ARGV, i + 7, i + 6 + n))")}
     ),

@@ -20,7 +20,7 @@ from deedbox.shared.core.errors import DeedboxError, Unavailable
 from deedbox.shared.core.gaps import lost
 from deedbox.shared.core.ordering import OrderingPolicy
 from deedbox.shared.documents import DocumentStore, FileTree
-from deedbox.shared.redis import keys
+from deedbox.shared.redis import data_keys, keys
 from deedbox.shared.redis.erasure import Asker, Eraser
 from deedbox.shared.redis.request_keys import Subject
 from deedbox.shared.redis.scripting import Scripts
@@ -143,6 +143,7 @@ class World:
                   "default": size.workers, "side": 1, keys.DOCUMENTS: 1,
                   "eraser": int(self.erased is not None), "operator": int(bool(self._pauses)),
                   "asker": int(self.acts.tracking is not None)}  # fmt: skip
+        data_keys._caches.clear()  # the keys of another schedule's Redis
         with installed(self.scheduler, self.limits):
             ingress = Process("ingress", "ingress")
             self.scheduler.spawn(ingress, "ingress", self._publish)

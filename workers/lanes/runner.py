@@ -75,6 +75,7 @@ class LaneRunner:
         self._scripts = scripts
         self._registry = registry
         self._actions = registry.actions_of(lane)
+        self._keepers = frozenset(each.name for each in registry.actions if each.keeps_model)
         self._ring = ring
         self._jitter = jitter
         self._retention = retention
@@ -103,10 +104,12 @@ class LaneRunner:
             if ring:
                 # Before the calls, not after: whatever else is ready must not wait for them (isolation).
                 self._ring(self._lane)
-            claims, asked_for = claims_of(self._lane, units), self._size
+            # What only changes models comes first: it need not wait for the commits that effects of a busy key need.
+            claims, asked_for = sorted(claims_of(self._lane, units), key=self._has_effect), self._size
             streams = (stream_of(claim.unit) for claim in claims)
             self._keys = data_keys.ensure(self._scripts, streams, self._retention.state_s)
-            self._models = Models.read(self._scripts, self._keys, self._model_units(claims))
+            changing = dict.fromkeys(claim.unit for claim in claims if not self._has_effect(claim))
+            self._models = Models.read(self._scripts, self._keys, list(changing))
             batch = LaneBatch(claims, self._guard.ledger, asked_at + START_WITHIN_S)
             self._run(batch)
             batches += 1
@@ -131,9 +134,8 @@ class LaneRunner:
         """Work off one batch. Returns whether there was one."""
         return self.drain(drainer, lambda: False).units > 0
 
-    def _model_units(self, claims: Sequence[Claim]) -> list[str]:
-        kept = {each.name for each in self._registry.actions if each.keeps_model}
-        return list(dict.fromkeys(claim.unit for claim in claims if action_of(claim) in kept))
+    def _has_effect(self, claim: Claim) -> bool:
+        return action_of(claim) not in self._keepers
 
     def _wanted(self, drainer: str) -> DrainClaim:
         return DrainClaim(drainer, LEASE_S, LINGER_S + 1, self._size, BATCH_BYTES)

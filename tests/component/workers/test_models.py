@@ -137,3 +137,13 @@ def test_other_actions_of_the_lane_still_begin_after_the_commit_of_the_one_befor
     deployment.lanes["default"]._size = 8
     deployment.work()
     assert seen == [0, 1, 2]
+
+
+def test_one_busy_request_costs_no_command_more_than_its_other_action(state: Redis) -> None:
+    """Law: what only changes the model waits for no commit of another action, and none is made for it."""
+    bodies = many(40)
+    alone = worked(state, Deployment(state, action(Journal())), bodies)
+    state.flushdb()
+    both = worked(state, Deployment(state, track_status.registered(), action(Journal())), bodies)
+    assert both <= alone + 16
+    assert stored_model(state, STREAM)["state"] == "viewed"
