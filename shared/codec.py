@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from importlib.resources import files
 from typing import Final
@@ -46,9 +46,17 @@ _BEGINS: Final = b"\xff"
 """Begins a reference: no text in UTF-8 has such a byte."""
 
 _REFERENCE: Final = re.compile(rb"\xff(..)", re.DOTALL)
-_IDS_MAX: Final = 0xFFFF
+_JSON: Final = (b"{", b"[")
+_IDS_MAX: Final = 0x4FFF
+"""A packed record begins with their number, and never as JSON does."""
 _LITERAL: Final = b"\xff\xff\xff"
 """Instead of the byte itself."""
+
+_ID_CHARS: Final = frozenset((32, 40, 64))
+_KNOWN_MAX: Final = 48
+"""Ids of which a record says that it has them. A number above 48 would look like a digit, and could begin an id."""
+
+_SIZES: Final = tuple(bytes((size,)) for size in range(256))
 
 _DICTIONARIES: Final = {"zstd-1": "callbacks-1.zstd-dict", "records-1": "records-1.zstd-dict"}
 _loaded: Final[dict[tuple[str, int], zstandard.ZstdCompressionDict]] = {}
@@ -96,22 +104,22 @@ def decode(codec: str, data: bytes) -> bytes:
         raise Undecodable("a compressed body that is damaged") from None
 
 
-def pack(record: bytes, level: int = LEVEL) -> bytes:
+def pack(record: bytes, level: int = LEVEL, ids: Iterable[object] | None = None) -> bytes:
     """Compress a record of Deedbox's own.
 
-    Ids and digests are random: each is written once, in binary, before the text that names it. Found are those that begin
-    behind one of the marks between which records have them.
+    Ids and digests are random: each is written once, in binary, before the text that names it. ``ids``: those that the record
+    may name; None: they are looked for behind the marks between which records have them, which takes longer.
     """
-    ids, text = split_ids(record)
-    table = b"".join(bytes((len(each),)) + each for each in ids)
+    table, text = split_ids(record) if ids is None else _without(ids, record)
     frame = _compressor(RECORDS, level).compress(text)
-    return len(ids).to_bytes(2, "little") + table + frame[len(_MAGIC) :]
+    head = b"".join([_SIZES[len(each)] + each for each in table])
+    return len(table).to_bytes(2, "big") + head + frame[len(_MAGIC) :]
 
 
 def unpack(data: bytes, limit_bytes: int) -> bytes:
     """Inverse of ``pack``. Raises Undecodable for damage, or more than ``limit_bytes``."""
     ids, at = [], 2
-    for _ in range(int.from_bytes(data[:2], "little")):
+    for _ in range(int.from_bytes(data[:2], "big")):
         size = data[at] if at < len(data) else 0
         ids.append(data[at + 1 : at + 1 + size].hex().encode())
         at += 1 + size
@@ -131,6 +139,11 @@ def unpack(data: bytes, limit_bytes: int) -> bytes:
     return record
 
 
+def text_of(data: bytes, limit_bytes: int) -> bytes:
+    """Return a record of JSON, packed or not: an archive has it as text. Raises Undecodable."""
+    return data if data[:1] in _JSON else unpack(data, limit_bytes)
+
+
 def split_ids(record: bytes) -> tuple[list[bytes], bytes]:
     """Return the ids of a record, and its text with a reference for each."""
     ids: dict[bytes, int] = {}
@@ -143,6 +156,23 @@ def split_ids(record: bytes) -> tuple[list[bytes], bytes]:
 
     text = _ID.sub(referred, record)
     return [bytes.fromhex(each.decode()) for each in ids], text
+
+
+def _without(ids: Iterable[object], record: bytes) -> tuple[list[bytes], bytes]:
+    """Return the same as ``split_ids`` for ids that are known."""
+    table: list[bytes] = []
+    text = record.replace(_BEGINS, _LITERAL) if _BEGINS in record else record
+    for each in dict.fromkeys(each for each in ids if isinstance(each, str)):
+        if len(each) not in _ID_CHARS or len(table) == _KNOWN_MAX:
+            continue
+        try:
+            found = bytes.fromhex(each)
+        except ValueError:
+            continue
+        if found.hex() == each:
+            text = text.replace(each.encode(), _BEGINS + len(table).to_bytes(2, "little"))
+            table.append(found)
+    return table, text
 
 
 def _referred(ids: Sequence[bytes], found: re.Match[bytes]) -> bytes:

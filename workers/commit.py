@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Self
+from typing import Any, Self
 
 from deedbox.shared.core.identity import is_file_safe
 from deedbox.shared.core.request_snapshot import TERMS_MAX
+from deedbox.shared.records import timeline_line
 from deedbox.shared.records.clean_entry import CleanEntry
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import Operand
@@ -36,9 +37,10 @@ class Commit:
         """Add a new fact to the dedupe memory, and its stored event. ``fields``: name, value, and so on."""
         return self._add("F", fingerprint, arrived_at, len(fields), *fields)
 
-    def timeline(self, *lines: bytes) -> Self:
+    def timeline(self, *lines: Mapping[str, Any]) -> Self:
         """Add lines to the stream's timeline."""
-        return self._add("T", len(lines), *lines)
+        elements = timeline_line.dump(lines)
+        return self._add("T", len(elements), *elements)
 
     def count(self, name: str, by: int = 1) -> Self:
         """Add to a counter."""
@@ -64,9 +66,9 @@ class Commit:
         entry = CleanEntry(0, stream, fingerprint, event_type, event_time, known, late)
         return self._add("X", keep, fingerprint, entry.dump())
 
-    def enqueue(self, fingerprint: str, event_type: str, entry: str, *line: bytes) -> Self:
-        """Hand an event to all actions that want it. A release adds the ``line`` of its timeline."""
-        return self._add("A", fingerprint, event_type, entry, *line)
+    def enqueue(self, fingerprint: str, event_type: str, entry: str) -> Self:
+        """Hand an event to all actions that want it."""
+        return self._add("A", fingerprint, event_type, entry)
 
     # release.lua
 

@@ -21,6 +21,7 @@ from deedbox.shared.core.identity import SHARDS, Fact, identify
 from deedbox.shared.core.ordering import Position
 from deedbox.shared.core.reasons import TimelineKind
 from deedbox.shared.core.routing import DEFAULT_RANK, RANKS
+from deedbox.shared.records import timeline_line
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import text
 from deedbox.shared.simulator.lifecycle import SimulatedCallback, SimulatedFact
@@ -119,8 +120,7 @@ def read_traces(redis: Redis, streams: Collection[str], acked: Iterable[Fact]) -
     timeline: dict[str, int] = {str(kind): 0 for kind in TimelineKind}
     done = 0
     for stream in streams:
-        for line in cast("list[bytes]", redis.lrange(keys.timeline(stream), 0, -1)):
-            row = json.loads(line)
+        for row in lines_of(redis, stream):
             timeline[row["kind"]] = timeline.get(row["kind"], 0) + 1
             done += row["kind"] == TimelineKind.ACTION and row.get("outcome") == "done"
     counters = cast("dict[bytes, bytes]", redis.hgetall(keys.COUNTERS))
@@ -131,6 +131,12 @@ def read_traces(redis: Redis, streams: Collection[str], acked: Iterable[Fact]) -
         forgotten=sum(not _remembered(redis, fact) for fact in acked),
         dead=tuple(_letters(redis)),
     )
+
+
+def lines_of(redis: Redis, stream: str) -> list[timeline_line.Line]:
+    """Return the lines of a stream's timeline. Raises RedisError."""
+    found = cast("list[bytes]", redis.lrange(keys.timeline(stream), 0, -1))
+    return [line for element in found for line in timeline_line.load(element) or ()]
 
 
 def _remembered(redis: Redis, fact: Fact) -> bool:

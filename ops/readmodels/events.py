@@ -22,7 +22,7 @@ from deedbox.shared.core.callback import outward
 from deedbox.shared.core.errors import DeedboxError, KeyMissing, Unavailable, Undecodable
 from deedbox.shared.core.fields import Unreadable
 from deedbox.shared.records.clean_entry import CleanEntry
-from deedbox.shared.records.stored_event import FIELDS, StoredEvent, present
+from deedbox.shared.records.stored_event import BODY, FIELDS, HEAD, PIECES_BYTES, StoredEvent, present
 from deedbox.shared.redis import data_keys, keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.data_keys import Keys
@@ -178,8 +178,8 @@ def read(redis: Redis, after: Cursor, wanted: EventFilter) -> EventPage:
 
 def with_heads(redis: Redis, page: EventPage) -> EventPage:
     """Add each event's trace id, level of trust and origin; None if the event is kept no longer, or was erased. Raises Unavailable."""
-    rows = _ask(lambda: archives.events(redis, _named(page), "head"))
-    heads = [StoredEvent.load("", {b"head": head or b"", b"body": b""}) for [head] in rows]
+    rows = _ask(lambda: archives.events(redis, _named(page), *HEAD))
+    heads = [StoredEvent.load("", present(row)) for row in rows]
     events = [{**event, **_head(head)} for event, head in zip(page.events, heads, strict=True)]
     return EventPage(events, page.cursor, page.more)
 
@@ -197,10 +197,10 @@ def with_payloads(redis: Redis, page: EventPage) -> EventPage:
     """
     pipe = redis.pipeline(transaction=False)
     for event in page.events:
-        pipe.hstrlen(keys.event(event["event"]), "body")
+        pipe.hstrlen(keys.event(event["event"]), BODY)
     count, total_bytes = 0, 0
     for size_bytes in _ask(pipe.execute):
-        total_bytes += size_bytes
+        total_bytes += max(size_bytes, PIECES_BYTES)
         if count and total_bytes > PAYLOADS_MAX_BYTES:
             break
         count += 1
@@ -208,7 +208,7 @@ def with_payloads(redis: Redis, page: EventPage) -> EventPage:
     texts: list[bytes] = []
     room = PAYLOADS_MAX_BYTES
     rows = _ask(lambda: archives.events(redis, _named(page)[:count], *FIELDS))
-    kept = [StoredEvent.load("", {b"head": b"", b"body": b"", **present(row)}) for row in rows]
+    kept = [StoredEvent.load("", present(row)) for row in rows]
     found = data_keys.find(redis, [each.stream for each in kept if each and each.is_sealed])
     for each in kept:
         texts.append(_unpacked(each, found))

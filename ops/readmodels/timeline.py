@@ -64,9 +64,12 @@ def read(redis: Redis, source: str, ordering_key: str) -> Timeline | None:
     found = (
         data_keys.find(redis, (stream,)) if sealing.ring() or data_keys.is_sealed(model) else data_keys.NONE
     )
-    read_lines = (timeline_line.load(line) for line in lines)
+    read_lines = [line for element in lines for line in timeline_line.load(element) or ()][
+        -keys.TIMELINE_KEEP :
+    ]
     entries = sorted(
-        (_readable(stream, line, found) for line in read_lines if line), key=lambda entry: float(entry["at"])
+        (_readable(stream, line, found) for line in _with_types(read_lines)),
+        key=lambda entry: float(entry["at"]),
     )
     if not entries:
         return None
@@ -78,6 +81,18 @@ def read(redis: Redis, source: str, ordering_key: str) -> Timeline | None:
 
 def _model(stream: str, model: Any, found: Keys) -> dict[str, Any]:
     return (read_model.load(found.readable(stream, model)) or {}) if model else {}
+
+
+def _with_types(lines: list[timeline_line.Line]) -> list[timeline_line.Line]:
+    """Add the event's type to lines that a script wrote, as another line of the event has it."""
+    types = {
+        line["event"]: line["type"] for line in lines if "type" in line and isinstance(line.get("event"), str)
+    }
+    return [
+        {"type": types[line["event"]], **line}
+        if isinstance(line.get("event"), str) and line["event"] in types else line
+        for line in lines
+    ]  # fmt: skip
 
 
 def _readable(stream: str, line: timeline_line.Line, found: Keys) -> timeline_line.Line:

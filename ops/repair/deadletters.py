@@ -19,7 +19,7 @@ from deedbox.shared.core.callback import outward_text
 from deedbox.shared.core.errors import DeedboxError
 from deedbox.shared.core.fields import moment_of
 from deedbox.shared.core.routing import matches
-from deedbox.shared.records.stored_event import StoredEvent
+from deedbox.shared.records.stored_event import HEAD, StoredEvent, present
 from deedbox.shared.redis import data_keys, keys, repair_calls
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.inbox import callback_in
@@ -218,11 +218,28 @@ class DeadLetters:
             pipe.hmget(keys.dead(each), FIELDS)
         # One that another operator removed between the two looks has no fields any more.
         found = [DeadLetter.of_values(values) for values in _execute(pipe) if values[0] is not None]
+        found = self._with_facts(found)
         sealed = [letter.stream for letter in found if data_keys.is_sealed(letter.detail)]
         opened = data_keys.find(self._redis, sealed)
         return (
             replace(letter, detail=opened.readable_text(letter.stream, letter.detail)) for letter in found
         )
+
+    def _with_facts(self, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
+        """Take from their events what a script could not read of them: it filed these letters."""
+        wanted = [letter.event for letter in letters if letter.event and not letter.type]
+        if not wanted:
+            return list(letters)
+        pipe = self._pipeline()
+        for event in wanted:
+            pipe.hmget(keys.event(event), HEAD)
+        rows = zip(wanted, _execute(pipe), strict=True)
+        events = {event: StoredEvent.load(event, present(row)) for event, row in rows}
+        return [
+            replace(letter, type=stored.event_type, trace_id=stored.trace_id)
+            if (stored := events.get(letter.event)) else letter
+            for letter in letters
+        ]  # fmt: skip
 
     def _pipeline(self) -> Pipeline:
         return self._redis.pipeline(transaction=False)

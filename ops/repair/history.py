@@ -22,7 +22,7 @@ from deedbox.shared.core.ordering import Position
 from deedbox.shared.core.routing import INTERNAL_PREFIX
 from deedbox.shared.core.snapshot import arrival_of
 from deedbox.shared.records.replay_order import ReplaySpan
-from deedbox.shared.records.stored_event import ASIDE, StoredEvent
+from deedbox.shared.records.stored_event import ASIDE, HEAD, StoredEvent, present
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import text
@@ -123,21 +123,21 @@ class History:
 
     def _read(self, stream: str, fingerprints: list[str], past: Past) -> Iterator[PastEvent]:
         held: Any = self._redis.zmscore(keys.HELD, fingerprints)
-        rows = archives.events(self._redis, [(stream, each) for each in fingerprints], "head", ASIDE)
+        rows = archives.events(self._redis, [(stream, each) for each in fingerprints], *HEAD, ASIDE)
         for fingerprint, held_since, row in zip(fingerprints, held, rows, strict=True):
             event = _event(fingerprint, row)
             if event is None:
                 past.expired += 1
             elif held_since is not None:
                 past.held += 1
-            elif row[1] is not None:
+            elif row[-1] is not None:
                 past.aside += 1
             else:
                 yield event
 
 
 def _event(fingerprint: str, row: list[Any]) -> PastEvent | None:
-    stored = StoredEvent.load(fingerprint, {b"head": row[0] or b"", b"body": b""})
+    stored = StoredEvent.load(fingerprint, present(row[: len(HEAD)]))
     if not stored:
         return None
     arrival = arrival_of(stored.event_type, stored.event_time, stored.related_signature_id, fingerprint, {})

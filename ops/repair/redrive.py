@@ -31,7 +31,7 @@ from deedbox.shared.core.ordering import Position
 from deedbox.shared.core.reasons import DeathReason
 from deedbox.shared.core.snapshot import arrival_of
 from deedbox.shared.records import order_state, queue_entry
-from deedbox.shared.records.stored_event import StoredEvent
+from deedbox.shared.records.stored_event import HEAD, StoredEvent, present
 from deedbox.shared.records.subscriptions import announced
 from deedbox.shared.redis import keys, repair_calls
 from deedbox.shared.redis.connections import translated
@@ -217,11 +217,11 @@ class Redriver:
         fingerprints = list(dict.fromkeys(letter.event for letter in letters if letter.event))
         pipe = self._redis.pipeline(transaction=False)
         for fingerprint in fingerprints:
-            pipe.hget(keys.event(fingerprint), "head")
+            pipe.hmget(keys.event(fingerprint), HEAD)
         heads = self._command(pipe.execute)
         found = {}
         for fingerprint, head in zip(fingerprints, heads, strict=True):
-            stored = StoredEvent.load(fingerprint, {b"head": head or b"", b"body": b""})
+            stored = StoredEvent.load(fingerprint, present(head))
             if stored:
                 found[fingerprint] = stored
         return found

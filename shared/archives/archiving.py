@@ -17,6 +17,7 @@ from deedbox.shared.archives.restoring import restore
 from deedbox.shared.archives.stream_archive import VALUES, ArchivedEvent, StreamArchive
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.identity import shard_of
+from deedbox.shared.records import stored_event
 from deedbox.shared.redis import keys, script_calls
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import Scripts, text
@@ -117,11 +118,11 @@ class Archivist:
         pipe = self._redis.pipeline(transaction=False)
         for each in states:
             for name in each.live.seen:
-                pipe.hstrlen(keys.event(text(name)), "body")
+                pipe.hstrlen(keys.event(text(name)), stored_event.BODY)
         sizes = iter(pipe.execute())
         room = READ_MAX_BYTES
         for each in states:
-            size = sum(next(sizes) for _ in each.live.seen)
+            size = sum(max(next(sizes), stored_event.PIECES_BYTES) for _ in each.live.seen)
             each.whole = each.whole and size <= BODIES_MAX_BYTES
             if each.whole and room > 0:
                 room -= size
@@ -157,7 +158,7 @@ class Archivist:
         if not before:
             restore(self._scripts, (stream,))
             return
-        archive = before.without_expired(now).beneath(live, keys.TIMELINE_KEEP)
+        archive = before.without_expired(now).beneath(live, keys.TIMELINE_KEEP).plain()
         empty = archive.until() <= now
         packed = None if not read.whole else b"" if empty else archive.dump()
         if packed is None:

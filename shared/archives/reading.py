@@ -103,7 +103,8 @@ def exist(redis: Redis, streams: Sequence[str]) -> list[bool]:
 
 def _fields(archive: StreamArchive, name: str, fields: Sequence[str]) -> list[bytes | None]:
     event = archive.events.get(name.encode())
-    return [event.fields.get(field.encode()) if event else None for field in fields]
+    live = event.live() if event else {}
+    return [live.get(field.encode()) for field in fields]
 
 
 def _either(live: bytes | None, archived: Mapping[str, bytes], kind: str) -> bytes | None:

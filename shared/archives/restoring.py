@@ -8,7 +8,8 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from deedbox.shared.archives.stream_archive import StreamArchive
+from deedbox.shared.archives.stream_archive import StreamArchive, packed_value
+from deedbox.shared.records import timeline_line
 from deedbox.shared.redis import keys, script_calls
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import Operand, Scripts
@@ -49,16 +50,16 @@ def _restore(scripts: Scripts, stream: str, data: bytes) -> bool:
 def _operations(archive: StreamArchive) -> list[Operand]:
     found: list[Operand] = []
     for kind, packed in archive.values.items():
-        found += ("V", kind, packed)
+        found += ("V", kind, packed if kind == "order" else packed_value(packed))
     if archive.seen:
         found += ("Z", 2 * len(archive.seen))
         for name, at in archive.seen.items():
             found += (repr(at), name)
     if archive.timeline:
-        found += ("L", len(archive.timeline), *archive.timeline)
+        found += ("L", len(archive.timeline), *map(timeline_line.packed, archive.timeline))
     if archive.finds:
         found += ("H", 2 * len(archive.finds), *chain.from_iterable(archive.finds.items()))
     for name, event in archive.events.items():
-        fields = chain.from_iterable(event.fields.items())
-        found += ("E", name, repr(event.ends_at), 2 * len(event.fields), *fields)
+        fields = event.live()
+        found += ("E", name, repr(event.ends_at), 2 * len(fields), *chain.from_iterable(fields.items()))
     return found

@@ -1,22 +1,24 @@
 """What Redis holds about one stream, as one compressed value: ``archive:<stream>``.
 
 The keys of a quiet stream repeat each other: an event's body is the one before with a few fields changed, and the timeline
-names each event several times. Together they compress to about a tenth. The values are kept as they are, encrypted ones too;
-only a compressed body is unpacked before, and compressed as it was when the stream is restored.
+names each event several times. Together they compress to about a tenth. So what is compressed is unpacked before, and compressed
+again when the stream is restored; what is encrypted stays as it is.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from itertools import chain
 from typing import Final, Self
 
 from deedbox.shared import codec
+from deedbox.shared.core import jsontext
 from deedbox.shared.core.errors import Undecodable
 from deedbox.shared.core.fields import WHAT_DECODERS_RAISE, Unreadable
 from deedbox.shared.core.values import value
+from deedbox.shared.records import stored_event, timeline_line
 
 FORM: Final = "archive"
 
@@ -30,8 +32,11 @@ VALUES: Final = ("order", "request", "document")
 """Kinds of a stream's keys that hold one value."""
 
 _VERSION: Final = b"1"
+_PIECES: Final = frozenset(name.encode() for name in stored_event.FIELDS)
+_HEAD: Final = b"head"
 _TEXT: Final = b"text"
-"""Instead of ``body``: what the body is unpacked."""
+_BODY: Final = b"body"
+"""Instead of ``text``: a body that stays as it is."""
 
 
 @value
@@ -39,8 +44,39 @@ class ArchivedEvent:
     """One stored event."""
 
     fields: Mapping[bytes, bytes]
+    """As its hash had them; ``head`` and ``text`` instead of the pieces of what could be unpacked."""
     ends_at: float
     """Unix seconds: until when its body is kept."""
+
+    def plain(self) -> Self:
+        """Unpack facts and body where that can be undone, the body last: what precedes it is alike in all events."""
+        fields = self.fields
+        try:
+            head = stored_event.head_text(fields)
+            name = jsontext.loads(head)["codec"]
+            body = stored_event.body_of(fields)
+            text = codec.decode(name, body) if name == codec.CODEC else b""
+        except WHAT_DECODERS_RAISE:
+            return self
+        rest = {each: fields[each] for each in fields if each not in _PIECES}
+        last = {_TEXT: text} if 0 < len(text) <= UNPACKED_MAX else {_BODY: body}
+        return type(self)({_HEAD: head, **rest, **last}, self.ends_at)
+
+    def live(self) -> dict[bytes, bytes]:
+        """Return the fields of its hash: the inverse of ``plain``."""
+        fields = dict(self.fields)
+        head, text, body = (fields.pop(each, None) for each in (_HEAD, _TEXT, _BODY))
+        if head is None:
+            return fields
+        if text is not None:
+            name, body = codec.encode(text)
+            facts = jsontext.loads(head)
+            head = head if facts["codec"] == name else jsontext.dumps({**facts, "codec": name})
+        flat = [
+            each.encode() if isinstance(each, str) else each
+            for each in stored_event.pieces(head, body or b"")
+        ]
+        return {**dict(zip(flat[::2], flat[1::2], strict=True)), **fields}
 
 
 @value
@@ -75,6 +111,14 @@ class StreamArchive:
             {**self.events, **live.events}, max(self.ends_at, live.ends_at),
         )  # fmt: skip
 
+    def plain(self) -> Self:
+        """Unpack what is compressed; readers take either form."""
+        events = {name: event.plain() for name, event in self.events.items()}
+        values = {kind: _plain(each) for kind, each in self.values.items()}
+        return replace(
+            self, timeline=tuple(map(timeline_line.plain, self.timeline)), values=values, events=events
+        )
+
     def dump(self) -> bytes | None:
         """Return the value, of which ``load`` is the inverse; None if it is too large to be one."""
         text = b"".join(map(_lengthy, self._parts()))
@@ -90,7 +134,7 @@ class StreamArchive:
         for name, event in self.events.items():
             yield name
             yield _number(event.ends_at)
-            yield from _listed(chain.from_iterable(_unpacked(event.fields).items()))
+            yield from _listed(chain.from_iterable(event.fields.items()))
 
     @classmethod
     def load(cls, data: bytes) -> Self | Unreadable:
@@ -110,7 +154,7 @@ class StreamArchive:
         events = {}
         while reader.more:
             name, end = reader.part(), reader.number()
-            events[name] = ArchivedEvent(_packed(reader.pairs()), end)
+            events[name] = ArchivedEvent(reader.pairs(), end)
         return cls({name: _time(at) for name, at in seen.items()}, timeline, values, finds, events, ends_at)
 
 
@@ -155,6 +199,18 @@ class _Reader:
                 return size
 
 
+def _plain(value: bytes) -> bytes:
+    try:
+        return codec.text_of(value, LIMIT_BYTES)
+    except Undecodable:
+        return value
+
+
+def packed_value(value: bytes) -> bytes:
+    """Return a read model or document record as its key holds it."""
+    return codec.pack(value) if value.startswith(b"{") else value
+
+
 def _lengthy(part: bytes) -> bytes:
     size, head = len(part), bytearray()
     while size > 127:  # noqa: PLR2004 - seven bits of a length to a byte
@@ -179,27 +235,3 @@ def _time(text: bytes) -> float:
     if not math.isfinite(found):
         raise ValueError
     return found
-
-
-def _unpacked(fields: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
-    """Replace a body by its text where that can be undone, and put it last: what precedes it is alike in all events."""
-    found = dict(fields)
-    body = found.pop(b"body", None)
-    if body is None:
-        return found
-    if found.get(b"codec") == codec.CODEC.encode():
-        try:
-            text = codec.decode(codec.CODEC, body)
-        except Undecodable:
-            text = b""
-        if 0 < len(text) <= UNPACKED_MAX:
-            return {**found, _TEXT: text}
-    return {**found, b"body": body}
-
-
-def _packed(fields: dict[bytes, bytes]) -> dict[bytes, bytes]:
-    text = fields.pop(_TEXT, None)
-    if text is None:
-        return fields
-    name, body = codec.encode(text)
-    return {**fields, b"codec": name.encode(), b"body": body}

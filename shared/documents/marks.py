@@ -46,7 +46,7 @@ class StoreMarks:
             raise translated(error) from error
 
 
-def elsewhere(record: bytes | str | None, own: str | None, here: Iterable[str]) -> set[str]:
+def elsewhere(record: bytes | None, own: str | None, here: Iterable[str]) -> set[str]:
     """Return the stores of a document record's versions that cannot be read here.
 
     ``own``: the id of this host's store; ``here``: SHA-256 of what it holds for the request, whatever its id is.

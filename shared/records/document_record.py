@@ -5,12 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
+from deedbox.shared import codec
 from deedbox.shared.core import jsontext
-from deedbox.shared.core.fields import Unreadable, flag, guarded, many, natural, number, row, words
+from deedbox.shared.core.fields import (
+    WHAT_DECODERS_RAISE,
+    Unreadable,
+    flag,
+    guarded,
+    many,
+    natural,
+    number,
+    row,
+    words,
+)
 from deedbox.shared.core.gaps import SUSPECTED
 
 FORM: Final = "document record"
 STORE_FORM: Final = "store mark"
+
+LIMIT_BYTES: Final = 16 * 1024 * 1024
+"""Unpacked."""
 
 CLOCK_SLACK_S: Final = 60.0
 """How far (seconds) the vendor's clock may be off ours."""
@@ -48,9 +62,14 @@ class DocumentRecord:
         self.versions.append(version)
 
     @classmethod
-    def load(cls, data: bytes | str | None) -> Self | Unreadable:
+    def load(cls, data: bytes | None) -> Self | Unreadable:
         """Rebuild the record; an empty one if nothing is stored."""
-        return guarded(FORM, data, cls._read) if data else cls()
+        if not data:
+            return cls()
+        try:
+            return cls._read(jsontext.loads(codec.text_of(data, LIMIT_BYTES)))
+        except WHAT_DECODERS_RAISE:
+            return Unreadable(FORM, len(data))
 
     @classmethod
     def _read(cls, document: Any) -> Self:
@@ -59,13 +78,11 @@ class DocumentRecord:
         return cls(list(versions), list(fetched_by), flag(found["refetched"]), words(found["denied"]))
 
     def dump(self) -> bytes:
-        """Return the record's text."""
-        return jsontext.dumps(
-            {
-                "versions": self.versions, "fetched_by": self.fetched_by, "refetched": self.refetched,
-                "denied": self.denied,
-            }
-        )  # fmt: skip
+        """Return the record, compressed."""
+        found = {
+            "versions": self.versions, "fetched_by": self.fetched_by, "refetched": self.refetched, "denied": self.denied,
+        }  # fmt: skip
+        return codec.pack(jsontext.dumps(found))
 
 
 def _version(value: object) -> dict[str, Any]:

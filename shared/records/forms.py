@@ -74,7 +74,7 @@ FORMS: Final = (
         stored_event.FORM,
         "event:<fingerprint>",
         "Each of its calls becomes a dead letter `event_missing`; the queue continues.",
-        lambda data: stored_event.StoredEvent.load("0" * 32, {b"head": data, b"body": b""}),
+        lambda data: stored_event.StoredEvent.load("0" * 32, {stored_event.HEAD[0].encode(): data}),
     ),
     Form(
         queue_entry.FORM,

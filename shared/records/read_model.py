@@ -5,23 +5,41 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from deedbox.shared import codec
 from deedbox.shared.core import jsontext
-from deedbox.shared.core.fields import Unreadable, flag, guarded, many, named, natural, number, row, words
+from deedbox.shared.core.fields import (
+    WHAT_DECODERS_RAISE,
+    Unreadable,
+    flag,
+    many,
+    named,
+    natural,
+    number,
+    row,
+    words,
+)
 from deedbox.shared.core.request_snapshot import PLACES
 from deedbox.shared.core.signature import Trust
 from deedbox.shared.core.status import STATES
 
 FORM: Final = "read model"
 
+LIMIT_BYTES: Final = 64 * 1024 * 1024
+"""Unpacked."""
+
 
 def dump(model: Mapping[str, Any]) -> bytes:
-    """Return the model's text; ``load`` is the inverse."""
-    return jsontext.dumps(dict(model))
+    """Return the model, compressed; ``load`` is the inverse."""
+    ids = (model.get("signature_request_id"), *model.get("signers", ()))
+    return codec.pack(jsontext.dumps(dict(model)), ids=ids)
 
 
-def load(data: bytes | str) -> dict[str, Any] | Unreadable:
+def load(data: bytes) -> dict[str, Any] | Unreadable:
     """Rebuild the model. What this version does not know of it stays as it is."""
-    return guarded(FORM, data, _model)
+    try:
+        return _model(jsontext.loads(codec.text_of(data, LIMIT_BYTES)))
+    except WHAT_DECODERS_RAISE:
+        return Unreadable(FORM, len(data))
 
 
 def _model(document: Any) -> dict[str, Any]:

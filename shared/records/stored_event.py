@@ -1,8 +1,12 @@
-"""The stored event: one fact as the sequencer keeps it and as the lanes read it."""
+"""The stored event: one fact as the sequencer keeps it and as the lanes read it.
+
+Its hash holds facts and body in pieces of 64 bytes, because a hash none of whose values is longer is one string in Redis
+(``hash-max-listpack-value``): half the memory. What is long is one piece.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Self
 
 from deedbox.shared import codec
@@ -28,14 +32,52 @@ SEALED: Final = "key:"
 ASIDE: Final = "aside"
 """Field of an event that was set aside instead of released: why."""
 
-FIELDS: Final = ("head", "body", "codec")
-"""What ``load`` reads of an event."""
+HEAD: Final = tuple("01234567")
+"""Fields with the facts."""
+
+_BODY: Final = tuple("abcdefghijklmnop")
+
+FIELDS: Final = (*HEAD, *_BODY)
+"""What ``load`` reads of an event: HEAD, and those with the body. ``lib.lua`` has the same list."""
+
+BODY: Final = _BODY[0]
+"""Holds the whole body if it is longer than ``PIECES_BYTES``."""
+
+PIECE_BYTES: Final = 64
+PIECES_BYTES: Final = PIECE_BYTES * len(_BODY)
+
+_HEAD_MAX_BYTES: Final = 64 * 1024
+_NAMES: Final = tuple(name.encode() for name in FIELDS)
+_HEADS: Final = _NAMES[: len(HEAD)]
+_BODIES: Final = _NAMES[len(HEAD) :]
 
 
 def present(values: Iterable[bytes | None]) -> dict[bytes, bytes]:
-    """Return those of ``FIELDS`` that there are."""
-    found = zip(FIELDS, values, strict=True)
-    return {name.encode(): each for name, each in found if each is not None}
+    """Return those of ``FIELDS``, or of ``HEAD``, that there are."""
+    return {name: each for name, each in zip(_NAMES, values, strict=False) if each is not None}
+
+
+def head_text(fields: Mapping[bytes, bytes]) -> bytes:
+    """Return the facts of an event's hash as JSON. Raises Undecodable."""
+    return codec.text_of(b"".join([fields[name] for name in _HEADS if name in fields]), _HEAD_MAX_BYTES)
+
+
+def body_of(fields: Mapping[bytes, bytes]) -> bytes:
+    """Return the body of an event's hash, in the form that its facts name."""
+    return b"".join([fields[name] for name in _BODIES if name in fields])
+
+
+def pieces(head: bytes, body: bytes, ids: Iterable[object] | None = None) -> list[str | bytes]:
+    """Return field, value, ... of an event's hash. ``head``: its facts as JSON, which may name the ``ids``."""
+    return [*_cut(HEAD, codec.pack(head, ids=ids)), *_cut(_BODY, body)]
+
+
+def _cut(names: Sequence[str], data: bytes) -> Iterator[str | bytes]:
+    if len(data) > PIECE_BYTES * len(names):
+        yield from (names[0], data)
+        return
+    for name, start in zip(names, range(0, len(data), PIECE_BYTES), strict=False):
+        yield from (name, data[start : start + PIECE_BYTES])
 
 
 @value
@@ -104,26 +146,21 @@ class StoredEvent:
             "body_signature": str(self.body_signature),
             "trace_id": self.trace_id,
             "digest": self.body_digest,
+            "codec": self.codec,
             **({"span_id": self.span_id} if self.span_id else {}),
             **({} if self.origin is Origin.CALLBACK else {"origin": self.origin.value}),
         }
-        return [
-            "head",
-            jsontext.dumps(head),
-            "digest",
+        ids = (
+            self.trace_id,
             self.body_digest,
-            # Beside the digest, because the sequencer reads both of a fact that comes again.
-            "trust",
-            self.trust.word,
-            "body",
-            self.body,
-            # Written always: a fact that comes again after its memory expired may meet the hash of the first time, which
-            # a dead letter keeps.
-            "codec",
-            self.codec,
+            self.related_signature_id,
+            self.ordering_key.rpartition("/")[2],
+        )
+        found = pieces(jsontext.dumps(head), self.body, ids)
+        if self.is_sealed:
             # For scripts: whose data key must live as long as this event.
-            *(("sealed", self.stream) if self.is_sealed else ()),
-        ]
+            found += ("source", self.source, "sealed", self.ordering_key)
+        return found
 
     @classmethod
     def load(cls, fingerprint: str, fields: Mapping[bytes, bytes]) -> Self | Unreadable:
@@ -135,7 +172,7 @@ class StoredEvent:
 
     @classmethod
     def _read(cls, fingerprint: str, fields: Mapping[bytes, bytes]) -> Self:
-        head = row(jsontext.loads(fields[b"head"]))
+        head = row(jsontext.loads(head_text(fields)))
         return cls(
             fingerprint=fingerprint,
             source=words(head["source"]),
@@ -148,8 +185,8 @@ class StoredEvent:
             body_signature=BodySignature(head["body_signature"]),
             trace_id=words(head["trace_id"]),
             body_digest=words(head["digest"]),
-            body=fields[b"body"],
-            codec=fields.get(b"codec", b"").decode(),
+            body=body_of(fields),
+            codec=words(head["codec"]),
             span_id=words(head.get("span_id", "")),
             # Version 0.2.0 has written made_here for an internal event.
             origin=Origin(head.get("origin", Origin.DEEDBOX if head.get("made_here") else Origin.CALLBACK)),

@@ -188,7 +188,7 @@ class Store:
 
 def queued(unit: str, entry: str) -> tuple[Operand, ...]:
     """Make the operation of a release that brings an entry to the end of a unit's queue: its action wants its own name."""
-    return (*emitted(unit, entry), '{"kind":"released"}')
+    return emitted(unit, entry)
 
 
 def emitted(unit: str, entry: str) -> tuple[Operand, ...]:

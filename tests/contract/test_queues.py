@@ -121,7 +121,7 @@ def test_an_internal_event_is_dispatched_once_however_often_it_is_emitted(store:
         store.finish(store.claimed("w"), "done", 0, *operations, ("T", 1, "after"))
     assert store.redis.lrange(keys.queue("hook|x:a/1"), 0, -1) == [b"a" * 32, b"b" * 32]
     assert store.redis.lrange(keys.queue("log|x:a/1"), 0, -1) == [b"a" * 32, b"b" * 32]
-    assert store.redis.lrange(keys.timeline("x:a/1"), 3, -1) == [b"after"] * 3
+    assert store.redis.lrange(keys.timeline("x:a/1"), 0, -1) == [b"after"] * 3
 
 
 def test_an_internal_event_asks_for_a_doorbell_in_its_lanes(store: Store) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from itertools import product
+from typing import cast
 
 import pytest
 
 from deedbox.shared.core.routing import matches, unit_of
+from deedbox.shared.records import timeline_line
 from deedbox.shared.records.subscriptions import Subscription, Subscriptions, announced
 from deedbox.shared.redis import keys
+from deedbox.shared.redis.scripting import Operand
 from deedbox.workers.announcement import SILENCE_S
 from tests.contract.conftest import LANE, Store, queued
 
@@ -119,15 +121,22 @@ def test_a_release_goes_by_what_is_announced_at_its_commit(bare: Store) -> None:
     bare.append((0, b"callback"))
     shard = bare.shard("sequencer")
     _announce(bare, NEW)
-    line = '{"kind":"released"}'
-    reply = bare.release(shard, 1, ("S", STREAM, "", ""), ("A", "f" * 32, "sent", "f" * 32 + "{}", line))
+    released: tuple[Operand, ...] = (
+        "T",
+        1,
+        *timeline_line.dump([{"at": 1, "kind": "released"}, {"at": 1, "kind": "arrived"}]),
+    )
+    reply = bare.release(shard, 1, ("S", STREAM, "", ""), released, ("A", "f" * 32, "sent", "f" * 32 + "{}"))
     assert sorted(reply[1:]) == [b"crm", LANE.encode()]
     queues = sorted(
         key.decode().removeprefix(keys.queue("")) for key in bare.redis.scan_iter(keys.queue("*"))
     )
     assert queues == [f"crm|{STREAM}", f"erp|{STREAM}|{'f' * 32}"]
     [told] = bare.redis.lrange(keys.timeline(STREAM), 0, -1)
-    assert json.loads(told) == {"kind": "released", "generation": 2}
+    assert timeline_line.load(cast("bytes", told)) == [
+        {"at": 1, "kind": "released", "generation": 2},
+        {"at": 1, "kind": "arrived"},
+    ]
 
 
 PATTERNS = (
@@ -159,7 +168,7 @@ def test_scripts_and_programs_agree_where_an_event_goes(store: Store, stream: st
     store.declare(*(Subscription(name, (pattern,), LANE, ordered) for name, pattern in names.items()))
     facts = {event_type: f"{number:032x}" for number, event_type in enumerate(TYPES)}
     store.append((0, b"callback"))
-    dispatched = (("A", fact, event_type, fact + "{}", "{}") for event_type, fact in facts.items())
+    dispatched = (("A", fact, event_type, fact + "{}") for event_type, fact in facts.items())
     store.release(store.shard("sequencer"), 1, ("S", stream, "", ""), *dispatched)
     expected = {
         unit_of(name, stream, facts[event_type], ordered=ordered)

@@ -27,17 +27,13 @@ def calls(store: Store, rung: list[str]) -> UndeclaredCalls:
     """Leave three calls of one request behind, then deploy without their action."""
     store.append((0, b"callback"))
     store.declare(Subscription("old", ("old",), LANE))
-    facts = [("F", fact, 999, 2, "head", _head(fact)) for fact in FACTS[:3]]
+    facts = [("F", fact, 999, 2, "0", "{}") for fact in FACTS[:3]]
     store.release(
         store.shard("s"), 1, ("S", STREAM, "", ""), *facts, *(queued(OLD, fact + "{}") for fact in FACTS[:3])
     )
     store.now += 1
     store.declare(Subscription("act", ("act",), "new"))
     return UndeclaredCalls(store._scripts, rung.append)
-
-
-def _head(fact: str) -> str:
-    return f'{{"source":"default","key":"signature_request/r1","type":"sent","trace_id":"{fact}"}}'
 
 
 def test_they_are_known_by_the_name_of_their_action(calls: UndeclaredCalls) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
 from deedbox.shared.archives.stream_archive import StreamArchive
 from deedbox.shared.core.attempts import WAKE_S
+from deedbox.shared.core.fields import Unreadable
 from deedbox.shared.core.gaps import proven
 from deedbox.shared.core.signature import Trust
+from deedbox.shared.records import timeline_line
+from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis import keys
 from deedbox.workers.builtins.reconcile import NAME as RECONCILE
 from tests.simulation.acts import GIVE_UP_S, INTERNAL
@@ -51,7 +53,9 @@ class _Evidence:
         prefix = "timeline:"
         self.timelines: dict[str, list[dict[str, Any]]] = {
             name.removeprefix(keys.PREFIX + prefix): [
-                json.loads(line) for line in server.texts("LRANGE", name, 0, -1)
+                line
+                for each in server.execute("LRANGE", name, 0, -1)
+                for line in timeline_line.load(each) or ()
             ]
             for name in server.names(prefix + "*")
         }
@@ -61,7 +65,7 @@ class _Evidence:
             archive = StreamArchive.load(server.execute("GET", name))
             assert isinstance(archive, StreamArchive), f"{name} cannot be read"
             self.archives[stream] = archive
-            earlier = [json.loads(line) for line in archive.timeline]
+            earlier = [line for each in archive.timeline for line in timeline_line.load(each) or ()]
             self.timelines[stream] = earlier + self.timelines.get(stream, [])
         self.letters: list[dict[bytes, bytes]] = [
             server.execute("HGETALL", keys.dead(number))
@@ -191,13 +195,21 @@ def _erased(world: World, evidence: _Evidence) -> Iterator[str]:
     if server.execute("HEXISTS", keys.PAUSED, f"request|{subject.stream}"):
         yield "erasure: the request's pause is left"
     for name in server.names("event:*"):
-        head = json.loads(server.execute("HGET", name, "head"))
-        if (head["source"], head["key"]) == (subject.source, subject.ordering_key):
+        stored = stored_at(server, name)
+        if not stored or stored.stream == subject.stream:
             yield f"erasure: {name} is left"
     for letter in evidence.letters:
         unit = letter.get(b"unit", b"").decode()
         if letter.get(b"key") == subject.ordering_key.encode() or _is_of_erased(world, unit):
             yield f"erasure: dead letter {letter[b'id'].decode()} is left"
+
+
+def stored_at(server: Any, name: str) -> StoredEvent | Unreadable:
+    """Read a stored event."""
+    flat = server.execute("HGETALL", name)
+    return StoredEvent.load(
+        "", flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
+    )
 
 
 def _kept(world: World, evidence: _Evidence) -> Iterator[str]:
@@ -265,9 +277,9 @@ def _best_body(world: World, evidence: _Evidence) -> Iterator[str]:
             yield f"P8 trust: {call.action} got a {call.trust} body of {call.fingerprint}, and a {best.word} one had come"
     for letter in evidence.letters:
         event = letter.get(b"event", b"").decode()
-        stored = world.server.execute("HGET", keys.event(event), "trust")
-        if event in ever and stored is not None and stored.decode() != ever[event].word:
-            yield f"P8 trust: {event} is stored as {stored.decode()}, and a {ever[event].word} body has come"
+        stored = stored_at(world.server, keys.event(event))
+        if event in ever and stored and stored.trust != ever[event]:
+            yield f"P8 trust: {event} is stored as {stored.trust.word}, and a {ever[event].word} body has come"
 
 
 def _looked_for_gaps(world: World, evidence: _Evidence) -> Iterator[str]:

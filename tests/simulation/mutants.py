@@ -124,15 +124,13 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
     "erasure_undone_by_a_call": Mutant(
         edits={"finish": _swapped("gone = some_erased and is_erased_unit(unit)", "gone = false")}
     ),
+    "better_body_is_not_taken": Mutant(edits={"release": _without("write_event(event, i + 7, i + 6 + n)")}),
     "a_model_that_changed_meanwhile_is_overwritten": Mutant(
         edits={
             "finish": _swapped(
                 "(surely(now, 'GET', P .. 'request:' .. stream_changed) or '') ~= ARGV[at + 2]", "false"
             )
         }
-    ),
-    "better_body_is_not_taken": Mutant(
-        edits={"release": _without("redis.call('HSET', event, unpack(ARGV, i + 7, i + 6 + n))")}
     ),
     "event_ends_before_its_outcome": Mutant(
         edits={"release": _swapped("if bump(key, 'open', by) > 0 then", "if by == -1 then")}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from random import Random
@@ -14,6 +13,7 @@ from deedbox.shared import sealing
 from deedbox.shared.archives.stream_archive import StreamArchive
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.request_snapshot import request_of
+from deedbox.shared.records.read_model import load
 from deedbox.shared.redis import data_keys, keys
 from deedbox.shared.redis.data_keys import Keys
 from deedbox.shared.redis.scripting import Scripts
@@ -81,7 +81,7 @@ class Tracking:
         for stream in {*timelines, *self.asked} - {erased}:
             archive = archives.get(stream, StreamArchive())
             stored = server.execute("GET", keys.request(stream)) or archive.values.get("request")
-            model = json.loads(_opened(server, stream, stored)) if stored else {}
+            model = (load(_opened(server, stream, stored)) or {}) if stored else {}
             done = Counter(
                 line["event"]
                 for line in timelines.get(stream, ())

@@ -18,6 +18,7 @@ from deedbox.ops.demo.evidence import (
     SOURCE,
     hash_documents,
     identify_callback,
+    lines_of,
     read_record,
     read_traces,
     waiting,
@@ -191,8 +192,7 @@ class Soak:
             traces = read_traces(redis, streams, self._facts.values())
             released: Counter[str] = Counter()
             for stream in streams:
-                for line in redis.lrange(keys.timeline(stream), 0, -1):
-                    row = json.loads(line)
+                for row in lines_of(redis, stream):
                     released[row["event"]] += row["kind"] in {"released", "late"}
         self._write("state", {
             "unfinished": unfinished, "counters": traces.counters, "dead": traces.dead,

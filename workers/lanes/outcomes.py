@@ -6,7 +6,6 @@ import traceback
 from dataclasses import replace
 from typing import Any, Final
 
-from deedbox.shared.core import jsontext
 from deedbox.shared.core.attempts import Again, Dead, Failure, QueueEntry, bucket_of
 from deedbox.shared.core.errors import KeyMissing
 from deedbox.shared.core.reasons import DeathReason, TimelineKind
@@ -145,7 +144,7 @@ class OutcomeReport:
     def _stream(self) -> Commit:
         return Commit().stream(self.stored.stream)
 
-    def _line(self, kind: TimelineKind, **details: Any) -> bytes:
+    def _line(self, kind: TimelineKind, **details: Any) -> dict[str, Any]:
         row = {"kind": kind.value, "attempt": self.entry.attempt, "took_s": round(self.took_s, 6), **details}
         if self.entry.late:
             row["late"] = True
@@ -153,10 +152,10 @@ class OutcomeReport:
             row["replay"] = self.entry.replay
         return self._row(row)
 
-    def _row(self, row: dict[str, Any]) -> bytes:
+    def _row(self, row: dict[str, Any]) -> dict[str, Any]:
         head = {"at": round(self.at, 6), "type": self.stored.event_type, "event": self.stored.fingerprint,
                 "action": self.action.name}  # fmt: skip
-        return jsontext.dumps(head | row)
+        return head | row
 
     def _log(self, level: str, outcome: str, **details: Any) -> None:
         getattr(log, level)("action.finished", **self._facts(outcome), **details)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from deedbox.shared import codec
@@ -14,7 +14,7 @@ from deedbox.shared.core.ordering import Arrival, SequenceState
 from deedbox.shared.core.signature import Origin, Trust
 from deedbox.shared.core.snapshot import arrival_of
 from deedbox.shared.core.values import value
-from deedbox.shared.records.stored_event import StoredEvent
+from deedbox.shared.records.stored_event import ASIDE, StoredEvent
 from deedbox.shared.sealing.envelopes import opened
 
 
@@ -80,15 +80,11 @@ class KnownBody:
         return cls(stored.body_digest, stored.trust)
 
     @classmethod
-    def read(
-        cls, digest: bytes | None, trust: bytes | None, aside: bytes | None, bodies: bytes | None
-    ) -> KnownBody:
+    def read(cls, fields: Mapping[bytes, bytes]) -> KnownBody:
         """Read what is stored of a fact. A level that cannot be read counts as the highest: nothing replaces it."""
-        try:
-            level = Trust.named((trust or b"").decode())
-        except ValueError:
-            level = Trust.CONFIRMED
-        return cls((digest or b"").decode("utf-8", "replace"), level, aside is not None, count_of(bodies))
+        stored = StoredEvent.load("", fields)
+        digest, trust = (stored.body_digest, stored.trust) if stored else ("", Trust.CONFIRMED)
+        return cls(digest, trust, ASIDE.encode() in fields, count_of(fields.get(b"bodies")))
 
     def is_same(self, stored: StoredEvent) -> bool:
         """Return whether an event has the same body, as far as anybody can still tell."""

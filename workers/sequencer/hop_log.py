@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,11 +11,10 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from deedbox.shared.core.envelope import Envelope
-from deedbox.shared.core.fields import guarded, row
 from deedbox.shared.core.ordering import Decision, Released
 from deedbox.shared.core.reasons import ArrivalVerdict
 from deedbox.shared.core.values import value
-from deedbox.shared.records.stored_event import StoredEvent
+from deedbox.shared.records.stored_event import HEAD, StoredEvent, present
 from deedbox.shared.redis import keys
 from deedbox.shared.runtime import logs, telemetry
 from deedbox.workers.sequencer.arrivals import Delivered, KnownBody, StreamWork
@@ -50,10 +49,10 @@ class _Told(NamedTuple):
     span_id: str
 
     @classmethod
-    def of(cls, stored: StoredEvent | None, head: Mapping[str, str]) -> _Told:
+    def of(cls, stored: StoredEvent | None) -> _Told:
         if stored:
             return cls(stored.source, stored.ordering_key, stored.trace_id, stored.span_id)
-        return cls(head.get("source"), head.get("key"), head.get("trace_id"), head.get("span_id", ""))
+        return cls(None, None, None, "")
 
 
 def _line(each: Judgement, about: _Told) -> dict[str, Any]:
@@ -93,7 +92,7 @@ class Judgements:
         """Write the lines and end the spans; the commit is written."""
         earlier = [each for each in self.found if each.stored is None]
         heads = _heads(redis, earlier) if earlier else {}
-        told = [(each, _Told.of(each.stored, heads.get(each.fingerprint, {}))) for each in self.found]
+        told = [(each, _Told.of(each.stored or heads.get(each.fingerprint))) for each in self.found]
         if telemetry.lines():
             line = log.bind()
             for each, about in told:
@@ -161,18 +160,18 @@ def _of(each: Delivered, outcome: ArrivalVerdict, waited_s: float) -> Judgement:
     return Judgement(outcome, stored.event_type, stored.fingerprint, waited_s, stored)
 
 
-def _heads(redis: Redis, judgements: Sequence[Judgement]) -> dict[str, dict[str, str]]:
+def _heads(redis: Redis, judgements: Sequence[Judgement]) -> dict[str, StoredEvent]:
     """Read the facts of events that earlier batches held; without an answer their lines say less."""
     pipeline = redis.pipeline(transaction=False)
     for each in judgements:
-        pipeline.hget(keys.event(each.fingerprint), "head")
+        pipeline.hmget(keys.event(each.fingerprint), HEAD)
     try:
         rows = pipeline.execute()
     except RedisError:
         return {}
-    found: dict[str, dict[str, str]] = {}
+    found: dict[str, StoredEvent] = {}
     for each, packed in zip(judgements, rows, strict=True):
-        head = guarded("stored event", packed or b"", row)
+        head = StoredEvent.load(each.fingerprint, present(packed))
         if head:
-            found[each.fingerprint] = {name: value for name, value in head.items() if isinstance(value, str)}
+            found[each.fingerprint] = head
     return found

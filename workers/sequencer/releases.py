@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any, Final, Self
 
 from deedbox.shared.broker.message import encode_kombu
-from deedbox.shared.core import jsontext
 from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.core.envelope import decode_inbox
 from deedbox.shared.core.errors import KeyMissing, Undecodable
@@ -32,12 +31,13 @@ class StreamSection(Commit):
     def __init__(self, stream: str, state: bytes, wake_at: float | None, at: float) -> None:
         super().__init__()
         self.order(stream, state, wake_at)
-        self._lines: list[bytes] = []
+        self._lines: list[dict[str, Any]] = []
         self._counts: dict[str, int] = {}
         self._valid = 0
         self.name = stream
         self._source = stream.partition(":")[0]
         self._at = at
+        self._releases: list[dict[str, Any]] = []
         self._dispatched = Commit()
 
     def line(self, kind: TimelineKind, at: float, arrival: Arrival, **details: Any) -> None:
@@ -46,9 +46,7 @@ class StreamSection(Commit):
 
     def note(self, at: float, detail: str) -> None:
         """Add a line that is about the stream, not about one event."""
-        self._lines.append(
-            jsontext.dumps({"at": round(at, 6), "kind": TimelineKind.NOTE.value, "detail": detail})
-        )
+        self._lines.append({"at": round(at, 6), "kind": TimelineKind.NOTE.value, "detail": detail})
 
     def count(self, name: str, by: int = 1) -> Self:
         """Add to a counter."""
@@ -63,14 +61,14 @@ class StreamSection(Commit):
         self, kind: TimelineKind, at: float, arrival: Arrival, entry: QueueEntry, **details: Any
     ) -> None:
         """Hand an event to all actions that want it, and say so in the timeline, behind its other lines."""
-        line = _row(kind, at, arrival, details)
-        self._dispatched.enqueue(arrival.fingerprint, arrival.type, queue_entry.dump(entry), line)
+        self._releases.append(_row(kind, at, arrival, details))
+        self._dispatched.enqueue(arrival.fingerprint, arrival.type, queue_entry.dump(entry))
 
     def operands(self) -> list[Operand]:
         """Return the operations, flat: what was gathered comes last."""
         gathered = Commit()
-        if self._lines:
-            gathered.timeline(*self._lines)
+        if self._lines or self._releases:
+            gathered.timeline(*self._lines, *self._releases)
         gathered.append(self._dispatched)
         if self._valid:
             gathered.valid_headers(self._source, self._valid, at=self._at)
@@ -79,9 +77,9 @@ class StreamSection(Commit):
         return [*super().operands(), *gathered.operands()]
 
 
-def _row(kind: TimelineKind, at: float, arrival: Arrival, details: dict[str, Any]) -> bytes:
+def _row(kind: TimelineKind, at: float, arrival: Arrival, details: dict[str, Any]) -> dict[str, Any]:
     row = {"at": round(at, 6), "kind": kind.value, "type": arrival.type, "event": arrival.fingerprint}
-    return jsontext.dumps(row | details)
+    return row | details
 
 
 def add_releases(

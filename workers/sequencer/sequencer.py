@@ -23,7 +23,7 @@ from deedbox.shared.core.reasons import ArrivalVerdict
 from deedbox.shared.core.signature import SignatureEvidence, Trust
 from deedbox.shared.records import order_state
 from deedbox.shared.records.spool_mark import SpoolMarks
-from deedbox.shared.records.stored_event import ASIDE
+from deedbox.shared.records.stored_event import ASIDE, HEAD
 from deedbox.shared.redis import data_keys, keys, script_calls
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.script_calls import NO_CLAIM, DrainClaim
@@ -61,6 +61,8 @@ BATCH_BYTES: Final = 4 * 1024 * 1024
 TEXT_BYTES: Final = 4 * BATCH_BYTES
 """The same for what the bodies are uncompressed, which Redis cannot measure: bodies that compress a thousandfold would
 else be gigabytes to parse under one lease."""
+
+_OF_KNOWN: Final = (*HEAD, ASIDE, "bodies")
 
 log = logs.get("sequencer")
 
@@ -313,13 +315,16 @@ class Sequencer:
             return
         pipeline = self._redis.pipeline(transaction=False)
         for _, fingerprint in repeats:
-            pipeline.hmget(keys.event(fingerprint), "digest", "trust", ASIDE, "bodies")
+            pipeline.hmget(keys.event(fingerprint), _OF_KNOWN)
         try:
             bodies = pipeline.execute()
         except RedisError as error:
             raise translated(error) from error
-        for (work, fingerprint), fields in zip(repeats, bodies, strict=True):
-            work.known[fingerprint] = KnownBody.read(*fields)
+        for (work, fingerprint), values in zip(repeats, bodies, strict=True):
+            fields = {
+                name.encode(): each for name, each in zip(_OF_KNOWN, values, strict=True) if each is not None
+            }
+            work.known[fingerprint] = KnownBody.read(fields)
 
     def _decide(
         self,

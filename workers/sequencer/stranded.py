@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from redis import Redis
 from redis.exceptions import RedisError
 
-from deedbox.shared.records.stored_event import StoredEvent
+from deedbox.shared.records.stored_event import HEAD, StoredEvent, present
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.scripting import text
@@ -31,13 +32,13 @@ def stranded(redis: Redis, stream: str) -> list[SetAside]:
         ]
         pipe = redis.pipeline(transaction=False)
         for name, _ in held:
-            pipe.hget(keys.event(name), "head")
+            pipe.hmget(keys.event(name), HEAD)
         heads = pipe.execute()
     except RedisError as error:
         raise translated(error) from error
-    return [_aside(name, at, head or b"") for (name, at), head in zip(held, heads, strict=True)]
+    return [_aside(name, at, head) for (name, at), head in zip(held, heads, strict=True)]
 
 
-def _aside(fingerprint: str, arrived_at: float, head: bytes) -> SetAside:
-    stored = StoredEvent.load(fingerprint, {b"head": head, b"body": b""})
+def _aside(fingerprint: str, arrived_at: float, head: Iterable[bytes | None]) -> SetAside:
+    stored = StoredEvent.load(fingerprint, present(head))
     return SetAside.of(stored) if stored else SetAside(fingerprint, arrived_at)

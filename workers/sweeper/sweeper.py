@@ -17,6 +17,7 @@ from deedbox.shared.core.fields import counts_of
 from deedbox.shared.core.identity import SHARDS
 from deedbox.shared.core.reasons import DeathReason
 from deedbox.shared.records.presence import LOST_KEEP
+from deedbox.shared.records.stored_event import StoredEvent, present
 from deedbox.shared.records.subscriptions import announced
 from deedbox.shared.redis import keys, script_calls
 from deedbox.shared.redis.connections import translated
@@ -113,7 +114,8 @@ class Sweeper:
         )  # fmt: skip
         if abandoned:
             log.warning("sweeper.lease_abandoned", lane=lane, units=abandoned)
-        for unit, event, process, losses, source, key, trace_id in lost:
+        for unit, event, process, losses, head in lost:
+            stored = StoredEvent.load(text(event), present(head))
             dead = int(losses) >= LOSSES_MAX
             tell = log.error if dead else log.warning
             tell(
@@ -121,9 +123,9 @@ class Sweeper:
                 lane=lane,
                 action=text(unit).partition("|")[0],
                 fingerprint=text(event),
-                source=text(source),
-                key=text(key),
-                trace_id=text(trace_id),
+                source=stored.source if stored else "",
+                key=stored.ordering_key if stored else "",
+                trace_id=stored.trace_id if stored else "",
                 lost_process=text(process),
                 losses_in_a_row=int(losses),
                 outcome="dead" if dead else "again",

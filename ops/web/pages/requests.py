@@ -188,7 +188,7 @@ def _download(source: str, request_id: str, number: int) -> str:
         return ""
 
 
-def _documents(record: bytes | str | None) -> Sequence[Mapping[str, Any]]:
+def _documents(record: bytes | None) -> Sequence[Mapping[str, Any]]:
     """Return the stored versions, the current one last."""
     found = DocumentRecord.load(record)
     return found.versions if found else []

@@ -12,17 +12,9 @@ local function set_aside(unit, entry)
   dequeue(unit, entry)
   if is_erased_unit(unit) then return end
   local event = event_of(entry)
-  local letter = { 'reason', 'action_gone', 'detail', detail, 'action', action, 'unit', unit, 'entry', entry, 'event', event }
-  local readable, facts = pcall(cjson.decode, redis.call('HGET', P .. 'event:' .. event, 'head') or '')
-  if readable and type(facts) == 'table' and facts.source and facts.key then
-    for _, name in ipairs({ 'source', 'key', 'type', 'trace_id' }) do
-      if facts[name] then letter[#letter + 1], letter[#letter + 2] = name, facts[name] end
-    end
-    local line = cjson.encode({ at = now, kind = 'dead', type = facts.type, event = event, action = action,
-      reason = 'action_gone', detail = detail })
-    add_lines(facts.source .. ':' .. facts.key, { line }, tonumber(ARGV[5]), ARGV[6], now)
-  end
-  file_letter(now, letter)
+  local line = cjson.encode({ at = now, kind = 'dead', event = event, action = action, reason = 'action_gone', detail = detail })
+  add_lines(stream_of(unit), { line }, tonumber(ARGV[5]), ARGV[6], now)
+  file_call(now, unit, { 'reason', 'action_gone', 'detail', detail, 'action', action, 'entry', entry, 'event', event })
   bump(P .. 'counters', 'action_dead', 1)
 end
 

@@ -9,7 +9,7 @@
 --     next   the head leaves the queue, the lease stays: the holder has claimed the entry behind it, too
 --     wait   the head stays for `wait` seconds (its new text, if any, is operation E), the lease ends
 --     back   nothing was started: the lease ends, the unit is ready at once
---   Operations: S stream / T n lines / C counter increment / E entry /
+--   Operations: S stream / T n elements of the timeline / C counter increment / E entry /
 --     A fingerprint type entry (an internal event to all actions that want it) /
 --     M action outcome bucket us (one call: how it ended, how long it took) /
 --     F fingerprint arrived-at n values (an internal event) / D n values (dead letter) /
@@ -164,7 +164,7 @@ while ARGV[i] do
       fresh = redis.call('ZADD', P .. 'seen:' .. stream, 'NX', ARGV[i + 2], ARGV[i + 1])
       redis.call('EXPIRE', P .. 'seen:' .. stream, order_ttl)
       if fresh == 1 then
-        redis.call('HSET', P .. 'event:' .. ARGV[i + 1], unpack(ARGV, i + 4, i + 3 + n))
+        write_event(P .. 'event:' .. ARGV[i + 1], i + 4, i + 3 + n)
         refer(ARGV[i + 1], 0)
         note_stream(stream, now)
       end

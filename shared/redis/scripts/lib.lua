@@ -206,13 +206,28 @@ local function keep_data_key(stream, by)
   if bump(key, 'open', by) > 0 then redis.call('PERSIST', key) else redis.call('EXPIRE', key, life) end
 end
 
+-- Fields that hold the facts and the body of an event in pieces (deedbox.shared.records.stored_event).
+local PIECES = {}
+for piece in string.gmatch('01234567abcdefghijklmnop', '.') do PIECES[#PIECES + 1] = piece end
+
+-- Writes an event: ARGV[from..to] are field, value, ... No piece of an event that it replaces stays.
+local function write_event(key, from, to)
+  local added = redis.call('HSET', key, unpack(ARGV, from, to))
+  if ARGV[from] ~= PIECES[1] or 2 * added == to - from + 1 then return end
+  local written = {}
+  for i = from, to, 2 do written[ARGV[i]] = true end
+  for _, piece in ipairs(PIECES) do
+    if not written[piece] then redis.call('HDEL', key, piece) end
+  end
+end
+
 -- ttl: the life of an event for which nothing waits any more.
 local function end_of_references(ttl)
   for event, by in pairs(references) do
     local key = P .. 'event:' .. event
     if redis.call('EXISTS', key) == 1 then
-      local sealed = redis.call('HGET', key, 'sealed')
-      if sealed and sealed ~= '' then keep_data_key(sealed, by) end
+      local sealed = redis.call('HMGET', key, 'source', 'sealed')
+      if sealed[2] then keep_data_key(sealed[1] .. ':' .. sealed[2], by) end
       if bump(key, 'open', by) > 0 then
         redis.call('PERSIST', key)
       else
@@ -706,6 +721,13 @@ local function file_letter(now, values)
     redis.call('SADD', P .. 'letters:' .. key, id)
   end
   return id
+end
+
+-- The same for a call of a unit, with what its unit says. Type and trace id are packed in the event: readers take them from it.
+local function file_call(now, unit, values)
+  local source, key = string.match(stream_of(unit), '^([^:]*):(.*)$')
+  if source then return file_letter(now, { 'source', source, 'key', key, 'unit', unit, unpack(values) }) end
+  return file_letter(now, { 'unit', unit, unpack(values) })
 end
 
 -- The same for what the caller passed: ARGV[from..to] are field, value, ...

@@ -10,10 +10,9 @@
 --                                                          the read model is told again
 --   B fingerprint:digest, arrived at, n, n values          another body of a known fact, kept for an operator
 --   H fingerprint, since / R fingerprint                   held / no longer held
---   A fingerprint, type, entry, line                       an event to all actions that want it; its line of the timeline
---                                                          gets the generation of what is subscribed
+--   A fingerprint, type, entry                             an event to all actions that want it
 --   X keep, fingerprint, entry                            into the clean stream
---   T n, n lines                                           timeline
+--   T n, n elements                                        timeline; each begins with the generation of what is subscribed
 --   V source, count, at                                    new facts with a valid Content-Sha256
 --   C counter, increment
 --   D n, n values (field, value, ...)                      dead letter
@@ -56,15 +55,12 @@ while ARGV[i] do
   if op == 'T' then
     local n = tonumber(ARGV[i + 1])
     if not gone then
-      for j = i + 2, i + 1 + n do lines[#lines + 1] = ARGV[j] end
+      for j = i + 2, i + 1 + n do lines[#lines + 1] = generation .. ARGV[j] end
     end
     i = i + 2 + n
   elseif op == 'A' then
-    if not gone then
-      dispatch(stream, ARGV[i + 1], ARGV[i + 2], ARGV[i + 3])
-      lines[#lines + 1] = string.sub(ARGV[i + 4], 1, -2) .. ',"generation":' .. generation .. '}'
-    end
-    i = i + 5
+    if not gone then dispatch(stream, ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]) end
+    i = i + 4
   elseif op == 'X' then
     if not gone then publish(i + 1) end
     i = i + 4
@@ -76,7 +72,7 @@ while ARGV[i] do
       if op == 'B' and redis.call('EXISTS', P .. 'event:' .. ARGV[i + 1]) == 0 then
         bump(P .. 'event:' .. event_of(ARGV[i + 1]), 'bodies', 1)
       end
-      redis.call('HSET', P .. 'event:' .. ARGV[i + 1], unpack(ARGV, i + 4, i + 3 + n))
+      write_event(P .. 'event:' .. ARGV[i + 1], i + 4, i + 3 + n)
       refer(ARGV[i + 1], 0)
     end
     i = i + 4 + n
@@ -84,15 +80,16 @@ while ARGV[i] do
     local n = tonumber(ARGV[i + 6])
     if not gone then
       local event, worse = P .. 'event:' .. ARGV[i + 1], ARGV[i + 1] .. ':' .. ARGV[i + 2]
-      local names = { 'head', 'digest', 'trust', 'body', 'codec', 'sealed' }
-      local before = redis.call('HMGET', event, unpack(names))
-      if ARGV[i + 2] ~= '' and before[1] then
-        for k, name in ipairs(names) do redis.call('HSET', P .. 'event:' .. worse, name, before[k] or '') end
+      if ARGV[i + 2] ~= '' and redis.call('EXISTS', event) == 1 then
+        local names = { 'source', 'sealed', unpack(PIECES) }
+        for k, value in ipairs(redis.call('HMGET', event, unpack(names))) do
+          if value then redis.call('HSET', P .. 'event:' .. worse, names[k], value) end
+        end
         facts[#facts + 1] = ARGV[i + 3]
         facts[#facts + 1] = worse
         refer(worse, 0)
       end
-      redis.call('HSET', event, unpack(ARGV, i + 7, i + 6 + n))
+      write_event(event, i + 7, i + 6 + n)
       refer(ARGV[i + 1], 0)
       if ARGV[i + 5] ~= '' then dispatch(stream, ARGV[i + 1], ARGV[i + 4], ARGV[i + 5], 'track_status') end
     end

@@ -5,7 +5,7 @@
 --       event TTL in s, lost calls kept; then names of the lane's actions. Lane '': actions that are in no lane; nothing
 --       is rung.
 -- Returns: {leases taken back, retries due, 1 if the lane must be rung, entries that became dead letters,
---           {{unit, event, process, losses in a row, source, ordering key, trace id}, ...}: what was lost,
+--           {{unit, event, process, losses in a row, pieces of its facts}, ...}: what was lost,
 --           1 if there may be more of it}.
 local now = clock(ARGV[1])
 local lane, shards = ARGV[2], tonumber(ARGV[3])
@@ -42,22 +42,15 @@ local function count_loss(unit, process)
   end
   local event, action = event_of(head), action_of(unit)
   local count = tonumber(string.match(head, '"losses":(%d+)') or '0') + 1
-  local readable, facts = pcall(cjson.decode, redis.call('HGET', P .. 'event:' .. event, 'head') or '')
-  if not readable or type(facts) ~= 'table' or not (facts.source and facts.key) then facts = {} end
-  lost[#lost + 1] = { unit, event, process, count, facts.source or '', facts.key or '', facts.trace_id or '' }
+  lost[#lost + 1] = { unit, event, process, count, redis.call('HMGET', P .. 'event:' .. event, unpack(PIECES, 1, 8)) }
   local detail = 'the process that had it (' .. process .. ') ended without an outcome, ' .. count .. ' in a row'
-  local line = { at = now, kind = 'retry', outcome = 'lost', type = facts.type, event = event, action = action,
-    detail = detail }
+  local line = { at = now, kind = 'retry', outcome = 'lost', event = event, action = action, detail = detail }
   if count < losses_max then
     redis.call('LSET', P .. 'queue:' .. unit, 0, with_losses(head, count))
   else
     dequeue(unit, head)
-    local letter = { 'reason', 'worker_lost', 'detail', detail, 'action', action, 'lane', lane, 'unit', unit,
-      'entry', head, 'event', event }
-    for _, name in ipairs({ 'source', 'key', 'type', 'trace_id' }) do
-      if facts[name] then letter[#letter + 1], letter[#letter + 2] = name, facts[name] end
-    end
-    file_letter(now, letter)
+    file_call(now, unit, { 'reason', 'worker_lost', 'detail', detail, 'action', action, 'lane', lane, 'entry', head,
+      'event', event })
     redis.call('HINCRBY', P .. 'counters', 'action_dead', 1)
     line.kind, line.outcome, line.reason = 'dead', nil, 'worker_lost'
     dead = dead + 1
@@ -66,8 +59,8 @@ local function count_loss(unit, process)
   redis.call('LPUSH', P .. 'lost', cjson.encode({ at = now, lane = lane, action = action, event = event,
     process = process, losses = count }))
   redis.call('LTRIM', P .. 'lost', 0, tonumber(ARGV[9]) - 1)
-  if facts.source and not erased then
-    add_lines(facts.source .. ':' .. facts.key, { cjson.encode(line) }, lines_kept, order_ttl, now)
+  if not erased then
+    add_lines(stream_of(unit), { cjson.encode(line) }, lines_kept, order_ttl, now)
   end
 end
 

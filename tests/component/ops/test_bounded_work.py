@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -29,6 +30,7 @@ from deedbox.ops.repair.rotation import rotate
 from deedbox.ops.repair.undeclared import UndeclaredCalls
 from deedbox.shared import sealing
 from deedbox.shared.records.replay_order import ReplayOrder, ReplaySpan
+from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis import data_keys, keys, script_calls
 from deedbox.shared.redis.erasure import Asker, Eraser
 from deedbox.shared.redis.key_types import suspect
@@ -99,8 +101,11 @@ class World:
     def stored(self, stream: str, events: int) -> list[str]:
         """Store events of a stream as a release does, without bodies worth anything."""
         [model] = [name for name in self.redis.scan_iter(keys.event("*")) if b":" not in name[15:]]
-        fields: Any = self.redis.hgetall(model)
-        fields[b"head"] = fields[b"head"].replace(b"signature_request/r1", stream.partition(":")[2].encode())
+        values: Any = self.redis.hgetall(model)
+        stored = StoredEvent.load("", values)
+        assert stored
+        flat = replace(stored, ordering_key=stream.partition(":")[2]).fields()
+        fields: Any = dict(zip(flat[::2], flat[1::2], strict=True))
         names = [f"{number:032x}" for number in range(1, events + 1)]
         pipe = self.redis.pipeline(transaction=False)
         for name in names:

@@ -17,6 +17,7 @@ from tests.component.workers.rig import Deployment, Journal, P, action, envelope
 from tests.component.workers.server import RedisServer, until
 from tests.support.brokers import bridging, broker_at, run_until_killed
 from tests.support.sqs import SqsServer
+from tests.support.stored import body_at
 
 __all__ = ["operate"]
 
@@ -54,7 +55,7 @@ def test_what_was_published_reaches_the_action_byte_for_byte(
     assert [event.type for event, _ in journal.calls] == [P + "sent", P + "viewed"]
     assert journal.calls[0][0].payload == outward(json.loads(codec.body_of(first)))
     fingerprint = deployment.timeline()[0]["event"]
-    assert deployment.redis.hget(f"deedbox:event:{fingerprint}", "body") == first.body
+    assert body_at(deployment.redis, f"deedbox:event:{fingerprint}") == first.body
 
 
 def test_more_than_one_receive_brings_are_all_moved_and_acknowledged(

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from redis import Redis
 
+from deedbox.ops.demo.evidence import lines_of
 from deedbox.shared import codec
 from deedbox.shared.broker.message import encode_kombu
 from deedbox.shared.core.attempts import AttemptPolicy
@@ -20,6 +21,7 @@ from deedbox.shared.core.errors import BadCallback
 from deedbox.shared.core.identity import ordering_key
 from deedbox.shared.core.ordering import OrderingPolicy
 from deedbox.shared.core.signature import BodySignature
+from deedbox.shared.records import read_model
 from deedbox.shared.redis import data_keys, inbox, keys
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
@@ -130,7 +132,7 @@ def declare(redis: Redis, **lane_of: str) -> None:
 def stored_model(redis: Redis, stream: str) -> dict[str, Any]:
     """Return a read model as readers see it; empty if there is none."""
     found = cast("bytes | None", redis.get(keys.request(stream)))
-    return dict(json.loads(data_keys.open_value(redis, stream, found))) if found else {}
+    return (read_model.load(data_keys.open_value(redis, stream, found)) or {}) if found else {}
 
 
 def silent(_lane: str) -> None:
@@ -274,7 +276,7 @@ class Deployment:
     def timeline(self, request_id: str = "r1", source: str = "default") -> list[dict[str, Any]]:
         """Return what ``trace`` shows of a request."""
         stream = f"{source}:signature_request/{request_id}"
-        lines = [json.loads(line) for line in self.redis.lrange(keys.timeline(stream), 0, -1)]
+        lines = lines_of(self.redis, stream)
         told = [
             {"detail": self._readable(stream, line["detail"])} if "detail" in line else {} for line in lines
         ]

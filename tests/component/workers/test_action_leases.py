@@ -8,10 +8,14 @@ import pytest
 from redis import Redis
 from structlog.testing import capture_logs
 
+from deedbox.ops.readmodels.timeline import read
+from deedbox.ops.repair.deadletters import DeadLetters
 from deedbox.shared.redis import keys
+from deedbox.shared.redis.scripting import Scripts
 from deedbox.workers.actions.interface import Context, Event, Retry
 from deedbox.workers.sweeper.sweeper import LOSSES_MAX
 from tests.component.workers.rig import (
+    TRACE,
     Deployment,
     Failing,
     Journal,
@@ -54,11 +58,18 @@ def test_an_event_that_takes_its_process_down_is_set_aside_and_blocks_no_other_k
     deployment.run()
 
     [letter] = deployment.letters()
-    assert (letter["reason"], letter["type"], letter["key"]) == (
-        b"worker_lost",
-        b"signature_request_sent",
-        b"signature_request/poison",
+    [shown] = DeadLetters(Scripts(state)).newest_first()
+    assert (shown.reason, shown.type, shown.key) == (
+        "worker_lost",
+        "signature_request_sent",
+        "signature_request/poison",
     )
+    assert shown.trace_id == TRACE, "a script filed it: what it could not read is in the event"
+    timeline = read(state, "default", "signature_request/poison")
+    assert timeline
+    assert {line["type"] for line in timeline.entries} == {
+        "signature_request_sent", "signature_request_viewed",
+    }  # fmt: skip
     assert deployment.kinds("poison")[-2:] == ["dead", "action"]
     assert journal.types("poison") == ["viewed"]
     assert state.ttl(keys.event(letter["event"].decode())) == -1

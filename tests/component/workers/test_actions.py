@@ -12,6 +12,7 @@ import pytest
 from redis import Redis
 
 from deedbox.shared.core.ordering import OrderingPolicy
+from deedbox.shared.records.stored_event import BODY
 from deedbox.shared.redis import keys
 from deedbox.shared.retention import Retention
 from deedbox.shared.runtime import logs
@@ -166,7 +167,7 @@ def test_an_entry_whose_event_is_lost_is_a_dead_letter(state: Redis, damage: str
     deployment.deliver(sent(), viewed(1))
     deployment.drain()
     key = keys.event(deployment.timeline()[0]["event"])
-    state.delete(key) if damage == "gone" else state.hset(key, "body", b"{")
+    state.delete(key) if damage == "gone" else state.hset(key, BODY, b"{")
     deployment.work()
     assert deployment.reasons() == ["event_missing"]
     assert journal.types() == ["viewed"]

@@ -28,6 +28,7 @@ from deedbox.workers.sweeper.alert_conditions import ConditionWatch
 from tests.component.workers.rig import Deployment, P, callback, expire_units, units
 from tests.component.workers.server import RedisServer
 from tests.support.alert_receiver import AlertReceiver
+from tests.support.stored import body_at
 
 pytestmark = pytest.mark.real_redis
 
@@ -44,7 +45,7 @@ def _filed(redis: Redis) -> list[dict[str, Any]]:
     """Return the messages on their way, oldest first."""
     found = []
     for unit in units(redis, "ready"):
-        body: Any = redis.hget(keys.event(unit.decode().rpartition("|")[2]), "body")
+        body = body_at(redis, keys.event(unit.decode().rpartition("|")[2]))
         found.append(json.loads(body))
     return sorted(found, key=lambda message: message["at"])
 

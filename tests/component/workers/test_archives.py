@@ -21,6 +21,7 @@ from deedbox.shared.archives.restoring import restore
 from deedbox.shared.archives.stream_archive import StreamArchive
 from deedbox.shared.core.identity import shard_of
 from deedbox.shared.core.signature import BodySignature
+from deedbox.shared.records import stored_event
 from deedbox.shared.records.replay_order import ReplaySpan
 from deedbox.shared.redis import keys, script_calls
 from deedbox.shared.redis.scripting import Scripts
@@ -41,6 +42,7 @@ from tests.component.workers.rig import (
 )
 from tests.component.workers.server import until
 from tests.component.workers.test_erasure import R1, erase, traces
+from tests.support.stored import head_at
 
 STREAM = R1.stream
 SIGNER = {"signature_id": "s1", "last_viewed_at": 1_800_000_003}
@@ -205,7 +207,7 @@ def _too_many_names(state: Redis) -> None:
 
 def _too_large(state: Redis) -> None:
     filled(state)
-    state.hset(keys.event(seen(state)[0].decode()), "body", b"a" * 2_000_000)
+    state.hset(keys.event(seen(state)[0].decode()), stored_event.BODY, b"a" * 2_000_000)
 
 
 def _foreign(state: Redis) -> None:
@@ -339,4 +341,4 @@ def test_a_better_body_of_an_archived_fact_wins(state: Redis) -> None:
     deployment.deliver(sent(), verdict=BodySignature.VALID)
     deployment.run()
     [fact] = seen(state)
-    assert state.hget(keys.event(fact.decode()), "trust") == b"attested"
+    assert head_at(state, keys.event(fact.decode()))["body_signature"] == "valid"

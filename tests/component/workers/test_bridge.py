@@ -30,6 +30,7 @@ from tests.component.workers.rig import (
 )
 from tests.component.workers.server import RedisServer, until
 from tests.support.brokers import Claims
+from tests.support.stored import body_at
 
 pytestmark = pytest.mark.real_redis
 
@@ -63,7 +64,7 @@ def test_what_kombu_publishes_reaches_the_action_byte_for_byte(
     deployment.run()
     [(event, _)] = journal(deployment).calls
     assert event.payload == outward(json.loads(codec.body_of(wrapped)))
-    assert state.hget(keys.event(deployment.timeline()[0]["event"]), "body") == wrapped.body
+    assert body_at(state, keys.event(deployment.timeline()[0]["event"])) == wrapped.body
 
 
 def test_a_batch_is_bounded(state: Redis) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from deedbox.ops.demo.evidence import lines_of
 from deedbox.shared.audit import audit_log
 from deedbox.shared.command_options import CallOptions
 from deedbox.shared.core.errors import DeedboxError, SettingsError
@@ -20,6 +21,7 @@ from deedbox.workers.commands import call
 from deedbox.workers.process import Process
 from tests.component.workers.rig import Deployment, Journal, action, sent, viewed
 from tests.component.workers.server import RedisServer
+from tests.support.stored import head_at
 
 pytestmark = pytest.mark.real_redis
 
@@ -65,7 +67,7 @@ def everything(state: Redis) -> dict[bytes, bytes | None]:
 
 
 def lines(state: Redis) -> list[dict[str, Any]]:
-    return [json.loads(each) for each in state.lrange(keys.timeline("default:signature_request/r1"), 0, -1)]
+    return lines_of(state, "default:signature_request/r1")
 
 
 def called(process: Process, **options: Any) -> int:
@@ -99,7 +101,7 @@ def test_a_commit_records_outcome_notes_and_what_was_emitted(
     [recorded] = audit_log.read(state, 9)
     assert (recorded.operation, recorded.count, recorded.asked["action"]) == ("call", 1, "crm")
     assert "Recorded." in capsys.readouterr().out
-    emitted = [json.loads(state.hget(name, "head") or b"{}") for name in state.scan_iter(keys.event("*"))]
+    emitted = [head_at(state, name) for name in state.scan_iter(keys.event("*"))]
     assert "deedbox.billed" in [each.get("type") for each in emitted]
     assert state.hlen(keys.action("crm", "tokens")) == state.zcard(keys.action("crm", "leased")) == 0
 

@@ -24,6 +24,7 @@ from tests.component.workers.rig import Deployment, silent, units
 from tests.component.workers.server import RedisServer, free_port
 from tests.e2e.running import COMMAND, environment
 from tests.support.command_line import run_command
+from tests.support.stored import body_at
 
 pytestmark = pytest.mark.real_redis
 
@@ -85,7 +86,7 @@ class Site:
         """Return the alerts on their way, oldest first."""
         found = []
         for unit in units(self.state, "ready"):
-            body: Any = self.state.hget(keys.event(unit.decode().rpartition("|")[2]), "body")
+            body = body_at(self.state, keys.event(unit.decode().rpartition("|")[2]))
             found.append(json.loads(body))
         return sorted(found, key=lambda message: message["at"])
 

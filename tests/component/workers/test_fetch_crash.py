@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 
 from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.records import queue_entry
+from deedbox.shared.records.document_record import DocumentRecord
 from deedbox.shared.redis import keys
 from tests.component.workers.fetch_desk import (
     DOWNLOADABLE,
@@ -57,8 +57,9 @@ def test_a_call_repeated_after_a_crash_fetches_nothing_twice_and_still_tells(des
 def test_a_crash_after_the_record_does_not_keep_the_requests_other_events_waiting(desk: Desk) -> None:
     """The killed call's mark lives for minutes; the call that repeats it takes it away, though it fetches nothing."""
     desk.happen(DOWNLOADABLE)
-    record = json.loads(desk.state.get(keys.document("default:signature_request/r1")) or b"")
-    (mark,) = record["fetched_by"]
+    record = DocumentRecord.load(desk.state.get(keys.document("default:signature_request/r1")))  # type: ignore[arg-type]
+    assert record
+    (mark,) = record.fetched_by
     desk.state.set(keys.fetching("default:signature_request/r1"), mark)
     fingerprint = mark.partition(":")[0]
     entry = queue_entry.dump(QueueEntry(fingerprint, enqueued_at=0.0))

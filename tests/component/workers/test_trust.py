@@ -9,6 +9,7 @@ import pytest
 from redis import Redis
 
 from deedbox.shared.core.signature import BodySignature
+from deedbox.shared.records.stored_event import head_text
 from deedbox.shared.redis import keys
 from deedbox.workers.builtins import track_status
 from tests.component.workers.rig import (
@@ -86,13 +87,13 @@ def test_a_better_body_that_comes_after_the_release_is_what_readers_see(
     deployment.deliver(sent(title="Lease"), verdict=better)
     deployment.run()
     stored: Any = state.hgetall(keys.event(deployment.timeline()[0]["event"]))
-    assert stored[b"trust"] == {"valid": b"attested", "absent": b"claimed"}[better]
-    assert json.loads(stored[b"head"])["body_signature"] == str(better)
+    trust = {"valid": "attested", "absent": "claimed"}[better]
+    assert json.loads(head_text(stored))["body_signature"] == str(better)
     assert model(state)["title"] == "Lease"
     [conflict] = [line for line in deployment.timeline() if line["kind"] == "conflict"]
     kept: Any = state.hgetall(keys.event(f"{conflict['event']}:{conflict['body']}"))
-    assert json.loads(kept[b"head"])["body_signature"] == str(worse)
-    assert (conflict["better"], deployment.counters()["better_body"]) == (stored[b"trust"].decode(), 1)
+    assert json.loads(head_text(kept))["body_signature"] == str(worse)
+    assert (conflict["better"], deployment.counters()["better_body"]) == (trust, 1)
 
 
 @pytest.mark.parametrize(("first", "second"), [*((a, a) for a in BodySignature), *((b, a) for a, b in WORSE)])

@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 
 from deedbox.ops.demo import home
 from deedbox.ops.demo.course import Course
-from deedbox.ops.demo.evidence import read_record
+from deedbox.ops.demo.evidence import lines_of, read_record
 from deedbox.ops.demo.report import DemoReport, judge
 from deedbox.ops.demo.scenario import Scenario
 from deedbox.ops.supervise.readiness import callback_url
@@ -207,9 +207,7 @@ class World:
 
     def timeline(self, stream: str) -> list[dict[str, Any]]:
         """Return a stream's timeline."""
-        return [
-            json.loads(line) for line in cast("list[bytes]", self.redis.lrange(keys.timeline(stream), 0, -1))
-        ]
+        return lines_of(self.redis, stream)
 
     def lines(self, streams: Sequence[str] | frozenset[str], *kinds: str) -> list[dict[str, Any]]:
         """Return the timelines' lines of these kinds."""

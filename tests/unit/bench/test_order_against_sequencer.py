@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from operator import itemgetter
 
 import pytest
 
 from deedbox.shared.core.ordering import OrderingPolicy
 from deedbox.shared.core.reasons import ArrivalVerdict as Outcome
+from deedbox.shared.records import timeline_line
 from deedbox.shared.redis import inbox, keys
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.workers.actions.registry import Registry
@@ -95,7 +95,8 @@ class Desk:
         lines = self.server.execute("LRANGE", keys.timeline(f"default:signature_request/{request_id}"), 0, -1)
         return [
             (line["event"], line["at"], line["kind"] == Outcome.LATE)
-            for line in map(json.loads, lines)
+            for element in lines
+            for line in timeline_line.load(element) or ()
             if line["kind"] in {Outcome.RELEASED, Outcome.LATE}
         ]
 

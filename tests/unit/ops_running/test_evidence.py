@@ -11,6 +11,7 @@ import fakeredis
 import pytest
 
 from deedbox.ops.demo import evidence
+from deedbox.shared.records import timeline_line
 from deedbox.shared.redis import keys
 from deedbox.shared.simulator.lifecycle import Account, SimulatedCallback, generate_requests
 from deedbox.shared.simulator.story import LifecyclePolicy
@@ -68,7 +69,7 @@ def test_timelines_are_counted_over_all_streams(redis: fakeredis.FakeRedis) -> N
         "default:signature_request/1": [{"kind": "held"}, {"kind": "action", "outcome": "done"}],
         "default:signature_request/2": [{"kind": "held"}, {"kind": "duplicate"}],
     }.items():
-        redis.rpush(keys.timeline(stream), *(json.dumps(line) for line in lines))
+        redis.rpush(keys.timeline(stream), *timeline_line.dump([{"at": 1, **line} for line in lines]))
     traces = evidence.read_traces(redis, ["default:signature_request/1", "default:signature_request/2"], [])
     assert (traces.timeline["held"], traces.timeline["duplicate"], traces.actions_done) == (2, 1, 1)
 

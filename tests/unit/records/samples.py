@@ -16,9 +16,9 @@ from deedbox.shared.alerts.conditions import AlertWatch
 from deedbox.shared.archives.stream_archive import ArchivedEvent, StreamArchive
 from deedbox.shared.audit import AuditedOperation, AuditLine, Way, audit_line
 from deedbox.shared.broker.message import decode_kombu, encode_kombu
-from deedbox.shared.core import jsontext
 from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.core.envelope import SCHEMA_VERSION, Envelope
+from deedbox.shared.core.fields import Unreadable
 from deedbox.shared.core.ordering import Arrival, Held, Position, Proof, SequenceState
 from deedbox.shared.core.routing import PauseKind
 from deedbox.shared.core.signature import BodySignature, Origin
@@ -102,8 +102,14 @@ def _hash(data: bytes) -> dict[bytes, bytes]:
 
 
 def _event_fields(event: StoredEvent) -> bytes:
-    flat = [each.decode() if isinstance(each, bytes) else each for each in event.fields()]
-    return _fields(dict(zip(flat[::2], flat[1::2], strict=True)))
+    flat = event.fields()
+    pairs = zip(flat[::2], flat[1::2], strict=True)
+    return _fields({str(name): each.hex() if isinstance(each, bytes) else each for name, each in pairs})
+
+
+def _event(data: bytes) -> StoredEvent | Unreadable:
+    pieces = {name.encode(): bytes.fromhex(each) for name, each in json.loads(data).items()}
+    return StoredEvent.load(PRINT, pieces)
 
 
 SAMPLES: Final[dict[str, Sample]] = {
@@ -156,13 +162,15 @@ SAMPLES: Final[dict[str, Sample]] = {
         lambda each: _fields({name: str(value) for name, value in each.document().items()}),
         lambda data: DeadLetter.of_values([_hash(data).get(name.encode()) for name in FIELDS]),
     ),
-    "stored_event": Sample(STORED, _event_fields, lambda data: StoredEvent.load(PRINT, _hash(data))),
+    "stored_event": Sample(STORED, _event_fields, _event),
     "stored_event_reconciled": Sample(
         replace(STORED, origin=Origin.RECONCILED),
         _event_fields,
-        lambda data: StoredEvent.load(PRINT, _hash(data)),
+        _event,
     ),
-    "timeline_line": Sample({"at": AT, "kind": "held", "event": PRINT}, jsontext.dumps, timeline_line.load),
+    "timeline_line": Sample(
+        [{"at": AT, "kind": "held", "event": PRINT}], lambda lines: timeline_line.dump(lines)[0], timeline_line.load
+    ),
     "clean_entry": Sample(
         CleanEntry(9, f"default:{KEY}", PRINT, "signature_request_sent", 1_800_000_000, "s1", late=True),
         lambda each: _fields({"n": str(each.number), "event": each.dump().hex()}),

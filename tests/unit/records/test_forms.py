@@ -17,7 +17,6 @@ from deedbox.shared.alerts.conditions import AlertWatch
 from deedbox.shared.archives import stream_archive
 from deedbox.shared.audit import AuditedOperation, AuditLine, Way, audit_line
 from deedbox.shared.audit.audit_line import bounded
-from deedbox.shared.core import jsontext
 from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.fields import COUNT
@@ -169,11 +168,23 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
             span_id=TEXTS,
             origin=st.sampled_from(Origin),
         ),
-        lambda event: event.fields()[1],
+        lambda event: b"".join(event.fields()[1::2]),
     ),
     timeline_line.FORM: (
-        st.fixed_dictionaries({"at": TIMES, "kind": TEXTS}, optional={"type": TEXTS, "took_s": TIMES}),
-        jsontext.dumps,
+        st.lists(
+            st.fixed_dictionaries(
+                {"at": TIMES, "kind": TEXTS},
+                optional={
+                    "type": TEXTS,
+                    "took_s": TIMES,
+                    "event": FINGERPRINTS,
+                    "position": st.tuples(COUNTS, COUNTS, FINGERPRINTS).map(list),
+                },
+            ),
+            min_size=1,
+            max_size=timeline_line.LINES_MAX,
+        ),
+        lambda lines: timeline_line.dump(lines)[0],
     ),
     read_model.FORM: (
         st.lists(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,10 @@ from deedbox.shared import codec
 from deedbox.shared.archives.stream_archive import LIMIT_BYTES, VALUES, ArchivedEvent, StreamArchive
 from deedbox.shared.core.errors import Undecodable
 from deedbox.shared.core.fields import Unreadable
+from deedbox.shared.core.signature import BodySignature, Origin
+from deedbox.shared.records import timeline_line
+from deedbox.shared.records.stored_event import HEAD, SEALED, StoredEvent
+from tests.unit.records.samples import STORED
 
 LAW = settings(derandomize=True, max_examples=60, deadline=None)
 
@@ -25,13 +30,8 @@ BYTES = (
 TEXT = st.builds(lambda ids: b'{"event":{"event_type":"signature_request_sent","ids":["%b"]}}' % b'","'.join(ids), st.lists(HEX))  # fmt: skip
 
 
-def _compressed(text: bytes) -> dict[bytes, bytes]:
-    name, body = codec.encode(text)
-    return {b"codec": name.encode(), b"body": body}
-
-
-FIELDS = st.dictionaries(st.sampled_from([b"head", b"clean", b"body", b"codec", b"sealed"]), BYTES)
-EVENTS = st.builds(ArchivedEvent, FIELDS | TEXT.map(_compressed), st.integers(0, 2**33))
+FIELDS = st.dictionaries(st.sampled_from([b"head", b"clean", b"body", b"text", b"sealed"]), BYTES)
+EVENTS = st.builds(ArchivedEvent, FIELDS, st.integers(0, 2**33))
 ARCHIVES = st.builds(
     StreamArchive,
     st.dictionaries(BYTES, st.floats(0, 2**40)),
@@ -95,7 +95,85 @@ def test_what_would_be_too_large_is_not_archived() -> None:
 def test_bodies_that_share_their_text_take_little_more_than_one() -> None:
     def archive(count: int) -> int:
         text = b'{"event":{"event_type":"signature_request_viewed","event_time":"%d"},"title":"a lease"}'
-        events: dict[bytes, Any] = {b"%d" % n: ArchivedEvent(_compressed(text % n), 1) for n in range(count)}
+        events = {
+            b"%d" % n: ArchivedEvent(fields_of(replace(STORED, **_body(text % n))), 1).plain()
+            for n in range(count)
+        }
         return len(StreamArchive(events=events).dump() or b"")
 
     assert archive(9) < 2 * archive(1)
+
+
+def _body(text: bytes) -> dict[str, Any]:
+    name, body = codec.encode(text)
+    return {"codec": name, "body": body}
+
+
+STORED_EVENTS = st.builds(
+    replace,
+    st.just(STORED),
+    source=st.text(max_size=80), ordering_key=st.text(max_size=80) | HEX.map(bytes.decode), event_type=st.text(max_size=80),
+    related_signature_id=st.none() | st.text(max_size=80) | HEX.map(bytes.decode), trace_id=st.text(max_size=80),
+    body_signature=st.sampled_from(BodySignature), origin=st.sampled_from(Origin), received_at=st.floats(0, 2**37),
+)  # fmt: skip
+BODIES: st.SearchStrategy[dict[str, Any]] = st.builds(
+    dict, codec=st.just(""), body=st.binary(max_size=2000)
+) | TEXT.map(_body)
+
+
+def fields_of(stored: StoredEvent) -> dict[bytes, bytes]:
+    """Return the hash of an event."""
+    flat = [each.encode() if isinstance(each, str) else each for each in stored.fields()]
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+@LAW
+@given(STORED_EVENTS, BODIES | st.just({"codec": "", "body": b"x" * 5000}), st.booleans())
+def test_an_event_is_read_back_from_its_pieces_and_from_its_archive(
+    stored: StoredEvent,
+    body: dict[str, Any],
+    sealed: bool,  # noqa: FBT001
+) -> None:
+    stored = replace(stored, **body)
+    stored = replace(stored, codec=SEALED + stored.codec) if sealed else stored
+    fields = {**fields_of(stored), b"clean": b"1-1 1"}
+    assert StoredEvent.load(stored.fingerprint, fields) == stored
+    assert len(fields[b"0"]) <= 64 or len(fields.keys() & set(map(str.encode, HEAD))) == 1
+    name = stored.fingerprint.encode()
+    archive = StreamArchive(events={name: ArchivedEvent(fields, 1)}).plain()
+    restored = StreamArchive.load(archive.dump() or b"")
+    assert isinstance(restored, StreamArchive)
+    assert restored == archive
+    live = restored.events[name].live()
+    assert StoredEvent.load(stored.fingerprint, live) == stored
+    assert {n: live[n] for n in live if len(n) > 1} == {n: fields[n] for n in fields if len(n) > 1}
+
+
+LINES = st.lists(
+    st.fixed_dictionaries(
+        {"at": st.floats(0, 2**31), "kind": st.sampled_from(["arrived", "released", "note"])},
+        optional={"event": st.text(max_size=70) | HEX.map(bytes.decode), "detail": st.text(max_size=70), "n": st.integers(0, 9)},
+    ),
+    max_size=30,
+)  # fmt: skip
+
+
+@LAW
+@given(LINES, st.sampled_from([b"", b"7"]), BYTES)
+def test_a_timeline_is_the_same_packed_plain_and_packed_again(
+    lines: list[dict[str, Any]], generation: bytes, foreign: bytes
+) -> None:
+    elements = [generation + each for each in timeline_line.dump(lines)]
+    told = [line | ({"generation": 7} if generation and line["kind"] == "released" else {}) for line in lines]
+    plain = list(map(timeline_line.plain, elements))
+    for form in (elements, plain, list(map(timeline_line.packed, plain))):
+        assert [line for each in form for line in timeline_line.load(each) or ()] == told
+    assert timeline_line.packed(timeline_line.plain(foreign)) == foreign, "what is not ours stays as it is"
+
+
+@LAW
+@given(st.lists(BYTES).map(b"".join), st.lists(HEX.map(bytes.decode) | st.none() | st.integers()))
+def test_a_record_is_unpacked_whatever_ids_its_writer_names(record: bytes, ids: list[object]) -> None:
+    named = [each for each in ids if isinstance(each, str)]
+    record += b'"%b"' % " ".join(named).encode()
+    assert codec.unpack(codec.pack(record, ids=ids), len(record)) == record
