@@ -70,7 +70,7 @@ def _table(settings: Settings, lanes: Mapping[str, int]) -> list[Program]:
 def processes_per_lane(lanes: Iterable[str]) -> dict[str, int]:
     """Return how many processes ``up`` gives to each of these lanes and to the sequencer, which is always needed: one.
 
-    One fetches more documents than the account's budget allows by default. More workers of a lane are started beside ``up``.
+    It is enough for documents: the account's default budget is one in 4 s. More workers of a lane are started beside ``up``.
     """
     return dict.fromkeys([keys.SEQUENCER, *lanes], 1)
 
