@@ -82,10 +82,8 @@ def _with_options(run: Callable[[Process, Any], int], process: Process, argument
 def _worker(process: Process, arguments: argparse.Namespace) -> int:
     # RQ has its own handlers, but only once it has signed on in Redis, which may be away by then.
     _stop_on_signals(process)
-    lane = arguments.lane
-    if lane == keys.SEQUENCER:
-        process.only_sequence()
-    else:
+    lane = process.lane = arguments.lane
+    if lane != keys.SEQUENCER:
         process.stand_by(lane)
     known = process.registry.lanes
     if lane == keys.ALERTS_LANE and lane not in known:

@@ -82,6 +82,8 @@ class Process:
     settings: Settings
     name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}")
     stop: threading.Event = field(default_factory=threading.Event)
+    lane: str | None = None
+    """The lane that it works for: it can run the built-in actions of this one. None: all of them."""
     _watchdog: Watchdog = field(default_factory=Watchdog)
     _runners: dict[str, LaneRunner] = field(default_factory=dict)
 
@@ -142,12 +144,10 @@ class Process:
         """All actions: the built-in ones, then the user's. Raises SettingsError."""
         return build_registry(self.settings, self._builtin)
 
-    def only_sequence(self) -> None:
-        """Declare the built-in actions without being able to run one: the sequencer calls none, and needs no API key."""
-        types = self.settings.alert_types
-        self.registry = build_registry(self.settings, lambda name: describe_builtin(name, types))
-
     def _builtin(self, name: str) -> RegisteredAction:
+        listed = describe_builtin(name, self.settings.alert_types)
+        if self.lane not in {None, listed.lane}:
+            return listed  # what only another lane needs, an API key for example, this process may be without
         builders: Mapping[str, Callable[[], RegisteredAction]] = {
             track_status.NAME: track_status.registered,
             fetch_documents.NAME: lambda: fetch_documents.registered(self._fetch),

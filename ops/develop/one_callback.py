@@ -13,14 +13,19 @@ from typing import Any, Final
 import urllib3
 from urllib3.util import SKIP_HEADER
 
+from deedbox.shared.core.callback import parse_callback
 from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.core.identity import identify
 from deedbox.shared.core.reasons import Refusal
 from deedbox.shared.core.routing import INTERNAL_PREFIX
+from deedbox.shared.core.snapshot import arrival_of
 from deedbox.shared.simulator.single import CallbackWish, json_text
 from deedbox.shared.simulator.wire import ACK, multipart_request
 
 PATIENCE_S: Final = 25.0
 """The shorter of the two timeouts that the vendor's pages name."""
+
+WAITS: Final = "It shows that earlier events happened: Deedbox waits for those, up to DEEDBOX_HOLD_S (30 s), before your actions run."
 
 SHOWN_MAX_CHARS: Final = 400
 
@@ -36,6 +41,8 @@ class SentCallback:
     """HTTP status; None: no answer."""
     answer: str
     location: str = ""
+    shows_earlier: bool = False
+    """Its content proves earlier events of the request, for which Deedbox waits."""
 
     @property
     def acknowledged(self) -> bool:
@@ -58,7 +65,8 @@ class SentCallback:
 
     def _verdict(self) -> str:
         if self.acknowledged:
-            return f"Acknowledged. With Deedbox, `deedbox trace {self.subject_id}` shows what became of it."
+            said = f"Acknowledged. With Deedbox, `deedbox trace {self.subject_id}` shows what became of it."
+            return f"{said} {WAITS}" if self.shows_earlier else said
         if self.location:
             return f"Dropbox Sign does not follow redirects; give it the address {self.location} itself."
         reason = self._reason()
@@ -112,7 +120,18 @@ def send(event_type: str, url: str, api_key: str, subject_id: str = "", signers:
         if HTTPStatus.MULTIPLE_CHOICES <= answer.status < HTTPStatus.BAD_REQUEST
         else ""
     )
-    return SentCallback(url, event_type, about, answer.status, shown[:SHOWN_MAX_CHARS], location)
+    return SentCallback(
+        url, event_type, about, answer.status, shown[:SHOWN_MAX_CHARS], location, _shows_earlier(text)
+    )
+
+
+def _shows_earlier(text: bytes) -> bool:
+    event = parse_callback(text)
+    fact = identify("default", event)
+    arrival = arrival_of(
+        event.event_type, event.event_time, event.related_signature_id, fact.fingerprint, event.payload
+    )
+    return bool(arrival.proofs)
 
 
 def _trouble(error: Exception) -> str:

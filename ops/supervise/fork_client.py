@@ -24,7 +24,7 @@ OURS: Final = "DEEDBOX_"
 WORKERS: Final = "deedbox.workers.__main__"
 MODULES: Final = (
     *(WORKERS, "deedbox.ingress.__main__", "deedbox.ops.web.__main__"),
-    *("deedbox.shared.runtime.asgi_worker", "gunicorn.arbiter", "gunicorn_h1c", "uvloop"),
+    *("deedbox.shared.runtime.asgi_worker", "gunicorn_h1c", "uvloop"),
     *("kombu.transport.redis", "encodings.idna"),
 )
 """What the programs of ``up`` are made of, with what their libraries would import when they begin."""

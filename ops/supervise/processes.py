@@ -21,9 +21,6 @@ from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.redis import embedded, keys
 from deedbox.shared.settings import SETTINGS_SHOWN, Settings
 
-LANE_PROCESSES: Final = {keys.SEQUENCER: 1, "default": 1, keys.DOCUMENTS: 2}
-"""Processes per lane. Documents wait for the network, so two; the sequencer is fast, and one keeps ``up`` small."""
-
 IMPORT_TIMEOUT_S: Final = 60.0
 """For importing the modules of DEEDBOX_ACTIONS: heavy applications take seconds, none a minute."""
 
@@ -71,8 +68,11 @@ def _table(settings: Settings, lanes: Mapping[str, int]) -> list[Program]:
 
 
 def processes_per_lane(lanes: Iterable[str]) -> dict[str, int]:
-    """Return how many processes ``up`` gives to each of these lanes and to the sequencer, which is always needed."""
-    return {lane: LANE_PROCESSES.get(lane, 1) for lane in dict.fromkeys([keys.SEQUENCER, *lanes])}
+    """Return how many processes ``up`` gives to each of these lanes and to the sequencer, which is always needed: one.
+
+    It is enough for documents: the account's default budget is one in 4 s. More workers of a lane are started beside ``up``.
+    """
+    return dict.fromkeys([keys.SEQUENCER, *lanes], 1)
 
 
 def learn_lanes(env: Mapping[str, str], forks: ForkServer | None = None) -> list[str]:

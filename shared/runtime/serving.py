@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 
 from deedbox.shared.runtime import logs
@@ -82,6 +83,14 @@ def _end_with_master(arbiter: Any, _worker: Any) -> None:
     end_with(arbiter.pid)
 
 
+class _Master(Arbiter):  # type: ignore[misc]
+    """gunicorn's master, without what only a master that is its own supervisor may do."""
+
+    def handle_usr2(self) -> None:
+        """Refuse to start a second master: what supervises this one would neither know nor end it."""
+        self.log.warning("SIGUSR2 is ignored; to run another version, start this program again")
+
+
 class Server(BaseApplication):  # type: ignore[misc]
     """gunicorn, configured from a dict; each worker builds its own application after the fork."""
 
@@ -96,3 +105,7 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Any:
         return self._build()
+
+    def run(self) -> None:
+        """Serve until stopped."""
+        _Master(self).run()

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 import redis
 
@@ -205,6 +206,14 @@ def test_wrong_settings_end_with_one_sentence(name: str, value: str) -> None:
     assert found.stderr.startswith(f"deedbox: {name}")
     assert found.stderr.count("\n") == 1
     assert "s3cret" not in found.stderr
+
+
+def test_a_server_starts_no_second_one_that_its_supervisor_would_not_know(web: Web) -> None:
+    """Law: gunicorn answers SIGUSR2 with a copy of itself that keeps the port and outlives what started the first one."""
+    os.kill(web.process.pid, signal.SIGUSR2)
+    wait_until(lambda: "SIGUSR2 is ignored" in web.log.read_text())
+    assert len(psutil.Process(web.process.pid).children()) == 1
+    assert listens(web.port)
 
 
 def test_a_graceful_stop_ends_with_code_0_and_no_secret_in_the_log(

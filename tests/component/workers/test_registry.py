@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from deedbox.workers.actions import loading
 from deedbox.workers.actions.interface import Context, Event, action
 from deedbox.workers.actions.loading import misspellings
 from deedbox.workers.actions.registry import Registry
-from deedbox.workers.process import build_registry, describe_builtin
+from deedbox.workers.process import Process, build_registry, describe_builtin
 
 Load = Callable[..., Registry]
 
@@ -214,3 +215,18 @@ def test_an_action_that_another_listed_module_imports_is_one_action(load: Load) 
 def test_the_lanes_start_with_the_sequencers(load: Load) -> None:
     registry = load("all", mine=_declared('"a", lane="crm"'))
     assert registry.lanes == ("sequencer", "documents", "default", "crm")
+
+
+@pytest.mark.parametrize("lane", ["sequencer", "destinations", "fast"])
+def test_a_worker_needs_no_setting_that_only_other_lanes_need(lane: str) -> None:
+    """Law: without API keys, a document store or a Redis, a worker knows all actions as each other process knows them."""
+    hooks = {
+        name: {"url": "https://h/", "secret": "whsec_b3V0LXdvcmQtb3V0LXdvcmQtb3V0LXdvcmQh", "lane": at}
+        for name, at in (("crm", "destinations"), ("erp", "fast"))
+    }
+    settings = Settings.load({"DEEDBOX_DESTINATIONS": json.dumps(hooks)})
+
+    found = Process(settings, lane=lane).registry
+
+    assert lane in found.lanes
+    assert found.describe() == build_registry(settings, describe_builtin).describe()

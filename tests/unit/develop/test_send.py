@@ -84,6 +84,9 @@ def test_the_callback_is_verified_and_its_acknowledgement_ends_well(receiver: Re
     done = CliRunner().invoke(app, arguments)
     assert (done.exit_code, receiver.verified) == (0, ["r1"])
     assert "Acknowledged" in done.output
+    assert "DEEDBOX_HOLD_S" in done.output, "a newcomer would look for the call in vain, for half a minute"
+    first = CliRunner().invoke(app, [*arguments[:1], "signature_request_sent", *arguments[2:]])
+    assert "DEEDBOX_HOLD_S" not in first.output
     told = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).output)
     assert told == {"url": receiver.url, "event_type": "signature_request_signed", "id": "r1", "status": 200,
                     "answer": ACK.decode(), "acknowledged": True}  # fmt: skip

@@ -25,7 +25,7 @@ def _workers(directory: Path, source: str) -> dict[str, str]:
 
 def test_each_lane_has_its_processes() -> None:
     lanes = processes_per_lane(["default", "documents", "crm"])
-    assert lanes == {"sequencer": 1, "default": 1, "documents": 2, "crm": 1}
+    assert lanes == {"sequencer": 1, "default": 1, "documents": 1, "crm": 1}
     assert {row.name: row.numprocs for row in table(REMOTE, lanes, {})} == {
         "bridge": 1,
         "sweeper": 1,
@@ -33,7 +33,7 @@ def test_each_lane_has_its_processes() -> None:
         "web": 1,
         "worker-sequencer": 1,
         "worker-default": 1,
-        "worker-documents": 2,
+        "worker-documents": 1,
         "worker-crm": 1,
     }
 

@@ -38,7 +38,7 @@ WORDS = {
 
 def handed_over(environ: dict[str, str]) -> dict[str, dict[str, str]]:
     """Return the environment of each program of `up`."""
-    lanes = {"sequencer": 1, "default": 1, "documents": 2, "alerts": 1, "crm": 1}
+    lanes = {"sequencer": 1, "default": 1, "documents": 1, "alerts": 1, "crm": 1}
     found = processes.table(Settings.load(environ), lanes, environ)
     return {each.name: dict(each.environment or {}) for each in found}
 
