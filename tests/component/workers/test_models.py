@@ -146,4 +146,5 @@ def test_one_busy_request_costs_no_command_more_than_its_other_action(state: Red
     state.flushdb()
     both = worked(state, Deployment(state, track_status.registered(), action(Journal())), bodies)
     assert both <= alone + 16
+    assert commands(state, "set") < 10, "the model is not written with each of its commits"
     assert stored_model(state, STREAM)["state"] == "viewed"
