@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -35,7 +36,9 @@ ROOM: Final = " " * 256
 def main(modules: Sequence[str]) -> None:
     """Import the modules and serve. In a fork: run its program, and end with it."""
     for module in modules:
-        importlib.import_module(module)
+        # Some are optional. What a program cannot do without, it says itself.
+        with suppress(ModuleNotFoundError):
+            importlib.import_module(module)
     gc.freeze()
     if threading.active_count() > 1:
         # A thread is not there in a fork, but the locks that it held are.

@@ -30,7 +30,13 @@ ROOT = Path(__file__).parents[3]
 JOURNALIST = Path(__file__).with_name("journalist.py")
 FORKED = (f"{__package__}.journalist",)
 """What a fork runs: the journalist as a module."""
-IMPORTED = ("deedbox.shared.settings", "deedbox.shared.redis.connections", *FORKED)
+IMPORTED = (
+    "deedbox.shared.settings",
+    "deedbox.shared.redis.connections",
+    "a_library_that_is_not_here",
+    *FORKED,
+)
+"""What the fork server is told to import: a library that is not installed keeps no program from being forked."""
 SERVERS = ("redis-server", "valkey-server")
 
 
