@@ -56,6 +56,8 @@ _ID_CHARS: Final = frozenset((32, 40, 64))
 _KNOWN_MAX: Final = 48
 """Ids of which a record says that it has them. A number above 48 would look like a digit, and could begin an id."""
 
+_REFERENCES: Final = tuple(_BEGINS + number.to_bytes(2, "little") for number in range(_KNOWN_MAX))
+
 _SIZES: Final = tuple(bytes((size,)) for size in range(256))
 
 _DICTIONARIES: Final = {"zstd-1": "callbacks-1.zstd-dict", "records-1": "records-1.zstd-dict"}
@@ -162,15 +164,17 @@ def _without(ids: Iterable[object], record: bytes) -> tuple[list[bytes], bytes]:
     """Return the same as ``split_ids`` for ids that are known."""
     table: list[bytes] = []
     text = record.replace(_BEGINS, _LITERAL) if _BEGINS in record else record
-    for each in dict.fromkeys(each for each in ids if isinstance(each, str)):
-        if len(each) not in _ID_CHARS or len(table) == _KNOWN_MAX:
+    for each in ids:
+        if not isinstance(each, str) or len(each) not in _ID_CHARS or len(table) == _KNOWN_MAX:
             continue
         try:
             found = bytes.fromhex(each)
         except ValueError:
             continue
-        if found.hex() == each:
-            text = text.replace(each.encode(), _BEGINS + len(table).to_bytes(2, "little"))
+        without = text.replace(each.encode(), _REFERENCES[len(table)])
+        # It may be in capital letters, or none of the text.
+        if len(without) != len(text) and found.hex() == each:
+            text = without
             table.append(found)
     return table, text
 

@@ -55,8 +55,9 @@ seen:<stream>                   zset    sequencer  as long                finger
 streams                         zset    all        state retention,       stream -> when something was stored about it
                                                    and as long as a key   last: the index of all streams that have a
                                                    of these is there      ``seen``, an ``archive`` or a ``key``
-timeline:<stream>               list    sequencer  state retention        JSON lines for ``trace``
-event:<fingerprint>             hash    sequencer  event retention after  one stored event: body and facts; open:
+timeline:<stream>               list    sequencer  state retention        lines for ``trace``: an element is what
+                                                                          one commit told
+event:<fingerprint>             hash    sequencer  event retention after  one stored event: facts and body in pieces; open:
                                                    its last outcome       queue entries, dead letters and holds
                                                                           that name it; <fingerprint>:<digest>:
                                                                           another body of the same fact

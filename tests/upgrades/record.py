@@ -18,6 +18,7 @@ from typing import Final
 
 from redis import Redis
 
+from deedbox.ops.demo.evidence import lines_of
 from deedbox.shared.redis import keys
 from tests.component.workers.server import RedisServer, server_binary, until
 from tests.upgrades import redis_text
@@ -67,8 +68,8 @@ def _play(installation: VersionedInstallation, scene: Scene, redis: Redis, at: P
         ),
         "events are held": lambda: redis.zcard(keys.HELD) == len(scene.callbacks[HELD]) - 1,
         "the documents are stored": lambda: len(list((at / "data" / "documents").glob("*/*/*.pdf"))) == 3,
-        "they are announced": lambda: _timelines(redis, scene, b'"document"') == 3,
-        "a call waits for its retry": lambda: _timelines(redis, scene, b'"retry"') > 0,
+        "they are announced": lambda: _timelines(redis, scene, "document") == 3,
+        "a call waits for its retry": lambda: _timelines(redis, scene, "retry") > 0,
         "calls were made": lambda: _calls(at) == len(scene.callbacks[FINISHED]),
     }
     for what, condition in waits.items():
@@ -89,11 +90,9 @@ def _send(installation: VersionedInstallation, scene: Scene, name: str, since: i
         )
 
 
-def _timelines(redis: Redis, scene: Scene, kind: bytes) -> int:
-    streams = [
-        keys.timeline(f"default:signature_request/{scene.request_id(name)}") for name in scene.callbacks
-    ]
-    return sum(kind in line for stream in streams for line in redis.lrange(stream, 0, -1))
+def _timelines(redis: Redis, scene: Scene, kind: str) -> int:
+    streams = [f"default:signature_request/{scene.request_id(name)}" for name in scene.callbacks]
+    return sum(line["kind"] == kind for stream in streams for line in lines_of(redis, stream))
 
 
 def _inbox(redis: Redis) -> int:

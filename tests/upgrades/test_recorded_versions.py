@@ -16,6 +16,7 @@ from redis import Redis
 from deedbox.ops.demo.evidence import RecordedCall
 from deedbox.ops.demo.report import dispatched_twice, out_of_order
 from deedbox.shared.documents import open_store
+from deedbox.shared.records import read_model
 from deedbox.shared.redis import keys
 from deedbox.shared.settings import Settings
 from deedbox.shared.simulator.lifecycle import SimulatedFact
@@ -123,7 +124,8 @@ def _documents(state: Redis, scene: Scene) -> list[str]:
 
 def _complete(state: Redis, scene: Scene, name: str) -> bool:
     model: Any = state.get(keys.request(f"default:signature_request/{scene.request_id(name)}"))
-    return bool(json.loads(model)["complete"])
+    found = read_model.load(model)
+    return bool(found and found["complete"])
 
 
 @pytest.mark.parametrize("recording", [UNRELEASED, *RELEASED], indirect=True)
