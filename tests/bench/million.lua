@@ -26,6 +26,19 @@ local function write(key, found, values)
   end
   if found.ttl > 0 then redis.call('EXPIRE', key, found.ttl) end
 end
+local function raw(hex)
+  return (string.gsub(hex, '%x%x', function(digits) return string.char(tonumber(digits, 16)) end))
+end
+local function replaced(value, old, new)
+  local at, behind = string.find(value, old, 1, true)
+  while at do
+    value = string.sub(value, 1, at - 1) .. new .. string.sub(value, behind + 1)
+    at, behind = string.find(value, old, at + #new, true)
+  end
+  return value
+end
+-- Ids may be in text, or in binary before a packed record.
+local function id_replaced(value, old, new) return replaced(replaced(value, old, new), raw(old), raw(new)) end
 local number = tonumber(redis.call('GET', P .. 'events:seq') or '0')
 local i = 7
 while ARGV[i] do
@@ -40,8 +53,8 @@ while ARGV[i] do
     local fresh_id, fresh = string.sub(id, 1, -9) .. tag, {}
     for _, name in ipairs(names) do fresh[name] = tag .. string.sub(name, 9) end
     local function renamed(value)
-      value = string.gsub(value, id, fresh_id)
-      for name, other in pairs(fresh) do value = string.gsub(value, name, other) end
+      value = id_replaced(value, id, fresh_id)
+      for name, other in pairs(fresh) do value = id_replaced(value, name, other) end
       return value
     end
     local function all_renamed(found, is_zset)
@@ -51,11 +64,25 @@ while ARGV[i] do
       end
       return values
     end
+    -- The facts of an event are in the fields 0 to 7, and an id may begin in one and end in the next.
+    local function event_renamed(values)
+      local places, joined, at = {}, '', 1
+      for k = 1, #values, 2 do
+        local piece = tonumber(values[k])
+        if piece then places[piece + 1] = k + 1 end
+      end
+      for _, place in ipairs(places) do joined = joined .. values[place] end
+      joined = renamed(joined)
+      for _, place in ipairs(places) do
+        values[place], at = string.sub(joined, at, at + #values[place] - 1), at + #values[place]
+      end
+      return values
+    end
     local mine = renamed(stream)
     for kind, found in pairs(models) do write(P .. kind .. mine, found, all_renamed(found, found.kind == 'zset')) end
     for name, found in pairs(events) do
       local key = P .. 'event:' .. fresh[name]
-      write(key, found, all_renamed(found, false))
+      write(key, found, event_renamed(all_renamed(found, false)))
       number = number + 1
       local place = redis.call('XADD', P .. 'events', 'MAXLEN', '~', stream_kept, '*', 'n', number, 'stream', mine, 'event',
         fresh[name], 'type', 'signature_request_viewed', 'time', '1760000000', 'signature', '', 'late', '0')
