@@ -54,6 +54,7 @@ LAWS: Final[tuple[Callable[[Store], None], ...]] = (
 
 _COMMAND: Final = re.compile(r"""['"]([A-Z]{3,})['"]""")
 _NOT_COMMANDS: Final = {
+    "WRONGTYPE",
     "MATCH",
     "COUNT",
     "WITHSCORES",
