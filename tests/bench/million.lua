@@ -37,8 +37,6 @@ local function replaced(value, old, new)
   end
   return value
 end
--- Ids may be in text, or in binary before a packed record.
-local function id_replaced(value, old, new) return replaced(replaced(value, old, new), raw(old), raw(new)) end
 local number = tonumber(redis.call('GET', P .. 'events:seq') or '0')
 local i = 7
 while ARGV[i] do
@@ -47,14 +45,20 @@ while ARGV[i] do
   for j = 1, n do names[j] = ARGV[i + 2 + j] end
   for _, kind in ipairs(kinds) do models[kind] = read(P .. kind .. stream) end
   for _, name in ipairs(names) do events[name] = read(P .. 'event:' .. name) end
-  local since = redis.call('ZSCORE', P .. 'streams', stream)
+  local since, raws = redis.call('ZSCORE', P .. 'streams', stream), { [id] = raw(id) }
+  for _, name in ipairs(names) do raws[name] = raw(name) end
   for copy = from, to do
     local tag, older = string.format('%08x', copy), copy * apart
     local fresh_id, fresh = string.sub(id, 1, -9) .. tag, {}
     for _, name in ipairs(names) do fresh[name] = tag .. string.sub(name, 9) end
+    -- Ids may be in text, or in binary before a packed record.
+    local pairs_of = { id, fresh_id, raws[id], raw(fresh_id) }
+    for name, other in pairs(fresh) do
+      local n = #pairs_of
+      pairs_of[n + 1], pairs_of[n + 2], pairs_of[n + 3], pairs_of[n + 4] = name, other, raws[name], raw(other)
+    end
     local function renamed(value)
-      value = id_replaced(value, id, fresh_id)
-      for name, other in pairs(fresh) do value = id_replaced(value, name, other) end
+      for k = 1, #pairs_of, 2 do value = replaced(value, pairs_of[k], pairs_of[k + 1]) end
       return value
     end
     local function all_renamed(found, is_zset)
