@@ -87,7 +87,7 @@ redrive                         list    ops        until the bridge read  raw me
 replay:seq, replay:<n>          string  ops        for good; event        number of replays; one replay's order,
                                                    or until it is whole   JSON: what, which actions
 replay:<n>:done                 hash    ops        as long                stream -> position appended last
-audit                           list    ops        AUDIT_KEEP newest      what people changed (``deedbox.shared.audit``)
+audit                           list    ops        10,000 newest          what people changed (``deedbox.shared.audit``)
 counters                        hash    all        for good               name -> count, for ``status``
 calls                           hash    worker     for good               ``lane|action|<outcome>``, ``|le|<bucket>``
                                                                           -> count of calls, ``|us`` -> time

@@ -21,6 +21,7 @@ from deedbox.workers.actions.registry import Registry
 from deedbox.workers.bridge import bridge
 from tests.component.ops import replayed
 from tests.component.ops.conftest import Operate
+from tests.component.workers.keyspace import traces
 from tests.component.workers.rig import (
     Deployment,
     Journal,
@@ -33,7 +34,7 @@ from tests.component.workers.rig import (
     sent,
     viewed,
 )
-from tests.component.workers.test_erasure import R1, erase, traces
+from tests.component.workers.test_erasure import R1, erase
 from tests.support.stored import head_at
 
 pytestmark = pytest.mark.real_redis

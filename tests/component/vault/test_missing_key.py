@@ -23,8 +23,8 @@ from deedbox.shared.sealing.key_ring import key_id
 from deedbox.workers.actions.interface import Context, Event, Reject
 from tests.component.ops.conftest import Operate, operate
 from tests.component.vault.rings import MARKER, NEW, OLD, PDF, STREAM, TITLE, fill, use
+from tests.component.workers.keyspace import traces
 from tests.component.workers.rig import Deployment, Journal, action, envelope, message, sent, viewed
-from tests.component.workers.test_erasure import traces
 
 __all__ = ["operate"]
 pytestmark = pytest.mark.real_redis

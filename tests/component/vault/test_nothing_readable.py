@@ -18,9 +18,9 @@ from deedbox.shared.core.signature import BodySignature
 from deedbox.shared.redis import keys
 from tests.component.vault import rings
 from tests.component.vault.rings import MARKER, fill, use, waiting
+from tests.component.workers.keyspace import everything
 from tests.component.workers.rig import sent
 from tests.component.workers.server import RedisServer
-from tests.component.workers.test_erasure import everything
 
 pytestmark = pytest.mark.real_redis
 

@@ -29,6 +29,7 @@ from deedbox.workers.builtins import known_requests
 from deedbox.workers.builtins.track_status import registered
 from deedbox.workers.lanes.recall import recall
 from tests.component.vault.rings import OLD, use
+from tests.component.workers.keyspace import traces
 from tests.component.workers.rig import (
     Deployment,
     Failing,
@@ -41,7 +42,7 @@ from tests.component.workers.rig import (
     viewed,
 )
 from tests.component.workers.server import until
-from tests.component.workers.test_erasure import R1, erase, traces
+from tests.component.workers.test_erasure import R1, erase
 from tests.support.stored import head_at
 
 STREAM = R1.stream

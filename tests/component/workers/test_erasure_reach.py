@@ -19,8 +19,9 @@ from deedbox.shared.redis import data_keys, keys
 from deedbox.shared.redis.request_keys import Holdings
 from deedbox.shared.redis.scripting import Scripts
 from tests.component.vault.rings import OLD, use
+from tests.component.workers.keyspace import everything, traces
 from tests.component.workers.rig import Deployment, Journal, action, expire, expire_units, sent
-from tests.component.workers.test_erasure import R1, busy, erase, everything, traces
+from tests.component.workers.test_erasure import R1, busy, erase
 
 pytestmark = pytest.mark.real_redis
 
