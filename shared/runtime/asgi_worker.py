@@ -27,6 +27,8 @@ class BoundedWorker(ASGIWorker):  # type: ignore[misc]
         self.open: dict[Connection, float] = {}
         """Since when (monotonic seconds), the oldest first."""
         gasgi.ASGIProtocol = Connection  # gunicorn has no setting for it
+        # gunicorn notes on the class that asks whether its parser in C is there, and looks for the note on its own class.
+        ASGIProtocol._check_h1c_protocol_available()  # noqa: SLF001
         super().init_process()
 
     def notify(self) -> None:

@@ -31,6 +31,15 @@ IMPATIENT = (
 )
 
 
+def with_option(name: str, value: object) -> str:
+    """Return the web process as a program that has another option of gunicorn."""
+    return (
+        "from deedbox.shared.runtime import serving; options = serving.options; "
+        f"serving.options = lambda *a: {{**options(*a), {name!r}: {value!r}}}; "
+        "import runpy; runpy.run_module('deedbox.ingress', run_name='__main__')"
+    )
+
+
 @contextmanager
 def serving(redis: Server, folder: Path, *command: str) -> Iterator[int]:
     port = free_port()
@@ -155,17 +164,22 @@ def test_when_memory_is_short_the_largest_unfinished_request_ends(impatient: int
 def test_a_connection_too_many_takes_the_place_of_one_that_waits(
     redis_broker: Server, tmp_path: Path
 ) -> None:
-    crowded = (
-        "from deedbox.shared.runtime import serving; options = serving.options; "
-        "serving.options = lambda *a: {**options(*a), 'worker_connections': 20}; "
-        "import runpy; runpy.run_module('deedbox.ingress', run_name='__main__')"
-    )
-    with serving(redis_broker, tmp_path, "-c", crowded) as port, ExitStack() as stack:
+    with (
+        serving(redis_broker, tmp_path, "-c", with_option("worker_connections", 20)) as port,
+        ExitStack() as stack,
+    ):
         idle = [stack.enter_context(connect(port)) for _ in range(60)]
         for _ in range(5):
             assert answered(port) == (200, ACK)
         idle[0].settimeout(5)
         assert idle[0].recv(1) == b""
+
+
+def test_the_parser_in_c_is_used_where_it_is_installed(redis_broker: Server, tmp_path: Path) -> None:
+    """With this option gunicorn serves no connection for which it does not find that parser."""
+    pytest.importorskip("gunicorn_h1c")
+    with serving(redis_broker, tmp_path, "-c", with_option("http_parser", "fast")) as port:
+        assert answered(port) == (200, ACK)
 
 
 def test_patience_ends_before_the_vendors_does() -> None:
