@@ -281,7 +281,7 @@ def _fill_stream(redis: Redis, stream: str, events: int) -> None:
     for number in range(events):
         name = f"bb{number:030x}"
         pipe.zadd(keys.seen(stream), {name: time.time()})
-        pipe.hset(keys.event(name), items=pieces(b"{}", b"x" * 500))
+        pipe.hset(keys.event(name), items=pieces(("",) * 12, b"x" * 500))
     pipe.execute()
 
 

@@ -6,14 +6,14 @@ from typing import Any
 
 from redis import Redis
 
-from deedbox.shared.core import jsontext
-from deedbox.shared.records.stored_event import body_of, head_text
+from deedbox.shared.records.stored_event import StoredEvent, body_of
 
 
-def head_at(redis: Redis, key: str | bytes) -> dict[str, Any]:
-    """Return the facts of the event at a key."""
+def event_at(redis: Redis, key: str | bytes) -> StoredEvent:
+    """Return the event at a key."""
     fields: Any = redis.hgetall(key)
-    found: dict[str, Any] = jsontext.loads(head_text(fields))
+    found = StoredEvent.load("", fields)
+    assert isinstance(found, StoredEvent), key
     return found
 
 
