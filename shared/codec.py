@@ -148,7 +148,9 @@ def parted(data: bytes, limit_bytes: int) -> tuple[list[str], bytes]:
         parameters = zstandard.get_frame_parameters(frame)
         if not parameters.has_checksum or parameters.content_size > limit_bytes:
             raise Undecodable("a compressed record that is damaged")
-        return ids, _decompressor(RECORDS).decompress(frame, max_output_size=limit_bytes, allow_extra_data=False)
+        return ids, _decompressor(RECORDS).decompress(
+            frame, max_output_size=limit_bytes, allow_extra_data=False
+        )
     except (zstandard.ZstdError, IndexError):
         raise Undecodable("a compressed record that is damaged") from None
 

@@ -84,7 +84,8 @@ def body_of(fields: Mapping[bytes, bytes]) -> bytes:
 
 def pieces(facts: Sequence[object], body: bytes) -> list[str | bytes]:
     """Return field, value, ... of an event's hash."""
-    table, written = [], list(facts)
+    written = list(facts)
+    table: list[bytes] = []
     for place in _IDS_AT:
         found = codec.binary(written[place])
         if found is not None:
