@@ -52,7 +52,7 @@ class ArchivedEvent:
         """Unpack facts and body where that can be undone, the body last: what precedes it is alike in all events."""
         fields = self.fields
         try:
-            facts = stored_event.facts_of(fields)
+            facts = stored_event.facts_of(stored_event.head_of(fields))
             name = facts[stored_event.CODEC_AT]
             body = stored_event.body_of(fields)
             text = codec.decode(name, body) if name == codec.CODEC else b""
@@ -63,7 +63,7 @@ class ArchivedEvent:
         return type(self)({_HEAD: jsontext.dumps(facts), **rest, **last}, self.ends_at)
 
     def live(self) -> dict[bytes, bytes]:
-        """Return the fields of its hash: the inverse of ``plain``."""
+        """Return the fields of its hash, facts and body whole: the inverse of ``plain``."""
         fields = dict(self.fields)
         head, text, body = (fields.pop(each, None) for each in (_HEAD, _TEXT, _BODY))
         if head is None:
@@ -71,11 +71,7 @@ class ArchivedEvent:
         facts = jsontext.loads(head)
         if text is not None:
             facts[stored_event.CODEC_AT], body = codec.encode(text)
-        flat = [
-            each.encode() if isinstance(each, str) else each
-            for each in stored_event.pieces(facts, body or b"")
-        ]
-        return {**dict(zip(flat[::2], flat[1::2], strict=True)), **fields}
+        return {**stored_event.whole(stored_event.packed(facts), body or b""), **fields}
 
 
 @value

@@ -1,12 +1,12 @@
 """The stored event: one fact as the sequencer keeps it and as the lanes read it.
 
 Its hash holds facts and body in pieces of 64 bytes, because a hash none of whose values is longer is one string in Redis
-(``hash-max-listpack-value``): half the memory. What is long is one piece.
+(``hash-max-listpack-value``): half the memory. The scripts cut them (``lib.lua``); what is longer than all pieces stays whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Self
 
 from deedbox.shared import codec
@@ -67,9 +67,23 @@ def present(values: Iterable[bytes | None]) -> dict[bytes, bytes]:
     return {name: each for name, each in zip(_NAMES, values, strict=False) if each is not None}
 
 
-def facts_of(fields: Mapping[bytes, bytes]) -> list[Any]:
-    """Return the facts of an event's hash, the codec of its body first. Raises what ``WHAT_DECODERS_RAISE`` names."""
-    ids, text = codec.parted(b"".join([fields[name] for name in _HEADS if name in fields]), _HEAD_MAX_BYTES)
+def head_of(fields: Mapping[bytes, bytes]) -> bytes:
+    """Return the facts of an event's hash, packed."""
+    return _joined(_HEADS, fields)
+
+
+def body_of(fields: Mapping[bytes, bytes]) -> bytes:
+    """Return the body of an event's hash, in the form that its facts name."""
+    return _joined(_BODIES, fields)
+
+
+def _joined(names: Iterable[bytes], fields: Mapping[bytes, bytes]) -> bytes:
+    return b"".join([fields[name] for name in names if name in fields])
+
+
+def facts_of(packed: bytes) -> list[Any]:
+    """Return the facts of an event, the codec of its body first. Raises what ``WHAT_DECODERS_RAISE`` names."""
+    ids, text = codec.parted(packed, _HEAD_MAX_BYTES)
     facts: list[Any] = jsontext.loads(text)
     for place in _IDS_AT:
         if isinstance(number := facts[place], int):
@@ -77,13 +91,8 @@ def facts_of(fields: Mapping[bytes, bytes]) -> list[Any]:
     return facts
 
 
-def body_of(fields: Mapping[bytes, bytes]) -> bytes:
-    """Return the body of an event's hash, in the form that its facts name."""
-    return b"".join([fields[name] for name in _BODIES if name in fields])
-
-
-def pieces(facts: Sequence[object], body: bytes) -> list[str | bytes]:
-    """Return field, value, ... of an event's hash."""
+def packed(facts: Sequence[object]) -> bytes:
+    """Inverse of ``facts_of``."""
     written = list(facts)
     table: list[bytes] = []
     for place in _IDS_AT:
@@ -91,15 +100,12 @@ def pieces(facts: Sequence[object], body: bytes) -> list[str | bytes]:
         if found is not None:
             written[place] = len(table)
             table.append(found)
-    return [*_cut(HEAD, codec.joined(table, jsontext.dumps(written))), *_cut(_BODY, body)]
+    return codec.joined(table, jsontext.dumps(written))
 
 
-def _cut(names: Sequence[str], data: bytes) -> Iterator[str | bytes]:
-    if len(data) > PIECE_BYTES * len(names):
-        yield from (names[0], data)
-        return
-    for name, start in zip(names, range(0, len(data), PIECE_BYTES), strict=False):
-        yield from (name, data[start : start + PIECE_BYTES])
+def whole(head: bytes, body: bytes) -> dict[bytes, bytes]:
+    """Return the fields of an event as the scripts take them, before they cut them. ``head``: its facts, packed."""
+    return {_HEADS[0]: head, _BODIES[0]: body}
 
 
 @value
@@ -156,7 +162,7 @@ class StoredEvent:
         return outward(document) if isinstance(document, dict) else {}
 
     def fields(self) -> list[str | bytes]:
-        """Return field, value, ... of the Redis hash."""
+        """Return field, value, ... of its hash, facts and body whole."""
         kind, mark, identifier = self.ordering_key.rpartition("/")
         rest = (self.span_id, self.origin.value)
         facts = (
@@ -164,7 +170,7 @@ class StoredEvent:
             identifier, self.related_signature_id, self.event_time, self.received_at, self.arrived_at,
             *(() if rest == _USUAL else rest),
         )  # fmt: skip
-        found = pieces(facts, self.body)
+        found: list[str | bytes] = [HEAD[0], packed(facts), BODY, self.body]
         if self.is_sealed:
             # For scripts: whose data key must live as long as this event.
             found += ("source", self.source, "sealed", self.ordering_key)
@@ -173,17 +179,22 @@ class StoredEvent:
     @classmethod
     def load(cls, fingerprint: str, fields: Mapping[bytes, bytes]) -> Self | Unreadable:
         """Rebuild the event from its hash; Unreadable if it is none: damaged, expired or erased."""
+        return cls.unpack(fingerprint, head_of(fields), body_of(fields))
+
+    @classmethod
+    def unpack(cls, fingerprint: str, head: bytes, body: bytes) -> Self | Unreadable:
+        """Rebuild the event from its facts, packed, and its body; Unreadable if it is none."""
         try:
-            return cls._read(fingerprint, fields)
+            return cls._read(fingerprint, head, body)
         except WHAT_DECODERS_RAISE:
             return Unreadable(FORM)
 
     @classmethod
-    def _read(cls, fingerprint: str, fields: Mapping[bytes, bytes]) -> Self:
+    def _read(cls, fingerprint: str, packed: bytes, body: bytes) -> Self:
         (
             name, body_signature, source, kind, event_type, trace_id, digest, identifier, signature, event_time, received_at,
             arrived_at, *rest,
-        ) = facts_of(fields)  # fmt: skip
+        ) = facts_of(packed)  # fmt: skip
         span_id, origin = rest or _USUAL
         return cls(
             fingerprint=fingerprint,
@@ -197,7 +208,7 @@ class StoredEvent:
             body_signature=_SIGNATURES[body_signature],
             trace_id=words(trace_id),
             body_digest=words(digest),
-            body=body_of(fields),
+            body=body,
             codec=words(name),
             span_id=words(span_id),
             origin=_ORIGINS[origin],
