@@ -63,7 +63,7 @@ class ArchivedEvent:
         return type(self)({_HEAD: head, **rest, **last}, self.ends_at)
 
     def live(self) -> dict[bytes, bytes]:
-        """Return the fields of its hash: the inverse of ``plain``."""
+        """Return the fields of its hash, facts and body whole: the inverse of ``plain``."""
         fields = dict(self.fields)
         head, text, body = (fields.pop(each, None) for each in (_HEAD, _TEXT, _BODY))
         if head is None:
@@ -72,11 +72,7 @@ class ArchivedEvent:
             name, body = codec.encode(text)
             facts = jsontext.loads(head)
             head = head if facts["codec"] == name else jsontext.dumps({**facts, "codec": name})
-        flat = [
-            each.encode() if isinstance(each, str) else each
-            for each in stored_event.pieces(head, body or b"")
-        ]
-        return {**dict(zip(flat[::2], flat[1::2], strict=True)), **fields}
+        return {**stored_event.whole(codec.pack(head), body or b""), **fields}
 
 
 @value

@@ -1,12 +1,12 @@
 """The stored event: one fact as the sequencer keeps it and as the lanes read it.
 
 Its hash holds facts and body in pieces of 64 bytes, because a hash none of whose values is longer is one string in Redis
-(``hash-max-listpack-value``): half the memory. What is long is one piece.
+(``hash-max-listpack-value``): half the memory. The scripts cut them (``lib.lua``); what is longer than all pieces stays whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Self
 
 from deedbox.shared import codec
@@ -59,25 +59,21 @@ def present(values: Iterable[bytes | None]) -> dict[bytes, bytes]:
 
 def head_text(fields: Mapping[bytes, bytes]) -> bytes:
     """Return the facts of an event's hash as JSON. Raises Undecodable."""
-    return codec.text_of(b"".join([fields[name] for name in _HEADS if name in fields]), _HEAD_MAX_BYTES)
+    return codec.text_of(_joined(_HEADS, fields), _HEAD_MAX_BYTES)
 
 
 def body_of(fields: Mapping[bytes, bytes]) -> bytes:
     """Return the body of an event's hash, in the form that its facts name."""
-    return b"".join([fields[name] for name in _BODIES if name in fields])
+    return _joined(_BODIES, fields)
 
 
-def pieces(head: bytes, body: bytes, ids: Iterable[object] | None = None) -> list[str | bytes]:
-    """Return field, value, ... of an event's hash. ``head``: its facts as JSON, which may name the ``ids``."""
-    return [*_cut(HEAD, codec.pack(head, ids=ids)), *_cut(_BODY, body)]
+def _joined(names: Iterable[bytes], fields: Mapping[bytes, bytes]) -> bytes:
+    return b"".join([fields[name] for name in names if name in fields])
 
 
-def _cut(names: Sequence[str], data: bytes) -> Iterator[str | bytes]:
-    if len(data) > PIECE_BYTES * len(names):
-        yield from (names[0], data)
-        return
-    for name, start in zip(names, range(0, len(data), PIECE_BYTES), strict=False):
-        yield from (name, data[start : start + PIECE_BYTES])
+def whole(head: bytes, body: bytes) -> dict[bytes, bytes]:
+    """Return the fields of an event as the scripts take them, before they cut them. ``head``: its facts, packed."""
+    return {_HEADS[0]: head, _BODIES[0]: body}
 
 
 @value
@@ -134,7 +130,7 @@ class StoredEvent:
         return outward(document) if isinstance(document, dict) else {}
 
     def fields(self) -> list[str | bytes]:
-        """Return field, value, ... of the Redis hash."""
+        """Return field, value, ... of its hash, facts and body whole."""
         head = {
             "source": self.source,
             "key": self.ordering_key,
@@ -156,7 +152,7 @@ class StoredEvent:
             self.related_signature_id,
             self.ordering_key.rpartition("/")[2],
         )
-        found = pieces(jsontext.dumps(head), self.body, ids)
+        found: list[str | bytes] = [HEAD[0], codec.pack(jsontext.dumps(head), ids=ids), BODY, self.body]
         if self.is_sealed:
             # For scripts: whose data key must live as long as this event.
             found += ("source", self.source, "sealed", self.ordering_key)
@@ -165,14 +161,19 @@ class StoredEvent:
     @classmethod
     def load(cls, fingerprint: str, fields: Mapping[bytes, bytes]) -> Self | Unreadable:
         """Rebuild the event from its hash; Unreadable if it is none: damaged, expired or erased."""
+        return cls.unpack(fingerprint, _joined(_HEADS, fields), body_of(fields))
+
+    @classmethod
+    def unpack(cls, fingerprint: str, head: bytes, body: bytes) -> Self | Unreadable:
+        """Rebuild the event from its facts, packed, and its body; Unreadable if it is none."""
         try:
-            return cls._read(fingerprint, fields)
+            return cls._read(fingerprint, head, body)
         except WHAT_DECODERS_RAISE:
             return Unreadable(FORM)
 
     @classmethod
-    def _read(cls, fingerprint: str, fields: Mapping[bytes, bytes]) -> Self:
-        head = row(jsontext.loads(head_text(fields)))
+    def _read(cls, fingerprint: str, packed: bytes, body: bytes) -> Self:
+        head = row(jsontext.loads(codec.text_of(packed, _HEAD_MAX_BYTES)))
         return cls(
             fingerprint=fingerprint,
             source=words(head["source"]),
@@ -185,7 +186,7 @@ class StoredEvent:
             body_signature=BodySignature(head["body_signature"]),
             trace_id=words(head["trace_id"]),
             body_digest=words(head["digest"]),
-            body=body_of(fields),
+            body=body,
             codec=words(head["codec"]),
             span_id=words(head.get("span_id", "")),
             # Version 0.2.0 has written made_here for an internal event.

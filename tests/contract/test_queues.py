@@ -45,11 +45,6 @@ def test_an_entry_stays_until_its_outcome_is_committed(store: Store) -> None:
     assert store.claimed("b").entry == b"1"
 
 
-def test_an_entry_whose_event_is_gone_is_claimed_without_one(store: Store) -> None:
-    store.enqueue((UNIT, "f" * 32 + "{}"))
-    assert store.claimed("a").events == [{}]
-
-
 @pytest.mark.parametrize("verb", ["done", "wait", "back"])
 def test_a_stale_token_commits_no_outcome(store: Store, verb: str) -> None:
     store.enqueue((UNIT, "1"), (UNIT, "2"))

@@ -17,11 +17,10 @@ def claims_of(lane: str, units: Sequence[Sequence[Any]]) -> list[Claim]:
     rounds: list[list[Claim]] = []
     for unit, token, *rest in units:
         name, fence = unit.decode(), token.decode()
-        for number, (entry, fields) in enumerate(zip(rest[::2], rest[1::2], strict=True)):
-            event = dict(zip(fields[::2], fields[1::2], strict=True))
+        for number, each in enumerate(zip(rest[::3], rest[1::3], rest[2::3], strict=True)):
             if number == len(rounds):
                 rounds.append([])
-            rounds[number].append(Claim(lane, name, fence, entry, event))
+            rounds[number].append(Claim(lane, name, fence, *each))
     return [claim for each in rounds for claim in each]
 
 

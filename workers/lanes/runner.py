@@ -266,7 +266,7 @@ class LaneRunner:
         entry = queue_entry.load(claim.entry_text)
         if not entry:
             return lost(claim, name, "the queue entry cannot be read")
-        stored = StoredEvent.load(entry.fingerprint, claim.fields)
+        stored = StoredEvent.unpack(entry.fingerprint, claim.head, claim.body)
         if not stored:
             return lost(claim, name, "the stored event is gone or cannot be read")
         try:
