@@ -280,7 +280,7 @@ def test_a_second_archivist_or_a_repeated_call_changes_nothing(state: Redis) -> 
     packed = cast("bytes", state.get(keys.archive(STREAM)))
     done = script_calls.archive(
         Scripts(state), stream=STREAM, shard=shard_of(STREAM), before=b"", lines=0, last_line=b"", names=0,
-        values=(b"", b"", b""), archive=b"another", ends_at=2**40, quiet_since=None, events=(),
+        terms=0, values=(b"", b"", b""), archive=b"another", ends_at=2**40, quiet_since=None, events=(),
     )  # fmt: skip
     assert not done
     assert held(state).keys() == before.keys()
