@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deedbox.shared.records.stored_event import FIELDS, HEAD, PIECES_BYTES, body_of, head_text
+from deedbox.shared.records.stored_event import FIELDS, HEAD, PIECES_BYTES, body_of, head_of
 from deedbox.shared.redis import keys
 from tests.contract.conftest import Store, queued
 
@@ -31,7 +31,7 @@ def test_an_event_is_claimed_as_it_was_released(store: Store, size: int) -> None
     fact(store, head, body)
     assert store.claimed("worker").events == [(head, body)]
     found: Any = store.redis.hgetall(keys.event(EVENT))
-    assert (head_text(found), body_of(found), found[b"aside"]) == (head, body, b"why")
+    assert (head_of(found), body_of(found), found[b"aside"]) == (head, body, b"why")
     assert size > PIECES_BYTES or max(map(len, found.values())) <= 64
 
 
@@ -40,7 +40,7 @@ def test_nothing_is_left_of_an_event_that_was_replaced(store: Store, size: int) 
     fact(store, b"{" * 400, b"b" * 1000)
     fact(store, b"{", b"c" * size)
     found: Any = store.redis.hgetall(keys.event(EVENT))
-    assert (head_text(found), body_of(found)) == (b"{", b"c" * size)
+    assert (head_of(found), body_of(found)) == (b"{", b"c" * size)
 
 
 def test_an_event_that_is_gone_is_claimed_without_facts(store: Store) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 from redis import Redis
 
-from deedbox.shared.core import jsontext
 from deedbox.shared.records.stored_event import (
     BODY,
     FIELDS,
@@ -14,7 +13,6 @@ from deedbox.shared.records.stored_event import (
     PIECE_BYTES,
     StoredEvent,
     body_of,
-    head_text,
 )
 
 
@@ -31,10 +29,11 @@ def in_pieces(stored: StoredEvent) -> dict[str, bytes]:
     return found
 
 
-def head_at(redis: Redis, key: str | bytes) -> dict[str, Any]:
-    """Return the facts of the event at a key."""
+def event_at(redis: Redis, key: str | bytes) -> StoredEvent:
+    """Return the event at a key."""
     fields: Any = redis.hgetall(key)
-    found: dict[str, Any] = jsontext.loads(head_text(fields))
+    found = StoredEvent.load("", fields)
+    assert isinstance(found, StoredEvent), key
     return found
 
 

@@ -43,7 +43,7 @@ from tests.component.workers.rig import (
 )
 from tests.component.workers.server import until
 from tests.component.workers.test_erasure import R1, erase
-from tests.support.stored import head_at
+from tests.support.stored import event_at
 
 STREAM = R1.stream
 SIGNER = {"signature_id": "s1", "last_viewed_at": 1_800_000_003}
@@ -342,4 +342,4 @@ def test_a_better_body_of_an_archived_fact_wins(state: Redis) -> None:
     deployment.deliver(sent(), verdict=BodySignature.VALID)
     deployment.run()
     [fact] = seen(state)
-    assert head_at(state, keys.event(fact.decode()))["body_signature"] == "valid"
+    assert event_at(state, keys.event(fact.decode())).body_signature == "valid"
