@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deedbox.ops.cli._options import LOOK, Json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from deedbox.shared.audit import AuditLine
 
 
 def register(app: typer.Typer) -> None:
@@ -26,7 +32,6 @@ def audit(
     A command's user is what its machine says; a token's name is proven.
     """
     from deedbox.ops.installation import Installation
-    from deedbox.ops.wording import audit_page
     from deedbox.ops.wording.output import write_json, write_line
     from deedbox.shared.audit.audit_log import read
 
@@ -34,6 +39,26 @@ def audit(
     if as_json:
         write_json({"operations": [line.document() for line in found]})
     elif found:
-        audit_page.write(found)
+        _write(found)
     else:
         write_line("Nobody has changed anything yet.")
+
+
+def _write(found: Sequence[AuditLine]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from deedbox.ops.wording.output import console
+    from deedbox.shared.printable import printable
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("at (UTC)", "who", "from", "operation", "count", "asked"):
+        table.add_column(heading, overflow="fold")
+    for line in found:
+        at = (
+            datetime.fromtimestamp(line.at, UTC).isoformat(sep=" ", timespec="seconds").removesuffix("+00:00")
+        )
+        count = "broke off" if line.count is None else str(line.count)
+        cells = (at, line.who, line.way, line.operation, count, line.asked_in_words())
+        table.add_row(*(Text(printable(" ".join(cell.split()))) for cell in cells))
+    console().print(table)

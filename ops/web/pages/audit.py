@@ -7,7 +7,6 @@ from typing import Final
 from flask import Blueprint, render_template, request
 
 from deedbox.ops.installation import Installation
-from deedbox.ops.wording.audit_page import asked_of, count_of
 from deedbox.shared.audit import audit_log
 
 PER_PAGE: Final = 50
@@ -27,8 +26,6 @@ def create_audit_page(installation: Installation) -> Blueprint:
             per_page=PER_PAGE,
             total=audit_log.count(installation.redis),
             keep=audit_log.KEEP,
-            count_of=count_of,
-            asked_of=asked_of,
         )
 
     return blueprint
