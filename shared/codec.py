@@ -113,32 +113,46 @@ def pack(record: bytes, level: int = LEVEL, ids: Iterable[object] | None = None)
     may name; None: they are looked for behind the marks between which records have them, which takes longer.
     """
     table, text = split_ids(record) if ids is None else _without(ids, record)
+    return joined(table, text, level)
+
+
+def unpack(data: bytes, limit_bytes: int) -> bytes:
+    """Inverse of ``pack``. Raises Undecodable for damage, or more than ``limit_bytes``."""
+    table, text = parted(data, len(_LITERAL) * limit_bytes)
+    ids = [each.encode() for each in table]
+    try:
+        record = _REFERENCE.sub(lambda found: _referred(ids, found), text)
+    except IndexError:
+        raise Undecodable("a compressed record that is damaged") from None
+    if len(record) > limit_bytes:
+        raise Undecodable("a compressed record that is too large")
+    return record
+
+
+def joined(table: Sequence[bytes], text: bytes, level: int = LEVEL) -> bytes:
+    """Return a record whose text refers to the ids of a table: those in binary, then the text, compressed."""
     frame = _compressor(RECORDS, level).compress(text)
     head = b"".join([_SIZES[len(each)] + each for each in table])
     return len(table).to_bytes(2, "big") + head + frame[len(_MAGIC) :]
 
 
-def unpack(data: bytes, limit_bytes: int) -> bytes:
-    """Inverse of ``pack``. Raises Undecodable for damage, or more than ``limit_bytes``."""
+def parted(data: bytes, limit_bytes: int) -> tuple[list[str], bytes]:
+    """Inverse of ``joined``; ids in hexadecimal. Raises Undecodable for damage, or a text of more than ``limit_bytes``."""
     ids, at = [], 2
-    for _ in range(int.from_bytes(data[:2], "big")):
-        size = data[at] if at < len(data) else 0
-        ids.append(data[at + 1 : at + 1 + size].hex().encode())
-        at += 1 + size
-    frame = _MAGIC + data[at:]
     try:
+        for _ in range(int.from_bytes(data[:2], "big")):
+            end = at + 1 + data[at]
+            ids.append(data[at + 1 : end].hex())
+            at = end
+        frame = _MAGIC + data[at:]
         parameters = zstandard.get_frame_parameters(frame)
-        if not parameters.has_checksum or parameters.content_size > len(_LITERAL) * limit_bytes:
+        if not parameters.has_checksum or parameters.content_size > limit_bytes:
             raise Undecodable("a compressed record that is damaged")
-        text: bytes = _decompressor(RECORDS).decompress(
+        return ids, _decompressor(RECORDS).decompress(
             frame, max_output_size=limit_bytes, allow_extra_data=False
         )
-        record = _REFERENCE.sub(lambda found: _referred(ids, found), text)
     except (zstandard.ZstdError, IndexError):
         raise Undecodable("a compressed record that is damaged") from None
-    if len(record) > limit_bytes:
-        raise Undecodable("a compressed record that is too large")
-    return record
 
 
 def text_of(data: bytes, limit_bytes: int) -> bytes:
@@ -165,18 +179,25 @@ def _without(ids: Iterable[object], record: bytes) -> tuple[list[bytes], bytes]:
     table: list[bytes] = []
     text = record.replace(_BEGINS, _LITERAL) if _BEGINS in record else record
     for each in ids:
-        if not isinstance(each, str) or len(each) not in _ID_CHARS or len(table) == _KNOWN_MAX:
+        found = binary(each)
+        if found is None or len(table) == _KNOWN_MAX:
             continue
-        try:
-            found = bytes.fromhex(each)
-        except ValueError:
-            continue
-        without = text.replace(each.encode(), _REFERENCES[len(table)])
-        # It may be in capital letters, or none of the text.
-        if len(without) != len(text) and found.hex() == each:
+        without = text.replace(found.hex().encode(), _REFERENCES[len(table)])
+        if len(without) != len(text):
             text = without
             table.append(found)
     return table, text
+
+
+def binary(text: object) -> bytes | None:
+    """Return an id in binary; None for what is no id, or not written as ``hex`` writes it."""
+    if not isinstance(text, str) or len(text) not in _ID_CHARS:
+        return None
+    try:
+        found = bytes.fromhex(text)
+    except ValueError:
+        return None
+    return found if found.hex() == text else None
 
 
 def _referred(ids: Sequence[bytes], found: re.Match[bytes]) -> bytes:

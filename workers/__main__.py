@@ -19,7 +19,7 @@ from deedbox.shared.alerts.targets import demand
 from deedbox.shared.command_options import CallbackUrlOptions, CallOptions, ReconcileOptions
 from deedbox.shared.core.errors import DeedboxError, SettingsError, Unavailable
 from deedbox.shared.redis import keys
-from deedbox.shared.runtime import logs, stopping, telemetry
+from deedbox.shared.runtime import logs, memory, stopping, telemetry
 from deedbox.shared.settings import SETTINGS_SHOWN, Settings
 from deedbox.workers import rq_worker
 from deedbox.workers.actions.loading import misspellings
@@ -109,6 +109,7 @@ def _worker(process: Process, arguments: argparse.Namespace) -> int:
     worker = rq_worker.build(lane, process.redis, process.name, process.ask_to_stop)
     announcer = process.announcer(lane)
     announcer.start()
+    memory.settle()
     try:
         worker.work(logging_level="WARNING")
         announcer.end()
@@ -122,6 +123,7 @@ def _bridge(process: Process, _arguments: argparse.Namespace) -> int:
     _stop_on_signals(process)
     bridge = process.bridge()
     log.info("bridge.started", **_settings_once(process))
+    memory.settle()
     bridge.run(process.stop.is_set)
     return 0
 
@@ -130,6 +132,7 @@ def _sweeper(process: Process, _arguments: argparse.Namespace) -> int:
     _stop_on_signals(process)
     sweeper = process.sweeper()
     log.info("sweeper.started")
+    memory.settle()
     sweeper.run(process.stop.is_set, lambda wait_s: (process.stop.wait(wait_s), None)[1])
     return 0
 

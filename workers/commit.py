@@ -129,17 +129,13 @@ class Commit:
         """Begin the section of a claimed entry. ``verb``: done, wait or back."""
         return self._add("U", unit, token, verb, wait_s, entry)
 
-    def stream(self, stream: str) -> Self:
-        """Name the stream of the following operations."""
-        return self._add("S", stream)
-
     def queue_entry(self, entry: str) -> Self:
         """Replace the text of the entry at the head of the queue."""
         return self._add("E", entry)
 
-    def measure(self, action: str, outcome: str, bucket: int, took_s: float) -> Self:
+    def measure(self, outcome: str, bucket: int, took_s: float) -> Self:
         """Count one call: how it ended, and how long it took."""
-        return self._add("M", action, outcome, bucket, round(took_s * 1_000_000))
+        return self._add("M", outcome, bucket, round(took_s * 1_000_000))
 
     def model(self, unit: str, *, before: bytes, value: bytes, state: str, terms: Collection[str]) -> Self:
         """Change the read model of a unit's stream, if it is still ``before``. Comes after all sections, once for a unit.

@@ -50,17 +50,20 @@ def key_of(identifier: str) -> str:
 def read(redis: Redis, source: str, ordering_key: str) -> Timeline | None:
     """Read a timeline; None if there is none. Raises Unavailable."""
     stream = f"{source}:{ordering_key}"
-    pipe = redis.pipeline(transaction=False)
-    pipe.lrange(keys.timeline(stream), 0, -1)
-    pipe.get(keys.request(stream))
-    pipe.hgetall(keys.PAUSED)
-    pipe.time()
+
+    def ask() -> list[Any]:
+        pipe = redis.pipeline(transaction=False)
+        pipe.lrange(keys.timeline(stream), 0, -1)
+        pipe.get(keys.request(stream))
+        pipe.hgetall(keys.PAUSED)
+        pipe.time()
+        return list(pipe.execute())
+
     try:
-        lines, model, paused, (now, _) = pipe.execute()
-        if archive := archives.read(redis, (stream,)).get(stream):
-            lines, model = [*archive.timeline, *lines], model or archive.values.get("request")
+        (lines, model, paused, (now, _)), archive = archives.beside(redis, stream, ask)
     except RedisError as error:
         raise translated(error) from error
+    lines, model = [*archive.timeline, *lines], model or archive.values.get("request")
     found = (
         data_keys.find(redis, (stream,)) if sealing.ring() or data_keys.is_sealed(model) else data_keys.NONE
     )

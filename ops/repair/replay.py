@@ -156,9 +156,8 @@ class Replayer:
         left = list(wanted(plan, events, _position(mark)))
         if not left and self._is_erased(stream):
             tally.erased += 1
-        if left:
-            restore(self._scripts, (stream,))
         while left:
+            restore(self._scripts, (stream,))
             piece = _piece(left)
             last = replay_order.dump_mark(piece[-1][0].position)
             gone, lanes = repair_calls.replay(
@@ -173,6 +172,8 @@ class Replayer:
             if gone == _OVERTAKEN:  # another operator resumed the same replay
                 mark = self._mark(tally.number, stream)
                 left = list(wanted(plan, events, _position(mark)))
+                continue
+            if gone == _ARCHIVED:  # between this loop's two calls
                 continue
             mark, left = last, left[len(piece) :]
             tally.gone += gone
@@ -220,6 +221,7 @@ class Replayer:
 _OVERTAKEN: Final = -1
 _OVER: Final = -2
 _ERASED: Final = -3
+_ARCHIVED: Final = -4
 
 
 def _position(mark: bytes) -> Position | None:

@@ -170,7 +170,7 @@ class Archivist:
         script_calls.archive(
             self._scripts, stream=stream, shard=shard_of(stream), before=read.packed,
             lines=len(live.timeline), last_line=live.timeline[-1] if live.timeline else b"", names=len(live.seen),
-            values=[live.values.get(kind, b"") for kind in VALUES], archive=packed, ends_at=archive.until(),
+            terms=len(live.finds), values=[live.values.get(kind, b"") for kind in VALUES], archive=packed, ends_at=archive.until(),
             quiet_since=again, events=list(live.events),
         )  # fmt: skip
 

@@ -55,34 +55,28 @@ class ArchivedEvent:
         """Unpack facts and body where that can be undone, the body last: what precedes it is alike in all events."""
         fields = self.fields
         try:
-            head = stored_event.head_text(fields)
-            facts = jsontext.loads(head)
-            name = facts["codec"]
+            facts = stored_event.facts_of(stored_event.head_of(fields))
+            name = facts[stored_event.CODEC_AT]
             body = stored_event.body_of(fields)
             text = codec.decode(name, body) if name == codec.CODEC else b""
             # The whole body is the identity of an event without a subject.
-            text = text if facts["key"].startswith(NO_SUBJECT) else without_hash(text)
+            text = text if facts[stored_event.KIND_AT].startswith(NO_SUBJECT) else without_hash(text)
         except WHAT_DECODERS_RAISE:
             return self
         rest = {each: fields[each] for each in fields if each not in _PIECES}
         last = {_TEXT: text} if 0 < len(text) <= UNPACKED_MAX else {_BODY: body}
-        return type(self)({_HEAD: head, **rest, **last}, self.ends_at)
+        return type(self)({_HEAD: jsontext.dumps(facts), **rest, **last}, self.ends_at)
 
     def live(self) -> dict[bytes, bytes]:
-        """Return the fields of its hash: the inverse of ``plain``."""
+        """Return the fields of its hash, facts and body whole: the inverse of ``plain``."""
         fields = dict(self.fields)
         head, text, body = (fields.pop(each, None) for each in (_HEAD, _TEXT, _BODY))
         if head is None:
             return fields
+        facts = jsontext.loads(head)
         if text is not None:
-            name, body = codec.encode(text)
-            facts = jsontext.loads(head)
-            head = head if facts["codec"] == name else jsontext.dumps({**facts, "codec": name})
-        flat = [
-            each.encode() if isinstance(each, str) else each
-            for each in stored_event.pieces(head, body or b"")
-        ]
-        return {**dict(zip(flat[::2], flat[1::2], strict=True)), **fields}
+            facts[stored_event.CODEC_AT], body = codec.encode(text)
+        return {**stored_event.whole(stored_event.packed(facts), body or b""), **fields}
 
 
 @value

@@ -117,8 +117,8 @@ class Envelope:
             raise Undecodable("an inbox entry without its headers") from None
         if not newline or not isinstance(values, list) or not values or len(values) > len(_PACKED):
             raise Undecodable("an inbox entry without its headers")
-        named = dict(zip(_PACKED, values, strict=False))
-        return cls.from_headers({name: value for name, value in named.items() if value != ""}, body)
+        named = zip(_PACKED, values, strict=False)
+        return cls.from_headers({name: value for name, value in named if value != ""}, body)
 
 
 _PACKED: Final = (
@@ -135,9 +135,10 @@ def _text(value: object) -> str:
 
 def _source(value: object) -> str:
     """Check a source's name: it becomes a part of keys and paths, and settings allow no other."""
-    if _SOURCE_NAME.fullmatch(_text(value)) is None:
+    name = _text(value)
+    if _SOURCE_NAME.fullmatch(name) is None:
         raise ValueError
-    return _text(value)
+    return name
 
 
 def _time(value: object) -> float:

@@ -125,16 +125,16 @@ def identify(source: str, callback: ParsedCallback, redrive: str = "") -> Fact:
     Keeps apart: two requests in the same second, two signers in the same second, two sources.
     """
     key = ordering_key(callback)
-    body = _canonical_body(callback.payload)
+    body_digest = _digest("body", canonical(_canonical_body(callback.payload)))
     signature = callback.related_signature_id or _only_signer(callback)
     parts: list[str] = [source, callback.event_type, str(callback.event_time), str(key), signature or ""]
     if signature is None and callback.event_type in PER_SIGNER_TYPES:
         parts.append(_signers_digest(callback.payload))
     if not key.ordered:
-        parts.append(_digest("body", canonical(body)))
+        parts.append(body_digest)
     if redrive:
         parts.append("redrive:" + redrive)
-    return Fact(source, key, _digest("fact", *parts), _digest("body", canonical(body)))
+    return Fact(source, key, _digest("fact", *parts), body_digest)
 
 
 def shard_of(stream: str) -> int:
@@ -159,16 +159,23 @@ def is_simulated(request_id: str) -> bool:
 
 def _canonical_body(payload: Mapping[str, Any]) -> dict[str, Any]:
     """Return what both deliveries of one event share: no event_metadata, no account_guid, no client_id."""
-    body = {name: value for name, value in payload.items() if name not in {"account_guid", "client_id"}}
+    body = _without(payload, "account_guid", "client_id")
     event = body.get("event")
     if isinstance(event, dict):
-        body["event"] = {name: value for name, value in event.items() if name != "event_metadata"}
-        if "event_time" in body["event"]:
-            body["event"]["event_time"] = str(body["event"]["event_time"])
+        body["event"] = event = _without(event, "event_metadata")
+        if "event_time" in event:
+            event["event_time"] = str(event["event_time"])
     request = body.get("signature_request")
     if isinstance(request, dict):
-        body["signature_request"] = {name: value for name, value in request.items() if name != "client_id"}
+        body["signature_request"] = _without(request, "client_id")
     return body
+
+
+def _without(fields: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    left = dict(fields)
+    for name in names:
+        left.pop(name, None)
+    return left
 
 
 def _signatures(payload: Mapping[str, Any]) -> list[dict[str, Any]]:

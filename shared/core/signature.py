@@ -56,9 +56,9 @@ class Trust(IntEnum):
         return _WORDS[self]
 
     @classmethod
-    def of(cls, verdict: BodySignature, origin: Origin = Origin.CALLBACK) -> Self:
+    def of(cls, verdict: BodySignature, origin: Origin = Origin.CALLBACK) -> Trust:
         """Return the level of a body, from its origin and the verdict on its header."""
-        return cls[_LEVEL_OF[verdict]] if origin is Origin.CALLBACK else cls.CONFIRMED
+        return _LEVEL_OF[verdict] if origin is Origin.CALLBACK else cls.CONFIRMED
 
     @classmethod
     def named(cls, word: object) -> Self:
@@ -70,9 +70,9 @@ class Trust(IntEnum):
 
 _WORDS: Final = tuple(level.name.lower() for level in Trust)
 _LEVEL_OF: Final = {
-    BodySignature.WRONG: "DISPUTED",
-    BodySignature.ABSENT: "CLAIMED",
-    BodySignature.VALID: "ATTESTED",
+    BodySignature.WRONG: Trust.DISPUTED,
+    BodySignature.ABSENT: Trust.CLAIMED,
+    BodySignature.VALID: Trust.ATTESTED,
 }
 
 

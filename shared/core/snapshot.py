@@ -94,6 +94,4 @@ def _proofs(
 
 
 def _seconds(value: object) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        return None
-    return value
+    return value if type(value) is int and value >= 0 else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from deedbox.shared.core import jsontext
@@ -13,9 +14,11 @@ FORM: Final = "queue entry"
 
 FINGERPRINT_CHARS: Final = 32
 _FINGERPRINT: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
-_OPTIONAL: Final = (
-    "late", "failures", "retries", "backoffs", "first_failed_at", "due_at", "replay", "losses",
-)  # fmt: skip
+_OPTIONAL: Final[Mapping[str, Callable[[object], Any]]] = {
+    "late": flag, "failures": natural, "retries": natural, "backoffs": natural, "first_failed_at": number_or_none,
+    "due_at": number_or_none, "replay": natural, "losses": natural,
+}  # fmt: skip
+"""What most entries leave out, and what reads it."""
 
 
 def dump(entry: QueueEntry) -> str:
@@ -36,15 +39,5 @@ def load(data: bytes | str) -> QueueEntry | Unreadable:
 
 def _entry(fingerprint: str, document: Any) -> QueueEntry:
     found = row(document)
-    return QueueEntry(
-        fingerprint=fingerprint,
-        enqueued_at=number(found["at"]),
-        late=flag(found.get("late", False)),
-        failures=natural(found.get("failures", 0)),
-        retries=natural(found.get("retries", 0)),
-        backoffs=natural(found.get("backoffs", 0)),
-        first_failed_at=number_or_none(found.get("first_failed_at")),
-        due_at=number_or_none(found.get("due_at")),
-        replay=natural(found.get("replay", 0)),
-        losses=natural(found.get("losses", 0)),
-    )
+    optional = {name: _OPTIONAL[name](each) for name, each in found.items() if name in _OPTIONAL}
+    return QueueEntry(fingerprint, number(found["at"]), **optional)

@@ -1,12 +1,12 @@
 """The stored event: one fact as the sequencer keeps it and as the lanes read it.
 
 Its hash holds facts and body in pieces of 64 bytes, because a hash none of whose values is longer is one string in Redis
-(``hash-max-listpack-value``): half the memory. What is long is one piece.
+(``hash-max-listpack-value``): half the memory. The scripts cut them (``lib.lua``); what is longer than all pieces stays whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Self
 
 from deedbox.shared import codec
@@ -17,7 +17,6 @@ from deedbox.shared.core.fields import (
     Unreadable,
     natural,
     number,
-    row,
     words,
     words_or_none,
 )
@@ -46,6 +45,20 @@ BODY: Final = _BODY[0]
 PIECE_BYTES: Final = 64
 PIECES_BYTES: Final = PIECE_BYTES * len(_BODY)
 
+CODEC_AT: Final = 0
+"""Of the facts: the codec of the body."""
+
+KIND_AT: Final = 3
+"""Of the facts: the ordering key up to its id."""
+
+_IDS_AT: Final = (5, 6, 7, 8)
+"""Of the facts: what is an id as a rule. There is its number instead of it, and it is before them in binary."""
+
+_USUAL: Final = ("", Origin.CALLBACK.value)
+"""Span and origin of most events, which leave them out."""
+
+_SIGNATURES: Final = {each.value: each for each in BodySignature}
+_ORIGINS: Final = {each.value: each for each in Origin}
 _HEAD_MAX_BYTES: Final = 64 * 1024
 _NAMES: Final = tuple(name.encode() for name in FIELDS)
 _HEADS: Final = _NAMES[: len(HEAD)]
@@ -57,27 +70,45 @@ def present(values: Iterable[bytes | None]) -> dict[bytes, bytes]:
     return {name: each for name, each in zip(_NAMES, values, strict=False) if each is not None}
 
 
-def head_text(fields: Mapping[bytes, bytes]) -> bytes:
-    """Return the facts of an event's hash as JSON. Raises Undecodable."""
-    return codec.text_of(b"".join([fields[name] for name in _HEADS if name in fields]), _HEAD_MAX_BYTES)
+def head_of(fields: Mapping[bytes, bytes]) -> bytes:
+    """Return the facts of an event's hash, packed."""
+    return _joined(_HEADS, fields)
 
 
 def body_of(fields: Mapping[bytes, bytes]) -> bytes:
     """Return the body of an event's hash, in the form that its facts name."""
-    return b"".join([fields[name] for name in _BODIES if name in fields])
+    return _joined(_BODIES, fields)
 
 
-def pieces(head: bytes, body: bytes, ids: Iterable[object] | None = None) -> list[str | bytes]:
-    """Return field, value, ... of an event's hash. ``head``: its facts as JSON, which may name the ``ids``."""
-    return [*_cut(HEAD, codec.pack(head, ids=ids)), *_cut(_BODY, body)]
+def _joined(names: Iterable[bytes], fields: Mapping[bytes, bytes]) -> bytes:
+    return b"".join([fields[name] for name in names if name in fields])
 
 
-def _cut(names: Sequence[str], data: bytes) -> Iterator[str | bytes]:
-    if len(data) > PIECE_BYTES * len(names):
-        yield from (names[0], data)
-        return
-    for name, start in zip(names, range(0, len(data), PIECE_BYTES), strict=False):
-        yield from (name, data[start : start + PIECE_BYTES])
+def facts_of(packed: bytes) -> list[Any]:
+    """Return the facts of an event, the codec of its body first. Raises what ``WHAT_DECODERS_RAISE`` names."""
+    ids, text = codec.parted(packed, _HEAD_MAX_BYTES)
+    facts: list[Any] = jsontext.loads(text)
+    for place in _IDS_AT:
+        if isinstance(number := facts[place], int):
+            facts[place] = ids[number]
+    return facts
+
+
+def packed(facts: Sequence[object]) -> bytes:
+    """Inverse of ``facts_of``."""
+    written = list(facts)
+    table: list[bytes] = []
+    for place in _IDS_AT:
+        found = codec.binary(written[place])
+        if found is not None:
+            written[place] = len(table)
+            table.append(found)
+    return codec.joined(table, jsontext.dumps(written))
+
+
+def whole(head: bytes, body: bytes) -> dict[bytes, bytes]:
+    """Return the fields of an event as the scripts take them, before they cut them. ``head``: its facts, packed."""
+    return {_HEADS[0]: head, _BODIES[0]: body}
 
 
 @value
@@ -134,29 +165,15 @@ class StoredEvent:
         return outward(document) if isinstance(document, dict) else {}
 
     def fields(self) -> list[str | bytes]:
-        """Return field, value, ... of the Redis hash."""
-        head = {
-            "source": self.source,
-            "key": self.ordering_key,
-            "type": self.event_type,
-            "time": self.event_time,
-            "signature": self.related_signature_id,
-            "received_at": self.received_at,
-            "arrived_at": self.arrived_at,
-            "body_signature": str(self.body_signature),
-            "trace_id": self.trace_id,
-            "digest": self.body_digest,
-            "codec": self.codec,
-            **({"span_id": self.span_id} if self.span_id else {}),
-            **({} if self.origin is Origin.CALLBACK else {"origin": self.origin.value}),
-        }
-        ids = (
-            self.trace_id,
-            self.body_digest,
-            self.related_signature_id,
-            self.ordering_key.rpartition("/")[2],
-        )
-        found = pieces(jsontext.dumps(head), self.body, ids)
+        """Return field, value, ... of its hash, facts and body whole."""
+        kind, mark, identifier = self.ordering_key.rpartition("/")
+        rest = (self.span_id, self.origin.value)
+        facts = (
+            self.codec, self.body_signature.value, self.source, kind + mark, self.event_type, self.trace_id, self.body_digest,
+            identifier, self.related_signature_id, self.event_time, self.received_at, self.arrived_at,
+            *(() if rest == _USUAL else rest),
+        )  # fmt: skip
+        found: list[str | bytes] = [HEAD[0], packed(facts), BODY, self.body]
         if self.is_sealed:
             # For scripts: whose data key must live as long as this event.
             found += ("source", self.source, "sealed", self.ordering_key)
@@ -165,29 +182,37 @@ class StoredEvent:
     @classmethod
     def load(cls, fingerprint: str, fields: Mapping[bytes, bytes]) -> Self | Unreadable:
         """Rebuild the event from its hash; Unreadable if it is none: damaged, expired or erased."""
+        return cls.unpack(fingerprint, head_of(fields), body_of(fields))
+
+    @classmethod
+    def unpack(cls, fingerprint: str, head: bytes, body: bytes) -> Self | Unreadable:
+        """Rebuild the event from its facts, packed, and its body; Unreadable if it is none."""
         try:
-            return cls._read(fingerprint, fields)
+            return cls._read(fingerprint, head, body)
         except WHAT_DECODERS_RAISE:
             return Unreadable(FORM)
 
     @classmethod
-    def _read(cls, fingerprint: str, fields: Mapping[bytes, bytes]) -> Self:
-        head = row(jsontext.loads(head_text(fields)))
+    def _read(cls, fingerprint: str, packed: bytes, body: bytes) -> Self:
+        (
+            name, body_signature, source, kind, event_type, trace_id, digest, identifier, signature, event_time, received_at,
+            arrived_at, *rest,
+        ) = facts_of(packed)  # fmt: skip
+        span_id, origin = rest or _USUAL
         return cls(
             fingerprint=fingerprint,
-            source=words(head["source"]),
-            ordering_key=words(head["key"]),
-            event_type=words(head["type"]),
-            event_time=natural(head["time"]),
-            related_signature_id=words_or_none(head["signature"]),
-            received_at=number(head["received_at"]),
-            arrived_at=number(head["arrived_at"]),
-            body_signature=BodySignature(head["body_signature"]),
-            trace_id=words(head["trace_id"]),
-            body_digest=words(head["digest"]),
-            body=body_of(fields),
-            codec=words(head["codec"]),
-            span_id=words(head.get("span_id", "")),
-            # Version 0.2.0 has written made_here for an internal event.
-            origin=Origin(head.get("origin", Origin.DEEDBOX if head.get("made_here") else Origin.CALLBACK)),
+            source=words(source),
+            ordering_key=words(kind) + words(identifier),
+            event_type=words(event_type),
+            event_time=natural(event_time),
+            related_signature_id=words_or_none(signature),
+            received_at=number(received_at),
+            arrived_at=number(arrived_at),
+            body_signature=_SIGNATURES[body_signature],
+            trace_id=words(trace_id),
+            body_digest=words(digest),
+            body=body,
+            codec=words(name),
+            span_id=words(span_id),
+            origin=_ORIGINS[origin],
         )

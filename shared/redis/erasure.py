@@ -5,7 +5,7 @@ Its order makes it restartable, and safe beside every running process:
 1. the tombstone: from here on no script writes about the stream (each looks in its own call), and no document of it is
    stored (``deedbox.shared.documents``);
 2. the documents, if asked;
-3. everything else in Redis, in pieces (``erase.lua``).
+3. everything else in Redis, restored from its archive and then in pieces (``erase.lua``).
 
 What is still on its way (spool, broker, inbox) meets the tombstone and is kept nowhere.
 """
@@ -155,10 +155,10 @@ class Eraser:
         """
         demand_erasable(subject)
         stream = subject.stream
-        restore(self._scripts, (stream,))
         if documents:
             self._demand_within_reach(subject)
         self._call(stream, by, 0)
+        restore(self._scripts, (stream,))  # after the tombstone: from there on it is not archived again
         documents_key = self._store.key_id(subject.source, subject.request_id) if documents else ""
         files = self._erase_documents(subject) if documents else []
         # Looked for after the tombstone, which ends what queues calls and files letters.

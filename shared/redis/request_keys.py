@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from redis import Redis
 from redis.exceptions import RedisError
 
+from deedbox.shared.archives import reading as archives
 from deedbox.shared.core.fields import count_of, counts_of
 from deedbox.shared.records.replay_order import ReplayOrder
 from deedbox.shared.records.tombstone import Tombstone
@@ -85,9 +86,12 @@ class Holdings:
         return bool(count)
 
     def document_record(self, stream: str) -> bytes | None:
-        """Return the document record's text."""
-        [found] = self._read([("get", keys.document(stream))])
-        return found if isinstance(found, bytes) else None
+        """Return the document record's text, also of an archived stream."""
+        try:
+            [[found]] = archives.values(self._redis, (stream,), "document")
+        except RedisError as error:
+            raise translated(error) from error
+        return found
 
     def erased_at(self, stream: str) -> float | None:
         """Return when the stream was erased (unix seconds); None if it was not, or longer ago than state is kept."""

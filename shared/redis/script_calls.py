@@ -306,15 +306,17 @@ def quiet(scripts: Scripts, *, after_s: float, at_most: int) -> tuple[float, lis
 
 def archive(
     scripts: Scripts, *, stream: str, shard: int, before: bytes, lines: int, last_line: bytes, names: int,
-    values: Iterable[bytes], archive: bytes, ends_at: float, quiet_since: float | None, events: Iterable[bytes],
+    terms: int, values: Iterable[bytes], archive: bytes, ends_at: float, quiet_since: float | None, events: Iterable[bytes],
 ) -> bool:  # fmt: skip
     """Replace a stream's keys by its archive. Returns False if something is open, or changed since it was read.
 
-    ``before``, ``lines``, ``last_line``, ``names`` and ``values`` (order state, read model, document record) are what was read.
+    ``before``, ``lines``, ``last_line``, ``names``, ``terms`` and ``values`` (order state, read model, document record) are what was
+    read.
     """
     since: Operand = "" if quiet_since is None else quiet_since
     done = scripts.call(
-        "archive", SERVER_CLOCK, stream, shard, before, lines, last_line, names, *values, archive, ends_at, since, *events
+        "archive", SERVER_CLOCK, stream, shard, before, lines, last_line, names, terms, *values, archive, ends_at, since,
+        *events,
     )  # fmt: skip
     return bool(done)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
-import gc
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -16,7 +15,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Final, TypeVar
 
-from deedbox.shared.runtime import logs
+from deedbox.shared.runtime import logs, memory
 from deedbox.shared.runtime.wsgi_call import Later, Receive, Scope, Send, WsgiCall, WsgiReply, environ_of
 
 RECEIVE_S: Final = 15.0
@@ -25,9 +24,6 @@ takes 2 s at most once the request is there."""
 
 HELD_BYTES: Final = 64 * 1024 * 1024
 """Bodies in memory at a time. Beyond it, the largest request that has not arrived whole yet is cut short."""
-
-GC_EVERY: Final = (20_000, 20, 100)
-"""Rarer than by default, where several requests share no collection: what they make is freed by its last reference."""
 
 _M_ARENA_MAX: Final = -8
 """Number of this option of glibc's ``mallopt``."""
@@ -86,10 +82,7 @@ class Front:
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         self._begun()
-        # What start-up has made stays: the garbage collector need not walk through it again and again.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*GC_EVERY)
+        memory.settle()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await send({"type": "lifespan.shutdown.complete"})

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from deedbox.shared.redis import keys
-from deedbox.shared.runtime import logs, telemetry
+from deedbox.shared.runtime import logs, memory, telemetry
 from deedbox.shared.settings import Settings
 from deedbox.workers.lease import Drain
 from deedbox.workers.process import Process
@@ -70,6 +70,7 @@ def run(options: argparse.Namespace, room: Path) -> None:
         process = Process(settings)
         process.announce("default")
         bridge = Claims(process.scripts)
+        memory.settle()
         stage(redis, "bridge", events, lambda: bridge.once() > 0)
         for lane in (keys.SEQUENCER, "default"):
             drain = process.drains[lane]

@@ -37,7 +37,7 @@ from deedbox.ops.repair.undeclared import UndeclaredCalls
 from deedbox.shared.core.routing import PauseKind
 from deedbox.shared.pauses import PauseTarget
 from deedbox.shared.records.replay_order import ReplayOrder, ReplaySpan
-from deedbox.shared.records.stored_event import pieces
+from deedbox.shared.records.stored_event import whole
 from deedbox.shared.records.subscriptions import Subscription, Subscriptions
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.erasure import Asker, Eraser
@@ -281,7 +281,9 @@ def _fill_stream(redis: Redis, stream: str, events: int) -> None:
     for number in range(events):
         name = f"bb{number:030x}"
         pipe.zadd(keys.seen(stream), {name: time.time()})
-        pipe.hset(keys.event(name), items=pieces(b"{}", b"x" * 500))
+        pipe.hset(
+            keys.event(name), items=[each for pair in whole(b"{}", b"x" * 500).items() for each in pair]
+        )
     pipe.execute()
 
 

@@ -222,8 +222,9 @@ class Unit:
 
     def __init__(self, unit: bytes, token: bytes, *rest: Any) -> None:
         self.unit, self.token = unit, token
-        self.entries: list[bytes] = list(rest[::2])
-        self.events = [dict(zip(fields[::2], fields[1::2], strict=True)) for fields in rest[1::2]]
+        self.entries: list[bytes] = list(rest[::3])
+        self.events: list[tuple[bytes, bytes]] = list(zip(rest[1::3], rest[2::3], strict=True))
+        """Facts and body of each."""
 
     @property
     def entry(self) -> bytes:

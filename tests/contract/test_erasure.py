@@ -120,8 +120,8 @@ def test_a_call_that_ran_meanwhile_leaves_nothing_behind(
     counters = store.redis.hgetall(keys.COUNTERS)
     refused = store.finish(
         running, verb, 5, *([("E", ENTRY + "again")] if verb == "wait" else []),
-        ("S", STREAM), ("T", 1, "action"), ("F", LATE, 1, 2, "body", "Jane"), emitted(f"act|{STREAM}", LATE),
-        ("C", "action_done", 1), ("D", 4, "reason", "rejected", "traceback", "Jane"),
+        ("T", 1, "action"), ("F", LATE, 1, 2, "body", "Jane"), emitted(f"act|{STREAM}", LATE),
+        ("M", "done", 0, 5), ("D", 4, "reason", "rejected", "traceback", "Jane"),
     )[0]  # fmt: skip
     _erase(store, "1")
     assert refused == 0
@@ -138,7 +138,7 @@ def test_the_action_that_erases_may_give_up_in_between_and_a_person_learns_it(st
     own = f"erase_destroyed|{STREAM}"
     running = _run(store, own)
     _erase(store, "1", items=0)
-    store.finish(running, "done", 0, ("S", STREAM), ("D", 2, "reason", "retry_expired"))
+    store.finish(running, "done", 0, ("D", 2, "reason", "retry_expired"))
     assert store.redis.zcard(keys.DEAD) == 2
 
 

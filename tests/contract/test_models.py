@@ -24,7 +24,7 @@ def change(
 
 def told(text: str) -> tuple[tuple[Operand, ...], ...]:
     """Make the operations of an outcome that leaves traces: a line, a counter, a measure."""
-    return ("S", STREAM), ("T", 1, text), ("C", "done", 1), ("M", "act", "done", 0, 5)
+    return ("T", 1, text), ("C", "done", 1), ("M", "done", 0, 5)
 
 
 def model(store: Store, stream: str = STREAM) -> Any:
@@ -59,7 +59,7 @@ def test_of_a_model_that_changed_meanwhile_nothing_is_written_and_the_calls_are_
     commit = (
         section(claim, "next", 0, *told("one")),
         section(claim, "next", 0, *told("two"), entry=b"2"),
-        section(other, "done", 0, ("S", "x:a/2"), ("C", "others", 1)),
+        section(other, "done", 0, ("C", "others", 1)),
         change("", "m2"),
         change("", "o1", unit=OTHER),
     )

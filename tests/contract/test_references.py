@@ -144,7 +144,7 @@ class Acts:
 
     def emit(self) -> None:
         fact = self._fact()
-        self._finish(("S", STREAM), ("F", fact, 999, 2, "head", "{}"), emitted(f"hook|{STREAM}", fact + "{}"))
+        self._finish(("F", fact, 999, 2, "head", "{}"), emitted(f"hook|{STREAM}", fact + "{}"))
 
     def lose(self) -> None:
         if self._store.claim_entry("killed") is not None:

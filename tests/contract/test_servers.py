@@ -18,6 +18,7 @@ from redis import Redis
 from deedbox.shared.redis.scripting import NAMES, source_of
 from tests.component.workers.server import RedisServer, missing
 from tests.contract import (
+    test_archives,
     test_commit_and_claim,
     test_erasure,
     test_queues,
@@ -39,6 +40,12 @@ SERVERS: Final = {
 """Packages that bring a server; they are found without being imported. Debian's is Redis 7."""
 
 LAWS: Final[tuple[Callable[[Store], None], ...]] = (
+    test_archives.test_what_is_restored_is_what_was_archived,
+    test_archives.test_nothing_is_archived_that_waits_for_a_call,
+    test_archives.test_nothing_is_archived_beside_a_leased_shard,
+    test_archives.test_what_was_written_beside_an_archive_counts,
+    test_archives.test_an_erased_stream_is_not_archived_and_its_archive_is_erased,
+    test_archives.test_a_replay_does_not_take_an_archived_stream_for_an_empty_one,
     test_commit_and_claim.test_what_is_claimed_with_a_commit_is_leased,
     test_erasure.test_an_action_cannot_remember_an_erased_stream,
     test_erasure.test_nothing_stays_but_the_tombstone,

@@ -92,14 +92,14 @@ def test_a_commit_is_everything_that_was_decided(store: Store) -> None:
     fingerprint, stream = "f" * 32, "default:signature_request/1"
     store.release(
         shard, 1,
-        ("S", stream, "state", "1030.5"), ("F", fingerprint, 999.5, 4, "head", "{}", "body", b"\x00"),
+        ("S", stream, "state", "1030.5"), ("F", fingerprint, 999.5, 4, "0", "{}", "a", b"\x00"),
         ("H", fingerprint, 999.5), ("T", 1, "line"), ("C", "held", 2), ("D", 4, "reason", "too_old", "detail", "x"),
         queued("act|" + stream, fingerprint + "{}"),
     )  # fmt: skip
     redis = store.redis
     assert redis.get(keys.order(stream)) == b"state"
     assert redis.zscore(keys.seen(stream), fingerprint) == 999.5
-    assert redis.hgetall(keys.event(fingerprint)) == {b"head": b"{}", b"body": b"\x00", b"open": b"2"}
+    assert redis.hgetall(keys.event(fingerprint)) == {b"0": b"{}", b"a": b"\x00", b"open": b"2"}
     assert redis.zscore(keys.HELD, fingerprint) == 999.5
     assert redis.lrange(keys.timeline(stream), 0, -1) == [b"1line"]
     assert redis.hget(keys.COUNTERS, "held") == b"2"
@@ -110,7 +110,7 @@ def test_a_commit_is_everything_that_was_decided(store: Store) -> None:
     assert [redis.ttl(key) for key in held] == [-1, -1, -1]
     head = store.claimed("w")
     assert (head.unit, head.entry) == (f"act|{stream}".encode(), f"{fingerprint}{{}}".encode())
-    assert head.events[0] == {b"head": b"{}", b"body": b"\x00", b"open": b"2"}
+    assert head.events == [(b"{}", b"\x00")]
 
 
 def test_a_hold_that_is_over_wakes_its_shard_and_names_its_stream(store: Store) -> None:

@@ -132,6 +132,9 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
             )
         }
     ),
+    "an_archive_of_what_changed_since_it_was_read": Mutant(
+        edits={"archive": _swapped("if is_open() or has_changed() then", "if is_open() then")}
+    ),
     "event_ends_before_its_outcome": Mutant(
         edits={"release": _swapped("if bump(key, 'open', by) > 0 then", "if by == -1 then")}
     ),

@@ -6,14 +6,34 @@ from typing import Any
 
 from redis import Redis
 
-from deedbox.shared.core import jsontext
-from deedbox.shared.records.stored_event import body_of, head_text
+from deedbox.shared.records.stored_event import (
+    BODY,
+    FIELDS,
+    HEAD,
+    PIECE_BYTES,
+    StoredEvent,
+    body_of,
+)
 
 
-def head_at(redis: Redis, key: str | bytes) -> dict[str, Any]:
-    """Return the facts of the event at a key."""
+def in_pieces(stored: StoredEvent) -> dict[str, bytes]:
+    """Return the fields of its hash as the scripts cut them."""
+    flat = stored.fields()
+    found: dict[str, bytes] = {}
+    for name, each in zip(flat[::2], flat[1::2], strict=True):
+        names = {HEAD[0]: HEAD, BODY: FIELDS[len(HEAD) :]}.get(str(name), (str(name),))
+        data = each.encode() if isinstance(each, str) else each
+        size = PIECE_BYTES if len(data) <= PIECE_BYTES * len(names) else len(data)
+        cut = (data[start : start + size] for start in range(0, len(data), size))
+        found |= dict(zip(names, cut, strict=False))
+    return found
+
+
+def event_at(redis: Redis, key: str | bytes) -> StoredEvent:
+    """Return the event at a key."""
     fields: Any = redis.hgetall(key)
-    found: dict[str, Any] = jsontext.loads(head_text(fields))
+    found = StoredEvent.load("", fields)
+    assert isinstance(found, StoredEvent), key
     return found
 
 

@@ -16,7 +16,7 @@ LATER = UNTIL + SLACK_S + 0.001
 
 
 def claims(count: int) -> list[Claim]:
-    return [Claim("default", f"act|s:{number}", f"{number}:worker", b"", {}) for number in range(count)]
+    return [Claim("default", f"act|s:{number}", f"{number}:worker", b"", b"", b"") for number in range(count)]
 
 
 class Clock:

@@ -23,7 +23,7 @@ def claimed(amounts: list[int]) -> list[Claim]:
     for number, amount in enumerate(amounts):
         units.append([b"act|s:%d" % number, b"%d:worker" % number])
         for entry in range(amount):
-            units[-1] += [b"%d" % entry, []]
+            units[-1] += [b"%d" % entry, b"", b""]
     return claims_of("default", units)
 
 

@@ -11,7 +11,7 @@ WHOLE_IN_SCRIPTS: Final = {
     ("ZREMRANGEBYSCORE", "P .. 'bridge:leases'"),
     ("HGETALL", "P .. 'paused'"),
     ("HGETALL", "P .. 'limits'"),
-    ("HGETALL", "P .. 'event:' .. event_of(entry)"),
+    ("HGETALL", "P .. 'event:' .. fingerprint"),
     ("HGETALL", "finds"),
     ("HGETALL", "live"),
     ("HKEYS", "P .. 'queued:' .. stream"),

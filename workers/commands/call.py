@@ -63,7 +63,9 @@ def run(process: Process, options: CallOptions) -> int:
     if not event:
         raise DeedboxError("The stored event cannot be read.")
     entry = QueueEntry(stored.fingerprint, time.time())
-    claim = Claim(action.lane, f"{action.name}|{stored.stream}|{uuid.uuid4().hex}", uuid.uuid4().hex, b"", {})
+    claim = Claim(
+        action.lane, f"{action.name}|{stored.stream}|{uuid.uuid4().hex}", uuid.uuid4().hex, b"", b"", b""
+    )
     sealing = data_keys.ensure(process.scripts, [stored.stream], process.settings.retention.state_s)
     models = Models.read(process.scripts, sealing, [claim.unit] if action.keeps_model else [])
     context = context_of(entry, action.name, stored.trace_id, partial(models.of, claim.unit))

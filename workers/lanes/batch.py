@@ -36,7 +36,9 @@ class Claim:
     unit: str
     token: str
     entry_text: bytes
-    fields: dict[bytes, bytes] = field(repr=False)
+    head: bytes = field(repr=False)
+    """Facts of its event, packed; empty: the event is gone."""
+    body: bytes = field(repr=False)
 
 
 @value

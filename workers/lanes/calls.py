@@ -145,6 +145,8 @@ class ActionCaller:
         until = time.monotonic() + action.timeout_s
         with time_limit(action.timeout_s):
             result = action.function(event, context)
+        if result is None:
+            return
         if inspect.isgenerator(result) or inspect.isasyncgen(result):
             raise TypeError(
                 "the action returned a generator, whose body has not run; return after the work is done"

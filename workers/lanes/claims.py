@@ -17,11 +17,10 @@ def claims_of(lane: str, units: Sequence[Sequence[Any]]) -> list[Claim]:
     rounds: list[list[Claim]] = []
     for unit, token, *rest in units:
         name, fence = unit.decode(), token.decode()
-        for number, (entry, fields) in enumerate(zip(rest[::2], rest[1::2], strict=True)):
-            event = dict(zip(fields[::2], fields[1::2], strict=True))
+        for number, each in enumerate(zip(rest[::3], rest[1::3], rest[2::3], strict=True)):
             if number == len(rounds):
                 rounds.append([])
-            rounds[number].append(Claim(lane, name, fence, entry, event))
+            rounds[number].append(Claim(lane, name, fence, *each))
     return [claim for each in rounds for claim in each]
 
 
@@ -71,7 +70,7 @@ def event_of(stored: StoredEvent, *, late: bool, recall: Recall | None = None) -
         related_signature_id=stored.related_signature_id,
         test_mode=request.get("test_mode") in (True, 1, "1"),
         late=late,
-        body_signature=str(stored.body_signature),
+        body_signature=stored.body_signature.value,
         trust=stored.trust.word,
         payload=payload,
         origin=stored.origin.value,

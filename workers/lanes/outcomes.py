@@ -72,11 +72,11 @@ class OutcomeReport:
     def done(self, context: Context) -> Settlement:
         notes = context._notes  # noqa: SLF001 - of the same package
         told = [self._sealed(note) if note["kind"] == TimelineKind.NOTE else note for note in notes]
-        lines = [self._line(TimelineKind.ACTION, outcome="done"), *map(self._row, told)]
-        commit = self._stream().timeline(*lines)
+        lines = [self._line(TimelineKind.ACTION, outcome="done"), *(self._row(**note) for note in told)]
+        commit = Commit().timeline(*lines)
         for event_type, payload in context._emitted:  # noqa: SLF001 - of the same package
             self._emit(commit, event_type, payload)
-        self._measure(commit.count("action_done"), "done")
+        self._measure(commit, "done")
         stored = sum(note["kind"] == TimelineKind.DOCUMENT for note in notes)
         if stored:
             commit.count("documents_stored", stored)
@@ -99,10 +99,10 @@ class OutcomeReport:
                 detail=detail,
                 next_at=round(self.at + verdict.after_s, 3),
             )
-            commit = Commit().queue_entry(queue_entry.dump(verdict.entry)).append(self._stream())
+            commit = Commit().queue_entry(queue_entry.dump(verdict.entry))
             if failure is not Failure.RETRY or _worth_telling(verdict.entry.retries):
                 commit.timeline(line)
-            self._measure(commit.count("action_retry"), str(failure))
+            self._measure(commit, str(failure))
             return Settlement("wait", verdict.after_s, commit)
         self._log("error", "dead", error=_where(error), reason=str(verdict.reason))
         letter: dict[str, str | bytes] = {
@@ -112,7 +112,7 @@ class OutcomeReport:
             "trace_id": self.stored.trace_id, "traceback": self._text(_traceback(error, failure)),
         }  # fmt: skip
         line = self._line(TimelineKind.DEAD, reason=str(verdict.reason), detail=detail)
-        commit = self._stream().timeline(line).dead_letter(letter).count("action_dead")
+        commit = Commit().timeline(line).dead_letter(letter)
         self._measure(commit, "dead")
         return Settlement("done", 0, commit)
 
@@ -133,7 +133,7 @@ class OutcomeReport:
         commit.enqueue(digest, event_type, queue_entry.dump(entry))
 
     def _measure(self, commit: Commit, outcome: str) -> None:
-        commit.measure(self.action.name, outcome, bucket_of(self.took_s), self.took_s)
+        commit.measure(outcome, bucket_of(self.took_s), self.took_s)
 
     def _text(self, text: str) -> str:
         return self.keys.seal_text(self.stored.stream, text) if text else text
@@ -141,21 +141,19 @@ class OutcomeReport:
     def _sealed(self, note: dict[str, Any]) -> dict[str, Any]:
         return {**note, "detail": self._text(note["detail"])}
 
-    def _stream(self) -> Commit:
-        return Commit().stream(self.stored.stream)
-
     def _line(self, kind: TimelineKind, **details: Any) -> dict[str, Any]:
-        row = {"kind": kind.value, "attempt": self.entry.attempt, "took_s": round(self.took_s, 6), **details}
+        row = self._row(kind=kind.value, attempt=self.entry.attempt, took_s=round(self.took_s, 6), **details)
         if self.entry.late:
             row["late"] = True
         if self.entry.replay:
             row["replay"] = self.entry.replay
-        return self._row(row)
+        return row
 
-    def _row(self, row: dict[str, Any]) -> dict[str, Any]:
-        head = {"at": round(self.at, 6), "type": self.stored.event_type, "event": self.stored.fingerprint,
-                "action": self.action.name}  # fmt: skip
-        return head | row
+    def _row(self, **details: Any) -> dict[str, Any]:
+        return {
+            "at": round(self.at, 6), "type": self.stored.event_type, "event": self.stored.fingerprint,
+            "action": self.action.name, **details,
+        }  # fmt: skip
 
     def _log(self, level: str, outcome: str, **details: Any) -> None:
         getattr(log, level)("action.finished", **self._facts(outcome), **details)

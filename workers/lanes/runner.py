@@ -266,7 +266,7 @@ class LaneRunner:
         entry = queue_entry.load(claim.entry_text)
         if not entry:
             return lost(claim, name, "the queue entry cannot be read")
-        stored = StoredEvent.load(entry.fingerprint, claim.fields)
+        stored = StoredEvent.unpack(entry.fingerprint, claim.head, claim.body)
         if not stored:
             return lost(claim, name, "the stored event is gone or cannot be read")
         try:
@@ -284,7 +284,7 @@ class LaneRunner:
     def _opened(self, stored: StoredEvent) -> StoredEvent:
         """Return the event with its body as it came. Raises KeyMissing, Undecodable, Unavailable."""
         if sealing.ring() is None:
-            return data_keys.opened(self._scripts.redis, stored)[0]
+            return data_keys.opened(self._scripts.redis, stored)[0] if stored.is_sealed else stored
         if (error := self._keys.missing.get(stored.stream)) is not None:
             raise error  # even of a body that is not encrypted: what the call leads to could not be
         return self._keys.opened(stored)

@@ -38,6 +38,11 @@ class Delivered:
         return self.stored.origin is Origin.RECONCILED
 
     @property
+    def is_vouched_for(self) -> bool:
+        """Whether more than ``event_hash``, which does not sign it, speaks for its body."""
+        return self.arrival.trust >= Trust.ATTESTED
+
+    @property
     def body_name(self) -> str:
         """Name of this body of its fact, where it is kept beside another one or set aside."""
         return f"{self.fact.fingerprint}:{self.stored.body_digest}"
@@ -127,13 +132,13 @@ def part_unsigned(work: StreamWork, arrivals: Sequence[Delivered]) -> tuple[list
 
     Repeats of known facts go on: the better body stays. What an operator sends again goes on, too.
     """
-    vouched = {
-        each.fact.fingerprint for each in arrivals if each.stored.trust >= Trust.ATTESTED
-    } | work.known.keys()
+    if not work.signed:
+        return list(arrivals), []
+    vouched = {each.fact.fingerprint for each in arrivals if each.is_vouched_for} | work.known.keys()
     kept: list[Delivered] = []
     unsigned: list[Delivered] = []
     for each in arrivals:
-        passes = not work.signed or each.redriven or each.fact.fingerprint in vouched
+        passes = each.redriven or each.fact.fingerprint in vouched
         (kept if passes else unsigned).append(each)
     return kept, unsigned
 

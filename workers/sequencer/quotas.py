@@ -10,7 +10,6 @@ from typing import Any
 
 from deedbox.shared.core.fields import count_of
 from deedbox.shared.core.reasons import DeathReason
-from deedbox.shared.core.signature import Trust
 from deedbox.shared.redis import keys
 from deedbox.workers.commit import Commit
 from deedbox.workers.sequencer.arrivals import Delivered, StreamWork
@@ -92,7 +91,7 @@ class BatchQuotas:
 
 
 def _is_counted(each: Delivered) -> bool:
-    return each.stored.trust < Trust.ATTESTED and not each.redriven
+    return not (each.is_vouched_for or each.redriven)
 
 
 def _group(each: Delivered) -> QuotaGroup:

@@ -46,7 +46,7 @@ class StreamSection(Commit):
 
     def note(self, at: float, detail: str) -> None:
         """Add a line that is about the stream, not about one event."""
-        self._lines.append({"at": round(at, 6), "kind": TimelineKind.NOTE.value, "detail": detail})
+        self._lines.append({"at": at, "kind": TimelineKind.NOTE.value, "detail": detail})
 
     def count(self, name: str, by: int = 1) -> Self:
         """Add to a counter."""
@@ -78,8 +78,7 @@ class StreamSection(Commit):
 
 
 def _row(kind: TimelineKind, at: float, arrival: Arrival, details: dict[str, Any]) -> dict[str, Any]:
-    row = {"at": round(at, 6), "kind": kind.value, "type": arrival.type, "event": arrival.fingerprint}
-    return row | details
+    return {"at": at, "kind": str(kind), "type": arrival.type, "event": arrival.fingerprint, **details}
 
 
 def add_releases(
@@ -88,7 +87,6 @@ def add_releases(
     """Dispatch what a decision released, to the queues of every action that wants it."""
     was_held = {held.arrival.fingerprint for held in work.state.held}
     in_vain = {proof.name for proof in decision.given_up}
-    enqueued_at = round(now, 6)
     for released in decision.release:
         arrival, late = released.arrival, released.late
         position = arrival.position
@@ -102,7 +100,7 @@ def add_releases(
         )
         waited_s = round(max(0.0, now - released.since), 6)
         kind = TimelineKind.LATE if late else TimelineKind.RELEASED
-        entry = QueueEntry(fingerprint, enqueued_at, late)
+        entry = QueueEntry(fingerprint, now, late)
         section.dispatch(kind, now, arrival, entry, position=list(position), waited_s=waited_s)
         section.count((ArrivalVerdict.LATE if late else ArrivalVerdict.RELEASED).value)
     if newly := in_vain - work.state.given_up.keys():
@@ -175,7 +173,7 @@ def add_arrivals(
 def _add_better(section: StreamSection, each: Delivered, worse: str, *, released: bool) -> None:
     """Let a better body replace that of its fact. What was released already is told to the read model again."""
     stored = each.stored
-    entry = queue_entry.dump(QueueEntry(stored.fingerprint, round(stored.arrived_at, 6))) if released else ""
+    entry = queue_entry.dump(QueueEntry(stored.fingerprint, stored.arrived_at)) if released else ""
     section.better_body(
         stored.fingerprint, worse, arrived_at=stored.arrived_at, event_type=stored.event_type, again=entry,
         fields=stored.fields(),

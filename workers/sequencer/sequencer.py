@@ -20,7 +20,7 @@ from deedbox.shared.core.errors import BadCallback, Undecodable
 from deedbox.shared.core.identity import shard_of
 from deedbox.shared.core.ordering import OrderingPolicy, pass_through, step
 from deedbox.shared.core.reasons import ArrivalVerdict
-from deedbox.shared.core.signature import SignatureEvidence, Trust
+from deedbox.shared.core.signature import SignatureEvidence
 from deedbox.shared.records import order_state
 from deedbox.shared.records.spool_mark import SpoolMarks
 from deedbox.shared.records.stored_event import ASIDE, HEAD
@@ -227,11 +227,14 @@ class Sequencer:
                 set_aside(commit, entry, error)
                 continue
             room -= each.text_bytes
-            if (home := shard_of(each.fact.stream)) != batch.number:
-                # A later version may derive another key, a header may be wrong: two shards must not write one state.
-                commit.move_entry(entry, home).count("misplaced")
-                continue
-            work = streams.setdefault(each.fact.stream, StreamWork())
+            stream = each.fact.stream
+            work = streams.get(stream)
+            if work is None:
+                if (home := shard_of(stream)) != batch.number:
+                    # A later version may derive another key, a header may be wrong: two shards must not write one state.
+                    commit.move_entry(entry, home).count("misplaced")
+                    continue
+                work = streams[stream] = StreamWork()
             work.ordered = each.fact.key.ordered
             work.delivered.append(each)
         return streams, len(batch.entries)
@@ -392,7 +395,7 @@ def set_aside(commit: Commit, entry: bytes, error: Exception) -> None:
 def _names(work: StreamWork) -> list[str]:
     """Return what is looked up in the dedupe memory: facts, and unsigned bodies that may have been set aside."""
     facts = [each.fact.fingerprint for each in work.delivered]
-    return facts + [each.body_name for each in work.delivered if each.stored.trust < Trust.ATTESTED]
+    return facts + [each.body_name for each in work.delivered if not each.is_vouched_for]
 
 
 def _sent(name: str) -> bytes:

@@ -9,9 +9,9 @@
 --     next   the head leaves the queue, the lease stays: the holder has claimed the entry behind it, too
 --     wait   the head stays for `wait` seconds (its new text, if any, is operation E), the lease ends
 --     back   nothing was started: the lease ends, the unit is ready at once
---   Operations: S stream / T n elements of the timeline / C counter increment / E entry /
+--   Operations, on the stream of the unit: T n elements of the timeline / C counter increment / E entry /
 --     A fingerprint type entry (an internal event to all actions that want it) /
---     M action outcome bucket us (one call: how it ended, how long it took) /
+--     M outcome bucket us (one call: how it ended, which counts it, and how long it took) /
 --     F fingerprint arrived-at n values (an internal event) / D n values (dead letter) /
 --     X keep fingerprint entry (the internal event into the clean stream)
 --   Behind all sections, at most one for each unit: K unit, read model as it was read ('' = none), the model to which the
@@ -36,7 +36,8 @@ local function end_of_stream()
   lines = {}
 end
 -- How many operands follow each opcode; and of which of them the value is the number of those that follow it.
-local operands = { U = 5, K = 7, S = 1, T = 1, C = 2, M = 4, E = 1, A = 3, F = 3, X = 3, D = 1 }
+local operands = { U = 5, K = 7, T = 1, C = 2, M = 3, E = 1, A = 3, F = 3, X = 3, D = 1 }
+local counter_of = { done = 'action_done', dead = 'action_dead' }
 local has_list = { T = 1, F = 3, D = 1, K = 7 }
 -- One look at all leases and at all tombstones, of which there are seldom any.
 local units, tombstones, presented, tokens, held_by, some_erased = {}, {}, {}, {}, {}, false
@@ -109,6 +110,10 @@ while ARGV[i] do
     else
       if verb ~= 'next' then tokens[unit] = nil end
       gone = some_erased and is_erased_unit(unit)
+      if stream ~= stream_of(unit) then
+        end_of_stream()
+        stream = stream_of(unit)
+      end
       local first = redis.call('LRANGE', P .. 'queue:' .. unit, 0, 1)
       local left = first[1]
       is_head = left == ARGV[i + 5]
@@ -133,23 +138,18 @@ while ARGV[i] do
       for j = i + 2, i + 1 + n do lines[#lines + 1] = ARGV[j] end
     end
     i = i + 2 + n
-  elseif op == 'S' then
-    if held and not gone then
-      end_of_stream()
-      stream = ARGV[i + 1]
-    end
-    i = i + 2
   elseif op == 'C' then
     if held and not gone then count(counters, ARGV[i + 1], tonumber(ARGV[i + 2])) end
     i = i + 3
   elseif op == 'M' then
     if held then
-      local name = lane .. '|' .. ARGV[i + 1]
-      count(calls, name .. '|' .. ARGV[i + 2], 1)
-      count(calls, name .. '|le|' .. ARGV[i + 3], 1)
-      count(calls, name .. '|us', tonumber(ARGV[i + 4]))
+      local name = lane .. '|' .. action_of(unit)
+      count(calls, name .. '|' .. ARGV[i + 1], 1)
+      count(calls, name .. '|le|' .. ARGV[i + 2], 1)
+      count(calls, name .. '|us', tonumber(ARGV[i + 3]))
+      if not gone then count(counters, counter_of[ARGV[i + 1]] or 'action_retry', 1) end
     end
-    i = i + 5
+    i = i + 4
   elseif op == 'E' then
     if held and is_head then redis.call('LSET', P .. 'queue:' .. unit, 0, ARGV[i + 1]) end
     i = i + 2

@@ -206,19 +206,55 @@ local function keep_data_key(stream, by)
   if bump(key, 'open', by) > 0 then redis.call('PERSIST', key) else redis.call('EXPIRE', key, life) end
 end
 
--- Fields that hold the facts and the body of an event in pieces (deedbox.shared.records.stored_event).
+-- Fields that hold the facts and the body of an event in pieces (deedbox.shared.records.stored_event). A caller names the first
+-- of each, and gives the whole; what is longer than all pieces stays whole.
+local PIECE_BYTES = 64
 local PIECES = { '0', '1', '2', '3', '4', '5', '6', '7',
   'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n', 'o', 'p' }
+local HEAD, BODY = { unpack(PIECES, 1, 8) }, { unpack(PIECES, 9) }
+local CUT = { ['0'] = HEAD, a = BODY }
+
+-- Returns field, value, ... of an event as its hash has them. ARGV[from..to]: the same, whole.
+local function in_pieces(from, to)
+  local found, n = {}, 0
+  for i = from, to, 2 do
+    local name, value = ARGV[i], ARGV[i + 1]
+    local names = CUT[name]
+    if names and #value <= PIECE_BYTES * #names then
+      for k = 1, math.ceil(#value / PIECE_BYTES) do
+        found[n + 1], found[n + 2] = names[k], string.sub(value, (k - 1) * PIECE_BYTES + 1, k * PIECE_BYTES)
+        n = n + 2
+      end
+    else
+      found[n + 1], found[n + 2] = name, value
+      n = n + 2
+    end
+  end
+  return found
+end
 
 -- Writes an event: ARGV[from..to] are field, value, ... No piece of an event that it replaces stays.
 local function write_event(key, from, to)
-  local added = redis.call('HSET', key, unpack(ARGV, from, to))
-  if ARGV[from] ~= PIECES[1] or 2 * added == to - from + 1 then return end
+  local fields = in_pieces(from, to)
+  local added = redis.call('HSET', key, unpack(fields))
+  if ARGV[from] ~= HEAD[1] or 2 * added == #fields then return end
   local written = {}
-  for i = from, to, 2 do written[ARGV[i]] = true end
+  for i = 1, #fields, 2 do written[fields[i]] = true end
   for _, piece in ipairs(PIECES) do
     if not written[piece] then redis.call('HDEL', key, piece) end
   end
+end
+
+-- Returns facts and body of an event, each whole; '' for what there is not.
+local function read_event(fingerprint)
+  local rows, fields = redis.call('HGETALL', P .. 'event:' .. fingerprint), {}
+  for i = 1, #rows, 2 do fields[rows[i]] = rows[i + 1] end
+  local function whole(names)
+    local parts = {}
+    for _, name in ipairs(names) do parts[#parts + 1] = fields[name] end
+    return table.concat(parts)
+  end
+  return whole(HEAD), whole(BODY)
 end
 
 -- ttl: the life of an event for which nothing waits any more.
@@ -493,8 +529,8 @@ local function oldest_ready(pools, at_most)
 end
 
 -- Leases the units of some actions that have been ready for longest and reads the heads of their queues with the events.
--- Returns: {} if nothing is ready, and then the drainer is idle; else {ring, now, {unit, token, entry, {event fields},
---          entry, {event fields}, ...}, ...}.
+-- Returns: {} if nothing is ready, and then the drainer is idle; else {ring, now, {unit, token, entry, facts, body, entry, facts,
+--          body, ...}, ...}.
 --          One entry of each unit; where that leaves room, what follows in the same queues, too. An entry begins after the
 --          outcome of the one before it is committed: a crash repeats the last call of a key only, and never an earlier
 --          event after a later one.
@@ -511,9 +547,9 @@ local function claim_units(lane, pools, now, drainer, lease_s, idle_s, at_most, 
   end
   local units, leased, empty, alone = {}, {}, {}, false
   local function add(claim, entry)
-    local event = redis.call('HGETALL', P .. 'event:' .. event_of(entry))
-    for _, value in ipairs(event) do bytes_left = bytes_left - #value end
-    claim[#claim + 1], claim[#claim + 2] = entry, event
+    local head, body = read_event(event_of(entry))
+    bytes_left = bytes_left - #head - #body
+    claim[#claim + 1], claim[#claim + 2], claim[#claim + 3] = entry, head, body
   end
   for _, unit in ipairs(oldest) do
     if bytes_left <= 0 or alone then break end

@@ -4,13 +4,14 @@
 -- ARGV: now ('' = server), number of the replay, order TTL in s, event TTL in s (of what is done, too), stream, what is
 --       done of it according to the caller ('' = nothing), what is done after this; then per event: fingerprint, n, and
 --       n times: lane, unit, entry
--- Returns: {-1} if more of the stream is done by now, {-2} if the whole replay is over, {-3} if the stream was erased:
---          nothing was written; else {events that are gone, lane to ring, ...}.
+-- Returns: {-1} if more of the stream is done by now, {-2} if the whole replay is over, {-3} if the stream was erased, {-4} if
+--          it was archived again: nothing was written; else {events that are gone, lane to ring, ...}.
 local now = clock(ARGV[1])
 local done, event_ttl, stream = P .. 'replay:' .. ARGV[2] .. ':done', ARGV[4], ARGV[5]
 if is_erased(stream) then return { -3 } end
 if redis.call('EXISTS', P .. 'replay:' .. ARGV[2]) == 0 then return { -2 } end
 if (redis.call('HGET', done, stream) or '') ~= ARGV[6] then return { -1 } end
+if redis.call('EXISTS', P .. 'archive:' .. stream) == 1 then return { -4 } end
 redis.call('HSET', done, stream, ARGV[7])
 redis.call('EXPIRE', done, event_ttl)
 -- The stream's memory lives as long as its events: an erasure finds them there.

@@ -44,9 +44,8 @@ while ARGV[i] do
     i = i + 2 + n
   elseif op == 'E' then
     local name, ends_at, count = P .. 'event:' .. ARGV[i + 1], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
-    for j = i + 4, i + 3 + count, 2 do
-      if ends_at > now then write(name, ends_at, 'HSETNX', name, ARGV[j], ARGV[j + 1]) end
-    end
+    local fields = ends_at > now and in_pieces(i + 4, i + 3 + count) or {}
+    for j = 1, #fields, 2 do write(name, ends_at, 'HSETNX', name, fields[j], fields[j + 1]) end
     i = i + 4 + count
   else
     return redis.error_reply('ERR unknown opcode in restore')

@@ -42,7 +42,7 @@ local function count_loss(unit, process)
   end
   local event, action = event_of(head), action_of(unit)
   local count = tonumber(string.match(head, '"losses":(%d+)') or '0') + 1
-  lost[#lost + 1] = { unit, event, process, count, redis.call('HMGET', P .. 'event:' .. event, unpack(PIECES, 1, 8)) }
+  lost[#lost + 1] = { unit, event, process, count, redis.call('HMGET', P .. 'event:' .. event, unpack(HEAD)) }
   local detail = 'the process that had it (' .. process .. ') ended without an outcome, ' .. count .. ' in a row'
   local line = { at = now, kind = 'retry', outcome = 'lost', event = event, action = action, detail = detail }
   if count < losses_max then

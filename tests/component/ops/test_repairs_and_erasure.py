@@ -35,7 +35,7 @@ from tests.component.workers.rig import (
     viewed,
 )
 from tests.component.workers.test_erasure import R1, erase
-from tests.support.stored import head_at
+from tests.support.stored import event_at
 
 pytestmark = pytest.mark.real_redis
 
@@ -325,4 +325,4 @@ def test_a_body_is_shown_but_for_its_hash_wherever_it_is_kept(operate: Operate, 
     shown = [operate("dead", "show", str(number), "--raw", "--json").document["raw"] for number in (1, 2, 3)]
     assert [json.loads(text) for text in shown[:2]] == [json.loads(body.replace(b"0" * 64, REMOVED))] * 2
     assert shown[2] == "junk"
-    assert head_at(state, keys.event(deployment.timeline()[0]["event"]))["codec"], "it is stored compressed"
+    assert event_at(state, keys.event(deployment.timeline()[0]["event"])).codec, "it is stored compressed"

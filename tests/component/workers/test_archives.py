@@ -45,7 +45,7 @@ from tests.component.workers.rig import (
 )
 from tests.component.workers.server import until
 from tests.component.workers.test_erasure import R1, erase
-from tests.support.stored import head_at
+from tests.support.stored import event_at
 
 STREAM = R1.stream
 SIGNER = {"signature_id": "s1", "last_viewed_at": 1_800_000_003}
@@ -294,7 +294,7 @@ def test_a_second_archivist_or_a_repeated_call_changes_nothing(state: Redis) -> 
     packed = cast("bytes", state.get(keys.archive(STREAM)))
     done = script_calls.archive(
         Scripts(state), stream=STREAM, shard=shard_of(STREAM), before=b"", lines=0, last_line=b"", names=0,
-        values=(b"", b"", b""), archive=b"another", ends_at=2**40, quiet_since=None, events=(),
+        terms=0, values=(b"", b"", b""), archive=b"another", ends_at=2**40, quiet_since=None, events=(),
     )  # fmt: skip
     assert not done
     assert held(state).keys() == before.keys()
@@ -356,4 +356,4 @@ def test_a_better_body_of_an_archived_fact_wins(state: Redis) -> None:
     deployment.deliver(sent(), verdict=BodySignature.VALID)
     deployment.run()
     [fact] = seen(state)
-    assert head_at(state, keys.event(fact.decode()))["body_signature"] == "valid"
+    assert event_at(state, keys.event(fact.decode())).body_signature == "valid"

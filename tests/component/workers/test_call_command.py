@@ -21,7 +21,7 @@ from deedbox.workers.commands import call
 from deedbox.workers.process import Process
 from tests.component.workers.rig import Deployment, Journal, action, sent, viewed
 from tests.component.workers.server import RedisServer
-from tests.support.stored import head_at
+from tests.support.stored import event_at
 
 pytestmark = pytest.mark.real_redis
 
@@ -101,8 +101,8 @@ def test_a_commit_records_outcome_notes_and_what_was_emitted(
     [recorded] = audit_log.read(state, 9)
     assert (recorded.operation, recorded.count, recorded.asked["action"]) == ("call", 1, "crm")
     assert "Recorded." in capsys.readouterr().out
-    emitted = [head_at(state, name) for name in state.scan_iter(keys.event("*"))]
-    assert "deedbox.billed" in [each.get("type") for each in emitted]
+    emitted = [event_at(state, name) for name in state.scan_iter(keys.event("*"))]
+    assert "deedbox.billed" in [each.event_type for each in emitted]
     assert state.hlen(keys.action("crm", "tokens")) == state.zcard(keys.action("crm", "leased")) == 0
 
 

@@ -31,7 +31,7 @@ from tests.component.workers.rig import (
     viewed,
 )
 from tests.component.workers.server import RedisServer, until
-from tests.support.stored import head_at
+from tests.support.stored import event_at
 
 pytestmark = pytest.mark.real_redis
 
@@ -173,8 +173,8 @@ def test_sequencers_killed_in_the_middle_of_batches_lose_nothing_and_keep_the_or
     for number in range(40):
         unit = f"act|default:signature_request/r{number}"
         entries = cast("list[bytes]", state.lrange(keys.queue(unit), 0, -1))
-        heads = [head_at(state, keys.event(entry[:32].decode())) for entry in entries]
-        times = [head["time"] - CREATED_AT for head in heads]
+        heads = [event_at(state, keys.event(entry[:32].decode())) for entry in entries]
+        times = [head.event_time - CREATED_AT for head in heads]
         assert times == list(range(number, 5_000, 40))
     assert deployment.counters()["released"] == 5_000
     assert deployment.counters()["duplicate"] == 0

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 from redis import Redis
 
 from deedbox.shared.core.signature import BodySignature
-from deedbox.shared.records.stored_event import head_text
 from deedbox.shared.redis import keys
 from deedbox.workers.builtins import track_status
 from tests.component.workers.rig import (
@@ -24,6 +22,7 @@ from tests.component.workers.rig import (
     stored_model,
     viewed,
 )
+from tests.support.stored import event_at
 
 pytestmark = pytest.mark.real_redis
 
@@ -86,13 +85,12 @@ def test_a_better_body_that_comes_after_the_release_is_what_readers_see(
         assert model(state)["title"] == "FORGED"
     deployment.deliver(sent(title="Lease"), verdict=better)
     deployment.run()
-    stored: Any = state.hgetall(keys.event(deployment.timeline()[0]["event"]))
     trust = {"valid": "attested", "absent": "claimed"}[better]
-    assert json.loads(head_text(stored))["body_signature"] == str(better)
+    assert event_at(state, keys.event(deployment.timeline()[0]["event"])).body_signature is better
     assert model(state)["title"] == "Lease"
     [conflict] = [line for line in deployment.timeline() if line["kind"] == "conflict"]
-    kept: Any = state.hgetall(keys.event(f"{conflict['event']}:{conflict['body']}"))
-    assert json.loads(head_text(kept))["body_signature"] == str(worse)
+    kept = f"{conflict['event']}:{conflict['body']}"
+    assert event_at(state, keys.event(kept)).body_signature is worse
     assert (conflict["better"], deployment.counters()["better_body"]) == (trust, 1)
 
 

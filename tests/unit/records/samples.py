@@ -44,6 +44,7 @@ from deedbox.shared.records.replay_order import ReplayOrder, ReplaySpan
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.records.subscriptions import Subscription, Subscriptions
 from deedbox.shared.records.tombstone import Tombstone
+from tests.support.stored import in_pieces
 
 RECORDED: Final = Path(__file__).with_name("recorded") / str(SCHEMA_VERSION)
 
@@ -102,9 +103,7 @@ def _hash(data: bytes) -> dict[bytes, bytes]:
 
 
 def _event_fields(event: StoredEvent) -> bytes:
-    flat = event.fields()
-    pairs = zip(flat[::2], flat[1::2], strict=True)
-    return _fields({str(name): each.hex() if isinstance(each, bytes) else each for name, each in pairs})
+    return _fields({name: each.hex() for name, each in in_pieces(event).items()})
 
 
 def _event(data: bytes) -> StoredEvent | Unreadable:

@@ -40,11 +40,17 @@ HOSTILE = st.sampled_from(
 PACKED: dict[str, Callable[[bytes], bytes]] = {
     timeline_line.FORM: timeline_line.plain,
     **dict.fromkeys(
-        (stored_event.FORM, read_model.FORM, document_record.FORM),
+        (read_model.FORM, document_record.FORM),
         lambda data: codec.text_of(data, 1_000_000),
     ),
+    stored_event.FORM: lambda data: codec.parted(data, 1_000_000)[1],
 }
 """Forms that are compressed: what is inside is spoiled, and read in the form that archives have."""
+
+PACKED_AGAIN: dict[str, Callable[[bytes], bytes]] = {
+    stored_event.FORM: lambda text: codec.joined((), text),
+}
+"""Forms that are read compressed only."""
 
 
 def mangled(data: st.DataObject, document: Any) -> Any:
@@ -81,7 +87,7 @@ def test_what_is_taken_for_a_value_of_the_form_can_be_written_again(form: Form, 
     if form.name == INBOX_FORM:
         stored = stored.partition(b"]")[0] + b"]"
     spoiled = json.dumps(mangled(data, json.loads(stored[start:]))).encode()
-    found = form.load(stored[:start] + spoiled)
+    found = form.load(PACKED_AGAIN.get(form.name, bytes)(stored[:start] + spoiled))
     if not isinstance(found, Unreadable):
         assert form.load(stored_as(dump, found)) == found
 
