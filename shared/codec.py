@@ -176,17 +176,19 @@ def split_ids(record: bytes) -> tuple[list[bytes], bytes]:
 
 def _without(ids: Iterable[object], record: bytes) -> tuple[list[bytes], bytes]:
     """Return the same as ``split_ids`` for ids that are known."""
-    table: list[bytes] = []
+    table: dict[str, bytes] = {}
     text = record.replace(_BEGINS, _LITERAL) if _BEGINS in record else record
     for each in ids:
-        found = binary(each)
-        if found is None or len(table) == _KNOWN_MAX:
+        if not isinstance(each, str) or each in table or len(table) == _KNOWN_MAX:
             continue
-        without = text.replace(found.hex().encode(), _REFERENCES[len(table)])
+        found = binary(each)
+        if found is None:
+            continue
+        without = text.replace(each.encode(), _REFERENCES[len(table)])
         if len(without) != len(text):
             text = without
-            table.append(found)
-    return table, text
+            table[each] = found
+    return list(table.values()), text
 
 
 def binary(text: object) -> bytes | None:

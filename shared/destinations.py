@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from deedbox.shared.core.attempts import CallRate
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.core.routing import Where, is_pattern
-from deedbox.shared.redis.keys import RESERVED_LANES
+from deedbox.shared.redis.keys import DESTINATIONS_LANE, RESERVED_LANES
 from deedbox.shared.runtime.ports import is_inside, is_loopback
 from deedbox.shared.secret_files import json_text
 from deedbox.shared.webhook_message import key_of
@@ -55,7 +55,7 @@ def _types(types: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _lane(lane: str) -> str:
-    if _LANE.fullmatch(lane) is None or lane in RESERVED_LANES:
+    if _LANE.fullmatch(lane) is None or lane in RESERVED_LANES - {DESTINATIONS_LANE}:
         raise ValueError(
             "is not usable; use 1 to 100 letters, digits, _, - or ., and none of Deedbox's own lanes"
         )
@@ -79,7 +79,7 @@ class Destination(BaseModel):
     types: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_types)] = ("*", "deedbox.*")
     """Patterns of event types."""
     where: Annotated[Where, BeforeValidator(Where.of)] = Where()
-    lane: Annotated[str, AfterValidator(_lane)] = "destinations"
+    lane: Annotated[str, AfterValidator(_lane)] = DESTINATIONS_LANE
     rate: Annotated[CallRate | None, BeforeValidator(_rate)] = None
     """Messages at most, such as ``100/m``."""
     concurrency: Annotated[int | None, Field(ge=1)] = None

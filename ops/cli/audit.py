@@ -58,12 +58,7 @@ def _write(found: Sequence[AuditLine]) -> None:
         at = (
             datetime.fromtimestamp(line.at, UTC).isoformat(sep=" ", timespec="seconds").removesuffix("+00:00")
         )
-        asked = ", ".join(f"{name}={_told(value)}" for name, value in line.asked.items())
         count = "broke off" if line.count is None else str(line.count)
-        cells = (at, line.who, line.way, line.operation, count, asked)
+        cells = (at, line.who, line.way, line.operation, count, line.asked_in_words())
         table.add_row(*(Text(printable(" ".join(cell.split()))) for cell in cells))
     console().print(table)
-
-
-def _told(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -19,18 +19,22 @@ _BROKER: Final = _STATE | {"DEEDBOX_BROKER_URL"}
 _KEYS: Final = frozenset({"DEEDBOX_API_KEYS", "DEEDBOX_SOURCES"})
 _RING: Final = frozenset({"DEEDBOX_ENCRYPTION_KEYS"})
 _ALERTS: Final = frozenset({"DEEDBOX_ALERT_URLS"})
-_OUT: Final = frozenset({"DEEDBOX_EVENTS_URL", "DEEDBOX_DESTINATIONS"})
+_ACTIONS: Final = _STATE | _ALERTS | _RING | {"DEEDBOX_EVENTS_URL", "DEEDBOX_DESTINATIONS"}
+"""Every process that works for a lane says which actions there are, and these settings decide that."""
 
 NEEDED: Final[Mapping[str, frozenset[str]]] = {
     "web": _BROKER | _KEYS | _RING,
     "bridge": _BROKER | _RING,
-    "sequencer": _BROKER | _ALERTS | _OUT | _RING,
-    "worker": _BROKER | _KEYS | _ALERTS | _OUT | _RING,
+    keys.SEQUENCER: _ACTIONS,
+    keys.ALERTS_LANE: _ACTIONS,
+    keys.FANOUT: _ACTIONS | _BROKER,
+    keys.DESTINATIONS_LANE: _ACTIONS,
+    "worker": _ACTIONS | _KEYS,
     "sweeper": _STATE | _ALERTS | _RING,
     "ops": _BROKER | _ALERTS | _RING | {"DEEDBOX_OPS_TOKEN", "DEEDBOX_OPS_TOKENS"},
     "redis": frozenset(),
 }
-"""By process type. The sequencer and the sweeper send no alert, but decide which actions and receivers there are."""
+"""By process type: ``worker`` is every lane that has no type here. Without DEEDBOX_EVENTS_URL events go to the broker."""
 
 
 def process_type(program: str) -> str:
@@ -38,7 +42,7 @@ def process_type(program: str) -> str:
     lane = program.removeprefix("worker-")
     if lane == program:
         return program
-    return "sequencer" if lane == keys.SEQUENCER else "worker"
+    return lane if lane in keys.RESERVED_LANES & NEEDED.keys() else "worker"
 
 
 def environment(environ: Mapping[str, str], program: str, settings: Settings) -> dict[str, str]:

@@ -18,6 +18,7 @@ from deedbox.ops.web.auth import guard, tokens
 from deedbox.ops.web.auth.access import LOCAL_HOSTS, AccessPolicy, host_name, networks
 from deedbox.ops.web.auth.session import create_session
 from deedbox.ops.web.pages import words
+from deedbox.ops.web.pages.audit import create_audit_page
 from deedbox.ops.web.pages.dead import create_dead_pages
 from deedbox.ops.web.pages.events import create_event_pages
 from deedbox.ops.web.pages.overview import create_overview
@@ -89,6 +90,7 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fl
     app.register_blueprint(create_request_pages(context.installation))
     app.register_blueprint(create_dead_pages(context.installation))
     app.register_blueprint(create_pause_pages(context.installation))
+    app.register_blueprint(create_audit_page(context.installation))
     app.register_blueprint(create_event_pages(context.installation))
     app.register_blueprint(create_plan_pages(context.installation))
     install_banner(app, context.installation)

@@ -77,6 +77,10 @@ class AuditLine:
             }
         )
 
+    def asked_in_words(self) -> str:
+        """Say what was asked for, in one line."""
+        return ", ".join(f"{name}={_told(value)}" for name, value in self.asked.items())
+
     def document(self) -> dict[str, Any]:
         """Return JSON values."""
         return {
@@ -103,6 +107,10 @@ def load(data: bytes) -> AuditLine | Unreadable:
 def bounded(asked: Mapping[str, Any]) -> dict[str, Any]:
     """Return what was asked without what is empty, lists and texts cut."""
     return {name: _cut(value) for name, value in asked.items() if value not in (None, "", (), [], False)}
+
+
+def _told(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _cut(value: Any) -> Any:

@@ -84,10 +84,22 @@ def operator() -> str:
         return "operator"
 
 
-def read(redis: Redis, at_most: int) -> list[AuditLine]:
-    """Return the newest operations, the newest first. Lines that cannot be read are left out. Raises Unavailable."""
+def read(redis: Redis, at_most: int, start: int = 0) -> list[AuditLine]:
+    """Return operations, the newest first, without ``start`` newer ones. Raises Unavailable.
+
+    Lines that cannot be read are left out.
+    """
     try:
-        rows: Any = redis.lrange(keys.AUDIT, 0, at_most - 1)
+        rows: Any = redis.lrange(keys.AUDIT, start, start + at_most - 1)
     except RedisError as error:
         raise translated(error) from error
     return [line for each in rows if (line := audit_line.load(each))]
+
+
+def count(redis: Redis) -> int:
+    """Count the operations that are kept. Raises Unavailable."""
+    try:
+        found: Any = redis.llen(keys.AUDIT)
+    except RedisError as error:
+        raise translated(error) from error
+    return int(found)

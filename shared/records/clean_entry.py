@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Self
 
 from deedbox.shared import codec
 from deedbox.shared.broker.message import BODY_LIMIT_BYTES
 from deedbox.shared.core import jsontext
 from deedbox.shared.core.fields import WHAT_DECODERS_RAISE, Unreadable, natural, words
+from deedbox.shared.core.values import value
 
 FORM: Final = "clean stream entry"
 NAMES: Final = (b"n", b"event")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CleanEntry:
     """One released event."""
 
@@ -39,7 +39,8 @@ class CleanEntry:
             self.signature,
             int(self.late),
         ]
-        return codec.pack(jsontext.dumps(row))
+        ids = (self.stream.rpartition("/")[2], self.fingerprint, self.signature)
+        return codec.pack(jsontext.dumps(row), ids=ids)
 
     @classmethod
     def load(cls, fields: Mapping[bytes, bytes]) -> Self | Unreadable:

@@ -185,7 +185,11 @@ SEQUENCER: Final = "sequencer"
 DOCUMENTS: Final = "documents"
 ALERTS_LANE: Final = "alerts"
 FANOUT: Final = "fanout"
-RESERVED_LANES: Final = frozenset({SEQUENCER, DOCUMENTS, ALERTS_LANE, FANOUT})
+DESTINATIONS_LANE: Final = "destinations"
+"""Of every destination that names no other."""
+
+RESERVED_LANES: Final = frozenset({SEQUENCER, DOCUMENTS, ALERTS_LANE, FANOUT, DESTINATIONS_LANE})
+"""In which no action of a user runs: their processes have the secrets of Deedbox's own actions only."""
 
 TIMELINE_KEEP: Final = 500
 """Lines per timeline: a request of 20 signers makes about 200; the cap is against a poisonous loop."""

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.real_redis, pytest.mark.e2e]
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 PAGES = ("/", "/requests", "/requests/default/signature_request/r0", "/dead", "/dead/1", "/dead/plan?do=redrive&all=1",
-         "/dead/plan?do=discard&id=1", "/runbook", "/login", "/nowhere", "/pauses",
+         "/dead/plan?do=discard&id=1", "/runbook", "/login", "/nowhere", "/pauses", "/audit",
          "/requests?state=sent&mode=live", "/events", "/plan/pause?kind=action&name=crm",
          "/plan/erase?request=signature_request/r0", "/plan/replay?request=r0&actions=crm")  # fmt: skip
 SIDEWAYS = """[...document.querySelectorAll('main *')].filter((each) => each.scrollWidth > each.clientWidth + 1

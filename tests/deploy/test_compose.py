@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,11 +14,10 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError
 from redis.retry import Retry
 
-from deedbox.ops.supervise.secrets import NEEDED
 from deedbox.shared.settings import SECRETS, Settings
 from tests.component.workers.server import free_port, missing, server_binary
 from tests.deploy import composed
-from tests.deploy.processes import ROOT, secrets_of
+from tests.deploy.processes import ROOT
 from tests.deploy.tools import check
 from tests.support.waiting import until
 
@@ -51,8 +49,6 @@ def test_every_service_has_only_the_secrets_that_its_settings_name() -> None:
         named = {str(value) for key, value in service["environment"].items() if key.endswith("_FILE")}
         assert named == {MOUNTED + each for each in service["secrets"]}, name
         assert not set(SECRETS) & set(service["environment"]), name
-        settings = {key.removesuffix("_FILE") for key in service["environment"] if key.endswith("_FILE")}
-        assert settings <= secrets_of(shlex.join(service["command"])), name
 
 
 def test_every_service_is_closed_in() -> None:
@@ -70,14 +66,6 @@ def test_every_service_is_closed_in() -> None:
         "redis",
         "rabbitmq",
     }
-
-
-def test_the_services_that_need_an_api_key_have_it_and_no_others() -> None:
-    """The table of ``deedbox up`` says which."""
-    for name, service in composed.ours().items():
-        needed = NEEDED[{"documents": "worker"}.get(name, name)]
-        assert ("api_keys" in service["secrets"]) == ("DEEDBOX_API_KEYS" in needed), name
-        assert ("ops_token" in service["secrets"]) == ("DEEDBOX_OPS_TOKEN" in needed), name
 
 
 def test_the_script_writes_every_secret_and_keeps_those_that_are_there(secrets: Path) -> None:

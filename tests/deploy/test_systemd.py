@@ -14,7 +14,7 @@ import pytest
 from deedbox.ops.supervise.secrets import NEEDED, process_type
 from tests.component.workers.server import missing
 from tests.deploy.machine import KEY, TOKEN, Machine, booted, demand_tools
-from tests.deploy.units import HOME, UNITS, secrets, wanted_by_target
+from tests.deploy.units import HOME, UNITS, wanted_by_target
 from tests.support.waiting import until
 
 URL: Final = "http://127.0.0.1:8000/callbacks"
@@ -59,15 +59,6 @@ def test_no_service_is_exposed_more_than_the_network_needs(units: Path, unit: st
     path = str(units / unit)
     done = _analyze(units, "security", "--offline=true", "--no-pager", f"--threshold={EXPOSURE}", path)
     assert done.returncode == 0, done.stdout
-
-
-def test_a_unit_hands_out_the_secrets_that_its_process_type_needs_and_no_others() -> None:
-    """The table of ``deedbox up`` says which."""
-    needs = {"api_keys": "DEEDBOX_API_KEYS", "ops.env": "DEEDBOX_OPS_TOKEN"}
-    for unit, handed in secrets().items():
-        name = unit.removesuffix(".service").removeprefix("deedbox-").replace("worker@", "worker-")
-        needed = NEEDED[process_type(name)]
-        assert handed == {file for file, setting in needs.items() if setting in needed}, unit
 
 
 @pytest.fixture(scope="module")

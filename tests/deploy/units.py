@@ -25,22 +25,22 @@ def wanted_by_target() -> list[str]:
     ]
 
 
-def secrets() -> dict[str, set[str]]:
-    """Return the secrets that each unit of the target hands to its process, beside those of the common file."""
-    found = {}
-    for unit in wanted_by_target():
-        template, _, lane = unit.removesuffix(".service").partition("@")
-        given = lines(UNITS / (f"{template}@.service" if lane else unit))
-        for extra in sorted((UNITS / f"{unit}.d").glob("*.conf")):
-            given += lines(extra)
-        loaded: set[str] = set()
-        for name, value in given:
-            if name == "LoadCredential":
-                loaded = {*loaded, value.partition(":")[0]} if value else set()
-            elif name == "EnvironmentFile":
-                loaded.add(value.removeprefix("-/etc/deedbox/"))
-        found[unit] = loaded
-    return found
+def secrets(unit: str) -> tuple[set[str], bool]:
+    """Return the files of secrets that a unit hands to its process, beside the common one, and whether it names the key's."""
+    template, _, lane = unit.removesuffix(".service").partition("@")
+    given = lines(UNITS / (f"{template}@.service" if lane else unit))
+    for extra in sorted((UNITS / f"{unit}.d").glob("*.conf")):
+        given += lines(extra)
+    loaded: set[str] = set()
+    named = False
+    for name, value in given:
+        if name == "LoadCredential":
+            loaded = {*loaded, value.partition(":")[0]} if value else set()
+        elif name == "EnvironmentFile":
+            loaded.add(value.removeprefix("-/etc/deedbox/"))
+        elif value.startswith("DEEDBOX_API_KEYS_FILE"):
+            named = name == "Environment"
+    return loaded, named
 
 
 def started() -> Started:

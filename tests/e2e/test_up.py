@@ -159,9 +159,10 @@ def test_each_process_has_the_secrets_that_it_needs_and_no_other(running: Runnin
         "bridge",
         "sweeper",
         "sequencer",
+        "destinations",
         MODULES[-1],
     }  # the last: the fork server
-    assert with_key == {"deedbox.ingress", "documents", "default", "crm", "destinations"}
+    assert with_key == {"deedbox.ingress", "documents", "default", "crm"}
     assert without_key <= everyone.keys()
 
 

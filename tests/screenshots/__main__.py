@@ -33,7 +33,7 @@ def _pages(scene: Scene) -> Iterator[tuple[str, str]]:
     yield from (
         ("overview", "/"), ("requests", "/requests"), ("request", f"/requests/default/{stream}"),
         ("dead", "/dead"), ("letter", f"/dead/{letter}"), ("group", "/dead?reason=attempts_exhausted"),
-        ("plan", "/dead/plan?do=redrive&all=1&reason=attempts_exhausted"), ("events", "/events"), ("pauses", "/pauses"),
+        ("plan", "/dead/plan?do=redrive&all=1&reason=attempts_exhausted"), ("events", "/events"), ("pauses", "/pauses"), ("audit", "/audit"),
         ("pause", "/plan/pause?kind=destination&name=warehouse&back=/pauses"),
         ("erase", f"/plan/erase?request={stream}&back=/"), ("runbook", "/runbook#attempts_exhausted"), ("login", "/login"),
     )  # fmt: skip

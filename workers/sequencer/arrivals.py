@@ -146,7 +146,7 @@ def part_unsigned(work: StreamWork, arrivals: Sequence[Delivered]) -> tuple[list
 def delivered(envelope: Envelope, appended_at: float, entry: bytes = b"") -> Delivered:
     """Identify a callback. Raises BadCallback, KeyMissing, Undecodable, RecursionError."""
     envelope = opened(envelope)
-    text = codec.body_of(envelope)
+    text = codec.decode(envelope.codec, envelope.body)
     callback = parse_callback(text)
     fact = identify(envelope.source, callback, envelope.redrive)
     arrival = arrival_of(

@@ -46,7 +46,7 @@ class StreamSection(Commit):
 
     def note(self, at: float, detail: str) -> None:
         """Add a line that is about the stream, not about one event."""
-        self._lines.append({"at": at, "kind": TimelineKind.NOTE.value, "detail": detail})
+        self._lines.append({"at": at, "kind": TimelineKind.NOTE, "detail": detail})
 
     def count(self, name: str, by: int = 1) -> Self:
         """Add to a counter."""
@@ -78,7 +78,7 @@ class StreamSection(Commit):
 
 
 def _row(kind: TimelineKind, at: float, arrival: Arrival, details: dict[str, Any]) -> dict[str, Any]:
-    return {"at": at, "kind": str(kind), "type": arrival.type, "event": arrival.fingerprint, **details}
+    return {"at": at, "kind": kind, "type": arrival.type, "event": arrival.fingerprint, **details}
 
 
 def add_releases(
@@ -102,7 +102,7 @@ def add_releases(
         kind = TimelineKind.LATE if late else TimelineKind.RELEASED
         entry = QueueEntry(fingerprint, now, late)
         section.dispatch(kind, now, arrival, entry, position=list(position), waited_s=waited_s)
-        section.count((ArrivalVerdict.LATE if late else ArrivalVerdict.RELEASED).value)
+        section.count(ArrivalVerdict.LATE if late else ArrivalVerdict.RELEASED)
     if newly := in_vain - work.state.given_up.keys():
         section.count("given_up", len(newly))
     if decision.crowded:
@@ -135,8 +135,8 @@ def add_arrivals(
         fingerprint, stored = each.fact.fingerprint, each.stored
         _add_arrived(section, each)
         if place in decision.stood_for:
-            section.count(ArrivalVerdict.DUPLICATE.value)
-            of = {} if each.is_reconciled else {"of": Origin.RECONCILED.value}
+            section.count(ArrivalVerdict.DUPLICATE)
+            of = {} if each.is_reconciled else {"of": Origin.RECONCILED}
             section.line(TimelineKind.DUPLICATE, stored.arrived_at, each.arrival, **of)
             continue
         known = first.get(fingerprint)
@@ -145,15 +145,15 @@ def add_arrivals(
             if stored.body_signature is BodySignature.VALID and not each.redriven:
                 section.valid_header()
             if each.is_reconciled:
-                section.count(Origin.RECONCILED.value)
+                section.count(Origin.RECONCILED)
             section.fact(fingerprint, arrived_at=stored.arrived_at, fields=stored.fields())
             if fingerprint in held_now:
                 section.held(fingerprint, since=stored.arrived_at)
                 waits_for = [proof.name for proof in held_now[fingerprint].proofs]
                 section.line(TimelineKind.HELD, stored.arrived_at, each.arrival, waits_for=waits_for)
-                section.count(ArrivalVerdict.HELD.value)
+                section.count(ArrivalVerdict.HELD)
             continue
-        section.count(ArrivalVerdict.DUPLICATE.value)
+        section.count(ArrivalVerdict.DUPLICATE)
         same, better = known.is_same(stored), known.is_worse(stored)
         details = {"better": stored.trust.word} if better else {}
         if better:
@@ -167,7 +167,7 @@ def add_arrivals(
         if not better:
             section.other_body(fingerprint, aside, arrived_at=stored.arrived_at, fields=stored.fields())
         section.line(TimelineKind.CONFLICT, stored.arrived_at, each.arrival, body=aside, **details)
-        section.count(ArrivalVerdict.CONFLICT.value)
+        section.count(ArrivalVerdict.CONFLICT)
 
 
 def _add_better(section: StreamSection, each: Delivered, worse: str, *, released: bool) -> None:
@@ -189,19 +189,19 @@ def _add_arrived(section: StreamSection, each: Delivered) -> None:
         each.arrival,
         event_time=stored.event_time,
         received_at=stored.received_at,
-        body_signature=stored.body_signature.value,
-        trust=stored.trust.word,
+        body_signature=stored.body_signature,
+        trust=each.arrival.trust.word,
         trace_id=stored.trace_id,
-        **({"origin": stored.origin.value} if each.is_reconciled else {}),
+        **({"origin": stored.origin} if each.is_reconciled else {}),
     )
     section.count("arrived")
     if not each.is_reconciled:
-        section.count("body_signature_" + stored.body_signature.value)
+        section.count("body_signature_" + stored.body_signature)
 
 
 def add_too_old(section: StreamSection, each: Delivered) -> None:
     """Set an event aside that was too old when it was received."""
-    section.count(ArrivalVerdict.TOO_OLD.value)
+    section.count(ArrivalVerdict.TOO_OLD)
     _set_aside(section, each, DeathReason.TOO_OLD)
 
 
@@ -213,14 +213,14 @@ def add_unsigned(section: StreamSection, work: StreamWork, each: Delivered) -> N
     stored = each.stored
     _add_arrived(section, each)
     if each.body_name in work.set_aside:
-        section.count(ArrivalVerdict.DUPLICATE.value)
+        section.count(ArrivalVerdict.DUPLICATE)
         section.line(TimelineKind.DUPLICATE, stored.arrived_at, each.arrival)
         return
     work.set_aside.add(each.body_name)
-    section.count(ArrivalVerdict.UNSIGNED.value)
-    fields = [*stored.fields(), ASIDE, DeathReason.UNSIGNED.value]
+    section.count(ArrivalVerdict.UNSIGNED)
+    fields = [*stored.fields(), ASIDE, DeathReason.UNSIGNED]
     section.other_body(stored.fingerprint, stored.body_digest, arrived_at=stored.arrived_at, fields=fields)
-    section.line(TimelineKind.DEAD, stored.arrived_at, each.arrival, reason=DeathReason.UNSIGNED.value)
+    section.line(TimelineKind.DEAD, stored.arrived_at, each.arrival, reason=DeathReason.UNSIGNED)
     section.dead_letter(
         _letter(replace(SetAside.of(stored), fingerprint=each.body_name), DeathReason.UNSIGNED)
     )
@@ -236,7 +236,7 @@ def add_unreadable(section: StreamSection, work: StreamWork) -> None:
         # What came before cannot be told: for what is made of the API's answers that is a reason not to go on.
         if each.is_reconciled or each.fact.fingerprint in known:
             _add_arrived(section, each)
-            section.count(ArrivalVerdict.DUPLICATE.value)
+            section.count(ArrivalVerdict.DUPLICATE)
             section.line(TimelineKind.DUPLICATE, each.stored.arrived_at, each.arrival)
             continue
         known.add(each.fact.fingerprint)
@@ -247,7 +247,7 @@ def add_stranded(section: StreamSection, work: StreamWork) -> None:
     """Set aside what an unreadable order state held."""
     for held in work.stranded:
         section.not_held(held.fingerprint)
-        marked = [ASIDE, DeathReason.STATE_UNREADABLE.value]
+        marked = [ASIDE, DeathReason.STATE_UNREADABLE]
         section.fact(held.fingerprint, arrived_at=held.arrived_at, fields=marked)
         section.dead_letter(_letter(held, DeathReason.STATE_UNREADABLE))
 
@@ -255,10 +255,10 @@ def add_stranded(section: StreamSection, work: StreamWork) -> None:
 def _set_aside(section: StreamSection, each: Delivered, reason: DeathReason) -> None:
     stored = each.stored
     # Marked, because a replay must leave alone what was never dispatched: a redrive makes it a separate fact.
-    fields = [*stored.fields(), ASIDE, reason.value]
+    fields = [*stored.fields(), ASIDE, reason]
     _add_arrived(section, each)
     section.fact(stored.fingerprint, arrived_at=stored.arrived_at, fields=fields)
-    section.line(TimelineKind.DEAD, stored.arrived_at, each.arrival, reason=reason.value)
+    section.line(TimelineKind.DEAD, stored.arrived_at, each.arrival, reason=reason)
     section.dead_letter(_letter(SetAside.of(stored), reason))
 
 

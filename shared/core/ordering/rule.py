@@ -67,7 +67,8 @@ def step(
         missing = memory.missing(first.arrival)
         if missing and memory.is_crowded(held):
             crowded, missing = True, []
-        if now < _ready_at(held, missing, policy, spooled_since):
+        settled = not missing and now >= first.since + policy.settle_s
+        if not settled and now < _expires_at(held, policy, spooled_since):
             break
         given_up.extend(missing)
         memory.release(first.arrival, missing)
@@ -118,8 +119,12 @@ def _ready_at(
     held: Sequence[Held], missing: Sequence[Proof], policy: OrderingPolicy, spooled_since: float | None
 ) -> float:
     """Return when the smallest held event becomes ready if nothing arrives."""
-    expires = min(_expires(item, policy, spooled_since) for item in held)
+    expires = _expires_at(held, policy, spooled_since)
     return expires if missing else min(held[0].since + policy.settle_s, expires)
+
+
+def _expires_at(held: Sequence[Held], policy: OrderingPolicy, spooled_since: float | None) -> float:
+    return min(_expires(item, policy, spooled_since) for item in held)
 
 
 def _expires(item: Held, policy: OrderingPolicy, spooled_since: float | None) -> float:

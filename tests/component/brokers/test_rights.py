@@ -11,7 +11,9 @@ import pytest
 from redis import Redis
 from redis.exceptions import NoPermissionError, RedisError
 
+from deedbox.ingress import spool_command
 from deedbox.ops.checks import run
+from deedbox.shared.audit import audit_log
 from deedbox.shared.redis import keys, script_calls
 from deedbox.shared.redis.scripting import Scripts
 from tests.component.ingress.requests import ACK, posted
@@ -125,6 +127,28 @@ def test_a_web_process_files_a_dead_letter_of_what_its_spool_has_set_aside(
     assert _refused(state) == set()
 
 
+def test_a_command_on_a_web_host_does_its_work_and_says_that_it_is_not_recorded(
+    users: Users, state: Redis, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A user that may write the record has it recorded there, too."""
+
+    def drain(name: str) -> str:
+        environ = {
+            "DEEDBOX_REDIS_URL": users.url(name),
+            "DEEDBOX_DATA_DIR": str(tmp_path),
+            "DEEDBOX_API_KEYS": KEY,
+        }
+        assert spool_command.main(environ, ["drain"]) == 0
+        said = capsys.readouterr()
+        assert "0 callbacks went to the broker" in said.out
+        return said.err
+
+    assert "(drain_spool) could not be recorded in the audit. Redis refused" in drain("web")
+    assert audit_log.read(state, 9) == []
+    assert "audit" not in drain("ops")
+    assert [line.operation for line in audit_log.read(state, 9)] == ["drain_spool"]
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -132,7 +156,8 @@ def test_a_web_process_files_a_dead_letter_of_what_its_spool_has_set_aside(
         ("RPUSH", "rq:queue:deedbox.default", "x"), ("HSET", "rq:job:x", "data", "x"), ("HGETALL", "deedbox:event:x"),
         ("SET", "deedbox:request:default:signature_request/r1", "x"), ("HGET", "deedbox:dead:1", "raw"),
         ("EVAL", "return redis.call('LRANGE', 'deedbox.raw', 0, -1)", "0"), ("CONFIG", "GET", "*"), ("SCAN", "0"),
-        ("PUBLISH", "rq:pubsub:x", "shutdown"), ("ACL", "LIST"), ("MONITOR",),
+        ("PUBLISH", "rq:pubsub:x", "shutdown"),
+        ("LPUSH", keys.AUDIT, "x"), ("LTRIM", keys.AUDIT, "1", "0"), ("LRANGE", keys.AUDIT, "0", "-1"), ("ACL", "LIST"), ("MONITOR",),
     ],
 )  # fmt: skip
 def test_who_takes_over_a_web_host_reads_no_callback_and_rings_no_worker(

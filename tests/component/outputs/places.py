@@ -25,6 +25,7 @@ ASKED: Final = {
     "requests.search": ["", "?q=r1", "?q={text}"],
     "dead.listing": ["", "?from=1", "?action={text}&reason={text}&type={text}"],
     "dead.plan": ["?do=redrive&all=1", "?do=discard&all=1", "?do=discard&id=1&id={text}"],
+    "audit.listing": ["", "?from=1", "?from={text}"],
     "pages.overview_page": ["", "?hours=24", "?hours={text}"],
     "api.events": ["", "?payload=1", "?after={text}"],
     "plans.plan": [

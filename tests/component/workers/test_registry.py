@@ -50,6 +50,7 @@ def _declared(arguments: str) -> str:
         (_declared('"a", name="x"') + _declared('"b", name="x"').replace("act", "act2").replace("@act2ion", "@action").replace("act2ion", "action"), "Two actions are named x"),
         (_declared('"a", lane="sequencer"'), "lane sequencer, which is reserved"),
         (_declared('"a", lane="documents"'), "lane documents, which is reserved"),
+        (_declared('"a", lane="destinations"'), "lane destinations, which is reserved"),
         (_declared('"a", lane="a:b"'), "unusable lane"),
         (_declared('"a", name="a|b"'), "is not usable"),
         (_declared(""), "names no usable event types"),

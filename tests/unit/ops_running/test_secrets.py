@@ -38,7 +38,15 @@ WORDS = {
 
 def handed_over(environ: dict[str, str]) -> dict[str, dict[str, str]]:
     """Return the environment of each program of `up`."""
-    lanes = {"sequencer": 1, "default": 1, "documents": 1, "alerts": 1, "crm": 1}
+    lanes = {
+        "sequencer": 1,
+        "default": 1,
+        "documents": 1,
+        "alerts": 1,
+        "fanout": 1,
+        "destinations": 1,
+        "crm": 1,
+    }
     found = processes.table(Settings.load(environ), lanes, environ)
     return {each.name: dict(each.environment or {}) for each in found}
 
@@ -56,11 +64,13 @@ def test_a_secret_from_a_file_is_withheld_too(tmp_path: Path) -> None:
     environ = {"DEEDBOX_API_KEYS" + SUFFIX: str(tmp_path / "keys"), "DEEDBOX_REDIS_URL": "redis://h"}
     found = handed_over(environ)
     assert [name for name, each in found.items() if "DEEDBOX_API_KEYS" + SUFFIX in each] == [
-        "worker-default", "worker-documents", "worker-alerts", "worker-crm", "web",
+        "worker-default", "worker-documents", "worker-crm", "web",
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("program", ["ops", "sweeper", "bridge", "worker-sequencer"])
+@pytest.mark.parametrize(
+    "program", ["ops", "sweeper", "bridge", "worker-sequencer", "worker-alerts", "worker-fanout"]
+)
 def test_a_process_without_keys_knows_the_sources_and_their_accounts(program: str) -> None:
     with_keys = Settings.load(ENVIRON)
     without = Settings.load(handed_over(ENVIRON)[program])
