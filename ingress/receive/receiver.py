@@ -60,6 +60,7 @@ _TRACED: Final = ("source", "event_type", "outcome", "reason", "status")
 """Facts of the line that the span has too."""
 
 _log = logs.get("ingress")
+_hops = logs.HopLog("ingress", "event.received")
 
 
 class Receipt(StrEnum):
@@ -132,7 +133,6 @@ class Receiver:
         self._intake = intake
         self._clock = clock
         self._large = threading.Lock()
-        self._log = _log.bind()  # once: structlog would do it again for every line
 
     def receive(
         self,
@@ -232,7 +232,7 @@ class Receiver:
             outcome = Receipt.SPOOLED if isinstance(found, Spooled) else Receipt.ACCEPTED
             facts |= {"outcome": str(outcome), "status": int(HTTPStatus.OK)}
             if telemetry.lines() or outcome is Receipt.SPOOLED:
-                self._log.info("event.received", **facts)
+                _hops.write((facts,))
             return facts
         if verdict.cause is not None:
             facts["cause"] = verdict.cause
@@ -241,7 +241,7 @@ class Receiver:
             "status": int(verdict.status),
             "outcome": str(Receipt.REFUSED),
         }
-        self._log.warning("event.received", **facts)
+        _log.warning("event.received", **facts)
         return facts
 
 

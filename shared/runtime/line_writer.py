@@ -61,11 +61,11 @@ class LineWriter(io.TextIOBase):
         self._thread: threading.Thread | None = None
 
     def write(self, text: str) -> int:
-        """Queue a text; it is written soon, or dropped and counted."""
+        """Queue some lines; they are written soon, or dropped and counted."""
         data = _encoded(text)
         with self._lock:
             if self._waiting_bytes + len(data) > BYTES_MAX:
-                self._dropped += 1
+                self._dropped += text.count("\n") or 1
                 return len(text)
             count, self._dropped = self._dropped, 0
             if count:
@@ -137,10 +137,19 @@ def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
+def _apart(found: Sequence[bytes | threading.Event]) -> Iterator[bytes | threading.Event]:
+    """Part texts of many lines."""
+    for each in found:
+        if isinstance(each, bytes) and len(each) > ATOMIC_BYTES:
+            yield from each.splitlines(keepends=True)
+        else:
+            yield each
+
+
 def _grouped(found: Sequence[bytes | threading.Event]) -> Iterator[bytes | threading.Event]:
     """Join lines, as many as a pipe takes at once."""
     group = b""
-    for each in found:
+    for each in _apart(found):
         if isinstance(each, bytes) and len(group) + len(each) <= ATOMIC_BYTES:
             group += each
             continue

@@ -10,8 +10,9 @@ import json
 import logging
 import sys
 import traceback
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +37,10 @@ FRAMES: Final = 8
 """Innermost frames of an exception that are shown."""
 
 
+_json_lines: _JsonLines | None = None
+"""Of this process, while its lines are JSON."""
+
+
 def configure(log_format: LogFormat, process: str, stream: TextIO | None = None) -> None:
     """Set up logging for one process: web, bridge, worker, sweeper or ops. May be called again.
 
@@ -52,8 +57,11 @@ def configure(log_format: LogFormat, process: str, stream: TextIO | None = None)
         _exception_without_values,
     ]
     # Our own lines skip the standard library's logging, which costs three times as much as the rest of a line.
+    renderers = _renderers(console=console)
+    global _json_lines  # noqa: PLW0603 - logging is one for each process
+    _json_lines = None if console else _JsonLines(process, out, renderers[-1])
     structlog.configure(
-        processors=[*shared, *_renderers(console=console)],
+        processors=[*shared, *renderers],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=partial(_Lines, out),
         cache_logger_on_first_use=False,
@@ -106,6 +114,49 @@ def get(name: str) -> structlog.typing.FilteringBoundLogger:
     """Return the logger ``deedbox.<name>``."""
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(f"{ROOT}.{name}")
     return logger
+
+
+class HopLog:
+    """The lines of a hop, one for each callback. As JSON they are made and written together, for a quarter of the CPU."""
+
+    def __init__(self, name: str, event: str) -> None:
+        self._name = f"{ROOT}.{name}"
+        self._event = event
+        self._log = get(name)
+
+    def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write a line at INFO for each row."""
+        lines = _json_lines
+        if lines is not None and lines.is_current():
+            lines.write(self._name, self._event, rows)
+            return
+        for row in rows:
+            self._log.info(self._event, **row)
+
+
+class _JsonLines:
+    """What structlog writes for the same rows, without a call of each of its steps for each line."""
+
+    def __init__(self, process: str, out: TextIO, renderer: Processor) -> None:
+        self._process = process
+        self._out = out
+        self._renderer = renderer
+
+    def is_current(self) -> bool:
+        """Return whether structlog is as we have configured it: a host application or a test may have changed it."""
+        return bool(structlog.get_config()["processors"][-1] is self._renderer)
+
+    def write(self, logger: str, event: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write a line for each row."""
+        said = {
+            "event": event,
+            "level": "info",
+            "logger": logger,
+            "timestamp": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "process": self._process,
+        }
+        self._out.write("".join([_json({**row, **said}) + "\n" for row in rows]))
+        self._out.flush()
 
 
 class _Lines(structlog.WriteLogger):

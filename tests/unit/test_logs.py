@@ -6,12 +6,13 @@ import io
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import structlog
@@ -72,6 +73,30 @@ def test_a_terminal_gets_readable_lines(written: io.StringIO) -> None:
     assert not written.getvalue().startswith("{")
 
 
+ROWS: tuple[dict[str, Any], ...] = (FACTS, {**FACTS, "text": "\udc00"}, {**FACTS, "text": "\u202ea\nb"})
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_the_lines_of_a_hop_are_those_that_each_alone_would_be(
+    written: io.StringIO, log_format: Literal["json", "console"]
+) -> None:
+    logs.configure(log_format, "web", written)
+    for row in ROWS:
+        logs.get("bridge").info("event.bridged", **row)
+    alone = written.getvalue()
+    logs.HopLog("bridge", "event.bridged").write(ROWS)
+    stamp = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
+    assert stamp.sub("now", written.getvalue()[len(alone) :]) == stamp.sub("now", alone)
+
+
+def test_the_lines_of_a_hop_go_where_structlog_was_told_to_bring_them(written: io.StringIO) -> None:
+    """A host application, or a test, may have configured it after us."""
+    with structlog.testing.capture_logs() as captured:
+        logs.HopLog("bridge", "event.bridged").write([FACTS])
+    assert captured == [{**FACTS, "event": "event.bridged", "log_level": "info"}]
+    assert written.getvalue() == ""
+
+
 @contextmanager
 def pipe() -> Iterator[tuple[int, LineWriter]]:
     """Give the reading end of a pipe, and a writer of its other end."""
@@ -97,10 +122,13 @@ def test_lines_arrive_in_order_and_whole() -> None:
         assert read_until(reading, b"499\n").split() == [b"%d" % number for number in range(500)]
 
 
-def test_a_pipe_that_is_not_read_holds_up_nobody_and_the_next_line_counts_what_was_dropped() -> None:
-    line = "x" * 999 + "\n"
+@pytest.mark.parametrize("together", [1, 3])
+def test_a_pipe_that_is_not_read_holds_up_nobody_and_the_next_line_counts_what_was_dropped(
+    together: int,
+) -> None:
+    line = ("x" * 999 + "\n") * together
     with pipe() as (reading, writer):
-        for _ in range(3 * BYTES_MAX // 1000):
+        for _ in range(3 * BYTES_MAX // 1000 // together):
             writer.write(line)
         assert not writer.drain(0.05)
         found = b""
@@ -112,7 +140,11 @@ def test_a_pipe_that_is_not_read_holds_up_nobody_and_the_next_line_counts_what_w
     told = [each for each in read if each.endswith(" lines dropped: the log was not read")]
     kept = read.count("x" * 999)
     # One such line where the writer was quick; its thread may have found room in between.
-    assert sum(int(each.partition(" ")[0]) for each in told) == 3 * BYTES_MAX // 1000 - kept > 0
+    assert (
+        sum(int(each.partition(" ")[0]) for each in told)
+        == 3 * BYTES_MAX // 1000 // together * together - kept
+        > 0
+    )
     assert read[-1] == "after"
 
 
@@ -137,6 +169,13 @@ def test_a_pipe_gets_no_more_at_once_than_it_takes_whole() -> None:
     long = b"x" * (ATOMIC_BYTES + 1)
     found = list(line_writer._grouped([*[b"y" * 1000] * 9, long, b"z"]))
     assert [len(each) for each in found if isinstance(each, bytes)] == [4000, 4000, 1000, len(long), 1]
+
+
+def test_a_text_of_many_lines_is_parted_where_a_line_ends() -> None:
+    text = (b"x" * 99 + b"\n") * 100
+    found = [each for each in line_writer._grouped([b"first\n", text]) if isinstance(each, bytes)]
+    assert b"".join(found) == b"first\n" + text
+    assert all(len(each) <= ATOMIC_BYTES and each.endswith(b"\n") for each in found)
 
 
 def test_a_forked_child_writes_its_own_lines_only() -> None:

@@ -39,6 +39,7 @@ PROBE_KEEP_S: Final = 60
 BROKERS_KEEP_S: Final = 30 * DAY_S
 
 log = logs.get("bridge")
+hops = logs.HopLog("bridge", "event.bridged")
 
 Opener = Callable[[], Consumer]
 
@@ -195,12 +196,13 @@ def report(load: inbox.Load, ring_lane: Callable[[str], None], *, ring: bool) ->
         span.end()
     if not telemetry.lines():
         return
-    now, line = time.time(), log.bind()
-    for each in load.envelopes:
-        line.info(
-            "event.bridged",
-            source=each.source,
-            trace_id=each.trace_id,
-            waited_ms=round((now - each.received_at) * 1000, 1),
-            redriven=bool(each.redrive),
-        )
+    now = time.time()
+    hops.write(
+        {
+            "source": each.source,
+            "trace_id": each.trace_id,
+            "waited_ms": round((now - each.received_at) * 1000, 1),
+            "redriven": bool(each.redrive),
+        }
+        for each in load.envelopes
+    )

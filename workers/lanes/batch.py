@@ -10,10 +10,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import field
-from typing import Final
+from typing import Any, Final
 
 from deedbox.shared.core.values import value
 from deedbox.shared.runtime import logs
@@ -50,6 +50,8 @@ class Settlement:
     operations: Commit = field(default_factory=Commit)
     change: ModelChange | None = None
     """To be committed with it; then it has no other effect."""
+    line: Mapping[str, Any] | None = None
+    """Of the log, for after the commit; None: there is none, or it is written already."""
 
 
 @value
@@ -59,6 +61,7 @@ class Section:
     unit: str
     commit: Commit
     change: ModelChange | None = None
+    line: Mapping[str, Any] | None = None
 
 
 class LaneBatch:
@@ -139,7 +142,9 @@ class LaneBatch:
         section = Commit().outcome(
             claim.unit, claim.token, verb, wait_s=outcome.wait_s, entry=claim.entry_text
         )
-        self._sections.append(Section(claim.unit, section.append(outcome.operations), outcome.change))
+        self._sections.append(
+            Section(claim.unit, section.append(outcome.operations), outcome.change, outcome.line)
+        )
         if outcome.change is None:
             self._recorded.add(claim.unit)
 

@@ -80,9 +80,8 @@ class OutcomeReport:
         stored = sum(note["kind"] == TimelineKind.DOCUMENT for note in notes)
         if stored:
             commit.count("documents_stored", stored)
-        if telemetry.lines():
-            log.info("action.finished", **self._facts("done"))
-        return Settlement("done", 0, commit, context._change)  # noqa: SLF001 - of the same package
+        line = self._facts("done") if telemetry.lines() else None
+        return Settlement("done", 0, commit, context._change, line)  # noqa: SLF001 - of the same package
 
     def failed(self, failure: Failure, error: BaseException, verdict: Again | Dead) -> Settlement:
         detail = self._text(_detail(error))

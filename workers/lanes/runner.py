@@ -56,6 +56,7 @@ OVERTIME_S: Final = 5.0
 code, a thread pool that joins a hung thread or a bare ``except`` can be ended in no other way."""
 
 log = logs.get("lanes")
+hops = logs.HopLog("outcomes", "action.finished")
 
 
 class LaneRunner:
@@ -188,6 +189,8 @@ class LaneRunner:
         except Unavailable:
             batch.put_back(sections)
             raise
+        if lines := [section.line for section in sections if section.line is not None]:
+            hops.write(lines)
         ended = {unit.decode() for unit in over}
         batch.drop(ended)
         self._models.committed(changes, ended)

@@ -22,7 +22,7 @@ from deedbox.workers.sequencer.arrivals import Delivered, KnownBody, StreamWork
 if TYPE_CHECKING:
     from deedbox.shared.runtime.spans import Span
 
-log = logs.get("sequencer")
+hops = logs.HopLog("sequencer", "event.sequenced")
 
 Refused = Iterable[tuple[Delivered, ArrivalVerdict]]
 """What was set aside, and why."""
@@ -94,9 +94,7 @@ class Judgements:
         heads = _heads(redis, earlier) if earlier else {}
         told = [(each, _Told.of(each.stored or heads.get(each.fingerprint))) for each in self.found]
         if telemetry.lines():
-            line = log.bind()
-            for each, about in told:
-                line.info("event.sequenced", **_line(each, about))
+            hops.write(_line(each, about) for each, about in told)
         if telemetry.spans() is not None:
             for each, about in told:
                 self._end_span(each, about)
