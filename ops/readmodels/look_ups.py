@@ -20,7 +20,10 @@ from deedbox.shared.redis.scripting import text
 
 CHUNK: Final = 200
 LOOKED_MAX: Final = 2000
-"""Requests that one page looks at: a filter that few fit gets a short page, and the place to go on from."""
+"""Entries that one page looks at: a filter that few fit gets a short page, and the place to go on from."""
+
+KIND: Final = "signature_request/"
+"""How the ordering keys of requests begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class LookUp:
             return keys.find(term(self.source, f"metadata.{name}", value))
         if self.signature_id:
             return keys.find(term(self.source, "signature_id", self.signature_id))
-        return keys.find(term(self.source, "state", self.state)) if self.state else keys.REQUESTS
+        return keys.find(term(self.source, "state", self.state)) if self.state else keys.STREAMS
 
     def others(self) -> list[str]:
         """Return the terms of the other indexes that it must be in."""
@@ -61,7 +64,7 @@ class RequestPage:
 
 
 def look_up(redis: Redis, wanted: LookUp) -> RequestPage:
-    """Find a page, the latest change first. Raises Unavailable; ValueError for a ``before`` that no page gave."""
+    """Find a page, the latest change first; of all requests, that of the latest callback. Raises Unavailable; ValueError for a ``before`` that no page gave."""
     found: list[SignatureRequest] = []
     looked, last = 0, ""
     try:
@@ -69,8 +72,8 @@ def look_up(redis: Redis, wanted: LookUp) -> RequestPage:
             if looked >= LOOKED_MAX or len(found) >= wanted.limit:
                 return RequestPage(found, last)
             looked, last = looked + 1, place
-            # The index of all requests names streams, those of a term ordering keys of its source.
-            stream = name if wanted.index() == keys.REQUESTS else f"{wanted.source}:{name}"
+            # The index of all names streams, those of a term ids of its source.
+            stream = name if wanted.index() == keys.STREAMS else f"{wanted.source}:{KIND}{name}"
             request = _fitting(redis, stream, wanted)
             if request is not None:
                 found.append(request)
@@ -90,7 +93,7 @@ def waiting_longest(
         pipe.zrange(keys.find(term(source, "state", state)), 0, limit - 1, withscores=True)
     try:
         for (source, _), reply in zip(indexes, pipe.execute(), strict=True):
-            rows += [(float(score), f"{source}:{text(key)}") for key, score in reply]
+            rows += [(float(score), f"{source}:{KIND}{text(name)}") for name, score in reply]
         requests = ((at, _read(redis, stream)) for at, stream in sorted(rows)[:limit])
         return [(at, request) for at, request in requests if request is not None]
     except RedisError as error:
@@ -98,15 +101,15 @@ def waiting_longest(
 
 
 def _rows(redis: Redis, index: str, before: tuple[float, str] | None) -> Iterator[tuple[str, str]]:
-    """Yield place and stream, newest first. Those of one moment are in the order of their names, backwards."""
+    """Yield place and name, newest first. Those of one moment are in the order of their names, backwards."""
     upper: Any = "+inf" if before is None else before[0]
     start = 0
     while True:
         rows: Any = redis.zrevrangebyscore(index, upper, "-inf", start=start, num=CHUNK, withscores=True)
         for member, score in rows:
-            stream = text(member)
-            if before is None or (score, stream) < before:
-                yield f"{score!r}~{stream}", stream
+            name = text(member)
+            if before is None or (score, name) < before:
+                yield f"{score!r}~{name}", name
         if len(rows) < CHUNK:
             return
         start += CHUNK
@@ -115,14 +118,14 @@ def _rows(redis: Redis, index: str, before: tuple[float, str] | None) -> Iterato
 def _place(before: str) -> tuple[float, str] | None:
     if not before:
         return None
-    at, _, stream = before.partition("~")
-    if not stream:
+    at, _, name = before.partition("~")
+    if not name:
         raise ValueError("is no place that an earlier page gave as next")
-    return float(at), stream
+    return float(at), name
 
 
 def _fitting(redis: Redis, stream: str, wanted: LookUp) -> SignatureRequest | None:
-    if stream.partition(":")[0] != wanted.source:
+    if not stream.startswith(f"{wanted.source}:{KIND}"):
         return None
     terms = wanted.others()
     if terms and not archives.finds_of(redis, stream).issuperset(terms):

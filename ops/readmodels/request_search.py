@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from redis import Redis
 from redis.exceptions import RedisError
 
 from deedbox.ops.readmodels import timeline
+from deedbox.ops.readmodels.look_ups import KIND
 from deedbox.shared.archives import reading as archives
 from deedbox.shared.core.request_snapshot import time_of
 from deedbox.shared.records import read_model
@@ -20,6 +22,8 @@ from deedbox.shared.redis.scripting import text
 
 CHUNK: Final = 200
 HITS_MAX: Final = 50
+STREAMS_PER_REQUEST: Final = 5
+"""Streams that are looked at for each request: there are others, of accounts, templates and faxes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ def search(redis: Redis, sources: Sequence[str], query: str) -> FoundRequests:
     try:
         exact = [_hit(redis, *place) for place in _exact(redis, sources, query)]
         hits, searched = dict.fromkeys(exact), 0
-        for hit in _latest(redis):
+        for hit in islice(_latest(redis), keys.REQUESTS_KEEP):
             searched += 1
             if _fits(hit, query.casefold()):
                 hits.setdefault(hit)
@@ -94,12 +98,12 @@ def _hit(redis: Redis, source: str, ordering_key: str) -> Hit:
 
 
 def _latest(redis: Redis) -> Iterator[Hit]:
-    """Read the index chunk by chunk, newest first. An entry whose request has expired is left out."""
-    for start in range(0, keys.REQUESTS_KEEP, CHUNK):
-        rows: list[Any] = redis.zrange(keys.REQUESTS, start, start + CHUNK - 1, desc=True)
-        streams = [text(each) for each in rows]
-        if not streams:
+    """Read the index chunk by chunk, newest first. Streams without a read model are left out."""
+    for start in range(0, STREAMS_PER_REQUEST * keys.REQUESTS_KEEP, CHUNK):
+        rows: list[Any] = redis.zrange(keys.STREAMS, start, start + CHUNK - 1, desc=True)
+        if not rows:
             return
+        streams = [stream for stream in map(text, rows) if stream.partition(":")[2].startswith(KIND)]
         models = [model for [model] in archives.values(redis, streams, "request")]
         found = data_keys.find(redis, _sealed(streams, models))
         for stream, model in zip(streams, models, strict=True):

@@ -2,7 +2,8 @@
 
 The keys of a quiet stream repeat each other: an event's body is the one before with a few fields changed, and the timeline
 names each event several times. Together they compress to about a tenth. So what is compressed is unpacked before, and compressed
-again when the stream is restored; what is encrypted stays as it is.
+again when the stream is restored; what is encrypted stays as it is. The ``event_hash`` of a body is left out: it is random, so that
+it takes an eighth of an archive, and ingress has verified it.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from typing import Final, Self
 
 from deedbox.shared import codec
 from deedbox.shared.core import jsontext
+from deedbox.shared.core.callback import without_hash
 from deedbox.shared.core.errors import Undecodable
 from deedbox.shared.core.fields import WHAT_DECODERS_RAISE, Unreadable
+from deedbox.shared.core.routing import NO_SUBJECT
 from deedbox.shared.core.values import value
 from deedbox.shared.records import stored_event, timeline_line
 
@@ -56,6 +59,8 @@ class ArchivedEvent:
             name = facts[stored_event.CODEC_AT]
             body = stored_event.body_of(fields)
             text = codec.decode(name, body) if name == codec.CODEC else b""
+            # The whole body is the identity of an event without a subject.
+            text = text if facts[stored_event.KIND_AT].startswith(NO_SUBJECT) else without_hash(text)
         except WHAT_DECODERS_RAISE:
             return self
         rest = {each: fields[each] for each in fields if each not in _PIECES}

@@ -46,7 +46,7 @@ def arrival_of(
     request = payload.get("signature_request")
     if not isinstance(request, dict):
         return Arrival(position, event_type, trust=trust, origin=origin)
-    signatures = [row for row in _rows(request.get("signatures")) if _is_id(row.get("signature_id"))]
+    signatures = _rows(request.get("signatures"))
     proofs = tuple(islice(_proofs(request, signatures, position, event_type), PROOFS_PER_SNAPSHOT + 1))
     shown = frozenset([row["signature_id"] for row in signatures])
     if len(proofs) > PROOFS_PER_SNAPSHOT:
@@ -54,12 +54,15 @@ def arrival_of(
     return Arrival(position, event_type, proofs, shown, trust=trust, origin=origin)
 
 
-def _is_id(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= SIGNATURE_MAX_CHARS
-
-
 def _rows(value: object) -> list[dict[str, Any]]:
-    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
+    """Return the rows of the signers that have an id."""
+    return [
+        row
+        for row in (value if isinstance(value, list) else ())
+        if isinstance(row, dict)
+        and isinstance(signature := row.get("signature_id"), str)
+        and 0 < len(signature) <= SIGNATURE_MAX_CHARS
+    ]
 
 
 def _proofs(

@@ -48,6 +48,9 @@ PIECES_BYTES: Final = PIECE_BYTES * len(_BODY)
 CODEC_AT: Final = 0
 """Of the facts: the codec of the body."""
 
+KIND_AT: Final = 3
+"""Of the facts: the ordering key up to its id."""
+
 _IDS_AT: Final = (5, 6, 7, 8)
 """Of the facts: what is an id as a rule. There is its number instead of it, and it is before them in binary."""
 

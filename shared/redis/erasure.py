@@ -19,14 +19,11 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from redis.exceptions import RedisError
-
 from deedbox.shared.archives.restoring import restore
 from deedbox.shared.core.errors import DeedboxError, Unavailable
 from deedbox.shared.core.identity import shard_of
 from deedbox.shared.documents import DocumentStore, StoreMarks, digest_of, elsewhere
-from deedbox.shared.redis import keys, repair_calls
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis import repair_calls
 from deedbox.shared.redis.request_keys import Holdings, Subject
 from deedbox.shared.redis.scripting import Scripts, text
 from deedbox.shared.retention import Retention
@@ -165,14 +162,15 @@ class Eraser:
         documents_key = self._store.key_id(subject.source, subject.request_id) if documents else ""
         files = self._erase_documents(subject) if documents else []
         # Looked for after the tombstone, which ends what queues calls and files letters.
-        self._remember(stream, self._holdings.strays(stream))
+        strays = self._holdings.strays(stream)
         letters = list(self._holdings.letters(subject))
         replays = [(number, int(alone)) for number, alone in self._holdings.replays(subject).items()]
         done, tally, data_key = 0, [0, 0, 0, 0], ""
-        while not done or letters or replays:
+        while not done or letters or replays or strays:
             piece, letters = letters[:PIECE], letters[PIECE:]
             some, replays = replays[:PIECE], replays[PIECE:]
-            done, *counts = self._call(stream, by, PIECE, piece, some)
+            stray, strays = strays[:PIECE], strays[PIECE:]
+            done, *counts = self._call(stream, by, PIECE, piece, some, stray)
             data_key = data_key or "".join(map(text, counts[4:]))
             tally = [sum(pair) for pair in zip(tally, counts[:4], strict=True)]
         events, queued, dead, held = tally
@@ -182,17 +180,6 @@ class Eraser:
             queued=queued, letters=dead, documents=len(files), key_destroyed=data_key or None,
         )  # fmt: skip
         return removed
-
-    def _remember(self, stream: str, strays: Sequence[str]) -> None:
-        """Put events that only their waiting calls still name back into the dedupe memory, where the script finds them."""
-        for start in range(0, len(strays), PIECE):
-            pipe = self._scripts.redis.pipeline(transaction=False)
-            pipe.zadd(keys.seen(stream), dict.fromkeys(strays[start : start + PIECE], 0.0), nx=True)
-            pipe.expire(keys.seen(stream), self._retention.state_s)
-            try:
-                pipe.execute()
-            except RedisError as error:
-                raise translated(error) from error
 
     def _erase_documents(self, subject: Subject) -> list[str]:
         # A fetch sets its mark before it looks for the tombstone, so that one of the two is seen. A mark lives longer than
@@ -221,11 +208,12 @@ class Eraser:
         items: int,
         letters: Sequence[str] = (),
         replays: Sequence[tuple[int, int]] = (),
+        strays: Sequence[str] = (),
     ) -> list[Any]:
         """Set the tombstone, and remove so many items at most."""
         return repair_calls.erase(
             self._scripts, stream=stream, shard=shard_of(stream), life_s=self._retention.state_s, by=by, items=items,
-            letters=letters, replays=replays,
+            letters=letters, replays=replays, strays=strays,
         )  # fmt: skip
 
 

@@ -54,7 +54,8 @@ seen:<stream>                   zset    sequencer  as long                finger
                                                                           bodies, so that erasure finds them
 streams                         zset    all        state retention,       stream -> when something was stored about it
                                                    and as long as a key   last: the index of all streams that have a
-                                                   of these is there      ``seen``, an ``archive`` or a ``key``
+                                                   of these is there      ``seen``, an ``archive`` or a ``key``;
+                                                                          the search looks through it
 timeline:<stream>               list    sequencer  state retention        lines for ``trace``: an element is what
                                                                           one commit told
 event:<fingerprint>             hash    sequencer  event retention after  one stored event: facts and body in pieces; open:
@@ -122,9 +123,7 @@ confirm:due                     zset    ops        until looked at, or     signa
                                                                           the sweeper has it read from the API
 request:<stream>                string  worker     state retention        read model of one signature request
 document:<stream>               string  worker     state retention        what was fetched and stored, JSON
-requests                        zset    worker     REQUESTS_KEEP newest,  stream -> when its read model changed
-                                                   state retention        last: the index of the search
-find:<term>                     zset    worker     state retention        key of a stream -> when its read model changed last:
+find:<term>                     zset    worker     state retention        id of a request -> when its read model changed last:
                                                                           requests of a state, signature id or pair of
                                                                           metadata; REQUESTS_KEEP newest
 finds:<stream>                  hash    worker     state retention        term -> ``state`` or nothing: where the stream
@@ -196,7 +195,7 @@ TIMELINE_KEEP: Final = 500
 """Lines per timeline: a request of 20 signers makes about 200; the cap is against a poisonous loop."""
 
 REQUESTS_KEEP: Final = 10_000
-"""Signature requests that can be found by title: the latest ones. About 1 MB, and one search reads them all."""
+"""Signature requests that a look-up or a search by title finds: the latest ones. One search reads them all."""
 
 SAMPLES_KEEP: Final = 8_640
 """Samples of a day, one per 10 s."""
@@ -225,7 +224,6 @@ INTAKE: Final = PREFIX + "intake"
 SOURCES: Final = PREFIX + "sources"
 QUIET: Final = PREFIX + "quiet"
 STREAMS: Final = PREFIX + "streams"
-REQUESTS: Final = PREFIX + "requests"
 SAMPLES: Final = PREFIX + "samples"
 SAMPLES_TOTALS: Final = PREFIX + "samples:totals"
 GAPS_DUE: Final = PREFIX + "gaps:due"

@@ -75,14 +75,14 @@ def replay(
 
 def erase(
     scripts: Scripts, *, stream: str, shard: int, life_s: int, by: str, items: int, letters: Sequence[str],
-    replays: Sequence[tuple[int, int]],
+    replays: Sequence[tuple[int, int]], strays: Sequence[str],
 ) -> list[int | bytes]:  # fmt: skip
-    """Remove so many items of a stream.
+    """Remove so many items of a stream. ``strays``: events that only their waiting calls still name.
 
     Returns 1 if nothing is left, how many of each kind were removed, and at the end the id of the destroyed data key.
     """
     flat = [operand for replay in replays for operand in replay]
     reply: list[int | bytes] = scripts.call(
-        "erase", SERVER_CLOCK, stream, shard, life_s, by, items, len(letters), *letters, len(replays), *flat
-    )
+        "erase", SERVER_CLOCK, stream, shard, life_s, by, items, len(letters), *letters, len(replays), *flat, *strays
+    )  # fmt: skip
     return reply

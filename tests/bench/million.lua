@@ -94,14 +94,12 @@ while ARGV[i] do
       copied = copied + 1
     end
     redis.call('ZADD', P .. 'streams', since - older, mine)
-    redis.call('ZADD', P .. 'requests', since - older, mine)
     if models['finds:'] then
       for k = 1, #models['finds:'].values, 2 do
-        redis.call('ZADD', P .. 'find:' .. models['finds:'].values[k], since - older, mine)
+        redis.call('ZADD', P .. 'find:' .. models['finds:'].values[k], since - older, fresh_id)
       end
     end
   end
-  redis.call('ZREMRANGEBYRANK', P .. 'requests', 0, -kept - 1)
   if models['finds:'] then
     for k = 1, #models['finds:'].values, 2 do
       redis.call('ZREMRANGEBYRANK', P .. 'find:' .. models['finds:'].values[k], 0, -kept - 1)

@@ -223,6 +223,19 @@ def test_an_erasure_that_was_interrupted_is_finished_by_erasing_again(store: Sto
     assert store.entries_queued() == 0
 
 
+def test_events_that_only_their_calls_name_are_erased_and_their_names_end_if_the_erasure_does_not_go_on(
+    store: Store,
+) -> None:
+    names = [f"{number:032x}" for number in range(30)]
+    store.enqueue(*((f"loose|{STREAM}|{name}", name + "{}") for name in names))
+    [done, *_] = store.call("erase", STREAM, SHARD, 1000, "operator", 30, 0, 0, *names)
+    assert not done
+    assert 0 < store.redis.ttl(keys.seen(STREAM)) <= 1000
+    _erase(store)
+    assert _left(store) <= {f"erased:{STREAM}"}
+    assert store.entries_queued() == 0
+
+
 def test_entries_that_wait_are_counted_by_stream_and_action(store: Store) -> None:
     """What an erasure and ``erase_destroyed`` ask: it must be exact at any moment."""
     store.enqueue((f"act|{STREAM}", ENTRY), (f"act|{STREAM}", LATE + "{}"), (f"loose|{STREAM}|{FACT}", ENTRY))

@@ -45,8 +45,7 @@ def test_a_model_is_written_with_all_outcomes_that_lead_to_it(store: Store) -> N
     )
     assert store.commit(one, two, change("", "m2", "s1")) == [0]
     assert (model(store), lines(store)[-2:], store.depth()) == (b"m2", [b"one", b"two"], 0)
-    assert store.redis.zrange(keys.REQUESTS, 0, -1) == [STREAM.encode()]
-    assert [store.redis.zrange(keys.find(term), 0, -1) for term in ("sent", "s1")] == [[b"a/1"], [b"a/1"]]
+    assert [store.redis.zrange(keys.find(term), 0, -1) for term in ("sent", "s1")] == [[b"1"], [b"1"]]
 
 
 def test_of_a_model_that_changed_meanwhile_nothing_is_written_and_the_calls_are_made_again(
@@ -104,7 +103,7 @@ def test_of_an_erased_stream_no_model_is_written(store: Store) -> None:
     store.redis.set(keys.erased(STREAM), "{}")
     assert store.commit(section(claim, "done", 0, *told("one")), change("", "m1", "s1"))[0] == 0
     assert model(store) is None
-    assert not store.redis.exists(keys.REQUESTS, keys.find("s1"), keys.finds(STREAM))
+    assert not store.redis.exists(keys.find("s1"), keys.finds(STREAM))
 
 
 def test_two_units_of_one_commit_do_not_overwrite_each_other(store: Store) -> None:
@@ -121,7 +120,7 @@ def test_two_units_of_one_commit_do_not_overwrite_each_other(store: Store) -> No
 
 
 @pytest.mark.parametrize(
-    "name", [keys.request(STREAM), keys.finds(STREAM), keys.find("sent"), keys.find("s1"), keys.REQUESTS]
+    "name", [keys.request(STREAM), keys.finds(STREAM), keys.find("sent"), keys.find("s1")]
 )
 def test_a_key_of_another_type_is_moved_away_and_the_commit_goes_on(store: Store, name: str) -> None:
     """Law: what has run is committed as a whole."""
@@ -131,7 +130,7 @@ def test_a_key_of_another_type_is_moved_away_and_the_commit_goes_on(store: Store
     store.redis.rpush(name, "foreign")
     assert store.commit(section(claim, "done", 0, *told("one")), change("", "m1", "s1"))[0] == 0
     assert (model(store), store.depth()) == (b"m1", 0)
-    assert store.redis.zrange(keys.find("s1"), 0, -1) == [b"a/1"]
+    assert store.redis.zrange(keys.find("s1"), 0, -1) == [b"1"]
     assert store.redis.lrange(f"{keys.PREFIX}foreign:{name}", 0, -1) == [b"foreign"]
 
 
@@ -144,13 +143,11 @@ def test_the_indexes_follow_the_state_and_are_bounded(store: Store) -> None:
         store.commit(
             section(claim, "next", 0), section(claim, "done", 0, entry=b"2"), change("", "m", "s1", unit=unit)
         )
-    newest = [b"x:a/2", b"x:a/3", b"x:a/4"]
-    assert store.redis.zrange(keys.REQUESTS, 0, -1) == newest
-    assert store.redis.zrange(keys.find("s1"), 0, -1) == [b"a/2", b"a/3", b"a/4"]
+    assert store.redis.zrange(keys.find("s1"), 0, -1) == [b"2", b"3", b"4"]
     store.now += 1
     unit = "act|x:a/3"
     store.enqueue((unit, "3"))
     store.commit(section(store.claimed("a"), "done", 0), change("m", "n", state="signed", unit=unit))
-    assert store.redis.zrange(keys.find("sent"), 0, -1) == [b"a/2", b"a/4"]
+    assert store.redis.zrange(keys.find("sent"), 0, -1) == [b"2", b"4"]
     assert store.redis.hgetall(keys.finds("x:a/3")) == {b"signed": b"state", b"s1": b""}
-    assert store.redis.zrange(keys.find("s1"), -1, -1) == [b"a/3"], "the latest change comes first"
+    assert store.redis.zrange(keys.find("s1"), -1, -1) == [b"3"], "the latest change comes first"

@@ -70,10 +70,11 @@ def test_an_erased_stream_is_not_in_the_index(store: Store) -> None:
 def test_a_lost_index_is_made_anew(store: Store) -> None:
     _release(store)
     store.call("data_keys", LIFE_S, "ring", "default:fax/f1", "id", "wrapped")
+    store.redis.set(keys.archive("default:signature_request/quiet"), "archived")
     store.redis.set(keys.STREAMS, "another program wrote this")
     foreign = ForeignKeys(Scripts(store.redis))
     foreign.look()
-    assert set(_indexed(store)) == {STREAM.encode(), b"default:fax/f1"}
+    assert set(_indexed(store)) == {STREAM.encode(), b"default:fax/f1", b"default:signature_request/quiet"}
     assert not store.redis.exists(keys.FOREIGN_SUSPECTED)
 
 

@@ -90,6 +90,6 @@ def test_every_key_constant_and_function_stands_in_the_table_of_the_keyspace() -
         assert f"{name}:<" in table
     constants = (keys.HELD, keys.DEAD, keys.COUNTERS, keys.REDRIVE, keys.SUBSCRIPTIONS, keys.DEPTHS, keys.BRIDGE_LEASES,
                  keys.SPOOLS, keys.INTAKE, keys.SOURCES, keys.CALLS, keys.EVENTS, keys.ALERTS,
-                 keys.CALLBACK_URL_WATCHED, keys.CONFIRM_DUE, keys.REQUESTS, keys.SAMPLES, keys.SAMPLES_TOTALS, keys.RESTARTS)  # fmt: skip
+                 keys.CALLBACK_URL_WATCHED, keys.CONFIRM_DUE, keys.STREAMS, keys.SAMPLES, keys.SAMPLES_TOTALS, keys.RESTARTS)  # fmt: skip
     for constant in constants:
         assert constant.removeprefix(keys.PREFIX) in table

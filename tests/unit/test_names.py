@@ -13,7 +13,7 @@ FOLDERS = ("ingress", "workers", "ops", "shared", "deedbox")
 MODULES_MAX = 16
 
 
-def _modules() -> list[Path]:
+def modules() -> list[Path]:
     """Return every module of the wheel once: ``deedbox/`` also shows the other folders, by links that lead out of it."""
     found = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
     return [path for path in found if path.resolve() == path]
@@ -21,7 +21,7 @@ def _modules() -> list[Path]:
 
 def test_no_public_class_name_means_two_things() -> None:
     places: dict[str, list[str]] = defaultdict(list)
-    for path in _modules():
+    for path in modules():
         for node in ast.parse(path.read_text("utf-8")).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 places[node.name].append(path.relative_to(ROOT).as_posix())
@@ -30,14 +30,14 @@ def test_no_public_class_name_means_two_things() -> None:
 
 def test_no_folder_has_more_modules_than_a_reader_takes_in_at_once() -> None:
     counts: dict[str, int] = defaultdict(int)
-    for path in _modules():
+    for path in modules():
         counts[path.parent.relative_to(ROOT).as_posix()] += path.name != "__init__.py"
     assert {folder: count for folder, count in counts.items() if count > MODULES_MAX} == {}
 
 
 def test_only_two_modules_know_the_order_of_a_scripts_operands() -> None:
     places: dict[str, list[str]] = defaultdict(list)
-    for path in _modules():
+    for path in modules():
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".call") and node.args:
                 script = node.args[0]

@@ -192,7 +192,7 @@ def _confirm(redis: Redis, found: SignatureRequest | None) -> None:
     if found is None or not found.unconfirmed:
         return
     stream = f"{found.source}:signature_request/{found.signature_request_id}"
-    with suppress(RedisError), redis.pipeline(transaction=False) as pipe:
+    with suppress(RedisError), redis.pipeline() as pipe:
         pipe.zadd(keys.CONFIRM_DUE, {stream: time.time()}, nx=True)
         # A sweeper empties it several times a second; where none runs, or none that may look up, it must not grow.
         pipe.zremrangebyrank(keys.CONFIRM_DUE, 0, -ASKED_MAX - 1)

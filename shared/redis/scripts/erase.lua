@@ -3,7 +3,8 @@
 -- erasure that was interrupted is finished by erasing again.
 -- ARGV: now ('' = server), stream, shard, life of the tombstone in s, who (kept in it), items at most (0: only the
 --       tombstone is set), n, n ids of dead letters of this stream, k, k times: number of an interrupted replay, 1 if it
---       is of this stream alone
+--       is of this stream alone, then names of events that only their waiting calls still name,
+--       no more of them than items
 -- Returns: {1 if nothing is left, stored events, entries of queues, dead letters, held events} that were removed; at the
 --          end also the id of the data key that was destroyed, if there was one. It goes last: an erasure that was
 --          interrupted may have to read an event to go on.
@@ -49,6 +50,14 @@ for j = i + 1, i + 2 * replays, 2 do
   if ARGV[j + 1] == '1' then redis.call('UNLINK', replay, replay .. ':done') end
 end
 
+-- Into the dedupe memory, where the stream's other events are found: an erasure may be interrupted.
+local strays, seen = {}, P .. 'seen:' .. stream
+for j = i + 2 * replays + 1, #ARGV do strays[#strays + 1], strays[#strays + 2] = 0, ARGV[j] end
+if #strays > 0 then
+  redis.call('ZADD', seen, 'NX', unpack(strays))
+  redis.call('EXPIRE', seen, ARGV[4])
+end
+
 local actions = redis.call('HKEYS', P .. 'queued:' .. stream)
 local function drop_queue(unit, whole)
   local queue = P .. 'queue:' .. unit
@@ -65,7 +74,7 @@ local function drop_queue(unit, whole)
 end
 for _, action in ipairs(actions) do drop_queue(action .. '|' .. stream) end
 while room > 0 do
-  local members = redis.call('ZRANGE', P .. 'seen:' .. stream, 0, 9)
+  local members = redis.call('ZRANGE', seen, 0, 9)
   if #members == 0 then break end
   for _, member in ipairs(members) do
     erase_event(member)
@@ -76,7 +85,7 @@ while room > 0 do
       if redis.call('EXISTS', P .. 'queue:' .. unit) == 1 then drop_queue(unit, true) end
     end
   end
-  redis.call('ZREM', P .. 'seen:' .. stream, unpack(members))
+  redis.call('ZREM', seen, unpack(members))
 end
 if held > 0 then bump(P .. 'counters', 'erased', held) end
 -- Entries that were cut off from the clean stream meanwhile are not asked for.
@@ -86,11 +95,10 @@ if room <= 0 then return { 0, events, entries, letters, held } end
 redis.call('ZREM', P .. 'wake:' .. ARGV[3], stream)
 redis.call('ZREM', P .. 'gaps:due', stream)
 redis.call('ZREM', P .. 'confirm:due', stream)
-redis.call('ZREM', P .. 'requests', stream)
 redis.call('ZREM', P .. 'quiet', stream)
 redis.call('ZREM', P .. 'streams', stream)
 redis.call('HDEL', P .. 'paused', 'request|' .. stream)
-for _, term in ipairs(redis.call('HKEYS', P .. 'finds:' .. stream)) do redis.call('ZREM', P .. 'find:' .. term, key_of(stream)) end
+for _, term in ipairs(redis.call('HKEYS', P .. 'finds:' .. stream)) do redis.call('ZREM', P .. 'find:' .. term, id_of(stream)) end
 local data_key = redis.call('HGET', P .. 'key:' .. stream, 'id') or nil
 for _, kind in ipairs({ 'seen:', 'order:', 'timeline:', 'request:', 'document:', 'queued:', 'finds:', 'archive:', 'key:' }) do
   redis.call('DEL', P .. kind .. stream)

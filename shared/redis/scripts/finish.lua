@@ -15,7 +15,7 @@
 --     F fingerprint arrived-at n values (an internal event) / D n values (dead letter) /
 --     X keep fingerprint entry (the internal event into the clean stream)
 --   Behind all sections, at most one for each unit: K unit, read model as it was read ('' = none), the model to which the
---     unit's outcomes lead, length of the index of requests, term of its state, terms at most, n, n terms.
+--     unit's outcomes lead, length of a look-up, term of its state, terms at most, n, n terms.
 -- Where the model is another one by now, or two units would change it, nothing of the unit is written or counted: its lease
 -- ends, it is ready at once, and what was called is called again.
 -- The entry is named so that nothing but what was run can leave the queue.

@@ -649,17 +649,15 @@ local function erases(unit) return string.sub(unit, 1, 16) == 'erase_destroyed|'
 -- Notes that something was stored about a stream, in the index of all streams. The sweeper removes what has expired.
 local function note_stream(stream, now) redis.call('ZADD', P .. 'streams', now, stream) end
 
--- The ordering key of a stream: its name in an index of one source, where 64 bytes are the most that Redis packs by default.
-local function key_of(stream) return string.match(stream, '^[^:]*:(.*)$') or stream end
+-- The id of a request: its name in the look-ups, each of which is of one source.
+local function id_of(stream) return string.match(stream, '^[^/]*/(.*)$') or stream end
 
 -- Keeps the read model of a request, and by what the request is found: the term of its state, which replaces that of an
 -- earlier one, and further terms, at most so many: ARGV[from..to]. What many requests share is gathered here by name, and
 -- written once by end_of_requests.
-local indexed = { streams = {}, names = {}, finds = {} }
+local indexed = { names = {}, finds = {} }
 local function keep_request(stream, now, ttl, value, state, most, from, to)
   redis.call('SET', P .. 'request:' .. stream, value, 'EX', ttl)
-  local streams = indexed.streams
-  streams[#streams + 1], streams[#streams + 2] = now, stream
   local finds, known, terms, added = P .. 'finds:' .. stream, {}, {}, {}
   local function find_by(term)
     known[term] = true
@@ -669,7 +667,7 @@ local function keep_request(stream, now, ttl, value, state, most, from, to)
   for i = 1, #rows, 2 do
     if rows[i + 1] == 'state' and rows[i] ~= state then
       redis.call('HDEL', finds, rows[i])
-      surely(now, 'ZREM', P .. 'find:' .. rows[i], key_of(stream))
+      surely(now, 'ZREM', P .. 'find:' .. rows[i], id_of(stream))
     else
       find_by(rows[i])
     end
@@ -692,29 +690,22 @@ local function keep_request(stream, now, ttl, value, state, most, from, to)
       table.insert(indexed.names, term)
     end
     local find = indexed.finds[term]
-    find[#find + 1], find[#find + 2] = now, key_of(stream)
+    find[#find + 1], find[#find + 2] = now, id_of(stream)
   end
 end
 
--- Indexes are cut to so many requests, and to those that are younger than ttl; those of the look-ups only where they grow.
+-- Where a look-up grows, it is cut to so many requests, and to those that are younger than ttl.
 local function end_of_requests(now, ttl, keep)
-  local function add(index, scored)
-    local grown = 0
-    for i = 1, #scored, 1000 do
-      grown = grown + surely(now, 'ZADD', index, unpack(scored, i, math.min(i + 999, #scored)))
-    end
-    return grown
-  end
-  local function cut(index)
-    redis.call('ZREMRANGEBYRANK', index, 0, -keep - 1)
-    forget_until(index, now - ttl, FORGET_MAX)
-  end
-  if #indexed.streams == 0 then return end
-  add(P .. 'requests', indexed.streams)
-  cut(P .. 'requests')
   for _, term in ipairs(indexed.names) do
-    if add(P .. 'find:' .. term, indexed.finds[term]) > 0 then cut(P .. 'find:' .. term) end
-    redis.call('EXPIRE', P .. 'find:' .. term, ttl)
+    local find, scored, grown = P .. 'find:' .. term, indexed.finds[term], 0
+    for i = 1, #scored, 1000 do
+      grown = grown + surely(now, 'ZADD', find, unpack(scored, i, math.min(i + 999, #scored)))
+    end
+    if grown > 0 then
+      redis.call('ZREMRANGEBYRANK', find, 0, -keep - 1)
+      forget_until(find, now - ttl, FORGET_MAX)
+    end
+    redis.call('EXPIRE', find, ttl)
   end
 end
 

@@ -1,6 +1,6 @@
 -- Keeps what an action knows about a stream (read model, document record), unless the stream was erased meanwhile.
 -- ARGV: now ('' = server), stream, kind of key, value, TTL in s; of a read model also: the value that was read before
---       ('' = none), length of the index of requests, the term of its state, and at most how many further terms a stream
+--       ('' = none), length of a look-up, the term of its state, and at most how many further terms a stream
 --       has, then these terms (shared/core/request_snapshot.py)
 -- Returns: 1; 0 if the stream was erased; 2 if the key holds another value than the one that was read.
 if is_erased(ARGV[2]) then return 0 end

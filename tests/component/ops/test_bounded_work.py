@@ -268,9 +268,8 @@ def _release(world: World) -> Work:
 
 def _track(world: World) -> Work:
     """Let the retention of many requests end at once, before the next read model."""
-    old = {f"default:signature_request/x{number}": 1.0 for number in range(keys.REQUESTS_KEEP)}
-    world.redis.zadd(keys.REQUESTS, old)
-    world.redis.zadd(keys.find("state"), {name.partition(":")[2]: at for name, at in old.items()})
+    old = {f"x{number}": 1.0 for number in range(keys.REQUESTS_KEEP)}
+    world.redis.zadd(keys.find("state"), old)
 
     def work() -> None:
         left = keys.REQUESTS_KEEP

@@ -57,8 +57,8 @@ def test_requests_are_found_by_what_their_callbacks_said_all_of_it_together(ops:
 
 def test_pages_hold_each_request_once_from_the_newest_to_the_oldest(ops: Ops, state: Redis) -> None:
     arrive(tracking(state), *(_sent(f"r{number}") for number in range(7)))
-    for stream in members(state, keys.REQUESTS)[:4]:
-        state.zadd(keys.REQUESTS, {stream: 1000.5})  # of one moment
+    for stream in members(state, keys.STREAMS)[:4]:
+        state.zadd(keys.STREAMS, {stream: 1000.5})  # of one moment
     seen, before = [], ""
     while True:
         page = get(ops, f"/api/requests?limit=2{before}")
@@ -105,7 +105,7 @@ def test_indexes_are_bounded_end_and_are_erased_with_the_request(
     eraser.erase(Subject("default", "signature_request/r1"), documents=False, by=Asker.OPERATOR)
 
     assert not state.exists(keys.finds(stream))
-    assert [name for name in state.scan_iter(keys.find("*")) if state.zscore(name, stream) is not None] == []
+    assert [name for name in state.scan_iter(keys.find("*")) if state.zscore(name, "r1") is not None] == []
     assert _found(ops, state="sent") == ["r2"]
 
 

@@ -54,6 +54,14 @@ class Saved:
         pipe.execute()
 
 
+@pytest.fixture(autouse=True)
+def unsynced(state: Redis) -> Iterator[None]:
+    """Let Redis wait for no disk: it is the clients that are killed here, at some thousand commands."""
+    state.config_set("appendfsync", "no")
+    yield
+    state.config_set("appendfsync", "always")
+
+
 def settled(state: Redis) -> dict[str, Any]:
     """Return what every reader is told, without the time of reading."""
     found = told(state)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +24,7 @@ from deedbox.shared.core.identity import shard_of
 from deedbox.shared.core.signature import BodySignature
 from deedbox.shared.records import stored_event
 from deedbox.shared.records.replay_order import ReplaySpan
+from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis import keys, script_calls
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.workers.builtins import known_requests
@@ -109,6 +111,16 @@ def told(state: Redis) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def told_of(fields: dict[bytes, bytes]) -> tuple[object, ...]:
+    """Return what a stored event says. Its ``event_hash`` is left out of archives, and so its body may be another."""
+    event = StoredEvent.load("", fields)
+    assert isinstance(event, StoredEvent)
+    beside = {name: each for name, each in fields.items() if len(name) > 1 and name != b"open"}
+    if event.is_sealed:
+        return event, beside
+    return replace(event, body=b""), event.payload(), beside
+
+
 def seen(state: Redis) -> list[bytes]:
     return cast("list[bytes]", state.zrange(keys.seen(STREAM), 0, -1))
 
@@ -126,8 +138,10 @@ def test_restoring_gives_back_every_key_as_it_was(state: Redis) -> None:
     after = held(state)
     assert after.keys() == before.keys()
     for name, (value, life) in before.items():
-        kept = {n: v for n, v in value.items() if n != b"open"} if "event:" in name else value
-        assert after[name][0] == kept, name
+        if "event:" in name:
+            assert told_of(after[name][0]) == told_of(value), name
+        else:
+            assert after[name][0] == value, name
         assert abs(after[name][1] - life) <= 5, name
 
 

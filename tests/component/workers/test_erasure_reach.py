@@ -35,7 +35,7 @@ ERASED: Final = {
     "action:<action>:ready", "action:<action>:waiting", "action:<action>:parked", "queue:<unit>", "queued:<stream>",
     "letters:<ordering key>", "order:<stream>", "seen:<stream>", "streams", "timeline:<stream>", "event:<fingerprint>",
     "quiet", "archive:<stream>", "key:<stream>", "wake:<shard>", "held", "dead:<id>", "replay:<n>", "replay:<n>:done",
-    "events", "gaps:due", "confirm:due", "request:<stream>", "document:<stream>", "requests", "find:<term>",
+    "events", "gaps:due", "confirm:due", "request:<stream>", "document:<stream>", "find:<term>",
     "finds:<stream>", "paused",
 }  # fmt: skip
 """What the test fills with something of a request, and finds empty of it afterwards."""

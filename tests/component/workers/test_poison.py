@@ -108,7 +108,7 @@ SPOILS: dict[str, Spoil] = {
     "totals of a source": field(keys.SOURCES),
     "alert board": text(keys.ALERTS),
     "clean stream entry": lambda redis, poison: redis.xadd(keys.EVENTS, {"n": poison}),
-    "index of requests": member(keys.REQUESTS),
+    "index of streams": member(keys.STREAMS),
     "replay": lambda redis, poison: (redis.set(keys.REPLAY_SEQ, 1), redis.set(keys.replay(1), poison)),
     "replay mark": lambda redis, poison: redis.hset(keys.replay_done(1), STREAM, poison),
     "redriven message": line(keys.REDRIVE),

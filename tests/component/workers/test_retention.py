@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from deedbox.shared.core.request_snapshot import term
 from deedbox.shared.documents import DocumentStore, FileTree
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.erasure import Asker, Eraser
@@ -32,9 +33,8 @@ def test_after_the_retention_time_nothing_of_a_finished_request_remains(state: R
     deployment.deliver(sent(title=NAME), sent(title="another"), viewed(3, title=NAME))
     deployment.run()
     facts = Holdings(state).facts(R1.stream)
-    # The index of the search is one key for all requests, cut by age and length whenever it grows; the sweeper takes what
-    # has expired out of the index of streams, and what it archives out of that of the quiet ones.
-    indexes = {keys.REQUESTS, keys.STREAMS, keys.QUIET}
+    # The sweeper takes what has expired out of the index of streams, and what it archives out of that of the quiet ones.
+    indexes = {keys.STREAMS, keys.QUIET}
     about = traces(state, "r1", NAME, *facts) - indexes
     assert len(about) == len(facts) + 7
     lives = {name: int(state.ttl(name)) for name in about}
@@ -45,14 +45,15 @@ def test_after_the_retention_time_nothing_of_a_finished_request_remains(state: R
     assert traces(state, "r1", NAME, *facts) <= indexes
 
 
-def test_the_index_of_the_search_forgets_a_request_when_its_state_has_expired(state: Redis) -> None:
+def test_a_look_up_forgets_a_request_when_its_state_has_expired(state: Redis) -> None:
     deployment = Deployment(state, registered())
     deployment.deliver(sent(0, "r1"), sent(0, "r2"))
     deployment.run()
-    state.zincrby(keys.REQUESTS, -15 * DAY_S, R1.stream)
-    deployment.deliver(viewed(3, "r2"))
+    found = keys.find(term("default", "state", "sent"))
+    state.zincrby(found, -15 * DAY_S, R1.request_id)
+    deployment.deliver(sent(0, "r3"))
     deployment.run()
-    assert state.zrange(keys.REQUESTS, 0, -1) == [R2.stream.encode()]
+    assert state.zrange(found, 0, -1) == [R2.request_id.encode(), b"r3"]
 
 
 def _settled(state: Redis, names: Iterable[str]) -> set[str]:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from enum import StrEnum
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import deedbox.ingress.spool.writer
 import deedbox.shared.broker.amqp_broker
@@ -60,6 +60,23 @@ class Point(StrEnum):
     DOCUMENT_AFTER_RECORD = "document_after_record"
     """Stored and written down, but not committed: the key's other actions are not told."""
     SWEEPER_BEFORE_RING = "sweeper_before_ring"
+    SWEEPER_BEFORE_ARCHIVE = "sweeper_before_archive"
+    """The stream is read and packed."""
+    SWEEPER_AFTER_ARCHIVE = "sweeper_after_archive"
+    SEQUENCER_BEFORE_RESTORE = "sequencer_before_restore"
+    SEQUENCER_AFTER_RESTORE = "sequencer_after_restore"
+    """The keys are there again, and nothing of the batch in hand is decided."""
+
+
+ARCHIVES: Final = frozenset(
+    {
+        Point.SWEEPER_BEFORE_ARCHIVE,
+        Point.SWEEPER_AFTER_ARCHIVE,
+        Point.SEQUENCER_BEFORE_RESTORE,
+        Point.SEQUENCER_AFTER_RESTORE,
+    }
+)
+"""Points that no request reaches while it is busy: ``test_archives.py`` makes one quiet."""
 
 
 class Death:
@@ -226,6 +243,28 @@ def _sweeper_before_ring(death: Death) -> None:
     _around(deedbox.shared.redis.doorbells.Bells, "ring", before=lambda _bells, _lane: death.now())
 
 
+def _before_script(script: str) -> Callable[[Death], None]:
+    def patch(death: Death) -> None:
+        def die(_scripts: object, name: str, _now: object, *operands: str) -> None:
+            if name == script:
+                death.now(operands[:1])
+
+        _around(deedbox.shared.redis.scripting.Scripts, "call", before=die)
+
+    return patch
+
+
+def _after_script(script: str) -> Callable[[Death], None]:
+    def patch(death: Death) -> None:
+        def die(reply: object, _scripts: object, name: str, _now: object, *operands: str) -> None:
+            if name == script and reply:
+                death.now(operands[:1])
+
+        _around(deedbox.shared.redis.scripting.Scripts, "call", after=die)
+
+    return patch
+
+
 PATCHES: dict[Point, Callable[[Death], None]] = {
     Point.WEB_AFTER_PUBLISH: _web_after_publish,
     Point.WEB_AFTER_SPOOL: _web_after_spool,
@@ -239,6 +278,10 @@ PATCHES: dict[Point, Callable[[Death], None]] = {
     Point.DOCUMENT_BEFORE_SIDECAR: _document_before_sidecar,
     Point.DOCUMENT_AFTER_RECORD: _document_after_record,
     Point.SWEEPER_BEFORE_RING: _sweeper_before_ring,
+    Point.SWEEPER_BEFORE_ARCHIVE: _before_script("archive"),
+    Point.SWEEPER_AFTER_ARCHIVE: _after_script("archive"),
+    Point.SEQUENCER_BEFORE_RESTORE: _before_script("restore"),
+    Point.SEQUENCER_AFTER_RESTORE: _after_script("restore"),
 }
 
 

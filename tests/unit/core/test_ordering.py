@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from deedbox.shared.core.ordering import OrderingPolicy, SequenceState, pass_through, step
+import pytest
+
+from deedbox.shared.core.ordering import Held, OrderingPolicy, SequenceState, pass_through, rule, step
 from tests.unit.core.ordering_events import (
     ALL_SIGNED,
     DOWNLOADABLE,
@@ -55,6 +57,23 @@ def test_waiting_is_measured_from_the_append() -> None:
     decision = step(SequenceState(), [(view, T + 5.0)], T + 20.0, POLICY)
     assert decision.wake_at == T + 35.0
     assert decision.state.held[0].since == T + 5.0
+
+
+def test_the_events_of_a_batch_are_released_without_a_look_at_all_of_them_for_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A busy request has a whole batch."""
+    looks: list[float] = []
+    expires = rule._expires
+
+    def counted(item: Held, policy: OrderingPolicy, spooled_since: float | None) -> float:
+        looks.append(item.since)
+        return expires(item, policy, spooled_since)
+
+    monkeypatch.setattr(rule, "_expires", counted)
+    batch = [(event(REMIND, T + number), float(T + number)) for number in range(100)]
+    assert len(step(SequenceState(), batch, T + 200.0, POLICY).release) == len(batch)
+    assert len(looks) <= len(batch)
 
 
 def test_a_late_event_is_released_at_once() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +12,10 @@ from hypothesis import strategies as st
 
 from deedbox.shared import codec
 from deedbox.shared.archives.stream_archive import LIMIT_BYTES, VALUES, ArchivedEvent, StreamArchive
+from deedbox.shared.core.callback import parse_callback
 from deedbox.shared.core.errors import Undecodable
 from deedbox.shared.core.fields import Unreadable
+from deedbox.shared.core.identity import OrderingKey, identify
 from deedbox.shared.core.signature import BodySignature, Origin
 from deedbox.shared.records import timeline_line
 from deedbox.shared.records.stored_event import SEALED, StoredEvent
@@ -146,6 +149,39 @@ def test_an_event_is_read_back_from_its_fields_and_from_its_archive(
     live = restored.events[name].live()
     assert StoredEvent.load(stored.fingerprint, live) == stored
     assert {n: live[n] for n in live if len(n) > 1} == {n: fields[n] for n in fields if len(n) > 1}
+
+
+HASH = "0f" * 32
+CALLBACKS = st.fixed_dictionaries(
+    {"event": st.fixed_dictionaries({"event_type": st.just("signature_request_sent"), "event_time": st.just("1"), "event_hash": st.just(HASH)})},
+    optional={"metadata": st.dictionaries(st.sampled_from(["event_hash", "note"]), st.sampled_from([HASH, f'"event_hash":"{HASH}"', "x"]))},
+)  # fmt: skip
+
+
+@LAW
+@given(CALLBACKS, st.sampled_from([None, 1]))
+def test_an_archived_callback_says_what_it_said_and_its_hash_is_gone(
+    callback: dict[str, Any], indent: int | None
+) -> None:
+    """Where it is not clear which hash is the event's, none is left out: metadata stay as they are."""
+    text = (json.dumps(callback, indent=indent) + " " * 64).encode()
+    stored = replace(STORED, **_body(text))
+    kept = ArchivedEvent(fields_of(stored), 1).plain()
+    archived = StoredEvent.load(stored.fingerprint, kept.live())
+    assert isinstance(archived, StoredEvent)
+    assert archived.payload() == stored.payload()
+    if "event_hash" not in callback.get("metadata", {}):
+        assert kept.fields[b"text"].count(HASH.encode()) == text.count(HASH.encode()) - 1
+    assert parse_callback(codec.decode(archived.codec, archived.body)).event_hash, "a redrive can parse it"
+
+
+def test_the_whole_body_of_an_event_without_a_subject_is_archived_because_it_is_its_identity() -> None:
+    text = json.dumps({"event": {"event_type": "novel", "event_time": "1", "event_hash": HASH}}).encode()
+    stored = replace(STORED, ordering_key=str(OrderingKey("type", "novel")), **_body(text))
+    archived = StoredEvent.load("", ArchivedEvent(fields_of(stored), 1).plain().live())
+    assert isinstance(archived, StoredEvent)
+    bodies = [parse_callback(codec.decode(each.codec, each.body)) for each in (stored, archived)]
+    assert identify("default", bodies[0]) == identify("default", bodies[1])
 
 
 LINES = st.lists(
