@@ -12,8 +12,9 @@ from http import HTTPStatus
 from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
-from flask import Blueprint, Flask, Response, jsonify, request
+from flask import Blueprint, Flask, Request, Response, jsonify, request
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
+from werkzeug.routing import MapAdapter
 from werkzeug.wsgi import get_input_stream
 
 from deedbox.ingress.monitor.counters import Intake
@@ -106,6 +107,16 @@ def create_blueprint(
     return blueprint
 
 
+class _Web(Flask):
+    """The web process's application."""
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """Match by path and method alone: its routes are the same for every ``Host``, and no address is built from one."""
+        if request is None:
+            return super().create_url_adapter(None)
+        return MapAdapter(self.url_map, "localhost", "/", "", "http", request.path, request.method)
+
+
 def create_app(settings: Settings, publisher: Link | None = None) -> Flask:
     """Return the web process's application. Opens no connection.
 
@@ -113,7 +124,7 @@ def create_app(settings: Settings, publisher: Link | None = None) -> Flask:
     """
     sources = settings.sources()
     broker = publisher or broker_of(settings)
-    app = Flask("ingress", static_folder=None)
+    app = _Web("ingress", static_folder=None)
     app.url_map.merge_slashes = False  # a redirect costs the callback: Dropbox Sign does not follow it
     app.register_blueprint(create_blueprint(settings, broker, sources, health=True))
     app.register_error_handler(HTTPException, _http_error)
@@ -192,6 +203,7 @@ def _error(reason: Refusal, detail: str) -> Response:
 
 def _http_error(error: HTTPException) -> Response:
     """Answer what Flask itself refuses: paths and methods that are not ours."""
+    request.routing_exception = None  # or its frames and the request would keep each other until a collection
     if error.code == HTTPStatus.METHOD_NOT_ALLOWED:
         response = _error(Refusal.METHOD_NOT_ALLOWED, "this path does not take this method")
         response.headers["Allow"] = dict(error.get_headers()).get("Allow", "GET")

@@ -43,7 +43,9 @@ def json_texts(content_type: str, body: bytes) -> list[bytes]:
         raise BadForm("the content type names no usable boundary")
     try:
         return _multipart(boundary.encode("utf-8", "replace"), body)
-    except MultipartError:  # its text may quote a header of the part
+    except MultipartError as error:  # its text may quote a header of the part
+        # The parser keeps its error, and the frames of a traceback the whole request: collections are rare.
+        error.__traceback__ = None
         raise BadForm("the body is not well-formed multipart/form-data") from None
 
 

@@ -61,14 +61,15 @@ class Trust(IntEnum):
         return _LEVEL_OF[verdict] if origin is Origin.CALLBACK else cls.CONFIRMED
 
     @classmethod
-    def named(cls, word: object) -> Self:
+    def named(cls, word: object) -> Trust:
         """Return the level of that word. Raises ValueError for another one."""
         if word not in _WORDS:
             raise ValueError("is no level of trust")
-        return cls(_WORDS.index(str(word)))
+        return _NAMED[str(word)]
 
 
 _WORDS: Final = tuple(level.name.lower() for level in Trust)
+_NAMED: Final = dict(zip(_WORDS, Trust, strict=True))
 _LEVEL_OF: Final = {
     BodySignature.WRONG: Trust.DISPUTED,
     BodySignature.ABSENT: Trust.CLAIMED,

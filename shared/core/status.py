@@ -73,7 +73,7 @@ _STATE_OF: Final[Mapping[str, str]] = {
 _UNSEEN: Final = frozenset({"prepared", "sent", "canceled", "invalid", "destroyed"})
 """What the API does not show, and so does not deny where the vendor has signed it."""
 
-_HIGHEST_FIRST: Final = tuple(sorted(Trust, reverse=True))
+_HIGHEST_FIRST: Final = tuple((level, level.word) for level in sorted(Trust, reverse=True))
 
 _API_RANK: Final = 1 + max(RANKS.values())
 """What the API shows was read after every callback of its second."""
@@ -232,8 +232,8 @@ def _rows_merged(
 def _layers(levels: Mapping[str, _Layer], at_least: Trust) -> Iterator[tuple[Trust, _Layer, _Place]]:
     """Yield each level from the highest, and the place up to which higher ones have replaced what it shows."""
     cut = [-1, -1]
-    for level in _HIGHEST_FIRST:
-        layer = levels.get(level.word)
+    for level, word in _HIGHEST_FIRST:
+        layer = levels.get(word)
         if level < at_least or layer is None:
             continue
         yield level, layer, cut

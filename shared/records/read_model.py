@@ -56,6 +56,11 @@ def _one_of(choice: tuple[str, ...]) -> Callable[[object], str]:
     return read
 
 
+_state: Final = _one_of(STATES)
+_how_far: Final = _one_of(PLACES)
+_level: Final = _one_of(tuple(level.word for level in Trust))
+
+
 def _place(value: Any) -> list[int]:
     time, rank = value
     return [natural(time), natural(rank)]
@@ -64,9 +69,7 @@ def _place(value: Any) -> list[int]:
 def _layer(value: object) -> dict[str, Any]:
     found = row(value)
     return {
-        "states": {
-            _one_of(STATES)(name): _place(place) for name, place in named(found["states"], _any).items()
-        },
+        "states": {_state(name): _place(place) for name, place in row(found["states"]).items()},
         "rows": named(found["rows"], _signer),
         "facts": {name: _fact(name, fact) for name, fact in row(found["facts"]).items()},
         "changed_at": natural(found["changed_at"]),
@@ -78,20 +81,12 @@ def _fact(name: str, value: Any) -> list[Any]:
     return [natural(time), natural(rank), _KNOWN[name](found)]
 
 
-def _any(value: Any) -> Any:
-    return value
-
-
 def _signer(value: object) -> dict[str, list[int]]:
-    return {_one_of(PLACES)(name): _place(place) for name, place in named(value, _any).items()}
+    return {_how_far(name): _place(place) for name, place in row(value).items()}
 
 
 def _levels(value: object) -> dict[str, dict[str, Any]]:
     return {_level(name): _layer(layer) for name, layer in row(value).items()}
-
-
-def _level(value: object) -> str:
-    return Trust.named(value).word
 
 
 def _reconciled(value: object) -> dict[str, Any]:
@@ -110,8 +105,8 @@ def _texts(value: object) -> list[str]:
 _KNOWN: Final[Mapping[str, Callable[[Any], object]]] = {
     "signature_request_id": words,
     "levels": _levels,
-    "state": _one_of(STATES),
-    "vouched": _one_of(STATES),
+    "state": _state,
+    "vouched": _state,
     "ready_to_sign": flag,
     "complete": flag,
     "closed": flag,

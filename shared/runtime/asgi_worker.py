@@ -27,6 +27,8 @@ class BoundedWorker(ASGIWorker):  # type: ignore[misc]
         self.open: dict[Connection, float] = {}
         """Since when (monotonic seconds), the oldest first."""
         gasgi.ASGIProtocol = Connection  # gunicorn has no setting for it
+        # As attributes: gunicorn computes what a setting is each time it asks, a dozen times for every connection.
+        self.cfg.__dict__.update((name, setting.get()) for name, setting in self.cfg.settings.items())
         # gunicorn notes on the class that asks whether its parser in C is there, and looks for the note on its own class.
         ASGIProtocol._check_h1c_protocol_available()  # noqa: SLF001
         super().init_process()
@@ -66,6 +68,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
     """A connection that its worker knows of."""
 
     worker: BoundedWorker
+    _body_receiver: Any
     _has_ended = False
 
     @property
@@ -87,6 +90,9 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         """End."""
         self.worker.open.pop(self, None)
         super().connection_lost(exc)
+        if self._task is not None and self._task.done():
+            # Both refer back to this connection, which would stay until a collection: they are rare, and take long.
+            self._callback_parser = self._body_receiver = None
 
     def eof_received(self) -> bool:
         """Answer a sender that has closed its side; asyncio alone would close ours. Returns whether it stays open."""

@@ -22,6 +22,9 @@ RECEIVE_S: Final = 15.0
 """Seconds for a request to arrive. A callback is some kilobytes; Dropbox Sign itself waits 25 s for the answer, and ours
 takes 2 s at most once the request is there."""
 
+LOOK_EVERY_S: Final = 1.0
+"""So often it looks for requests that take longer."""
+
 HELD_BYTES: Final = 64 * 1024 * 1024
 """Bodies in memory at a time. Beyond it, the largest request that has not arrived whole yet is cut short."""
 
@@ -36,11 +39,18 @@ log = logs.get("server")
 class _Arriving:
     """A request that is not whole yet."""
 
-    __slots__ = ("deadline", "size")
+    __slots__ = ("deadline", "since", "size")
 
-    def __init__(self) -> None:
-        self.deadline = asyncio.timeout(RECEIVE_S)
+    def __init__(self, now: float) -> None:
+        # Without an end: a timer for each request costs more than a look at those that are late.
+        self.deadline = asyncio.timeout(None)
+        self.since = now
         self.size = 0
+
+    def cut_off(self, now: float) -> None:
+        """Wait no longer for it. Times are the loop's."""
+        if not self.deadline.expired():
+            self.deadline.reschedule(now)
 
 
 class Front:
@@ -92,12 +102,13 @@ class Front:
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
             _share_memory()
+            self._cut_off_late()
             for number in range(self._threads):
                 threading.Thread(target=self._work, name=f"request-{number}", daemon=True).start()
         return self._loop
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        arriving = _Arriving()
+        arriving = _Arriving(self._begun().time())
         self._arriving.add(arriving)
         try:
             body, whole = await self._body(arriving, scope, receive)
@@ -168,7 +179,14 @@ class Front:
     def _make_room(self) -> None:
         if self._held_bytes > HELD_BYTES:
             largest = max(self._arriving, key=lambda each: each.size)
-            largest.deadline.reschedule(asyncio.get_running_loop().time())
+            largest.cut_off(self._begun().time())
+
+    def _cut_off_late(self) -> None:
+        loop = self._begun()
+        for each in self._arriving:
+            if each.since < loop.time() - RECEIVE_S:
+                each.cut_off(loop.time())
+        loop.call_later(LOOK_EVERY_S, self._cut_off_late)
 
     def _work(self) -> None:
         """Run calls. One of the threads."""

@@ -283,6 +283,27 @@ def test_a_unit_whose_entries_were_discarded_gives_its_lease_back(store: Store) 
     assert store.sweep() == [0, 0, 0]
 
 
+@pytest.mark.parametrize(
+    ("outcome", "counter"),
+    [
+        ("done", "action_done"),
+        ("retry", "action_retry"),
+        ("timeout", "action_retry"),
+        ("dead", "action_dead"),
+    ],
+)
+def test_how_a_call_ended_says_what_counts_it(store: Store, outcome: str, counter: str) -> None:
+    store.enqueue((UNIT, "1"))
+    before = store.redis.hgetall(keys.COUNTERS)
+    store.finish(
+        store.claimed("a"), "wait" if counter == "action_retry" else "done", 1, ("M", outcome, 3, 250)
+    )
+    assert store.redis.hgetall(keys.COUNTERS) == {**before, counter.encode(): b"1"}
+    of = f"{LANE}|act|"
+    calls = {of + outcome: b"1", of + "le|3": b"1", of + "us": b"250"}
+    assert store.redis.hgetall(keys.CALLS) == {name.encode(): value for name, value in calls.items()}
+
+
 def test_an_outcome_that_this_version_does_not_know_is_an_error(store: Store) -> None:
     store.enqueue((UNIT, "1"))
     with pytest.raises(Unavailable):

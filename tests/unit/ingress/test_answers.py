@@ -59,6 +59,13 @@ def assert_refused(answer: TestResponse, status: int, reason: str) -> None:
     assert set(answer.json) == {"error", "detail"}
 
 
+@pytest.mark.parametrize("host", ["two words", "a/b", "[::1", "h" * 300 + ".example", "h:x"])
+def test_no_host_costs_a_callback(client: Client, broker: RememberingBroker, host: str) -> None:
+    """The routes are the same for every ``Host``: a proxy may write what it likes there."""
+    assert post(client, callback(), Host=host).status_code == 200
+    assert len(broker.published) == 1
+
+
 def test_the_ack_is_the_exact_text(client: Client) -> None:
     answer = post(client, callback())
     assert answer.status_code == 200
