@@ -14,11 +14,12 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final
 
 import zstandard
 
 from deedbox.shared.broker.message import BODY_LIMIT_BYTES
+from deedbox.shared.core import jsontext
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Undecodable
 from deedbox.shared.sealing import envelopes
@@ -129,6 +130,28 @@ def unpack(data: bytes, limit_bytes: int) -> bytes:
     return record
 
 
+def pack_row(values: Iterable[object], ids_at: Iterable[int]) -> bytes:
+    """Compress a list. ``ids_at``: places of what is an id as a rule; each is its number there, and in binary before the list."""
+    row = list(values)
+    table: list[bytes] = []
+    for place in ids_at:
+        found = _binary(row[place])
+        if found is not None:
+            row[place] = len(table)
+            table.append(found)
+    return joined(table, jsontext.dumps(row))
+
+
+def unpack_row(data: bytes, limit_bytes: int, ids_at: Iterable[int]) -> list[Any]:
+    """Inverse of ``pack_row``. Raises what ``WHAT_DECODERS_RAISE`` names."""
+    ids, text = parted(data, limit_bytes)
+    row: list[Any] = jsontext.loads(text)
+    for place in ids_at:
+        if isinstance(number := row[place], int):
+            row[place] = ids[number]
+    return row
+
+
 def joined(table: Sequence[bytes], text: bytes, level: int = LEVEL) -> bytes:
     """Return a record whose text refers to the ids of a table: those in binary, then the text, compressed."""
     frame = _compressor(RECORDS, level).compress(text)
@@ -181,7 +204,7 @@ def _without(ids: Iterable[object], record: bytes) -> tuple[list[bytes], bytes]:
     for each in ids:
         if not isinstance(each, str) or each in table or len(table) == _KNOWN_MAX:
             continue
-        found = binary(each)
+        found = _binary(each)
         if found is None:
             continue
         without = text.replace(each.encode(), _REFERENCES[len(table)])
@@ -191,7 +214,7 @@ def _without(ids: Iterable[object], record: bytes) -> tuple[list[bytes], bytes]:
     return list(table.values()), text
 
 
-def binary(text: object) -> bytes | None:
+def _binary(text: object) -> bytes | None:
     """Return an id in binary; None for what is no id, or not written as ``hex`` writes it."""
     if not isinstance(text, str) or len(text) not in _ID_CHARS:
         return None

@@ -86,24 +86,12 @@ def _joined(names: Iterable[bytes], fields: Mapping[bytes, bytes]) -> bytes:
 
 def facts_of(packed: bytes) -> list[Any]:
     """Return the facts of an event, the codec of its body first. Raises what ``WHAT_DECODERS_RAISE`` names."""
-    ids, text = codec.parted(packed, _HEAD_MAX_BYTES)
-    facts: list[Any] = jsontext.loads(text)
-    for place in _IDS_AT:
-        if isinstance(number := facts[place], int):
-            facts[place] = ids[number]
-    return facts
+    return codec.unpack_row(packed, _HEAD_MAX_BYTES, _IDS_AT)
 
 
 def packed(facts: Sequence[object]) -> bytes:
     """Inverse of ``facts_of``."""
-    written = list(facts)
-    table: list[bytes] = []
-    for place in _IDS_AT:
-        found = codec.binary(written[place])
-        if found is not None:
-            written[place] = len(table)
-            table.append(found)
-    return codec.joined(table, jsontext.dumps(written))
+    return codec.pack_row(facts, _IDS_AT)
 
 
 def whole(head: bytes, body: bytes) -> dict[bytes, bytes]:

@@ -110,3 +110,16 @@ def test_threads_do_not_share_what_is_not_safe_to_share() -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+_WORDS = st.one_of(
+    st.none(), st.text(max_size=70), st.binary(min_size=16, max_size=16).map(bytes.hex), st.just("AB" * 16)
+)
+
+
+@given(st.lists(_WORDS, min_size=3, max_size=3), st.integers(0, 2**53))
+def test_a_row_is_read_as_it_was_packed_whether_its_ids_are_ids_or_not(
+    ids: list[str | None], number: int
+) -> None:
+    row = ["a", *ids, number]
+    assert codec.unpack_row(codec.pack_row(row, (1, 2, 3)), 4096, (1, 2, 3)) == row
