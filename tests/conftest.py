@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from deedbox.shared import sealing
@@ -23,3 +24,10 @@ def encryption() -> Iterator[None]:
     sealing.install(KeyRing([bytes(range(32))]) if wanted else None)
     yield
     sealing.install(None)
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """Leave no configuration of structlog to the next test: its stream may be closed by then."""
+    yield
+    structlog.reset_defaults()

@@ -7,7 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 from deedbox.shared.core import jsontext
-from deedbox.shared.core.fields import Unreadable, guarded, many, named, natural, number, number_or_none, row
+from deedbox.shared.core.fields import (
+    Unreadable,
+    guarded,
+    many,
+    named,
+    natural,
+    number,
+    number_or_none,
+    row,
+    words,
+)
 
 FORM: Final = "sample"
 TOTALS_FORM: Final = "totals of samples"
@@ -51,7 +61,7 @@ class Sample:
     @classmethod
     def _read(cls, document: Any) -> Self:
         found = row(document)
-        stages = named(dict.fromkeys(found.get("x", ()), 0), natural)
+        stages = dict.fromkeys(many(found.get("x", []), words), 0)
         bounds, acks = many(found.get("b", []), number), many(found.get("k", []), natural)
         if acks and len(acks) != len(bounds) + 1:
             raise ValueError

@@ -13,11 +13,9 @@ from tests.component.workers.server import RedisServer, server_binary
 
 
 @pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
+def quiet() -> None:
     """Let loggers write from WARNING on: ten thousand lines that nobody reads take seconds."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

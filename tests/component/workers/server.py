@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -90,10 +90,17 @@ class RedisServer:
         self.end(signal.SIGKILL)
 
     def end(self, number: int) -> None:
-        """End it by a signal."""
-        assert self._process is not None
-        self._process.send_signal(number)
-        self._process.wait()
+        """End it by a signal, which is sent again: a Redis that writes its first append-only file refuses SIGTERM."""
+        process = self._process
+        assert process is not None
+
+        def ended() -> bool:
+            process.send_signal(number)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(5)
+            return process.returncode is not None
+
+        until(ended, "Redis ended")
 
     @contextmanager
     def frozen(self) -> Iterator[None]:

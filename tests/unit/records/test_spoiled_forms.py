@@ -15,6 +15,7 @@ from deedbox.shared.core.fields import Unreadable
 from deedbox.shared.records import document_record, read_model, stored_event, timeline_line
 from deedbox.shared.records.clean_entry import CleanEntry
 from deedbox.shared.records.forms import FORMS, INBOX_FORM, Form
+from deedbox.shared.records.sample import Sample
 from tests.unit.records.test_forms import (
     COUNTS,
     FINGERPRINTS,
@@ -90,6 +91,10 @@ def test_what_is_taken_for_a_value_of_the_form_can_be_written_again(form: Form, 
     found = form.load(PACKED_AGAIN.get(form.name, bytes)(stored[:start] + spoiled))
     if not isinstance(found, Unreadable):
         assert form.load(stored_as(dump, found)) == found
+
+
+def test_the_stages_of_a_sample_are_names() -> None:
+    assert isinstance(Sample.load(b'{"t":1,"s":null,"x":[null,false]}'), Unreadable)
 
 
 @LAW
