@@ -7,14 +7,12 @@ from typing import Final, Self
 
 from deedbox.shared import codec
 from deedbox.shared.broker.message import BODY_LIMIT_BYTES
+from deedbox.shared.core import jsontext
 from deedbox.shared.core.fields import WHAT_DECODERS_RAISE, Unreadable, natural, words
 from deedbox.shared.core.values import value
 
 FORM: Final = "clean stream entry"
 NAMES: Final = (b"n", b"event")
-
-_IDS_AT: Final = (3, 4, 5)
-"""Of the row: what is an id as a rule."""
 
 
 @value
@@ -33,21 +31,26 @@ class CleanEntry:
 
     def dump(self) -> bytes:
         """Return what a script writes beside the number, which it gives itself."""
-        kind, mark, identifier = self.stream.rpartition("/")
         row = (
-            kind + mark, self.event_type, int(self.late), identifier, self.fingerprint, self.signature, self.event_time
-        )  # fmt: skip
-        return codec.pack_row(row, _IDS_AT)
+            self.stream,
+            self.fingerprint,
+            self.event_type,
+            self.event_time,
+            self.signature,
+            int(self.late),
+        )
+        ids = (self.stream.rpartition("/")[2], self.fingerprint, self.signature)
+        return codec.pack(jsontext.dumps(row), ids=ids)
 
     @classmethod
     def load(cls, fields: Mapping[bytes, bytes]) -> Self | Unreadable:
         """Rebuild the entry from its fields."""
         try:
-            row = codec.unpack_row(fields[b"event"], BODY_LIMIT_BYTES, _IDS_AT)
-            kind, event_type, late, identifier, fingerprint, signature, event_time = row
+            row = jsontext.loads(codec.unpack(fields[b"event"], BODY_LIMIT_BYTES))
+            stream, fingerprint, event_type, event_time, signature, late = row
             return cls(
-                int(fields[b"n"]), words(kind) + words(identifier), words(fingerprint), words(event_type),
-                natural(event_time), words(signature), natural(late) == 1,
+                int(fields[b"n"]), words(stream), words(fingerprint), words(event_type), natural(event_time),
+                words(signature), natural(late) == 1,
             )  # fmt: skip
         except WHAT_DECODERS_RAISE:
             return Unreadable(FORM)
