@@ -207,8 +207,10 @@ def _brief(error: Exception) -> str:
 
 
 def is_of_wrong_type(error: BaseException) -> bool:
-    """Return whether its cause is a key of another Redis type than ours. Redis says so in its error's text only."""
-    return any(isinstance(each, ResponseError) and "WRONGTYPE" in str(each) for each in causes(error))
+    """Return whether it is about a key of another Redis type than ours, or caused by one. Redis says so in its text only."""
+    return any(
+        isinstance(each, ResponseError) and "WRONGTYPE" in str(each) for each in (error, *causes(error))
+    )
 
 
 def translated(error: Exception) -> Unavailable:
