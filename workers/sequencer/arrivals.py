@@ -126,6 +126,11 @@ class StreamWork:
         """Whether there is anything to write about it."""
         return self.is_due or bool(self.delivered or self.stranded)
 
+    def looked_up(self) -> list[str]:
+        """Return names for the dedupe memory: of facts, and of unsigned bodies that may have been set aside."""
+        facts = [each.fact.fingerprint for each in self.delivered]
+        return facts + [each.body_name for each in self.delivered if not each.is_vouched_for]
+
 
 def part_unsigned(work: StreamWork, arrivals: Sequence[Delivered]) -> tuple[list[Delivered], list[Delivered]]:
     """Part the new facts that nothing but ``event_hash`` vouches for, where the source signs every body.

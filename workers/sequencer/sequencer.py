@@ -253,7 +253,7 @@ class Sequencer:
         quotas.read(pipeline)
         for stream, work in streams.items():
             pipeline.get(keys.order(stream))
-            names = _names(work)
+            names = work.looked_up()
             if names:
                 pipeline.zmscore(keys.seen(stream), names)
         try:
@@ -276,7 +276,7 @@ class Sequencer:
             document = next(replies)
             if document:
                 self._take_state(stream, work, document)
-            names = _names(work)
+            names = work.looked_up()
             scores = next(replies) if names else []
             found = [name for name, score in zip(names, scores, strict=True) if score is not None]
             work.set_aside = {name for name in found if ":" in name}
@@ -390,12 +390,6 @@ def set_aside(commit: Commit, entry: bytes, error: Exception) -> None:
     """Make a dead letter of an entry that cannot be read."""
     reason = add_undecodable(commit, entry, error)
     log.warning("sequencer.undecodable", reason=reason.value, error=type(error).__name__)
-
-
-def _names(work: StreamWork) -> list[str]:
-    """Return what is looked up in the dedupe memory: facts, and unsigned bodies that may have been set aside."""
-    facts = [each.fact.fingerprint for each in work.delivered]
-    return facts + [each.body_name for each in work.delivered if not each.is_vouched_for]
 
 
 def _sent(name: str) -> bytes:
