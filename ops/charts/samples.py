@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any, Final, cast
 
 from redis import Redis
-from redis.exceptions import RedisError, ResponseError, WatchError
+from redis.exceptions import ResponseError, WatchError
 
 from deedbox.ops.charts.sampling import sample, totals_of
 from deedbox.ops.installation import Installation
 from deedbox.ops.readmodels import status, web_reports
 from deedbox.shared.records.sample import Sample, SampleTotals
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.scripting import text
 
 INTERVAL_S: Final = 10.0
@@ -30,14 +30,12 @@ def take(installation: Installation) -> bool:
     Raises SettingsError if nothing runs here, Unavailable if Redis does not answer.
     """
     redis = installation.redis
-    try:
+    with translating():
         slot = int(_now(redis) // INTERVAL_S)
         if not redis.set(keys.samples_turn(slot), "1", nx=True, ex=_TURN_S):
             return False
         found = status.look(installation)
         return _write(redis, found, slot)
-    except RedisError as error:
-        raise translated(error) from error
 
 
 def _write(redis: Redis, found: status.Status, slot: int) -> bool:
@@ -63,12 +61,10 @@ def read(redis: Redis, since: float) -> list[Sample]:
     """Read the samples from a time on (unix seconds), oldest first. Raises Unavailable."""
     rows: list[Any] = []
     first = f"{int(since * 1000)}-0"
-    try:
+    with translating():
         while page := cast("list[Any]", redis.xrange(keys.SAMPLES, min=first, count=PAGE)):
             rows += page
             first = "(" + text(page[-1][0])
-    except RedisError as error:
-        raise translated(error) from error
     found = (Sample.load(fields.get(FIELD.encode(), b"")) for _, fields in rows)
     return [each for each in found if each]
 

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from redis.exceptions import RedisError
-
 from deedbox.ops.installation import Installation
 from deedbox.ops.readmodels import budget, intake, status
 from deedbox.ops.readmodels.budget import BudgetUse
@@ -16,7 +14,7 @@ from deedbox.ops.readmodels.status import Status
 from deedbox.shared.core.attempts import CALL_BOUNDS_S
 from deedbox.shared.core.fields import count_of, moment_of
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.scripting import text
 
 
@@ -48,10 +46,8 @@ class Reading:
 def read(installation: Installation) -> Reading:
     """Read. Raises SettingsError if nothing runs here, Unavailable if the state's Redis does not answer."""
     looked = status.look(installation)
-    try:
+    with translating():
         return _read(installation, looked)
-    except RedisError as error:
-        raise translated(error) from error
 
 
 def _read(installation: Installation, looked: Status) -> Reading:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from deedbox.ops.readmodels.stages import Stage
 from deedbox.shared.broker.port import Broker
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +47,6 @@ def living_bridges(state: Redis) -> int:
     pipe = state.pipeline(transaction=False)
     pipe.time()
     pipe.zrange(keys.BRIDGE_LEASES, 0, -1, withscores=True)
-    try:
+    with translating():
         (seconds, microseconds), leases = pipe.execute()
-    except RedisError as error:
-        raise translated(error) from error
     return sum(until > seconds + microseconds / 1_000_000 for _, until in leases)

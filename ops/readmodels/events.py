@@ -14,7 +14,6 @@ from typing import Any, Final, Self, cast
 from urllib.parse import unquote
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from deedbox.shared import codec
 from deedbox.shared.archives import reading as archives
@@ -24,7 +23,7 @@ from deedbox.shared.core.fields import Unreadable
 from deedbox.shared.records.clean_entry import CleanEntry
 from deedbox.shared.records.stored_event import BODY, FIELDS, HEAD, PIECES_BYTES, StoredEvent, present
 from deedbox.shared.redis import data_keys, keys
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.data_keys import Keys
 
 SCAN_MAX: Final = 5000
@@ -289,7 +288,5 @@ def _before(rows: Iterable[tuple[bytes, Fields]]) -> Cursor:
 
 
 def _ask(call: Callable[[], Any]) -> Any:
-    try:
+    with translating():
         return cast("Any", call())
-    except RedisError as error:
-        raise translated(error) from error

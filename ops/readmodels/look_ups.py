@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from deedbox.ops.readmodels import requests
 from deedbox.ops.readmodels.requests import SignatureRequest
@@ -15,7 +14,7 @@ from deedbox.shared.archives import reading as archives
 from deedbox.shared.core.request_snapshot import term
 from deedbox.shared.core.status import SIGNABLE
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.scripting import text
 
 CHUNK: Final = 200
@@ -67,7 +66,7 @@ def look_up(redis: Redis, wanted: LookUp) -> RequestPage:
     """Find a page, the latest change first; of all requests, that of the latest callback. Raises Unavailable; ValueError for a ``before`` that no page gave."""
     found: list[SignatureRequest] = []
     looked, last = 0, ""
-    try:
+    with translating():
         for place, name in _rows(redis, wanted.index(), _place(wanted.before)):
             if looked >= LOOKED_MAX or len(found) >= wanted.limit:
                 return RequestPage(found, last)
@@ -77,8 +76,6 @@ def look_up(redis: Redis, wanted: LookUp) -> RequestPage:
             request = _fitting(redis, stream, wanted)
             if request is not None:
                 found.append(request)
-    except RedisError as error:
-        raise translated(error) from error
     return RequestPage(found, None)
 
 
@@ -91,13 +88,11 @@ def waiting_longest(
     pipe = redis.pipeline(transaction=False)
     for source, state in indexes:
         pipe.zrange(keys.find(term(source, "state", state)), 0, limit - 1, withscores=True)
-    try:
+    with translating():
         for (source, _), reply in zip(indexes, pipe.execute(), strict=True):
             rows += [(float(score), f"{source}:{KIND}{text(name)}") for name, score in reply]
         requests = ((at, _read(redis, stream)) for at, stream in sorted(rows)[:limit])
         return [(at, request) for at, request in requests if request is not None]
-    except RedisError as error:
-        raise translated(error) from error
 
 
 def _rows(redis: Redis, index: str, before: tuple[float, str] | None) -> Iterator[tuple[str, str]]:

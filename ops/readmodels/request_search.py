@@ -8,7 +8,6 @@ from itertools import islice
 from typing import Any, Final
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from deedbox.ops.readmodels import timeline
 from deedbox.ops.readmodels.look_ups import KIND
@@ -16,7 +15,7 @@ from deedbox.shared.archives import reading as archives
 from deedbox.shared.core.request_snapshot import time_of
 from deedbox.shared.records import read_model
 from deedbox.shared.redis import data_keys, keys
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.data_keys import Keys
 from deedbox.shared.redis.scripting import text
 
@@ -66,7 +65,7 @@ def search(redis: Redis, sources: Sequence[str], query: str) -> FoundRequests:
     Unavailable.
     """
     query = query.strip()
-    try:
+    with translating():
         exact = [_hit(redis, *place) for place in _exact(redis, sources, query)]
         hits, searched = dict.fromkeys(exact), 0
         for hit in islice(_latest(redis), keys.REQUESTS_KEEP):
@@ -75,8 +74,6 @@ def search(redis: Redis, sources: Sequence[str], query: str) -> FoundRequests:
                 hits.setdefault(hit)
             if len(hits) > HITS_MAX:
                 break
-    except RedisError as error:
-        raise translated(error) from error
     listed = list(hits)[:HITS_MAX]
     if not query:  # by the time that is shown; the index is by arrival
         listed.sort(key=lambda hit: hit.updated_at or 0, reverse=True)

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.scripting import text
 
 SHOWN_PER_ACTION: Final = 20
@@ -34,10 +33,8 @@ def read(redis: Redis, lanes: Mapping[str, Iterable[str]], now: float) -> list[R
     pipe = redis.pipeline(transaction=False)
     for _, action in names:
         pipe.zrange(keys.action(action, "leased"), 0, SHOWN_PER_ACTION - 1, withscores=True)
-    try:
+    with translating():
         replies = pipe.execute()
-    except RedisError as error:
-        raise translated(error) from error
     return [
         _call(lane, text(unit), until - now)
         for (lane, _), rows in zip(names, replies, strict=True)

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any, Final
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from deedbox.ops.readmodels import workforce
 from deedbox.ops.readmodels.workforce import Worker
@@ -25,7 +24,7 @@ from deedbox.shared.records.presence import LostCall
 from deedbox.shared.records.spool_mark import SpoolMarks, oldest
 from deedbox.shared.records.subscriptions import Subscriptions
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.scripting import text
 
 NO_LANE: Final = ""
@@ -145,10 +144,8 @@ class Survey:
 
 def survey(redis: Redis) -> Survey:
     """Look at everything but the broker. Raises Unavailable."""
-    try:
+    with translating():
         return _survey(redis)
-    except RedisError as error:
-        raise translated(error) from error
 
 
 def _survey(redis: Redis) -> Survey:

@@ -26,7 +26,7 @@ from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.records.intake_report import IntakeReport
 from deedbox.shared.records.presence import Restart
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.settings import Settings
 
 HEADS_SHOWN: Final = 10
@@ -110,10 +110,8 @@ def _reports(
     pipe = installation.redis.pipeline(transaction=False)
     for key in (keys.SOURCES, keys.INTAKE, keys.RESTARTS):
         pipe.hgetall(key)
-    try:
+    with translating():
         sources, web, restarts = pipe.execute()
-    except RedisError as error:
-        raise translated(error) from error
     fresh = web_reports.fresh(web_reports.parse(web), now)
     kept = intake.sources_of(sources, installation.source_names())
     return tuple(web_reports.by_source(kept, fresh)), tuple(fresh), tuple(of_reply(restarts, now))

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from deedbox.shared import pauses, sealing
 from deedbox.shared.archives import reading as archives
 from deedbox.shared.pauses import Pause
 from deedbox.shared.records import read_model, timeline_line
 from deedbox.shared.redis import data_keys, keys
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.data_keys import Keys
 
 KINDS: Final = ("signature_request", "template", "account", "fax", "type")
@@ -59,10 +58,8 @@ def read(redis: Redis, source: str, ordering_key: str) -> Timeline | None:
         pipe.time()
         return list(pipe.execute())
 
-    try:
+    with translating():
         (lines, model, paused, (now, _)), archive = archives.beside(redis, stream, ask)
-    except RedisError as error:
-        raise translated(error) from error
     lines, model = [*archive.timeline, *lines], model or archive.values.get("request")
     found = (
         data_keys.find(redis, (stream,)) if sealing.ring() or data_keys.is_sealed(model) else data_keys.NONE
@@ -108,8 +105,6 @@ def elsewhere(redis: Redis, sources: Sequence[str], identifier: str) -> list[tup
     """Find where else an id has a timeline: (source, ordering key) of every hit. Raises Unavailable."""
     bare = identifier.rpartition("/")[2]
     places = [(source, f"{kind}/{bare}") for source in sources for kind in KINDS]
-    try:
+    with translating():
         there = archives.exist(redis, [f"{source}:{ordering_key}" for source, ordering_key in places])
         return [place for place, exists in zip(places, there, strict=True) if exists]
-    except RedisError as error:
-        raise translated(error) from error

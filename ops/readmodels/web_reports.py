@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from deedbox.ops.readmodels.intake import LIVE_S, SourceIntake
 from deedbox.shared.records.intake_report import IntakeReport
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.scripting import text
 
 
@@ -39,10 +38,8 @@ class SourceView:
 
 def read(redis: Redis) -> list[IntakeReport]:
     """Read every report, of whatever age. Raises Unavailable."""
-    try:
+    with translating():
         rows: Mapping[Any, Any] = redis.hgetall(keys.INTAKE)
-    except RedisError as error:
-        raise translated(error) from error
     return parse(rows)
 
 

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
-from redis.exceptions import RedisError
-
 from deedbox.ops.readmodels import timeline
 from deedbox.shared import codec
 from deedbox.shared.archives.restoring import restore
@@ -25,7 +23,7 @@ from deedbox.shared.core.identity import identify
 from deedbox.shared.core.reasons import TimelineKind
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis import data_keys, keys, repair_calls
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.sealing.envelopes import sealed
 
@@ -127,10 +125,8 @@ class Conflicts:
         return self._command("zscore", keys.seen(fact.stream), fact.fingerprint) is not None
 
     def _command(self, name: str, *args: Any) -> Any:
-        try:
+        with translating():
             return getattr(self._redis, name)(*args)
-        except RedisError as error:
-            raise translated(error) from error
 
 
 def _erased(ordering_key: str) -> DeedboxError:

@@ -9,7 +9,6 @@ from typing import Any, Final, Self
 
 from redis import Redis
 from redis.client import Pipeline
-from redis.exceptions import RedisError
 
 from deedbox.ops.repair import index_pages
 from deedbox.ops.repair.causes import error_kind
@@ -21,7 +20,7 @@ from deedbox.shared.core.fields import moment_of
 from deedbox.shared.core.routing import matches
 from deedbox.shared.records.stored_event import HEAD, StoredEvent, present
 from deedbox.shared.redis import data_keys, keys, repair_calls
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.inbox import callback_in
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
@@ -149,11 +148,9 @@ class DeadLetters:
     def newest_first(self, selection: Selection = EVERYTHING) -> Iterator[DeadLetter]:
         """Read the letters that fit, chunk by chunk; those that are filed meanwhile are left out."""
         pages = index_pages.newest_first(self._redis, keys.DEAD, selection.until, selection.since)
-        try:
+        with translating():
             for ids in pages:
                 yield from (letter for letter in self._read(ids) if selection.fits(letter))
-        except RedisError as error:
-            raise translated(error) from error
 
     def select(self, selection: Selection) -> list[DeadLetter]:
         """Return the letters that are meant, oldest first. Raises DeedboxError for an id that there is not."""
@@ -250,7 +247,5 @@ def _keys(redis: Redis, letter: DeadLetter, text: str) -> data_keys.Keys:
 
 
 def _execute(pipe: Pipeline) -> list[Any]:
-    try:
+    with translating():
         return pipe.execute()
-    except RedisError as error:
-        raise translated(error) from error

@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from redis.exceptions import RedisError
-
 from deedbox.shared import pauses
 from deedbox.shared.core.errors import DeedboxError
 from deedbox.shared.core.fields import counts_of
@@ -17,7 +15,7 @@ from deedbox.shared.core.routing import DELIVERING, PauseKind
 from deedbox.shared.pauses import PAUSES_MAX, Pause, PauseTarget
 from deedbox.shared.records.subscriptions import announced
 from deedbox.shared.redis import keys, repair_calls
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.scripting import Scripts
 
 WHY_MAX_CHARS: Final = 200
@@ -111,10 +109,8 @@ class Pauser:
         return counts_of(self._command("hgetall", keys.DEPTHS))
 
     def _command(self, name: str, *arguments: str) -> Any:
-        try:
+        with translating():
             return getattr(self._redis, name)(*arguments)
-        except RedisError as error:
-            raise translated(error) from error
 
 
 def target_of(kind: PauseKind, name: str, source: str = "default") -> PauseTarget:

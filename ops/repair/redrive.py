@@ -18,8 +18,6 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any, Final
 
-from redis.exceptions import RedisError
-
 from deedbox.ops.repair.deadletters import DeadLetter, DeadLetters
 from deedbox.ops.repair.progress import Tell, unheard
 from deedbox.shared.archives import reading as archives
@@ -34,7 +32,7 @@ from deedbox.shared.records import order_state, queue_entry
 from deedbox.shared.records.stored_event import HEAD, StoredEvent, present
 from deedbox.shared.records.subscriptions import announced
 from deedbox.shared.redis import keys, repair_calls
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.inbox import stream_of
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
@@ -252,10 +250,8 @@ class Redriver:
         return {name: state.greatest for name, state in loaded.items() if state and state.greatest}
 
     def _command(self, run: Callable[[], Any]) -> Any:
-        try:
+        with translating():
             return run()
-        except RedisError as error:
-            raise translated(error) from error
 
 
 _GONE: Final = "its event is gone: DEEDBOX_EVENT_RETENTION_DAYS were over"

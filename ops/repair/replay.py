@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
-from redis.exceptions import RedisError
-
 from deedbox.ops.repair.catalog import KnownAction
 from deedbox.ops.repair.history import History, Past, PastEvent
 from deedbox.ops.repair.progress import Tell, unheard
@@ -27,7 +25,7 @@ from deedbox.shared.records import order_state, queue_entry, replay_order
 from deedbox.shared.records.replay_order import ReplayOrder
 from deedbox.shared.records.subscriptions import announced
 from deedbox.shared.redis import keys, repair_calls
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.request_keys import Holdings
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
@@ -212,10 +210,8 @@ class Replayer:
         return bool(self._command(lambda: self._redis.exists(keys.erased(stream))))
 
     def _command(self, run: Callable[[], Any]) -> Any:
-        try:
+        with translating():
             return run()
-        except RedisError as error:
-            raise translated(error) from error
 
 
 _OVERTAKEN: Final = -1

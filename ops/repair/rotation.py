@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from deedbox.ops.installation import Installation
 from deedbox.ops.repair import index_pages
@@ -24,7 +23,7 @@ from deedbox.shared.core.envelope import Envelope, decode_inbox
 from deedbox.shared.core.errors import KeyMissing, Undecodable
 from deedbox.shared.core.identity import SHARDS
 from deedbox.shared.redis import data_keys, keys, script_calls
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.scripting import text
 from deedbox.shared.sealing.envelopes import sealer
 from deedbox.shared.sealing.key_ring import KeyRing, sealed_by
@@ -164,7 +163,5 @@ def _listed(redis: Redis, name: str) -> Iterator[bytes]:
 
 
 def _asked(ask: Callable[[], None]) -> None:
-    try:
+    with translating():
         ask()
-    except RedisError as error:
-        raise translated(error) from error

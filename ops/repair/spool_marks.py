@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import cast
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from deedbox.shared.records.spool_mark import SpoolMarks
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 
 
 def read(redis: Redis) -> tuple[SpoolMarks, float]:
@@ -17,10 +16,8 @@ def read(redis: Redis) -> tuple[SpoolMarks, float]:
     pipe = redis.pipeline(transaction=False)
     pipe.time()
     pipe.hgetall(keys.SPOOLS)
-    try:
+    with translating():
         (seconds, microseconds), stored = pipe.execute()
-    except RedisError as error:
-        raise translated(error) from error
     now = seconds + microseconds / 1_000_000
     return SpoolMarks.of(cast("dict[bytes, bytes]", stored), now), now
 
@@ -34,9 +31,7 @@ def forget(redis: Redis, host: str) -> tuple[int, int]:
     gone = [name for name, mark in marks.silent.items() if host in {name, mark.host}]
     gone += [name for name in marks.unreadable if host == name]
     living = sum(host in {name, mark.host} for name, mark in marks.live.items())
-    try:
+    with translating():
         if gone:
             redis.hdel(keys.SPOOLS, *gone)
-    except RedisError as error:
-        raise translated(error) from error
     return len(gone), living
