@@ -80,10 +80,10 @@ class Installation:
         """Doorbells of the lanes."""
         return Bells(self.redis)
 
+    @translating()
     def now(self) -> float:
         """Return the time by Redis's clock, unix seconds. Raises Unavailable."""
-        with translating():
-            seconds, microseconds = self.redis.time()
+        seconds, microseconds = self.redis.time()
         return float(seconds) + float(microseconds) / 1_000_000
 
     def close(self) -> None:

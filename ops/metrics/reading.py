@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from deedbox.ops.installation import Installation
-from deedbox.ops.readmodels import budget, intake, status
-from deedbox.ops.readmodels.budget import BudgetUse
-from deedbox.ops.readmodels.intake import SourceIntake
+from deedbox.ops.readmodels import budget, status
 from deedbox.ops.readmodels.status import Status
 from deedbox.shared.core.attempts import CALL_BOUNDS_S
 from deedbox.shared.core.fields import count_of, moment_of
@@ -33,40 +31,26 @@ class Reading:
     """Everything that a scrape shows."""
 
     status: Status
-    sources: Mapping[str, SourceIntake]
     calls: Mapping[tuple[str, str], Calls]
     """By lane and action."""
-    web_processes: int
-    spool_bytes: int
-    budgets: tuple[BudgetUse, ...]
     pauses_s: Mapping[str, float]
     """By source."""
 
 
+@translating()
 def read(installation: Installation) -> Reading:
     """Read. Raises SettingsError if nothing runs here, Unavailable if the state's Redis does not answer."""
     looked = status.look(installation)
-    with translating():
-        return _read(installation, looked)
-
-
-def _read(installation: Installation, looked: Status) -> Reading:
     now = looked.survey.now
     accounts = budget.accounts(installation)
     pipe = installation.redis.pipeline(transaction=False)
-    pipe.hgetall(keys.SOURCES)
     pipe.hgetall(keys.CALLS)
-    pipe.hvals(keys.INTAKE)
     for account in accounts.values():
         pipe.get(keys.api_pause(account))
-    sources, calls, reports, *pauses = pipe.execute()
+    calls, *pauses = pipe.execute()
     return Reading(
         looked,
-        intake.sources_of(sources, installation.source_names()),
         _calls(calls),
-        intake.live_processes(reports, now),
-        looked.survey.spools.size_bytes,
-        tuple(budget.left(installation, accounts)),
         {
             source: max(0.0, (moment_of(pause) or 0.0) - now)
             for source, pause in zip(accounts, pauses, strict=True)

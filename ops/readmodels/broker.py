@@ -42,11 +42,11 @@ def view(broker: Broker, state: Redis) -> BrokerView:
     )
 
 
+@translating()
 def living_bridges(state: Redis) -> int:
     """Count the bridges: they say so in the state's Redis. Raises Unavailable."""
     pipe = state.pipeline(transaction=False)
     pipe.time()
     pipe.zrange(keys.BRIDGE_LEASES, 0, -1, withscores=True)
-    with translating():
-        (seconds, microseconds), leases = pipe.execute()
+    (seconds, microseconds), leases = pipe.execute()
     return sum(until > seconds + microseconds / 1_000_000 for _, until in leases)

@@ -62,23 +62,24 @@ class RequestPage:
     """What continues as ``before``; None: there are no more."""
 
 
+@translating()
 def look_up(redis: Redis, wanted: LookUp) -> RequestPage:
     """Find a page, the latest change first; of all requests, that of the latest callback. Raises Unavailable; ValueError for a ``before`` that no page gave."""
     found: list[SignatureRequest] = []
     looked, last = 0, ""
-    with translating():
-        for place, name in _rows(redis, wanted.index(), _place(wanted.before)):
-            if looked >= LOOKED_MAX or len(found) >= wanted.limit:
-                return RequestPage(found, last)
-            looked, last = looked + 1, place
-            # The index of all names streams, those of a term ids of its source.
-            stream = name if wanted.index() == keys.STREAMS else f"{wanted.source}:{KIND}{name}"
-            request = _fitting(redis, stream, wanted)
-            if request is not None:
-                found.append(request)
+    for place, name in _rows(redis, wanted.index(), _place(wanted.before)):
+        if looked >= LOOKED_MAX or len(found) >= wanted.limit:
+            return RequestPage(found, last)
+        looked, last = looked + 1, place
+        # The index of all names streams, those of a term ids of its source.
+        stream = name if wanted.index() == keys.STREAMS else f"{wanted.source}:{KIND}{name}"
+        request = _fitting(redis, stream, wanted)
+        if request is not None:
+            found.append(request)
     return RequestPage(found, None)
 
 
+@translating()
 def waiting_longest(
     redis: Redis, sources: tuple[str, ...], limit: int
 ) -> list[tuple[float, SignatureRequest]]:
@@ -88,11 +89,10 @@ def waiting_longest(
     pipe = redis.pipeline(transaction=False)
     for source, state in indexes:
         pipe.zrange(keys.find(term(source, "state", state)), 0, limit - 1, withscores=True)
-    with translating():
-        for (source, _), reply in zip(indexes, pipe.execute(), strict=True):
-            rows += [(float(score), f"{source}:{KIND}{text(name)}") for name, score in reply]
-        requests = ((at, _read(redis, stream)) for at, stream in sorted(rows)[:limit])
-        return [(at, request) for at, request in requests if request is not None]
+    for (source, _), reply in zip(indexes, pipe.execute(), strict=True):
+        rows += [(float(score), f"{source}:{KIND}{text(name)}") for name, score in reply]
+    requests = ((at, _read(redis, stream)) for at, stream in sorted(rows)[:limit])
+    return [(at, request) for at, request in requests if request is not None]
 
 
 def _rows(redis: Redis, index: str, before: tuple[float, str] | None) -> Iterator[tuple[str, str]]:

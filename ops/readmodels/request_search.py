@@ -58,6 +58,7 @@ class FoundRequests:
     """How many of the latest requests were looked at for titles."""
 
 
+@translating()
 def search(redis: Redis, sources: Sequence[str], query: str) -> FoundRequests:
     """Find requests whose id is ``query``, or whose id or title contains it; all of them for an empty query.
 
@@ -65,23 +66,18 @@ def search(redis: Redis, sources: Sequence[str], query: str) -> FoundRequests:
     Unavailable.
     """
     query = query.strip()
-    with translating():
-        exact = [_hit(redis, *place) for place in _exact(redis, sources, query)]
-        hits, searched = dict.fromkeys(exact), 0
-        for hit in islice(_latest(redis), keys.REQUESTS_KEEP):
-            searched += 1
-            if _fits(hit, query.casefold()):
-                hits.setdefault(hit)
-            if len(hits) > HITS_MAX:
-                break
+    exact = [_hit(redis, *place) for place in timeline.elsewhere(redis, sources, query)] if query else []
+    hits, searched = dict.fromkeys(exact), 0
+    for hit in islice(_latest(redis), keys.REQUESTS_KEEP):
+        searched += 1
+        if _fits(hit, query.casefold()):
+            hits.setdefault(hit)
+        if len(hits) > HITS_MAX:
+            break
     listed = list(hits)[:HITS_MAX]
     if not query:  # by the time that is shown; the index is by arrival
         listed.sort(key=lambda hit: hit.updated_at or 0, reverse=True)
     return FoundRequests(listed, len(hits) > HITS_MAX, searched)
-
-
-def _exact(redis: Redis, sources: Sequence[str], query: str) -> list[tuple[str, str]]:
-    return timeline.elsewhere(redis, sources, query) if query else []
 
 
 def _fits(hit: Hit, needle: str) -> bool:

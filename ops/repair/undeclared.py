@@ -72,11 +72,11 @@ class UndeclaredCalls:
         self._ring = ring
         self._retention = retention
 
+    @translating()
     def look(self) -> CallsByAction:
         """Read the declared actions and how many calls each action has."""
         redis = self._scripts.redis
-        with translating():
-            depths: Any = redis.hgetall(keys.DEPTHS)
+        depths: Any = redis.hgetall(keys.DEPTHS)
         return CallsByAction(announced(redis), counts_of(depths))
 
     def end(self, action: str) -> Moved:

@@ -227,7 +227,7 @@ def translated(error: Exception) -> Unavailable:
 
 @contextmanager
 def translating() -> Iterator[None]:
-    """Raise Unavailable where redis-py raises something in the block."""
+    """Wrap what the client library raises inside a block, or inside a function as its decorator; see ``translated``."""
     try:
         yield
     except RedisError as error:

@@ -39,11 +39,11 @@ class WaitingRoom:
         """Client of the state. Raises SettingsError if nothing runs here."""
         return self.installation.redis
 
+    @translating()
     def look(self, probe: Probe) -> Any:
         """Ask Redis now. Raises Unavailable."""
         ask: Callable[..., Any] = self.redis.execute_command
-        with translating():
-            return ask(*probe)
+        return ask(*probe)
 
     def patience(self, seconds: float) -> Patience:
         """Return the patience of the client that asks."""
