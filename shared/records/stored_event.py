@@ -7,11 +7,13 @@ Its hash holds facts and body in pieces of 64 bytes, because a hash none of whos
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, Self
 
 from deedbox.shared import codec
 from deedbox.shared.core import jsontext
-from deedbox.shared.core.callback import outward
+from deedbox.shared.core.callback import outward, parse_json
+from deedbox.shared.core.errors import BadCallback, Undecodable
 from deedbox.shared.core.fields import (
     WHAT_DECODERS_RAISE,
     Unreadable,
@@ -20,6 +22,7 @@ from deedbox.shared.core.fields import (
     words,
     words_or_none,
 )
+from deedbox.shared.core.identity import body_digest
 from deedbox.shared.core.signature import BodySignature, Origin, Trust
 from deedbox.shared.core.values import value
 
@@ -45,11 +48,11 @@ BODY: Final = _BODY[0]
 PIECE_BYTES: Final = 64
 PIECES_BYTES: Final = PIECE_BYTES * len(_BODY)
 
+UNREADABLE: Final = "unreadable"
+"""Instead of the digest of a body that is damaged."""
+
 CODEC_AT: Final = 0
 """Of the facts: the codec of the body."""
-
-KIND_AT: Final = 3
-"""Of the facts: the ordering key up to its id."""
 
 _IDS_AT: Final = (5, 6, 7, 8)
 """Of the facts: what is an id as a rule. There is its number instead of it, and it is before them in binary."""
@@ -116,6 +119,7 @@ class StoredEvent:
     body_signature: BodySignature
     trace_id: str
     body_digest: str
+    """Of the canonical body; empty until the body is compared with another one, or sealed."""
     body: bytes
     """The callback's JSON text, in the form that ``codec`` names."""
     codec: str = ""
@@ -151,6 +155,16 @@ class StoredEvent:
         except WHAT_DECODERS_RAISE:
             return Unreadable("stored body", len(self.body))
         return outward(document) if isinstance(document, dict) else {}
+
+    def with_digest(self) -> Self:
+        """Return the event with the digest of its body. One that cannot be read is like no other."""
+        if self.body_digest:
+            return self
+        try:
+            digest = body_digest(parse_json(codec.decode(self.codec, self.body)))
+        except (BadCallback, Undecodable):
+            digest = UNREADABLE
+        return replace(self, body_digest=digest)
 
     def fields(self) -> list[str | bytes]:
         """Return field, value, ... of its hash, facts and body whole."""

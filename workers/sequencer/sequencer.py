@@ -7,7 +7,7 @@ does) and runs no user code. A crash anywhere before the commit changes nothing;
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from deedbox.shared.core.reasons import ArrivalVerdict
 from deedbox.shared.core.signature import SignatureEvidence
 from deedbox.shared.records import order_state
 from deedbox.shared.records.spool_mark import SpoolMarks
-from deedbox.shared.records.stored_event import ASIDE, HEAD
+from deedbox.shared.records.stored_event import ASIDE, FIELDS
 from deedbox.shared.redis import data_keys, keys, script_calls
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.script_calls import NO_CLAIM, DrainClaim
@@ -62,7 +62,7 @@ TEXT_BYTES: Final = 4 * BATCH_BYTES
 """The same for what the bodies are uncompressed, which Redis cannot measure: bodies that compress a thousandfold would
 else be gigabytes to parse under one lease."""
 
-_OF_KNOWN: Final = (*HEAD, ASIDE, "bodies")
+_OF_KNOWN: Final = (*FIELDS, ASIDE, "bodies")
 
 log = logs.get("sequencer")
 
@@ -240,7 +240,7 @@ class Sequencer:
         return streams, len(batch.entries)
 
     def _load(self, streams: dict[str, StreamWork], now: float, quotas: BatchQuotas) -> float | None:
-        """Read every stream's state and dedupe memory in one round trip, and digests of repeats in another.
+        """Read every stream's state and dedupe memory in one round trip, and what repeats are compared with in another.
 
         Returns since when some host's spool holds callbacks, if any does: what no living host says counts for nothing.
         """
@@ -253,9 +253,8 @@ class Sequencer:
         quotas.read(pipeline)
         for stream, work in streams.items():
             pipeline.get(keys.order(stream))
-            names = work.looked_up()
-            if names:
-                pipeline.zmscore(keys.seen(stream), names)
+            if work.delivered:
+                pipeline.zmscore(keys.seen(stream), [each.fact.fingerprint for each in work.delivered])
         try:
             replies = iter(pipeline.execute())
         except RedisError as error:
@@ -276,12 +275,15 @@ class Sequencer:
             document = next(replies)
             if document:
                 self._take_state(stream, work, document)
-            names = work.looked_up()
-            scores = next(replies) if names else []
-            found = [name for name, score in zip(names, scores, strict=True) if score is not None]
-            work.set_aside = {name for name in found if ":" in name}
-            repeats += [(work, name) for name in found if ":" not in name]
-        self._load_bodies(repeats)
+            scores = next(replies) if work.delivered else []
+            known = {
+                each.fact.fingerprint
+                for each, score in zip(work.delivered, scores, strict=True)
+                if score is not None
+            }
+            work.name_bodies(known)
+            repeats += [(work, name) for name in known]
+        self._load_bodies(repeats, {stream: work for stream, work in streams.items() if work.unvouched()})
         return spooled_since
 
     def _seal(self, streams: dict[str, StreamWork], commit: Commit) -> None:
@@ -294,6 +296,7 @@ class Sequencer:
             work = streams[stream]
             if (error := found.missing.get(stream)) is None:
                 for each in work.delivered:
+                    each.name_body()  # it is a part of what the encryption vouches for
                     each.stored = found.sealed(each.stored)
                 continue
             for each in work.delivered:
@@ -313,17 +316,27 @@ class Sequencer:
             "sequencer.state_unreadable", reason="state_unreadable", stream=stream, isolated=work.unreadable
         )
 
-    def _load_bodies(self, repeats: Sequence[tuple[StreamWork, str]]) -> None:
-        if not repeats:
+    def _load_bodies(
+        self, repeats: Sequence[tuple[StreamWork, str]], unsigned: Mapping[str, StreamWork]
+    ) -> None:
+        """Read what repeats are compared with, and which of the unsigned bodies were set aside before."""
+        if not (repeats or unsigned):
             return
         pipeline = self._redis.pipeline(transaction=False)
+        for stream, work in unsigned.items():
+            pipeline.zmscore(keys.seen(stream), [each.body_name for each in work.unvouched()])
         for _, fingerprint in repeats:
             pipeline.hmget(keys.event(fingerprint), _OF_KNOWN)
         try:
-            bodies = pipeline.execute()
+            replies = iter(pipeline.execute())
         except RedisError as error:
             raise translated(error) from error
-        for (work, fingerprint), values in zip(repeats, bodies, strict=True):
+        for work in unsigned.values():
+            names = [each.body_name for each in work.unvouched()]
+            work.set_aside = {
+                name for name, score in zip(names, next(replies), strict=True) if score is not None
+            }
+        for (work, fingerprint), values in zip(repeats, replies, strict=True):
             fields = {
                 name.encode(): each for name, each in zip(_OF_KNOWN, values, strict=True) if each is not None
             }
