@@ -8,6 +8,7 @@ import pytest
 
 from deedbox.shared.records.stored_event import FIELDS, HEAD, PIECES_BYTES, body_of, head_of
 from deedbox.shared.redis import keys
+from deedbox.shared.redis.scripting import Operand
 from tests.contract.conftest import Store, queued
 
 STREAM = "x:signature_request/1"
@@ -18,7 +19,7 @@ SIZES = (0, 1, 63, 64, 65, PIECES_BYTES - 1, PIECES_BYTES, PIECES_BYTES + 1, 500
 def fact(store: Store, head: bytes, body: bytes, *more: str) -> None:
     """Release an event whose only action is ``act``."""
     store.append((0, b"callback"))
-    fields = ("0", head, "a", body, *more)
+    fields: tuple[Operand, ...] = ("0", head, "a", body, *more)
     store.release(
         store.shard("sequencer"), 1, ("S", STREAM, "", ""), ("F", EVENT, 1, len(fields), *fields),
         queued(f"act|{STREAM}", EVENT),

@@ -78,14 +78,15 @@ def test_a_fact_and_other_bodies_of_it_may_come_in_one_commit(store: Store) -> N
     _release(
         store, *_fact(fact, ("B", fact + ":other", 999, *PLAIN), better, ("X", 9, fact, "said"), _entry(fact))
     )
-    kept = {name: store.redis.hgetall(keys.event(name)) for name in (fact, f"{fact}:other", f"{fact}:worse")}
+    redis: Any = store.redis
+    kept = {name: redis.hgetall(keys.event(name)) for name in (fact, f"{fact}:other", f"{fact}:worse")}
     clean = kept[fact].pop(b"clean")
     assert kept == {
         fact: {b"0": b"better facts", b"a": b"better body", b"bodies": b"1", b"open": b"1"},
         f"{fact}:other": {b"0": b"facts", b"a": b"body", b"open": b"0"},
         f"{fact}:worse": {b"0": b"facts", b"a": b"body", b"open": b"0"},
     }
-    assert clean.split()[0] == store.redis.xrange(keys.EVENTS)[0][0]
+    assert clean.split()[0] == redis.xrange(keys.EVENTS)[0][0]
     _check(store)
 
 
