@@ -162,7 +162,7 @@ class StoredEvent:
             return self
         try:
             digest = body_digest(parse_json(codec.decode(self.codec, self.body)))
-        except (BadCallback, Undecodable):
+        except (BadCallback, Undecodable, RecursionError):
             digest = UNREADABLE
         return replace(self, body_digest=digest)
 

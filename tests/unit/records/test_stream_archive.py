@@ -175,7 +175,7 @@ def test_an_archived_callback_says_what_it_said_and_its_hash_is_gone(
     assert parse_callback(codec.decode(archived.codec, archived.body)).event_hash, "a redrive can parse it"
 
 
-def test_the_whole_body_of_an_event_without_a_subject_is_archived_because_it_is_its_identity() -> None:
+def test_an_archived_event_without_a_subject_keeps_its_identity_which_is_its_body() -> None:
     text = json.dumps({"event": {"event_type": "novel", "event_time": "1", "event_hash": HASH}}).encode()
     stored = replace(STORED, ordering_key=str(OrderingKey("type", "novel")), **_body(text))
     archived = StoredEvent.load("", ArchivedEvent(fields_of(stored), 1).plain().live())
