@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from deedbox.ops.installation import Installation
 from deedbox.ops.readmodels.timeline import key_of
-from deedbox.ops.repair.catalog import Catalog, KnownAction
+from deedbox.ops.repair.catalog import choose
 from deedbox.ops.repair.deadletters import DeadLetter, DeadLetters, Selection
 from deedbox.ops.repair.pausing import Pauser, target_of
 from deedbox.ops.repair.redrive import Redriver
@@ -124,13 +124,6 @@ def _replayer(installation: Installation) -> Replayer:
     return Replayer(installation.scripts, installation.bells.ring, installation.settings.retention)
 
 
-def _catalog(installation: Installation) -> Catalog:
-    declared = announced(installation.redis).actions
-    return Catalog(
-        {each.name: KnownAction(each.name, each.types, each.lane, each.ordered) for each in declared}
-    )
-
-
 def _plan_replay(installation: Installation, given: Given) -> Planned:
     request, since = given.get("request") or "", given.get("since") or ""
     if not request and not since:
@@ -148,7 +141,7 @@ def _plan_replay(installation: Installation, given: Given) -> Planned:
         key=key_of(request) if request else "",
         pattern=pattern,
     )
-    plan = replayer.plan(order, _catalog(installation).choose(order.actions))
+    plan = replayer.plan(order, choose(announced(installation.redis), order.actions))
     return Planned(plan.document(), {"order": order.dump().decode()})
 
 
@@ -157,7 +150,7 @@ def _replay(installation: Installation, fixed: Given, _who: str) -> Done:
     if not order:
         raise DeedboxError("the plan cannot be read; ask for it again")
     replayer = _replayer(installation)
-    tally = replayer.carry_out(replayer.plan(order, _catalog(installation).choose(order.actions)))
+    tally = replayer.carry_out(replayer.plan(order, choose(announced(installation.redis), order.actions)))
     return Done(tally.document(), tally.appended)
 
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from deedbox.ops.repair.catalog import KnownAction
 from deedbox.ops.repair.history import PastEvent
 from deedbox.shared.core.ordering import Position
 from deedbox.shared.core.routing import matches
 from deedbox.shared.records.replay_order import ReplayOrder
+from deedbox.shared.records.subscriptions import Subscription
 
 
 @dataclass(slots=True)
@@ -19,7 +19,7 @@ class ReplayPlan:
     """What a replay would do; nothing is changed yet."""
 
     order: ReplayOrder
-    actions: tuple[KnownAction, ...]
+    actions: tuple[Subscription, ...]
     number: int = 0
     """Of the replay that is resumed; 0 for a new one."""
     streams: list[str] = field(default_factory=list)
@@ -80,7 +80,7 @@ def is_late(event: PastEvent, greatest: Position | None) -> bool:
 
 def wanted(
     plan: ReplayPlan, events: Iterable[PastEvent], done: Position | None
-) -> Iterator[tuple[PastEvent, list[KnownAction]]]:
+) -> Iterator[tuple[PastEvent, list[Subscription]]]:
     """Pair the events behind ``done`` with the chosen actions that subscribe to them."""
     pattern = plan.order.pattern
     for event in events:

@@ -70,7 +70,7 @@ def replay(  # noqa: PLR0913 - one parameter per option
     """
     from deedbox.ops.cli._terminal import auditing, confirm, demand_decision, progress
     from deedbox.ops.installation import Installation
-    from deedbox.ops.repair.catalog import Catalog
+    from deedbox.ops.repair.catalog import choose, learned
     from deedbox.ops.repair.replay import Replayer
     from deedbox.ops.wording import replay_page
     from deedbox.ops.wording.output import write_json
@@ -84,7 +84,7 @@ def replay(  # noqa: PLR0913 - one parameter per option
         raise SettingsError("--resume continues with what was asked for then; give it alone.")
     else:
         order = replayer.unfinished(resume)
-    actions = Catalog.learn(os.environ).choose(order.actions)
+    actions = choose(learned(os.environ), order.actions)
     with progress() as tell:
         plan = replayer.plan(order, actions, tell, number=resume or 0)
     runs = sum(plan.runs.values())
