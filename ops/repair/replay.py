@@ -188,7 +188,8 @@ class Replayer:
         number: int,
         greatest: Position | None,
     ) -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
-        now = round(self.history.now(), 6)
+        seconds, microseconds = self._redis.time()
+        now = round(seconds + microseconds / 1_000_000, 6)
         for event, actions in piece:
             late = is_late(event, greatest)
             entry = queue_entry.dump(QueueEntry(event.fingerprint, enqueued_at=now, late=late, replay=number))

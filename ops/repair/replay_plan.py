@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from deedbox.ops.readmodels.timeline import key_of
 from deedbox.ops.repair.history import PastEvent
 from deedbox.shared.core.ordering import Position
 from deedbox.shared.core.routing import matches
-from deedbox.shared.records.replay_order import ReplayOrder
+from deedbox.shared.records.replay_order import ReplayOrder, ReplaySpan
 from deedbox.shared.records.subscriptions import Subscription
 
 
@@ -71,6 +72,16 @@ class ReplayTally:
     def document(self) -> dict[str, Any]:
         """Return JSON values."""
         return asdict(self)
+
+
+def order_of(
+    actions: Iterable[str], request: str, source: str, pattern: str, times: tuple[float, float]
+) -> ReplayOrder:
+    """Return what a person asks for: one request, of the default source if none is named, or all of a span of time."""
+    return ReplayOrder(
+        actions=tuple(dict.fromkeys(actions)), span=ReplaySpan(*times),
+        source=source or ("default" if request else ""), key=key_of(request), pattern=pattern,
+    )  # fmt: skip
 
 
 def is_late(event: PastEvent, greatest: Position | None) -> bool:
