@@ -21,8 +21,8 @@ from deedbox.shared.settings import Settings
 from deedbox.workers.actions.loading import collect
 from deedbox.workers.actions.registry import Registry
 from deedbox.workers.bridge import bridge
+from tests.component.conftest import Operate
 from tests.component.ops import replayed
-from tests.component.ops.conftest import Operate
 from tests.component.workers.rig import (
     CREATED_AT,
     Deployment,
