@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from deedbox.shared.archives.restoring import restore
 from deedbox.shared.archives.stream_archive import VALUES, ArchivedEvent, StreamArchive
@@ -19,7 +19,7 @@ from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.identity import shard_of
 from deedbox.shared.records import stored_event
 from deedbox.shared.redis import keys, script_calls
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.scripting import Scripts, text
 from deedbox.shared.runtime import logs
 
@@ -74,10 +74,8 @@ class Archivist:
         return len(due)
 
     def _take(self, streams: Sequence[str], now: float) -> None:
-        try:
+        with translating():
             found = list(self._bodies(self._states(streams, now), now))
-        except RedisError as error:
-            raise translated(error) from error
         for each in found:
             self._archive(each, now)
 
@@ -139,10 +137,8 @@ class Archivist:
                 yield each
 
     def _postpone(self, stream: str, now: float) -> None:
-        try:
+        with translating():
             self._redis.zadd(keys.QUIET, {stream: now}, xx=True)
-        except RedisError as error:
-            raise translated(error) from error
 
     def _with_events(self, each: _Read, lives: Sequence[int], now: float) -> None:
         live = each.live
