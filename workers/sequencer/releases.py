@@ -68,12 +68,12 @@ class StreamSection(Commit):
         """Count a new fact whose ``Content-Sha256`` is valid."""
         self._valid += 1
 
-    def dispatch(self, at: float, released: Released, entry: QueueEntry) -> None:
+    def dispatch(self, at: float, released: Released, entry: str) -> None:
         """Hand an event to all actions that want it, and say so in the timeline, behind its other lines."""
         arrival, late = released.arrival, released.late
         waited_s = round(max(0.0, at - released.since), 6)
         self._releases.append(timeline_line.released(at, arrival.type, arrival.position, waited_s, late=late))
-        self._dispatched.enqueue(arrival.fingerprint, arrival.type, queue_entry.dump(entry))
+        self._dispatched.enqueue(arrival.fingerprint, arrival.type, entry)
 
     def operands(self) -> list[Operand]:
         """Return the operations, flat: what was gathered comes last."""
@@ -94,6 +94,10 @@ def add_releases(
     """Dispatch what a decision released, to the queues of every action that wants it."""
     was_held = {held.arrival.fingerprint for held in work.state.held}
     in_vain = {proof.name for proof in decision.given_up}
+    # All that is released at one time differs by its fingerprint alone, which an entry begins with.
+    entries = {
+        late: queue_entry.dump(QueueEntry("", now, late)) for late in {each.late for each in decision.release}
+    }
     for released in decision.release:
         arrival, late = released.arrival, released.late
         position = arrival.position
@@ -105,7 +109,7 @@ def add_releases(
         section.clean_stream(
             events_keep, section.name, fingerprint, arrival.type, position.time, position.signature, late=late
         )
-        section.dispatch(now, released, QueueEntry(fingerprint, now, late))
+        section.dispatch(now, released, fingerprint + entries[late])
         section.count(ArrivalVerdict.LATE if late else ArrivalVerdict.RELEASED)
     if newly := in_vain - work.state.given_up.keys():
         section.count("given_up", len(newly))

@@ -251,8 +251,8 @@ class Sequencer:
         for source in sources:
             pipeline.hmget(keys.evidence(source), "valid", "last_valid_at", "wrong_at")
         quotas.read(pipeline)
+        pipeline.mget(map(keys.order, streams or ("",)))
         for stream, work in streams.items():
-            pipeline.get(keys.order(stream))
             if work.delivered:
                 pipeline.zmscore(keys.seen(stream), [each.fact.fingerprint for each in work.delivered])
         try:
@@ -270,9 +270,8 @@ class Sequencer:
         }
         quotas.take([next(replies) for _ in quotas.groups])
         repeats: list[tuple[StreamWork, str]] = []
-        for stream, work in streams.items():
+        for (stream, work), document in zip(streams.items(), next(replies), strict=False):
             work.signed = stream.partition(":")[0] in signed
-            document = next(replies)
             if document:
                 self._take_state(stream, work, document)
             scores = next(replies) if work.delivered else []

@@ -35,6 +35,7 @@ local forgettable = FORGET_MAX
 -- A batch has many operations and few counters, lanes, units and streams: what they share is written once.
 -- A held event lives in the order state: neither that nor the dedupe memory ends before it is released.
 local tally, lines, facts, remembers, moved, holds_events = {}, {}, {}, false, {}, false
+local noted, calm, stamp = {}, {}, string.format('%.6f', now)
 local function count(name, by) tally[name] = (tally[name] or 0) + by end
 local function end_of_stream()
   add_lines(stream, lines, keep, order_ttl, now)
@@ -112,9 +113,9 @@ while ARGV[i] do
     if holds_events and not gone then
       redis.call('ZADD', P .. 'wake:' .. shard, ARGV[i + 3], stream)
     else
-      redis.call('ZREM', P .. 'wake:' .. shard, stream)
+      calm[#calm + 1] = stream
     end
-    if not gone then note_stream(stream, now) end
+    if not gone then noted[#noted + 1], noted[#noted + 2] = stamp, stream end
     i = i + 4
   elseif op == 'H' then
     if not gone then refer(ARGV[i + 1], redis.call('ZADD', P .. 'held', ARGV[i + 2], ARGV[i + 1])) end
@@ -174,6 +175,8 @@ while ARGV[i] do
   end
 end
 end_of_stream()
+call_many('ZADD', P .. 'streams', noted)
+call_many('ZREM', P .. 'wake:' .. shard, calm)
 end_of_publishing()
 count_all(tally)
 enqueue_all(now)
