@@ -57,6 +57,9 @@ CODEC_AT: Final = 0
 _IDS_AT: Final = (5, 6, 7, 8)
 """Of the facts: what is an id as a rule. There is its number instead of it, and it is before them in binary."""
 
+FACTS_AND_BODY: Final = [HEAD[0], BODY]
+"""All that most events have."""
+
 _USUAL: Final = ("", Origin.CALLBACK.value)
 """Span and origin of most events, which leave them out."""
 

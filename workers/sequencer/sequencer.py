@@ -369,14 +369,14 @@ class Sequencer:
             decision = pass_through(arrivals, work.known)
             state = b""
         judgements.add(work, fresh, refused, decision, batch.now)
-        section = StreamSection(stream, state, decision.wake_at, batch.now)
+        section = StreamSection(stream, state, decision.wake_at, batch.now, self._policy.events_keep)
         add_stranded(section, work)
         for each in old:
             add_too_old(section, each)
         for each in unsigned:
             add_unsigned(section, work, each)
         add_arrivals(section, work, fresh, decision)
-        add_releases(section, work, decision, batch.now, self._policy.events_keep)
+        add_releases(section, work, decision, batch.now)
         if self._policy.gap_after_s:
             add_gaps(section, stream, decision, self._policy.gap_after_s)
         return section

@@ -176,11 +176,17 @@ def test_a_lost_callback_is_waited_for_twice_and_counts_as_one(state: Redis, jou
     assert (counted["given_up"], counted["held"], counted["hold_expired"]) == (1, 2, 2)
 
 
+@pytest.mark.parametrize("together", [True, False])
 def test_one_fact_with_another_body_is_one_fact_and_both_bodies_are_kept(
-    state: Redis, journal: Journal
+    state: Redis,
+    journal: Journal,
+    together: bool,  # noqa: FBT001
 ) -> None:
     deployment = deploy(state, journal)
-    deployment.deliver(sent(title="one"), sent(title="two"))
+    deployment.deliver(sent(title="one"))
+    if not together:
+        deployment.run()
+    deployment.deliver(sent(title="two"))
     deployment.run()
     assert [event.payload["signature_request"]["title"] for event, _ in journal.calls] == ["one"]
     [line] = [line for line in deployment.timeline() if line["kind"] == "conflict"]

@@ -182,6 +182,16 @@ def test_an_archived_event_without_a_subject_keeps_its_identity_which_is_its_bod
     assert isinstance(archived, StoredEvent)
     bodies = [parse_callback(codec.decode(each.codec, each.body)) for each in (stored, archived)]
     assert identify("default", bodies[0]) == identify("default", bodies[1])
+    one, other = (replace(each, body_digest="").with_digest().body_digest for each in (stored, archived))
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    "text", [b"{", b"[]", b'{"a":' * 990 + b"1" + b"}" * 990, b'{"a":' * 5000 + b"1" + b"}" * 5000]
+)
+def test_a_digest_is_made_of_whatever_is_stored(text: bytes) -> None:
+    """It is made after a callback was taken: what cannot be digested must not wedge its shard."""
+    assert replace(STORED, codec="", body=text, body_digest="").with_digest().body_digest
 
 
 LINES = st.lists(
