@@ -131,9 +131,7 @@ class Reconcile:
             if answer.status == NOT_FOUND and not case.asked and self._waited_s(case) < NOT_FOUND_GRACE_S:
                 raise Retry("the API does not know the request yet", after=CONFIRM_AGAIN_S)
             self._note_gone(case, asked_at, deleted=answer.status == DELETED)
-            reason = f"the API will not show the request ({answer.status} {answer.error_name})".replace(
-                " )", ")"
-            )
+            reason = f"the API will not show the request ({answer.name})"
             self._tell(case, case.asked, self._remember(case, case.asked), (), reason)
             return
         if answer.status != OK:

@@ -162,7 +162,7 @@ def is_others(answer: ApiAnswer) -> bool:
 
 def refuse(answer: ApiAnswer, context: Context, now: float) -> NoReturn:
     """Turn a status that is not 200 into Retry, Reject or UnusableAnswer."""
-    status, name = answer.status, f"{answer.status} {answer.error_name}".strip()
+    status, name = answer.status, answer.name
     if status == TOO_MANY:
         raise Retry(
             f"the API's rate limit is reached ({name})", after=max(0.25, (answer.reset_at or now + 60) - now)
