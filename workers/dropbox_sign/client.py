@@ -14,8 +14,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from deedbox.shared.budgets import WINDOW_S
 from deedbox.shared.runtime.ports import is_loopback
+from deedbox.shared.settings import BUDGET_WINDOW_S
 from deedbox.workers.dropbox_sign.redirects import followed
 
 TIMEOUT_S: Final = (5.0, 40.0)
@@ -214,7 +214,7 @@ def reset_at(headers: Mapping[str, str], status: int, now: float) -> float | Non
     if told is None and reset is not None and reset > now:
         told = reset
     if told is None:
-        told = now + (WINDOW_S if limited else 1.0)
+        told = now + (BUDGET_WINDOW_S if limited else 1.0)
     return min(told, now + PAUSE_MAX_S)
 
 
