@@ -44,6 +44,7 @@ from deedbox.workers.dropbox_sign.account import (
     files_budget,
     is_others,
     outages_are_waited_for,
+    refuse,
     request_in,
     requested,
     turn_of,
@@ -135,7 +136,7 @@ class Reconcile:
             self._tell(case, case.asked, self._remember(case, case.asked), (), reason)
             return
         if answer.status != OK:
-            self._accounts.refuse(answer, case.context)
+            refuse(answer, case.context, self._accounts.clock())
         self._mend(case, here, admitted, request_in(answer, case.request_id), asked_at)
 
     def _admit(self, case: _Case, here: Known) -> Admitted:

@@ -72,7 +72,7 @@ class Lister:
 
     def __init__(
         self, source: str, api: SignApi, budgets: CallBudgets, on_wait: Callable[[float], None],
-        clock: Callable[[], float] = time.time, sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         self._source = source
         self._api = api
@@ -80,7 +80,6 @@ class Lister:
         self._turn = Turn(uuid.uuid4().hex)
         self._on_wait = on_wait
         self._clock = clock
-        self._sleep = sleep
 
     def pages(self, created_from: float, created_to: float) -> Iterator[ListingPage]:
         """Yield the pages of requests created in between (unix seconds, by the day). Raises DeedboxError."""
@@ -135,7 +134,7 @@ class Lister:
 
     def _wait(self, wait_s: float) -> None:
         self._on_wait(wait_s)
-        self._sleep(wait_s)
+        time.sleep(wait_s)
 
 
 def _is_the_sdks(error: Exception) -> bool:
