@@ -6,9 +6,9 @@ Its hash holds facts and body in pieces of 64 bytes, because a hash none of whos
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 from deedbox.shared import codec
 from deedbox.shared.core import jsontext
@@ -22,9 +22,11 @@ from deedbox.shared.core.fields import (
     words,
     words_or_none,
 )
-from deedbox.shared.core.identity import body_digest
+from deedbox.shared.core.identity import body_digest, body_text
 from deedbox.shared.core.signature import BodySignature, Origin, Trust
 from deedbox.shared.core.values import value
+
+T = TypeVar("T")
 
 FORM: Final = "stored event"
 
@@ -122,7 +124,7 @@ class StoredEvent:
     body_signature: BodySignature
     trace_id: str
     body_digest: str
-    """Of the canonical body; empty until the body is compared with another one, or sealed."""
+    """Of the canonical body; empty until there is another body of the fact, or the body is sealed."""
     body: bytes
     """The callback's JSON text, in the form that ``codec`` names."""
     codec: str = ""
@@ -161,13 +163,24 @@ class StoredEvent:
 
     def with_digest(self) -> Self:
         """Return the event with the digest of its body. One that cannot be read is like no other."""
-        if self.body_digest:
-            return self
+        return (
+            self if self.body_digest else replace(self, body_digest=self._digested(body_digest) or UNREADABLE)
+        )
+
+    def is_as(self, other: StoredEvent) -> bool:
+        """Return whether two bodies are the same, as far as that is seen without their digests."""
+        if self.body_digest or other.body_digest:
+            return bool(self.body_digest) and self.body_digest == other.body_digest
+        if self.body == other.body:
+            return True
+        text = self._digested(body_text)
+        return text is not None and text == other._digested(body_text)
+
+    def _digested(self, digest: Callable[[Mapping[str, Any]], T]) -> T | None:
         try:
-            digest = body_digest(parse_json(codec.decode(self.codec, self.body)))
+            return digest(parse_json(codec.decode(self.codec, self.body)))
         except (BadCallback, Undecodable, RecursionError):
-            digest = UNREADABLE
-        return replace(self, body_digest=digest)
+            return None
 
     def fields(self) -> list[str | bytes]:
         """Return field, value, ... of its hash, facts and body whole."""

@@ -49,6 +49,7 @@ from deedbox.workers.sequencer.releases import (
     add_unreadable,
     add_unsigned,
 )
+from deedbox.workers.sequencer.shard_claim import ShardClaim
 from deedbox.workers.sequencer.stranded import stranded
 
 BATCH: Final = 250
@@ -82,39 +83,6 @@ class SequencerPolicy:
     body_signature: str = "record"
     """``auto``: what is not signed is set aside once recent traffic of its source has shown that the source signs."""
     quotas: QuotaPolicy = QuotaPolicy()
-
-
-@dataclass(frozen=True, slots=True)
-class ShardClaim:
-    """What one claim returned."""
-
-    shard: str
-    token: str
-    now: float
-    entries: list[bytes]
-    due: list[bytes]
-    """Streams whose holds may be over."""
-    more: bool = False
-    """Whether entries stay in the shard behind these."""
-
-    @property
-    def number(self) -> int:
-        """The shard's number; -1 for a name that is none."""
-        return int(self.shard) if self.shard.isdecimal() else -1
-
-    @property
-    def judged_at(self) -> float:
-        """Time at which holds are judged. With a backlog behind this batch: when its last callback was appended.
-
-        What a held event waits for may lie in the backlog; judged by the clock on the wall, an hour's backlog
-        would be released as expired.
-        """
-        if not (self.more and self.entries):
-            return self.now
-        try:
-            return min(self.now, decode_inbox(self.entries[-1])[0])
-        except Undecodable:
-            return self.now
 
 
 class Sequencer:
@@ -280,9 +248,12 @@ class Sequencer:
                 for each, score in zip(work.delivered, scores, strict=True)
                 if score is not None
             }
-            work.name_bodies(known)
             repeats += [(work, name) for name in known]
         self._load_bodies(repeats, {stream: work for stream, work in streams.items() if work.unvouched()})
+        # A digest is a part of what the encryption of a body vouches for.
+        encrypts = sealing.ring() is not None
+        for work in streams.values():
+            work.name_bodies(all_of_them=encrypts)
         return spooled_since
 
     def _seal(self, streams: dict[str, StreamWork], commit: Commit) -> None:
@@ -295,7 +266,6 @@ class Sequencer:
             work = streams[stream]
             if (error := found.missing.get(stream)) is None:
                 for each in work.delivered:
-                    each.name_body()  # it is a part of what the encryption vouches for
                     each.stored = found.sealed(each.stored)
                 continue
             for each in work.delivered:
@@ -323,6 +293,8 @@ class Sequencer:
             return
         pipeline = self._redis.pipeline(transaction=False)
         for stream, work in unsigned.items():
+            for each in work.unvouched():
+                each.name_body()
             pipeline.zmscore(keys.seen(stream), [each.body_name for each in work.unvouched()])
         for _, fingerprint in repeats:
             pipeline.hmget(keys.event(fingerprint), _OF_KNOWN)

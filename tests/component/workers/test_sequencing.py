@@ -177,6 +177,27 @@ def test_a_lost_callback_is_waited_for_twice_and_counts_as_one(state: Redis, jou
 
 
 @pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("reversed_names", [True, False])
+def test_a_repeat_whose_text_differs_but_not_what_it_says_is_no_conflict(
+    state: Redis,
+    journal: Journal,
+    together: bool,  # noqa: FBT001
+    reversed_names: bool,  # noqa: FBT001
+) -> None:
+    deployment = deploy(state, journal)
+    first = sent()
+    payload = json.loads(first)
+    again = dict(reversed(payload.items())) if reversed_names else payload | {"client_id": "b6b8"}
+    deployment.deliver(first)
+    if not together:
+        deployment.run()
+    deployment.deliver(json.dumps(again, indent=1).encode())
+    deployment.run()
+    counted = deployment.counters()
+    assert (counted["duplicate"], counted["conflict"]) == (1, 0)
+
+
+@pytest.mark.parametrize("together", [True, False])
 def test_one_fact_with_another_body_is_one_fact_and_both_bodies_are_kept(
     state: Redis,
     journal: Journal,
