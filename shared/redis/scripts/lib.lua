@@ -214,34 +214,60 @@ local PIECES = { '0', '1', '2', '3', '4', '5', '6', '7',
 local HEAD, BODY = { unpack(PIECES, 1, 8) }, { unpack(PIECES, 9) }
 local CUT = { ['0'] = HEAD, a = BODY }
 
--- Returns field, value, ... of an event as its hash has them. ARGV[from..to]: the same, whole.
-local function in_pieces(from, to)
-  local found, n = {}, 0
-  for i = from, to, 2 do
-    local name, value = ARGV[i], ARGV[i + 1]
-    local names = CUT[name]
-    if names and #value <= PIECE_BYTES * #names then
-      for k = 1, math.ceil(#value / PIECE_BYTES) do
-        found[n + 1], found[n + 2] = names[k], string.sub(value, (k - 1) * PIECE_BYTES + 1, k * PIECE_BYTES)
-        n = n + 2
-      end
-    else
-      found[n + 1], found[n + 2] = name, value
+-- Adds a field to field, value, ... of an event as its hash has them.
+local function cut(found, name, value)
+  local n, names = #found, CUT[name]
+  if names and #value <= PIECE_BYTES * #names then
+    for k = 1, math.ceil(#value / PIECE_BYTES) do
+      found[n + 1], found[n + 2] = names[k], string.sub(value, (k - 1) * PIECE_BYTES + 1, k * PIECE_BYTES)
       n = n + 2
     end
+  else
+    found[n + 1], found[n + 2] = name, value
   end
+end
+
+-- Returns field, value, ... of an event as its hash has them. ARGV[from..to]: the same, whole.
+local function in_pieces(from, to)
+  local found = {}
+  for i = from, to, 2 do cut(found, ARGV[i], ARGV[i + 1]) end
   return found
 end
 
--- Writes an event: ARGV[from..to] are field, value, ... No piece of an event that it replaces stays.
-local function write_event(key, from, to)
-  local fields = in_pieces(from, to)
+-- Events that are new in this call and have nothing but facts and body, in pieces: each is written by end_of_references, with one
+-- command, together with what refers to it.
+local fresh = {}
+
+-- Writes an event at once, if it was gathered: who looks at it, or changes it, must find it.
+local function settle_event(event)
+  if fresh[event] then redis.call('HSET', P .. 'event:' .. event, unpack(fresh[event])) end
+  fresh[event] = nil
+end
+
+-- Writes an event: field, value, ... in pieces. No piece of an event that it replaces stays.
+local function write_event(event, fields)
+  local key = P .. 'event:' .. event
+  refer(event, 0)
+  settle_event(event)
   local added = redis.call('HSET', key, unpack(fields))
-  if ARGV[from] ~= HEAD[1] or 2 * added == #fields then return end
+  if fields[1] ~= HEAD[1] or 2 * added == #fields then return end
   local written = {}
   for i = 1, #fields, 2 do written[fields[i]] = true end
   for _, piece in ipairs(PIECES) do
     if not written[piece] then redis.call('HDEL', key, piece) end
+  end
+end
+
+-- The same for facts and body, each whole, of an event that is new as a rule.
+local function write_new_event(event, facts, body)
+  local fields = {}
+  cut(fields, HEAD[1], facts)
+  cut(fields, BODY[1], body)
+  if fresh[event] or redis.call('EXISTS', P .. 'event:' .. event) == 1 then
+    write_event(event, fields)
+  else
+    fresh[event] = fields
+    refer(event, 0)
   end
 end
 
@@ -260,8 +286,11 @@ end
 -- ttl: the life of an event for which nothing waits any more.
 local function end_of_references(ttl)
   for event, by in pairs(references) do
-    local key = P .. 'event:' .. event
-    if redis.call('EXISTS', key) == 1 then
+    local key, fields = P .. 'event:' .. event, fresh[event]
+    if fields then
+      redis.call('HSET', key, 'open', by, unpack(fields))
+      if by <= 0 then redis.call('EXPIRE', key, ttl) end
+    elseif redis.call('EXISTS', key) == 1 then
       local sealed = redis.call('HMGET', key, 'source', 'sealed')
       if sealed[2] then keep_data_key(sealed[1] .. ':' .. sealed[2], by) end
       if bump(key, 'open', by) > 0 then
@@ -390,7 +419,6 @@ end
 local function gather_entry(lane, unit, entry)
   table.insert(gather_unit(lane, unit), entry)
   refer(event_of(entry), 1)
-  gather_depth(unit, 1)
 end
 
 -- What is subscribed, as the newest announcement says: read once per call, and only if something is dispatched.
@@ -459,7 +487,13 @@ end
 
 -- Writes what was gathered. A unit without an entry is only marked as ready.
 local function enqueue_all(now)
-  for _, unit in ipairs(gathered.units) do call_many('RPUSH', P .. 'queue:' .. unit, gathered.entries[unit]) end
+  for _, unit in ipairs(gathered.units) do
+    local entries = gathered.entries[unit]
+    if #entries > 0 then
+      call_many('RPUSH', P .. 'queue:' .. unit, entries)
+      gather_depth(unit, #entries)
+    end
+  end
   for action, by in pairs(gathered.depths) do
     if by ~= 0 then deepen(action, by) end
   end
@@ -612,24 +646,28 @@ local function claim_inbox(now, from)
   }
 end
 
--- Adds an event to the clean stream and cuts it to about `keep` entries. ARGV[from..]: keep, fingerprint, what is said of it
+-- Adds an event to the clean stream and cuts it to about `keep` entries. entry: what is said of it
 -- (deedbox.shared.records.clean_entry). n counts without gaps: a reader sees what was cut before it came.
 -- published: the count, written once by end_of_publishing.
 local published
 local cleaned = {}
-local function publish(from)
+local function publish(keep, event, entry)
   published = (published or tonumber(redis.call('GET', P .. 'events:seq') or '0') or 0) + 1
-  local n = published
-  local id = redis.call('XADD', P .. 'events', 'MAXLEN', '~', ARGV[from], '*', 'n', n, 'event', ARGV[from + 2])
-  table.insert(cleaned, { ARGV[from + 1], id .. ' ' .. string.format('%.0f', n) })
+  local n = string.format('%.0f', published)
+  local id = redis.call('XADD', P .. 'events', 'MAXLEN', '~', keep, '*', 'n', n, 'event', entry)
+  table.insert(cleaned, { event, id .. ' ' .. n })
 end
 
 local function end_of_publishing()
   if published then redis.call('SET', P .. 'events:seq', string.format('%.0f', published)) end
   -- The event knows its entry, so that an erasure removes both.
   for _, each in ipairs(cleaned) do
-    local event = P .. 'event:' .. each[1]
-    if redis.call('EXISTS', event) == 1 then redis.call('HSET', event, 'clean', each[2]) end
+    local fields, event = fresh[each[1]], P .. 'event:' .. each[1]
+    if fields then
+      fields[#fields + 1], fields[#fields + 2] = 'clean', each[2]
+    elseif redis.call('EXISTS', event) == 1 then
+      redis.call('HSET', event, 'clean', each[2])
+    end
   end
 end
 
