@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, Protocol
-
-from redis.exceptions import RedisError
+from typing import Final, NamedTuple
 
 from deedbox.shared.redis import keys, script_calls
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.scripting import Scripts
 
 LEASE_S: Final = 10.0
@@ -35,10 +33,8 @@ class LeaseReport(NamedTuple):
     """Nothing was ready at its last look, and the drainer is known to wait for the bell."""
 
 
-class Drain(Protocol):
-    """Works off what is ready, while ``go_on`` says so; at least one look."""
-
-    def __call__(self, drainer: str, go_on: Callable[[], bool]) -> LeaseReport: ...
+Drain = Callable[[str, Callable[[], bool]], LeaseReport]
+"""Works off for a drainer what is ready, while the second operand says to go on; at least one look."""
 
 
 class Lease:
@@ -84,10 +80,8 @@ class Lease:
         return units
 
     def _heard_bell(self, wait_s: float) -> bool:
-        try:
+        with translating():
             return (
                 self._scripts.redis.blpop([keys.lane(self._lane, "bell")], timeout=max(0.05, wait_s))
                 is not None
             )
-        except RedisError as error:
-            raise translated(error) from error

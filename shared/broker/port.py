@@ -1,7 +1,7 @@
 """What a broker is to everything else: no other module asks which one it is.
 
-One class per transport: ``redis_broker``, ``amqp_broker``, ``sqs_broker``, and ``memory_broker`` for tests. Each is built from one
-address (``deedbox.shared.broker.brokers``), is safe for threads, and may be built before a fork. Nothing is opened before it is asked for.
+One class per transport: ``redis_broker``, ``amqp_broker``, ``sqs_broker``. Each is built from one address
+(``deedbox.shared.broker.brokers``), is safe for threads, and may be built before a fork. Nothing is opened before it is asked for.
 """
 
 from __future__ import annotations
@@ -129,16 +129,13 @@ class Broker(Protocol):
         """
 
     def ping(self) -> None:
-        """Check that it can be reached and takes callbacks, on a separate connection. Raises Unavailable within 2 s."""
+        """Make sure that it can be reached and has its queues, on a separate connection. Raises Unavailable within 2 s."""
 
     def fullness(self) -> float | None:
         """Return the share of its memory that is in use; None if it has no limit. Raises Unavailable within 2 s."""
 
     def demand(self) -> None:
         """Refuse a broker that answers and can never serve. One that does not answer is none. Raises SettingsError."""
-
-    def declare(self) -> None:
-        """Make sure that the queues are there. Raises Unavailable."""
 
     def look(self) -> BrokerLook:
         """Look at its queues. Raises Unavailable."""

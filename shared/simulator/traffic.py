@@ -5,17 +5,14 @@ Pure and seeded: the same requests, policy and seed give the same schedule.
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from deedbox.shared.core.routing import DEFAULT_RANK, RANKS
-
-if TYPE_CHECKING:
-    import random
-    from collections.abc import Iterable, Sequence
-
-    from deedbox.shared.simulator.lifecycle import Account, SimulatedCallback, SimulatedRequest
+from deedbox.shared.simulator.lifecycle import Account, SimulatedCallback, SimulatedRequest
 
 FORGER_API_KEY: Final = "f" * 64
 """Signs bad-signature deliveries, header included: no tenant may have it."""
@@ -69,11 +66,6 @@ def schedule(
     for index, callback in enumerate(callbacks):
         deliveries += _deliveries(index * step_s, callback, account, rng, policy)
     return sorted(deliveries, key=lambda delivery: delivery.at_s)
-
-
-def first_deliveries(deliveries: Sequence[Delivery]) -> list[SimulatedCallback]:
-    """Return every callback of the schedule once, without forgeries, in the order of first delivery."""
-    return [delivery.callback for delivery in deliveries if delivery.kind is DeliveryKind.FIRST]
 
 
 def _global_order(callback: SimulatedCallback) -> tuple[int, int, str, int]:

@@ -14,7 +14,6 @@ from deedbox.ingress.monitor.counters import Intake
 from deedbox.ingress.monitor.intake_report import IntakeReporter
 from deedbox.ingress.spool.state_redis import StateRedis
 from deedbox.ops.web.app import create_app
-from deedbox.shared import budgets
 from deedbox.shared.core.ordering import OrderingPolicy
 from deedbox.shared.core.reasons import Refusal
 from deedbox.shared.records.presence import Presence
@@ -25,12 +24,9 @@ from deedbox.shared.settings import Settings
 from deedbox.shared.sources import account_of
 from deedbox.workers.actions.interface import Context, Event, Reject, Retry
 from deedbox.workers.dropbox_sign.call_budgets import CallBudgets, Turn
-from tests.component.workers.conftest import redis_server, state
 from tests.component.workers.rig import Deployment, Journal, action, sent, viewed
 from tests.component.workers.server import RedisServer
 from tests.support.metrics_table import exported, table
-
-__all__ = ["redis_server", "state"]
 
 pytestmark = pytest.mark.real_redis
 
@@ -145,7 +141,7 @@ def test_what_is_left_of_the_budgets_is_told_without_using_any(
     settings: Settings, state: Redis, scrape: Scrape
 ) -> None:
     account = account_of(KEY)
-    calls = CallBudgets(Scripts(state), budgets.per_minute(settings))
+    calls = CallBudgets(Scripts(state), settings.call_budgets)
     for number in range(4):
         assert calls.take(account, Turn(f"f{number}"), "files") == 0
     for number in range(6):
