@@ -17,7 +17,7 @@ from deedbox.shared.core.callback import parse_callback
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.core.identity import identify
 from deedbox.shared.core.reasons import Refusal
-from deedbox.shared.core.routing import INTERNAL_PREFIX
+from deedbox.shared.core.routing import INTERNAL_PREFIX, look_alike
 from deedbox.shared.core.snapshot import arrival_of
 from deedbox.shared.simulator.single import CallbackWish, json_text
 from deedbox.shared.simulator.wire import ACK, multipart_request
@@ -61,7 +61,14 @@ class SentCallback:
         head = f"{self.event_type} about {self.subject_id} -> {self.url}"
         if self.status is None:
             return [head, f"No answer: {self.answer}"]
-        return [head, f"HTTP {self.status}: {self.answer.strip()}", self._verdict()]
+        return [head, *self._doubts(), f"HTTP {self.status}: {self.answer.strip()}", self._verdict()]
+
+    def _doubts(self) -> list[str]:
+        """Say so if the type looks misspelled. Another one is accepted too: the vendor adds some."""
+        alike = look_alike(self.event_type)
+        if alike in {"", self.event_type}:
+            return []
+        return [f"Dropbox Sign does not publish {self.event_type}; did you mean {alike}?"]
 
     def _verdict(self) -> str:
         if self.acknowledged:
@@ -73,7 +80,7 @@ class SentCallback:
         if reason == Refusal.BAD_EVENT_HASH:
             return "The receiver has another API key than this callback was signed with; see --api-key."
         if reason:
-            return f"Deedbox refused it: {reason}. `deploy/runbook.md` has a section about each reason."
+            return f"Deedbox refused it: {reason}. `deedbox runbook {reason}` says what to do."
         return self._meaning()
 
     def _meaning(self) -> str:

@@ -13,6 +13,7 @@ from rich.text import Text
 from deedbox.ops.repair.causes import causes
 from deedbox.ops.repair.deadletters import DeadLetter
 from deedbox.ops.repair.redrive import RedrivePlan, RedriveTally, RefusedLetter
+from deedbox.ops.wording import commands
 from deedbox.ops.wording.output import console, counted, masked, without_addresses, write_line
 from deedbox.shared.printable import printable
 
@@ -48,6 +49,9 @@ def write_list(letters: Sequence[DeadLetter], total: int, *, limited: bool) -> N
     console().print(table)
     if limited and total > len(letters):
         write_line(f"{len(letters)} of {total} shown; --limit shows more.")
+    write_line(
+        "`deedbox dead show ID` shows one with its traceback; `deedbox runbook REASON` says what to do."
+    )
 
 
 def details(letter: DeadLetter, traceback: str, *, masking: bool) -> dict[str, Any]:
@@ -71,6 +75,7 @@ def write_details(document: dict[str, Any]) -> None:
     for name in ("traceback", "raw"):
         if name in document:
             write_line(f"\n{name}:\n{document[name]}")
+    write_line(f"\n`{commands.runbook(document['reason'])}` says what to do.")
 
 
 def write_summary(letters: Sequence[DeadLetter], what: str) -> None:

@@ -114,6 +114,14 @@ def test_another_answer_is_explained(
     assert said in sent.lines()[-1]
 
 
+def test_a_type_that_looks_misspelled_is_named_and_sent_all_the_same(receiver: Receiver) -> None:
+    """Law: a developer who mistypes a type learns that no action will run for it."""
+    sent = send("signature_request_sined", receiver.url, "key")
+    assert sent.acknowledged
+    assert "did you mean signature_request_signed?" in sent.lines()[1]
+    assert len(send("a_type_that_is_new", receiver.url, "key").lines()) == 3
+
+
 def test_no_answer_is_explained() -> None:
     sent = send("signature_request_sent", "http://127.0.0.1:1/", "key")
     assert (sent.status, sent.acknowledged) == (None, False)
