@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Self
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from deedbox.shared import sealing
 from deedbox.shared.broker import brokers
@@ -19,7 +18,7 @@ from deedbox.shared.core.errors import DeedboxError, RedisAway
 from deedbox.shared.documents import DocumentStore, open_store
 from deedbox.shared.redis import connections
 from deedbox.shared.redis.address import RedisAddress
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.doorbells import Bells
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.settings import Settings
@@ -81,12 +80,10 @@ class Installation:
         """Doorbells of the lanes."""
         return Bells(self.redis)
 
+    @translating()
     def now(self) -> float:
         """Return the time by Redis's clock, unix seconds. Raises Unavailable."""
-        try:
-            seconds, microseconds = self.redis.time()
-        except RedisError as error:
-            raise translated(error) from error
+        seconds, microseconds = self.redis.time()
         return float(seconds) + float(microseconds) / 1_000_000
 
     def close(self) -> None:

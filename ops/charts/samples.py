@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any, Final, cast
 
 from redis import Redis
-from redis.exceptions import RedisError, ResponseError, WatchError
+from redis.exceptions import ResponseError, WatchError
 
 from deedbox.ops.charts.sampling import sample, totals_of
 from deedbox.ops.installation import Installation
-from deedbox.ops.readmodels import status, web_reports
+from deedbox.ops.readmodels import status
 from deedbox.shared.records.sample import Sample, SampleTotals
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.scripting import text
 
 INTERVAL_S: Final = 10.0
@@ -24,20 +24,17 @@ PAGE: Final = 200
 _TURN_S: Final = 60
 
 
+@translating()
 def take(installation: Installation) -> bool:
     """Take the sample of this interval, unless another ops process has. Returns whether it was taken.
 
     Raises SettingsError if nothing runs here, Unavailable if Redis does not answer.
     """
     redis = installation.redis
-    try:
-        slot = int(_now(redis) // INTERVAL_S)
-        if not redis.set(keys.samples_turn(slot), "1", nx=True, ex=_TURN_S):
-            return False
-        found = status.look(installation)
-        return _write(redis, found, slot)
-    except RedisError as error:
-        raise translated(error) from error
+    slot = int(installation.now() // INTERVAL_S)
+    if not redis.set(keys.samples_turn(slot), "1", nx=True, ex=_TURN_S):
+        return False
+    return _write(redis, status.look(installation), slot)
 
 
 def _write(redis: Redis, found: status.Status, slot: int) -> bool:
@@ -46,7 +43,7 @@ def _write(redis: Redis, found: status.Status, slot: int) -> bool:
         pipe.watch(keys.SAMPLES_TOTALS)  # type: ignore[no-untyped-call]
         before = SampleTotals.load(pipe.get(keys.SAMPLES_TOTALS) or b"") or None
         now = found.survey.now
-        totals = totals_of(now, found.survey.counters, web_reports.fresh(web_reports.read(redis), now))
+        totals = totals_of(now, found.survey.counters, found.web)
         made = sample(before, totals, found.stages)
         pipe.multi()
         name = f"{int(slot * INTERVAL_S * 1000)}-0"
@@ -59,20 +56,13 @@ def _write(redis: Redis, found: status.Status, slot: int) -> bool:
     return True
 
 
+@translating()
 def read(redis: Redis, since: float) -> list[Sample]:
     """Read the samples from a time on (unix seconds), oldest first. Raises Unavailable."""
     rows: list[Any] = []
     first = f"{int(since * 1000)}-0"
-    try:
-        while page := cast("list[Any]", redis.xrange(keys.SAMPLES, min=first, count=PAGE)):
-            rows += page
-            first = "(" + text(page[-1][0])
-    except RedisError as error:
-        raise translated(error) from error
+    while page := cast("list[Any]", redis.xrange(keys.SAMPLES, min=first, count=PAGE)):
+        rows += page
+        first = "(" + text(page[-1][0])
     found = (Sample.load(fields.get(FIELD.encode(), b"")) for _, fields in rows)
     return [each for each in found if each]
-
-
-def _now(redis: Redis) -> float:
-    seconds, microseconds = redis.time()
-    return float(seconds) + float(microseconds) / 1_000_000

@@ -75,7 +75,7 @@ def _stages(reading: Reading) -> Iterator[Family]:
         names.STAGE_AGE,
         [((name,), s.oldest_age_s or 0.0) for name, s in stages.items() if s.oldest_age_s or s.depth == 0],
     )
-    yield _filled(names.SPOOL_BYTES, [((), reading.spool_bytes)])
+    yield _filled(names.SPOOL_BYTES, [((), reading.status.survey.spools.size_bytes)])
 
 
 def _counters(reading: Reading) -> Iterator[Family]:
@@ -112,7 +112,7 @@ def _processes(reading: Reading) -> Iterator[Family]:
     staffed = [worker.lane for worker in survey.workers]
     yield _filled(names.WORKERS, [((lane.name,), staffed.count(lane.name)) for lane in survey.lanes])
     yield _filled(names.BRIDGES, [((), bridges)])
-    yield _filled(names.WEB_PROCESSES, [((), reading.web_processes)])
+    yield _filled(names.WEB_PROCESSES, [((), len(reading.status.web))])
     yield _filled(names.OVERDUE, [((), survey.overdue_s)])
     began = {kind: [each.at for each in survey.pauses if each.target.kind is kind] for kind in PauseKind}
     yield _filled(names.PAUSES, [((str(kind),), len(times)) for kind, times in began.items()])
@@ -123,7 +123,7 @@ def _processes(reading: Reading) -> Iterator[Family]:
 
 
 def _sources(reading: Reading) -> Iterator[Family]:
-    rows = sorted(reading.sources.items())
+    rows = [(each.name, each.kept) for each in sorted(reading.status.sources, key=lambda each: each.name)]
     yield _filled(
         names.ACKNOWLEDGED,
         [
@@ -148,7 +148,7 @@ def _sources(reading: Reading) -> Iterator[Family]:
 
 
 def _api(reading: Reading) -> Iterator[Family]:
-    rows = reading.budgets
+    rows = reading.status.budgets
     yield _filled(names.BUDGET, [((each.source, each.kind), each.per_minute) for each in rows])
     yield _filled(names.BUDGET_LEFT, [((each.source, each.kind), each.left) for each in rows])
     yield _filled(names.PAUSE, [((source,), pause) for source, pause in reading.pauses_s.items()])

@@ -6,17 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from redis.exceptions import RedisError
-
 from deedbox.ops.installation import Installation
-from deedbox.ops.readmodels import budget, intake, status
-from deedbox.ops.readmodels.budget import BudgetUse
-from deedbox.ops.readmodels.intake import SourceIntake
+from deedbox.ops.readmodels import budget, status
 from deedbox.ops.readmodels.status import Status
 from deedbox.shared.core.attempts import CALL_BOUNDS_S
 from deedbox.shared.core.fields import count_of, moment_of
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.scripting import text
 
 
@@ -35,42 +31,26 @@ class Reading:
     """Everything that a scrape shows."""
 
     status: Status
-    sources: Mapping[str, SourceIntake]
     calls: Mapping[tuple[str, str], Calls]
     """By lane and action."""
-    web_processes: int
-    spool_bytes: int
-    budgets: tuple[BudgetUse, ...]
     pauses_s: Mapping[str, float]
     """By source."""
 
 
+@translating()
 def read(installation: Installation) -> Reading:
     """Read. Raises SettingsError if nothing runs here, Unavailable if the state's Redis does not answer."""
     looked = status.look(installation)
-    try:
-        return _read(installation, looked)
-    except RedisError as error:
-        raise translated(error) from error
-
-
-def _read(installation: Installation, looked: Status) -> Reading:
     now = looked.survey.now
     accounts = budget.accounts(installation)
     pipe = installation.redis.pipeline(transaction=False)
-    pipe.hgetall(keys.SOURCES)
     pipe.hgetall(keys.CALLS)
-    pipe.hvals(keys.INTAKE)
     for account in accounts.values():
         pipe.get(keys.api_pause(account))
-    sources, calls, reports, *pauses = pipe.execute()
+    calls, *pauses = pipe.execute()
     return Reading(
         looked,
-        intake.sources_of(sources, installation.source_names()),
         _calls(calls),
-        intake.live_processes(reports, now),
-        looked.survey.spools.size_bytes,
-        tuple(budget.left(installation, accounts)),
         {
             source: max(0.0, (moment_of(pause) or 0.0) - now)
             for source, pause in zip(accounts, pauses, strict=True)

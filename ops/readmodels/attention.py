@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from deedbox.ops.readmodels.intake import FAILURES_MAX
+from deedbox.ops.readmodels.intake import FAILURES_MAX, SourceView
 from deedbox.ops.wording import actions_page, commands, spools_page
 from deedbox.ops.wording.output import counted, duration
 from deedbox.shared.broker.fullness import FULL_FROM
@@ -19,7 +19,6 @@ from deedbox.shared.pauses import LONG_S
 
 if TYPE_CHECKING:  # a Status lists its own attentions
     from deedbox.ops.readmodels.status import Status
-    from deedbox.ops.readmodels.web_reports import SourceView
 
 OVERDUE_MAX_S: Final = 15.0
 """A sweeper looks four times a second; after this long there is none."""
@@ -353,9 +352,10 @@ def _aside(found: Status) -> Iterator[Attention]:
             f"{dead} dead {'letter needs' if dead == 1 else 'letters need'} a decision: `deedbox dead list`."
         )
         yield Attention(AttentionKind.DEAD_LETTERS, Severity.NOTICE, text, "/dead")
-    if waiting := found.survey.retrying.depth if found.used_up else 0:
+    used_up = [each for each in found.budgets if each.left == 0]
+    if waiting := found.survey.retrying.depth if used_up else 0:
         which = ", ".join(
-            f"{each.kind} of source {each.source} ({each.per_minute} a minute)" for each in found.used_up
+            f"{each.kind} of source {each.source} ({each.per_minute} a minute)" for each in used_up
         )
         text = (
             f"The API budget is used up: {which}. {counted(waiting, 'call')} wait for their turn and continue by "

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from deedbox.ops.readmodels.stages import Stage
 from deedbox.shared.broker.port import Broker
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +42,11 @@ def view(broker: Broker, state: Redis) -> BrokerView:
     )
 
 
+@translating()
 def living_bridges(state: Redis) -> int:
     """Count the bridges: they say so in the state's Redis. Raises Unavailable."""
     pipe = state.pipeline(transaction=False)
     pipe.time()
     pipe.zrange(keys.BRIDGE_LEASES, 0, -1, withscores=True)
-    try:
-        (seconds, microseconds), leases = pipe.execute()
-    except RedisError as error:
-        raise translated(error) from error
+    (seconds, microseconds), leases = pipe.execute()
     return sum(until > seconds + microseconds / 1_000_000 for _, until in leases)

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Self, cast
+from typing import Any, Final, Self
 from urllib.parse import unquote
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from deedbox.shared import codec
 from deedbox.shared.archives import reading as archives
@@ -24,7 +23,7 @@ from deedbox.shared.core.fields import Unreadable
 from deedbox.shared.records.clean_entry import CleanEntry
 from deedbox.shared.records.stored_event import BODY, FIELDS, HEAD, PIECES_BYTES, StoredEvent, present
 from deedbox.shared.redis import data_keys, keys
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.data_keys import Keys
 
 SCAN_MAX: Final = 5000
@@ -121,22 +120,27 @@ class EventPage:
     """There is more behind the cursor already."""
 
 
+@translating()
 def newest(redis: Redis) -> Cursor:
     """Return the cursor after the newest event. Raises Unavailable."""
-    return _end(_ask(lambda: redis.xrevrange(keys.EVENTS, count=_ENDS)))
+    rows: Any = redis.xrevrange(keys.EVENTS, count=_ENDS)
+    return _end(rows)
 
 
+@translating()
 def oldest(redis: Redis) -> Cursor:
     """Return the cursor before the oldest event that is still there. Raises Unavailable."""
-    return _before(_ask(lambda: redis.xrange(keys.EVENTS, count=_ENDS)))
+    rows: Any = redis.xrange(keys.EVENTS, count=_ENDS)
+    return _before(rows)
 
 
+@translating()
 def latest(redis: Redis, wanted: EventFilter) -> EventPage:
     """Return the newest events, the newest first; the page's cursor is after the newest of all. Raises Unavailable."""
     events: list[dict[str, Any]] = []
     end, before, scanned = newest(redis), "+", 0
     while scanned < SCAN_MAX and len(events) < wanted.limit:
-        rows = _ask(lambda: redis.xrevrange(keys.EVENTS, before, "-", count=PAGE))  # noqa: B023
+        rows: Any = redis.xrevrange(keys.EVENTS, before, "-", count=PAGE)
         for entry_id, fields in rows:
             found = CleanEntry.load(fields)
             event = _event(Cursor.at(entry_id, found.number), found) if found else None
@@ -149,13 +153,14 @@ def latest(redis: Redis, wanted: EventFilter) -> EventPage:
     return EventPage(events[: wanted.limit], end, more=len(events) > wanted.limit)
 
 
+@translating()
 def read(redis: Redis, after: Cursor, wanted: EventFilter) -> EventPage:
     """Return the events after a cursor. Raises CursorExpired, Unavailable."""
     events: list[dict[str, Any]] = []
     cursor, scanned = after, 0
     while True:
         count = max(wanted.limit, 100)
-        rows = _ask(lambda: redis.xrange(keys.EVENTS, f"({cursor.entry_id}", "+", count=count))  # noqa: B023
+        rows: Any = redis.xrange(keys.EVENTS, f"({cursor.entry_id}", "+", count=count)
         for entry_id, fields in rows:
             found = CleanEntry.load(fields)
             if not found:
@@ -176,9 +181,10 @@ def read(redis: Redis, after: Cursor, wanted: EventFilter) -> EventPage:
             return EventPage(events, cursor, more=len(rows) == count)
 
 
+@translating()
 def with_heads(redis: Redis, page: EventPage) -> EventPage:
     """Add each event's trace id, level of trust and origin; None if the event is kept no longer, or was erased. Raises Unavailable."""
-    rows = _ask(lambda: archives.events(redis, _named(page), *HEAD))
+    rows = archives.events(redis, _named(page), *HEAD)
     heads = [StoredEvent.load("", present(row)) for row in rows]
     events = [{**event, **_head(head)} for event, head in zip(page.events, heads, strict=True)]
     return EventPage(events, page.cursor, page.more)
@@ -190,6 +196,7 @@ def _head(head: StoredEvent | Unreadable) -> dict[str, str | None]:
     return {"trace_id": head.trace_id, "trust": head.trust.word, "origin": head.origin.value}
 
 
+@translating()
 def with_payloads(redis: Redis, page: EventPage) -> EventPage:
     """Add each event's payload; None if it is kept no longer, or was erased. Raises Unavailable.
 
@@ -199,7 +206,7 @@ def with_payloads(redis: Redis, page: EventPage) -> EventPage:
     for event in page.events:
         pipe.hstrlen(keys.event(event["event"]), BODY)
     count, total_bytes = 0, 0
-    for size_bytes in _ask(pipe.execute):
+    for size_bytes in pipe.execute():
         total_bytes += max(size_bytes, PIECES_BYTES)
         if count and total_bytes > PAYLOADS_MAX_BYTES:
             break
@@ -207,7 +214,7 @@ def with_payloads(redis: Redis, page: EventPage) -> EventPage:
     # Once more, by what they unpack to: a body may become a hundred times its length.
     texts: list[bytes] = []
     room = PAYLOADS_MAX_BYTES
-    rows = _ask(lambda: archives.events(redis, _named(page)[:count], *FIELDS))
+    rows = archives.events(redis, _named(page)[:count], *FIELDS)
     kept = [StoredEvent.load("", present(row)) for row in rows]
     found = data_keys.find(redis, [each.stream for each in kept if each and each.is_sealed])
     for each in kept:
@@ -252,8 +259,7 @@ def _follows(redis: Redis, number: int, following: int) -> bool:
     missing = following - number - 1
     if missing <= 0:
         return missing == 0
-    erased = _ask(lambda: redis.zcount(keys.EVENTS_ERASED, number + 1, following - 1))
-    return bool(erased == missing)
+    return bool(redis.zcount(keys.EVENTS_ERASED, number + 1, following - 1) == missing)
 
 
 def _event(cursor: Cursor, entry: CleanEntry) -> dict[str, Any]:
@@ -286,10 +292,3 @@ def _before(rows: Iterable[tuple[bytes, Fields]]) -> Cursor:
     if first.sequence:
         return Cursor(first.milliseconds, first.sequence - 1, first.number - 1)
     return Cursor(first.milliseconds - 1, _LAST_SEQUENCE, first.number - 1)
-
-
-def _ask(call: Callable[[], Any]) -> Any:
-    try:
-        return cast("Any", call())
-    except RedisError as error:
-        raise translated(error) from error

@@ -1,7 +1,13 @@
-"""What ingress received, over all its processes, by source; and how near Dropbox Sign is to dropping a callback URL."""
+"""What ingress received, over all its processes, by source; and how near Dropbox Sign is to dropping a callback URL.
+
+Each web process also reports about itself, in one field of the hash ``deedbox:intake`` about every 2 s, and removes it
+when it ends. A report of another form counts for nothing; one that is older than a minute comes from a process that was
+killed. What outlives the processes is in the hash ``sources``.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -53,7 +59,48 @@ def sources_of(reply: Mapping[bytes, bytes], configured: Iterable[str] = ()) -> 
     return found
 
 
-def live_processes(reports: Iterable[bytes], now: float) -> int:
-    """Count the web processes that reported lately; a report that cannot be read counts for nothing."""
-    read = (IntakeReport.load("", report) for report in reports)
-    return sum(now - report.at < LIVE_S for report in read if report)
+@dataclass(frozen=True, slots=True)
+class SourceView:
+    """One source: its totals, and why it refuses at present."""
+
+    name: str
+    kept: SourceIntake
+    reasons: tuple[str, ...] = ()
+    """Reasons of refusals since the living processes started, the most frequent first; else those of all time."""
+
+    @property
+    def failures_in_a_row(self) -> int:
+        """Refusals since the last acceptance by any process."""
+        return len(self.kept.failures)
+
+
+def parse(rows: Mapping[bytes, bytes]) -> list[IntakeReport]:
+    """Build the reports of a reply, by process."""
+    found = (IntakeReport.load(text(process), packed) for process, packed in sorted(rows.items()))
+    return [report for report in found if report]
+
+
+def fresh(reports: Iterable[IntakeReport], now: float) -> list[IntakeReport]:
+    """Return the reports of processes that live. ``now``: unix seconds."""
+    return [report for report in reports if now - report.at <= LIVE_S]
+
+
+def by_source(kept: Mapping[str, SourceIntake], reports: Iterable[IntakeReport]) -> list[SourceView]:
+    """Return a view of each source. ``reports``: of the living processes."""
+    known = list(reports)
+    return [
+        SourceView(name, intake, _reasons(name, known) or _ranked(intake.refused))
+        for name, intake in kept.items()
+    ]
+
+
+def _reasons(name: str, reports: Iterable[IntakeReport]) -> tuple[str, ...]:
+    counts: Counter[str] = Counter()
+    for report in reports:
+        if name in report.sources:
+            counts.update(report.sources[name].refused)
+    return _ranked(counts)
+
+
+def _ranked(refused: Mapping[str, int]) -> tuple[str, ...]:
+    return tuple(reason for reason, count in Counter(refused).most_common() if count)

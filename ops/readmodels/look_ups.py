@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from deedbox.ops.readmodels import requests
 from deedbox.ops.readmodels.requests import SignatureRequest
@@ -15,7 +14,7 @@ from deedbox.shared.archives import reading as archives
 from deedbox.shared.core.request_snapshot import term
 from deedbox.shared.core.status import SIGNABLE
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.scripting import text
 
 CHUNK: Final = 200
@@ -63,25 +62,24 @@ class RequestPage:
     """What continues as ``before``; None: there are no more."""
 
 
+@translating()
 def look_up(redis: Redis, wanted: LookUp) -> RequestPage:
     """Find a page, the latest change first; of all requests, that of the latest callback. Raises Unavailable; ValueError for a ``before`` that no page gave."""
     found: list[SignatureRequest] = []
     looked, last = 0, ""
-    try:
-        for place, name in _rows(redis, wanted.index(), _place(wanted.before)):
-            if looked >= LOOKED_MAX or len(found) >= wanted.limit:
-                return RequestPage(found, last)
-            looked, last = looked + 1, place
-            # The index of all names streams, those of a term ids of its source.
-            stream = name if wanted.index() == keys.STREAMS else f"{wanted.source}:{KIND}{name}"
-            request = _fitting(redis, stream, wanted)
-            if request is not None:
-                found.append(request)
-    except RedisError as error:
-        raise translated(error) from error
+    for place, name in _rows(redis, wanted.index(), _place(wanted.before)):
+        if looked >= LOOKED_MAX or len(found) >= wanted.limit:
+            return RequestPage(found, last)
+        looked, last = looked + 1, place
+        # The index of all names streams, those of a term ids of its source.
+        stream = name if wanted.index() == keys.STREAMS else f"{wanted.source}:{KIND}{name}"
+        request = _fitting(redis, stream, wanted)
+        if request is not None:
+            found.append(request)
     return RequestPage(found, None)
 
 
+@translating()
 def waiting_longest(
     redis: Redis, sources: tuple[str, ...], limit: int
 ) -> list[tuple[float, SignatureRequest]]:
@@ -91,13 +89,10 @@ def waiting_longest(
     pipe = redis.pipeline(transaction=False)
     for source, state in indexes:
         pipe.zrange(keys.find(term(source, "state", state)), 0, limit - 1, withscores=True)
-    try:
-        for (source, _), reply in zip(indexes, pipe.execute(), strict=True):
-            rows += [(float(score), f"{source}:{KIND}{text(name)}") for name, score in reply]
-        requests = ((at, _read(redis, stream)) for at, stream in sorted(rows)[:limit])
-        return [(at, request) for at, request in requests if request is not None]
-    except RedisError as error:
-        raise translated(error) from error
+    for (source, _), reply in zip(indexes, pipe.execute(), strict=True):
+        rows += [(float(score), f"{source}:{KIND}{text(name)}") for name, score in reply]
+    requests = ((at, _read(redis, stream)) for at, stream in sorted(rows)[:limit])
+    return [(at, request) for at, request in requests if request is not None]
 
 
 def _rows(redis: Redis, index: str, before: tuple[float, str] | None) -> Iterator[tuple[str, str]]:

@@ -8,10 +8,10 @@ from deedbox.ops.installation import Installation
 from deedbox.ops.readmodels import destinations, running, status
 from deedbox.ops.readmodels.attention import Attention
 from deedbox.ops.readmodels.destinations import DestinationView
+from deedbox.ops.readmodels.intake import SourceView
 from deedbox.ops.readmodels.running import RunningCall
 from deedbox.ops.readmodels.stages import Lane
 from deedbox.ops.readmodels.status import Status
-from deedbox.ops.readmodels.web_reports import SourceView
 from deedbox.ops.readmodels.workforce import Worker
 from deedbox.shared.records.intake_report import IntakeReport
 

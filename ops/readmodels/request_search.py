@@ -8,7 +8,6 @@ from itertools import islice
 from typing import Any, Final
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from deedbox.ops.readmodels import timeline
 from deedbox.ops.readmodels.look_ups import KIND
@@ -16,7 +15,7 @@ from deedbox.shared.archives import reading as archives
 from deedbox.shared.core.request_snapshot import time_of
 from deedbox.shared.records import read_model
 from deedbox.shared.redis import data_keys, keys
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.data_keys import Keys
 from deedbox.shared.redis.scripting import text
 
@@ -59,6 +58,7 @@ class FoundRequests:
     """How many of the latest requests were looked at for titles."""
 
 
+@translating()
 def search(redis: Redis, sources: Sequence[str], query: str) -> FoundRequests:
     """Find requests whose id is ``query``, or whose id or title contains it; all of them for an empty query.
 
@@ -66,25 +66,18 @@ def search(redis: Redis, sources: Sequence[str], query: str) -> FoundRequests:
     Unavailable.
     """
     query = query.strip()
-    try:
-        exact = [_hit(redis, *place) for place in _exact(redis, sources, query)]
-        hits, searched = dict.fromkeys(exact), 0
-        for hit in islice(_latest(redis), keys.REQUESTS_KEEP):
-            searched += 1
-            if _fits(hit, query.casefold()):
-                hits.setdefault(hit)
-            if len(hits) > HITS_MAX:
-                break
-    except RedisError as error:
-        raise translated(error) from error
+    exact = [_hit(redis, *place) for place in timeline.elsewhere(redis, sources, query)] if query else []
+    hits, searched = dict.fromkeys(exact), 0
+    for hit in islice(_latest(redis), keys.REQUESTS_KEEP):
+        searched += 1
+        if _fits(hit, query.casefold()):
+            hits.setdefault(hit)
+        if len(hits) > HITS_MAX:
+            break
     listed = list(hits)[:HITS_MAX]
     if not query:  # by the time that is shown; the index is by arrival
         listed.sort(key=lambda hit: hit.updated_at or 0, reverse=True)
     return FoundRequests(listed, len(hits) > HITS_MAX, searched)
-
-
-def _exact(redis: Redis, sources: Sequence[str], query: str) -> list[tuple[str, str]]:
-    return timeline.elsewhere(redis, sources, query) if query else []
 
 
 def _fits(hit: Hit, needle: str) -> bool:

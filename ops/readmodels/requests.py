@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from deedbox.shared.archives.stream_archive import StreamArchive
 from deedbox.shared.core import status
@@ -18,7 +17,7 @@ from deedbox.shared.core.signature import Trust
 from deedbox.shared.records import read_model
 from deedbox.shared.records.document_record import DocumentRecord
 from deedbox.shared.redis import data_keys, keys
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 
 Replies = Sequence[bytes | None]
 """Of ``request_keys``: the read model, the document record, and what both are in of a quiet request."""
@@ -131,10 +130,8 @@ def read(redis: Redis, source: str, request_id: str) -> SignatureRequest | None:
     if names is None:
         return None
     ask: Callable[[tuple[str, ...]], Any] = redis.mget
-    try:
+    with translating():
         replies = ask(names)
-    except RedisError as error:
-        raise translated(error) from error
     return SignatureRequest.of(redis, source, request_id, replies)
 
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.scripting import text
 
 SHOWN_PER_ACTION: Final = 20
@@ -28,19 +27,16 @@ class RunningCall:
     """Until others may take it, unless its worker renews the lease; negative if it was abandoned."""
 
 
+@translating()
 def read(redis: Redis, lanes: Mapping[str, Iterable[str]], now: float) -> list[RunningCall]:
     """Read the calls of these lanes' actions, those that were taken first at the front. Raises Unavailable."""
     names = [(lane, action) for lane, actions in lanes.items() for action in actions]
     pipe = redis.pipeline(transaction=False)
     for _, action in names:
         pipe.zrange(keys.action(action, "leased"), 0, SHOWN_PER_ACTION - 1, withscores=True)
-    try:
-        replies = pipe.execute()
-    except RedisError as error:
-        raise translated(error) from error
     return [
         _call(lane, text(unit), until - now)
-        for (lane, _), rows in zip(names, replies, strict=True)
+        for (lane, _), rows in zip(names, pipe.execute(), strict=True)
         for unit, until in rows
     ]
 

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any, Final
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from deedbox.ops.readmodels import workforce
 from deedbox.ops.readmodels.workforce import Worker
@@ -25,7 +24,7 @@ from deedbox.shared.records.presence import LostCall
 from deedbox.shared.records.spool_mark import SpoolMarks, oldest
 from deedbox.shared.records.subscriptions import Subscriptions
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.scripting import text
 
 NO_LANE: Final = ""
@@ -104,9 +103,9 @@ class Survey:
     lost: list[LostCall] = field(default_factory=list)
     """The latest calls whose process ended without an outcome, the last one first."""
     foreign_jobs: dict[str, int] = field(default_factory=dict)
+    """Lane -> jobs in its queue that were no doorbells and were dropped, lately."""
     foreign_keys: list[str] = field(default_factory=list)
     """Keys of another type than ours, which were moved away."""
-    """Lane -> jobs in its queue that were no doorbells and were dropped, lately."""
     spools: SpoolMarks = SpoolMarks({}, {}, ())
     """What the web hosts said of their spools."""
     pauses: tuple[Pause, ...] = ()
@@ -143,15 +142,9 @@ class Survey:
         return max([0.0 if woken else self.overdue_holds_s, *(lane.overdue_s for lane in self.lanes)])
 
 
+@translating()
 def survey(redis: Redis) -> Survey:
     """Look at everything but the broker. Raises Unavailable."""
-    try:
-        return _survey(redis)
-    except RedisError as error:
-        raise translated(error) from error
-
-
-def _survey(redis: Redis) -> Survey:
     found, subscribed, depths = _first_look(redis)
     lanes = {keys.SEQUENCER: (), **subscribed.lanes}
     paused = {each.target.field for each in found.pauses}

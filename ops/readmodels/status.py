@@ -15,19 +15,19 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from deedbox.ops.installation import Installation
-from deedbox.ops.readmodels import attention, broker, budget, intake, timeline, web_reports, workforce
+from deedbox.ops.readmodels import attention, broker, budget, intake, timeline, workforce
 from deedbox.ops.readmodels.attention import Attention
 from deedbox.ops.readmodels.broker import BrokerView
 from deedbox.ops.readmodels.budget import BudgetUse
+from deedbox.ops.readmodels.intake import SourceView
 from deedbox.ops.readmodels.stages import Stage, Survey, survey
-from deedbox.ops.readmodels.web_reports import SourceView
 from deedbox.ops.supervise.restarts import of_reply
 from deedbox.shared.broker.fullness import fullness as fullness_of
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.records.intake_report import IntakeReport
 from deedbox.shared.records.presence import Restart
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.settings import Settings
 
 HEADS_SHOWN: Final = 10
@@ -46,8 +46,8 @@ class Status:
     sources: tuple[SourceView, ...] = ()
     web: tuple[IntakeReport, ...] = ()
     """Web processes that report."""
-    used_up: tuple[BudgetUse, ...] = ()
-    """API budgets of which nothing is left this minute."""
+    budgets: tuple[BudgetUse, ...] = ()
+    """What is left of the API budgets this minute."""
     restarts: tuple[Restart, ...] = ()
     """Processes of `deedbox up` that ended lately."""
     free_bytes: Mapping[str, int] = field(default_factory=dict)
@@ -99,9 +99,7 @@ def look(installation: Installation) -> Status:
         fullness=_fullness(installation),
         sources=sources,
         web=web,
-        used_up=tuple(
-            each for each in budget.left(installation, budget.accounts(installation)) if each.left == 0
-        ),
+        budgets=tuple(budget.left(installation, budget.accounts(installation))),
         restarts=restarts,
         free_bytes=free_bytes(installation.settings),
     )
@@ -120,13 +118,11 @@ def _reports(
     pipe = installation.redis.pipeline(transaction=False)
     for key in (keys.SOURCES, keys.INTAKE, keys.RESTARTS):
         pipe.hgetall(key)
-    try:
+    with translating():
         sources, web, restarts = pipe.execute()
-    except RedisError as error:
-        raise translated(error) from error
-    fresh = web_reports.fresh(web_reports.parse(web), now)
+    fresh = intake.fresh(intake.parse(web), now)
     kept = intake.sources_of(sources, installation.source_names())
-    return tuple(web_reports.by_source(kept, fresh)), tuple(fresh), tuple(of_reply(restarts, now))
+    return tuple(intake.by_source(kept, fresh)), tuple(fresh), tuple(of_reply(restarts, now))
 
 
 def free_bytes(settings: Settings) -> dict[str, int]:

@@ -8,14 +8,13 @@ from itertools import islice
 from typing import Any, Final
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from deedbox.shared import pauses, sealing
 from deedbox.shared.archives import reading as archives
 from deedbox.shared.pauses import Pause
 from deedbox.shared.records import read_model, timeline_line
 from deedbox.shared.redis import data_keys, keys
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.data_keys import Keys
 
 KINDS: Final = ("signature_request", "template", "account", "fax", "type")
@@ -48,6 +47,7 @@ def key_of(identifier: str) -> str:
     return identifier if "/" in identifier else f"{KINDS[0]}/{identifier}"
 
 
+@translating()
 def read(redis: Redis, source: str, ordering_key: str) -> Timeline | None:
     """Read a timeline; None if there is none. Raises Unavailable."""
     stream = f"{source}:{ordering_key}"
@@ -60,10 +60,7 @@ def read(redis: Redis, source: str, ordering_key: str) -> Timeline | None:
         pipe.time()
         return list(pipe.execute())
 
-    try:
-        (lines, model, paused, (now, _)), archive = archives.beside(redis, stream, ask)
-    except RedisError as error:
-        raise translated(error) from error
+    (lines, model, paused, (now, _)), archive = archives.beside(redis, stream, ask)
     lines, model = [*archive.timeline, *lines], model or archive.values.get("request")
     found = (
         data_keys.find(redis, (stream,)) if sealing.ring() or data_keys.is_sealed(model) else data_keys.NONE
@@ -114,12 +111,10 @@ def _readable(stream: str, line: timeline_line.Line, found: Keys) -> timeline_li
     return {**line, "detail": found.readable_text(stream, detail)} if isinstance(detail, str) else line
 
 
+@translating()
 def elsewhere(redis: Redis, sources: Sequence[str], identifier: str) -> list[tuple[str, str]]:
     """Find where else an id has a timeline: (source, ordering key) of every hit. Raises Unavailable."""
     bare = identifier.rpartition("/")[2]
     places = [(source, f"{kind}/{bare}") for source in sources for kind in KINDS]
-    try:
-        there = archives.exist(redis, [f"{source}:{ordering_key}" for source, ordering_key in places])
-        return [place for place, exists in zip(places, there, strict=True) if exists]
-    except RedisError as error:
-        raise translated(error) from error
+    there = archives.exist(redis, [f"{source}:{ordering_key}" for source, ordering_key in places])
+    return [place for place, exists in zip(places, there, strict=True) if exists]

@@ -10,9 +10,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Final
-
-from redis.exceptions import RedisError
+from typing import Any, Final, cast
 
 from deedbox.ops.readmodels import timeline
 from deedbox.shared import codec
@@ -25,7 +23,7 @@ from deedbox.shared.core.identity import identify
 from deedbox.shared.core.reasons import TimelineKind
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis import data_keys, keys, repair_calls
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.sealing.envelopes import sealed
 
@@ -76,12 +74,13 @@ class Conflicts:
         self._scripts = scripts
         self._redis = scripts.redis
 
+    @translating()
     def of(self, source: str, ordering_key: str) -> list[Conflict]:
         """Return the conflicts of a key, oldest first. Those that have expired are left out.
 
         Raises DeedboxError for a key that was erased.
         """
-        if self._command("exists", keys.erased(f"{source}:{ordering_key}")):
+        if self._redis.exists(keys.erased(f"{source}:{ordering_key}")):
             raise _erased(ordering_key)
         restore(self._scripts, (f"{source}:{ordering_key}",))
         found = timeline.read(self._redis, source, ordering_key)
@@ -108,7 +107,7 @@ class Conflicts:
         return Conflict(other, self._stored(event), self._applied(Conflict(other, None, applied=False)))
 
     def _stored(self, name: str) -> StoredEvent | None:
-        stored = StoredEvent.load(name, self._command("hgetall", keys.event(name)))
+        stored = StoredEvent.load(name, cast("dict[bytes, bytes]", self._redis.hgetall(keys.event(name))))
         if not stored:
             return None
         try:
@@ -124,13 +123,7 @@ class Conflicts:
             fact = identify(envelope.source, parse_callback(codec.body_of(envelope)), envelope.redrive)
         except (BadCallback, Undecodable):
             return False
-        return self._command("zscore", keys.seen(fact.stream), fact.fingerprint) is not None
-
-    def _command(self, name: str, *args: Any) -> Any:
-        try:
-            return getattr(self._redis, name)(*args)
-        except RedisError as error:
-            raise translated(error) from error
+        return self._redis.zscore(keys.seen(fact.stream), fact.fingerprint) is not None
 
 
 def _erased(ordering_key: str) -> DeedboxError:

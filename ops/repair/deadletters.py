@@ -7,10 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final, Self
 
-from redis import Redis
-from redis.client import Pipeline
-from redis.exceptions import RedisError
-
 from deedbox.ops.repair import index_pages
 from deedbox.ops.repair.causes import error_kind
 from deedbox.ops.repair.progress import Tell, unheard
@@ -21,7 +17,7 @@ from deedbox.shared.core.fields import moment_of
 from deedbox.shared.core.routing import matches
 from deedbox.shared.records.stored_event import HEAD, StoredEvent, present
 from deedbox.shared.redis import data_keys, keys, repair_calls
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.inbox import callback_in
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
@@ -140,20 +136,17 @@ class DeadLetters:
         self._redis = scripts.redis
         self._retention = retention
 
+    @translating()
     def count(self) -> int:
         """Return how many there are."""
-        pipe = self._pipeline()
-        pipe.zcard(keys.DEAD)
-        return int(_execute(pipe)[0])
+        return int(self._redis.zcard(keys.DEAD))
 
     def newest_first(self, selection: Selection = EVERYTHING) -> Iterator[DeadLetter]:
         """Read the letters that fit, chunk by chunk; those that are filed meanwhile are left out."""
         pages = index_pages.newest_first(self._redis, keys.DEAD, selection.until, selection.since)
-        try:
+        with translating():
             for ids in pages:
                 yield from (letter for letter in self._read(ids) if selection.fits(letter))
-        except RedisError as error:
-            raise translated(error) from error
 
     def select(self, selection: Selection) -> list[DeadLetter]:
         """Return the letters that are meant, oldest first. Raises DeedboxError for an id that there is not."""
@@ -179,15 +172,16 @@ class DeadLetters:
         kept = self.kept(letter)
         return None if kept is None else outward_text(callback_in(codec.decode(kept[1], kept[0])))
 
+    @translating()
     def kept(self, letter: DeadLetter) -> tuple[bytes, str] | None:
         """Return the same as it is stored, with the codec of an event's body; None if it is gone.
 
         An event's body is decrypted, a message is not. Raises KeyMissing, Undecodable.
         """
-        pipe = self._pipeline()
+        pipe = self._redis.pipeline(transaction=False)
         pipe.hget(keys.dead(letter.id), "raw")
         pipe.hgetall(keys.event(letter.event))
-        raw, fields = _execute(pipe)
+        raw, fields = pipe.execute()
         if raw is not None:
             return raw, ""
         stored = StoredEvent.load(letter.event, fields)
@@ -196,12 +190,14 @@ class DeadLetters:
         [stored] = data_keys.opened(self._redis, stored)
         return stored.body, stored.codec
 
+    @translating()
     def traceback(self, letter: DeadLetter) -> str:
         """Return the traceback of the last call; empty if there is none."""
-        pipe = self._pipeline()
-        pipe.hget(keys.dead(letter.id), "traceback")
-        traceback = (_execute(pipe)[0] or b"").decode("utf-8", "replace")
-        return _keys(self._redis, letter, traceback).readable_text(letter.stream, traceback)
+        packed: Any = self._redis.hget(keys.dead(letter.id), "traceback")
+        traceback = (packed or b"").decode("utf-8", "replace")
+        if not data_keys.is_sealed(traceback):
+            return traceback
+        return data_keys.find(self._redis, (letter.stream,)).readable_text(letter.stream, traceback)
 
     def discard(self, letters: Sequence[DeadLetter], tell: Tell = unheard) -> int:
         """Remove letters for good. Returns how many were still there."""
@@ -212,12 +208,13 @@ class DeadLetters:
             removed += repair_calls.discard(self._scripts, ids, event_life_s=self._retention.events_s)
         return removed
 
+    @translating()
     def _read(self, ids: Iterable[str]) -> Iterator[DeadLetter]:
-        pipe = self._pipeline()
+        pipe = self._redis.pipeline(transaction=False)
         for each in ids:
             pipe.hmget(keys.dead(each), FIELDS)
         # One that another operator removed between the two looks has no fields any more.
-        found = [DeadLetter.of_values(values) for values in _execute(pipe) if values[0] is not None]
+        found = [DeadLetter.of_values(values) for values in pipe.execute() if values[0] is not None]
         found = self._with_facts(found)
         sealed = [letter.stream for letter in found if data_keys.is_sealed(letter.detail)]
         opened = data_keys.find(self._redis, sealed)
@@ -230,27 +227,13 @@ class DeadLetters:
         wanted = [letter.event for letter in letters if letter.event and not letter.type]
         if not wanted:
             return list(letters)
-        pipe = self._pipeline()
+        pipe = self._redis.pipeline(transaction=False)
         for event in wanted:
             pipe.hmget(keys.event(event), HEAD)
-        rows = zip(wanted, _execute(pipe), strict=True)
+        rows = zip(wanted, pipe.execute(), strict=True)
         events = {event: StoredEvent.load(event, present(row)) for event, row in rows}
         return [
             replace(letter, type=stored.event_type, trace_id=stored.trace_id)
             if (stored := events.get(letter.event)) else letter
             for letter in letters
         ]  # fmt: skip
-
-    def _pipeline(self) -> Pipeline:
-        return self._redis.pipeline(transaction=False)
-
-
-def _keys(redis: Redis, letter: DeadLetter, text: str) -> data_keys.Keys:
-    return data_keys.find(redis, (letter.stream,)) if data_keys.is_sealed(text) else data_keys.NONE
-
-
-def _execute(pipe: Pipeline) -> list[Any]:
-    try:
-        return pipe.execute()
-    except RedisError as error:
-        raise translated(error) from error

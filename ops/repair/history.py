@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from deedbox.ops.repair import index_pages
 from deedbox.ops.repair.progress import Tell, unheard
@@ -24,7 +23,7 @@ from deedbox.shared.core.snapshot import arrival_of
 from deedbox.shared.records.replay_order import ReplaySpan
 from deedbox.shared.records.stored_event import ASIDE, HEAD, StoredEvent, present
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.scripting import text
 
 
@@ -75,49 +74,43 @@ class History:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
+    @translating()
     def now(self) -> float:
         """Return unix seconds by Redis's clock, which arrivals are stamped by."""
-        try:
-            seconds, microseconds = self._redis.time()
-        except RedisError as error:
-            raise translated(error) from error
+        seconds, microseconds = self._redis.time()
         return float(seconds + microseconds / 1_000_000)
 
+    @translating()
     def streams(self, source: str, span: ReplaySpan, tell: Tell = unheard) -> list[str]:
         """Find the streams that have events in the span; of one source, or of all if it is empty."""
         found: dict[str, None] = {}
         begins = f"{source}:" if source else ""
-        try:
-            demand_index(self._redis)
-            looked, total = 0, self._redis.zcount(keys.STREAMS, span.since, "+inf")
-            for page in index_pages.oldest_first(self._redis, keys.STREAMS, span.since):
-                streams = [stream for stream in page if stream.startswith(begins)]
-                pipe = self._redis.pipeline(transaction=False)
-                for stream in streams:
-                    pipe.zcount(keys.seen(stream), span.since, span.until)
-                    pipe.exists(keys.archive(stream))
-                replies = pipe.execute()
-                for stream, events, archived in zip(streams, replies[::2], replies[1::2], strict=True):
-                    # Whether an archive has some is seen when it is read.
-                    if events or archived:
-                        found[stream] = None  # a page may name a stream again that goes on
-                looked += len(page)
-                tell("looking for events", looked, total)
-        except RedisError as error:
-            raise translated(error) from error
+        demand_index(self._redis)
+        looked, total = 0, self._redis.zcount(keys.STREAMS, span.since, "+inf")
+        for page in index_pages.oldest_first(self._redis, keys.STREAMS, span.since):
+            streams = [stream for stream in page if stream.startswith(begins)]
+            pipe = self._redis.pipeline(transaction=False)
+            for stream in streams:
+                pipe.zcount(keys.seen(stream), span.since, span.until)
+                pipe.exists(keys.archive(stream))
+            replies = pipe.execute()
+            for stream, events, archived in zip(streams, replies[::2], replies[1::2], strict=True):
+                # Whether an archive has some is seen when it is read.
+                if events or archived:
+                    found[stream] = None  # a page may name a stream again that goes on
+            looked += len(page)
+            tell("looking for events", looked, total)
         return list(found)
 
+    @translating()
     def past(self, stream: str, span: ReplaySpan) -> Past:
         """Read a stream's released events of the span, in position order."""
         past = Past()
-        try:
-            known = archives.names_between(self._redis, stream, span.since, span.until)
-            # <fingerprint>:<digest> is another body of a fact, not an event until it is applied.
-            fingerprints = [name for name in map(text, known) if ":" not in name]
-            for start in range(0, len(fingerprints), index_pages.PAGE):
-                past.events += self._read(stream, fingerprints[start : start + index_pages.PAGE], past)
-        except RedisError as error:
-            raise translated(error) from error
+        known = archives.names_between(self._redis, stream, span.since, span.until)
+        # <fingerprint>:<digest> is another body of a fact, not an event until it is applied.
+        fingerprints = [name for name in map(text, known) if ":" not in name]
+        for start in range(0, len(fingerprints), index_pages.PAGE):
+            past.events += self._read(stream, fingerprints[start : start + index_pages.PAGE], past)
         past.events.sort(key=lambda event: event.position)
         return past
 

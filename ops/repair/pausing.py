@@ -6,9 +6,7 @@ A pause is looked at in each claim, in the script that claims: it counts at once
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
-
-from redis.exceptions import RedisError
+from typing import Any, Final, cast
 
 from deedbox.shared import pauses
 from deedbox.shared.core.errors import DeedboxError
@@ -17,12 +15,14 @@ from deedbox.shared.core.routing import DELIVERING, PauseKind
 from deedbox.shared.pauses import PAUSES_MAX, Pause, PauseTarget
 from deedbox.shared.records.subscriptions import announced
 from deedbox.shared.redis import keys, repair_calls
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.scripting import Scripts
 
 WHY_MAX_CHARS: Final = 200
 
 _TOO_MANY, _ERASED = -1, -2
+
+Counts = dict[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +50,13 @@ class Pauser:
         self._scripts = scripts
         self._redis = scripts.redis
 
+    @translating()
     def plan(self, target: PauseTarget) -> PausePlan:
         """Say what is so now, and change nothing."""
         known = {each.target: each for each in pauses.read(self._redis)}
         return PausePlan(target, known.get(target), self._waiting(target))
 
+    @translating()
     def demand_known(self, target: PauseTarget, sources: tuple[str, ...]) -> None:
         """Refuse to pause what is not there: a typing error must not look like a pause. Raises DeedboxError."""
         subscribed = announced(self._redis)
@@ -91,9 +93,10 @@ class Pauser:
             raise DeedboxError(f"{target.told} was erased.")
         return bool(code)
 
+    @translating()
     def resume(self, target: PauseTarget) -> bool:
         """Resume. Returns whether it was paused. The sweeper rings the lanes, within a second."""
-        return bool(self._command("hdel", keys.PAUSED, target.field))
+        return bool(self._redis.hdel(keys.PAUSED, target.field))
 
     def _waiting(self, target: PauseTarget) -> int:
         match target.kind:
@@ -105,16 +108,10 @@ class Pauser:
             case PauseKind.SOURCE:
                 return 0
             case PauseKind.REQUEST:
-                return sum(counts_of(self._command("hgetall", keys.queued(target.name))).values())
+                return sum(counts_of(cast("Counts", self._redis.hgetall(keys.queued(target.name)))).values())
 
     def _depths(self) -> dict[str, int]:
-        return counts_of(self._command("hgetall", keys.DEPTHS))
-
-    def _command(self, name: str, *arguments: str) -> Any:
-        try:
-            return getattr(self._redis, name)(*arguments)
-        except RedisError as error:
-            raise translated(error) from error
+        return counts_of(cast("Counts", self._redis.hgetall(keys.DEPTHS)))
 
 
 def target_of(kind: PauseKind, name: str, source: str = "default") -> PauseTarget:

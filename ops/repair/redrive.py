@@ -18,8 +18,6 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any, Final
 
-from redis.exceptions import RedisError
-
 from deedbox.ops.repair.deadletters import DeadLetter, DeadLetters
 from deedbox.ops.repair.progress import Tell, unheard
 from deedbox.shared.archives import reading as archives
@@ -34,7 +32,7 @@ from deedbox.shared.records import order_state, queue_entry
 from deedbox.shared.records.stored_event import HEAD, StoredEvent, present
 from deedbox.shared.records.subscriptions import announced
 from deedbox.shared.redis import keys, repair_calls
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.inbox import stream_of
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
@@ -135,6 +133,7 @@ class Redriver:
         self._letters = DeadLetters(scripts, retention)
         self._retention = retention
 
+    @translating()
     def plan(self, letters: Sequence[DeadLetter]) -> RedrivePlan:
         """Find out how each letter could go back."""
         plan = RedrivePlan()
@@ -157,6 +156,7 @@ class Redriver:
         plan.steps.sort(key=lambda step: (step.position, step.letter.at))
         return plan
 
+    @translating()
     def carry_out(self, plan: RedrivePlan, tell: Tell = unheard) -> RedriveTally:
         """Send the letters back, one by one, and ring the lanes that need it."""
         tally = RedriveTally(refused=list(plan.refused), refused_before=len(plan.refused))
@@ -176,7 +176,7 @@ class Redriver:
         letter, event = step.letter, step.event
         if event is None:
             return RedriveReply.EVENT_GONE
-        seconds, microseconds = self._command(self._redis.time)
+        seconds, microseconds = self._redis.time()
         old = queue_entry.load(letter.entry)
         if not old:
             return RedriveReply.EVENT_GONE
@@ -218,7 +218,7 @@ class Redriver:
         pipe = self._redis.pipeline(transaction=False)
         for fingerprint in fingerprints:
             pipe.hmget(keys.event(fingerprint), HEAD)
-        heads = self._command(pipe.execute)
+        heads = pipe.execute()
         found = {}
         for fingerprint, head in zip(fingerprints, heads, strict=True):
             stored = StoredEvent.load(fingerprint, present(head))
@@ -232,7 +232,7 @@ class Redriver:
         pipe = self._redis.pipeline(transaction=False)
         for each in ids:
             pipe.hexists(keys.dead(each), "raw")
-        return {each for each, held in zip(ids, self._command(pipe.execute), strict=True) if held}
+        return {each for each, held in zip(ids, pipe.execute(), strict=True) if held}
 
     def _erased(self, letters: Iterable[DeadLetter]) -> set[str]:
         """Return the ids of the letters whose stream was erased. The erasure's own may go back: it has an end to reach."""
@@ -240,22 +240,16 @@ class Redriver:
         pipe = self._redis.pipeline(transaction=False)
         for letter in named:
             pipe.exists(keys.erased(f"{letter.source}:{letter.key}"))
-        return {letter.id for letter, found in zip(named, self._command(pipe.execute), strict=True) if found}
+        return {letter.id for letter, found in zip(named, pipe.execute(), strict=True) if found}
 
     def _greatest(self, streams: Iterable[str]) -> dict[str, Position]:
         """Read the greatest released position of each stream that has one."""
         names = list(streams)
-        states = self._command(lambda: archives.values(self._redis, names, "order"))
+        states = archives.values(self._redis, names, "order")
         loaded = {
             name: order_state.load(packed) for name, [packed] in zip(names, states, strict=True) if packed
         }
         return {name: state.greatest for name, state in loaded.items() if state and state.greatest}
-
-    def _command(self, run: Callable[[], Any]) -> Any:
-        try:
-            return run()
-        except RedisError as error:
-            raise translated(error) from error
 
 
 _GONE: Final = "its event is gone: DEEDBOX_EVENT_RETENTION_DAYS were over"

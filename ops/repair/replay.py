@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
-from redis.exceptions import RedisError
-
 from deedbox.ops.repair.catalog import KnownAction
 from deedbox.ops.repair.history import History, Past, PastEvent
 from deedbox.ops.repair.progress import Tell, unheard
@@ -27,7 +25,7 @@ from deedbox.shared.records import order_state, queue_entry, replay_order
 from deedbox.shared.records.replay_order import ReplayOrder
 from deedbox.shared.records.subscriptions import announced
 from deedbox.shared.redis import keys, repair_calls
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.request_keys import Holdings
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
@@ -63,9 +61,10 @@ class Replayer:
         self._ring = ring
         self.history = History(scripts.redis)
 
+    @translating()
     def unfinished(self, number: int) -> ReplayOrder:
         """Return the order of a replay that was interrupted. Raises DeedboxError if there is no such one."""
-        found = self._command(lambda: self._redis.get(keys.replay(number)))
+        found: Any = self._redis.get(keys.replay(number))
         if found is None:
             others = ", ".join(map(str, Holdings(self._redis).unfinished_replays())) or "none"
             raise DeedboxError(f"There is no interrupted replay {number}; the interrupted ones: {others}.")
@@ -74,6 +73,7 @@ class Replayer:
             raise DeedboxError(f"What replay {number} was asked for cannot be read; begin a new one.")
         return order
 
+    @translating()
     def plan(
         self, order: ReplayOrder, actions: Sequence[KnownAction], tell: Tell = unheard, *, number: int = 0
     ) -> ReplayPlan:
@@ -94,6 +94,7 @@ class Replayer:
             self._count(plan, stream, past)
         return plan
 
+    @translating()
     def carry_out(
         self, plan: ReplayPlan, tell: Tell = unheard, started: Callable[[int], object] = int
     ) -> ReplayTally:
@@ -107,7 +108,7 @@ class Replayer:
                 raise DeedboxError(
                     f"Replay {number} was finished or forgotten meanwhile; nothing is left to do."
                 )
-        self._command(lambda: self._redis.unlink(keys.replay(number), keys.replay_done(number)))
+        self._redis.unlink(keys.replay(number), keys.replay_done(number))
         return tally
 
     def _streams(self, order: ReplayOrder, tell: Tell) -> list[str]:
@@ -137,15 +138,14 @@ class Replayer:
         for _, unit in named:
             pipe.llen(keys.queue(unit))
         found: Counter[str] = Counter()
-        for (action, _), length in zip(named, self._command(pipe.execute), strict=True):
+        for (action, _), length in zip(named, pipe.execute(), strict=True):
             found[action] += length
         return found
 
     def _start(self, order: ReplayOrder) -> int:
-        number = int(self._command(lambda: self._redis.incr(keys.REPLAY_SEQ)))
+        number = int(self._redis.incr(keys.REPLAY_SEQ))
         # After that, the events that it has not reached are gone too.
-        life_s = self._retention.events_s
-        self._command(lambda: self._redis.set(keys.replay(number), order.dump(), ex=life_s))
+        self._redis.set(keys.replay(number), order.dump(), ex=self._retention.events_s)
         return number
 
     def _replay(self, plan: ReplayPlan, stream: str, tally: ReplayTally) -> bool:
@@ -197,25 +197,19 @@ class Replayer:
             yield event.fingerprint, calls
 
     def _mark(self, number: int, stream: str) -> bytes:
-        found: bytes | None = self._command(lambda: self._redis.hget(keys.replay_done(number), stream))
+        found: Any = self._redis.hget(keys.replay_done(number), stream)
         return found or b""
 
     def _done(self, number: int, stream: str) -> Position | None:
         return _position(self._mark(number, stream)) if number else None
 
     def _greatest(self, stream: str) -> Position | None:
-        [[packed]] = self._command(lambda: archives.values(self._redis, (stream,), "order"))
+        [[packed]] = archives.values(self._redis, (stream,), "order")
         state = order_state.load(packed) if packed else None
         return state.greatest if state else None
 
     def _is_erased(self, stream: str) -> bool:
-        return bool(self._command(lambda: self._redis.exists(keys.erased(stream))))
-
-    def _command(self, run: Callable[[], Any]) -> Any:
-        try:
-            return run()
-        except RedisError as error:
-            raise translated(error) from error
+        return bool(self._redis.exists(keys.erased(stream)))
 
 
 _OVERTAKEN: Final = -1

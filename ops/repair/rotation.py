@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from deedbox.ops.installation import Installation
 from deedbox.ops.repair import index_pages
@@ -24,7 +23,7 @@ from deedbox.shared.core.envelope import Envelope, decode_inbox
 from deedbox.shared.core.errors import KeyMissing, Undecodable
 from deedbox.shared.core.identity import SHARDS
 from deedbox.shared.redis import data_keys, keys, script_calls
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.scripting import text
 from deedbox.shared.sealing.envelopes import sealer
 from deedbox.shared.sealing.key_ring import KeyRing, sealed_by
@@ -61,20 +60,21 @@ class Rotation:
         }  # fmt: skip
 
 
+@translating()
 def rotate(installation: Installation, tell: Tell = unheard) -> Rotation:
     """Wrap all keys anew. This process has a ring. Raises Unavailable."""
     ring = sealing.ring()
     if ring is None:
         raise LookupError("no key ring")
     found = Rotation(ring.current)
-    _asked(lambda: _rewrap(installation, ring, found, tell))
+    _rewrap(installation, ring, found, tell)
     documents = installation.documents.rewrap()
     found.documents = documents.done
     found.damaged += documents.damaged
     found.missing.update(documents.missing)
     # In the direction of the flow: what moves on meanwhile is met further down.
-    _asked(lambda: _look_at_waiting(installation, found, tell))
-    _asked(lambda: _release(installation.redis, ring, found))
+    _look_at_waiting(installation, found, tell)
+    _release(installation.redis, ring, found)
     return found
 
 
@@ -161,10 +161,3 @@ def _listed(redis: Redis, name: str) -> Iterator[bytes]:
     while piece := redis.lrange(name, start, start + CHUNK - 1):
         yield from piece  # type: ignore[misc]  # clients here do not decode
         start += CHUNK
-
-
-def _asked(ask: Callable[[], None]) -> None:
-    try:
-        ask()
-    except RedisError as error:
-        raise translated(error) from error

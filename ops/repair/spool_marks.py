@@ -5,26 +5,24 @@ from __future__ import annotations
 from typing import cast
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from deedbox.shared.records.spool_mark import SpoolMarks
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 
 
+@translating()
 def read(redis: Redis) -> tuple[SpoolMarks, float]:
     """Return the marks and the time, by Redis's clock. Raises Unavailable."""
     pipe = redis.pipeline(transaction=False)
     pipe.time()
     pipe.hgetall(keys.SPOOLS)
-    try:
-        (seconds, microseconds), stored = pipe.execute()
-    except RedisError as error:
-        raise translated(error) from error
+    (seconds, microseconds), stored = pipe.execute()
     now = seconds + microseconds / 1_000_000
     return SpoolMarks.of(cast("dict[bytes, bytes]", stored), now), now
 
 
+@translating()
 def forget(redis: Redis, host: str) -> tuple[int, int]:
     """Remove the marks of a silent host, named as people name it or by the id of its spool. Raises Unavailable.
 
@@ -34,9 +32,6 @@ def forget(redis: Redis, host: str) -> tuple[int, int]:
     gone = [name for name, mark in marks.silent.items() if host in {name, mark.host}]
     gone += [name for name in marks.unreadable if host == name]
     living = sum(host in {name, mark.host} for name, mark in marks.live.items())
-    try:
-        if gone:
-            redis.hdel(keys.SPOOLS, *gone)
-    except RedisError as error:
-        raise translated(error) from error
+    if gone:
+        redis.hdel(keys.SPOOLS, *gone)
     return len(gone), living

@@ -6,13 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from redis.exceptions import RedisError
-
 from deedbox.shared.core.errors import DeedboxError
 from deedbox.shared.core.fields import counts_of
 from deedbox.shared.records.subscriptions import Subscriptions, announced
 from deedbox.shared.redis import keys, repair_calls
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
 
@@ -74,13 +72,11 @@ class UndeclaredCalls:
         self._ring = ring
         self._retention = retention
 
+    @translating()
     def look(self) -> CallsByAction:
         """Read the declared actions and how many calls each action has."""
         redis = self._scripts.redis
-        try:
-            depths: Any = redis.hgetall(keys.DEPTHS)
-        except RedisError as error:
-            raise translated(error) from error
+        depths: Any = redis.hgetall(keys.DEPTHS)
         return CallsByAction(announced(redis), counts_of(depths))
 
     def end(self, action: str) -> Moved:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, Self
 
 from redis import Redis
@@ -222,3 +223,12 @@ def translated(error: Exception) -> Unavailable:
         errno = isinstance(cause, OSError) and cause.strerror
         return RedisAway(errno.lower() if errno else _brief(error))
     return Unavailable(f"Redis refused ({_brief(error)}); `deedbox check` shows details.")
+
+
+@contextmanager
+def translating() -> Iterator[None]:
+    """Wrap what the client library raises inside a block, or inside a function as its decorator; see ``translated``."""
+    try:
+        yield
+    except RedisError as error:
+        raise translated(error) from error

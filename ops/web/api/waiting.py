@@ -9,11 +9,10 @@ from typing import Any, Final, cast
 
 from flask import current_app, request
 from redis import Redis
-from redis.exceptions import RedisError
 
 from deedbox.ops.installation import Installation
 from deedbox.ops.web.api.watcher import Lifetime, Patience, Probe, Seats, Watcher
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.runtime.wsgi_call import CLIENT_GONE
 
 WAIT_MAX_S: Final = 25.0
@@ -40,13 +39,11 @@ class WaitingRoom:
         """Client of the state. Raises SettingsError if nothing runs here."""
         return self.installation.redis
 
+    @translating()
     def look(self, probe: Probe) -> Any:
         """Ask Redis now. Raises Unavailable."""
         ask: Callable[..., Any] = self.redis.execute_command
-        try:
-            return ask(*probe)
-        except RedisError as error:
-            raise translated(error) from error
+        return ask(*probe)
 
     def patience(self, seconds: float) -> Patience:
         """Return the patience of the client that asks."""

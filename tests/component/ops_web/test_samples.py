@@ -47,7 +47,7 @@ def test_a_sample_has_every_stage_and_the_next_one_what_happened(
     install: Install, state: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [1_800_000_000.0]
-    monkeypatch.setattr(samples, "_now", lambda _redis: clock[0])
+    monkeypatch.setattr(Installation, "now", lambda _self: clock[0])
     assert samples.take(install())
     deployment = tracking(state)
     deployment.deliver(sent(), sent())
@@ -63,7 +63,7 @@ def test_a_process_that_was_slower_than_its_interval_counts_nothing_twice(
     install: Install, state: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [1_800_000_010.0]
-    monkeypatch.setattr(samples, "_now", lambda _redis: clock[0])
+    monkeypatch.setattr(Installation, "now", lambda _self: clock[0])
     assert samples.take(install())
     clock[0] -= samples.INTERVAL_S
     assert not samples.take(install())

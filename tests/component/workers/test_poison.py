@@ -13,7 +13,7 @@ from redis import Redis
 from deedbox.ops.charts import samples
 from deedbox.ops.checks import clocks, document_stores, redis_server, traffic
 from deedbox.ops.installation import Installation
-from deedbox.ops.readmodels import events, intake, request_search, requests, stages, timeline, web_reports
+from deedbox.ops.readmodels import events, intake, request_search, requests, stages, timeline
 from deedbox.ops.readmodels.events import START, EventFilter
 from deedbox.ops.repair.conflicts import Conflicts
 from deedbox.ops.repair.deadletters import DeadLetters
@@ -174,8 +174,7 @@ def look_at_everything(state: Any, deployment: Deployment) -> None:
         lambda: requests.read(state, "default", "r1"),
         lambda: request_search.search(state, ["default"], "r"),
         lambda: intake.sources_of(state.hgetall(keys.SOURCES)),
-        lambda: intake.live_processes(state.hvals(keys.INTAKE), 1.0),
-        lambda: web_reports.read(state),
+        lambda: intake.parse(state.hgetall(keys.INTAKE)),
         lambda: list(DeadLetters(deployment.scripts).newest_first()),
         lambda: history.past(STREAM, ReplaySpan()),
         lambda: history.streams("", ReplaySpan()),

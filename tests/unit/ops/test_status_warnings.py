@@ -172,16 +172,16 @@ def test_without_redis_a_full_disk_is_named_first_and_no_callback_is_said_to_be_
 def test_calls_that_wait_for_the_apis_budget_are_told_from_calls_that_fail() -> None:
     survey = _survey(LANE)
     survey.retrying = Stage(18, 30.0)
-    used_up = (BudgetUse("default", "files", 15, 0),)
-    [said] = Status(survey, HEALTHY_VIEW, used_up=used_up).attentions
+    budgets = (BudgetUse("default", "files", 15, 0),)
+    [said] = Status(survey, HEALTHY_VIEW, budgets=budgets).attentions
     assert said.kind is AttentionKind.BUDGET
     assert "files of source default (15 a minute)" in said.text
-    assert said.document() in Status(survey, HEALTHY_VIEW, used_up=used_up).document()["warnings"]
+    assert said.document() in Status(survey, HEALTHY_VIEW, budgets=budgets).document()["warnings"]
 
 
 def test_a_used_up_budget_that_nobody_waits_for_is_no_news() -> None:
-    used_up = (BudgetUse("default", "api", 60, 0),)
-    assert Status(_survey(LANE), HEALTHY_VIEW, used_up=used_up).attentions == []
+    budgets = (BudgetUse("default", "api", 60, 0),)
+    assert Status(_survey(LANE), HEALTHY_VIEW, budgets=budgets).attentions == []
 
 
 def test_calls_of_an_action_that_no_module_declares_are_named() -> None:

@@ -44,13 +44,13 @@ from deedbox.shared.records import (
 )
 from deedbox.shared.records.alert_board import AlertBoard
 from deedbox.shared.records.document_record import DocumentRecord, StoreMark
-from deedbox.shared.records.forms import FORMS, INBOX_FORM, Form
 from deedbox.shared.records.intake_report import IntakeReport, SourceReport
 from deedbox.shared.records.presence import LostCall, Presence, Restart
 from deedbox.shared.records.replay_order import ReplayOrder, ReplaySpan
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.records.subscriptions import Subscription, Subscriptions
 from deedbox.shared.records.tombstone import Tombstone
+from tests.unit.records.forms import FORMS, INBOX_FORM, Form, lost_call
 
 LAW = settings(derandomize=True, max_examples=150, deadline=None)
 
@@ -126,7 +126,7 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
     ),
     presence.LOST_FORM: (
         st.builds(LostCall, TIMES, TEXTS, TEXTS, TEXTS, TEXTS, COUNTS),
-        presence.dump_lost,
+        lost_call,
     ),
     presence.RESTART_FORM: (
         st.builds(Restart, TEXTS, TEXTS, TEXTS, COUNTS, TIMES, TEXTS),

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
-from deedbox.ops.readmodels import web_reports
+from deedbox.ops.readmodels import intake
 from deedbox.ops.readmodels.attention import AttentionKind, Severity
 from deedbox.ops.readmodels.broker import BrokerView
-from deedbox.ops.readmodels.intake import sources_of
+from deedbox.ops.readmodels.intake import SourceView, sources_of
 from deedbox.ops.readmodels.stages import Stage, Survey
 from deedbox.ops.readmodels.status import Status
-from deedbox.ops.readmodels.web_reports import SourceView
 from deedbox.shared.records.spool_mark import SpoolMark, SpoolMarks
 
 NOW = 1_800_000_000.0
@@ -35,7 +34,7 @@ def view(failures: int = 0, *reports: dict[bytes, bytes]) -> SourceView:
         rows |= each
     times = ",".join(str(NOW - each) for each in range(failures, 0, -1))
     kept = sources_of({b"default|failures": times.encode()} if failures else {}, ["default"])
-    [found] = web_reports.by_source(kept, web_reports.fresh(web_reports.parse(rows), NOW))
+    [found] = intake.by_source(kept, intake.fresh(intake.parse(rows), NOW))
     return found
 
 
@@ -55,19 +54,19 @@ def test_reasons_of_all_living_processes_are_ranked() -> None:
 
 def test_without_a_living_process_the_reasons_of_all_time_count() -> None:
     kept = sources_of({b"default|refused|bad_json": b"2", b"default|refused|bad_field": b"3"})
-    assert web_reports.by_source(kept, [])[0].reasons == ("bad_field", "bad_json")
+    assert intake.by_source(kept, [])[0].reasons == ("bad_field", "bad_json")
 
 
 @pytest.mark.parametrize(
     "document", [b"", b"[]", b"{}", b'{"at": 1}', b'{"ack_ms": {"bounds": [], "counts": []}}']
 )
 def test_a_report_that_cannot_be_read_counts_for_nothing(document: bytes) -> None:
-    assert web_reports.parse({b"a:1": document}) == []
+    assert intake.parse({b"a:1": document}) == []
 
 
 def test_a_report_whose_buckets_do_not_fit_its_bounds_counts_for_nothing() -> None:
     [text] = report().values()
-    assert web_reports.parse({b"a:1": text.replace(b"[5, 3, 1]", b"[5, 3]")}) == []
+    assert intake.parse({b"a:1": text.replace(b"[5, 3, 1]", b"[5, 3]")}) == []
 
 
 @pytest.mark.parametrize(
