@@ -40,7 +40,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         try:
             found = verify(body, self.headers, "key")
-            self.server.verified.append(found.payload["signature_request"]["signature_request_id"])
+            request = found.payload.get("signature_request", {})
+            self.server.verified.append(request.get("signature_request_id", found.event_type))
         except NotVerified as error:
             self.server.verified.append(error.reason)
         status, text, headers = self.server.answer
@@ -90,6 +91,24 @@ def test_the_callback_is_verified_and_its_acknowledgement_ends_well(receiver: Re
     told = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).output)
     assert told == {"url": receiver.url, "event_type": "signature_request_signed", "id": "r1", "status": 200,
                     "answer": ACK.decode(), "acknowledged": True}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("event_type", "path", "command"),
+    [
+        ("signature_request_sent", "", "deedbox trace r1"),
+        ("file_error", "", "deedbox trace r1"),
+        ("template_created", "", "deedbox trace template/r1"),
+        ("account_confirmed", "/acme", "deedbox trace account/r1 --source acme"),
+        ("fax_received", "", "deedbox trace fax/r1"),
+        ("callback_test", "/acme/", "deedbox trace type/callback_test --source acme"),
+    ],
+)
+def test_the_command_that_is_printed_names_the_callbacks_timeline(
+    receiver: Receiver, event_type: str, path: str, command: str
+) -> None:
+    """Law: what a message tells a person to run works as printed, for every kind of callback and every source."""
+    assert f"`{command}` shows" in send(event_type, receiver.url + path, "key", "r1").lines()[-1]
 
 
 @pytest.mark.parametrize(
