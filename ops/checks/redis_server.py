@@ -39,8 +39,10 @@ def check(redis: Redis, name: str, setting: str) -> Iterator[Finding]:
             info |= redis.info(section)
         config = _config(redis)
         neighbours = _neighbours(redis)
-    except AuthenticationError as error:
-        yield failed(name, f"Redis refuses us ({brief(error)})", f"correct user and password in {setting}")
+    except AuthenticationError:
+        yield failed(
+            name, "Redis does not accept the user or password", f"correct user and password in {setting}"
+        )
         return
     except RedisError as error:
         fix = f"check the address in {setting} and that Redis runs"
