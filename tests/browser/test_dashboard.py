@@ -269,6 +269,7 @@ def test_a_text_is_copied_and_times_are_told_as_a_person_chose(visit: Visit, sta
     )
     expect(filed.locator(".local")).to_be_visible()
     assert filed.inner_text() == at
+    expect(visit("/dead", timezone_id="UTC").get_by_role("radio", name="UTC")).to_have_count(1)
 
 
 def test_what_a_person_unfolded_stays_open_while_the_page_follows(visit: Visit, state: Redis) -> None:
