@@ -19,7 +19,7 @@ _HEADING: Final = re.compile(r"^(#{2,4}) (.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class RunbookSection:
     """One heading and the text up to the next."""
 
     place: str
@@ -36,13 +36,13 @@ def place(title: str) -> str:
 
 
 @cache
-def sections() -> dict[str, Section]:
+def sections() -> dict[str, RunbookSection]:
     """Return every section by its place, in the order of the file."""
-    found: dict[str, Section] = {}
-    chapter: Section | None = None
+    found: dict[str, RunbookSection] = {}
+    chapter: RunbookSection | None = None
     _, *pieces = _HEADING.split(TEXT.read_text("utf-8"))
     for level, title, text in zip(pieces[::3], pieces[1::3], pieces[2::3], strict=True):
-        section = found[place(title)] = Section(place(title), title, text.strip())
+        section = found[place(title)] = RunbookSection(place(title), title, text.strip())
         if level == "##":
             chapter = section
         elif chapter is not None:
@@ -57,7 +57,7 @@ def contents() -> str:
     return "\n".join(f"  {each}" if each in inner else each for each in found)
 
 
-def section(words: Iterable[str]) -> Section:
+def section(words: Iterable[str]) -> RunbookSection:
     """Return the section that a person means, in any case. Raises DeedboxError."""
     wanted, known = place(" ".join(words)), sections()
     if wanted in known:
