@@ -108,7 +108,9 @@ def severity(message: Message) -> str:
 
 def _which(message: Message) -> str:
     more = message.count - len(message.shown)
-    listed = ", ".join(message.shown)
+    listed = ("ids: " if message.kind == Kind.DEAD_LETTERS else "") + ", ".join(
+        message.shown
+    )  # they are numbers
     return f"{listed} and {more} more" if more > 0 and len(message.shown) >= IDS_SHOWN else listed
 
 
