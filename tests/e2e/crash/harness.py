@@ -131,22 +131,12 @@ def _around(owner: Any, name: str, *, before: Act | None = None, after: Act | No
 
 
 def _web_after_publish(death: Death) -> None:
-    amqp = deedbox.shared.broker.amqp_broker.AmqpBroker
-    _around(amqp, "publish", after=lambda _, _self, each: death.with_envelopes([each]))
-    _around(amqp, "publish_many", after=lambda _, _self, batch: death.with_envelopes(batch))
-    # On Redis the event loop publishes, as soon as the thread has published the first and opened the loop's connection.
-    line = deedbox.shared.broker.redis_broker.RedisLine
-    sent: list[Envelope] = []
-
-    def sending(_line: object, batch: Iterable[Envelope]) -> None:
-        sent[:] = batch
-
-    def looked(is_answered: object, _line: object) -> None:
-        if is_answered:
-            death.with_envelopes(sent)
-
-    _around(line, "send", before=sending)
-    _around(line, "is_answered", after=looked)
+    for broker in (
+        deedbox.shared.broker.redis_broker.RedisBroker,
+        deedbox.shared.broker.amqp_broker.AmqpBroker,
+    ):
+        _around(broker, "publish", after=lambda _, _self, each: death.with_envelopes([each]))
+        _around(broker, "publish_many", after=lambda _, _self, batch: death.with_envelopes(batch))
 
 
 def _web_after_spool(death: Death) -> None:
