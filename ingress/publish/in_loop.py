@@ -29,7 +29,7 @@ LOOK_AFTER_S: Final = 0.005
 """A loop that has been busy for so long looks for the answer between two requests."""
 
 
-class Line(Protocol):
+class BrokerLine(Protocol):
     """A connection to the broker on which one batch at a time is under way. Errors of any type: it broke."""
 
     descriptor: int
@@ -49,7 +49,7 @@ class Line(Protocol):
 class HasLines(Protocol):
     """A broker that an event loop can publish to."""
 
-    def line(self) -> Line | None:
+    def line(self) -> BrokerLine | None:
         """Open a connection; None: not with these settings. May wait. Raises Unavailable."""
 
 
@@ -77,7 +77,7 @@ class LoopBatches:
         self._ticket: int | None = None
         self._sent_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._line: Line | None = None
+        self._line: BrokerLine | None = None
         self._is_opening = False
 
     def is_here(self) -> bool:
@@ -108,7 +108,7 @@ class LoopBatches:
             opening = self._loop.run_in_executor(None, self._broker.line)
             opening.add_done_callback(self._opened)
 
-    def _opened(self, opening: asyncio.Future[Line | None]) -> None:
+    def _opened(self, opening: asyncio.Future[BrokerLine | None]) -> None:
         if opening.cancelled() or opening.exception() is not None:
             self._is_opening = False  # the next callback tries again
             return
@@ -117,7 +117,7 @@ class LoopBatches:
             self._is_opening = False
             self._loop.add_reader(self._line.descriptor, self._read)
 
-    def _send(self, line: Line) -> None:
+    def _send(self, line: BrokerLine) -> None:
         """Send what waits, as much as is a batch."""
         self._ticket = None if self._circuit is None else self._circuit.admit()
         self._batch, size = [], 0
