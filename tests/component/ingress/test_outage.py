@@ -21,7 +21,8 @@ import pytest
 
 from deedbox.ingress.spool.folder import SpoolDir
 from deedbox.shared.redis import keys
-from tests.component.ingress.conftest import free_port, listens, stop, wait_until
+from deedbox.shared.redis.embedded import free_port
+from tests.component.ingress.conftest import listens, stop, wait_until
 from tests.component.ingress.spooling import MortalRedis, left, spooled
 from tests.component.ingress.test_web_process import environment
 from tests.unit.ingress.wire import MULTIPART, callback, multipart

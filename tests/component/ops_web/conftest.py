@@ -17,8 +17,9 @@ from flask.testing import FlaskClient
 from redis import Redis
 
 from deedbox.ops.web.app import create_app
+from deedbox.shared.redis.embedded import free_port
 from deedbox.shared.settings import Settings
-from tests.component.workers.server import RedisServer, free_port, until
+from tests.component.workers.server import RedisServer, until
 from tests.support.forms import Page
 
 TOKEN = "component-test-token-0123"

@@ -14,8 +14,8 @@ from redis import Redis
 from deedbox.shared.broker import amqp_broker
 from deedbox.shared.broker.port import Broker
 from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.redis.embedded import free_port
 from tests.component.conftest import Operate
-from tests.component.ingress.conftest import free_port
 from tests.component.ingress.test_bounds import BOUND_S, full_port, silent_port
 from tests.component.workers.rig import Deployment, Journal, action, envelope, sent
 from tests.component.workers.server import RedisServer, running_rabbitmq, until
