@@ -6,13 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, Self
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from deedbox.shared.core.fields import Unreadable, guarded, natural, number, row, words
 from deedbox.shared.core.routing import DELIVERING, PauseKind
 from deedbox.shared.core.values import value
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.scripting import text
 
 FORM: Final = "pause"
@@ -109,10 +108,8 @@ def of_reply(rows: Mapping[bytes, bytes]) -> tuple[Pause, ...]:
 
 def read(redis: Redis) -> tuple[Pause, ...]:
     """Read what is paused. Raises Unavailable."""
-    try:
+    with translating():
         rows: Any = redis.hgetall(keys.PAUSED)
-    except RedisError as error:
-        raise translated(error) from error
     return of_reply(rows)
 
 

@@ -52,6 +52,10 @@ SETTINGS_SHOWN: Final = "DEEDBOX_SETTINGS_SHOWN"
 _SECRET: Final = "set"  # noqa: S105 - the word shown instead of a secret
 
 
+def _variable(field: str) -> str:
+    return f"DEEDBOX_{field.upper()}"
+
+
 def _split(value: object) -> object:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
@@ -62,6 +66,8 @@ def _lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
 
+Lower = BeforeValidator(_lower)
+OnOff = Annotated[Literal["on", "off"], Lower]
 Csv = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 PerMinute = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -73,157 +79,129 @@ class Settings(BaseModel):
     """Everything a process may know from its environment. Field descriptions are the reference."""
 
     model_config = ConfigDict(
-        frozen=True, extra="ignore", populate_by_name=False, use_attribute_docstrings=True
+        alias_generator=_variable, frozen=True, extra="ignore", use_attribute_docstrings=True
     )
 
-    api_keys: Annotated[SecretStr | None, Field(alias="DEEDBOX_API_KEYS")] = None
+    api_keys: SecretStr | None = None
     """API keys of source ``default``, comma-separated; each of them may sign, and the first one calls the API."""
     sources_text: Annotated[SecretStr | None, Field(alias="DEEDBOX_SOURCES")] = None
     """JSON or the path of a JSON file: ``{name: {"api_keys": [...]}}`` for more accounts or apps, each with its own keys."""
-    redis_url: Annotated[SecretStr | None, Field(alias="DEEDBOX_REDIS_URL")] = None
+    redis_url: SecretStr | None = None
     """Redis for state and RQ; unset: the embedded Redis of the data directory."""
-    broker_url: Annotated[SecretStr | None, Field(alias="DEEDBOX_BROKER_URL")] = None
+    broker_url: SecretStr | None = None
     """Redis, RabbitMQ or SQS; unset: the Redis of DEEDBOX_REDIS_URL. Several RabbitMQ nodes are separated by ``;``."""
-    redis_wait_replicas: Annotated[int, Field(alias="DEEDBOX_REDIS_WAIT_REPLICAS", ge=0, le=9)] = 0
+    redis_wait_replicas: Annotated[int, Field(ge=0, le=9)] = 0
     """How many replicas of Redis must have a callback before it is acknowledged; 0: only the master has it."""
-    data_dir: Annotated[Path, Field(alias="DEEDBOX_DATA_DIR")] = Path("var")
+    data_dir: Path = Path("var")
     """Directory of the embedded Redis, the spool, documents and run files."""
-    documents_url: Annotated[str | None, Field(alias="DEEDBOX_DOCUMENTS_URL")] = None
+    documents_url: str | None = None
     """Document store: ``file:///path``, ``s3://``, ``gs://`` or ``az://bucket/prefix``; unset: ``documents`` in the data directory."""
-    document_type: Annotated[
-        Literal["pdf", "zip"], BeforeValidator(_lower), Field(alias="DEEDBOX_DOCUMENT_TYPE")
-    ] = "pdf"
+    document_type: Annotated[Literal["pdf", "zip"], Lower] = "pdf"
     """``pdf``: one merged file; ``zip``: the separate files."""
-    document_max_bytes: Annotated[
-        int, Field(alias="DEEDBOX_DOCUMENT_MAX_BYTES", ge=1024, le=2 * 1024 * 1024 * 1024)
-    ] = 200 * 1024 * 1024
+    document_max_bytes: Annotated[int, Field(ge=1024, le=2 * 1024 * 1024 * 1024)] = 200 * 1024 * 1024
     """Largest document (bytes) that is fetched; a larger one becomes a dead letter. A worker has one in memory."""
-    actions: Annotated[Csv, Field(alias="DEEDBOX_ACTIONS")] = ()
+    actions: Csv = ()
     """Modules with ``@action`` functions, comma-separated."""
-    builtins: Annotated[Csv, Field(alias="DEEDBOX_BUILTINS")] = ("all",)
+    builtins: Csv = ("all",)
     """Built-in actions: ``all``, ``none`` or names, comma-separated."""
-    events_url: Annotated[SecretStr | None, Field(alias="DEEDBOX_EVENTS_URL")] = None
+    events_url: SecretStr | None = None
     """Redis or RabbitMQ to which ``publish_event`` publishes; set, ``all`` includes that action. Unset: the broker."""
     destinations_text: Annotated[SecretStr | None, Field(alias="DEEDBOX_DESTINATIONS")] = None
     """JSON or the path of a JSON file: ``{name: {"url": ..., "secret": "whsec_..."}}``, receivers of clean events over HTTP."""
-    events_payload: Annotated[
-        Literal["on", "off"], BeforeValidator(_lower), Field(alias="DEEDBOX_EVENTS_PAYLOAD")
-    ] = "on"
+    events_payload: OnOff = "on"
     """``off``: ``publish_event`` leaves the callback's body, which names signers, out of its messages."""
-    hold_s: Annotated[Seconds, Field(alias="DEEDBOX_HOLD_S")] = 30.0
+    hold_s: Seconds = 30.0
     """How long (seconds) an event waits for an earlier one that its own content shows is missing."""
-    settle_s: Annotated[Seconds, Field(alias="DEEDBOX_SETTLE_S")] = 0.0
+    settle_s: Seconds = 0.0
     """Delay (seconds) of every event, to sort events whose order cannot be seen from their content."""
-    hold_max_s: Annotated[Seconds, Field(alias="DEEDBOX_HOLD_MAX_S")] = 600.0
+    hold_max_s: Seconds = 600.0
     """How long (seconds) an event may wait while a spool still has older callbacks."""
-    downloadable_grace_s: Annotated[Seconds, Field(alias="DEEDBOX_DOWNLOADABLE_GRACE_S")] = 60.0
+    downloadable_grace_s: Seconds = 60.0
     """Seconds to wait for ``downloadable`` after ``all_signed``; then the document is fetched without it."""
-    events_keep: Annotated[int, Field(alias="DEEDBOX_EVENTS_KEEP", ge=0, le=100_000_000)] = 100_000
+    events_keep: Annotated[int, Field(ge=0, le=100_000_000)] = 100_000
     """About how many of the latest events ``/api/events`` keeps; 0: none."""
-    gap_after_s: Annotated[Seconds, Field(alias="DEEDBOX_GAP_AFTER_S")] = 900.0
+    gap_after_s: Seconds = 900.0
     """Seconds until a request is checked for gaps, after it is complete or an event was not waited for any longer; 0: off."""
-    archive_after_s: Annotated[float, Field(alias="DEEDBOX_ARCHIVE_AFTER_S", ge=60)] = 3600.0
+    archive_after_s: Annotated[float, Field(ge=60)] = 3600.0
     """Seconds without anything new after which a request is archived: its keys in Redis become one compressed value."""
-    synthesise: Annotated[
-        Literal["on", "off"], BeforeValidator(_lower), Field(alias="DEEDBOX_SYNTHESISE")
-    ] = "off"
+    synthesise: OnOff = "off"
     """``on``: events that the API proves, and whose callbacks are lost, are released by ``reconcile`` with ``event.origin``
     ``reconciled``; ``off``: they are only reported."""
-    body_max_bytes: Annotated[int, Field(alias="DEEDBOX_BODY_MAX_BYTES", ge=1024, le=512 * 1024 * 1024)] = (
-        10 * 1024 * 1024
-    )
+    body_max_bytes: Annotated[int, Field(ge=1024, le=512 * 1024 * 1024)] = 10 * 1024 * 1024
     """Largest request body (bytes) that ingress reads."""
-    max_event_age_s: Annotated[float, Field(alias="DEEDBOX_MAX_EVENT_AGE_S", ge=0, allow_inf_nan=False)] = (
-        345_600.0
-    )
+    max_event_age_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 345_600.0
     """An event that is older than this (seconds) at receipt is acknowledged and becomes a dead letter; 0: off. Dropbox Sign
     gives up after 3 days, and the memory of known events is longer, so that no replay is ever a new event."""
-    event_retention_days: Annotated[Days, Field(alias="DEEDBOX_EVENT_RETENTION_DAYS")] = DEFAULT_DAYS
+    event_retention_days: Days = DEFAULT_DAYS
     """Days to keep a callback's body after its last outcome; at least 7, at most DEEDBOX_STATE_RETENTION_DAYS."""
-    state_retention_days: Annotated[Days, Field(alias="DEEDBOX_STATE_RETENTION_DAYS")] = DEFAULT_DAYS
+    state_retention_days: Days = DEFAULT_DAYS
     """Days to keep order state, dedupe memory, timeline and read model after a request's last event; at least 7."""
-    erase_documents: Annotated[
-        Literal["on", "off"], BeforeValidator(_lower), Field(alias="DEEDBOX_ERASE_DOCUMENTS")
-    ] = "off"
+    erase_documents: OnOff = "off"
     """``on``: ``erase_destroyed`` also removes the stored documents of a destroyed request."""
-    spool: Annotated[Literal["on", "off"], BeforeValidator(_lower), Field(alias="DEEDBOX_SPOOL")] = "on"
+    spool: OnOff = "on"
     """``on``: acknowledge from a local spool while the broker is down; ``off``: refuse with 503."""
-    spool_max_bytes: Annotated[int, Field(alias="DEEDBOX_SPOOL_MAX_BYTES", ge=65_536)] = 1024 * 1024 * 1024
+    spool_max_bytes: Annotated[int, Field(ge=65_536)] = 1024 * 1024 * 1024
     """Largest spool (bytes) of all web processes of a host together; callbacks beyond it get 503."""
-    body_signature: Annotated[
-        Literal["auto", "record", "check", "require"],
-        BeforeValidator(_lower),
-        Field(alias="DEEDBOX_BODY_SIGNATURE"),
-    ] = "auto"
+    body_signature: Annotated[Literal["auto", "record", "check", "require"], Lower] = "auto"
     """``Content-Sha256``: ``record`` the verdict; ``auto``: once a source has shown that it signs, set bodies aside that have
     no valid header; ``check``: refuse a wrong header; ``require``: also refuse an absent one."""
-    encryption_keys: Annotated[SecretStr | None, Field(alias="DEEDBOX_ENCRYPTION_KEYS")] = None
+    encryption_keys: SecretStr | None = None
     """Keys (extra ``encryption``) that encrypt what is stored: 64 hexadecimal characters each, comma-separated, the current one
     first; unset: nothing is encrypted."""
     port: Annotated[Port, Field(alias="PORT")] = 8000
     """Port of ingress."""
-    bind: Annotated[str, Field(alias="DEEDBOX_BIND", min_length=1)] = "127.0.0.1"
+    bind: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     """Address of ingress."""
-    web_workers: Annotated[int, Field(alias="DEEDBOX_WEB_WORKERS", ge=1, le=64)] = 2
+    web_workers: Annotated[int, Field(ge=1, le=64)] = 2
     """gunicorn worker processes."""
-    web_threads: Annotated[int, Field(alias="DEEDBOX_WEB_THREADS", ge=1, le=256)] = 8
+    web_threads: Annotated[int, Field(ge=1, le=256)] = 8
     """Threads of each gunicorn worker: how many callbacks it can store at the same time."""
-    metrics_port: Annotated[Port | None, Field(alias="DEEDBOX_METRICS_PORT")] = None
+    metrics_port: Port | None = None
     """Port of the metrics of ingress; unset: off."""
-    metrics_bind: Annotated[str, Field(alias="DEEDBOX_METRICS_BIND", min_length=1)] = "127.0.0.1"
+    metrics_bind: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     """Address of the metrics of ingress; never the public one."""
-    callback_url: Annotated[str | None, Field(alias="DEEDBOX_CALLBACK_URL")] = None
+    callback_url: str | None = None
     """Public callback URL that the account of source ``default`` should have; checked every 15 minutes."""
-    alert_urls: Annotated[SecretStr | None, Field(alias="DEEDBOX_ALERT_URLS")] = None
+    alert_urls: SecretStr | None = None
     """Where alerts go (extra ``alerts``): Apprise URLs, separated by commas or line breaks; unset: nowhere."""
-    alert_events: Annotated[Csv, Field(alias="DEEDBOX_ALERT_EVENTS")] = DEFAULT_EVENTS
+    alert_events: Csv = DEFAULT_EVENTS
     """Event types that send an alert, comma-separated, exact or a prefix such as ``template_*``; ``none``: none."""
-    alert_details: Annotated[
-        Literal["on", "off"], BeforeValidator(_lower), Field(alias="DEEDBOX_ALERT_DETAILS")
-    ] = "off"
+    alert_details: OnOff = "off"
     """``on``: alerts name the titles of signature requests, which may name people."""
-    alert_window_s: Annotated[
-        float, Field(alias="DEEDBOX_ALERT_WINDOW_S", ge=1, le=86_400, allow_inf_nan=False)
-    ] = 300.0
+    alert_window_s: Annotated[float, Field(ge=1, le=86_400, allow_inf_nan=False)] = 300.0
     """Seconds for which further alerts of a kind are gathered into one message, after the first was sent."""
-    alert_per_hour: Annotated[int, Field(alias="DEEDBOX_ALERT_PER_HOUR", ge=2, le=1000)] = 20
+    alert_per_hour: Annotated[int, Field(ge=2, le=1000)] = 20
     """Most alerts in any hour; the last one says that the limit is reached."""
     ops_port: Annotated[Port, Field(alias="OPS_PORT")] = 8001
     """Port of the dashboard, the status API and the metrics."""
-    ops_bind: Annotated[str, Field(alias="DEEDBOX_OPS_BIND", min_length=1)] = "127.0.0.1"
+    ops_bind: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     """Address of the dashboard, the status API and the metrics; never the public one."""
-    ops_hosts: Annotated[Csv, Field(alias="DEEDBOX_OPS_HOSTS")] = ()
+    ops_hosts: Csv = ()
     """Host names that ops answers to, besides localhost; comma-separated, without ports."""
-    ops_trusted_proxies: Annotated[Csv, Field(alias="DEEDBOX_OPS_TRUSTED_PROXIES")] = ()
+    ops_trusted_proxies: Csv = ()
     """Addresses or networks of proxies in front of ops, comma-separated: they may say for which client they ask."""
-    ops_proxy_user_header: Annotated[
-        str | None, Field(alias="DEEDBOX_OPS_PROXY_USER_HEADER", pattern=r"^[A-Za-z0-9-]{1,64}$")
-    ] = None
+    ops_proxy_user_header: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")] = None
     """Header in which a trusted proxy names the user that it has signed in, such as X-Forwarded-User; unset: off."""
-    ops_token: Annotated[SecretStr | None, Field(alias="DEEDBOX_OPS_TOKEN")] = None
+    ops_token: SecretStr | None = None
     """One token, named ``admin``, with all scopes."""
     ops_tokens_text: Annotated[SecretStr | None, Field(alias="DEEDBOX_OPS_TOKENS")] = None
     """JSON or the path of a JSON file: ``{name: {"token": ..., "scopes": ["read", "documents", "write"]}}``, or ``sha256`` for ``token``."""
-    api_url: Annotated[str, Field(alias="DEEDBOX_API_URL")] = "https://api.hellosign.com/v3"
+    api_url: str = "https://api.hellosign.com/v3"
     """Base URL of the Dropbox Sign API; ends in ``/v3``."""
-    plain_http: Annotated[
-        Literal["on", "off"], BeforeValidator(_lower), Field(alias="DEEDBOX_PLAIN_HTTP")
-    ] = "off"
+    plain_http: OnOff = "off"
     """``on``: the API, the receivers of alerts and destinations may be on other machines and without TLS; keys and messages can be read on
     the way."""
-    files_per_minute: Annotated[PerMinute, Field(alias="DEEDBOX_FILES_PER_MINUTE")] = 15
+    files_per_minute: PerMinute = 15
     """File downloads per minute and account (Dropbox Sign allows 25, shared with sending)."""
-    test_files_per_minute: Annotated[PerMinute, Field(alias="DEEDBOX_TEST_FILES_PER_MINUTE")] = 6
+    test_files_per_minute: PerMinute = 6
     """File downloads per minute and account for test requests (Dropbox Sign allows 10)."""
-    api_per_minute: Annotated[PerMinute, Field(alias="DEEDBOX_API_PER_MINUTE")] = 60
+    api_per_minute: PerMinute = 60
     """Other API calls per minute and account (Dropbox Sign allows 100)."""
-    log_format: Annotated[
-        Literal["auto", "json", "console"], BeforeValidator(_lower), Field(alias="DEEDBOX_LOG_FORMAT")
-    ] = "auto"
+    log_format: Annotated[Literal["auto", "json", "console"], Lower] = "auto"
     """``auto``: ``console`` on a terminal, else ``json`` (one object per line)."""
-    log_hops: Annotated[Literal["on", "off"], BeforeValidator(_lower), Field(alias="DEEDBOX_LOG_HOPS")] = "on"
+    log_hops: OnOff = "on"
     """``on``: one log line for every callback at every step; ``off``: only callbacks that were refused, spooled or failed."""
-    otel: Annotated[Literal["on", "off"], BeforeValidator(_lower), Field(alias="DEEDBOX_OTEL")] = "off"
+    otel: OnOff = "off"
     """``on``: OpenTelemetry spans (extra ``otel``), sent where the standard ``OTEL_...`` variables say."""
 
     @classmethod

@@ -10,10 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from redis.exceptions import RedisError
-
 from deedbox.shared.redis import keys, script_calls
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.scripting import Scripts
 
 LEASE_S: Final = 10.0
@@ -84,10 +82,8 @@ class Lease:
         return units
 
     def _heard_bell(self, wait_s: float) -> bool:
-        try:
+        with translating():
             return (
                 self._scripts.redis.blpop([keys.lane(self._lane, "bell")], timeout=max(0.05, wait_s))
                 is not None
             )
-        except RedisError as error:
-            raise translated(error) from error

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from deedbox.shared.archives.restoring import restore
 from deedbox.shared.archives.stream_archive import VALUES, ArchivedEvent, StreamArchive
@@ -19,7 +19,7 @@ from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.identity import shard_of
 from deedbox.shared.records import stored_event
 from deedbox.shared.redis import keys, script_calls
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.scripting import Scripts, text
 from deedbox.shared.runtime import logs
 
@@ -74,10 +74,8 @@ class Archivist:
         return len(due)
 
     def _take(self, streams: Sequence[str], now: float) -> None:
-        try:
+        with translating():
             found = list(self._bodies(self._states(streams, now), now))
-        except RedisError as error:
-            raise translated(error) from error
         for each in found:
             self._archive(each, now)
 
@@ -114,39 +112,41 @@ class Archivist:
         return _Read(stream, live, packed or b"", whole)
 
     def _bodies(self, states: Sequence[_Read], now: float) -> Iterator[_Read]:
-        """Read the events, as long as there is room; the other streams wait for the next look."""
+        """Read the events, as long as there is room; the other streams wait for the next look.
+
+        Of a stream with an event that has no end, because something waits for it, no event is read: it may stay so for long.
+        """
         pipe = self._redis.pipeline(transaction=False)
         for each in states:
             for name in each.live.seen:
                 pipe.hstrlen(keys.event(text(name)), stored_event.BODY)
-        sizes = iter(pipe.execute())
+                pipe.pttl(keys.event(text(name)))
+        replies = iter(pipe.execute())
         room = READ_MAX_BYTES
         for each in states:
-            size = sum(max(next(sizes), stored_event.PIECES_BYTES) for _ in each.live.seen)
-            each.whole = each.whole and size <= BODIES_MAX_BYTES
+            size, lives = 0, []
+            for _ in each.live.seen:
+                size += max(next(replies), stored_event.PIECES_BYTES)
+                lives.append(next(replies))
+            each.whole = each.whole and size <= BODIES_MAX_BYTES and FOREVER not in lives
             if each.whole and room > 0:
                 room -= size
-                self._with_events(each, now)
+                self._with_events(each, lives, now)
                 yield each
             elif not each.whole:
                 yield each
 
     def _postpone(self, stream: str, now: float) -> None:
-        try:
+        with translating():
             self._redis.zadd(keys.QUIET, {stream: now}, xx=True)
-        except RedisError as error:
-            raise translated(error) from error
 
-    def _with_events(self, each: _Read, now: float) -> None:
+    def _with_events(self, each: _Read, lives: Sequence[int], now: float) -> None:
         live = each.live
         pipe = self._redis.pipeline(transaction=False)
         for name in live.seen:
             pipe.hgetall(keys.event(text(name)))
-            pipe.pttl(keys.event(text(name)))
-        replies = pipe.execute()
         events = {}
-        for name, fields, life in zip(live.seen, replies[::2], replies[1::2], strict=True):
-            each.whole = each.whole and life != FOREVER
+        for name, fields, life in zip(live.seen, pipe.execute(), lives, strict=True):
             if fields:
                 kept = {field: found for field, found in fields.items() if field != b"open"}
                 events[name] = ArchivedEvent(kept, math.ceil(now + max(life, 0) / 1000))

@@ -6,12 +6,10 @@ from collections.abc import Iterable
 from itertools import chain
 from typing import Any
 
-from redis.exceptions import RedisError
-
 from deedbox.shared.archives.stream_archive import StreamArchive, packed_value
 from deedbox.shared.records import timeline_line
 from deedbox.shared.redis import keys, script_calls
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.scripting import Operand, Scripts
 from deedbox.shared.runtime import logs
 
@@ -26,10 +24,8 @@ def restore(scripts: Scripts, streams: Iterable[str]) -> int:
     names = list(dict.fromkeys(streams))
     restored = 0
     while names:
-        try:
+        with translating():
             packed: Any = scripts.redis.mget([keys.archive(stream) for stream in names])
-        except RedisError as error:
-            raise translated(error) from error
         archived = [(stream, data) for stream, data in zip(names, packed, strict=True) if data is not None]
         # Another one may have been written between the two calls: then it is read again.
         names = [stream for stream, data in archived if not _restore(scripts, stream, data)]

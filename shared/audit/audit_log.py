@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from deedbox.shared.audit import audit_line
 from deedbox.shared.audit.audit_line import AuditedOperation, AuditLine, Way
 from deedbox.shared.core.errors import DeedboxError
 from deedbox.shared.redis import keys, repair_calls
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.scripting import Scripts
 
 KEEP: Final = 10_000
@@ -89,17 +88,13 @@ def read(redis: Redis, at_most: int, start: int = 0) -> list[AuditLine]:
 
     Lines that cannot be read are left out.
     """
-    try:
+    with translating():
         rows: Any = redis.lrange(keys.AUDIT, start, start + at_most - 1)
-    except RedisError as error:
-        raise translated(error) from error
     return [line for each in rows if (line := audit_line.load(each))]
 
 
 def count(redis: Redis) -> int:
     """Count the operations that are kept. Raises Unavailable."""
-    try:
+    with translating():
         found: Any = redis.llen(keys.AUDIT)
-    except RedisError as error:
-        raise translated(error) from error
     return int(found)

@@ -1,7 +1,7 @@
 """What a broker is to everything else: no other module asks which one it is.
 
-One class per transport: ``redis_broker``, ``amqp_broker``, ``sqs_broker``, and ``memory_broker`` for tests. Each is built from one
-address (``deedbox.shared.broker.brokers``), is safe for threads, and may be built before a fork. Nothing is opened before it is asked for.
+One class per transport: ``redis_broker``, ``amqp_broker``, ``sqs_broker``. Each is built from one address
+(``deedbox.shared.broker.brokers``), is safe for threads, and may be built before a fork. Nothing is opened before it is asked for.
 """
 
 from __future__ import annotations

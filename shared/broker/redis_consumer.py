@@ -5,11 +5,9 @@ from __future__ import annotations
 import time
 from typing import cast
 
-from redis.exceptions import RedisError
-
 from deedbox.shared.broker.port import BATCH, BATCH_BYTES, LEASE_S, WAIT_S
 from deedbox.shared.redis import keys, script_calls
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.inbox import Load
 from deedbox.shared.redis.script_calls import RawClaim
 from deedbox.shared.redis.scripting import Scripts
@@ -51,12 +49,10 @@ class RedisConsumer:
 
     def _wait(self) -> bytes | None:
         """Block until a callback comes; it is claimed by the same move."""
-        try:
+        with translating():
             found = self._scripts.redis.blmove(
                 keys.RAW_QUEUE, keys.claimed(self._bridge), WAIT_S, "RIGHT", "LEFT"
             )
-        except RedisError as error:
-            raise translated(error) from error
         return cast("bytes | None", found)
 
     def _look_around(self) -> None:

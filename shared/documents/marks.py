@@ -6,15 +6,14 @@ documents that they cannot read, in place of believing that these are gone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from deedbox.shared.records.document_record import DocumentRecord, StoreMark
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.scripting import text
 
 
@@ -26,24 +25,19 @@ class StoreMarks:
 
     def all(self) -> list[StoreMark]:
         """Return the stores that are known, the one that was used last first."""
-        rows = self._ask(lambda: self._redis.hgetall(keys.STORES))
+        with translating():
+            rows: Any = self._redis.hgetall(keys.STORES)
         found = (StoreMark.load(text(store), row) for store, row in rows.items())
         return sorted((mark for mark in found if mark), key=lambda mark: -mark.used_at)
 
     def note(self, mark: StoreMark, keep_s: float) -> None:
         """Note that a document was stored, and forget the stores in which none was for so long."""
         known = {each.store for each in self.all() if each.used_at >= mark.used_at - keep_s}
-        fields = self._ask(lambda: self._redis.hkeys(keys.STORES))
-        gone = [name for name in map(text, fields) if name not in known]
-        if gone:
-            self._ask(lambda: self._redis.hdel(keys.STORES, *gone))
-        self._ask(lambda: self._redis.hset(keys.STORES, mark.store, mark.dump()))
-
-    def _ask(self, ask: Callable[[], Any]) -> Any:
-        try:
-            return ask()
-        except RedisError as error:
-            raise translated(error) from error
+        with translating():
+            fields: Any = self._redis.hkeys(keys.STORES)
+            if gone := [name for name in map(text, fields) if name not in known]:
+                self._redis.hdel(keys.STORES, *gone)
+            self._redis.hset(keys.STORES, mark.store, mark.dump())
 
 
 def elsewhere(record: bytes | None, own: str | None, here: Iterable[str]) -> set[str]:

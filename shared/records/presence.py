@@ -73,11 +73,6 @@ class LostCall:
     """In a row, this one included."""
 
 
-def dump_lost(call: LostCall) -> bytes:
-    """Return the stored form, as ``sweep.lua`` writes it."""
-    return jsontext.dumps({name: getattr(call, name) for name in LostCall.__slots__})
-
-
 def load_lost(data: bytes | str) -> LostCall | Unreadable:
     """Rebuild it; Unreadable for any other bytes."""
 

@@ -12,13 +12,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, Self
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from deedbox.shared.core import fields
 from deedbox.shared.core.fields import count_of
 from deedbox.shared.core.routing import matches, unit_of
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 
 FORM: Final = "subscriptions"
 
@@ -122,8 +121,6 @@ def _subscription(value: object) -> Subscription:
 
 def announced(redis: Redis) -> Subscriptions:
     """Read what is subscribed; nothing, if it cannot be read: the next announcement writes it again. Raises Unavailable."""
-    try:
+    with translating():
         found: Any = redis.hgetall(keys.SUBSCRIPTIONS)
-    except RedisError as error:
-        raise translated(error) from error
     return load(found) or Subscriptions()

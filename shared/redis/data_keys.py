@@ -19,13 +19,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from deedbox.shared import sealing
 from deedbox.shared.core.errors import KeyMissing, Unavailable, Undecodable
 from deedbox.shared.records.stored_event import SEALED, StoredEvent
 from deedbox.shared.redis import keys, script_calls
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.scripting import Scripts
 
 if TYPE_CHECKING:
@@ -175,10 +174,8 @@ def find(redis: Redis, streams: Iterable[str]) -> Keys:
     pipe = redis.pipeline(transaction=False)
     for stream in wanted:
         pipe.hget(keys.data_key(stream), "wrapped")
-    try:
+    with translating():
         replies = pipe.execute()
-    except RedisError as error:
-        raise translated(error) from error
     missing: dict[str, KeyMissing] = {}
     cache = _cache(redis)
     for stream, wrapped in zip(wanted, replies, strict=True):

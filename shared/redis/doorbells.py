@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from redis import Redis
-from redis.exceptions import RedisError
 from rq import Queue
 from rq.serializers import JSONSerializer
 
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 
 JOB: Final = "deedbox.workers.jobs.drain"
 """The only name that a worker accepts; it is compared and never imported (``deedbox.workers.doorbell``)."""
@@ -35,11 +34,9 @@ class Bells:
         if queue is None:
             queue = Queue(keys.rq_queue(lane), connection=self._redis, serializer=JSONSerializer)
             self._queues[lane] = queue
-        try:
+        with translating():
             # A description of our own: RQ's default would render the arguments as text.
             queue.enqueue_call(
                 JOB, args=(lane,), timeout=JOB_TIMEOUT_S, result_ttl=0, failure_ttl=FAILURE_TTL_S,
                 description=f"drain {lane}",
             )  # fmt: skip
-        except RedisError as error:
-            raise translated(error) from error

@@ -130,8 +130,15 @@ class Eraser:
 
     def find(self, subject: Subject) -> ErasureSurvey:
         """Look what there is, and change nothing but the form in which it is stored."""
+        restore(self._scripts, (subject.stream,))
+        found = self._survey(subject)
+        # Archived meanwhile, it had nothing to show. Once restored, it is not archived again before it was quiet for long.
+        while restore(self._scripts, (subject.stream,)):
+            found = self._survey(subject)
+        return found
+
+    def _survey(self, subject: Subject) -> ErasureSurvey:
         holdings, stream = self._holdings, subject.stream
-        restore(self._scripts, (stream,))
         letters = holdings.letters(subject)
         names = {*holdings.facts(stream), *holdings.strays(stream), *filter(None, letters.values())}
         return ErasureSurvey(

@@ -172,6 +172,7 @@ rq:queue:deedbox.<lane>         list    RQ         until taken            doorbe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 PREFIX: Final = "deedbox:"
@@ -238,24 +239,38 @@ SCHEMA: Final = PREFIX + "schema"
 CALLBACK_URL_WATCHED: Final = PREFIX + "callback_url:watched"
 
 
-def claimed(bridge: str) -> str:
-    """List of what one bridge claimed."""
-    return f"{PREFIX}bridge:claimed:{bridge}"
+def _named(start: str) -> Callable[[str | int], str]:
+    """Return what makes the name of a key from the id in it. The table above says what each holds."""
+    return lambda identifier: f"{PREFIX}{start}:{identifier}"
 
 
-def bridged(bridge: str) -> str:
-    """Digest of the batch that a bridge appended last."""
-    return f"{PREFIX}bridge:batch:{bridge}"
-
-
-def probe(trace_id: str) -> str:
-    """Mark that a test message came through."""
-    return f"{PREFIX}probe:{trace_id}"
-
-
-def inbox(shard: int) -> str:
-    """List of a shard's callbacks."""
-    return f"{PREFIX}inbox:{shard}"
+claimed: Final = _named("bridge:claimed")
+bridged: Final = _named("bridge:batch")
+probe: Final = _named("probe")
+inbox: Final = _named("inbox")
+shards: Final = _named("shards")
+queue: Final = _named("queue")
+queued: Final = _named("queued")
+letters: Final = _named("letters")
+order: Final = _named("order")
+seen: Final = _named("seen")
+timeline: Final = _named("timeline")
+event: Final = _named("event")
+quota: Final = _named("quota")
+erased: Final = _named("erased")
+archive: Final = _named("archive")
+data_key: Final = _named("key")
+dead: Final = _named("dead")
+replay: Final = _named("replay")
+evidence: Final = _named("evidence")
+request: Final = _named("request")
+document: Final = _named("document")
+find: Final = _named("find")
+finds: Final = _named("finds")
+fetching: Final = _named("fetching")
+api_pause: Final = _named("api:pause")
+samples_turn: Final = _named("samples:turn")
+alert_turn: Final = _named("alerts:turn")
 
 
 def lane(name: str, part: str) -> str:
@@ -268,129 +283,14 @@ def action(name: str, part: str) -> str:
     return f"{PREFIX}action:{name}:{part}"
 
 
-def shards(part: str) -> str:
-    """One of the sequencer's keys about shards of the inbox: ready, leased or tokens."""
-    return f"{PREFIX}shards:{part}"
-
-
-def queue(unit: str) -> str:
-    """List of a unit's entries."""
-    return f"{PREFIX}queue:{unit}"
-
-
-def order(stream: str) -> str:
-    """Order state of a stream."""
-    return f"{PREFIX}order:{stream}"
-
-
-def seen(stream: str) -> str:
-    """Dedupe memory of a stream."""
-    return f"{PREFIX}seen:{stream}"
-
-
-def timeline(stream: str) -> str:
-    """Timeline of a stream."""
-    return f"{PREFIX}timeline:{stream}"
-
-
-def event(fingerprint: str) -> str:
-    """One stored event."""
-    return f"{PREFIX}event:{fingerprint}"
-
-
-def archive(stream: str) -> str:
-    """Return the key of a stream's archive."""
-    return f"{PREFIX}archive:{stream}"
-
-
 def value(kind: str, stream: str) -> str:
     """Return the key of a stream's order state, read model or document record: kind ``order``, ``request``, ``document``."""
     return f"{PREFIX}{kind}:{stream}"
 
 
-def data_key(stream: str) -> str:
-    """Return the key under which the data key of a stream is."""
-    return f"{PREFIX}key:{stream}"
-
-
-def queued(stream: str) -> str:
-    """How many entries of each action wait about a stream."""
-    return f"{PREFIX}queued:{stream}"
-
-
-def letters(ordering_key: str) -> str:
-    """Ids of the dead letters that are, or may be, about an ordering key."""
-    return f"{PREFIX}letters:{ordering_key}"
-
-
-def dead(letter_id: str) -> str:
-    """One dead letter."""
-    return f"{PREFIX}dead:{letter_id}"
-
-
-def erased(stream: str) -> str:
-    """Tombstone of an erased stream."""
-    return f"{PREFIX}erased:{stream}"
-
-
-def evidence(source: str) -> str:
-    """Return the evidence of a source: what its callbacks show about ``Content-Sha256``."""
-    return f"{PREFIX}evidence:{source}"
-
-
-def replay(number: int) -> str:
-    """Order of one replay."""
-    return f"{PREFIX}replay:{number}"
-
-
 def replay_done(number: int) -> str:
     """How far a replay came in each stream."""
     return f"{PREFIX}replay:{number}:done"
-
-
-def alert_turn(digest: str) -> str:
-    """Exclusive right to send the alert about one standing fault."""
-    return f"{PREFIX}alerts:turn:{digest}"
-
-
-def request(stream: str) -> str:
-    """Read model of a signature request."""
-    return f"{PREFIX}request:{stream}"
-
-
-def find(term: str) -> str:
-    """Index of the requests that a term finds."""
-    return f"{PREFIX}find:{term}"
-
-
-def finds(stream: str) -> str:
-    """Terms that find a request."""
-    return f"{PREFIX}finds:{stream}"
-
-
-def samples_turn(slot: int) -> str:
-    """Exclusive right to take the sample of one slot (number of the interval since 1970)."""
-    return f"{PREFIX}samples:turn:{slot}"
-
-
-def document(stream: str) -> str:
-    """Document record of a signature request."""
-    return f"{PREFIX}document:{stream}"
-
-
-def fetching(stream: str) -> str:
-    """Mutual exclusion of fetches of one request."""
-    return f"{PREFIX}fetching:{stream}"
-
-
-def api_pause(source: str) -> str:
-    """Until when the API asked this account to wait."""
-    return f"{PREFIX}api:pause:{source}"
-
-
-def quota(group: str) -> str:
-    """Use of one ``event_hash``: of a source, type and second."""
-    return f"{PREFIX}quota:{group}"
 
 
 def budget(kind: str, account: str, part: str) -> str:

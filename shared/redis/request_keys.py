@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from deedbox.shared.archives import reading as archives
 from deedbox.shared.core.fields import count_of, counts_of
 from deedbox.shared.records.replay_order import ReplayOrder
 from deedbox.shared.records.tombstone import Tombstone
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.inbox import callback_in, stream_of
 from deedbox.shared.redis.scripting import text
 
@@ -87,10 +86,8 @@ class Holdings:
 
     def document_record(self, stream: str) -> bytes | None:
         """Return the document record's text, also of an archived stream."""
-        try:
+        with translating():
             [[found]] = archives.values(self._redis, (stream,), "document")
-        except RedisError as error:
-            raise translated(error) from error
         return found
 
     def erased_at(self, stream: str) -> float | None:
@@ -196,10 +193,8 @@ class Holdings:
         for name, *arguments in commands:
             run: Callable[..., object] = getattr(pipe, name)
             run(*arguments)
-        try:
+        with translating():
             return pipe.execute()
-        except RedisError as error:
-            raise translated(error) from error
 
 
 def _pieces(found: Sequence[T]) -> Iterator[Sequence[T]]:

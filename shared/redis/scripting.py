@@ -12,44 +12,12 @@ from redis.exceptions import RedisError
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
 
-NAMES: Final = (
-    "announce",
-    "append",
-    "archive",
-    "audit",
-    "beat",
-    "budget_take",
-    "budget_used",
-    "claim_entries",
-    "claim_raw",
-    "claim_shard",
-    "data_keys",
-    "discard",
-    "drop_raw",
-    "end_calls",
-    "erase",
-    "file_events",
-    "finish",
-    "gaps_due",
-    "leave",
-    "note_streams",
-    "pause",
-    "present",
-    "quiet",
-    "redrive",
-    "redrive_raw",
-    "release",
-    "remember",
-    "rename_calls",
-    "renew",
-    "replay",
-    "report_intake",
-    "restore",
-    "restore_raw",
-    "rewrap",
-    "set_aside",
-    "suspect",
-    "sweep",
+FOLDER: Final = files("deedbox.shared.redis") / "scripts"
+
+NAMES: Final = tuple(
+    sorted(
+        {each.name.removesuffix(".lua") for each in FOLDER.iterdir() if each.name.endswith(".lua")} - {"lib"}
+    )
 )
 
 Operand = str | bytes | float
@@ -66,9 +34,8 @@ def text(reply: bytes | str) -> str:
 
 def source_of(name: str) -> str:
     """Return a script's text: the key prefixes, the library, then the script."""
-    folder = files("deedbox.shared.redis") / "scripts"
     head = f"local P = '{keys.PREFIX}'\nlocal RQ = 'rq:queue:{keys.RQ_QUEUE_PREFIX}'\n"
-    return head + (folder / "lib.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8")
+    return head + (FOLDER / "lib.lua").read_text("utf-8") + (FOLDER / f"{name}.lua").read_text("utf-8")
 
 
 SOURCES: Final = {name: source_of(name) for name in NAMES}

@@ -6,7 +6,7 @@ gunicorn's own worker waits for the first request of a connection for ever, and 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from itertools import chain
 from typing import Any, Final
 
 from gunicorn.asgi.protocol import ASGIProtocol
@@ -22,10 +22,16 @@ CLOSE_EVERY_S: Final = 1.0
 class BoundedWorker(ASGIWorker):  # type: ignore[misc]
     """Closes connections that are late, and above ``worker_connections`` one for each that comes."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Take what gunicorn gives."""
+        super().__init__(*args, **kwargs)
+        self.new: dict[Connection, float] = {}
+        """Connections that had no request yet, and since when they are open (monotonic seconds): the oldest first."""
+        self.kept: dict[Connection, float] = {}
+        """Those that wait for their next request, and since when: the longest idle first."""
+
     def init_process(self) -> None:
         """Begin to serve, in the process of the worker."""
-        self.open: dict[Connection, float] = {}
-        """Since when (monotonic seconds), the oldest first."""
         gasgi.ASGIProtocol = Connection  # gunicorn has no setting for it
         # As attributes: gunicorn computes what a setting is each time it asks, a dozen times for every connection.
         self.cfg.__dict__.update((name, setting.get()) for name, setting in self.cfg.settings.items())
@@ -37,31 +43,27 @@ class BoundedWorker(ASGIWorker):  # type: ignore[misc]
         """Tell the master that this process lives; called once a second."""
         super().notify()
         late = time.monotonic() - RECEIVE_S
-        for connection in [each for each, since in self.open.items() if since < late and each.is_new]:
+        for connection in [each for each, since in self.new.items() if since < late]:
             connection.close()
 
     def handle_exit_signal(self) -> None:
         """Begin to stop: a connection that only waits for its next request does not hold this process up."""
         super().handle_exit_signal()
-        self._close_idle({})
+        self._close_idle(0.0)
 
-    def _close_idle(self, before: dict[Connection, int]) -> None:
-        """Close what was idle at the look before and had no request since: who sends just now is still answered."""
-        idle = {each: each.req_count for each in self.open if each.is_idle}
-        for connection, count in idle.items():
-            if before.get(connection) == count:
-                connection.close()
-        self.loop.call_later(CLOSE_EVERY_S, self._close_idle, idle)
+    def _close_idle(self, before: float) -> None:
+        """Close what has been idle since the look before: who sends just now is still answered."""
+        for connection in [
+            each for each, since in chain(self.new.items(), self.kept.items()) if since < before
+        ]:
+            connection.close()
+        self.loop.call_later(CLOSE_EVERY_S, self._close_idle, time.monotonic())
 
     def opened(self, connection: Connection) -> None:
-        """Note a connection, and make room for it: of those that wait for a request, the oldest new one, or the oldest."""
-        self.open[connection] = time.monotonic()
-        if len(self.open) > self.worker_connections:
-            victim = next(self._idle(new=True), None) or next(self._idle(new=False), connection)
-            victim.close()
-
-    def _idle(self, *, new: bool) -> Iterator[Connection]:
-        return (each for each in self.open if each.is_idle and each.is_new is new)
+        """Note a connection, and make room for it: the oldest new one that waits for a request, or the longest idle one."""
+        self.new[connection] = time.monotonic()
+        if self.nr_conns > self.worker_connections:
+            next((each for each in chain(self.new, self.kept) if each.is_idle), connection).close()
 
 
 class Connection(ASGIProtocol):  # type: ignore[misc]
@@ -76,11 +78,6 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         """Whether it waits for a request."""
         return bool(self._awaiting_request)
 
-    @property
-    def is_new(self) -> bool:
-        """Whether it waits for its first request."""
-        return self.is_idle and self.req_count == 1
-
     def connection_made(self, transport: Any) -> None:
         """Begin."""
         super().connection_made(transport)
@@ -88,7 +85,6 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
-        self.worker.open.pop(self, None)
         super().connection_lost(exc)
         if self._task is not None and self._task.done():
             # Both refer back to this connection, which would stay until a collection: they are rare, and take long.
@@ -110,9 +106,17 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
             self.close()
         else:
             super()._arm_keepalive_timer()
+            self.worker.kept[self] = time.monotonic()
+
+    def _cancel_keepalive_timer(self) -> None:
+        """Note that it waits no more: a request has come, or its end."""
+        super()._cancel_keepalive_timer()
+        self.worker.new.pop(self, None)
+        self.worker.kept.pop(self, None)
 
     def close(self) -> None:
         """Close it; a task that waits for a request on it gets an error."""
+        self._cancel_keepalive_timer()  # now: its end comes later, and it must not be closed twice to make room
         self._close_transport()
         if self._request_ready is not None:
             self._request_ready.set()

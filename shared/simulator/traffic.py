@@ -13,7 +13,7 @@ from deedbox.shared.core.routing import DEFAULT_RANK, RANKS
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from deedbox.shared.simulator.lifecycle import Account, SimulatedCallback, SimulatedRequest
 
@@ -69,11 +69,6 @@ def schedule(
     for index, callback in enumerate(callbacks):
         deliveries += _deliveries(index * step_s, callback, account, rng, policy)
     return sorted(deliveries, key=lambda delivery: delivery.at_s)
-
-
-def first_deliveries(deliveries: Sequence[Delivery]) -> list[SimulatedCallback]:
-    """Return every callback of the schedule once, without forgeries, in the order of first delivery."""
-    return [delivery.callback for delivery in deliveries if delivery.kind is DeliveryKind.FIRST]
 
 
 def _global_order(callback: SimulatedCallback) -> tuple[int, int, str, int]:

@@ -21,6 +21,9 @@ SCHEDULES: Final = int(os.environ.get("DEEDBOX_SIM_SCHEDULES", "600"))
 FOUND_WITHIN: Final = 400
 """Seeds within which a planted fault must show: fewer than a run has."""
 
+LONGEST: Final = (1070,)
+"""Seeds beyond those of one run, which rest minutes after their last fault."""
+
 FIRST: Final = {
     "an_earlier_event_is_repeated_after_a_later_one": 330,
     "what_is_synthesised_gives_way_to_nothing": 225,
@@ -61,6 +64,12 @@ def restless_threads() -> Iterator[None]:
 def test_every_schedule_keeps_the_promises() -> None:
     done = run("--schedules", str(SCHEDULES), "--jobs", str(JOBS))
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("seed", LONGEST)
+def test_a_schedule_that_rests_late_keeps_the_promises(seed: int) -> None:
+    """Several calls that keep the interpreter, one after the other, beside a sweeper that is always looking."""
+    assert simulate(seed, None, Trace()) == []
 
 
 def test_the_promises_hold_with_a_key_ring_too() -> None:

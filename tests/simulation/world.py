@@ -48,7 +48,9 @@ from tests.simulation.rollout import Rollout
 from tests.simulation.scheduler import START, Process, Scheduler, Trace
 from tests.simulation.server import Server
 
-STEPS_MAX: Final = 30_000
+STEPS_MAX: Final = 150_000
+"""A schedule that takes all of ``REST_S`` needs up to 100 for each second, most of them the sweeper's."""
+
 REST_S: Final = 900.0
 """Simulated seconds after the faults within which everything must have come to rest: calls that keep the interpreter
 cost up to eight processes each, one after the other."""

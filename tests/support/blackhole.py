@@ -19,9 +19,11 @@ class Blackhole:
         self._is_gone = False
         self._sockets: list[socket.socket] = []
         self.opened = 0
-        """Connections that were forwarded."""
+        """Connections that were forwarded; the number of one is how many there were with it."""
         self.ended_by_server = 0
         """Connections that the server gave up after the host had vanished."""
+        self.ended: set[int] = set()
+        """Numbers of the other connections that ended, whoever ended them."""
         threading.Thread(target=self._accept, daemon=True).start()
 
     def vanish(self) -> None:
@@ -56,10 +58,15 @@ class Blackhole:
             self.opened += 1
             for source, target, is_server in ((client, server, False), (server, client, True)):
                 threading.Thread(
-                    target=self._pump, args=(source, target, self._generation, is_server), daemon=True
+                    target=self._pump,
+                    args=(source, target, self._generation),
+                    kwargs={"is_server": is_server, "number": self.opened},
+                    daemon=True,
                 ).start()
 
-    def _pump(self, source: socket.socket, target: socket.socket, generation: int, is_server: bool) -> None:  # noqa: FBT001
+    def _pump(
+        self, source: socket.socket, target: socket.socket, generation: int, *, is_server: bool, number: int
+    ) -> None:
         with suppress(OSError):  # reset, or closed by us
             while data := source.recv(65536):
                 if generation == self._generation:
@@ -67,5 +74,6 @@ class Blackhole:
         if generation != self._generation:
             self.ended_by_server += is_server
             return  # the other end is not told
+        self.ended.add(number)
         with suppress(OSError):
             target.close()

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from redis.exceptions import RedisError
-
 from deedbox.shared.alerts.alerting import SEND, AlertFact, Message, Policy, step
 from deedbox.shared.alerts.conditions import AlertWatch, Noticed, condition
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.records.alert_board import AlertBoard, board_of
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.runtime import logs
 from deedbox.workers.internal_events import Filed, Filing, FilingGuard
 
@@ -71,13 +69,10 @@ class AlertDesk:
         raise Unavailable("the alerts are changed by others all the time")
 
     def _read(self) -> tuple[float, bytes]:
-        try:
-            with self._redis.pipeline(transaction=False) as pipe:
-                pipe.time()
-                pipe.get(keys.ALERTS)
-                (seconds, micros), text = pipe.execute()
-        except RedisError as error:
-            raise translated(error) from error
+        with translating(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.time()
+            pipe.get(keys.ALERTS)
+            (seconds, micros), text = pipe.execute()
         return seconds + micros / 1_000_000, text or b""
 
     def _filed(self, messages: Sequence[Message]) -> list[Filed]:

@@ -14,7 +14,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from deedbox.shared.archives import clean_stream
 from deedbox.shared.archives import reading as archives
@@ -26,7 +25,7 @@ from deedbox.shared.core.fields import Unreadable
 from deedbox.shared.core.routing import DEFAULT_RANK, RANKS
 from deedbox.shared.records.stored_event import FIELDS, StoredEvent, present
 from deedbox.shared.redis import data_keys, keys, script_calls
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.script_calls import NO_CLAIM
 from deedbox.shared.runtime import logs
 from deedbox.workers.actions.interface import Context
@@ -93,15 +92,13 @@ def run(process: Process, options: CallOptions) -> int:
 def _found(process: Process, options: CallOptions, action: RegisteredAction) -> StoredEvent:
     """Return the event that is meant. Raises DeedboxError, Unavailable."""
     identifier = options.identifier
-    try:
+    with translating():
         if _FINGERPRINT.fullmatch(identifier):
             loaded = _by_fingerprint(process.redis, identifier)
             if loaded:
                 return data_keys.opened(process.redis, loaded)[0]
         key = identifier if "/" in identifier else f"signature_request/{identifier}"
         events = stored_events(process.redis, f"{options.source}:{key}")
-    except RedisError as error:
-        raise translated(error) from error
     if not events:
         raise DeedboxError(
             f"No event of {key} of the source {options.source} is stored; see `deedbox trace`."
@@ -126,14 +123,12 @@ def _by_fingerprint(redis: Redis, fingerprint: str) -> StoredEvent | Unreadable:
 
 def _leased(process: Process, action: RegisteredAction, claim: Claim) -> float:
     """Lease a unit of its own, which no queue has, so that the outcome can be committed as a worker does. Returns the time."""
-    try:
+    with translating():
         now = float(process.redis.time()[0])
         with process.redis.pipeline(transaction=True) as lease:
             lease.hset(keys.action(action.name, "tokens"), claim.unit, claim.token)
             lease.zadd(keys.action(action.name, "leased"), {claim.unit: now + LEASE_S})
             lease.execute()
-    except RedisError as error:
-        raise translated(error) from error
     return now
 
 

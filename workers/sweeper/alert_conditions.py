@@ -7,14 +7,13 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from deedbox.shared.alerts.conditions import LetterNotice, Seen, observe
 from deedbox.shared.core.fields import count_of
 from deedbox.shared.core.reasons import Refusal
 from deedbox.shared.records.spool_mark import SpoolMarks
 from deedbox.shared.redis import keys
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.scripting import text
 from deedbox.workers.builtins.alert_desk import AlertDesk
 
@@ -53,7 +52,7 @@ class ConditionWatch:
 
     def seen(self, last_letter: int) -> Seen:
         """Read what is so now; ``last_letter`` is the number of the last one told. Raises Unavailable."""
-        try:
+        with translating():
             with self._redis.pipeline(transaction=False) as pipe:
                 pipe.zcard(keys.DEAD)
                 pipe.get(keys.dead("seq"))
@@ -66,8 +65,6 @@ class ConditionWatch:
             known = min(last_letter, last)
             new = [number for number in map(count_of, newest) if known < number <= last]
             letters = self._letters(new)
-        except RedisError as error:
-            raise translated(error) from error
         more = min(dead, last - known) - LETTERS_MAX if len(new) == LETTERS_MAX else 0
         failures, wrong = _refusals(sources)
         marks = SpoolMarks.of(spools, now)

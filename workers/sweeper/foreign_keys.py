@@ -15,12 +15,12 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any, Final
 
-from redis.exceptions import RedisError, WatchError
+from redis.exceptions import WatchError
 
 from deedbox.shared.core.identity import SHARDS
 from deedbox.shared.records.subscriptions import announced
 from deedbox.shared.redis import keys, script_calls
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.key_types import FIXED, suspect, type_of
 from deedbox.shared.redis.scripting import Scripts, text
 from deedbox.shared.runtime import logs
@@ -60,13 +60,11 @@ class ForeignKeys:
 
     def look(self) -> None:
         """Look now. Raises Unavailable."""
-        try:
+        with translating():
             # First: without these, what follows fails.
             self._look_at(FIXED)
             self._look_at(self._needed())
             self._walk_on()
-        except RedisError as error:
-            raise translated(error) from error
 
     def _walk_on(self) -> None:
         """Look at some more of all keys, if a wrong one is suspected. The mark stays until the walk is over."""

@@ -11,13 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from redis.exceptions import RedisError
-
 from deedbox.shared.core.gaps import SUSPECTED, Findings, Gap, Known, suspected
 from deedbox.shared.core.identity import is_file_safe
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis import keys, script_calls
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.script_calls import LookEnd
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
@@ -83,17 +81,13 @@ class GapDesk:
 
     def forget_asked(self, streams: Sequence[str]) -> None:
         """Take streams off the list of those to be confirmed. Raises Unavailable."""
-        try:
+        with translating():
             self.redis.zrem(keys.CONFIRM_DUE, *streams)
-        except RedisError as error:
-            raise translated(error) from error
 
     def known(self, streams: Sequence[str]) -> dict[str, Known]:
         """Read what is known of requests, in one round trip. Raises Unavailable."""
-        try:
+        with translating():
             return known(self.redis, streams, fetches=self.fetches, synthesises=self.synthesises)
-        except RedisError as error:
-            raise translated(error) from error
 
 
 class GapDetector:

@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
-from redis.exceptions import RedisError
-
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.fields import counts_of
 from deedbox.shared.core.identity import SHARDS
@@ -20,7 +18,7 @@ from deedbox.shared.records.presence import LOST_KEEP
 from deedbox.shared.records.stored_event import StoredEvent, present
 from deedbox.shared.records.subscriptions import announced
 from deedbox.shared.redis import keys, script_calls
-from deedbox.shared.redis.connections import translated
+from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.scripting import Scripts, text
 from deedbox.shared.retention import Retention
 from deedbox.shared.runtime import logs
@@ -94,10 +92,8 @@ class Sweeper:
             self._looks.take(f"lane {lane}", partial(self._sweep, lane, actions))
 
     def _depths(self) -> dict[str, int]:
-        try:
+        with translating():
             found: Any = self._scripts.redis.hgetall(keys.DEPTHS)
-        except RedisError as error:
-            raise translated(error) from error
         return counts_of(found)
 
     def _sweep(self, lane: str, actions: Sequence[str] = ()) -> None:

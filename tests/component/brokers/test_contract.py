@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from deedbox.shared.broker.memory_broker import MemoryBroker
 from deedbox.shared.broker.port import WAIT_S, Broker, Consumer, TopicMessage
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import SettingsError, Unavailable
@@ -18,6 +17,7 @@ from deedbox.shared.redis.embedded import free_port
 from tests.component.ingress.conftest import Server, rabbitmq_broker, redis_broker
 from tests.component.sqs.conftest import server
 from tests.support.brokers import STATE, broker_at, connect, raw_queue_of
+from tests.support.memory_broker import MemoryBroker
 from tests.support.sqs import SqsServer
 
 __all__ = ["rabbitmq_broker", "redis_broker", "server"]

@@ -18,7 +18,6 @@ from deedbox.ops.installation import Installation
 from deedbox.ops.repair import catalog
 from deedbox.shared.audit import AuditedOperation as Op
 from deedbox.shared.audit import audit_log
-from deedbox.shared.broker.memory_broker import MemoryBroker
 from deedbox.shared.records import spool_mark
 from deedbox.shared.records.spool_mark import SpoolMark
 from deedbox.shared.redis import keys
@@ -29,6 +28,7 @@ from tests.component.conftest import Operate
 from tests.component.vault.rings import OLD
 from tests.component.workers.rig import Deployment, Journal, action, declare, message, sent
 from tests.component.workers.server import RedisServer
+from tests.support.memory_broker import MemoryBroker
 
 pytestmark = pytest.mark.real_redis
 

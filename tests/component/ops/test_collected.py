@@ -6,11 +6,11 @@ import pytest
 from redis import Redis
 
 from deedbox.ops.repair.collect import collect
-from deedbox.shared.broker.memory_broker import MemoryBroker
 from deedbox.shared.redis import keys
 from deedbox.workers.bridge.bridge import redrive
 from tests.component.conftest import Operate
 from tests.component.workers.rig import Deployment, Journal, action, message, sent, viewed
+from tests.support.memory_broker import MemoryBroker
 
 pytestmark = pytest.mark.real_redis
 

@@ -16,7 +16,6 @@ from deedbox.ingress.publish.handover import Handover, Stored
 from deedbox.ingress.spool.folder import SpoolDir
 from deedbox.ingress.spool.usage import Gauge
 from deedbox.ops.checks import run
-from deedbox.shared.broker.memory_broker import MemoryBroker
 from deedbox.shared.broker.message import decode_kombu
 from deedbox.shared.broker.port import Broker
 from deedbox.shared.core.errors import SettingsError, Unavailable
@@ -30,6 +29,7 @@ from tests.component.workers.fleet import Fleet
 from tests.component.workers.rig import envelope, message, sent
 from tests.component.workers.server import RedisServer, server_binary, until
 from tests.support.brokers import Claims, bridging, broker_at
+from tests.support.memory_broker import MemoryBroker
 
 pytestmark = pytest.mark.real_redis
 

@@ -26,6 +26,7 @@ from deedbox.shared.records import stored_event
 from deedbox.shared.records.replay_order import ReplaySpan
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis import keys, script_calls
+from deedbox.shared.redis.request_keys import Holdings
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.workers.builtins import known_requests
 from deedbox.workers.builtins.track_status import registered
@@ -44,7 +45,7 @@ from tests.component.workers.rig import (
     viewed,
 )
 from tests.component.workers.server import until
-from tests.component.workers.test_erasure import R1, erase
+from tests.component.workers.test_erasure import R1, erase, eraser
 from tests.support.stored import event_at
 
 STREAM = R1.stream
@@ -254,6 +255,15 @@ def test_a_request_with_a_dead_letter_is_archived_once_a_person_has_acted(state:
     assert archive(state) == 2
 
 
+def test_no_event_is_read_of_a_request_that_stays_open(state: Redis) -> None:
+    """It is looked at again and again, for weeks if nobody acts on its dead letter."""
+    filled(state, action(Failing(ValueError("no")), attempts=1))
+    state.config_resetstat()
+    assert archive(state) == 0
+    counts: Any = state.info("commandstats")
+    assert counts["cmdstat_hgetall"]["calls"] == 2  # the look-ups of each request
+
+
 def test_what_was_written_since_it_was_read_is_not_lost(state: Redis) -> None:
     """The archivist reads in several steps; here a callback comes behind the last of them."""
     deployment = filled(state)
@@ -313,6 +323,25 @@ def test_an_erasure_of_an_archived_request_leaves_nothing(state: Redis, tmp_path
     assert traces(state, R1.ordering_key, "Lease", *facts) == {keys.erased(STREAM)}
     page = clean_events.read(state, clean_events.START, clean_events.EventFilter())
     assert [event["signature_request_id"] for event in page.events] == ["r2"]
+
+
+def test_a_request_that_is_archived_while_an_erasure_surveys_it_is_counted_in_whole(
+    state: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else `deedbox erase` would say that nothing is known about it."""
+    filled(state)
+    before = eraser(state, tmp_path).find(R1)
+    assert (before.events, before.state) == (3, True)
+    look, meanwhile = Holdings.facts, [lambda: archive(state)]
+
+    def facts(holdings: Holdings, stream: str) -> list[str]:
+        while meanwhile:
+            assert meanwhile.pop()()
+        return look(holdings, stream)
+
+    monkeypatch.setattr(Holdings, "facts", facts)
+    assert eraser(state, tmp_path).find(R1) == before
+    assert not meanwhile
 
 
 def test_an_archive_that_cannot_be_read_is_moved_away_and_stops_nothing(state: Redis) -> None:

@@ -17,6 +17,7 @@ from tests.unit.ingress.test_waiting import a_callback, front_of, in_a_loop
 from tests.unit.ingress.wire import MULTIPART, OTHER_KEY, RememberingBroker, callback, multipart
 
 CONNECTIONS = 5
+LIMIT = 60
 
 
 class NotingWorker(BoundedWorker):
@@ -40,7 +41,7 @@ def worker_of(app: object) -> NotingWorker:
     config = Config()
     config.set("limit_request_line", serving.options("127.0.0.1", 0, "test")["limit_request_line"])
     worker = NotingWorker(0, 0, [], None, 30, config, serving.QuietLogger(config))
-    worker.asgi, worker.open, worker.noted = app, {}, []
+    worker.asgi, worker.noted = app, []
     worker.loop = asyncio.get_running_loop()
     return worker
 
@@ -85,4 +86,60 @@ def test_a_closed_connection_is_gone_before_any_collection(line: str, body: byte
         worker.tmp.close()
 
     with front_of(RememberingBroker()) as front, without_collections():
+        in_a_loop(run())
+
+
+class CountedConnection(Connection):
+    """Counts how often one is looked at to make room."""
+
+    looks = 0
+
+    @property
+    def is_idle(self) -> bool:
+        CountedConnection.looks += 1
+        return super().is_idle
+
+
+def test_a_connection_too_many_ends_the_longest_idle_one_and_looks_at_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else each new one would walk through all that an attacker, or a proxy, keeps open."""
+    monkeypatch.setattr(CountedConnection, "looks", 0)
+
+    async def run() -> None:
+        worker = worker_of(front)
+        worker.worker_connections = LIMIT
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: CountedConnection(worker), "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+
+        async def connected() -> asyncio.StreamReader:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writers.append(writer)
+            return reader
+
+        async def served() -> asyncio.StreamReader:
+            reader = await connected()
+            writers[-1].write(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert b"200" in await reader.readuntil(b"\r\n\r\n")
+            return reader
+
+        writers: list[asyncio.StreamWriter] = []
+        async with asyncio.timeout(60):
+            idle = [await served() for _ in range(LIMIT)]
+            assert CountedConnection.looks == 0
+            for _ in range(CONNECTIONS):
+                await served()
+            assert CountedConnection.looks <= 2 * CONNECTIONS
+            await asyncio.gather(*(reader.read() for reader in idle[:CONNECTIONS]))
+            assert not any(reader.at_eof() for reader in idle[CONNECTIONS:])
+            await asyncio.gather(*(connected() for _ in range(CONNECTIONS)))
+            while worker.nr_conns > LIMIT:  # noqa: ASYNC110 - nothing reports it
+                await asyncio.sleep(0)
+        for writer in writers:
+            writer.close()
+        server.close()
+        worker.tmp.close()
+
+    with front_of(RememberingBroker()) as front:
         in_a_loop(run())

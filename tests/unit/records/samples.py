@@ -37,7 +37,6 @@ from deedbox.shared.records import (
 from deedbox.shared.records.alert_board import AlertBoard
 from deedbox.shared.records.clean_entry import CleanEntry
 from deedbox.shared.records.document_record import DocumentRecord, StoreMark
-from deedbox.shared.records.forms import inbox_entry
 from deedbox.shared.records.intake_report import IntakeReport, SourceReport
 from deedbox.shared.records.presence import LostCall, Presence, Restart
 from deedbox.shared.records.replay_order import ReplayOrder, ReplaySpan
@@ -45,6 +44,7 @@ from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.records.subscriptions import Subscription, Subscriptions
 from deedbox.shared.records.tombstone import Tombstone
 from tests.support.stored import in_pieces
+from tests.unit.records.forms import inbox_entry, lost_call
 
 RECORDED: Final = Path(__file__).with_name("recorded") / str(SCHEMA_VERSION)
 
@@ -237,7 +237,7 @@ SAMPLES: Final[dict[str, Sample]] = {
     ),
     "presence": Sample(Presence("default", "crm", PRINT, 0.5), presence.dump, presence.load),
     "lost_call": Sample(
-        LostCall(AT, "default", "crm", PRINT, "web-1:17", 2), presence.dump_lost, presence.load_lost
+        LostCall(AT, "default", "crm", PRINT, "web-1:17", 2), lost_call, presence.load_lost
     ),
     "restart": Sample(
         Restart("web-1", "bridge", "exited with status 1", 3, AT, "/srv/bridge.log"),

@@ -45,13 +45,13 @@ from deedbox.shared.records import (
 )
 from deedbox.shared.records.alert_board import AlertBoard
 from deedbox.shared.records.document_record import DocumentRecord, StoreMark
-from deedbox.shared.records.forms import FORMS, INBOX_FORM, Form
 from deedbox.shared.records.intake_report import IntakeReport
 from deedbox.shared.records.presence import LostCall, Presence, Restart
 from deedbox.shared.records.replay_order import ReplayOrder, ReplaySpan
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.records.subscriptions import Subscriptions
 from deedbox.shared.records.tombstone import Tombstone
+from tests.unit.records.forms import FORMS, INBOX_FORM, Form, lost_call
 
 LAW = settings(derandomize=True, max_examples=150, deadline=None)
 
@@ -130,7 +130,7 @@ SAMPLES: Final[dict[str, tuple[st.SearchStrategy[Any], Dump]]] = {
         queue_entry.dump,
     ),
     presence.FORM: (built(Presence), presence.dump),
-    presence.LOST_FORM: (built(LostCall), presence.dump_lost),
+    presence.LOST_FORM: (built(LostCall), lost_call),
     presence.RESTART_FORM: (built(Restart), presence.dump_restart),
     INBOX_FORM: (
         st.tuples(

@@ -9,7 +9,7 @@ import pytest
 
 from deedbox.shared.core import jsontext
 from deedbox.shared.records import order_state
-from deedbox.shared.records.forms import FORMS, Form
+from tests.unit.records.forms import FORMS, Form
 from tests.unit.records.samples import RECORDED, SAMPLES
 
 ROOT = Path(__file__).parents[3]

@@ -14,8 +14,8 @@ from deedbox.shared import codec
 from deedbox.shared.core.fields import Unreadable
 from deedbox.shared.records import document_record, read_model, stored_event, timeline_line
 from deedbox.shared.records.clean_entry import CleanEntry
-from deedbox.shared.records.forms import FORMS, INBOX_FORM, Form
 from deedbox.shared.records.sample import Sample
+from tests.unit.records.forms import FORMS, INBOX_FORM, Form
 from tests.unit.records.test_forms import (
     COUNTS,
     FINGERPRINTS,

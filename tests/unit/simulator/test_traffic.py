@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from deedbox.shared.simulator.lifecycle import Account
-from deedbox.shared.simulator.traffic import Delivery, DeliveryKind, TrafficPolicy, first_deliveries, schedule
+from deedbox.shared.simulator.lifecycle import Account, SimulatedCallback
+from deedbox.shared.simulator.traffic import Delivery, DeliveryKind, TrafficPolicy, schedule
 from tests.unit.simulator.conftest import Make
 
 QUIET = TrafficPolicy(duplicate_rate=0, disorder_rate=0, bad_signature_rate=0, app_rate=0)
@@ -17,6 +17,10 @@ QUIET = TrafficPolicy(duplicate_rate=0, disorder_rate=0, bad_signature_rate=0, a
 @pytest.fixture
 def busy(make: Make, account: Account) -> list[Delivery]:
     return schedule(make(100), account, random.Random(2), TrafficPolicy())
+
+
+def first_deliveries(deliveries: list[Delivery]) -> list[SimulatedCallback]:
+    return [delivery.callback for delivery in deliveries if delivery.kind is DeliveryKind.FIRST]
 
 
 def test_the_same_seed_gives_the_same_schedule(make: Make, account: Account) -> None:

@@ -7,12 +7,13 @@ No stored value may stop a process or a shard, even if another program wrote it:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from deedbox.shared import pauses
 from deedbox.shared.archives import stream_archive
 from deedbox.shared.audit import audit_line
+from deedbox.shared.core import jsontext
 from deedbox.shared.core.envelope import Envelope, decode_inbox
 from deedbox.shared.core.errors import Undecodable
 from deedbox.shared.core.fields import COUNT, Unreadable, count_of
@@ -47,6 +48,11 @@ class Form:
     policy: str
     """What becomes of a value that cannot be read, as a sentence."""
     load: Callable[[bytes], object]
+
+
+def lost_call(call: presence.LostCall) -> bytes:
+    """Return what ``sweep.lua`` writes."""
+    return jsontext.dumps(asdict(call))
 
 
 def inbox_entry(data: bytes) -> tuple[float, Envelope] | Unreadable:
