@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from redis import Redis
 
 from deedbox.shared.broker import amqp_broker
 from deedbox.shared.broker.port import Broker
@@ -17,7 +16,7 @@ from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.redis.embedded import free_port
 from tests.component.conftest import Operate
 from tests.component.ingress.test_bounds import BOUND_S, full_port, silent_port
-from tests.component.workers.rig import Deployment, Journal, action, envelope, sent
+from tests.component.workers.rig import Deployment, Journal, envelope, sent
 from tests.component.workers.server import RedisServer, running_rabbitmq, until
 from tests.support.brokers import bridging, broker_at, connect
 from tests.support.rabbitmq import RabbitServer
@@ -63,16 +62,6 @@ def both(first: RabbitServer, amqp_url: str) -> str:
     for url in (first.url, amqp_url):
         purge(url)
     return f"{first.url};{amqp_url}"
-
-
-@pytest.fixture
-def journal() -> Journal:
-    return Journal()
-
-
-@pytest.fixture
-def deployment(state: Redis, journal: Journal) -> Deployment:
-    return Deployment(state, action(journal))
 
 
 def published_in_time(publisher: Broker, *request_ids: str) -> None:
