@@ -90,17 +90,12 @@ def test_a_refused_first_address_costs_no_publish(amqp_url: str) -> None:
     assert depth(amqp_url) == 2
 
 
-def test_a_silent_first_address_costs_no_more_than_the_bounded_wait(amqp_url: str, silent_port: int) -> None:
+@pytest.mark.parametrize("port", ["silent_port", "full_port"])
+def test_a_first_address_that_is_silent_or_swallows_everything_costs_no_more_than_the_bounded_wait(
+    amqp_url: str, port: str, request: pytest.FixtureRequest
+) -> None:
     purge(amqp_url)
-    publisher = broker_at(f"amqp://guest:guest@127.0.0.1:{silent_port}//;{amqp_url}")
-    published_in_time(publisher, "r1")
-    publisher.close()
-    assert depth(amqp_url) >= 1
-
-
-def test_a_first_address_that_swallows_everything_gives_way(amqp_url: str, full_port: int) -> None:
-    purge(amqp_url)
-    publisher = broker_at(f"amqp://guest:guest@127.0.0.1:{full_port}//;{amqp_url}")
+    publisher = broker_at(f"amqp://guest:guest@127.0.0.1:{request.getfixturevalue(port)}//;{amqp_url}")
     published_in_time(publisher, "r1")
     publisher.close()
     assert depth(amqp_url) >= 1
