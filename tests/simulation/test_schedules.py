@@ -25,7 +25,6 @@ LONGEST: Final = (1070,)
 """Seeds beyond those of one run, which rest minutes after their last fault."""
 
 FIRST: Final = {
-    "an_earlier_event_is_repeated_after_a_later_one": 330,
     "what_is_synthesised_gives_way_to_nothing": 225,
     "an_archive_of_what_changed_since_it_was_read": 50,
     "better_body_is_not_taken": 30,
