@@ -15,6 +15,7 @@ from deedbox.ops.checks import clocks, environment, redis_server
 from deedbox.ops.checks.finding import Verdict
 from deedbox.shared.records.presence import Presence, dump
 from deedbox.shared.redis import keys
+from deedbox.shared.redis.embedded import free_port
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
 from deedbox.shared.runtime.data_dir import lock_data_dir
 from deedbox.shared.simulator.api_state import FilesApiPolicy
@@ -22,7 +23,7 @@ from deedbox.shared.simulator.files_api import FilesApi
 from deedbox.shared.simulator.lifecycle import Account
 from tests.component.conftest import Answer, Operate
 from tests.component.workers.rig import declare
-from tests.component.workers.server import RedisServer, free_port
+from tests.component.workers.server import RedisServer
 
 pytestmark = pytest.mark.real_redis
 
@@ -83,6 +84,22 @@ def test_a_server_of_a_line_without_security_fixes_is_a_warning(
     assert found["redis"].verdict is Verdict.OK
     assert ("redis release" in found) is warned
     assert not warned or "install Redis 7 or later, or Valkey" in found["redis release"].fix
+
+
+def test_a_missing_password_of_redis_is_named_as_such(operate: Operate, configured: Redis) -> None:
+    """Law: a refusal says what to correct, in our words: redis-py's own text is about the command HELLO."""
+    configured.config_set("requirepass", "secret")
+    try:
+        status = operate("status")
+        check = operate("check", "--offline", "--json")
+    finally:
+        configured.config_set("requirepass", "")
+    assert "does not accept the user or password" in status.sentence
+    assert _said(check, "redis") == (
+        "Redis does not accept the user or password correct user and password in DEEDBOX_REDIS_URL"
+    )
+    assert "user and password in DEEDBOX_REDIS_URL" in _said(check, "broker")
+    assert "HELLO" not in status.sentence
 
 
 def test_unusable_settings_end_with_exit_code_2(operate: Operate) -> None:
