@@ -139,6 +139,9 @@ class SqsBroker:
     def demand(self) -> None:
         """Nothing that answers as SQS is unfit."""
 
+    def declare(self) -> None:
+        self.ping()
+
     def look(self) -> BrokerLook:
         with self._opened() as connection:
             channel = connection.default_channel
