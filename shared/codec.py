@@ -131,16 +131,32 @@ def unpack(data: bytes, limit_bytes: int) -> bytes:
     return record
 
 
+class IdTable:
+    """The ids of a record, each of which has a number in its text."""
+
+    def __init__(self) -> None:
+        self.binary: list[bytes] = []
+        """What ``joined`` writes before the text."""
+        self._numbers: dict[object, int] = {}
+
+    def number(self, text: object) -> object:
+        """Return the number of an id; what is no id stays as it is."""
+        found = self._numbers.get(text)
+        if found is None:
+            binary = _binary(text)
+            if binary is None:
+                return text
+            found = self._numbers[text] = len(self.binary)
+            self.binary.append(binary)
+        return found
+
+
 def pack_row(values: Iterable[object], ids_at: Iterable[int]) -> bytes:
     """Compress a list. ``ids_at``: places of what is an id as a rule; each is its number there, and in binary before the list."""
-    row = list(values)
-    table: list[bytes] = []
+    row, ids = list(values), IdTable()
     for place in ids_at:
-        found = _binary(row[place])
-        if found is not None:
-            row[place] = len(table)
-            table.append(found)
-    return joined(table, jsontext.dumps(row))
+        row[place] = ids.number(row[place])
+    return joined(ids.binary, jsontext.dumps(row))
 
 
 def unpack_row(data: bytes, limit_bytes: int, ids_at: Iterable[int]) -> list[Any]:

@@ -37,7 +37,7 @@ class Commit:
         """Add a new fact to the dedupe memory, and its stored event. ``fields``: name, value, and so on."""
         return self._add("F", fingerprint, arrived_at, len(fields), *fields)
 
-    def timeline(self, *lines: Mapping[str, Any]) -> Self:
+    def timeline(self, *lines: Mapping[str, Any] | timeline_line.Row) -> Self:
         """Add lines to the stream's timeline."""
         elements = timeline_line.dump(lines)
         return self._add("T", len(elements), *elements)

@@ -1,4 +1,4 @@
-"""Looks for faults that last, from a thread of the ops process, and sends the alerts itself.
+"""Looks for faults that last, in the ops process, and sends the alerts itself.
 
 The lane ``alerts`` and the sweeper need Redis and workers; this needs neither. Several ops processes send one message
 while Redis answers; without it each sends its own.
@@ -7,8 +7,6 @@ while Redis answers; without it each sends its own.
 from __future__ import annotations
 
 import hashlib
-import threading
-import time
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -108,33 +106,9 @@ def claim(installation: Installation, notice: Notice) -> bool:
 
 def demand(settings: Settings) -> None:
     """Look whether this process could send what it finds. Raises SettingsError."""
-    demand_extra(_told(settings))
+    demand_extra(told(settings))
 
 
-def start(settings: Settings, every_s: float = EVERY_S) -> threading.Thread | None:
-    """Start the watch of a process; None if nothing is to be sent."""
-    found = _told(settings)
-    if not found:
-        return None
-
-    thread = threading.Thread(target=_run, args=(settings, found, every_s), name="faults", daemon=True)
-    thread.start()
-    return thread
-
-
-def _told(settings: Settings) -> tuple[AlertTarget, ...]:
+def told(settings: Settings) -> tuple[AlertTarget, ...]:
+    """Return who is told."""
     return receivers(settings) if "alert" in settings.enabled_builtins else ()
-
-
-def _run(settings: Settings, found: Sequence[AlertTarget], every_s: float) -> None:
-    watch = FaultWatch(found)
-    while True:
-        # Again each time: the embedded Redis of the data directory may come back on another port.
-        installation = Installation(settings)
-        try:
-            watch.once(installation, time.monotonic())
-        except Exception as error:  # noqa: BLE001 - without this thread alerts would end silently
-            log.warning("alerts.waiting", error=type(error).__name__, frames=logs.frames(error.__traceback__))
-        finally:
-            installation.close()
-        time.sleep(every_s)

@@ -82,19 +82,18 @@ class Filters:
         """Return what the filters mean, without ids. Raises SettingsError for one that means nothing."""
         from deedbox.ops.readmodels.timeline import key_of
         from deedbox.ops.repair.deadletters import Selection
-        from deedbox.ops.repair.history import History
         from deedbox.ops.wording.times import span
 
         since, until = 0.0, math.inf
         if self.since or self.until:
-            since, end = span(self.since, self.until, History(installation.redis).now())
+            since, end = span(self.since, self.until, installation.now())
             until = end if self.until else math.inf
         return Selection(
             reason=self.reason or "",
             action=self.action,
             pattern=checked_pattern(self.event_type),
             source=self.source,
-            key=key_of(self.key) if self.key else "",
+            key=key_of(self.key),
             error=self.error,
             since=since,
             until=until,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -45,20 +44,13 @@ def audit(
 
 
 def _write(found: Sequence[AuditLine]) -> None:
-    from rich.table import Table
-    from rich.text import Text
+    from deedbox.ops.wording.output import clock, write_table
 
-    from deedbox.ops.wording.output import console
-    from deedbox.shared.printable import printable
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("at (UTC)", "who", "from", "operation", "count", "asked"):
-        table.add_column(heading, overflow="fold")
-    for line in found:
-        at = (
-            datetime.fromtimestamp(line.at, UTC).isoformat(sep=" ", timespec="seconds").removesuffix("+00:00")
+    rows = [
+        (
+            *(clock(line.at), line.who, line.way, line.operation),
+            *("broke off" if line.count is None else str(line.count), line.asked_in_words()),
         )
-        count = "broke off" if line.count is None else str(line.count)
-        cells = (at, line.who, line.way, line.operation, count, line.asked_in_words())
-        table.add_row(*(Text(printable(" ".join(cell.split()))) for cell in cells))
-    console().print(table)
+        for line in found
+    ]
+    write_table(("at (UTC)", "who", "from", "operation", "count", "asked"), rows)

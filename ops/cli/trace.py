@@ -43,8 +43,8 @@ def trace(
             raise DeedboxError(trace_page.erased(source, key, at))
         names = tuple(dict.fromkeys((source, *installation.source_names())))
         places = timeline.elsewhere(installation.redis, names, key)
-        days = installation.settings.state_retention_days
-        raise DeedboxError(trace_page.unknown(source, key, places, days))
+        kept = f" Timelines live for {installation.settings.state_retention_days} days after the last event."
+        raise DeedboxError(trace_page.unknown("trace", source, key, places, kept))
     if as_json:
         write_json(without_addresses(found.document()))
         return

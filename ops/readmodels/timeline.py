@@ -42,8 +42,8 @@ class Timeline:
 
 
 def key_of(identifier: str) -> str:
-    """Return the ordering key that a person means: a bare id is a signature request's."""
-    return identifier if "/" in identifier else f"{KINDS[0]}/{identifier}"
+    """Return the ordering key that a person means: a bare id is a signature request's; no id is no key."""
+    return identifier if "/" in identifier or not identifier else f"{KINDS[0]}/{identifier}"
 
 
 @translating()

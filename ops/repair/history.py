@@ -75,12 +75,6 @@ class History:
         self._redis = redis
 
     @translating()
-    def now(self) -> float:
-        """Return unix seconds by Redis's clock, which arrivals are stamped by."""
-        seconds, microseconds = self._redis.time()
-        return float(seconds + microseconds / 1_000_000)
-
-    @translating()
     def streams(self, source: str, span: ReplaySpan, tell: Tell = unheard) -> list[str]:
         """Find the streams that have events in the span; of one source, or of all if it is empty."""
         found: dict[str, None] = {}

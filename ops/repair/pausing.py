@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
+from deedbox.ops.readmodels.timeline import key_of
 from deedbox.shared import pauses
 from deedbox.shared.core.errors import DeedboxError
 from deedbox.shared.core.fields import counts_of
@@ -122,5 +123,4 @@ def target_of(kind: PauseKind, name: str, source: str = "default") -> PauseTarge
         return PauseTarget.of(f"{kind}|{name}") or PauseTarget(kind, name)
     if kind is not PauseKind.REQUEST:
         return PauseTarget(kind, name)
-    key = name if "/" in name else f"signature_request/{name}"
-    return PauseTarget(kind, f"{source}:{key}")
+    return PauseTarget(kind, f"{source}:{key_of(name)}")

@@ -17,17 +17,18 @@ from typing import Any, Final
 
 from deedbox.ops.installation import Installation
 from deedbox.ops.readmodels.timeline import key_of
-from deedbox.ops.repair.catalog import Catalog, KnownAction
+from deedbox.ops.repair.catalog import choose
 from deedbox.ops.repair.deadletters import DeadLetter, DeadLetters, Selection
 from deedbox.ops.repair.pausing import Pauser, target_of
 from deedbox.ops.repair.redrive import Redriver
 from deedbox.ops.repair.replay import Replayer
+from deedbox.ops.repair.replay_plan import order_of
 from deedbox.ops.wording.times import span
 from deedbox.shared.command_options import ReconcileOptions
 from deedbox.shared.core.errors import DeedboxError, Unavailable
 from deedbox.shared.core.routing import PauseKind, is_pattern
 from deedbox.shared.pauses import PauseTarget
-from deedbox.shared.records.replay_order import ReplayOrder, ReplaySpan
+from deedbox.shared.records.replay_order import ReplayOrder
 from deedbox.shared.records.subscriptions import announced
 from deedbox.shared.redis.erasure import Asker, Eraser, demand_erasable
 from deedbox.shared.redis.request_keys import Subject
@@ -77,15 +78,19 @@ def _redriver(installation: Installation) -> Redriver:
     return Redriver(installation.scripts, installation.bells.ring, installation.settings.retention)
 
 
+def _pattern(given: Given) -> str:
+    text = given.get("type") or ""
+    if text and not is_pattern(text):
+        raise DeedboxError("type is an exact event type, or a prefix such as signature_request_*")
+    return str(text)
+
+
 def _chosen(installation: Installation, given: Given) -> tuple[list[DeadLetter], int]:
     """Return the letters that are meant, and how many more fit."""
-    key = given.get("key") or ""
     chosen = Selection(
         tuple(dict.fromkeys(given.get("ids") or ())), given.get("reason") or "", given.get("action") or "",
-        given.get("type") or "", given.get("source") or "", key_of(key) if key else "", given.get("error") or "",
+        _pattern(given), given.get("source") or "", key_of(given.get("key") or ""), given.get("error") or "",
     )  # fmt: skip
-    if chosen.pattern and not is_pattern(chosen.pattern):
-        raise DeedboxError("type is an exact event type, or a prefix such as signature_request_*")
     if not (chosen.ids or chosen.narrow or given.get("all")):
         raise DeedboxError("say which dead letters: ids, a filter, or all")
     if chosen.ids and (chosen.narrow or given.get("all")):
@@ -124,31 +129,14 @@ def _replayer(installation: Installation) -> Replayer:
     return Replayer(installation.scripts, installation.bells.ring, installation.settings.retention)
 
 
-def _catalog(installation: Installation) -> Catalog:
-    declared = announced(installation.redis).actions
-    return Catalog(
-        {each.name: KnownAction(each.name, each.types, each.lane, each.ordered) for each in declared}
-    )
-
-
 def _plan_replay(installation: Installation, given: Given) -> Planned:
     request, since = given.get("request") or "", given.get("since") or ""
     if not request and not since:
         raise DeedboxError("say which events: request, or a time as since")
-    pattern = given.get("type") or ""
-    if pattern and not is_pattern(pattern):
-        raise DeedboxError("type is an exact event type, or a prefix such as signature_request_*")
-    replayer = _replayer(installation)
     # Fixed from here on, so that what arrives meanwhile stays out.
-    start, end = span(since, given.get("until") or "", replayer.history.now())
-    order = ReplayOrder(
-        actions=tuple(dict.fromkeys(given["actions"])),
-        span=ReplaySpan(start, end),
-        source=given.get("source") or ("default" if request else ""),
-        key=key_of(request) if request else "",
-        pattern=pattern,
-    )
-    plan = replayer.plan(order, _catalog(installation).choose(order.actions))
+    times = span(since, given.get("until") or "", installation.now())
+    order = order_of(given["actions"], request, given.get("source") or "", _pattern(given), times)
+    plan = _replayer(installation).plan(order, choose(announced(installation.redis), order.actions))
     return Planned(plan.document(), {"order": order.dump().decode()})
 
 
@@ -157,7 +145,7 @@ def _replay(installation: Installation, fixed: Given, _who: str) -> Done:
     if not order:
         raise DeedboxError("the plan cannot be read; ask for it again")
     replayer = _replayer(installation)
-    tally = replayer.carry_out(replayer.plan(order, _catalog(installation).choose(order.actions)))
+    tally = replayer.carry_out(replayer.plan(order, choose(announced(installation.redis), order.actions)))
     return Done(tally.document(), tally.appended)
 
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
-from deedbox.ops.repair.catalog import KnownAction
 from deedbox.ops.repair.history import History, Past, PastEvent
 from deedbox.ops.repair.progress import Tell, unheard
 from deedbox.ops.repair.replay_plan import ReplayPlan, ReplayTally, is_late, wanted
@@ -23,7 +22,7 @@ from deedbox.shared.core.errors import DeedboxError
 from deedbox.shared.core.ordering import Position
 from deedbox.shared.records import order_state, queue_entry, replay_order
 from deedbox.shared.records.replay_order import ReplayOrder
-from deedbox.shared.records.subscriptions import announced
+from deedbox.shared.records.subscriptions import Subscription, announced
 from deedbox.shared.redis import keys, repair_calls
 from deedbox.shared.redis.connections import translating
 from deedbox.shared.redis.request_keys import Holdings
@@ -33,7 +32,7 @@ from deedbox.shared.retention import Retention
 PIECE: Final = 200
 """Calls of actions that one script call appends: few ms, in which Redis answers no other client."""
 
-Wanted: TypeAlias = tuple[PastEvent, Sequence[KnownAction]]
+Wanted: TypeAlias = tuple[PastEvent, Sequence[Subscription]]
 
 
 def _piece(left: Sequence[Wanted]) -> Sequence[Wanted]:
@@ -75,7 +74,7 @@ class Replayer:
 
     @translating()
     def plan(
-        self, order: ReplayOrder, actions: Sequence[KnownAction], tell: Tell = unheard, *, number: int = 0
+        self, order: ReplayOrder, actions: Sequence[Subscription], tell: Tell = unheard, *, number: int = 0
     ) -> ReplayPlan:
         """Find out what a replay would do, or what is left of replay ``number``."""
         lanes = announced(self._redis).lane_of
@@ -189,7 +188,8 @@ class Replayer:
         number: int,
         greatest: Position | None,
     ) -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
-        now = round(self.history.now(), 6)
+        seconds, microseconds = self._redis.time()
+        now = round(seconds + microseconds / 1_000_000, 6)
         for event, actions in piece:
             late = is_late(event, greatest)
             entry = queue_entry.dump(QueueEntry(event.fingerprint, enqueued_at=now, late=late, replay=number))

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from deedbox.ops.repair.catalog import KnownAction
+from deedbox.ops.readmodels.timeline import key_of
 from deedbox.ops.repair.history import PastEvent
 from deedbox.shared.core.ordering import Position
 from deedbox.shared.core.routing import matches
-from deedbox.shared.records.replay_order import ReplayOrder
+from deedbox.shared.records.replay_order import ReplayOrder, ReplaySpan
+from deedbox.shared.records.subscriptions import Subscription
 
 
 @dataclass(slots=True)
@@ -19,7 +20,7 @@ class ReplayPlan:
     """What a replay would do; nothing is changed yet."""
 
     order: ReplayOrder
-    actions: tuple[KnownAction, ...]
+    actions: tuple[Subscription, ...]
     number: int = 0
     """Of the replay that is resumed; 0 for a new one."""
     streams: list[str] = field(default_factory=list)
@@ -73,6 +74,16 @@ class ReplayTally:
         return asdict(self)
 
 
+def order_of(
+    actions: Iterable[str], request: str, source: str, pattern: str, times: tuple[float, float]
+) -> ReplayOrder:
+    """Return what a person asks for: one request, of the default source if none is named, or all of a span of time."""
+    return ReplayOrder(
+        actions=tuple(dict.fromkeys(actions)), span=ReplaySpan(*times),
+        source=source or ("default" if request else ""), key=key_of(request), pattern=pattern,
+    )  # fmt: skip
+
+
 def is_late(event: PastEvent, greatest: Position | None) -> bool:
     """Return whether a later event has been released. Internal events have no place in the order."""
     return greatest is not None and not event.internal and greatest > event.position
@@ -80,7 +91,7 @@ def is_late(event: PastEvent, greatest: Position | None) -> bool:
 
 def wanted(
     plan: ReplayPlan, events: Iterable[PastEvent], done: Position | None
-) -> Iterator[tuple[PastEvent, list[KnownAction]]]:
+) -> Iterator[tuple[PastEvent, list[Subscription]]]:
     """Pair the events behind ``done`` with the chosen actions that subscribe to them."""
     pattern = plan.order.pattern
     for event in events:

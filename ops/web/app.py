@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from flask import Blueprint, Flask, jsonify
 from flask.json.provider import DefaultJSONProvider
@@ -38,20 +37,6 @@ class InOrder(DefaultJSONProvider):
     sort_keys = False
 
 
-@dataclass
-class OpsContext:
-    """What every part of ops works with."""
-
-    installation: Installation
-    clock: Callable[[], float] = field(default=time.time)
-    """Unix seconds."""
-
-    @property
-    def settings(self) -> Settings:
-        """The settings."""
-        return self.installation.settings
-
-
 def access_policy(settings: Settings) -> AccessPolicy:
     """Return what the settings say about access."""
     return AccessPolicy(
@@ -64,11 +49,11 @@ def access_policy(settings: Settings) -> AccessPolicy:
 
 def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Flask:
     """Return the application. Opens no connection. Raises SettingsError."""
-    context = OpsContext(Installation(settings), clock)
+    installation = Installation(settings)
     app = Flask("deedbox.ops.web", template_folder="templates", static_folder="static")
     app.config.update(MAX_CONTENT_LENGTH=FORM_MAX_BYTES, SEND_FILE_MAX_AGE_DEFAULT=3600)
     app.json = InOrder(app)
-    errors.install(app, context.installation.explained)
+    errors.install(app, installation.explained)
     words.install(app, clock)
     guarded = guard.Guarded(
         tokens.load(settings),
@@ -81,19 +66,14 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fl
     # that, and is forked from the same fork server.
     from deedbox.ops.web.scrape import create_scrape
 
-    watch = guard.Guard(app, guarded)
     app.register_blueprint(_health())
-    app.register_blueprint(create_session(watch))
-    app.register_blueprint(create_overview(context.installation))
-    app.register_blueprint(create_api(context.installation))
-    app.register_blueprint(create_scrape(context.installation))
-    app.register_blueprint(create_request_pages(context.installation))
-    app.register_blueprint(create_dead_pages(context.installation))
-    app.register_blueprint(create_pause_pages(context.installation))
-    app.register_blueprint(create_audit_page(context.installation))
-    app.register_blueprint(create_event_pages(context.installation))
-    app.register_blueprint(create_plan_pages(context.installation))
-    install_banner(app, context.installation)
+    app.register_blueprint(create_session(guard.Guard(app, guarded)))
+    for create in (
+        *(create_overview, create_api, create_scrape, create_request_pages, create_dead_pages),
+        *(create_pause_pages, create_audit_page, create_event_pages, create_plan_pages),
+    ):
+        app.register_blueprint(create(installation))
+    install_banner(app, installation)
     app.register_blueprint(create_runbook())
     app.after_request(guard.secured)
     return app

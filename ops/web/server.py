@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from deedbox.ops.alerts import watch
-from deedbox.ops.web import sampler
+from deedbox.ops.web import beside
 from deedbox.ops.web.api.waiting import LIFETIME
 from deedbox.ops.web.api.watcher import Lifetime
 from deedbox.ops.web.app import FORM_MAX_BYTES, create_app
@@ -60,6 +60,5 @@ def main(environ: Mapping[str, str]) -> int:
 def _served(settings: Settings) -> Front:
     """Build the application of a gunicorn worker, with what runs beside it: threads do not survive a fork."""
     app = create_app(settings)
-    sampler.start(settings)
-    watch.start(settings)
+    beside.start(settings)
     return Front(app, THREADS, FORM_MAX_BYTES)

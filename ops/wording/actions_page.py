@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
 from deedbox.ops.repair.undeclared import CallsByAction
 from deedbox.ops.wording.action_names import meant
-from deedbox.ops.wording.output import console, counted, write_line
-from deedbox.shared.printable import printable
+from deedbox.ops.wording.output import counted, write_line, write_table
 
 
 def document(found: CallsByAction) -> dict[str, Any]:
@@ -30,14 +26,11 @@ def document(found: CallsByAction) -> dict[str, Any]:
 def write(found: CallsByAction) -> None:
     """Write a table of the declared actions, and a line for each other action that has calls."""
     if found.subscribed.actions:
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for heading in ("action", "lane", "calls", "types"):
-            table.add_column(heading, overflow="fold")
-        for each in found.subscribed.actions:
-            calls = found.depths.get(each.name, 0)
-            cells = (each.name, each.lane, str(calls), ", ".join(each.types))
-            table.add_row(*(Text(printable(cell)) for cell in cells))
-        console().print(table)
+        rows = [
+            (each.name, each.lane, str(found.depths.get(each.name, 0)), ", ".join(each.types))
+            for each in found.subscribed.actions
+        ]
+        write_table(("action", "lane", "calls", "types"), rows)
     else:
         write_line("No worker has announced an action.")
     for name, calls in found.undeclared.items():

@@ -5,11 +5,10 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from deedbox.ops.repair.conflicts import PATHS_MAX, Conflict
-from deedbox.ops.wording.output import counted, masked, write_line
+from deedbox.ops.wording.output import clock, counted, masked, write_line
 
 SHORT_CHARS: Final = 12
 """Of a digest: what `trace` shows."""
@@ -44,7 +43,7 @@ def write_list(conflicts: Sequence[Conflict]) -> None:
         return
     for conflict in conflicts:
         row = document(conflict)
-        received = f"{datetime.fromtimestamp(conflict.other.received_at, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        received = f"{clock(conflict.other.received_at)} UTC"
         state = "applied already" if conflict.applied else "kept aside"
         write_line(
             f"{row['body'][:SHORT_CHARS]}  another body of {row['type']}, received {received}, {state}"

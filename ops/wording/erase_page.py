@@ -4,31 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deedbox.ops.wording.output import counted, write_line
+from deedbox.ops.wording.output import clock, counted, write_line
 from deedbox.shared.core.errors import DeedboxError
 from deedbox.shared.redis.erasure import ErasureSurvey, Removed
 from deedbox.shared.redis.request_keys import Subject
-
-
-def unknown(subject: Subject, places: Sequence[tuple[str, str]]) -> str:
-    """Say that nothing is known about an id, and where it is: ``places`` are pairs of source and key."""
-    sentence = f"Nothing is known about {subject.ordering_key} of source {subject.source}"
-    if not places:
-        return f"{sentence}; check the id and --source."
-    hints = " or ".join(f"`deedbox erase {key} --source {name}`" for name, key in places[:3])
-    return f"{sentence}; try {hints}."
 
 
 def write_found(subject: Subject, found: ErasureSurvey, *, documents: bool) -> None:
     """Say what would be removed, and what stays."""
     write_line(f"{subject.ordering_key}  (source {subject.source})")
     if found.erased_at is not None:
-        write_line(f"  was erased at {datetime.fromtimestamp(found.erased_at, UTC):%Y-%m-%d %H:%M:%S} UTC")
+        write_line(f"  was erased at {clock(found.erased_at)} UTC")
     if not found.in_redis:
         write_line("  nothing of it is left in Redis")
     rows = [

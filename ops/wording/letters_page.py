@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
-
-from rich.table import Table
-from rich.text import Text
 
 from deedbox.ops.repair.causes import causes
 from deedbox.ops.repair.deadletters import DeadLetter
 from deedbox.ops.repair.redrive import RedrivePlan, RedriveTally, RefusedLetter
-from deedbox.ops.wording.output import console, counted, masked, without_addresses, write_line
-from deedbox.shared.printable import printable
+from deedbox.ops.wording.output import clock, counted, masked, without_addresses, write_line, write_table
 
 IDS_SHOWN: Final = 10
 DETAIL_CHARS: Final = 60
@@ -38,14 +33,13 @@ def write_list(letters: Sequence[DeadLetter], total: int, *, limited: bool) -> N
     if not letters:
         write_line("No dead letters." if not total else f"None of the {total} dead letters matches.")
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("id", "filed (UTC)", "reason", "action", "event", "request", "detail"):
-        table.add_column(heading, overflow="fold" if heading == "request" else "ellipsis")
-    for letter in letters:
-        cells = (letter.id, _clock(letter.at), letter.reason, letter.action or "-", letter.type or "-",
-                 _stream(letter), _shortened(masked(letter.detail[:DETAIL_READ])))  # fmt: skip
-        table.add_row(*(Text(printable(" ".join(cell.split()))) for cell in cells))
-    console().print(table)
+    headings = ("id", "filed (UTC)", "reason", "action", "event", "request", "detail")
+    rows = [
+        (letter.id, clock(letter.at), letter.reason, letter.action or "-", letter.type or "-",
+         _stream(letter), _shortened(masked(letter.detail[:DETAIL_READ])))
+        for letter in letters
+    ]  # fmt: skip
+    write_table(headings, rows, cut={*headings} - {"request"})
     if limited and total > len(letters):
         write_line(f"{len(letters)} of {total} shown; --limit shows more.")
 
@@ -65,7 +59,7 @@ def write_details(document: dict[str, Any]) -> None:
     """Write a letter's fields; long texts come last, as they are."""
     for name, value in document.items():
         if name == "at":
-            write_line(f"{LABELS[name]:<12} {_clock(float(value))} UTC")
+            write_line(f"{LABELS[name]:<12} {clock(float(value))} UTC")
         elif name not in {"traceback", "raw"}:
             write_line(f"{LABELS.get(name, name):<12} {value}")
     for name in ("traceback", "raw"):
@@ -125,7 +119,3 @@ def _shortened(text: str) -> str:
 
 def _stream(letter: DeadLetter) -> str:
     return f"{letter.source}:{letter.key}" if letter.key else "-"
-
-
-def _clock(at: float) -> str:
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}"

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from deedbox.shared.printable import printable
 
@@ -30,6 +34,23 @@ def console() -> Console:
 def write_line(text: str = "") -> None:
     """Write one line, made harmless; lines within it stay lines."""
     sys.stdout.write(printable(text) + "\n")
+
+
+def plain_table() -> Table:
+    """Return a table without lines."""
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+
+
+def write_table(
+    headings: Sequence[str], rows: Iterable[Sequence[str]], cut: Collection[str] = frozenset()
+) -> None:
+    """Write a table, its cells made harmless. ``cut``: columns of which a row shows what fits; others are folded."""
+    table = plain_table()
+    for heading in headings:
+        table.add_column(heading, overflow="ellipsis" if heading in cut else "fold")
+    for cells in rows:
+        table.add_row(*(Text(printable(" ".join(cell.split()))) for cell in cells))
+    console().print(table)
 
 
 def write_json(document: Any, *, compact: bool = False) -> None:
@@ -76,6 +97,11 @@ def duration(seconds: float | None) -> str:
             many, few = divmod(rest, size)
             return f"{many} {unit} {few // lower_size} {lower}" if few // lower_size else f"{many} {unit}"
     return f"{rest} s"
+
+
+def clock(at: float) -> str:
+    """Write a time (unix seconds) in UTC."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def counted(count: int, one: str, many: str = "") -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from deedbox.ops.repair.replay_plan import ReplayPlan, ReplayTally
-from deedbox.ops.wording.output import counted, write_line
+from deedbox.ops.wording.output import clock, counted, write_line
 
 
 def write_plan(plan: ReplayPlan) -> None:
@@ -16,7 +14,7 @@ def write_plan(plan: ReplayPlan) -> None:
     else:
         requests = counted(len(plan.streams), "request or other key", "requests and other keys")
         write_line(f"{counted(plan.events, 'event')} {what}, of {requests}:")
-        write_line(f"  arrived from {_clock(plan.first_at or 0)} to {_clock(plan.last_at or 0)} UTC")
+        write_line(f"  arrived from {clock(plan.first_at or 0)} to {clock(plan.last_at or 0)} UTC")
     for action in plan.actions:
         waiting = plan.waiting[action.name]
         behind = f", behind {counted(waiting, 'entry', 'entries')} that wait already" if waiting else ""
@@ -65,7 +63,3 @@ def write_tally(tally: ReplayTally, letters: int) -> None:
         write_line(f"Expired meanwhile: {counted(tally.gone, 'event')}.")
     if tally.erased:
         write_line(f"Erased meanwhile: {counted(tally.erased, 'request')}; nothing of that was queued.")
-
-
-def _clock(at: float) -> str:
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}"

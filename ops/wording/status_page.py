@@ -12,7 +12,7 @@ from rich.text import Text
 
 from deedbox.ops.readmodels.stages import Lane, WaitingHead
 from deedbox.ops.readmodels.status import HEADS_SHOWN, Status
-from deedbox.ops.wording.output import counted, duration
+from deedbox.ops.wording.output import counted, duration, plain_table
 from deedbox.shared.printable import printable
 
 MEANING: Final = {
@@ -41,7 +41,7 @@ def render(status: Status) -> RenderableType:
 
 
 def _stages(status: Status) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = plain_table()
     table.add_column("stage")
     table.add_column("depth", justify="right")
     table.add_column("oldest", justify="right")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from deedbox.ops.readmodels.timeline import Timeline
 from deedbox.ops.wording import pauses_page
-from deedbox.ops.wording.output import counted, duration, masked
+from deedbox.ops.wording.output import clock, counted, duration, masked
 from deedbox.shared.core.signature import Origin
 
 SHORT_CHARS: Final = 12
@@ -22,7 +21,7 @@ def lines(timeline: Timeline) -> Iterator[str]:
     entries = timeline.entries
     first_at, last_at = float(entries[0]["at"]), float(entries[-1]["at"])
     yield f"{timeline.ordering_key}  (source {timeline.source})"
-    yield f"{counted(len(entries), 'entry', 'entries')} from {_clock(first_at)} on, over {duration(last_at - first_at)}"
+    yield f"{counted(len(entries), 'entry', 'entries')} from {clock(first_at)} UTC on, over {duration(last_at - first_at)}"
     yield ""
     width = max(len(subject(row)) for row in entries)
     for row in entries:
@@ -37,20 +36,18 @@ def lines(timeline: Timeline) -> Iterator[str]:
 
 def erased(source: str, key: str, at: float) -> str:
     """Say that a key was erased (``at``: unix seconds)."""
-    return f"{key} of source {source} was erased at {_clock(at)}. Callbacks that arrive for it are ignored."
+    return (
+        f"{key} of source {source} was erased at {clock(at)} UTC. Callbacks that arrive for it are ignored."
+    )
 
 
-def unknown(source: str, key: str, places: Sequence[tuple[str, str]], kept_days: int) -> str:
-    """Say that a key is not known, and where its id is: ``places`` are pairs of source and key."""
+def unknown(command: str, source: str, key: str, places: Sequence[tuple[str, str]], why: str = "") -> str:
+    """Say to a command that a key is not known, and where its id is: ``places`` are pairs of source and key."""
     sentence = f"Nothing is known about {key} of source {source}"
     if not places:
-        return f"{sentence}; check the id and --source. Timelines live for {kept_days} days after the last event."
-    hints = " or ".join(f"`deedbox trace {other} --source {name}`" for name, other in places[:3])
+        return f"{sentence}; check the id and --source.{why}"
+    hints = " or ".join(f"`deedbox {command} {other} --source {name}`" for name, other in places[:3])
     return f"{sentence}; try {hints}."
-
-
-def _clock(at: float) -> str:
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def subject(row: Row) -> str:

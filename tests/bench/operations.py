@@ -28,7 +28,6 @@ from deedbox.ops.checks import redis_server as redis_checks
 from deedbox.ops.installation import Installation
 from deedbox.ops.metrics import reading
 from deedbox.ops.readmodels import look_ups, request_search, status
-from deedbox.ops.repair.catalog import KnownAction
 from deedbox.ops.repair.deadletters import DeadLetters
 from deedbox.ops.repair.pausing import Pauser
 from deedbox.ops.repair.redrive import Redriver
@@ -74,7 +73,7 @@ P99_FACTOR: Final = 2.0
 CALLBACKS: Final = 40_000
 ALONE: Final = "(nothing)"
 COMPUTING: Final = "(a process that only computes)"
-OLD: Final = KnownAction("old", ("*",), "default", ordered=True)
+OLD: Final = Subscription("old", ("*",), "default", ordered=True)
 
 
 @dataclass(frozen=True, slots=True)

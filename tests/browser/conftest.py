@@ -12,8 +12,8 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 
+from tests.component.conftest import quiet, redis_server, state
 from tests.component.ops_web.conftest import TOKEN, Ops, running_ops
-from tests.component.workers.conftest import quiet, redis_server, state
 from tests.component.workers.server import RedisServer, missing
 
 __all__ = ["quiet", "redis_server", "state"]

@@ -13,7 +13,7 @@ from deedbox.shared.records.subscriptions import Subscription, Subscriptions
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.script_calls import RawClaim
 from deedbox.shared.redis.scripting import Operand, Scripts
-from tests.component.workers.conftest import redis_server, state
+from tests.component.conftest import redis_server, state
 
 __all__ = ["redis_server", "state"]
 

@@ -8,6 +8,7 @@ import pytest
 
 from deedbox.shared.records.stored_event import FIELDS, HEAD, PIECES_BYTES, body_of, head_of
 from deedbox.shared.redis import keys
+from deedbox.shared.redis.scripting import Operand
 from tests.contract.conftest import Store, queued
 
 STREAM = "x:signature_request/1"
@@ -15,23 +16,24 @@ EVENT = "e" * 32
 SIZES = (0, 1, 63, 64, 65, PIECES_BYTES - 1, PIECES_BYTES, PIECES_BYTES + 1, 5000)
 
 
-def fact(store: Store, head: bytes, body: bytes) -> None:
+def fact(store: Store, head: bytes, body: bytes, *more: str) -> None:
     """Release an event whose only action is ``act``."""
     store.append((0, b"callback"))
-    fields = ("0", head, "a", body, "aside", "why")
+    fields: tuple[Operand, ...] = ("0", head, "a", body, *more)
     store.release(
         store.shard("sequencer"), 1, ("S", STREAM, "", ""), ("F", EVENT, 1, len(fields), *fields),
         queued(f"act|{STREAM}", EVENT),
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("more", [(), ("aside", "why")])
 @pytest.mark.parametrize("size", SIZES)
-def test_an_event_is_claimed_as_it_was_released(store: Store, size: int) -> None:
+def test_an_event_is_claimed_as_it_was_released(store: Store, size: int, more: tuple[str, ...]) -> None:
     head, body = b"{" + bytes(size // 4), b"b" * size
-    fact(store, head, body)
+    fact(store, head, body, *more)
     assert store.claimed("worker").events == [(head, body)]
     found: Any = store.redis.hgetall(keys.event(EVENT))
-    assert (head_of(found), body_of(found), found[b"aside"]) == (head, body, b"why")
+    assert (head_of(found), body_of(found), found.get(b"aside")) == (head, body, b"why" if more else None)
     assert size > PIECES_BYTES or max(map(len, found.values())) <= 64
 
 

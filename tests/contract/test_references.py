@@ -14,13 +14,16 @@ from tests.contract.conftest import ACTIONS, LANE, LEASE_S, Store, emitted, queu
 
 STREAM: Final = "default:signature_request/r1"
 FACTS: Final = tuple(digit * 32 for digit in "abc")
+PLAIN: Final = (4, "0", "facts", "a", "body")
+"""Operands of an event that has nothing but facts and body."""
+
 RETENTION_S: Final = 1000
 """What every script of these tests is told."""
 
 
 def _fact(fingerprint: str, *operations: tuple[Operand, ...]) -> tuple[tuple[Operand, ...], ...]:
     wake_at = "2000" if any(operation[0] == "H" for operation in operations) else ""
-    return (("S", STREAM, "state", wake_at), ("F", fingerprint, 999, 2, "head", "{}"), *operations)
+    return (("S", STREAM, "state", wake_at), ("F", fingerprint, 999, *PLAIN), *operations)
 
 
 def _release(store: Store, *operations: tuple[Operand, ...]) -> None:
@@ -60,6 +63,31 @@ def _check(store: Store) -> None:
 def test_a_fact_that_no_action_wants_ends_with_its_retention(store: Store) -> None:
     _release(store, *_fact(FACTS[0]))
     assert 0 < store.redis.ttl(keys.event(FACTS[0])) <= RETENTION_S
+
+
+def test_another_body_of_an_unknown_fact_leaves_nothing_without_an_end(store: Store) -> None:
+    _release(store, ("S", STREAM, "state", ""), ("B", FACTS[0] + ":other", 999, *PLAIN))
+    assert store.redis.hget(keys.event(FACTS[0]), "bodies") == b"1"
+    for name in (FACTS[0], FACTS[0] + ":other"):
+        assert 0 < store.redis.ttl(keys.event(name)) <= RETENTION_S
+
+
+def test_a_fact_and_other_bodies_of_it_may_come_in_one_commit(store: Store) -> None:
+    fact = FACTS[0]
+    better = ("Y", fact, "worse", 999, "sent", "", 4, "0", "better facts", "a", "better body")
+    _release(
+        store, *_fact(fact, ("B", fact + ":other", 999, *PLAIN), better, ("X", 9, fact, "said"), _entry(fact))
+    )
+    redis: Any = store.redis
+    kept = {name: redis.hgetall(keys.event(name)) for name in (fact, f"{fact}:other", f"{fact}:worse")}
+    clean = kept[fact].pop(b"clean")
+    assert kept == {
+        fact: {b"0": b"better facts", b"a": b"better body", b"bodies": b"1", b"open": b"1"},
+        f"{fact}:other": {b"0": b"facts", b"a": b"body", b"open": b"0"},
+        f"{fact}:worse": {b"0": b"facts", b"a": b"body", b"open": b"0"},
+    }
+    assert clean.split()[0] == redis.xrange(keys.EVENTS)[0][0]
+    _check(store)
 
 
 def test_the_retention_begins_with_the_last_outcome(store: Store) -> None:
@@ -144,7 +172,7 @@ class Acts:
 
     def emit(self) -> None:
         fact = self._fact()
-        self._finish(("F", fact, 999, 2, "head", "{}"), emitted(f"hook|{STREAM}", fact + "{}"))
+        self._finish(("F", fact, 999, *PLAIN), emitted(f"hook|{STREAM}", fact + "{}"))
 
     def lose(self) -> None:
         if self._store.claim_entry("killed") is not None:

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
+from tests.unit.ingress.wire import BOUNDARY, MULTIPART, callback, multipart
+
 P: Final = "signature_request_"
 
 NASTY_TEXTS: Final = (
@@ -94,6 +96,26 @@ callbacks = st.fixed_dictionaries(
         "extra": values,
     },
 )
+
+
+header_texts = st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF), max_size=60)
+content_types = st.one_of(
+    st.none(),
+    st.sampled_from([
+        MULTIPART, "multipart/form-data; boundary=x", "application/json", "application/x-www-form-urlencoded",
+        'multipart/form-data; boundary="', "multipart/form-data; boundary=\xff",
+    ]),
+    header_texts,
+    header_texts.map(lambda text: f"multipart/form-data; boundary={text}"),
+)  # fmt: skip
+_MARK: Final = f"--{BOUNDARY}".encode()
+_pieces = st.sampled_from([
+    _MARK + b"\r\n", _MARK + b"--\r\n", b"\r\n", b"--x", b'Content-Disposition: form-data; name="json"\r\n\r\n',
+    b"Content-Disposition: form-data; name*=utf-8''json\r\n", b"Content-Length: -1\r\n", b" folded\r\n",
+    b'\r\nContent-Disposition: form-data; filename="\\""', b"json=%7B%7D&json", b"%", callback(), multipart(callback()),
+    b'{"event":', b'{"event_type":"x","event_time":"9","event_hash":"\\ud800"}}',
+])  # fmt: skip
+bodies = st.one_of(st.binary(max_size=200), st.lists(st.one_of(_pieces, st.binary(max_size=8))).map(b"".join))
 
 
 @st.composite

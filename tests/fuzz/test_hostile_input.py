@@ -66,6 +66,14 @@ def test_nesting_has_a_bound_of_its_own_below_every_readers(levels: int, *, take
     assert targets.signed_text(text) is taken
 
 
+@given(body=hostile.bodies, kind=hostile.content_types, signature=st.one_of(st.none(), hostile.header_texts))
+@settings(fuzzed, max_examples=400)
+def test_any_body_of_any_content_type_is_decided(
+    body: bytes, kind: str | None, signature: str | None
+) -> None:
+    targets.request(body, kind, signature)
+
+
 @given(
     parts=st.lists(st.binary(max_size=40), max_size=40), end=st.sampled_from([b"--\r\n", b"\r\n", b"--", b""])
 )

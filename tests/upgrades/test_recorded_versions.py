@@ -20,7 +20,7 @@ from deedbox.shared.records import read_model
 from deedbox.shared.redis import keys
 from deedbox.shared.settings import Settings
 from deedbox.shared.simulator.lifecycle import SimulatedFact
-from tests.component.workers.conftest import redis_server, state
+from tests.component.conftest import redis_server, state
 from tests.component.workers.server import RedisServer, until
 from tests.upgrades import redis_text
 from tests.upgrades.installation import NOTE, SLOW, Version, VersionedInstallation

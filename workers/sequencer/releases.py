@@ -10,11 +10,11 @@ from deedbox.shared.broker.message import encode_kombu
 from deedbox.shared.core.attempts import QueueEntry
 from deedbox.shared.core.envelope import decode_inbox
 from deedbox.shared.core.errors import KeyMissing, Undecodable
-from deedbox.shared.core.ordering import Arrival, Decision
+from deedbox.shared.core.ordering import Arrival, Decision, Released
 from deedbox.shared.core.reasons import ArrivalVerdict, DeathReason, TimelineKind
 from deedbox.shared.core.signature import BodySignature, Origin
-from deedbox.shared.records import queue_entry
-from deedbox.shared.records.stored_event import ASIDE
+from deedbox.shared.records import queue_entry, timeline_line
+from deedbox.shared.records.stored_event import ASIDE, StoredEvent
 from deedbox.shared.redis.inbox import about
 from deedbox.shared.redis.scripting import Operand
 from deedbox.workers.commit import Commit
@@ -31,18 +31,29 @@ class StreamSection(Commit):
     def __init__(self, stream: str, state: bytes, wake_at: float | None, at: float) -> None:
         super().__init__()
         self.order(stream, state, wake_at)
-        self._lines: list[dict[str, Any]] = []
+        self._lines: list[dict[str, Any] | timeline_line.Row] = []
         self._counts: dict[str, int] = {}
         self._valid = 0
         self.name = stream
         self._source = stream.partition(":")[0]
         self._at = at
-        self._releases: list[dict[str, Any]] = []
+        self._releases: list[timeline_line.Row] = []
         self._dispatched = Commit()
 
     def line(self, kind: TimelineKind, at: float, arrival: Arrival, **details: Any) -> None:
         """Add a line to the stream's timeline."""
-        self._lines.append(_row(kind, at, arrival, details))
+        self._lines.append(
+            {"at": at, "kind": kind, "type": arrival.type, "event": arrival.fingerprint, **details}
+        )
+
+    def arrived(self, stored: StoredEvent) -> None:
+        """Add the line of a callback that arrived."""
+        self._lines.append(
+            timeline_line.arrived(
+                stored.arrived_at, stored.event_type, stored.fingerprint, stored.event_time, stored.received_at,
+                stored.body_signature.value, stored.trust.word, stored.trace_id,
+            )
+        )  # fmt: skip
 
     def note(self, at: float, detail: str) -> None:
         """Add a line that is about the stream, not about one event."""
@@ -57,11 +68,11 @@ class StreamSection(Commit):
         """Count a new fact whose ``Content-Sha256`` is valid."""
         self._valid += 1
 
-    def dispatch(
-        self, kind: TimelineKind, at: float, arrival: Arrival, entry: QueueEntry, **details: Any
-    ) -> None:
+    def dispatch(self, at: float, released: Released, entry: QueueEntry) -> None:
         """Hand an event to all actions that want it, and say so in the timeline, behind its other lines."""
-        self._releases.append(_row(kind, at, arrival, details))
+        arrival, late = released.arrival, released.late
+        waited_s = round(max(0.0, at - released.since), 6)
+        self._releases.append(timeline_line.released(at, arrival.type, arrival.position, waited_s, late=late))
         self._dispatched.enqueue(arrival.fingerprint, arrival.type, queue_entry.dump(entry))
 
     def operands(self) -> list[Operand]:
@@ -75,10 +86,6 @@ class StreamSection(Commit):
         for name, by in self._counts.items():
             gathered.count(name, by)
         return [*super().operands(), *gathered.operands()]
-
-
-def _row(kind: TimelineKind, at: float, arrival: Arrival, details: dict[str, Any]) -> dict[str, Any]:
-    return {"at": at, "kind": kind, "type": arrival.type, "event": arrival.fingerprint, **details}
 
 
 def add_releases(
@@ -98,10 +105,7 @@ def add_releases(
         section.clean_stream(
             events_keep, section.name, fingerprint, arrival.type, position.time, position.signature, late=late
         )
-        waited_s = round(max(0.0, now - released.since), 6)
-        kind = TimelineKind.LATE if late else TimelineKind.RELEASED
-        entry = QueueEntry(fingerprint, now, late)
-        section.dispatch(kind, now, arrival, entry, position=list(position), waited_s=waited_s)
+        section.dispatch(now, released, QueueEntry(fingerprint, now, late))
         section.count(ArrivalVerdict.LATE if late else ArrivalVerdict.RELEASED)
     if newly := in_vain - work.state.given_up.keys():
         section.count("given_up", len(newly))
@@ -183,20 +187,16 @@ def _add_better(section: StreamSection, each: Delivered, worse: str, *, released
 
 def _add_arrived(section: StreamSection, each: Delivered) -> None:
     stored = each.stored
-    section.line(
-        TimelineKind.ARRIVED,
-        stored.arrived_at,
-        each.arrival,
-        event_time=stored.event_time,
-        received_at=stored.received_at,
-        body_signature=stored.body_signature,
-        trust=each.arrival.trust.word,
-        trace_id=stored.trace_id,
-        **({"origin": stored.origin} if each.is_reconciled else {}),
-    )
     section.count("arrived")
-    if not each.is_reconciled:
-        section.count("body_signature_" + stored.body_signature)
+    if each.is_reconciled:
+        section.line(
+            TimelineKind.ARRIVED, stored.arrived_at, each.arrival, event_time=stored.event_time,
+            received_at=stored.received_at, body_signature=stored.body_signature, trust=stored.trust.word,
+            trace_id=stored.trace_id, origin=stored.origin,
+        )  # fmt: skip
+        return
+    section.arrived(stored)
+    section.count("body_signature_" + stored.body_signature)
 
 
 def add_too_old(section: StreamSection, each: Delivered) -> None:

@@ -59,7 +59,7 @@ def erase(
     from deedbox.ops.cli._terminal import auditing, confirm, demand_decision
     from deedbox.ops.installation import Installation
     from deedbox.ops.readmodels import timeline
-    from deedbox.ops.wording import erase_page
+    from deedbox.ops.wording import erase_page, trace_page
     from deedbox.ops.wording.output import write_json
     from deedbox.shared.redis.erasure import Asker, Eraser, demand_erasable
     from deedbox.shared.redis.request_keys import Subject
@@ -75,9 +75,8 @@ def erase(
     found = eraser.find(subject)
     if not found.known:
         names = tuple(dict.fromkeys((source, *installation.source_names())))
-        raise DeedboxError(
-            erase_page.unknown(subject, timeline.elsewhere(installation.redis, names, subject.ordering_key))
-        )
+        places = timeline.elsewhere(installation.redis, names, subject.ordering_key)
+        raise DeedboxError(trace_page.unknown("erase", source, subject.ordering_key, places))
     if not as_json:
         erase_page.write_found(subject, found, documents=documents)
     removed = None

@@ -14,7 +14,6 @@ from deedbox.shared.core.errors import SettingsError
 
 if TYPE_CHECKING:
     from deedbox.ops.installation import Installation
-    from deedbox.ops.repair.history import History
     from deedbox.ops.repair.replay_plan import ReplayPlan
     from deedbox.shared.records.replay_order import ReplayOrder
 
@@ -70,7 +69,7 @@ def replay(  # noqa: PLR0913 - one parameter per option
     """
     from deedbox.ops.cli._terminal import auditing, confirm, demand_decision, progress
     from deedbox.ops.installation import Installation
-    from deedbox.ops.repair.catalog import Catalog
+    from deedbox.ops.repair.catalog import choose, learned
     from deedbox.ops.repair.replay import Replayer
     from deedbox.ops.wording import replay_page
     from deedbox.ops.wording.output import write_json
@@ -79,12 +78,12 @@ def replay(  # noqa: PLR0913 - one parameter per option
     installation = Installation.load(os.environ)
     replayer = Replayer(installation.scripts, installation.bells.ring, installation.settings.retention)
     if resume is None:
-        order = _order(replayer.history, action or [], request, source, event_type, (since, until))
+        order = _order(installation, action or [], request, source, event_type, (since, until))
     elif any((request, action, since, until, event_type, source)):
         raise SettingsError("--resume continues with what was asked for then; give it alone.")
     else:
         order = replayer.unfinished(resume)
-    actions = Catalog.learn(os.environ).choose(order.actions)
+    actions = choose(learned(os.environ), order.actions)
     with progress() as tell:
         plan = replayer.plan(order, actions, tell, number=resume or 0)
     runs = sum(plan.runs.values())
@@ -120,7 +119,7 @@ def _letters(installation: Installation, plan: ReplayPlan) -> int:
 
 
 def _order(
-    history: History,
+    installation: Installation,
     actions: list[str],
     request: str,
     source: str,
@@ -129,20 +128,12 @@ def _order(
 ) -> ReplayOrder:
     """Build what a person asked for. Raises SettingsError for too little."""
     from deedbox.ops.cli._options import checked_pattern
-    from deedbox.ops.readmodels.timeline import key_of
+    from deedbox.ops.repair.replay_plan import order_of
     from deedbox.ops.wording.times import span
-    from deedbox.shared.records.replay_order import ReplayOrder, ReplaySpan
 
     if not request and not times[0]:
         raise SettingsError("Say which events: the ID of a signature request, or a time with --since.")
     if not actions:
         raise SettingsError("Say which actions run again: --action NAME, which may be repeated.")
     # Fixed from here on, so that what arrives meanwhile stays out, after an interruption too.
-    start, end = span(*times, history.now())
-    return ReplayOrder(
-        actions=tuple(dict.fromkeys(actions)),
-        span=ReplaySpan(start, end),
-        source=source or ("default" if request else ""),
-        key=key_of(request) if request else "",
-        pattern=checked_pattern(event_type),
-    )
+    return order_of(actions, request, source, checked_pattern(event_type), span(*times, installation.now()))

@@ -81,16 +81,16 @@ def _card(seen: Overview, name: str) -> Card:
 def _lane(seen: Overview, name: str) -> Card:
     stage = seen.status.stages[name]
     lane = name.removeprefix(LANE)
-    workers = seen.workers_of(lane)
+    survey = seen.status.survey
+    workers = [worker for worker in survey.workers if worker.lane == lane]
     busy = sum(worker.state == "busy" for worker in workers)
     note = f"{len(workers)} worker{'' if len(workers) == 1 else 's'}, {busy} busy" if workers else "no worker"
-    found = seen.lane(lane)
-    names = found.actions if found else ()
+    names = next((each.actions for each in survey.lanes if each.name == lane), ())
     meaning = "orders the inbox" if lane == keys.SEQUENCER else ""
-    paused = {each.target.field.partition("|")[2] for each in seen.status.survey.pauses}
-    if any(each.target.field == f"lane|{lane}" for each in seen.status.survey.pauses):
+    paused = {each.target.field for each in survey.pauses}
+    if f"lane|{lane}" in paused:
         note += ", paused"
-    elif found and (stopped := paused.intersection(found.actions)):
+    elif stopped := [name for name in names if f"action|{name}" in paused]:
         note += f", paused: {', '.join(sorted(stopped))}"
     stuck = bool(stage.depth) and not workers
     return Card(name, lane, meaning, stage, _tone(stage, stuck=stuck, notice=False), note, names=names)

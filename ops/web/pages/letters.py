@@ -101,7 +101,7 @@ class Wanted:
         source, key = (first, rest) if rest else ("", first)
         return Selection(
             reason=self.reason, action=self.action, pattern=self.type, source=source,
-            key=key_of(key) if key else "", error=self.error, since=self.since,
+            key=key_of(key), error=self.error, since=self.since,
             until=math.inf if self.upto is None else self.upto,
         )  # fmt: skip
 

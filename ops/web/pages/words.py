@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 
 from deedbox.ops.web.auth.access import ANYBODY, Caller
 from deedbox.ops.web.auth.tokens import Scope
+from deedbox.ops.wording import output
 from deedbox.ops.wording.output import counted, duration, masked
 from deedbox.shared.printable import printable
 
@@ -43,7 +44,7 @@ def install(app: Flask, now: Callable[[], float]) -> None:
 
 def clock(at: float) -> str:
     """Write a time (unix seconds) in UTC."""
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{output.clock(at)} UTC"
 
 
 def iso(at: float) -> str:

@@ -164,8 +164,7 @@ while ARGV[i] do
       fresh = redis.call('ZADD', P .. 'seen:' .. stream, 'NX', ARGV[i + 2], ARGV[i + 1])
       redis.call('EXPIRE', P .. 'seen:' .. stream, order_ttl)
       if fresh == 1 then
-        write_event(P .. 'event:' .. ARGV[i + 1], i + 4, i + 3 + n)
-        refer(ARGV[i + 1], 0)
+        write_event(ARGV[i + 1], i + 4, i + 3 + n)
         note_stream(stream, now)
       end
     end

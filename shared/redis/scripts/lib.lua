@@ -233,11 +233,27 @@ local function in_pieces(from, to)
   return found
 end
 
+-- Events that are new in this call and have nothing but facts and body, in pieces: each is written by end_of_references, with one
+-- command, together with what refers to it.
+local fresh = {}
+
+-- Writes an event at once, if it was gathered: who looks at it, or changes it, must find it.
+local function settle_event(event)
+  if fresh[event] then redis.call('HSET', P .. 'event:' .. event, unpack(fresh[event])) end
+  fresh[event] = nil
+end
+
 -- Writes an event: ARGV[from..to] are field, value, ... No piece of an event that it replaces stays.
-local function write_event(key, from, to)
-  local fields = in_pieces(from, to)
+local function write_event(event, from, to)
+  local key, fields, whole = P .. 'event:' .. event, in_pieces(from, to), ARGV[from] == HEAD[1]
+  refer(event, 0)
+  if whole and to - from == 3 and not fresh[event] and redis.call('EXISTS', key) == 0 then
+    fresh[event] = fields
+    return
+  end
+  settle_event(event)
   local added = redis.call('HSET', key, unpack(fields))
-  if ARGV[from] ~= HEAD[1] or 2 * added == #fields then return end
+  if not whole or 2 * added == #fields then return end
   local written = {}
   for i = 1, #fields, 2 do written[fields[i]] = true end
   for _, piece in ipairs(PIECES) do
@@ -260,8 +276,11 @@ end
 -- ttl: the life of an event for which nothing waits any more.
 local function end_of_references(ttl)
   for event, by in pairs(references) do
-    local key = P .. 'event:' .. event
-    if redis.call('EXISTS', key) == 1 then
+    local key, fields = P .. 'event:' .. event, fresh[event]
+    if fields then
+      redis.call('HSET', key, 'open', by, unpack(fields))
+      if by <= 0 then redis.call('EXPIRE', key, ttl) end
+    elseif redis.call('EXISTS', key) == 1 then
       local sealed = redis.call('HMGET', key, 'source', 'sealed')
       if sealed[2] then keep_data_key(sealed[1] .. ':' .. sealed[2], by) end
       if bump(key, 'open', by) > 0 then
@@ -390,7 +409,6 @@ end
 local function gather_entry(lane, unit, entry)
   table.insert(gather_unit(lane, unit), entry)
   refer(event_of(entry), 1)
-  gather_depth(unit, 1)
 end
 
 -- What is subscribed, as the newest announcement says: read once per call, and only if something is dispatched.
@@ -459,7 +477,13 @@ end
 
 -- Writes what was gathered. A unit without an entry is only marked as ready.
 local function enqueue_all(now)
-  for _, unit in ipairs(gathered.units) do call_many('RPUSH', P .. 'queue:' .. unit, gathered.entries[unit]) end
+  for _, unit in ipairs(gathered.units) do
+    local entries = gathered.entries[unit]
+    if #entries > 0 then
+      call_many('RPUSH', P .. 'queue:' .. unit, entries)
+      gather_depth(unit, #entries)
+    end
+  end
   for action, by in pairs(gathered.depths) do
     if by ~= 0 then deepen(action, by) end
   end
@@ -619,17 +643,21 @@ local published
 local cleaned = {}
 local function publish(from)
   published = (published or tonumber(redis.call('GET', P .. 'events:seq') or '0') or 0) + 1
-  local n = published
+  local n = string.format('%.0f', published)
   local id = redis.call('XADD', P .. 'events', 'MAXLEN', '~', ARGV[from], '*', 'n', n, 'event', ARGV[from + 2])
-  table.insert(cleaned, { ARGV[from + 1], id .. ' ' .. string.format('%.0f', n) })
+  table.insert(cleaned, { ARGV[from + 1], id .. ' ' .. n })
 end
 
 local function end_of_publishing()
   if published then redis.call('SET', P .. 'events:seq', string.format('%.0f', published)) end
   -- The event knows its entry, so that an erasure removes both.
   for _, each in ipairs(cleaned) do
-    local event = P .. 'event:' .. each[1]
-    if redis.call('EXISTS', event) == 1 then redis.call('HSET', event, 'clean', each[2]) end
+    local fields, event = fresh[each[1]], P .. 'event:' .. each[1]
+    if fields then
+      fields[#fields + 1], fields[#fields + 2] = 'clean', each[2]
+    elseif redis.call('EXISTS', event) == 1 then
+      redis.call('HSET', event, 'clean', each[2])
+    end
   end
 end
 

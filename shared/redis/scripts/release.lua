@@ -69,17 +69,20 @@ while ARGV[i] do
     if not gone then
       facts[#facts + 1] = ARGV[i + 2]
       facts[#facts + 1] = ARGV[i + 1]
-      if op == 'B' and redis.call('EXISTS', P .. 'event:' .. ARGV[i + 1]) == 0 then
-        bump(P .. 'event:' .. event_of(ARGV[i + 1]), 'bodies', 1)
+      if op == 'B' and not fresh[ARGV[i + 1]] and redis.call('EXISTS', P .. 'event:' .. ARGV[i + 1]) == 0 then
+        local fact = event_of(ARGV[i + 1])
+        settle_event(fact)
+        bump(P .. 'event:' .. fact, 'bodies', 1)
+        refer(fact, 0)
       end
-      write_event(P .. 'event:' .. ARGV[i + 1], i + 4, i + 3 + n)
-      refer(ARGV[i + 1], 0)
+      write_event(ARGV[i + 1], i + 4, i + 3 + n)
     end
     i = i + 4 + n
   elseif op == 'Y' then
     local n = tonumber(ARGV[i + 6])
     if not gone then
       local event, worse = P .. 'event:' .. ARGV[i + 1], ARGV[i + 1] .. ':' .. ARGV[i + 2]
+      settle_event(ARGV[i + 1])
       if ARGV[i + 2] ~= '' and redis.call('EXISTS', event) == 1 then
         local names = { 'source', 'sealed', unpack(PIECES) }
         for k, value in ipairs(redis.call('HMGET', event, unpack(names))) do
@@ -89,8 +92,7 @@ while ARGV[i] do
         facts[#facts + 1] = worse
         refer(worse, 0)
       end
-      write_event(event, i + 7, i + 6 + n)
-      refer(ARGV[i + 1], 0)
+      write_event(ARGV[i + 1], i + 7, i + 6 + n)
       if ARGV[i + 5] ~= '' then dispatch(stream, ARGV[i + 1], ARGV[i + 4], ARGV[i + 5], 'track_status') end
     end
     i = i + 7 + n

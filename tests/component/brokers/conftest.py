@@ -11,11 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.component.ingress.conftest import free_port, listens, stop
-from tests.component.workers.conftest import fragile, redis_server, state
 from tests.component.workers.server import missing, running_rabbitmq, server_binary
 from tests.support.certificates import Authority, has_openssl
-
-__all__ = ["fragile", "redis_server", "state"]
 
 OTHER_NAME = "127.0.0.2"
 """Leads to the same servers, and is not in their certificate."""

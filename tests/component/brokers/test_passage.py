@@ -12,12 +12,10 @@ from deedbox.shared.broker import address
 from deedbox.shared.redis import keys
 from deedbox.shared.settings import Settings
 from deedbox.workers.process import Process
-from tests.component.ops.conftest import Operate, operate
+from tests.component.conftest import Operate
 from tests.component.workers.rig import Deployment, Journal, action
 from tests.component.workers.server import RedisServer
 from tests.support.brokers import bridging, broker_at
-
-__all__ = ["operate"]
 
 pytestmark = pytest.mark.real_redis
 

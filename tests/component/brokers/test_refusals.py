@@ -13,12 +13,12 @@ from redis import Redis
 
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Unavailable
+from tests.component.conftest import Operate
 from tests.component.ingress.conftest import envelope, free_port, listens, stop, wait_until
-from tests.component.ops.conftest import Operate, operate
 from tests.component.workers.server import RedisServer, server_binary
 from tests.support.brokers import broker_at
 
-__all__ = ["envelope", "operate"]
+__all__ = ["envelope"]
 
 pytestmark = pytest.mark.real_redis
 

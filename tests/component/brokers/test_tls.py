@@ -12,11 +12,11 @@ from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.redis import inbox
 from deedbox.shared.redis.address import RedisAddress
 from tests.component.brokers.conftest import OTHER_NAME, Secure
+from tests.component.conftest import Operate
 from tests.component.ingress.conftest import envelope
-from tests.component.ops.conftest import Operate, operate
 from tests.support.brokers import broker_at
 
-__all__ = ["envelope", "operate"]
+__all__ = ["envelope"]
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.real_redis]
 

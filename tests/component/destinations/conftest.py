@@ -13,10 +13,6 @@ from typing import Any
 
 import pytest
 
-from tests.component.workers.conftest import quiet, redis_server, state
-
-__all__ = ["quiet", "redis_server", "state"]
-
 KEY = bytes(range(32))
 SECRET = "whsec_" + base64.b64encode(KEY).decode()
 

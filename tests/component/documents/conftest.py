@@ -12,10 +12,7 @@ import pytest
 
 from deedbox.shared.documents import DocumentStore, open_store
 from deedbox.shared.documents_url import DocumentsUrl
-from tests.component.workers.conftest import redis_server, state
 from tests.support.s3 import BUCKET, URL, S3Server
-
-__all__ = ["redis_server", "state"]
 
 
 class Shelf(Protocol):

@@ -10,14 +10,14 @@ from redis import Redis
 
 from deedbox.shared.documents import open_store
 from deedbox.shared.documents_url import DocumentsUrl
+from tests.component.conftest import Operate
 from tests.component.documents.conftest import InBucket
-from tests.component.ops.conftest import Operate, operate
 from tests.component.ops_web.asking import PDF, remember
 from tests.component.ops_web.conftest import TOKEN, Ops, StartOps, start_ops
 from tests.component.workers.fetch_desk import ALL_SIGNED, DOWNLOADABLE, Open, open_desk
 from tests.support.s3 import URL, S3Server
 
-__all__ = ["open_desk", "operate", "start_ops"]
+__all__ = ["open_desk", "start_ops"]
 
 pytestmark = pytest.mark.real_redis
 

@@ -11,10 +11,7 @@ from typing import Any, Protocol
 import pytest
 
 from tests.component.fanout.receiver import Receiver
-from tests.component.workers.conftest import fragile, quiet, redis_server, state
 from tests.component.workers.server import RedisServer, running_rabbitmq, server_binary
-
-__all__ = ["fragile", "quiet", "redis_server", "state"]
 
 
 class Broker(Protocol):

@@ -19,10 +19,7 @@ from deedbox.shared.redis.scripting import text
 from deedbox.shared.retention import DAY_S
 from deedbox.shared.settings import Settings
 from tests.component.ingress.test_web_process import environment
-from tests.component.workers.conftest import redis_server, state
 from tests.component.workers.server import RedisServer
-
-__all__ = ["redis_server", "state"]
 
 pytestmark = pytest.mark.real_redis
 

@@ -9,7 +9,7 @@ from redis import Redis
 
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
-from tests.component.ops.conftest import Operate
+from tests.component.conftest import Operate
 from tests.component.workers.rig import Deployment, Journal, action, declare, depth, sent, viewed
 
 pytestmark = pytest.mark.real_redis

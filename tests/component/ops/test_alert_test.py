@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.component.ops.conftest import Operate
+from tests.component.conftest import Operate
 from tests.component.workers.server import free_port
 from tests.support.alert_receiver import AlertReceiver
 

@@ -24,7 +24,7 @@ from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.workers.actions.interface import Context, Event, Reject
 from deedbox.workers.actions.registry import Registry
-from tests.component.ops.conftest import Operate
+from tests.component.conftest import Operate
 from tests.component.vault.rings import OLD
 from tests.component.workers.rig import Deployment, Journal, action, declare, message, sent
 from tests.component.workers.server import RedisServer

@@ -21,7 +21,6 @@ from deedbox.ops.checks import redis_server as redis_checks
 from deedbox.ops.installation import Installation
 from deedbox.ops.metrics import reading
 from deedbox.ops.readmodels import look_ups, request_search, status, timeline
-from deedbox.ops.repair.catalog import KnownAction
 from deedbox.ops.repair.deadletters import DeadLetters
 from deedbox.ops.repair.redrive import Redriver
 from deedbox.ops.repair.replay import Replayer
@@ -30,6 +29,7 @@ from deedbox.ops.repair.undeclared import UndeclaredCalls
 from deedbox.shared import sealing
 from deedbox.shared.records.replay_order import ReplayOrder, ReplaySpan
 from deedbox.shared.records.stored_event import StoredEvent
+from deedbox.shared.records.subscriptions import Subscription
 from deedbox.shared.redis import data_keys, keys, script_calls
 from deedbox.shared.redis.erasure import Asker, Eraser
 from deedbox.shared.redis.key_types import suspect
@@ -168,7 +168,7 @@ def _replay(world: World) -> Work:
     replayer = Replayer(world.scripts, silent)
     order, actions = (
         ReplayOrder(("new",), ReplaySpan(0, 2000)),
-        (KnownAction("new", ("*",), "default", ordered=True),),
+        (Subscription("new", ("*",), "default", ordered=True),),
     )
 
     def work() -> None:

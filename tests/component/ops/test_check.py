@@ -20,7 +20,7 @@ from deedbox.shared.runtime.data_dir import lock_data_dir
 from deedbox.shared.simulator.api_state import FilesApiPolicy
 from deedbox.shared.simulator.files_api import FilesApi
 from deedbox.shared.simulator.lifecycle import Account
-from tests.component.ops.conftest import Answer, Operate
+from tests.component.conftest import Answer, Operate
 from tests.component.workers.rig import declare
 from tests.component.workers.server import RedisServer, free_port
 

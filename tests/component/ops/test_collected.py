@@ -8,7 +8,7 @@ from redis import Redis
 from deedbox.ops.repair.collect import collect
 from deedbox.shared.redis import keys
 from deedbox.workers.bridge.bridge import redrive
-from tests.component.ops.conftest import Operate
+from tests.component.conftest import Operate
 from tests.component.workers.rig import Deployment, Journal, action, message, sent, viewed
 from tests.support.memory_broker import MemoryBroker
 

@@ -9,7 +9,7 @@ from redis import Redis
 
 from deedbox.shared.redis import keys
 from deedbox.workers.bridge import bridge
-from tests.component.ops.conftest import Operate
+from tests.component.conftest import Operate
 from tests.component.workers.rig import Deployment, Journal, action, sent, viewed
 
 pytestmark = pytest.mark.real_redis

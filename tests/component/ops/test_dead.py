@@ -15,7 +15,7 @@ from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
 from deedbox.workers.actions.interface import Context, Event, Reject
 from deedbox.workers.bridge.bridge import redrive
-from tests.component.ops.conftest import Operate
+from tests.component.conftest import Operate
 from tests.component.workers.rig import (
     Deployment,
     Journal,

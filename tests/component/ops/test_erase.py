@@ -16,7 +16,7 @@ from deedbox.shared.redis import keys
 from deedbox.shared.runtime import logs
 from deedbox.workers.actions.interface import Context, Event, Reject
 from deedbox.workers.builtins.track_status import registered
-from tests.component.ops.conftest import Operate
+from tests.component.conftest import Operate
 from tests.component.workers.rig import Deployment, action, members, sent, viewed
 
 pytestmark = pytest.mark.real_redis

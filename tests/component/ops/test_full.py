@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from tests.component.ops.conftest import Operate
+from tests.component.conftest import Operate
 
 pytestmark = pytest.mark.real_redis
 

@@ -8,7 +8,7 @@ import pytest
 from redis import Redis
 
 from deedbox.shared.redis import keys
-from tests.component.ops.conftest import Operate
+from tests.component.conftest import Operate
 from tests.component.workers.rig import Deployment, Journal, action, sent
 
 pytestmark = pytest.mark.real_redis

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from deedbox.shared.redis.embedded import free_port
-from tests.component.ops.conftest import Operate
+from tests.component.conftest import Operate
 
 pytestmark = pytest.mark.real_redis
 

@@ -19,8 +19,8 @@ from deedbox.workers.actions.interface import Context, Event, Reject
 from deedbox.workers.actions.loading import collect
 from deedbox.workers.actions.registry import Registry
 from deedbox.workers.bridge import bridge
+from tests.component.conftest import Operate
 from tests.component.ops import replayed
-from tests.component.ops.conftest import Operate
 from tests.component.workers.keyspace import traces
 from tests.component.workers.rig import (
     Deployment,

@@ -11,8 +11,7 @@ from redis import Redis
 
 from deedbox.ops.installation import Installation
 from deedbox.ops.repair import catalog, replay
-from deedbox.ops.repair.catalog import Catalog
-from deedbox.ops.repair.history import History
+from deedbox.ops.repair.catalog import choose, learned
 from deedbox.shared.core.ordering import OrderingPolicy
 from deedbox.shared.records.replay_order import ReplayOrder, ReplaySpan
 from deedbox.shared.redis import keys
@@ -22,8 +21,8 @@ from deedbox.shared.settings import Settings
 from deedbox.workers.actions.loading import collect
 from deedbox.workers.actions.registry import Registry
 from deedbox.workers.bridge import bridge
+from tests.component.conftest import Operate
 from tests.component.ops import replayed
-from tests.component.ops.conftest import Operate
 from tests.component.workers.rig import (
     CREATED_AT,
     Deployment,
@@ -343,8 +342,8 @@ def test_two_operators_that_resume_one_replay_queue_everything_once(
     _ran(deployment, *(callback(P + "remind", at) for at in range(4)))
     scripts = Installation(Settings.load({"DEEDBOX_REDIS_URL": redis_server.url})).scripts
     first, second = (replay.Replayer(scripts, deployment.rung.append) for _ in range(2))
-    order = ReplayOrder(("crm",), ReplaySpan(0, History(scripts.redis).now()))
-    actions = Catalog.learn({}).choose(order.actions)
+    order = ReplayOrder(("crm",), ReplaySpan(0, scripts.redis.time()[0] + 1))
+    actions = choose(learned({}), order.actions)
     plan = first.plan(order, actions)
     call: Callable[..., Any] = Scripts.call
     both = [True]

@@ -18,7 +18,7 @@ from deedbox.shared.records.spool_mark import SpoolMark
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
 from deedbox.workers.actions.interface import Event, Retry
-from tests.component.ops.conftest import Operate
+from tests.component.conftest import Operate
 from tests.component.workers.rig import Deployment, Journal, action, declare, message, sent, viewed
 from tests.component.workers.server import RedisServer, free_port, until
 

@@ -14,7 +14,7 @@ from deedbox.shared.core.reasons import TimelineKind
 from deedbox.shared.redis import keys
 from deedbox.workers.actions.interface import Context, Event, add_line
 from deedbox.workers.builtins import track_status
-from tests.component.ops.conftest import Operate
+from tests.component.conftest import Operate
 from tests.component.workers.rig import Deployment, Journal, action, sent, viewed
 
 pytestmark = pytest.mark.real_redis

@@ -14,10 +14,7 @@ import pytest
 import urllib3
 from redis import Redis
 
-from tests.component.workers.conftest import redis_server, state
 from tests.component.workers.server import RedisServer, free_port, until
-
-__all__ = ["redis_server", "state"]
 
 TOKEN = "component-test-token-0123"
 READER = "reader-token-0123456789"

@@ -12,11 +12,8 @@ from deedbox.ops.web.app import create_app
 from deedbox.shared.settings import Settings
 from deedbox.workers.actions.interface import Context, Event, Retry
 from tests.component.ops_web.conftest import TOKEN
-from tests.component.workers.conftest import quiet
 from tests.component.workers.rig import Deployment, Journal, action, sent
 from tests.component.workers.server import RedisServer
-
-__all__ = ["quiet"]
 
 pytestmark = pytest.mark.real_redis
 

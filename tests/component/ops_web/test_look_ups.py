@@ -18,11 +18,8 @@ from deedbox.shared.retention import Retention
 from deedbox.shared.settings import Settings
 from tests.component.ops_web.asking import arrive, get, tracking
 from tests.component.ops_web.conftest import TOKEN, Ops
-from tests.component.workers.conftest import quiet
 from tests.component.workers.rig import CREATED_AT, P, callback, members, sent
 from tests.component.workers.server import RedisServer
-
-__all__ = ["quiet"]
 
 pytestmark = pytest.mark.real_redis
 

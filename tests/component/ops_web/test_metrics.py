@@ -25,12 +25,9 @@ from deedbox.shared.settings import Settings
 from deedbox.shared.sources import account_of
 from deedbox.workers.actions.interface import Context, Event, Reject, Retry
 from deedbox.workers.dropbox_sign.call_budgets import CallBudgets, Turn
-from tests.component.workers.conftest import redis_server, state
 from tests.component.workers.rig import Deployment, Journal, action, sent, viewed
 from tests.component.workers.server import RedisServer
 from tests.support.metrics_table import exported, table
-
-__all__ = ["redis_server", "state"]
 
 pytestmark = pytest.mark.real_redis
 

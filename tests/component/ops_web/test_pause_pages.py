@@ -13,12 +13,9 @@ from deedbox.ops.web.app import create_app
 from deedbox.shared.redis import keys
 from deedbox.shared.settings import Settings
 from tests.component.ops_web.conftest import READER, TOKEN
-from tests.component.workers.conftest import quiet
 from tests.component.workers.rig import Deployment, Journal, action, sent
 from tests.component.workers.server import RedisServer
 from tests.support.forms import Form, Page
-
-__all__ = ["quiet"]
 
 pytestmark = pytest.mark.real_redis
 

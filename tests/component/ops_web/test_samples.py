@@ -12,7 +12,7 @@ from redis import Redis
 from deedbox.ops.charts import samples
 from deedbox.ops.installation import Installation
 from deedbox.ops.readmodels import request_search
-from deedbox.ops.web.sampler import Sampler
+from deedbox.ops.web import beside
 from deedbox.shared.redis import keys
 from deedbox.shared.settings import Settings
 from deedbox.workers.builtins import track_status
@@ -81,20 +81,18 @@ def test_the_broker_may_be_away_while_a_sample_is_taken(
     assert found.depth["inbox"] == 0
 
 
-def test_the_thread_lives_through_an_outage() -> None:
+def test_a_thread_beside_lives_through_an_outage(tmp_path: Path) -> None:
     calls = threading.Semaphore(0)
     outages = iter([ConnectionError("away")] * 2)
 
-    def take() -> None:
+    def take(_installation: Installation) -> None:
         calls.release()
         error = next(outages, None)
         if error is not None:
             raise error
 
-    sampler = Sampler(take, every_s=0.01)
-    sampler.start()
-    assert all(calls.acquire(timeout=10) for _ in range(4))
-    sampler.stop()
+    beside.repeat(Settings.load({"DEEDBOX_DATA_DIR": str(tmp_path)}), "test", 0.01, take)
+    assert all(calls.acquire(timeout=60) for _ in range(4))
 
 
 def test_the_ops_process_samples_by_itself(start_ops: StartOps, state: Redis) -> None:

@@ -20,12 +20,9 @@ from deedbox.shared.redis import keys
 from deedbox.shared.settings import Settings
 from deedbox.workers.actions.interface import Context, Event, Reject
 from tests.component.ops_web.conftest import READER, TOKEN
-from tests.component.workers.conftest import quiet
 from tests.component.workers.rig import Deployment, Journal, action, sent
 from tests.component.workers.server import RedisServer
 from tests.support.forms import Page
-
-__all__ = ["quiet"]
 
 pytestmark = pytest.mark.real_redis
 

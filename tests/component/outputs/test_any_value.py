@@ -25,8 +25,8 @@ from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import text
 from deedbox.shared.runtime import logs
 from deedbox.shared.settings import Settings
+from tests.component.conftest import Operate
 from tests.component.inputs.test_inputs import Api, Pipeline
-from tests.component.ops.conftest import Operate
 from tests.component.outputs import places
 from tests.component.outputs.hostile import KEY, TEXTS, Values, odds, signed, texts
 from tests.component.workers.rig import members

@@ -13,10 +13,9 @@ from typing import Final
 import pytest
 
 from tests.component.ops_web.conftest import Ops, data_dir, ops
-from tests.component.workers.conftest import quiet, redis_server, state
 from tests.component.workers.server import free_port, missing, until
 
-__all__ = ["data_dir", "ops", "quiet", "redis_server", "state"]
+__all__ = ["data_dir", "ops"]
 
 NGINX: Final = """
 daemon off; user root; pid {folder}/nginx.pid; error_log stderr warn;

@@ -8,11 +8,8 @@ from typing import Any
 import pytest
 
 from deedbox.shared.broker import amqp_broker
-from tests.component.workers.conftest import fragile, redis_server, state
 from tests.component.workers.server import running_rabbitmq
 from tests.support.brokers import broker_at, connect
-
-__all__ = ["fragile", "redis_server", "state"]
 
 
 @pytest.fixture(scope="session")

@@ -11,12 +11,10 @@ from redis import Redis
 
 from deedbox.shared.broker import amqp_broker
 from deedbox.shared.core.callback import outward
-from tests.component.ops.conftest import Operate, operate
+from tests.component.conftest import Operate
 from tests.component.workers.rig import Deployment, Journal, action, envelope, sent
 from tests.component.workers.server import RedisServer, until
 from tests.support.brokers import bridging, connect
-
-__all__ = ["operate"]
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.real_redis]
 

@@ -14,15 +14,15 @@ from redis import Redis
 from deedbox.shared.broker import amqp_broker
 from deedbox.shared.broker.port import Broker
 from deedbox.shared.core.errors import Unavailable
+from tests.component.conftest import Operate
 from tests.component.ingress.conftest import free_port
 from tests.component.ingress.test_bounds import BOUND_S, full_port, silent_port
-from tests.component.ops.conftest import Operate, operate
 from tests.component.workers.rig import Deployment, Journal, action, envelope, sent
 from tests.component.workers.server import RedisServer, running_rabbitmq, until
 from tests.support.brokers import bridging, broker_at, connect
 from tests.support.rabbitmq import RabbitServer
 
-__all__ = ["full_port", "operate", "silent_port"]
+__all__ = ["full_port", "silent_port"]
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.real_redis]
 

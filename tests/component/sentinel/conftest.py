@@ -10,9 +10,6 @@ from deedbox.shared.redis import connections
 from deedbox.shared.redis.address import parse
 from deedbox.shared.settings import Settings
 from tests.component.sentinel.cluster import Cluster
-from tests.component.workers.conftest import quiet
-
-__all__ = ["quiet"]
 
 
 @pytest.fixture(scope="module")

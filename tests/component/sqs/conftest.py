@@ -7,11 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from deedbox.shared.broker.port import Broker
-from tests.component.workers.conftest import fragile, quiet, redis_server, state
 from tests.support.brokers import broker_at
 from tests.support.sqs import SqsServer
-
-__all__ = ["fragile", "quiet", "redis_server", "state"]
 
 
 @pytest.fixture(scope="session")

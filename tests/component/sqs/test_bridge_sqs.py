@@ -12,14 +12,12 @@ from redis import Redis
 from deedbox.shared import codec
 from deedbox.shared.broker.port import Broker
 from deedbox.shared.core.callback import outward
-from tests.component.ops.conftest import Operate, operate
+from tests.component.conftest import Operate
 from tests.component.workers.rig import Deployment, Journal, P, action, envelope, sent, viewed
 from tests.component.workers.server import RedisServer, until
 from tests.support.brokers import bridging, broker_at, run_until_killed
 from tests.support.sqs import SqsServer
 from tests.support.stored import body_at
-
-__all__ = ["operate"]
 
 pytestmark = pytest.mark.real_redis
 

@@ -21,12 +21,11 @@ from deedbox.shared.redis.request_keys import Subject
 from deedbox.shared.retention import Retention
 from deedbox.shared.sealing.key_ring import key_id
 from deedbox.workers.actions.interface import Context, Event, Reject
-from tests.component.ops.conftest import Operate, operate
+from tests.component.conftest import Operate
 from tests.component.vault.rings import MARKER, NEW, OLD, PDF, STREAM, TITLE, fill, use
 from tests.component.workers.keyspace import traces
 from tests.component.workers.rig import Deployment, Journal, action, envelope, message, sent, viewed
 
-__all__ = ["operate"]
 pytestmark = pytest.mark.real_redis
 
 

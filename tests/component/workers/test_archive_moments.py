@@ -10,11 +10,11 @@ from typing import Any, Final, cast
 import pytest
 from redis import Redis
 
-from deedbox.ops.repair.catalog import KnownAction
 from deedbox.ops.repair.replay import Replayer
 from deedbox.shared.archives import reading as archives
 from deedbox.shared.archives.restoring import restore
 from deedbox.shared.records.replay_order import ReplayOrder
+from deedbox.shared.records.subscriptions import Subscription
 from deedbox.shared.redis import keys, script_calls
 from deedbox.shared.redis.request_keys import Holdings
 from deedbox.shared.redis.scripting import Scripts
@@ -90,7 +90,7 @@ def replaying(redis: Redis) -> None:
     """Replay the request, or resume the replay that was killed."""
     order = ReplayOrder(("journal",), EVER, R1.source, R1.ordering_key)
     replayer = Replayer(Scripts(redis), silent)
-    known = KnownAction("journal", ("*",), "default")
+    known = Subscription("journal", ("*",), "default")
     number = next(iter(Holdings(redis).unfinished_replays()), 0)
     replayer.carry_out(replayer.plan(order, (known,), number=number))
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from deedbox.ops.repair.catalog import KnownAction
 from deedbox.ops.repair.replay import Replayer
 from deedbox.shared.core.gaps import Findings, Gap
 from deedbox.shared.documents import DocumentStore, FileTree
 from deedbox.shared.records import queue_entry
 from deedbox.shared.records.replay_order import ReplayOrder, ReplaySpan
+from deedbox.shared.records.subscriptions import Subscription
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.erasure import Asker, Eraser
 from deedbox.shared.redis.request_keys import Subject
@@ -329,7 +329,7 @@ def test_what_was_told_can_be_replayed_for_an_action_that_missed_it(desk: GapsDe
     before = desk.report()
     replayer = Replayer(desk.deployment.scripts, desk.deployment.rung.append)
     order = ReplayOrder(("told",), ReplaySpan(), "default", "signature_request/r1")
-    plan = replayer.plan(order, [KnownAction("told", ("deedbox.reconciled",), "hooks")])
+    plan = replayer.plan(order, [Subscription("told", ("deedbox.reconciled",), "hooks")])
 
     assert (replayer.carry_out(plan).appended, plan.late) == (1, 0)
     desk.deployment.run()

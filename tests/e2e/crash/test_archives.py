@@ -18,7 +18,7 @@ from redis import Redis
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.doorbells import Bells
 from deedbox.workers.builtins.track_status import registered
-from tests.component.workers.conftest import redis_server, state
+from tests.component.conftest import redis_server, state
 from tests.component.workers.rig import Deployment, Journal, action, expire, sent, viewed
 from tests.component.workers.server import RedisServer
 from tests.component.workers.test_archive_moments import settled

@@ -1,11 +1,11 @@
-"""An operator at a terminal: runs commands against the real Redis and sees output, exit code and sentence."""
+"""What component tests share: a Redis server, and an operator at a terminal who runs commands against it."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,41 @@ from typer.testing import CliRunner
 
 from deedbox.ops import cli
 from deedbox.shared.core.errors import DeedboxError, SettingsError
-from tests.component.workers.conftest import redis_server, state
-from tests.component.workers.server import RedisServer
+from tests.component.workers.server import RedisServer, server_binary
 
-__all__ = ["redis_server", "state"]
+
+@pytest.fixture(autouse=True)
+def quiet() -> None:
+    """Let loggers write from WARNING on: ten thousand lines that nobody reads take seconds."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Lend one server to all tests; each gets it empty through ``state``."""
+    server = RedisServer(server_binary(), tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def state(redis_server: RedisServer) -> Iterator[Redis]:
+    """Lend a client of the emptied server."""
+    with redis_server.client() as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def fragile(tmp_path: Path) -> Iterator[RedisServer]:
+    """Lend a server of its own, for tests that kill it."""
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    server = RedisServer(server_binary(), folder)
+    server.start()
+    yield server
+    server.stop()
 
 
 @dataclass(frozen=True)
