@@ -46,6 +46,9 @@ BUILTINS: Final = (
 PUBLISH_EVENT: Final = "publish_event"
 """The built-in action that writes to other services' queues: only if asked for, by name or by DEEDBOX_EVENTS_URL."""
 
+BUDGET_WINDOW_S: Final = 60
+"""In which so many calls of the API are made at most as ``call_budgets`` says."""
+
 SETTINGS_SHOWN: Final = "DEEDBOX_SETTINGS_SHOWN"
 """Set for the children of ``deedbox up``, which has printed the settings: they do not log them again."""
 
@@ -230,6 +233,15 @@ class Settings(BaseModel):
     def encryption_ring(self) -> tuple[bytes, ...]:
         """The keys that encrypt what is stored, the current one first; empty: nothing is encrypted."""
         return ring_keys(self.encryption_keys.get_secret_value()) if self.encryption_keys else ()
+
+    @property
+    def call_budgets(self) -> Mapping[str, int]:
+        """The budgets of each account: kind of call of the API to calls per minute."""
+        return {
+            "files": self.files_per_minute,
+            "test_files": self.test_files_per_minute,
+            "api": self.api_per_minute,
+        }
 
     @property
     def alert_types(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from deedbox.shared.redis import keys, script_calls
 from deedbox.shared.redis.connections import translating
@@ -33,10 +33,8 @@ class LeaseReport(NamedTuple):
     """Nothing was ready at its last look, and the drainer is known to wait for the bell."""
 
 
-class Drain(Protocol):
-    """Works off what is ready, while ``go_on`` says so; at least one look."""
-
-    def __call__(self, drainer: str, go_on: Callable[[], bool]) -> LeaseReport: ...
+Drain = Callable[[str, Callable[[], bool]], LeaseReport]
+"""Works off for a drainer what is ready, while the second operand says to go on; at least one look."""
 
 
 class Lease:

@@ -9,13 +9,12 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Final
 
 from redis import Redis
 
-from deedbox.shared import budgets
 from deedbox.shared.alerts.alerting import Policy
 from deedbox.shared.alerts.targets import AlertTarget, receivers
 from deedbox.shared.archives.archiving import Archivist
@@ -148,50 +147,42 @@ class Process:
         listed = describe_builtin(name, self.settings.alert_types)
         if self.lane not in {None, listed.lane}:
             return listed  # what only another lane needs, an API key for example, this process may be without
-        builders: Mapping[str, Callable[[], RegisteredAction]] = {
-            track_status.NAME: track_status.registered,
-            fetch_documents.NAME: lambda: fetch_documents.registered(self._fetch),
+        functions: Mapping[str, Callable[[], ActionFunction]] = {
+            track_status.NAME: lambda: track_status.track,
+            fetch_documents.NAME: lambda: self._fetch,
             reconcile.NAME: self._reconcile,
             erase_destroyed.NAME: self._erase_destroyed,
             alert.NAME: self._alert,
             watch_callback_url.NAME: self._watch_callback_url,
             publish_event.NAME: self._publish_event,
         }
-        return builders[name]()
+        return replace(listed, function=functions[name]())
 
-    def _reconcile(self) -> RegisteredAction:
+    def _reconcile(self) -> reconcile.Reconcile:
         settings = self.settings
         fetch = self._fetch if fetch_documents.NAME in settings.enabled_builtins else None
         synthesised = Synthesis(self.scripts, self.bells.ring) if settings.synthesise == "on" else None
-        return reconcile.registered(
-            reconcile.Reconcile(self.scripts, self.accounts, fetch, settings.retention, synthesised)
-        )
+        return reconcile.Reconcile(self.scripts, self.accounts, fetch, settings.retention, synthesised)
 
-    def _erase_destroyed(self) -> RegisteredAction:
+    def _erase_destroyed(self) -> erase_destroyed.EraseDestroyed:
         settings = self.settings
         eraser = Eraser(self.scripts, self.documents, settings.retention)
         documents = settings.erase_documents == "on"
-        action = erase_destroyed.EraseDestroyed(
+        return erase_destroyed.EraseDestroyed(
             eraser, Holdings(self.redis), self.accounts, self.scripts, settings.retention, documents=documents
         )
-        return erase_destroyed.registered(action)
 
-    def _alert(self) -> RegisteredAction:
+    def _alert(self) -> alert.Alert:
         details = self.settings.alert_details == "on"
-        action = alert.Alert(self.alert_desk, self._receivers_by_identity, details=details)
-        return alert.registered(action, self.settings.alert_types)
+        return alert.Alert(self.alert_desk, self._receivers_by_identity, details=details)
 
-    def _watch_callback_url(self) -> RegisteredAction:
+    def _watch_callback_url(self) -> watch_callback_url.WatchCallbackUrl:
         desk = self.alert_desk if alert.NAME in self.settings.enabled_builtins else None
-        watched = self.settings.watched_sources
-        return watch_callback_url.registered(
-            watch_callback_url.WatchCallbackUrl(self.accounts, watched, desk)
-        )
+        return watch_callback_url.WatchCallbackUrl(self.accounts, self.settings.watched_sources, desk)
 
-    def _publish_event(self) -> RegisteredAction:
+    def _publish_event(self) -> publish_event.PublishEvent:
         bus = self._broker(brokers.events_address(self.settings)).topics()
-        with_payload = self.settings.events_payload == "on"
-        return publish_event.registered(publish_event.PublishEvent(bus, with_payload=with_payload))
+        return publish_event.PublishEvent(bus, with_payload=self.settings.events_payload == "on")
 
     @cached_property
     def _fetch(self) -> fetch_documents.FetchDocuments:
@@ -216,7 +207,7 @@ class Process:
     @cached_property
     def budgets(self) -> CallBudgets:
         """The accounts' budgets."""
-        return CallBudgets(self.scripts, budgets.per_minute(self.settings))
+        return CallBudgets(self.scripts, self.settings.call_budgets)
 
     @cached_property
     def accounts(self) -> Accounts:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from deedbox.ops.installation import Installation
-from deedbox.shared import budgets
 from deedbox.shared.redis import keys, script_calls
+from deedbox.shared.settings import BUDGET_WINDOW_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +28,13 @@ def accounts(installation: Installation) -> dict[str, str]:
 
 def left(installation: Installation, of: Mapping[str, str]) -> Iterator[BudgetUse]:
     """Return what is left of each account's budgets; ``of``: source to account. Raises Unavailable."""
-    rates = budgets.per_minute(installation.settings)
+    rates = installation.settings.call_budgets
     asked = [(source, kind, rate) for source in of for kind, rate in rates.items()]
     if not asked:
         return
     used = script_calls.budget_used(
         installation.scripts,
-        window_s=budgets.WINDOW_S,
+        window_s=BUDGET_WINDOW_S,
         budgets=[(keys.budget(kind, of[source], "calls"), rate) for source, kind, rate in asked],
     )
     for (source, kind, rate), count in zip(asked, used, strict=True):

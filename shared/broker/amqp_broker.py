@@ -172,9 +172,6 @@ class AmqpBroker:
     def demand(self) -> None:
         """Nothing that answers as RabbitMQ is unfit."""
 
-    def declare(self) -> None:
-        self.ping()
-
     def look(self) -> BrokerLook:
         with self._opened() as connection:
             return BrokerLook(_depth(connection, keys.RAW_QUEUE), dead=_depth(connection, DEAD_QUEUE))

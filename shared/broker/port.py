@@ -129,16 +129,13 @@ class Broker(Protocol):
         """
 
     def ping(self) -> None:
-        """Check that it can be reached and takes callbacks, on a separate connection. Raises Unavailable within 2 s."""
+        """Make sure that it can be reached and has its queues, on a separate connection. Raises Unavailable within 2 s."""
 
     def fullness(self) -> float | None:
         """Return the share of its memory that is in use; None if it has no limit. Raises Unavailable within 2 s."""
 
     def demand(self) -> None:
         """Refuse a broker that answers and can never serve. One that does not answer is none. Raises SettingsError."""
-
-    def declare(self) -> None:
-        """Make sure that the queues are there. Raises Unavailable."""
 
     def look(self) -> BrokerLook:
         """Look at its queues. Raises Unavailable."""

@@ -136,9 +136,6 @@ class RedisBroker:
         except RedisError:
             return  # not there yet, or not allowed to say: the first publish finds out
 
-    def declare(self) -> None:
-        """Nothing to declare: a list is there when something is in it."""
-
     def _client(self, lent: Lent) -> Any:
         """Return the redis-py client of a connection of kombu's. Kept: kombu makes a new one for every command."""
         found = lent.kept.get("client")

@@ -139,9 +139,6 @@ class SqsBroker:
     def demand(self) -> None:
         """Nothing that answers as SQS is unfit."""
 
-    def declare(self) -> None:
-        self.ping()
-
     def look(self) -> BrokerLook:
         with self._opened() as connection:
             channel = connection.default_channel

@@ -52,11 +52,11 @@ def execute(pipe: Pipeline, replicas: int, wait_s: float) -> list[Any]:
     return replies
 
 
-def demand(redis: Redis, replicas: int, wait_s: float = PUBLISH_WAIT_S) -> None:
+def demand(redis: Redis, replicas: int) -> None:
     """Check that Redis answers and that so many replicas keep up. Raises NotReplicated, redis-py's errors."""
     pipe = redis.pipeline(transaction=False)
     pipe.ping()
-    execute(pipe, replicas, wait_s)
+    execute(pipe, replicas, PUBLISH_WAIT_S)
 
 
 class ReplicatedScripts(Scripts):

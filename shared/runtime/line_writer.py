@@ -43,11 +43,12 @@ class LineWriter(io.TextIOBase):
     A forked child begins with an empty queue and its own thread: what its parent has queued, its parent writes.
     """
 
-    def __init__(self, descriptor: int, dropped: Callable[[int], str] = _dropped) -> None:
-        """Start nothing yet. ``dropped`` makes the line that says how many lines were dropped."""
+    def __init__(self, descriptor: int) -> None:
+        """Start nothing yet."""
         super().__init__()
         self._descriptor = descriptor
-        self.dropped_line = dropped
+        self.dropped_line: Callable[[int], str] = _dropped
+        """Makes the line that says how many lines were dropped."""
         self._start_anew()
         call_in_children(self._start_anew)
         atexit.register(self.drain, LAST_WORDS_S)

@@ -53,7 +53,7 @@ def configure(log_format: LogFormat, process: str, stream: TextIO | None = None)
         structlog.processors.add_log_level,
         _add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _Process(process),
+        partial(_add_process, process),
         _exception_without_values,
     ]
     # Our own lines skip the standard library's logging, which costs three times as much as the rest of a line.
@@ -174,17 +174,12 @@ def _add_logger_name(logger: Any, _method: str, event: MutableMapping[str, Any])
     return event
 
 
-class _Process:
-    """Adds the name of the process: several share one terminal under ``deedbox up``."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __call__(
-        self, _logger: object, _method: str, event: MutableMapping[str, object]
-    ) -> MutableMapping[str, object]:
-        event["process"] = self._name
-        return event
+def _add_process(
+    name: str, _logger: object, _method: str, event: MutableMapping[str, object]
+) -> MutableMapping[str, object]:
+    """Name the process: several share one terminal under ``deedbox up``."""
+    event["process"] = name
+    return event
 
 
 def _exception_without_values(

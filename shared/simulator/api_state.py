@@ -7,17 +7,14 @@ import random
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from deedbox.shared.simulator import story
+from deedbox.shared.simulator.lifecycle import SimulatedCallback
 from deedbox.shared.simulator.paper import render_pdf, render_zip
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from deedbox.shared.simulator.lifecycle import SimulatedCallback
 
 OK: Final = 200
 NOT_FOUND: Final = 404

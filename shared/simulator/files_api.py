@@ -5,21 +5,17 @@ from __future__ import annotations
 import hmac
 import re
 import time
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from math import inf
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from flask import Flask, Response, jsonify, make_response, request
 from werkzeug.exceptions import HTTPException
 
-from deedbox.shared.simulator.api_state import OK, ApiState, Endpoint, FilesApiPolicy, FileType
+from deedbox.shared.simulator.api_state import OK, ApiState, CallWindow, Endpoint, FilesApiPolicy, FileType
+from deedbox.shared.simulator.lifecycle import Account, SimulatedCallback
 from deedbox.shared.simulator.loopback import LoopbackServer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from deedbox.shared.simulator.api_state import CallWindow
-    from deedbox.shared.simulator.lifecycle import Account, SimulatedCallback
 
 _ERRORS: Final[Mapping[int, tuple[str, str]]] = {
     400: ("bad_request", "Bad request."),

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from deedbox.shared.simulator.lifecycle import SimulatedFact
-    from deedbox.shared.simulator.traffic import Delivery
+from deedbox.shared.simulator.lifecycle import SimulatedFact
+from deedbox.shared.simulator.traffic import Delivery
 
 
 class DeliveryOutcome(StrEnum):
@@ -28,16 +26,16 @@ class DeliveryOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRecord:
-    """The end of one delivery."""
+    """One delivery: how it stands, and at its end what came of it."""
 
     delivery: Delivery
-    outcome: DeliveryOutcome
-    attempts: int
-    status: int | None
+    outcome: DeliveryOutcome = DeliveryOutcome.UNFINISHED
+    attempts: int = 0
+    status: int | None = None
     """Of the last attempt; None: no HTTP answer, or no attempt."""
-    latency_s: float
+    latency_s: float = 0.0
     """Of the last attempt, from the start of the POST to the end of the answer."""
-    started_late_s: float
+    started_late_s: float = 0.0
     """How long after its time the first attempt started: above zero, the player had too few threads."""
 
 

@@ -6,8 +6,10 @@ order. Pure and seeded.
 
 from __future__ import annotations
 
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from deedbox.shared.core.identity import SIMULATED
 from deedbox.shared.core.signature import event_hash
@@ -15,10 +17,6 @@ from deedbox.shared.simulator import story
 from deedbox.shared.simulator.snapshot import DECLINE_REASON, SimulatedSigner, draw_signers, unsigned_document
 from deedbox.shared.simulator.story import Ending, LifecyclePolicy, StoryStep
 from deedbox.shared.simulator.wire import php_json
-
-if TYPE_CHECKING:
-    import random
-    from collections.abc import Mapping, Sequence
 
 _TITLES: Final = ("Purchase Agreement", "NDA — mutual", "Lease 7/12", "Contrat d'été", "Offer letter")
 
@@ -144,7 +142,7 @@ def _callback(
     }
     signature_id = related.signature_id if related else None
     payload = {
-        "event": _event(step.event_type, str(at), signature_id, account),
+        "event": event_document(step.event_type, at, signature_id, account),
         "account_guid": account.account_id,
         "client_id": None,
         "signature_request": request,
@@ -160,11 +158,12 @@ def _callback(
     )
 
 
-def _event(event_type: str, event_time: str, signature_id: str | None, account: Account) -> dict[str, Any]:
+def event_document(event_type: str, at: int, signature_id: str | None, account: Account) -> dict[str, Any]:
+    """Return the part ``event`` of a callback. ``at``: unix seconds."""
     return {
         "event_type": event_type,
-        "event_time": event_time,
-        "event_hash": event_hash(account.api_key, event_time, event_type),
+        "event_time": str(at),
+        "event_hash": event_hash(account.api_key, str(at), event_type),
         "event_metadata": {
             "related_signature_id": signature_id,
             "reported_for_account_id": account.account_id,

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
 
-from werkzeug.serving import WSGIRequestHandler, make_server
-
-if TYPE_CHECKING:
-    from flask import Flask
-    from werkzeug.serving import BaseWSGIServer
+from flask import Flask
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 
 class _SilentHandler(WSGIRequestHandler):

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import io
 import zipfile
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from collections.abc import Sequence
+from typing import Final
 
 _ZIP_EPOCH: Final = (2020, 1, 1, 0, 0, 0)
 """A fixed time: zip entries carry one, and the simulator must know the SHA-256 beforehand."""

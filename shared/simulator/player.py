@@ -5,23 +5,18 @@ from __future__ import annotations
 import heapq
 import threading
 import time
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import urllib3
 from urllib3.util import SKIP_HEADER, parse_url
 
-from deedbox.shared.simulator.ledger import DeliveryOutcome, DeliveryRecord, Ledger
-from deedbox.shared.simulator.traffic import FORGER_API_KEY, DeliveryKind
+from deedbox.shared.simulator.ledger import Counts, DeliveryOutcome, DeliveryRecord, Ledger
+from deedbox.shared.simulator.lifecycle import SimulatedCallback
+from deedbox.shared.simulator.traffic import FORGER_API_KEY, Delivery, DeliveryKind
 from deedbox.shared.simulator.wire import ACK, multipart_request
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from deedbox.shared.simulator.ledger import Counts
-    from deedbox.shared.simulator.lifecycle import SimulatedCallback
-    from deedbox.shared.simulator.traffic import Delivery
 
 VENDOR_RETRY_LADDER_S: Final = (300.0, 900.0, 2_700.0, 8_100.0, 24_300.0, 72_900.0)
 """Waits before the six retries: 5 min, 15 min, 45 min, 2 h 15, 6 h 45, 20 h 15."""
@@ -44,17 +39,6 @@ class PlayerPolicy:
     retry_ladder_s: tuple[float, ...] = VENDOR_RETRY_LADDER_S
     ladder_scale: float = 1.0
     """Factor on the ladder: 1/3000 makes the first retry after 0.1 s and the last after 24 s."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Pending:
-    """A delivery that waits for its next attempt, and what the last one brought."""
-
-    delivery: Delivery
-    attempts: int = 0
-    status: int | None = None
-    latency_s: float = 0.0
-    started_late_s: float = 0.0
 
 
 class Player:
@@ -116,8 +100,8 @@ class Player:
             raise
 
     def _attempt(
-        self, pending: _Pending, connections: urllib3.PoolManager
-    ) -> tuple[_Pending, DeliveryOutcome | None]:
+        self, pending: DeliveryRecord, connections: urllib3.PoolManager
+    ) -> tuple[DeliveryRecord, DeliveryOutcome | None]:
         """POST once; the outcome is None if the vendor would try again."""
         forged = pending.delivery.kind is DeliveryKind.BAD_SIGNATURE
         request = multipart_request(
@@ -165,12 +149,12 @@ class _Run:
         self._in_flight = 0
         self._started = time.monotonic()
         # The number breaks ties, so that equal times keep the schedule's order and deliveries are never compared.
-        self._due = [(d.at_s, number, _Pending(d)) for number, d in enumerate(deliveries)]
+        self._due = [(d.at_s, number, DeliveryRecord(d)) for number, d in enumerate(deliveries)]
         self._number = len(self._due)
         self._ledger = Ledger(planned=len(self._due))
         heapq.heapify(self._due)
 
-    def take(self) -> _Pending | None:
+    def take(self) -> DeliveryRecord | None:
         """Wait for the next due delivery and count its attempt; None when all are settled or it was stopped."""
         with self._changed:
             while not (self._aborted or self._stop.is_set()):
@@ -186,7 +170,7 @@ class _Run:
                 self._changed.wait(min(-late_s, _POLL_S))
             return None
 
-    def _begin(self, pending: _Pending, late_s: float) -> _Pending:
+    def _begin(self, pending: DeliveryRecord, late_s: float) -> DeliveryRecord:
         self._in_flight += 1
         first = pending.attempts == 0
         self._ledger.note_attempt(first=first)
@@ -196,7 +180,7 @@ class _Run:
             started_late_s=late_s if first else pending.started_late_s,
         )
 
-    def settle(self, pending: _Pending, outcome: DeliveryOutcome | None) -> None:
+    def settle(self, pending: DeliveryRecord, outcome: DeliveryOutcome | None) -> None:
         """Record an attempt's end: final, or to be tried again after the ladder's next wait."""
         with self._changed:
             self._in_flight -= 1
@@ -205,7 +189,7 @@ class _Run:
                 heapq.heappush(self._due, (at_s, self._number, pending))
                 self._number += 1
             else:
-                self._ledger.note(_record(pending, outcome or DeliveryOutcome.FAILED))
+                self._ledger.note(replace(pending, outcome=outcome or DeliveryOutcome.FAILED))
             if self._on_progress is not None:
                 self._on_progress(self._ledger.counts())
             self._changed.notify()
@@ -219,17 +203,6 @@ class _Run:
     def close(self) -> Ledger:
         """Record what is left as unfinished and return the ledger."""
         for _, _, pending in sorted(self._due):
-            self._ledger.note(_record(pending, DeliveryOutcome.UNFINISHED))
+            self._ledger.note(pending)
         self._ledger.duration_s = time.monotonic() - self._started
         return self._ledger
-
-
-def _record(pending: _Pending, outcome: DeliveryOutcome) -> DeliveryRecord:
-    return DeliveryRecord(
-        delivery=pending.delivery,
-        outcome=outcome,
-        attempts=pending.attempts,
-        status=pending.status,
-        latency_s=pending.latency_s,
-        started_late_s=pending.started_late_s,
-    )

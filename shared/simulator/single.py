@@ -11,17 +11,16 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from deedbox.shared.core.identity import PER_SIGNER_TYPES
-from deedbox.shared.core.signature import event_hash
 from deedbox.shared.core.values import value
 from deedbox.shared.simulator import story
-from deedbox.shared.simulator.snapshot import DECLINE_REASON, SimulatedSigner, unsigned_document
+from deedbox.shared.simulator.lifecycle import Account, event_document
+from deedbox.shared.simulator.snapshot import SimulatedSigner, unsigned_document
 from deedbox.shared.simulator.wire import php_json
 
 CREATED_BEFORE_S: Final = 60
 VIEWED_BEFORE_S: Final = 30
 """How long before its event a request was created, and viewed."""
 
-_ACCOUNT_ID: Final = "0f6a3d1c9b2e4857a1c0d9e8f7b6a5948372615e"
 _ABOUT_ONE: Final = PER_SIGNER_TYPES | {story.DECLINED, "sign_url_invalid"}
 _VIEWED: Final = frozenset({story.VIEWED, story.SIGNED, story.DECLINED, story.ALL_SIGNED, story.DOWNLOADABLE})
 _COMPLETE: Final = frozenset({story.ALL_SIGNED, story.DOWNLOADABLE})
@@ -47,20 +46,10 @@ def json_text(wish: CallbackWish) -> bytes:
     """Return the text of the field ``json``."""
     name, subject = _subject(wish)
     about = _signature_id(wish, 0) if name == "signature_request" and wish.event_type in _ABOUT_ONE else None
-    declined = wish.event_type == story.DECLINED
+    account = Account(wish.api_key)
     document: dict[str, Any] = {
-        "event": {
-            "event_type": wish.event_type,
-            "event_time": str(wish.event_time),
-            "event_hash": event_hash(wish.api_key, str(wish.event_time), wish.event_type),
-            "event_metadata": {
-                "related_signature_id": about,
-                "reported_for_account_id": _ACCOUNT_ID,
-                "reported_for_app_id": None,
-                "event_message": DECLINE_REASON if declined else None,
-            },
-        },
-        "account_guid": _ACCOUNT_ID,
+        "event": event_document(wish.event_type, wish.event_time, about, account),
+        "account_guid": account.account_id,
         "client_id": None,
     }
     if name:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from deedbox.shared.simulator import story
-
-if TYPE_CHECKING:
-    import random
-
-    from deedbox.shared.simulator.story import LifecyclePolicy
+from deedbox.shared.simulator.story import LifecyclePolicy
 
 _NAMES: Final = (
     "Ada Marsh",

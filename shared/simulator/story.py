@@ -5,15 +5,13 @@ Pure and seeded: every draw comes from the ``random.Random`` that is passed in.
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from deedbox.shared.core.routing import DEFAULT_RANK, RANKS
-
-if TYPE_CHECKING:
-    import random
-    from collections.abc import Iterable, Sequence
 
 _P: Final = "signature_request_"
 SENT: Final = _P + "sent"

@@ -5,17 +5,14 @@ Pure and seeded: the same requests, policy and seed give the same schedule.
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from deedbox.shared.core.routing import DEFAULT_RANK, RANKS
-
-if TYPE_CHECKING:
-    import random
-    from collections.abc import Iterable
-
-    from deedbox.shared.simulator.lifecycle import Account, SimulatedCallback, SimulatedRequest
+from deedbox.shared.simulator.lifecycle import Account, SimulatedCallback, SimulatedRequest
 
 FORGER_API_KEY: Final = "f" * 64
 """Signs bad-signature deliveries, header included: no tenant may have it."""

@@ -52,9 +52,6 @@ class MemoryBroker:
     def demand(self) -> None:
         """Nothing makes it unfit."""
 
-    def declare(self) -> None:
-        self.ping()
-
     def look(self) -> BrokerLook:
         self.ping()
         with self.arrived:

@@ -19,6 +19,7 @@ from deedbox.workers.actions.interface import ActionFunction, Context, Event, Re
 from deedbox.workers.actions.registry import RegisteredAction
 from deedbox.workers.builtins.outgoing import Poster, PrivateAddress
 from deedbox.workers.builtins.publish_event import PATIENCE_S, facts_of
+from deedbox.workers.dropbox_sign.client import retry_after
 
 TIMEOUT_S: Final = 30.0
 """Connect and answer are bounded to 20 s; this is for a name server that does not answer."""
@@ -90,15 +91,15 @@ class Deliver:
             raise Reject("the destination answered 410: it wants no more events")
         told = f"the destination answered {status}"
         if status >= 500 or status in _BUSY:  # noqa: PLR2004
-            raise self._away(told, answered.retry_after_s(now))
+            raise self._away(told, retry_after(answered.retry_after, now))
         raise NotAccepted(told)
 
-    def _away(self, why: str, asked_s: float | None = None) -> Retry:
+    def _away(self, why: str, until: float | None = None) -> Retry:
         """Leave the receiver alone for a while, and return what puts this call off until then."""
         self._failures += 1
         pause_s = min(AWAY_LONGEST_S, AWAY_FIRST_S * 2 ** min(self._failures - 1, 10))
-        if asked_s is not None:
-            pause_s = min(max(pause_s, asked_s), RETRY_AFTER_MAX_S)
+        if until is not None:
+            pause_s = min(max(pause_s, until - self._clock()), RETRY_AFTER_MAX_S)
         self._away_until, self._why = self._monotonic() + pause_s, why
         return Retry(why, after=pause_s)
 

@@ -99,7 +99,6 @@ class EraseDestroyed:
             return ""  # simulated: nothing is lost
         admitted = self._accounts.admit(subject.source, Turn.of(context), "api")
         answer = admitted.signature_request(request_id)
-        name = f"{answer.status} {answer.error_name}".strip()
         if answer.status == DELETED:
             return ""
         if answer.status == NOT_FOUND:
@@ -112,8 +111,10 @@ class EraseDestroyed:
                 raise Retry("the API still shows the request", after=60.0)
             return "the API still shows the request"
         if answer.status in {409, 422, 429} or answer.status >= 500:  # noqa: PLR2004 - HTTP
-            raise Retry(f"the API does not answer for now ({name})")
-        raise Reject(f"the API does not say whether the request is gone ({name}); `deedbox erase` erases it")
+            raise Retry(f"the API does not answer for now ({answer.name})")
+        raise Reject(
+            f"the API does not say whether the request is gone ({answer.name}); `deedbox erase` erases it"
+        )
 
     def _why_unknown(self, subject: Subject, event: Event) -> str:
         """Return why a 404 does not say that a request is gone; "" if it does."""

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Timeout
@@ -32,23 +31,12 @@ class PrivateAddress(Exception):
     """The name leads to an address inside, which the destination does not allow."""
 
 
-class Answered:
+class Answered(NamedTuple):
     """What a receiver answered."""
 
-    def __init__(self, status: int, retry_after: str | None) -> None:
-        self.status = status
-        self._retry_after = retry_after
-
-    def retry_after_s(self, now: float) -> float | None:
-        """Return how long the receiver asks to wait (``Retry-After``: seconds or a date); None if it does not say."""
-        if self._retry_after is None:
-            return None
-        try:
-            if self._retry_after.strip().isdigit():
-                return float(self._retry_after.strip()[:9])
-            return max(0.0, parsedate_to_datetime(self._retry_after).timestamp() - now)
-        except (ValueError, OverflowError):
-            return None
+    status: int
+    retry_after: str
+    """The header; empty: there is none."""
 
 
 class Poster:
@@ -79,7 +67,7 @@ class Poster:
             # Nothing depends on the answer's body. A short one is read, so that the connection can be used again.
             if answer.headers.get("Content-Length", "").strip() in _SHORT:
                 answer.drain_conn()
-            return Answered(answer.status, answer.headers.get("Retry-After"))
+            return Answered(answer.status, answer.headers.get("Retry-After", ""))
         finally:
             answer.close()
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from deedbox.shared.broker.errors import RefusedForCause
-from deedbox.shared.broker.port import TopicMessage as Message
+from deedbox.shared.broker.port import TopicMessage, Topics
 from deedbox.shared.core.attempts import AttemptPolicy
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.redis.keys import FANOUT
@@ -36,18 +36,11 @@ TIMEOUT_S: Final = 30.0
 """A publish is bounded to 2 s; this is for what is not foreseen."""
 
 
-class Bus(Protocol):
-    """Where messages go."""
-
-    def publish(self, message: Message) -> None:
-        """Return once the broker has it. Raises Unavailable or RefusedForCause."""
-
-
 class PublishEvent:
     """The action; one per process."""
 
     def __init__(
-        self, bus: Bus, *, with_payload: bool = True, monotonic: Callable[[], float] = time.monotonic
+        self, bus: Topics, *, with_payload: bool = True, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._bus = bus
         self._with_payload = with_payload
@@ -71,7 +64,7 @@ class PublishEvent:
             raise Retry(self._why, after=pause_s) from None
 
 
-def message_of(event: Event, context: Context, *, with_payload: bool = True) -> Message:
+def message_of(event: Event, context: Context, *, with_payload: bool = True) -> TopicMessage:
     """Return the message of an event; the same event gives the same body, however often it is published."""
     facts = facts_of(event, context)
     headers = {name: _sendable(value) for name, value in facts.items() if value is not None}
@@ -79,7 +72,7 @@ def message_of(event: Event, context: Context, *, with_payload: bool = True) -> 
         headers["traceparent"] = context.traceparent
     if with_payload:
         facts["payload"] = event.payload
-    return Message(event.type, context.idempotency_key, headers, json_of(facts))
+    return TopicMessage(event.type, context.idempotency_key, headers, json_of(facts))
 
 
 def facts_of(event: Event, context: Context) -> dict[str, Any]:

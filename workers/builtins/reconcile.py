@@ -44,6 +44,7 @@ from deedbox.workers.dropbox_sign.account import (
     files_budget,
     is_others,
     outages_are_waited_for,
+    refuse,
     request_in,
     requested,
     turn_of,
@@ -131,13 +132,11 @@ class Reconcile:
             if answer.status == NOT_FOUND and not case.asked and self._waited_s(case) < NOT_FOUND_GRACE_S:
                 raise Retry("the API does not know the request yet", after=CONFIRM_AGAIN_S)
             self._note_gone(case, asked_at, deleted=answer.status == DELETED)
-            reason = f"the API will not show the request ({answer.status} {answer.error_name})".replace(
-                " )", ")"
-            )
+            reason = f"the API will not show the request ({answer.name})"
             self._tell(case, case.asked, self._remember(case, case.asked), (), reason)
             return
         if answer.status != OK:
-            self._accounts.refuse(answer, case.context)
+            refuse(answer, case.context, self._accounts.clock())
         self._mend(case, here, admitted, request_in(answer, case.request_id), asked_at)
 
     def _admit(self, case: _Case, here: Known) -> Admitted:

@@ -111,7 +111,7 @@ class WatchCallbackUrl:
             log.warning("callback_url.refused", source=source.name, target=target, status=found.answer.status)
         if self._desk is None:
             return
-        refused = f"{found.answer.status} {found.answer.error_name}".strip() if found.refused else ""
+        refused = found.answer.name if found.refused else ""
         self._desk.condition(Kind.API_REFUSED, source.name, target, refused)
         if not found.refused:
             removed = found.answer.status == OK and found.url is None

@@ -128,7 +128,7 @@ def _put(accounts: Accounts, row: _Row, source: Source, url: str) -> _Row:
 
     answer: ApiAnswer = _patiently(lambda: accounts.admit(source.name, _TURN, "api").ask(put))
     if answer.status != OK:
-        raise DeedboxError(f"The API did not take the URL for {_name(row)} ({_status(answer)}).")
+        raise DeedboxError(f"The API did not take the URL for {_name(row)} ({answer.name}).")
     after = _read(accounts, source, row.target, url)
     if after.verdict != "ok":
         raise DeedboxError(f"The API took the URL for {_name(row)}, and shows {shown(after.look.url)}.")
@@ -139,11 +139,11 @@ def _read(accounts: Accounts, source: Source, target: str, expected: str | None)
     found: UrlLook = _patiently(lambda: look(accounts, source.name, target, _TURN))
     if found.refused:
         raise DeedboxError(
-            f"The API refuses the key of the source {source.name} ({_status(found.answer)}); put a valid key "
+            f"The API refuses the key of the source {source.name} ({found.answer.name}); put a valid key "
             "first in its key ring."
         )
     if found.answer.status not in {OK, NOT_FOUND}:
-        raise DeedboxError(f"The API answered {_status(found.answer)}; try again later.")
+        raise DeedboxError(f"The API answered {found.answer.name}; try again later.")
     return _Row(source.name, target, expected, found)
 
 
@@ -165,10 +165,6 @@ def _patiently(call: Any) -> Any:
             ) from None
         except Exception as error:  # noqa: BLE001 - the SDK, its HTTP client and sockets each raise their own
             raise DeedboxError(f"The API does not answer ({type(error).__name__}).") from None
-
-
-def _status(answer: ApiAnswer) -> str:
-    return f"{answer.status} {answer.error_name}".strip()
 
 
 def _name(row: _Row) -> str:

@@ -14,7 +14,7 @@ from urllib3.exceptions import HTTPError
 from deedbox.shared.core.errors import DeedboxError, SettingsError, Unavailable
 from deedbox.shared.core.gaps import FRESH_S, Findings, concerns, found
 from deedbox.shared.core.identity import is_file_safe
-from deedbox.shared.core.request_snapshot import last_change
+from deedbox.shared.core.request_snapshot import flag_of, last_change
 from deedbox.shared.core.status import state_shown
 from deedbox.shared.sources import account_of
 from deedbox.workers.builtins.known_requests import streams_of
@@ -72,7 +72,7 @@ class Lister:
 
     def __init__(
         self, source: str, api: SignApi, budgets: CallBudgets, on_wait: Callable[[float], None],
-        clock: Callable[[], float] = time.time, sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         self._source = source
         self._api = api
@@ -80,7 +80,6 @@ class Lister:
         self._turn = Turn(uuid.uuid4().hex)
         self._on_wait = on_wait
         self._clock = clock
-        self._sleep = sleep
 
     def pages(self, created_from: float, created_to: float) -> Iterator[ListingPage]:
         """Yield the pages of requests created in between (unix seconds, by the day). Raises DeedboxError."""
@@ -111,7 +110,7 @@ class Lister:
                 self._budgets.pause_until(account_of(self._api.api_key), answer.reset_at)
             if answer.status == OK:
                 return answer
-            trouble = f"{answer.status} {answer.error_name}".strip()
+            trouble = answer.name
             if answer.status != TOO_MANY and answer.status < 500:  # noqa: PLR2004 - HTTP
                 self._refuse(answer.status, trouble)
         raise Unavailable(
@@ -135,7 +134,7 @@ class Lister:
 
     def _wait(self, wait_s: float) -> None:
         self._on_wait(wait_s)
-        self._sleep(wait_s)
+        time.sleep(wait_s)
 
 
 def _is_the_sdks(error: Exception) -> bool:
@@ -187,5 +186,5 @@ def compare(
         if now - last_change(request) < FRESH_S:
             tally.too_fresh += 1
             continue
-        test_mode = request.get("test_mode") in (True, 1, "1")
+        test_mode = bool(flag_of(request.get("test_mode")))
         tally.missing.append(MissingRequest(stream, request_id, state_shown(request), findings, test_mode))

@@ -117,10 +117,6 @@ class Accounts:
         """Return whether a caller has a place in the queue of a budget. Raises Reject."""
         return self._budgets.waits(account_of(self._api(source).api_key), turn, kind)
 
-    def refuse(self, answer: ApiAnswer, context: Context) -> NoReturn:
-        """Turn a status that is not 200 into Retry, Reject or UnusableAnswer."""
-        refuse(answer, context, self.clock())
-
     def _api(self, source: str) -> SignApi:
         api = self._apis.get(source)
         if api is None:
@@ -162,7 +158,7 @@ def is_others(answer: ApiAnswer) -> bool:
 
 def refuse(answer: ApiAnswer, context: Context, now: float) -> NoReturn:
     """Turn a status that is not 200 into Retry, Reject or UnusableAnswer."""
-    status, name = answer.status, f"{answer.status} {answer.error_name}".strip()
+    status, name = answer.status, answer.name
     if status == TOO_MANY:
         raise Retry(
             f"the API's rate limit is reached ({name})", after=max(0.25, (answer.reset_at or now + 60) - now)

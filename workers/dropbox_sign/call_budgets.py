@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from deedbox.shared.budgets import WINDOW_S
 from deedbox.shared.redis import keys, script_calls
 from deedbox.shared.redis.scripting import Scripts
+from deedbox.shared.settings import BUDGET_WINDOW_S
 from deedbox.workers.actions.interface import Context
 
 SLACK_S: Final = 2.0
@@ -64,7 +64,7 @@ class CallBudgets:
     def take(self, account: str, turn: Turn, *kinds: str) -> float:
         """Take a call of each kind, all or none. Returns 0, or the seconds until its turn. Raises Unavailable."""
         wait_s = script_calls.budget_take(
-            self._scripts, now=self._clock and self._clock(), account=account, window_s=WINDOW_S, slack_s=SLACK_S,
+            self._scripts, now=self._clock and self._clock(), account=account, window_s=BUDGET_WINDOW_S, slack_s=SLACK_S,
             grace_s=GRACE_S, ticket=turn.ticket, since=turn.since, tries=turn.tries, group=turn.group,
             rates=[(kind, self._per_minute[kind]) for kind in kinds],
         )  # fmt: skip

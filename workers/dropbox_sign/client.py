@@ -14,8 +14,9 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from deedbox.shared.budgets import WINDOW_S
-from deedbox.workers.dropbox_sign.redirects import followed, is_loopback
+from deedbox.shared.runtime.ports import is_loopback
+from deedbox.shared.settings import BUDGET_WINDOW_S
+from deedbox.workers.dropbox_sign.redirects import followed
 
 TIMEOUT_S: Final = (5.0, 40.0)
 """Connect and read. The read bound stays below the action's timeout, so that a slow API is a plain retry."""
@@ -50,6 +51,11 @@ class ApiAnswer:
     too_large: bool = False
     media_type: str = ""
     """As the answer names it, for people."""
+
+    @property
+    def name(self) -> str:
+        """Status and error, for people."""
+        return f"{self.status} {self.error_name}".strip()
 
     def document(self) -> dict[str, Any]:
         """Return the JSON body; empty if it is none."""
@@ -201,20 +207,20 @@ def reset_at(headers: Mapping[str, str], status: int, now: float) -> float | Non
     named = {name.lower(): value.strip() for name, value in headers.items()}
     limited = status == TOO_MANY
     remaining = named.get("x-ratelimit-remaining", named.get("x-ratelimit-limit-remaining", ""))
-    told = _retry_after(named.get("retry-after", ""), now) if limited or status == UNAVAILABLE else None
+    told = retry_after(named.get("retry-after", ""), now) if limited or status == UNAVAILABLE else None
     if told is None and not (limited or _number(remaining) == 0):
         return None
     reset = _number(named.get("x-ratelimit-reset", ""))
     if told is None and reset is not None and reset > now:
         told = reset
     if told is None:
-        told = now + (WINDOW_S if limited else 1.0)
+        told = now + (BUDGET_WINDOW_S if limited else 1.0)
     return min(told, now + PAUSE_MAX_S)
 
 
-def _retry_after(text: str, now: float) -> float | None:
+def retry_after(text: str, now: float) -> float | None:
     """Return the time (unix seconds) that ``Retry-After`` names, as seconds or as a date; None for none."""
-    seconds = _number(text)
+    seconds = _number(text.strip())
     if seconds is not None:
         return now + seconds if seconds > 0 else None
     try:

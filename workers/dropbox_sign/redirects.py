@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any, Final
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from urllib3 import Timeout, make_headers
+
+from deedbox.shared.runtime.ports import is_loopback
 
 REDIRECTS_MAX: Final = 3
 
@@ -52,11 +53,3 @@ def _is_private(target: SplitResult, base: SplitResult) -> bool:
     if target.scheme != "http" or base.scheme != "http" or not target.hostname:
         return False
     return target.hostname == base.hostname or is_loopback(target.hostname)
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

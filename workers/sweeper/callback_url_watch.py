@@ -24,20 +24,18 @@ class CallbackUrlWatch:
     """Files one event per account and app when it is time to; any number may run."""
 
     def __init__(
-        self, filing: Filing, sources: Mapping[str, Source], clock: Callable[[], float] = time.monotonic,
-        wall: Callable[[], float] = time.time,
-    ) -> None:  # fmt: skip
+        self, filing: Filing, sources: Mapping[str, Source], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._filing = filing
         self._sources = sources
         self._clock = clock
-        self._wall = wall
         self._asked_at = float("-inf")
 
     def once(self) -> None:
         """File the looks, if it is time to. Raises Unavailable."""
         if self._clock() < self._asked_at + ASK_EVERY_S:
             return
-        now = self._wall()
+        now = time.time()
         events = [
             Filed(DUE, source.name, TOPIC, event_payload(target, now))
             for source in self._sources.values()

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from deedbox.shared.core.gaps import SUSPECTED, Findings, Gap, Known, suspected
 from deedbox.shared.core.identity import is_file_safe
+from deedbox.shared.core.request_snapshot import flag_of
 from deedbox.shared.records.stored_event import StoredEvent
 from deedbox.shared.redis import keys, script_calls
 from deedbox.shared.redis.connections import translating
@@ -142,7 +143,7 @@ def _worth(stream: str, what: Known) -> Findings:
 
 
 def _test_mode(what: Known) -> bool:
-    return what.model.get("test_mode") in (True, 1, "1")
+    return bool(flag_of(what.model.get("test_mode")))
 
 
 def _end(look: GapLook, action: RegisteredAction, now: float) -> LookEnd:

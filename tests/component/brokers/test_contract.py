@@ -157,7 +157,7 @@ def test_a_consumer_takes_nothing_new_while_it_holds_some(subject: Subject) -> N
 
 
 def test_the_wait_for_a_callback_is_bounded(subject: Subject) -> None:
-    subject.broker.declare()
+    subject.broker.ping()
     consumer, load = opened(subject), inbox.Load()
     began = time.monotonic()
     assert consumer.take(load) == 0

@@ -38,6 +38,9 @@ class Failing:
         if self.error:
             raise self.error
 
+    def close(self) -> None:
+        """Nothing is open."""
+
 
 @pytest.mark.parametrize("scheme", ["amqp", "redis"])
 def test_a_broker_that_is_not_there_is_unavailable_within_seconds(scheme: str) -> None:

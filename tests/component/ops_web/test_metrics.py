@@ -14,7 +14,6 @@ from deedbox.ingress.monitor.counters import Intake
 from deedbox.ingress.monitor.intake_report import IntakeReporter
 from deedbox.ingress.spool.state_redis import StateRedis
 from deedbox.ops.web.app import create_app
-from deedbox.shared import budgets
 from deedbox.shared.core.ordering import OrderingPolicy
 from deedbox.shared.core.reasons import Refusal
 from deedbox.shared.records.presence import Presence
@@ -142,7 +141,7 @@ def test_what_is_left_of_the_budgets_is_told_without_using_any(
     settings: Settings, state: Redis, scrape: Scrape
 ) -> None:
     account = account_of(KEY)
-    calls = CallBudgets(Scripts(state), budgets.per_minute(settings))
+    calls = CallBudgets(Scripts(state), settings.call_budgets)
     for number in range(4):
         assert calls.take(account, Turn(f"f{number}"), "files") == 0
     for number in range(6):
