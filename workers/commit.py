@@ -51,30 +51,22 @@ class Commit:
         values = [_encodable(value) for pair in letter.items() for value in pair]
         return self._add("D", len(values), *values)
 
-    def clean_stream(
-        self, keep: int, stream: str, fingerprint: str, event_type: str, event_time: int, signature: str | None, *,
-        late: bool,
-    ) -> Self:  # fmt: skip
-        """Add an event to the clean stream, whose order is that of the releases: it refers to the stored event.
-
-        ``keep``: entries that the stream is cut to; 0: there is none.
-        """
-        if not keep:
-            return self
-        # A signature id is not signed: one that is not valid could be a text of any kind and length.
-        known = signature if signature is not None and is_file_safe(signature) else ""
-        entry = CleanEntry(0, stream, fingerprint, event_type, event_time, known, late)
-        return self._add("X", keep, fingerprint, entry.dump())
-
-    def enqueue(self, fingerprint: str, event_type: str, entry: str) -> Self:
-        """Hand an event to all actions that want it."""
-        return self._add("A", fingerprint, event_type, entry)
-
     # release.lua
 
     def order(self, stream: str, state: bytes, wake_at: float | None) -> Self:
         """Begin the operations of a stream: its order state (empty: none), and when a hold ends (None: nothing is held)."""
         return self._add("S", stream, state, "" if wake_at is None else f"{wake_at:.6f}")
+
+    def new_facts(self, facts: Sequence[Operand]) -> Self:
+        """Add new facts that have nothing but facts and body. ``facts``: four operands of each, which the script names."""
+        return self._add("N", len(facts) // 4, *facts)
+
+    def releases(self, keep: int, entry: str, events: Sequence[Operand]) -> Self:
+        """Hand events to the clean stream, and to all actions that want them. ``events``: fingerprint, type, clean entry of each.
+
+        ``keep``: entries that the clean stream is cut to; 0: there is none. ``entry``: of their queues, behind the fingerprint.
+        """
+        return self._add("O", keep, entry, len(events) // 3, *events)
 
     def other_body(
         self, fingerprint: str, digest: str, *, arrived_at: float, fields: Sequence[Operand]
@@ -125,6 +117,23 @@ class Commit:
 
     # finish.lua
 
+    def clean_stream(
+        self, keep: int, stream: str, fingerprint: str, event_type: str, event_time: int, signature: str | None, *,
+        late: bool,
+    ) -> Self:  # fmt: skip
+        """Add an event to the clean stream, whose order is that of the releases: it refers to the stored event.
+
+        ``keep``: entries that the stream is cut to; 0: there is none.
+        """
+        if not keep:
+            return self
+        entry = clean_entry(stream, fingerprint, event_type, event_time, signature, late=late)
+        return self._add("X", keep, fingerprint, entry)
+
+    def enqueue(self, fingerprint: str, event_type: str, entry: str) -> Self:
+        """Hand an event to all actions that want it."""
+        return self._add("A", fingerprint, event_type, entry)
+
     def outcome(self, unit: str, token: str, verb: str, *, wait_s: float = 0, entry: bytes = b"") -> Self:
         """Begin the section of a claimed entry. ``verb``: done, wait or back."""
         return self._add("U", unit, token, verb, wait_s, entry)
@@ -148,3 +157,12 @@ class Commit:
 def _encodable(value: str | bytes) -> bytes:
     """Replace half characters, which JSON can spell and an error may quote: no client can send them."""
     return value.encode("utf-8", "replace") if isinstance(value, str) else value
+
+
+def clean_entry(
+    stream: str, fingerprint: str, event_type: str, event_time: int, signature: str | None, *, late: bool
+) -> bytes:
+    """Return what the clean stream says of an event."""
+    # A signature id is not signed: one that is not valid could be a text of any kind and length.
+    known = signature if signature is not None and is_file_safe(signature) else ""
+    return CleanEntry(0, stream, fingerprint, event_type, event_time, known, late).dump()

@@ -44,7 +44,7 @@ class Conflict:
     @property
     def body_digest(self) -> str:
         """What names the body in ``trace`` and in commands."""
-        return self.other.body_digest
+        return self.other.fingerprint.partition(":")[2]
 
     def differences(self) -> list[str]:
         """Name the fields in which the two bodies differ, never their values, which may name people."""

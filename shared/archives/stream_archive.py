@@ -19,7 +19,6 @@ from deedbox.shared.core import jsontext
 from deedbox.shared.core.callback import without_hash
 from deedbox.shared.core.errors import Undecodable
 from deedbox.shared.core.fields import WHAT_DECODERS_RAISE, Unreadable
-from deedbox.shared.core.routing import NO_SUBJECT
 from deedbox.shared.core.values import value
 from deedbox.shared.records import stored_event, timeline_line
 
@@ -59,8 +58,7 @@ class ArchivedEvent:
             name = facts[stored_event.CODEC_AT]
             body = stored_event.body_of(fields)
             text = codec.decode(name, body) if name == codec.CODEC else b""
-            # The whole body is the identity of an event without a subject.
-            text = text if facts[stored_event.KIND_AT].startswith(NO_SUBJECT) else without_hash(text)
+            text = without_hash(text)
         except WHAT_DECODERS_RAISE:
             return self
         rest = {each: fields[each] for each in fields if each not in _PIECES}

@@ -6,12 +6,14 @@ Its hash holds facts and body in pieces of 64 bytes, because a hash none of whos
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Self
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, Self, TypeVar
 
 from deedbox.shared import codec
 from deedbox.shared.core import jsontext
-from deedbox.shared.core.callback import outward
+from deedbox.shared.core.callback import outward, parse_json
+from deedbox.shared.core.errors import BadCallback, Undecodable
 from deedbox.shared.core.fields import (
     WHAT_DECODERS_RAISE,
     Unreadable,
@@ -20,8 +22,11 @@ from deedbox.shared.core.fields import (
     words,
     words_or_none,
 )
+from deedbox.shared.core.identity import body_digest, body_text
 from deedbox.shared.core.signature import BodySignature, Origin, Trust
 from deedbox.shared.core.values import value
+
+T = TypeVar("T")
 
 FORM: Final = "stored event"
 
@@ -45,14 +50,17 @@ BODY: Final = _BODY[0]
 PIECE_BYTES: Final = 64
 PIECES_BYTES: Final = PIECE_BYTES * len(_BODY)
 
+UNREADABLE: Final = "unreadable"
+"""Instead of the digest of a body that is damaged."""
+
 CODEC_AT: Final = 0
 """Of the facts: the codec of the body."""
 
-KIND_AT: Final = 3
-"""Of the facts: the ordering key up to its id."""
-
 _IDS_AT: Final = (5, 6, 7, 8)
 """Of the facts: what is an id as a rule. There is its number instead of it, and it is before them in binary."""
+
+FACTS_AND_BODY: Final = [HEAD[0], BODY]
+"""All that most events have."""
 
 _USUAL: Final = ("", Origin.CALLBACK.value)
 """Span and origin of most events, which leave them out."""
@@ -116,6 +124,7 @@ class StoredEvent:
     body_signature: BodySignature
     trace_id: str
     body_digest: str
+    """Of the canonical body; empty until there is another body of the fact, or the body is sealed."""
     body: bytes
     """The callback's JSON text, in the form that ``codec`` names."""
     codec: str = ""
@@ -151,6 +160,27 @@ class StoredEvent:
         except WHAT_DECODERS_RAISE:
             return Unreadable("stored body", len(self.body))
         return outward(document) if isinstance(document, dict) else {}
+
+    def with_digest(self) -> Self:
+        """Return the event with the digest of its body. One that cannot be read is like no other."""
+        return (
+            self if self.body_digest else replace(self, body_digest=self._digested(body_digest) or UNREADABLE)
+        )
+
+    def is_as(self, other: StoredEvent) -> bool:
+        """Return whether two bodies are the same, as far as that is seen without their digests."""
+        if self.body_digest or other.body_digest:
+            return bool(self.body_digest) and self.body_digest == other.body_digest
+        if self.body == other.body:
+            return True
+        text = self._digested(body_text)
+        return text is not None and text == other._digested(body_text)
+
+    def _digested(self, digest: Callable[[Mapping[str, Any]], T]) -> T | None:
+        try:
+            return digest(parse_json(codec.decode(self.codec, self.body)))
+        except (BadCallback, Undecodable, RecursionError):
+            return None
 
     def fields(self) -> list[str | bytes]:
         """Return field, value, ... of its hash, facts and body whole."""

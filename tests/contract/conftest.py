@@ -9,6 +9,7 @@ import fakeredis
 import pytest
 from redis import Redis
 
+from deedbox.shared.records.queue_entry import FINGERPRINT_CHARS
 from deedbox.shared.records.subscriptions import Subscription, Subscriptions
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.script_calls import RawClaim
@@ -188,13 +189,12 @@ class Store:
 
 def queued(unit: str, entry: str) -> tuple[Operand, ...]:
     """Make the operation of a release that brings an entry to the end of a unit's queue: its action wants its own name."""
-    return emitted(unit, entry)
+    return ("O", 0, entry[FINGERPRINT_CHARS:], 1, entry[:FINGERPRINT_CHARS], _action(unit), "")
 
 
 def emitted(unit: str, entry: str) -> tuple[Operand, ...]:
     """Make the same operation of an outcome."""
-    action, _, *fingerprint = unit.split("|")
-    return ("A", fingerprint[0] if fingerprint else entry[:32], action, entry)
+    return ("A", entry[:FINGERPRINT_CHARS], _action(unit), entry)
 
 
 def _action(unit: str) -> str:

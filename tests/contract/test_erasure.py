@@ -191,8 +191,8 @@ def _fill(store: Store, facts: int) -> None:
         letter = [("D", 6, "reason", "rejected", "event", fact, "key", key)] if number % 10 == 0 else []
         store.release(
             _shard(store), 1,
-            ("S", STREAM, "state", ""), ("F", fact, 900, 2, "body", "Jane"), ("X", 1000, fact, b"entry"),
-            ("A", fact, "signature_request_sent", fact + "{}"), *letter,
+            ("S", STREAM, "state", ""), ("F", fact, 900, 2, "body", "Jane"), ("O", 1000, "{}", 1, fact, "signature_request_sent", b"entry"),
+            *letter,
         )  # fmt: skip
 
 
@@ -253,7 +253,7 @@ def test_what_an_erasure_took_out_of_the_clean_stream_is_no_gap_to_its_readers(s
         1,
         ("S", OTHER, "state", ""),
         ("F", LATE, 900, 2, "body", "x"),
-        ("X", 9, LATE, CleanEntry(0, OTHER, LATE, "t", 5, "", late=False).dump()),
+        ("O", 9, "{}", 1, LATE, "t", CleanEntry(0, OTHER, LATE, "t", 5, "", late=False).dump()),
     )
     _fill(store, 3)
     other = "d" * 32
@@ -262,7 +262,7 @@ def test_what_an_erasure_took_out_of_the_clean_stream_is_no_gap_to_its_readers(s
         1,
         ("S", OTHER, "state", ""),
         ("F", other, 900, 2, "body", "x"),
-        ("X", 9, other, CleanEntry(0, OTHER, other, "t", 5, "", late=False).dump()),
+        ("O", 9, "{}", 1, other, "t", CleanEntry(0, OTHER, other, "t", 5, "", late=False).dump()),
     )
     _erase(store, *_letters(store))
     page = events.read(redis, events.START, events.EventFilter())

@@ -20,8 +20,9 @@ def fact(store: Store, head: bytes, body: bytes, *more: str) -> None:
     """Release an event whose only action is ``act``."""
     store.append((0, b"callback"))
     fields: tuple[Operand, ...] = ("0", head, "a", body, *more)
+    operation = ("F", EVENT, 1, len(fields), *fields) if more else ("N", 1, EVENT, 1, head, body)
     store.release(
-        store.shard("sequencer"), 1, ("S", STREAM, "", ""), ("F", EVENT, 1, len(fields), *fields),
+        store.shard("sequencer"), 1, ("S", STREAM, "", ""), operation,
         queued(f"act|{STREAM}", EVENT),
     )  # fmt: skip
 

@@ -15,7 +15,7 @@ from tests.contract.conftest import ACTIONS, LANE, LEASE_S, Store, emitted, queu
 STREAM: Final = "default:signature_request/r1"
 FACTS: Final = tuple(digit * 32 for digit in "abc")
 PLAIN: Final = (4, "0", "facts", "a", "body")
-"""Operands of an event that has nothing but facts and body."""
+"""Fields of an event that has nothing but facts and body."""
 
 RETENTION_S: Final = 1000
 """What every script of these tests is told."""
@@ -23,7 +23,7 @@ RETENTION_S: Final = 1000
 
 def _fact(fingerprint: str, *operations: tuple[Operand, ...]) -> tuple[tuple[Operand, ...], ...]:
     wake_at = "2000" if any(operation[0] == "H" for operation in operations) else ""
-    return (("S", STREAM, "state", wake_at), ("F", fingerprint, 999, *PLAIN), *operations)
+    return (("S", STREAM, "state", wake_at), ("N", 1, fingerprint, 999, "facts", "body"), *operations)
 
 
 def _release(store: Store, *operations: tuple[Operand, ...]) -> None:
@@ -76,7 +76,8 @@ def test_a_fact_and_other_bodies_of_it_may_come_in_one_commit(store: Store) -> N
     fact = FACTS[0]
     better = ("Y", fact, "worse", 999, "sent", "", 4, "0", "better facts", "a", "better body")
     _release(
-        store, *_fact(fact, ("B", fact + ":other", 999, *PLAIN), better, ("X", 9, fact, "said"), _entry(fact))
+        store,
+        *_fact(fact, ("B", fact + ":other", 999, *PLAIN), better, ("O", 9, "{}", 1, fact, "act", "said")),
     )
     redis: Any = store.redis
     kept = {name: redis.hgetall(keys.event(name)) for name in (fact, f"{fact}:other", f"{fact}:worse")}

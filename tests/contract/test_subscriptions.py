@@ -126,7 +126,7 @@ def test_a_release_goes_by_what_is_announced_at_its_commit(bare: Store) -> None:
         1,
         *timeline_line.dump([{"at": 1, "kind": "released"}, {"at": 1, "kind": "arrived"}]),
     )
-    reply = bare.release(shard, 1, ("S", STREAM, "", ""), released, ("A", "f" * 32, "sent", "f" * 32 + "{}"))
+    reply = bare.release(shard, 1, ("S", STREAM, "", ""), released, ("O", 0, "{}", 1, "f" * 32, "sent", ""))
     assert sorted(reply[1:]) == [b"crm", LANE.encode()]
     queues = sorted(
         key.decode().removeprefix(keys.queue("")) for key in bare.redis.scan_iter(keys.queue("*"))
@@ -168,7 +168,7 @@ def test_scripts_and_programs_agree_where_an_event_goes(store: Store, stream: st
     store.declare(*(Subscription(name, (pattern,), LANE, ordered) for name, pattern in names.items()))
     facts = {event_type: f"{number:032x}" for number, event_type in enumerate(TYPES)}
     store.append((0, b"callback"))
-    dispatched = (("A", fact, event_type, fact + "{}") for event_type, fact in facts.items())
+    dispatched = (("O", 0, "{}", 1, fact, event_type, "") for event_type, fact in facts.items())
     store.release(store.shard("sequencer"), 1, ("S", stream, "", ""), *dispatched)
     expected = {
         unit_of(name, stream, facts[event_type], ordered=ordered)

@@ -127,9 +127,10 @@ def _ordered(each: Delivered) -> None:
         assert len(decision.release) + len(later.release) == 1
         assert later.wake_at is None
     assert len(decision.duplicates) == 1
-    section = StreamSection(each.fact.stream, b"", decision.wake_at, ARRIVED_AT)
+    section = StreamSection(each.fact.stream, b"", decision.wake_at, ARRIVED_AT, CLEAN_STREAM_KEEP)
+    each.name_body()
     add_arrivals(section, work, [each, each], decision)
-    add_releases(section, work, decision, ARRIVED_AT, CLEAN_STREAM_KEEP)
+    add_releases(section, work, decision, ARRIVED_AT)
     _check(each.fact.stream, section)
 
 

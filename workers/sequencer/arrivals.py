@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from deedbox.shared import codec
 from deedbox.shared.core.callback import parse_callback
@@ -47,6 +47,10 @@ class Delivered:
         """Name of this body of its fact, where it is kept beside another one or set aside."""
         return f"{self.fact.fingerprint}:{self.stored.body_digest}"
 
+    def name_body(self) -> None:
+        """Compute the digest of its body: seldom needed, and a tenth of the work of an arrival."""
+        self.stored = self.stored.with_digest()
+
 
 @value
 class SetAside:
@@ -71,8 +75,10 @@ class SetAside:
 class KnownBody:
     """The body of a fact that was seen before."""
 
-    digest: str
-    """Empty: the stored event is gone."""
+    stored: StoredEvent | None
+    """None: the stored event is gone."""
+    digest: str = ""
+    """Empty like that of an arrival: both have the same body."""
     trust: Trust = Trust.CLAIMED
     aside: bool = False
     """The fact was set aside instead of released."""
@@ -82,22 +88,28 @@ class KnownBody:
     @classmethod
     def of(cls, stored: StoredEvent) -> KnownBody:
         """Return the body of an event."""
-        return cls(stored.body_digest, stored.trust)
+        return cls(stored, stored.body_digest, stored.trust)
 
     @classmethod
     def read(cls, fields: Mapping[bytes, bytes]) -> KnownBody:
         """Read what is stored of a fact. A level that cannot be read counts as the highest: nothing replaces it."""
         stored = StoredEvent.load("", fields)
-        digest, trust = (stored.body_digest, stored.trust) if stored else ("", Trust.CONFIRMED)
-        return cls(digest, trust, ASIDE.encode() in fields, count_of(fields.get(b"bodies")))
+        found, trust = (stored, stored.trust) if stored else (None, Trust.CONFIRMED)
+        return cls(
+            found,
+            found.body_digest if found else "",
+            trust,
+            ASIDE.encode() in fields,
+            count_of(fields.get(b"bodies")),
+        )
 
     def is_same(self, stored: StoredEvent) -> bool:
         """Return whether an event has the same body, as far as anybody can still tell."""
-        return self.digest in {"", stored.body_digest}
+        return self.stored is None or self.digest == stored.body_digest
 
     def is_worse(self, stored: StoredEvent) -> bool:
         """Return whether the body of an event is to replace this one: the first one of a level stays."""
-        return bool(self.digest) and stored.trust > self.trust
+        return self.stored is not None and stored.trust > self.trust
 
 
 @dataclass(slots=True)
@@ -126,10 +138,29 @@ class StreamWork:
         """Whether there is anything to write about it."""
         return self.is_due or bool(self.delivered or self.stranded)
 
-    def looked_up(self) -> list[str]:
-        """Return names for the dedupe memory: of facts, and of unsigned bodies that may have been set aside."""
-        facts = [each.fact.fingerprint for each in self.delivered]
-        return facts + [each.body_name for each in self.delivered if not each.is_vouched_for]
+    def unvouched(self) -> list[Delivered]:
+        """Return the arrivals that may be set aside, because their source signs every body."""
+        return [each for each in self.delivered if self.signed and not each.is_vouched_for]
+
+    def name_bodies(self, *, all_of_them: bool) -> None:
+        """Compute the digests of the bodies of a fact that are not all the same."""
+        if all_of_them:
+            for each in self.delivered:
+                each.name_body()
+        if not self.known and len({each.fact.fingerprint for each in self.delivered}) == len(self.delivered):
+            return
+        by_fact: dict[str, list[Delivered]] = {}
+        for each in self.delivered:
+            by_fact.setdefault(each.fact.fingerprint, []).append(each)
+        for name, arrivals in by_fact.items():
+            known = self.known.get(name, KnownBody.of(arrivals[0].stored))
+            first = known.stored
+            if first is None or all(first is each.stored or first.is_as(each.stored) for each in arrivals):
+                continue
+            for each in arrivals:
+                each.name_body()
+            if name in self.known:
+                self.known[name] = replace(known, digest=first.with_digest().body_digest)
 
 
 def part_unsigned(work: StreamWork, arrivals: Sequence[Delivered]) -> tuple[list[Delivered], list[Delivered]]:
@@ -174,7 +205,7 @@ def delivered(envelope: Envelope, appended_at: float, entry: bytes = b"") -> Del
         arrived_at=appended_at,
         body_signature=envelope.body_signature,
         trace_id=envelope.trace_id,
-        body_digest=fact.body_digest,
+        body_digest="",
         body=envelope.body,
         codec=envelope.codec,
         span_id=envelope.span_id,

@@ -65,7 +65,7 @@ class BatchQuotas:
         return sum(use.beyond for use in self._uses.values())
 
     def _admits(self, each: Delivered, bodies: dict[str, set[str]], others: dict[str, int]) -> bool:
-        name, digest = each.fact.fingerprint, each.fact.body_digest
+        name, digest = each.fact.fingerprint, each.stored.body_digest
         known = bodies.get(name)
         if known is not None and digest in known:
             return True

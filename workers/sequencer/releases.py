@@ -14,10 +14,10 @@ from deedbox.shared.core.ordering import Arrival, Decision, Released
 from deedbox.shared.core.reasons import ArrivalVerdict, DeathReason, TimelineKind
 from deedbox.shared.core.signature import BodySignature, Origin
 from deedbox.shared.records import queue_entry, timeline_line
-from deedbox.shared.records.stored_event import ASIDE, StoredEvent
+from deedbox.shared.records.stored_event import ASIDE, FACTS_AND_BODY, StoredEvent
 from deedbox.shared.redis.inbox import about
 from deedbox.shared.redis.scripting import Operand
-from deedbox.workers.commit import Commit
+from deedbox.workers.commit import Commit, clean_entry
 from deedbox.workers.sequencer.arrivals import Delivered, KnownBody, SetAside, StreamWork
 
 
@@ -28,17 +28,22 @@ class StreamSection(Commit):
     operand costs on both ends of the connection.
     """
 
-    def __init__(self, stream: str, state: bytes, wake_at: float | None, at: float) -> None:
+    def __init__(
+        self, stream: str, state: bytes, wake_at: float | None, at: float, events_keep: int = 0
+    ) -> None:
+        """``events_keep``: entries that the clean stream is cut to; 0: there is none."""
         super().__init__()
-        self.order(stream, state, wake_at)
+        self._begin = Commit().order(stream, state, wake_at)
+        self._facts: list[Operand] = []
         self._lines: list[dict[str, Any] | timeline_line.Row] = []
         self._counts: dict[str, int] = {}
         self._valid = 0
         self.name = stream
         self._source = stream.partition(":")[0]
         self._at = at
+        self.events_keep = events_keep
         self._releases: list[timeline_line.Row] = []
-        self._dispatched = Commit()
+        self._released: list[tuple[str, list[Operand]]] = []
 
     def line(self, kind: TimelineKind, at: float, arrival: Arrival, **details: Any) -> None:
         """Add a line to the stream's timeline."""
@@ -68,32 +73,50 @@ class StreamSection(Commit):
         """Count a new fact whose ``Content-Sha256`` is valid."""
         self._valid += 1
 
-    def dispatch(self, at: float, released: Released, entry: QueueEntry) -> None:
-        """Hand an event to all actions that want it, and say so in the timeline, behind its other lines."""
+    def new_fact(self, stored: StoredEvent) -> None:
+        """Add a new fact."""
+        fields = stored.fields()
+        if fields[::2] == FACTS_AND_BODY:
+            self._facts += (stored.fingerprint, stored.arrived_at, fields[1], fields[3])
+        else:
+            self.fact(stored.fingerprint, arrived_at=stored.arrived_at, fields=fields)
+
+    def release(self, at: float, released: Released, entry: str, clean: bytes) -> None:
+        """Hand an event to all actions that want it, and say so in the timeline, behind its other lines.
+
+        ``entry``: of their queues, behind the fingerprint. ``clean``: of the clean stream.
+        """
         arrival, late = released.arrival, released.late
         waited_s = round(max(0.0, at - released.since), 6)
         self._releases.append(timeline_line.released(at, arrival.type, arrival.position, waited_s, late=late))
-        self._dispatched.enqueue(arrival.fingerprint, arrival.type, queue_entry.dump(entry))
+        if not self._released or self._released[-1][0] != entry:
+            self._released.append((entry, []))
+        self._released[-1][1].extend((arrival.fingerprint, arrival.type, clean))
 
     def operands(self) -> list[Operand]:
-        """Return the operations, flat: what was gathered comes last."""
+        """Return the operations, flat: new facts come first, and what else was gathered comes last."""
+        if self._facts:
+            self._begin.new_facts(self._facts)
         gathered = Commit()
         if self._lines or self._releases:
             gathered.timeline(*self._lines, *self._releases)
-        gathered.append(self._dispatched)
+        for entry, events in self._released:
+            gathered.releases(self.events_keep, entry, events)
         if self._valid:
             gathered.valid_headers(self._source, self._valid, at=self._at)
         for name, by in self._counts.items():
             gathered.count(name, by)
-        return [*super().operands(), *gathered.operands()]
+        return [*self._begin.operands(), *super().operands(), *gathered.operands()]
 
 
-def add_releases(
-    section: StreamSection, work: StreamWork, decision: Decision, now: float, events_keep: int
-) -> None:
+def add_releases(section: StreamSection, work: StreamWork, decision: Decision, now: float) -> None:
     """Dispatch what a decision released, to the queues of every action that wants it."""
     was_held = {held.arrival.fingerprint for held in work.state.held}
     in_vain = {proof.name for proof in decision.given_up}
+    # All that is released at one time differs by its fingerprint alone, which an entry begins with.
+    entries = {
+        late: queue_entry.dump(QueueEntry("", now, late)) for late in {each.late for each in decision.release}
+    }
     for released in decision.release:
         arrival, late = released.arrival, released.late
         position = arrival.position
@@ -102,10 +125,12 @@ def add_releases(
             section.not_held(fingerprint)
             expired = any(proof.name in in_vain for proof in arrival.proofs)
             section.count("hold_expired" if expired else "hold_satisfied")
-        section.clean_stream(
-            events_keep, section.name, fingerprint, arrival.type, position.time, position.signature, late=late
+        clean = (
+            clean_entry(section.name, fingerprint, arrival.type, position.time, position.signature, late=late)
+            if section.events_keep
+            else b""
         )
-        section.dispatch(now, released, QueueEntry(fingerprint, now, late))
+        section.release(now, released, entries[late], clean)
         section.count(ArrivalVerdict.LATE if late else ArrivalVerdict.RELEASED)
     if newly := in_vain - work.state.given_up.keys():
         section.count("given_up", len(newly))
@@ -150,7 +175,7 @@ def add_arrivals(
                 section.valid_header()
             if each.is_reconciled:
                 section.count(Origin.RECONCILED)
-            section.fact(fingerprint, arrived_at=stored.arrived_at, fields=stored.fields())
+            section.new_fact(stored)
             if fingerprint in held_now:
                 section.held(fingerprint, since=stored.arrived_at)
                 waits_for = [proof.name for proof in held_now[fingerprint].proofs]

@@ -7,7 +7,7 @@ does) and runs no user code. A crash anywhere before the commit changes nothing;
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from deedbox.shared.core.reasons import ArrivalVerdict
 from deedbox.shared.core.signature import SignatureEvidence
 from deedbox.shared.records import order_state
 from deedbox.shared.records.spool_mark import SpoolMarks
-from deedbox.shared.records.stored_event import ASIDE, HEAD
+from deedbox.shared.records.stored_event import ASIDE, FIELDS
 from deedbox.shared.redis import data_keys, keys, script_calls
 from deedbox.shared.redis.connections import translated
 from deedbox.shared.redis.script_calls import NO_CLAIM, DrainClaim
@@ -49,6 +49,7 @@ from deedbox.workers.sequencer.releases import (
     add_unreadable,
     add_unsigned,
 )
+from deedbox.workers.sequencer.shard_claim import ShardClaim
 from deedbox.workers.sequencer.stranded import stranded
 
 BATCH: Final = 250
@@ -62,7 +63,7 @@ TEXT_BYTES: Final = 4 * BATCH_BYTES
 """The same for what the bodies are uncompressed, which Redis cannot measure: bodies that compress a thousandfold would
 else be gigabytes to parse under one lease."""
 
-_OF_KNOWN: Final = (*HEAD, ASIDE, "bodies")
+_OF_KNOWN: Final = (*FIELDS, ASIDE, "bodies")
 
 log = logs.get("sequencer")
 
@@ -82,39 +83,6 @@ class SequencerPolicy:
     body_signature: str = "record"
     """``auto``: what is not signed is set aside once recent traffic of its source has shown that the source signs."""
     quotas: QuotaPolicy = QuotaPolicy()
-
-
-@dataclass(frozen=True, slots=True)
-class ShardClaim:
-    """What one claim returned."""
-
-    shard: str
-    token: str
-    now: float
-    entries: list[bytes]
-    due: list[bytes]
-    """Streams whose holds may be over."""
-    more: bool = False
-    """Whether entries stay in the shard behind these."""
-
-    @property
-    def number(self) -> int:
-        """The shard's number; -1 for a name that is none."""
-        return int(self.shard) if self.shard.isdecimal() else -1
-
-    @property
-    def judged_at(self) -> float:
-        """Time at which holds are judged. With a backlog behind this batch: when its last callback was appended.
-
-        What a held event waits for may lie in the backlog; judged by the clock on the wall, an hour's backlog
-        would be released as expired.
-        """
-        if not (self.more and self.entries):
-            return self.now
-        try:
-            return min(self.now, decode_inbox(self.entries[-1])[0])
-        except Undecodable:
-            return self.now
 
 
 class Sequencer:
@@ -240,7 +208,7 @@ class Sequencer:
         return streams, len(batch.entries)
 
     def _load(self, streams: dict[str, StreamWork], now: float, quotas: BatchQuotas) -> float | None:
-        """Read every stream's state and dedupe memory in one round trip, and digests of repeats in another.
+        """Read every stream's state and dedupe memory in one round trip, and what repeats are compared with in another.
 
         Returns since when some host's spool holds callbacks, if any does: what no living host says counts for nothing.
         """
@@ -251,11 +219,10 @@ class Sequencer:
         for source in sources:
             pipeline.hmget(keys.evidence(source), "valid", "last_valid_at", "wrong_at")
         quotas.read(pipeline)
+        pipeline.mget(map(keys.order, streams or ("",)))
         for stream, work in streams.items():
-            pipeline.get(keys.order(stream))
-            names = work.looked_up()
-            if names:
-                pipeline.zmscore(keys.seen(stream), names)
+            if work.delivered:
+                pipeline.zmscore(keys.seen(stream), [each.fact.fingerprint for each in work.delivered])
         try:
             replies = iter(pipeline.execute())
         except RedisError as error:
@@ -271,17 +238,22 @@ class Sequencer:
         }
         quotas.take([next(replies) for _ in quotas.groups])
         repeats: list[tuple[StreamWork, str]] = []
-        for stream, work in streams.items():
+        for (stream, work), document in zip(streams.items(), next(replies), strict=False):
             work.signed = stream.partition(":")[0] in signed
-            document = next(replies)
             if document:
                 self._take_state(stream, work, document)
-            names = work.looked_up()
-            scores = next(replies) if names else []
-            found = [name for name, score in zip(names, scores, strict=True) if score is not None]
-            work.set_aside = {name for name in found if ":" in name}
-            repeats += [(work, name) for name in found if ":" not in name]
-        self._load_bodies(repeats)
+            scores = next(replies) if work.delivered else []
+            known = {
+                each.fact.fingerprint
+                for each, score in zip(work.delivered, scores, strict=True)
+                if score is not None
+            }
+            repeats += [(work, name) for name in known]
+        self._load_bodies(repeats, {stream: work for stream, work in streams.items() if work.unvouched()})
+        # A digest is a part of what the encryption of a body vouches for.
+        encrypts = sealing.ring() is not None
+        for work in streams.values():
+            work.name_bodies(all_of_them=encrypts)
         return spooled_since
 
     def _seal(self, streams: dict[str, StreamWork], commit: Commit) -> None:
@@ -313,17 +285,29 @@ class Sequencer:
             "sequencer.state_unreadable", reason="state_unreadable", stream=stream, isolated=work.unreadable
         )
 
-    def _load_bodies(self, repeats: Sequence[tuple[StreamWork, str]]) -> None:
-        if not repeats:
+    def _load_bodies(
+        self, repeats: Sequence[tuple[StreamWork, str]], unsigned: Mapping[str, StreamWork]
+    ) -> None:
+        """Read what repeats are compared with, and which of the unsigned bodies were set aside before."""
+        if not (repeats or unsigned):
             return
         pipeline = self._redis.pipeline(transaction=False)
+        for stream, work in unsigned.items():
+            for each in work.unvouched():
+                each.name_body()
+            pipeline.zmscore(keys.seen(stream), [each.body_name for each in work.unvouched()])
         for _, fingerprint in repeats:
             pipeline.hmget(keys.event(fingerprint), _OF_KNOWN)
         try:
-            bodies = pipeline.execute()
+            replies = iter(pipeline.execute())
         except RedisError as error:
             raise translated(error) from error
-        for (work, fingerprint), values in zip(repeats, bodies, strict=True):
+        for work in unsigned.values():
+            names = [each.body_name for each in work.unvouched()]
+            work.set_aside = {
+                name for name, score in zip(names, next(replies), strict=True) if score is not None
+            }
+        for (work, fingerprint), values in zip(repeats, replies, strict=True):
             fields = {
                 name.encode(): each for name, each in zip(_OF_KNOWN, values, strict=True) if each is not None
             }
@@ -357,14 +341,14 @@ class Sequencer:
             decision = pass_through(arrivals, work.known)
             state = b""
         judgements.add(work, fresh, refused, decision, batch.now)
-        section = StreamSection(stream, state, decision.wake_at, batch.now)
+        section = StreamSection(stream, state, decision.wake_at, batch.now, self._policy.events_keep)
         add_stranded(section, work)
         for each in old:
             add_too_old(section, each)
         for each in unsigned:
             add_unsigned(section, work, each)
         add_arrivals(section, work, fresh, decision)
-        add_releases(section, work, decision, batch.now, self._policy.events_keep)
+        add_releases(section, work, decision, batch.now)
         if self._policy.gap_after_s:
             add_gaps(section, stream, decision, self._policy.gap_after_s)
         return section

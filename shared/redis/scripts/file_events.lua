@@ -9,7 +9,7 @@ if ttl == '' then redis.call('SET', key, value) else redis.call('SET', key, valu
 local lanes, i = {}, 7
 while ARGV[i] do
   local n = tonumber(ARGV[i + 4])
-  write_event(ARGV[i + 3], i + 5, i + 4 + n)
+  write_event(ARGV[i + 3], in_pieces(i + 5, i + 4 + n))
   enqueue(ARGV[i + 1], ARGV[i + 2], now)
   -- Before all that is ready: a message must not wait behind the storm that it reports, nor a check behind documents.
   local ready = pool_of(ARGV[i + 1]) .. 'ready'

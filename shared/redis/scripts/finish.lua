@@ -164,14 +164,14 @@ while ARGV[i] do
       fresh = redis.call('ZADD', P .. 'seen:' .. stream, 'NX', ARGV[i + 2], ARGV[i + 1])
       redis.call('EXPIRE', P .. 'seen:' .. stream, order_ttl)
       if fresh == 1 then
-        write_event(ARGV[i + 1], i + 4, i + 3 + n)
+        write_event(ARGV[i + 1], in_pieces(i + 4, i + 3 + n))
         note_stream(stream, now)
       end
     end
     i = i + 4 + n
     while fresh == 0 and (ARGV[i] == 'A' or ARGV[i] == 'X') do i = i + 1 + operands[ARGV[i]] end
   elseif op == 'X' then
-    if held and not gone then publish(i + 1) end
+    if held and not gone then publish(ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]) end
     i = i + 4
   elseif op == 'D' then
     local n = tonumber(ARGV[i + 1])

@@ -214,22 +214,23 @@ local PIECES = { '0', '1', '2', '3', '4', '5', '6', '7',
 local HEAD, BODY = { unpack(PIECES, 1, 8) }, { unpack(PIECES, 9) }
 local CUT = { ['0'] = HEAD, a = BODY }
 
--- Returns field, value, ... of an event as its hash has them. ARGV[from..to]: the same, whole.
-local function in_pieces(from, to)
-  local found, n = {}, 0
-  for i = from, to, 2 do
-    local name, value = ARGV[i], ARGV[i + 1]
-    local names = CUT[name]
-    if names and #value <= PIECE_BYTES * #names then
-      for k = 1, math.ceil(#value / PIECE_BYTES) do
-        found[n + 1], found[n + 2] = names[k], string.sub(value, (k - 1) * PIECE_BYTES + 1, k * PIECE_BYTES)
-        n = n + 2
-      end
-    else
-      found[n + 1], found[n + 2] = name, value
+-- Adds a field to field, value, ... of an event as its hash has them.
+local function cut(found, name, value)
+  local n, names = #found, CUT[name]
+  if names and #value <= PIECE_BYTES * #names then
+    for k = 1, math.ceil(#value / PIECE_BYTES) do
+      found[n + 1], found[n + 2] = names[k], string.sub(value, (k - 1) * PIECE_BYTES + 1, k * PIECE_BYTES)
       n = n + 2
     end
+  else
+    found[n + 1], found[n + 2] = name, value
   end
+end
+
+-- Returns field, value, ... of an event as its hash has them. ARGV[from..to]: the same, whole.
+local function in_pieces(from, to)
+  local found = {}
+  for i = from, to, 2 do cut(found, ARGV[i], ARGV[i + 1]) end
   return found
 end
 
@@ -243,21 +244,30 @@ local function settle_event(event)
   fresh[event] = nil
 end
 
--- Writes an event: ARGV[from..to] are field, value, ... No piece of an event that it replaces stays.
-local function write_event(event, from, to)
-  local key, fields, whole = P .. 'event:' .. event, in_pieces(from, to), ARGV[from] == HEAD[1]
+-- Writes an event: field, value, ... in pieces. No piece of an event that it replaces stays.
+local function write_event(event, fields)
+  local key = P .. 'event:' .. event
   refer(event, 0)
-  if whole and to - from == 3 and not fresh[event] and redis.call('EXISTS', key) == 0 then
-    fresh[event] = fields
-    return
-  end
   settle_event(event)
   local added = redis.call('HSET', key, unpack(fields))
-  if not whole or 2 * added == #fields then return end
+  if fields[1] ~= HEAD[1] or 2 * added == #fields then return end
   local written = {}
   for i = 1, #fields, 2 do written[fields[i]] = true end
   for _, piece in ipairs(PIECES) do
     if not written[piece] then redis.call('HDEL', key, piece) end
+  end
+end
+
+-- The same for facts and body, each whole, of an event that is new as a rule.
+local function write_new_event(event, facts, body)
+  local fields = {}
+  cut(fields, HEAD[1], facts)
+  cut(fields, BODY[1], body)
+  if fresh[event] or redis.call('EXISTS', P .. 'event:' .. event) == 1 then
+    write_event(event, fields)
+  else
+    fresh[event] = fields
+    refer(event, 0)
   end
 end
 
@@ -636,16 +646,16 @@ local function claim_inbox(now, from)
   }
 end
 
--- Adds an event to the clean stream and cuts it to about `keep` entries. ARGV[from..]: keep, fingerprint, what is said of it
+-- Adds an event to the clean stream and cuts it to about `keep` entries. entry: what is said of it
 -- (deedbox.shared.records.clean_entry). n counts without gaps: a reader sees what was cut before it came.
 -- published: the count, written once by end_of_publishing.
 local published
 local cleaned = {}
-local function publish(from)
+local function publish(keep, event, entry)
   published = (published or tonumber(redis.call('GET', P .. 'events:seq') or '0') or 0) + 1
   local n = string.format('%.0f', published)
-  local id = redis.call('XADD', P .. 'events', 'MAXLEN', '~', ARGV[from], '*', 'n', n, 'event', ARGV[from + 2])
-  table.insert(cleaned, { ARGV[from + 1], id .. ' ' .. n })
+  local id = redis.call('XADD', P .. 'events', 'MAXLEN', '~', keep, '*', 'n', n, 'event', entry)
+  table.insert(cleaned, { event, id .. ' ' .. n })
 end
 
 local function end_of_publishing()

@@ -4,14 +4,15 @@
 --       lines kept per timeline; drainer ('' = it claims nothing), lease in s, idle until (s from now), entries at most,
 --       bytes at most; then operations, each an opcode and its operands:
 --   S stream, order state ('' = no order), wake at ('' = nothing held)     the stream of the following operations
---   F fingerprint, arrived at, n, n values (field, value, ...)   a new fact: dedupe memory and stored event
+--   N n, n times: fingerprint, arrived at, facts, body     new facts: dedupe memory and stored event
+--   F fingerprint, arrived at, n, n values (field, value, ...)   a new fact of which more is stored
 --   Y fingerprint, digest of the worse body ('' = the same), arrived at, type, entry ('' = not released), n, n values
 --                                                          a better body of a known fact: the worse one is kept aside, and
 --                                                          the read model is told again
 --   B fingerprint:digest, arrived at, n, n values          another body of a known fact, kept for an operator
 --   H fingerprint, since / R fingerprint                   held / no longer held
---   A fingerprint, type, entry                             an event to all actions that want it
---   X keep, fingerprint, entry                            into the clean stream
+--   O keep (0: there is no clean stream), entry (behind the fingerprint), n, n times: fingerprint, type, clean entry
+--                                                          events into the clean stream, and to all actions that want them
 --   T n, n elements                                        timeline; each begins with the generation of what is subscribed
 --   V source, count, at                                    new facts with a valid Content-Sha256
 --   C counter, increment
@@ -35,6 +36,7 @@ local forgettable = FORGET_MAX
 -- A batch has many operations and few counters, lanes, units and streams: what they share is written once.
 -- A held event lives in the order state: neither that nor the dedupe memory ends before it is released.
 local tally, lines, facts, remembers, moved, holds_events = {}, {}, {}, false, {}, false
+local noted, calm, stamp = {}, {}, string.format('%.6f', now)
 local function count(name, by) tally[name] = (tally[name] or 0) + by end
 local function end_of_stream()
   add_lines(stream, lines, keep, order_ttl, now)
@@ -58,12 +60,23 @@ while ARGV[i] do
       for j = i + 2, i + 1 + n do lines[#lines + 1] = generation .. ARGV[j] end
     end
     i = i + 2 + n
-  elseif op == 'A' then
-    if not gone then dispatch(stream, ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]) end
-    i = i + 4
-  elseif op == 'X' then
-    if not gone then publish(i + 1) end
-    i = i + 4
+  elseif op == 'O' then
+    local keep_events, entry, n = ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3])
+    for j = i + 4, i + 1 + 3 * n, 3 do
+      if gone then break end
+      local fingerprint = ARGV[j]
+      if keep_events ~= '0' then publish(keep_events, fingerprint, ARGV[j + 2]) end
+      dispatch(stream, fingerprint, ARGV[j + 1], fingerprint .. entry)
+    end
+    i = i + 4 + 3 * n
+  elseif op == 'N' then
+    local n = tonumber(ARGV[i + 1])
+    for j = i + 2, i - 2 + 4 * n, 4 do
+      if gone then break end
+      facts[#facts + 1], facts[#facts + 2] = ARGV[j + 1], ARGV[j]
+      write_new_event(ARGV[j], ARGV[j + 2], ARGV[j + 3])
+    end
+    i = i + 2 + 4 * n
   elseif op == 'F' or op == 'B' then
     local n = tonumber(ARGV[i + 3])
     if not gone then
@@ -75,7 +88,7 @@ while ARGV[i] do
         bump(P .. 'event:' .. fact, 'bodies', 1)
         refer(fact, 0)
       end
-      write_event(ARGV[i + 1], i + 4, i + 3 + n)
+      write_event(ARGV[i + 1], in_pieces(i + 4, i + 3 + n))
     end
     i = i + 4 + n
   elseif op == 'Y' then
@@ -92,7 +105,7 @@ while ARGV[i] do
         facts[#facts + 1] = worse
         refer(worse, 0)
       end
-      write_event(ARGV[i + 1], i + 7, i + 6 + n)
+      write_event(ARGV[i + 1], in_pieces(i + 7, i + 6 + n))
       if ARGV[i + 5] ~= '' then dispatch(stream, ARGV[i + 1], ARGV[i + 4], ARGV[i + 5], 'track_status') end
     end
     i = i + 7 + n
@@ -112,9 +125,9 @@ while ARGV[i] do
     if holds_events and not gone then
       redis.call('ZADD', P .. 'wake:' .. shard, ARGV[i + 3], stream)
     else
-      redis.call('ZREM', P .. 'wake:' .. shard, stream)
+      calm[#calm + 1] = stream
     end
-    if not gone then note_stream(stream, now) end
+    if not gone then noted[#noted + 1], noted[#noted + 2] = stamp, stream end
     i = i + 4
   elseif op == 'H' then
     if not gone then refer(ARGV[i + 1], redis.call('ZADD', P .. 'held', ARGV[i + 2], ARGV[i + 1])) end
@@ -174,6 +187,8 @@ while ARGV[i] do
   end
 end
 end_of_stream()
+call_many('ZADD', P .. 'streams', noted)
+call_many('ZREM', P .. 'wake:' .. shard, calm)
 end_of_publishing()
 count_all(tally)
 enqueue_all(now)

@@ -24,7 +24,7 @@ while ARGV[i] do
     if mine and not is_erased(stream) and redis.call('ZADD', P .. 'seen:' .. stream, 'NX', now, fingerprint) == 1 then
       redis.call('EXPIRE', P .. 'seen:' .. stream, order_ttl)
       note_stream(stream, now)
-      write_event(fingerprint, i + 3, i + 2 + n)
+      write_event(fingerprint, in_pieces(i + 3, i + 2 + n))
       enqueue(unit, entry, now)
       redis.call('HINCRBY', P .. 'counters', 'gap_suspected', 1)
       filed = filed + 1

@@ -28,7 +28,7 @@ from deedbox.shared.runtime.spans import Spans
 from deedbox.shared.settings import Settings
 from deedbox.workers.actions import Context, Event, Retry
 from deedbox.workers.bridge import bridge
-from deedbox.workers.sequencer.sequencer import ShardClaim
+from deedbox.workers.sequencer.shard_claim import ShardClaim
 from tests.component.workers.rig import (
     TRACE,
     Deployment,

@@ -15,7 +15,7 @@ from redis import Redis
 
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.doorbells import Bells
-from deedbox.workers.sequencer.sequencer import ShardClaim
+from deedbox.workers.sequencer.shard_claim import ShardClaim
 from tests.component.workers.fleet import Fleet
 from tests.component.workers.rig import (
     CREATED_AT,

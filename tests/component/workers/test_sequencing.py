@@ -176,11 +176,38 @@ def test_a_lost_callback_is_waited_for_twice_and_counts_as_one(state: Redis, jou
     assert (counted["given_up"], counted["held"], counted["hold_expired"]) == (1, 2, 2)
 
 
-def test_one_fact_with_another_body_is_one_fact_and_both_bodies_are_kept(
-    state: Redis, journal: Journal
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("reversed_names", [True, False])
+def test_a_repeat_whose_text_differs_but_not_what_it_says_is_no_conflict(
+    state: Redis,
+    journal: Journal,
+    together: bool,  # noqa: FBT001
+    reversed_names: bool,  # noqa: FBT001
 ) -> None:
     deployment = deploy(state, journal)
-    deployment.deliver(sent(title="one"), sent(title="two"))
+    first = sent()
+    payload = json.loads(first)
+    again = dict(reversed(payload.items())) if reversed_names else payload | {"client_id": "b6b8"}
+    deployment.deliver(first)
+    if not together:
+        deployment.run()
+    deployment.deliver(json.dumps(again, indent=1).encode())
+    deployment.run()
+    counted = deployment.counters()
+    assert (counted["duplicate"], counted["conflict"]) == (1, 0)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_one_fact_with_another_body_is_one_fact_and_both_bodies_are_kept(
+    state: Redis,
+    journal: Journal,
+    together: bool,  # noqa: FBT001
+) -> None:
+    deployment = deploy(state, journal)
+    deployment.deliver(sent(title="one"))
+    if not together:
+        deployment.run()
+    deployment.deliver(sent(title="two"))
     deployment.run()
     assert [event.payload["signature_request"]["title"] for event, _ in journal.calls] == ["one"]
     [line] = [line for line in deployment.timeline() if line["kind"] == "conflict"]

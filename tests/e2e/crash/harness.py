@@ -32,6 +32,7 @@ import deedbox.workers.builtins.fetch_documents
 import deedbox.workers.builtins.recorder
 import deedbox.workers.lanes.calls
 import deedbox.workers.sequencer.sequencer
+import deedbox.workers.sequencer.shard_claim
 from deedbox.shared import codec
 from deedbox.shared.core.callback import parse_callback
 from deedbox.shared.core.envelope import Envelope, decode_inbox
@@ -166,13 +167,13 @@ def _bridge_after_append(death: Death) -> None:
     )
 
 
-def _taken(batch: deedbox.workers.sequencer.sequencer.ShardClaim) -> list[Envelope]:
+def _taken(batch: deedbox.workers.sequencer.shard_claim.ShardClaim) -> list[Envelope]:
     return [decode_inbox(entry)[1] for entry in batch.entries]
 
 
 def _sequencer_before_release(death: Death) -> None:
     def die(
-        _sequencer: object, batch: deedbox.workers.sequencer.sequencer.ShardClaim, *_claim: object
+        _sequencer: object, batch: deedbox.workers.sequencer.shard_claim.ShardClaim, *_claim: object
     ) -> None:
         if batch.entries:
             death.with_envelopes(_taken(batch))
@@ -181,10 +182,10 @@ def _sequencer_before_release(death: Death) -> None:
 
 
 def _sequencer_after_release(death: Death) -> None:
-    in_hand: list[deedbox.workers.sequencer.sequencer.ShardClaim] = []
+    in_hand: list[deedbox.workers.sequencer.shard_claim.ShardClaim] = []
 
     def begin(
-        _sequencer: object, batch: deedbox.workers.sequencer.sequencer.ShardClaim, *_claim: object
+        _sequencer: object, batch: deedbox.workers.sequencer.shard_claim.ShardClaim, *_claim: object
     ) -> None:
         in_hand[:] = [batch]
 

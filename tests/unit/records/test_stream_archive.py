@@ -175,13 +175,23 @@ def test_an_archived_callback_says_what_it_said_and_its_hash_is_gone(
     assert parse_callback(codec.decode(archived.codec, archived.body)).event_hash, "a redrive can parse it"
 
 
-def test_the_whole_body_of_an_event_without_a_subject_is_archived_because_it_is_its_identity() -> None:
+def test_an_archived_event_without_a_subject_keeps_its_identity_which_is_its_body() -> None:
     text = json.dumps({"event": {"event_type": "novel", "event_time": "1", "event_hash": HASH}}).encode()
     stored = replace(STORED, ordering_key=str(OrderingKey("type", "novel")), **_body(text))
     archived = StoredEvent.load("", ArchivedEvent(fields_of(stored), 1).plain().live())
     assert isinstance(archived, StoredEvent)
     bodies = [parse_callback(codec.decode(each.codec, each.body)) for each in (stored, archived)]
     assert identify("default", bodies[0]) == identify("default", bodies[1])
+    one, other = (replace(each, body_digest="").with_digest().body_digest for each in (stored, archived))
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    "text", [b"{", b"[]", b'{"a":' * 990 + b"1" + b"}" * 990, b'{"a":' * 5000 + b"1" + b"}" * 5000]
+)
+def test_a_digest_is_made_of_whatever_is_stored(text: bytes) -> None:
+    """It is made after a callback was taken: what cannot be digested must not wedge its shard."""
+    assert replace(STORED, codec="", body=text, body_digest="").with_digest().body_digest
 
 
 LINES = st.lists(
