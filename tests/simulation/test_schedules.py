@@ -27,7 +27,6 @@ LONGEST: Final = (1070,)
 FIRST: Final = {
     "what_is_synthesised_gives_way_to_nothing": 225,
     "an_archive_of_what_changed_since_it_was_read": 50,
-    "an_earlier_event_is_repeated_after_a_later_one": 40,
 }
 """Where the search for a rare fault begins: just before a seed that showed it, as each seed takes 0.3 s."""
 
