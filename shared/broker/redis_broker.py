@@ -109,7 +109,7 @@ class RedisBroker:
         """Put envelopes on the list in one command, and wait until the replicas have it.
 
         What kombu's channel would do with the default exchange, on the channel's own client, but for the message,
-        which is as short as kombu's consumers allow. And only the connection of the write can tell of the replicas.
+        which is as short as kombu's consumers allow. And only the connection of the write can ask the replicas.
         """
         messages = [encode_kombu(envelope.headers(), envelope.body) for envelope in envelopes]
         # Not kombu's own batch: Redis reads a pipeline in pieces of 16 KiB and fsyncs after each of them.

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from deedbox.shared.core import jsontext
@@ -17,12 +17,12 @@ LOST_FORM: Final = "lost call"
 RESTART_FORM: Final = "restart"
 
 LIFE_S: Final = 10.0
-"""How long a word of a worker holds. It says one every ``BEAT_S``: a killed one is not alive for longer than this."""
+"""How long a worker's report counts. It reports every ``BEAT_S``: a killed worker counts as alive for no longer than this."""
 
 BEAT_S: Final = 3.0
 
 LOST_KEEP: Final = 20
-"""Lost calls that ``status`` can tell of: the latest."""
+"""Lost calls that ``status`` can report: the latest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,7 @@ class Presence:
 
 def dump(presence: Presence) -> bytes:
     """Return the stored form; ``load`` is the inverse."""
-    return jsontext.dumps({
-        "lane": presence.lane, "action": presence.action, "event": presence.event, "running_s": presence.running_s,
-    })  # fmt: skip
+    return jsontext.dumps(asdict(presence))
 
 
 def load(data: bytes | str) -> Presence | Unreadable:
@@ -104,7 +102,7 @@ class Restart:
 
 def dump_restart(restart: Restart) -> bytes:
     """Return the stored form; ``load_restart`` is the inverse."""
-    return jsontext.dumps({name: getattr(restart, name) for name in Restart.__slots__})
+    return jsontext.dumps(asdict(restart))
 
 
 def load_restart(data: bytes | str) -> Restart | Unreadable:

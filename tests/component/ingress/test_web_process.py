@@ -21,7 +21,8 @@ from deedbox.shared import codec
 from deedbox.shared.broker.message import decode_kombu
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.redis import keys
-from tests.component.ingress.conftest import Server, free_port, listens, stop, wait_until
+from deedbox.shared.redis.embedded import free_port
+from tests.component.ingress.conftest import Server, listens, stop, wait_until
 from tests.unit.ingress.wire import KEY, MULTIPART, callback, multipart
 
 pytestmark = pytest.mark.real_redis
