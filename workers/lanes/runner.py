@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -86,6 +86,8 @@ class LaneRunner:
         """What was called last; for the attendant."""
         self._attendant = Attendant(self._attend)
         self._commits = threading.Lock()
+        self._lines: list[Mapping[str, Any]] = []
+        """Of the log, of what is committed: written together, as a busy key commits each call by itself."""
         self._size = 1
         self._clock_offset = 0.0
         self._renewed_at = 0.0
@@ -162,7 +164,8 @@ class LaneRunner:
     def _next(self, batch: LaneBatch) -> Claim | None:
         """Start the next entry of a batch. A crash must not repeat an earlier event of a key after a later one."""
         if batch.must_commit():
-            self._commit(batch)
+            with self._commits:
+                self._write(batch)
         return batch.take()
 
     def _commit(self, batch: LaneBatch, claim: DrainClaim = NO_CLAIM) -> Sequence[Any]:
@@ -172,7 +175,14 @@ class LaneRunner:
         """
         # One commit at a time, from collecting to writing: a unit's outcomes must be written in their order.
         with self._commits:
-            return self._write(batch, claim)
+            claimed = self._write(batch, claim)
+            self._tell()
+            return claimed
+
+    def _tell(self) -> None:
+        lines, self._lines = self._lines, []
+        if lines:
+            hops.write(lines)
 
     def _write(self, batch: LaneBatch, claim: DrainClaim = NO_CLAIM) -> Sequence[Any]:
         sections = batch.collect()
@@ -189,8 +199,7 @@ class LaneRunner:
         except Unavailable:
             batch.put_back(sections)
             raise
-        if lines := [section.line for section in sections if section.line is not None]:
-            hops.write(lines)
+        self._lines += [section.line for section in sections if section.line is not None]
         ended = {unit.decode() for unit in over}
         batch.drop(ended)
         self._models.committed(changes, ended)
@@ -232,6 +241,7 @@ class LaneRunner:
                 return
             try:
                 self._write(batch)
+                self._tell()
             finally:
                 self._guard.end()
 

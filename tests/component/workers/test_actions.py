@@ -194,3 +194,24 @@ def test_a_call_is_one_line_without_payload_or_error_text(state: Redis, logged: 
     assert [line["outcome"] for line in calls] == ["dead", "done"]
     assert {line["key"] for line in calls} == {"signature_request/r1"}
     assert "Jane Doe" not in logged.getvalue()
+
+
+def test_calls_of_a_busy_request_are_told_together_and_none_before_its_commit(
+    state: Redis, logged: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment = Deployment(state, action(Journal()))
+    deployment.deliver(sent(), *(viewed(at_s) for at_s in range(1, 64)))
+    deployment.drain()
+    logged.truncate(logged.seek(0))
+    told: list[int] = []
+
+    def write(text: str) -> int:
+        told.append(text.count("action.finished"))
+        assert sum(told) <= deployment.counters()["action_done"]
+        return len(text)
+
+    monkeypatch.setattr(logged, "write", write)
+    deployment.lanes["default"].drain("worker", lambda: True)
+
+    assert sum(told) == deployment.counters()["action_done"] == 64
+    assert len(told) < 64
