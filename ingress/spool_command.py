@@ -106,13 +106,13 @@ def _drain_all(drainer: Drainer, gauge: Gauge) -> SpoolDrained:
 
 
 def _sentences(found: SpoolDrained, rest: Usage) -> str:
-    lines = [f"{found.published} callbacks went to the broker, {found.set_aside} were set aside."]
+    lines = [f"Published: {found.published}. Set aside: {found.set_aside}."]
     if found.trouble:
         lines.append(f"Stopped: {found.trouble}.")
     if found.unreadable:
         lines.append(f"The disk of the spool failed: {found.unreadable}.")
     if rest.callbacks:
-        lines.append(f"{rest.callbacks} callbacks ({rest.bytes} bytes) are left.")
+        lines.append(f"Left: {rest.callbacks} ({rest.bytes} bytes).")
         if found.busy:
             lines.append("A web process of this host drains them.")
     return "\n".join(lines) + "\n"
@@ -124,7 +124,7 @@ def _show(folder: SpoolDir, *, as_json: bool) -> int:
     if as_json:
         _print(dataclasses.asdict(rest) | {"aside": [dataclasses.asdict(each) for each in aside]})
         return 0
-    sys.stdout.write(f"{rest.callbacks} callbacks, {rest.bytes} bytes, {rest.quarantined} set aside.\n")
+    sys.stdout.write(f"Callbacks: {rest.callbacks} ({rest.bytes} bytes). Set aside: {rest.quarantined}.\n")
     sys.stdout.writelines(_line(each) for each in aside)
     return 0
 
@@ -141,8 +141,8 @@ def _change(settings: Settings, folder: SpoolDir, command: str, numbers: Sequenc
     with _audit(settings).operation(name, host=socket.gethostname(), ids=numbers) as tally:
         missing = [number for number in numbers if not (folder.exists() and change(number))]
         tally.count = len(numbers) - len(missing)
-    done = "are published with the next drain" if command == "redrive" else "were removed"
-    sys.stdout.write(f"{len(numbers) - len(missing)} callbacks {done}.\n")
+    done = "Published with the next drain" if command == "redrive" else "Removed"
+    sys.stdout.write(f"{done}: {len(numbers) - len(missing)}.\n")
     if missing:
         sys.stderr.write(f"deedbox: nothing was set aside as {', '.join(map(str, missing))}.\n")
     return 1 if missing else 0

@@ -16,7 +16,7 @@ ALERTED: Final = frozenset({
     AttentionKind.REDIS_AWAY, AttentionKind.BROKER_AWAY, AttentionKind.NO_BRIDGE, AttentionKind.BRIDGE_SLOW,
     AttentionKind.REDIS_FULL, AttentionKind.NO_WORKER, AttentionKind.OLD_WORK, AttentionKind.NO_SWEEPER,
     AttentionKind.UNKNOWN_ACTION, AttentionKind.PAUSED_LONG, AttentionKind.CRASH_LOOP, AttentionKind.FOREIGN_JOBS, AttentionKind.FOREIGN_KEYS, AttentionKind.DISK_FULL,
-    AttentionKind.SPOOL_FULL,
+    AttentionKind.SPOOL_FULL, AttentionKind.RETRYING_LONG,
 })  # fmt: skip
 """Kinds that become a message. The others are reported by the sweeper, or can wait."""
 
@@ -32,6 +32,7 @@ class Standing:
     """One fault. Times are seconds of one clock."""
 
     text: str
+    advice: str
     since: float
     seen_at: float
     told_at: float | None = None
@@ -44,6 +45,7 @@ class Notice:
     kind: AttentionKind
     about: str
     text: str
+    advice: str
     lasted_s: float
     resolved: bool = False
 
@@ -65,16 +67,16 @@ def compare(
     unseen: Collection[AttentionKind] = (),
 ) -> Compared:
     """Compare what is so now with what was so before. ``unseen``: kinds that could not be looked at; they stay."""
-    present = {(each.kind, each.about): each.text for each in found if each.kind in ALERTED}
+    present = {(each.kind, each.about): each for each in found if each.kind in ALERTED}
     after: dict[Name, Standing] = {}
     notices: list[Notice] = []
-    for name, text in present.items():
-        before = standing.get(name, Standing(text, now, now))
-        row = replace(before, text=text, seen_at=now)
+    for name, each in present.items():
+        before = standing.get(name, Standing(each.text, each.advice, now, now))
+        row = replace(before, text=each.text, advice=each.advice, seen_at=now)
         due = now - row.since >= hold_s if row.told_at is None else now - row.told_at >= REMIND_S
         after[name] = replace(row, told_at=now) if due else row
         if due:
-            notices.append(Notice(*name, text, now - row.since))
+            notices.append(Notice(*name, row.text, row.advice, now - row.since))
     for name, row in standing.items():
         if name in present:
             continue
@@ -83,5 +85,5 @@ def compare(
         elif now - row.seen_at < hold_s:
             after[name] = row
         elif row.told_at is not None:
-            notices.append(Notice(*name, row.text, row.seen_at - row.since, resolved=True))
+            notices.append(Notice(*name, row.text, row.advice, row.seen_at - row.since, resolved=True))
     return Compared(after, tuple(notices))

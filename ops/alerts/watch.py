@@ -67,7 +67,7 @@ class FaultWatch:
     def _file(self, notice: Notice) -> None:
         log.warning("alert.raised", kind=notice.kind, about=notice.about, recovered=notice.resolved)
         title = fault_alerts.title(notice.kind, notice.about, resolved=notice.resolved)
-        body = fault_alerts.body(notice.text, notice.lasted_s, resolved=notice.resolved)
+        body = fault_alerts.body(notice.text, notice.advice, notice.lasted_s, resolved=notice.resolved)
         severity = "success" if notice.resolved else "failure"
         self._pending.extend((each, title, body, severity) for each in self._receivers)
 

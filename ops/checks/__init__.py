@@ -15,6 +15,7 @@ from deedbox.ops.checks import (
     redis_server,
     replication,
     traffic,
+    web,
 )
 from deedbox.ops.checks.finding import Finding, Verdict, failed, unusable
 from deedbox.ops.installation import Installation
@@ -33,6 +34,7 @@ def run(environ: Mapping[str, str], *, offline: bool = False) -> Iterator[Findin
     yield from environment.api_keys(settings)
     yield from actions.check(environ, settings)
     installation = Installation(settings)
+    yield from web.check(settings)
     yield from _redis(installation)
     yield from environment.document_store(settings)
     yield from document_stores.check(installation)

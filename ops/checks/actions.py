@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from deedbox.ops.checks.finding import Finding, ok, unusable
 from deedbox.ops.supervise.processes import described
+from deedbox.ops.wording.output import counted
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.settings import Settings
 
@@ -20,4 +21,4 @@ def check(environ: Mapping[str, str], settings: Settings) -> Iterator[Finding]:
     modules = ", ".join(settings.actions) or "no module of your own"
     count = len(found["actions"])
     lanes = ", ".join(map(str, found["lanes"]))
-    yield ok("actions", f"{modules}: {count} actions with the built-in ones, in the lanes {lanes}")
+    yield ok("actions", f"{modules}: {counted(count, 'action')} with the built-in ones, in the lanes {lanes}")

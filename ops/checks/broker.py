@@ -60,7 +60,7 @@ def check(installation: Installation) -> Iterator[Finding]:
         broker.ping()
     except DeedboxError as error:
         setting = "DEEDBOX_REDIS_URL" if shared else "DEEDBOX_BROKER_URL"
-        fix = f"check the address in {setting} and that the broker runs"
+        fix = f"check the address, user and password in {setting}, and that the broker runs"
         yield failed("broker", f"the {broker.name} broker: {error}", fix)
         return
     yield ok("broker", f"{broker.name}: reachable" + (", the same Redis" if shared else ""))

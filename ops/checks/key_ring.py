@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 from deedbox.ops.checks.finding import Finding, failed, ok, warning
 from deedbox.ops.installation import Installation
 from deedbox.ops.wording import rotation_page
+from deedbox.ops.wording.output import counted
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import text
 
@@ -34,7 +35,7 @@ def check(installation: Installation) -> Iterator[Finding]:
         return
     if len(ring) > 1:
         yield warning(
-            NAME, f"the ring has {len(ring)} keys; the current one is {ring[0]}",
+            NAME, f"the ring has {counted(len(ring), 'key')}; the current one is {ring[0]}",
             "when every process has this ring: `deedbox rotate-keys`, then remove the keys that it names",
         )  # fmt: skip
         return

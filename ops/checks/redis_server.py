@@ -39,8 +39,10 @@ def check(redis: Redis, name: str, setting: str) -> Iterator[Finding]:
             info |= redis.info(section)
         config = _config(redis)
         neighbours = _neighbours(redis)
-    except AuthenticationError as error:
-        yield failed(name, f"Redis refuses us ({brief(error)})", f"correct user and password in {setting}")
+    except AuthenticationError:
+        yield failed(
+            name, "Redis does not accept the user or password", f"correct user and password in {setting}"
+        )
         return
     except RedisError as error:
         fix = f"check the address in {setting} and that Redis runs"
@@ -157,7 +159,7 @@ def _room(name: str, info: Mapping[str, Any]) -> Finding:
     said = f"{share:.0%} of maxmemory in use ({used_mib:.0f} MiB)"
     if share < FULL_FROM:
         return ok(name, said)
-    fix = "raise maxmemory, or see the runbook, 'Redis is full'"
+    fix = "raise maxmemory; `deedbox runbook redis-is-full` says what else helps"
     if share < 1:
         return warning(name, f"{said}: as broker, ingress spools from {FULL_FROM:.0%} on", fix)
     return failed(name, f"{said}: it refuses writes, and nothing is processed", fix)

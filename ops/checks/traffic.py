@@ -12,6 +12,7 @@ from deedbox.ops.checks.finding import Finding, failed, ok, warning
 from deedbox.ops.installation import Installation
 from deedbox.ops.readmodels.stages import Lane, Survey, survey
 from deedbox.ops.wording import actions_page, spools_page
+from deedbox.ops.wording.output import counted
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.ordering import DAY_S
 from deedbox.shared.core.signature import ENOUGH_VALID, RECENT_S, SignatureEvidence
@@ -86,14 +87,17 @@ def body_signatures(source: str, seen: SignatureEvidence, mode: str, now: float)
     """Say what recent traffic has shown about ``Content-Sha256``: what a forger sends decides nothing."""
     name = f"body signatures of {source}"
     if mode in {"check", "require"}:
-        return ok(name, f"DEEDBOX_BODY_SIGNATURE={mode} is on; {seen.valid} new events had a valid header")
+        return ok(
+            name,
+            f"DEEDBOX_BODY_SIGNATURE={mode} is on; {counted(seen.valid, 'new event')} had a valid header",
+        )
     if seen.proves(now):
         does = (
             "what has no valid header is set aside"
             if mode == "auto"
             else "DEEDBOX_BODY_SIGNATURE=auto is safe"
         )
-        return ok(name, f"{seen.valid} new events had a valid header: {does}")
+        return ok(name, f"{counted(seen.valid, 'new event')} had a valid header: {does}")
     if seen.wrong_at is not None and now - seen.wrong_at < RECENT_S:
         fix = "leave DEEDBOX_BODY_SIGNATURE as it is, and report it: Deedbox may read the header wrongly"
         return warning(name, "the API confirmed an event whose header was wrong; nothing is set aside", fix)

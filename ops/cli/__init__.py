@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from deedbox.ops.cli import alert_test, audit, check, demo, processes, status, trace
+from deedbox.ops.cli import alert_test, audit, check, demo, processes, runbook, status, trace
 from deedbox.ops.cli.develop import call, init, listen, send
 from deedbox.ops.cli.repair import account, actions, conflict, dead, erase, pause, replay, spool
 from deedbox.shared.core.errors import DeedboxError, RedisAway, SettingsError
@@ -57,7 +57,7 @@ def _options(
 for _command in (
     *(demo, processes),
     *(init, send, call, listen),
-    *(status, trace, audit, check, alert_test),
+    *(status, trace, runbook, audit, check, alert_test),
     *(pause, dead, actions, replay, account, conflict, erase, spool),
 ):
     _command.register(app)

@@ -13,6 +13,8 @@ from deedbox.ops.cli._options import LOOK, Json
 from deedbox.shared.core.errors import Unavailable
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from deedbox.ops.installation import Installation
     from deedbox.ops.readmodels.status import Status
 
@@ -45,18 +47,24 @@ def status(
     if watch:
         _watch(installation, as_json=as_json)
     else:
-        _show(look(installation), as_json=as_json)
+        _show(installation, look(installation), as_json=as_json)
 
 
-def _show(found: Status, *, as_json: bool, compact: bool = False) -> None:
-    """Write one status: JSON (``compact``: on one line), else a page."""
+def _page(installation: Installation, found: Status) -> RenderableType:
+    from deedbox.ops.readmodels.status import reasons
     from deedbox.ops.wording import status_page
+
+    return status_page.render(found, reasons(installation.redis, found.survey))
+
+
+def _show(installation: Installation, found: Status, *, as_json: bool, compact: bool = False) -> None:
+    """Write one status: JSON (``compact``: on one line), else a page."""
     from deedbox.ops.wording.output import console, write_json
 
     if as_json:
         write_json(found.document(), compact=compact)
     else:
-        console().print(status_page.render(found))
+        console().print(_page(installation, found))
 
 
 def _watch(installation: Installation, *, as_json: bool) -> None:
@@ -78,31 +86,29 @@ def _snapshots(installation: Installation, first: Status, *, as_json: bool) -> N
     from deedbox.ops.readmodels.status import look
     from deedbox.ops.wording.output import write_line
 
-    _show(first, as_json=as_json, compact=True)
+    _show(installation, first, as_json=as_json, compact=True)
     while True:
         sys.stdout.flush()
         time.sleep(WATCH_EVERY_S)
         try:
             found = look(installation)
+            if not as_json:
+                write_line()
+            _show(installation, found, as_json=as_json, compact=True)
         except Unavailable as error:
             sys.stderr.write(f"deedbox: {installation.explained(error)}\n")
-            continue
-        if not as_json:
-            write_line()
-        _show(found, as_json=as_json, compact=True)
 
 
 def _live(installation: Installation, first: Status) -> None:
     from rich.live import Live
 
     from deedbox.ops.readmodels.status import look
-    from deedbox.ops.wording import status_page
     from deedbox.ops.wording.output import console
 
-    with Live(status_page.render(first), console=console(), auto_refresh=False) as live:
+    with Live(_page(installation, first), console=console(), auto_refresh=False) as live:
         while True:
             time.sleep(WATCH_EVERY_S)
             try:
-                live.update(status_page.render(look(installation)), refresh=True)
+                live.update(_page(installation, look(installation)), refresh=True)
             except Unavailable as error:
                 live.update(installation.explained(error), refresh=True)

@@ -11,6 +11,7 @@ from typing import Final
 from redis import Redis
 from redis.exceptions import RedisError
 
+from deedbox.ops.demo import view
 from deedbox.ops.demo.evidence import (
     SOURCE,
     Traces,
@@ -97,7 +98,7 @@ class Course:
     def _play(self) -> Ledger:
         def show(counts: Counts) -> None:
             settled = counts.acked + counts.refused + counts.forgeries_acked + counts.failed
-            self.meter.step(settled, f"{counts.acked} acknowledged, {counts.refused} forged ones refused")
+            self.meter.step(settled, view.so_far(counts.acked, counts.refused))
 
         ledger = self.scenario.play(callback_url(self.settings), self.files_api, show, self.stop)
         self._check_stop()

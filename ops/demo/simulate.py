@@ -20,6 +20,7 @@ from typing import Any, Final
 from rich.console import Console
 
 from deedbox.ops.demo import view
+from deedbox.ops.wording.output import counted
 from deedbox.shared.core.errors import DeedboxError, SettingsError
 from deedbox.shared.runtime import stopping
 from deedbox.shared.settings import Settings
@@ -123,7 +124,7 @@ def _play(
 
         def show(counts: Counts) -> None:
             settled = counts.acked + counts.refused + counts.forgeries_acked + counts.failed
-            detail = f"{counts.acked} acknowledged, {counts.refused} forged ones refused"
+            detail = view.so_far(counts.acked, counts.refused)
             if counts.attempts > counts.sent and not counts.acked:
                 detail += "; nothing is acknowledged, is the signing key (--api-key) one of the receiver's?"
             meter.step(settled, detail)
@@ -183,8 +184,8 @@ def _tell(options: SimulateOptions, seed: int, ledger: Ledger, console: Console)
         return
     _say(
         console,
-        f"{found['sent']} callbacks sent in {found['duration_s']} s (seed {seed}, {found['attempts']} POSTs): "
-        f"{found['acked']} acknowledged, {found['refused']} forged ones refused, {found['failed']} failed, "
+        f"{counted(found['sent'], 'callback')} sent in {found['duration_s']} s (seed {seed}, {found['attempts']} POSTs): "
+        f"{view.so_far(found['acked'], found['refused'])}, {found['failed']} failed, "
         f"{found['unfinished']} unfinished.",
     )
     if (found["failed"] or found["unfinished"]) and not found["acked"]:

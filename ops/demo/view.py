@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from deedbox.ops.demo.report import DemoReport
+from deedbox.ops.wording.output import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +172,14 @@ def hint(console: Console, report: DemoReport, places: Places, *, keep: bool) ->
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
+def so_far(acked: int, refused: int) -> str:
+    """Say how the callbacks were answered."""
+    return f"{acked} acknowledged, {counted(refused, 'forged one')} refused"
+
+
 def _refused(refused: int, forgeries: int) -> str:
-    return f"all {forgeries} forged ones" if refused == forgeries else f"of {forgeries} forged ones"
+    forged = counted(forgeries, "forged one")
+    return f"all {forged}" if refused == forgeries else f"of {forged}"
 
 
 def _command() -> str:

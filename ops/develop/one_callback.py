@@ -13,11 +13,12 @@ from typing import Any, Final
 import urllib3
 from urllib3.util import SKIP_HEADER
 
-from deedbox.shared.core.callback import parse_callback
+from deedbox.ops.wording import commands
+from deedbox.shared.core.callback import ParsedCallback, parse_callback
 from deedbox.shared.core.errors import SettingsError
-from deedbox.shared.core.identity import identify
+from deedbox.shared.core.identity import identify, ordering_key
 from deedbox.shared.core.reasons import Refusal
-from deedbox.shared.core.routing import INTERNAL_PREFIX
+from deedbox.shared.core.routing import INTERNAL_PREFIX, look_alike
 from deedbox.shared.core.snapshot import arrival_of
 from deedbox.shared.simulator.single import CallbackWish, json_text
 from deedbox.shared.simulator.wire import ACK, multipart_request
@@ -41,6 +42,8 @@ class SentCallback:
     """HTTP status; None: no answer."""
     answer: str
     location: str = ""
+    trace: str = ""
+    """The command that shows its timeline."""
     shows_earlier: bool = False
     """Its content proves earlier events of the request, for which Deedbox waits."""
 
@@ -61,11 +64,18 @@ class SentCallback:
         head = f"{self.event_type} about {self.subject_id} -> {self.url}"
         if self.status is None:
             return [head, f"No answer: {self.answer}"]
-        return [head, f"HTTP {self.status}: {self.answer.strip()}", self._verdict()]
+        return [head, *self._doubts(), f"HTTP {self.status}: {self.answer.strip()}", self._verdict()]
+
+    def _doubts(self) -> list[str]:
+        """Say so if the type looks misspelled. Another one is accepted too: the vendor adds some."""
+        alike = look_alike(self.event_type)
+        if alike in {"", self.event_type}:
+            return []
+        return [f"Dropbox Sign does not publish {self.event_type}; did you mean {alike}?"]
 
     def _verdict(self) -> str:
         if self.acknowledged:
-            said = f"Acknowledged. With Deedbox, `deedbox trace {self.subject_id}` shows what became of it."
+            said = f"Acknowledged. With Deedbox, `{self.trace}` shows what became of it."
             return f"{said} {WAITS}" if self.shows_earlier else said
         if self.location:
             return f"Dropbox Sign does not follow redirects; give it the address {self.location} itself."
@@ -73,7 +83,7 @@ class SentCallback:
         if reason == Refusal.BAD_EVENT_HASH:
             return "The receiver has another API key than this callback was signed with; see --api-key."
         if reason:
-            return f"Deedbox refused it: {reason}. `deploy/runbook.md` has a section about each reason."
+            return f"Deedbox refused it: {reason}. `deedbox runbook {reason}` says what to do."
         return self._meaning()
 
     def _meaning(self) -> str:
@@ -103,6 +113,7 @@ def send(event_type: str, url: str, api_key: str, subject_id: str = "", signers:
         raise SettingsError("EVENT is no type that Dropbox Sign sends; one is signature_request_signed.")
     about = subject_id or secrets.token_hex(20)
     text = json_text(CallbackWish(event_type, int(time.time()), about, api_key, signers))
+    event = parse_callback(text)
     wire = multipart_request(text, api_key)
     connections = urllib3.PoolManager(retries=False)
     try:
@@ -121,12 +132,18 @@ def send(event_type: str, url: str, api_key: str, subject_id: str = "", signers:
         else ""
     )
     return SentCallback(
-        url, event_type, about, answer.status, shown[:SHOWN_MAX_CHARS], location, _shows_earlier(text)
-    )
+        url, event_type, about, answer.status, shown[:SHOWN_MAX_CHARS], location,
+        trace=commands.trace(str(ordering_key(event)), source_of(url)), shows_earlier=_shows_earlier(event),
+    )  # fmt: skip
 
 
-def _shows_earlier(text: bytes) -> bool:
-    event = parse_callback(text)
+def source_of(url: str) -> str:
+    """Return the source that a callback URL of Deedbox names."""
+    named = re.search(r"/callbacks/([A-Za-z0-9_-]+)/?$", url.partition("?")[0])
+    return named[1] if named else "default"
+
+
+def _shows_earlier(event: ParsedCallback) -> bool:
     fact = identify("default", event)
     arrival = arrival_of(
         event.event_type, event.event_time, event.related_signature_id, fact.fingerprint, event.payload

@@ -44,6 +44,9 @@ LOST_TOLD_S: Final = 600.0
 FREE_MIN_BYTES: Final = 256 << 20
 """Room on a disk below which Redis, the spool or the documents will soon be refused."""
 
+RETRYING_LONG_S: Final = 6 * 3600.0
+"""Calls that fail or are put off for so long need a person; as in the alert DeedboxRetryingOld."""
+
 AWAY_S: Final = 60.0
 """A destination that takes no message for so long is more than being restarted."""
 
@@ -87,6 +90,7 @@ class AttentionKind(StrEnum):
     REFUSALS = "refusals"
     DEAD_LETTERS = "dead_letters"
     BUDGET = "budget_used_up"
+    RETRYING_LONG = "retrying_long"
     SPOOL = "spool"
     SPOOL_FULL = "spool_full"
     SPOOL_SILENT = "spool_silent"
@@ -104,6 +108,12 @@ class Attention:
     """Page of the dashboard that helps, as a path."""
     about: str = ""
     """Which one of its kind: a lane, a source, a process; empty if there can be only one."""
+
+    @property
+    def advice(self) -> str:
+        """A sentence that names the command for the runbook's section; empty if the text says it all."""
+        page, _, section = self.link.partition("#")
+        return f"`{commands.runbook(section)}` says what to do." if page == "/runbook" else ""
 
     def document(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -135,7 +145,7 @@ def disks(free_bytes: Mapping[str, int]) -> Iterator[Attention]:
     for place, left in free_bytes.items():
         if left < FREE_MIN_BYTES:
             text = f"The disk of {place} has {left >> 20} MiB left: make room on that disk."
-            yield _urgent(AttentionKind.DISK_FULL, text, place, "/runbook#spool_full")
+            yield _urgent(AttentionKind.DISK_FULL, text, place, "/runbook#a-disk-is-nearly-full")
 
 
 def _urgent(kind: AttentionKind, text: str, about: str = "", link: str = _WAITING_LINK) -> Attention:
@@ -165,7 +175,7 @@ def _broker(found: Status) -> Iterator[Attention]:
 def _room(found: Status) -> Iterator[Attention]:
     for name, share in found.fullness.items():
         if share >= FULL_FROM:
-            text = f"The Redis of the {name} is {share:.0%} full: `deedbox check`, and the runbook, 'Redis is full'."
+            text = f"The Redis of the {name} is {share:.0%} full: `deedbox check` says of what."
             yield _urgent(AttentionKind.REDIS_FULL, text, name, "/runbook#redis-is-full")
     yield from disks(found.free_bytes)
 
@@ -256,6 +266,25 @@ def _destinations(found: Status) -> Iterator[Attention]:
             )
 
 
+def _retrying(found: Status) -> Iterator[Attention]:
+    told_elsewhere = {each.action for each in found.survey.unknown}
+    paused = {each.target.field for each in found.survey.pauses}
+    for head in found.survey.heads_of(""):
+        if head.action.startswith(DELIVERING) or head.action in told_elsewhere:
+            continue
+        if head.since_s > RETRYING_LONG_S and paused.isdisjoint(
+            {f"action|{head.action}", f"lane|{head.lane}"}
+        ):
+            source, _, key = head.stream.partition(":")
+            text = (
+                f"Calls of the action {head.action} have failed or been put off for {duration(head.since_s)}: "
+                f"`{commands.trace(key, source)}` shows the reasons."
+            )
+            yield Attention(
+                AttentionKind.RETRYING_LONG, Severity.NOTICE, text, "/runbook#deedboxretryingold", head.action
+            )
+
+
 def _pauses(found: Status) -> Iterator[Attention]:
     for each in found.survey.pauses[:PAUSES_TOLD]:
         lasts_s = max(0.0, found.survey.now - each.at)
@@ -286,7 +315,7 @@ def _foreign_keys(found: Status) -> Iterator[Attention]:
     if names:
         text = (
             f"{counted(len(names), 'key')} of Redis held what Deedbox does not write, such as {names[-1]}. Each was moved to "
-            "foreign:<its name> and started anew. Another program can write to this Redis: find it."
+            "deedbox:foreign:<its name> and started anew. Another program can write to this Redis: find it."
         )
         yield _urgent(AttentionKind.FOREIGN_KEYS, text, link="/runbook#foreign-keys")
 
@@ -363,5 +392,5 @@ def _spools(found: Status) -> Iterator[Attention]:
 
 
 _RULES: Final[tuple[Callable[[Status], Iterator[Attention]], ...]] = (
-    _broker, _room, _lanes, _unknown_actions, _processes, _lost_calls, _destinations, _pauses, _foreign_jobs, _foreign_keys, _sources, _aside, _spools,
+    _broker, _room, _lanes, _unknown_actions, _processes, _lost_calls, _destinations, _retrying, _pauses, _foreign_jobs, _foreign_keys, _sources, _aside, _spools,
 )  # fmt: skip

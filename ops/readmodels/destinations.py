@@ -62,12 +62,7 @@ def read(redis: Redis, found: Survey) -> list[DestinationView]:
 
 
 def _trouble(redis: Redis, head: WaitingHead | None) -> str:
-    if head is None:
-        return ""
-    source, _, key = head.stream.partition(":")
-    found = timeline.read(redis, source, key)
-    entries = reversed(found.entries if found else ())
-    return next((str(each.get("detail", "")) for each in entries if each.get("action") == head.action), "")
+    return next(iter(timeline.reasons(redis, head.stream, head.action, 1)), "") if head else ""
 
 
 def deliveries(entries: Iterable[Mapping[str, Any]]) -> list[Deliveries]:

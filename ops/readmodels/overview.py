@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from deedbox.ops.installation import Installation
 from deedbox.ops.readmodels import destinations, running, status
@@ -18,6 +18,8 @@ class Overview:
     status: Status
     calls: list[RunningCall]
     destinations: list[DestinationView]
+    reasons: dict[str, list[str]] = field(default_factory=dict)
+    """Action -> why its calls wait for a retry."""
 
 
 def look(installation: Installation) -> Overview:
@@ -25,4 +27,7 @@ def look(installation: Installation) -> Overview:
     found = status.look(installation)
     lanes = {lane.name: lane.actions for lane in found.survey.lanes}
     calls = running.read(installation.redis, lanes, found.survey.now)
-    return Overview(found, calls, destinations.read(installation.redis, found.survey))
+    return Overview(
+        found, calls, destinations.read(installation.redis, found.survey),
+        status.reasons(installation.redis, found.survey),
+    )  # fmt: skip

@@ -11,10 +11,11 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
+from redis import Redis
 from redis.exceptions import RedisError
 
 from deedbox.ops.installation import Installation
-from deedbox.ops.readmodels import attention, broker, budget, intake, workforce
+from deedbox.ops.readmodels import attention, broker, budget, intake, timeline, workforce
 from deedbox.ops.readmodels.attention import Attention
 from deedbox.ops.readmodels.broker import BrokerView
 from deedbox.ops.readmodels.budget import BudgetUse
@@ -30,6 +31,8 @@ from deedbox.shared.redis.connections import translating
 from deedbox.shared.settings import Settings
 
 HEADS_SHOWN: Final = 10
+REASONS_SHOWN: Final = 2
+"""Calls that fail may also wait for a budget in between: the last reason alone would hide the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,13 @@ def look(installation: Installation) -> Status:
         restarts=restarts,
         free_bytes=free_bytes(installation.settings),
     )
+
+
+def reasons(redis: Redis, found: Survey) -> dict[str, list[str]]:
+    """Return action -> what the calls of the request that has waited longest for it met. Raises Unavailable."""
+    heads = found.heads_of("")[:HEADS_SHOWN]
+    met = {head.action: timeline.reasons(redis, head.stream, head.action, REASONS_SHOWN) for head in heads}
+    return {action: told for action, told in met.items() if told}
 
 
 def _reports(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 from redis import Redis
@@ -77,6 +78,15 @@ def read(redis: Redis, source: str, ordering_key: str) -> Timeline | None:
         source, ordering_key, entries, _model(stream, model, found),
         pauses.about(pauses.of_reply(paused), source, ordering_key), float(now),
     )  # fmt: skip
+
+
+def reasons(redis: Redis, stream: str, action: str, most: int) -> list[str]:
+    """Return what the latest calls of an action met, the newest first, each reason once. Raises Unavailable."""
+    source, _, key = stream.partition(":")
+    found = read(redis, source, key)
+    entries = reversed(found.entries if found else ())
+    met = (str(each.get("detail", "")) for each in entries if each.get("action") == action)
+    return list(islice(dict.fromkeys(filter(None, met)), most))
 
 
 def _model(stream: str, model: Any, found: Keys) -> dict[str, Any]:

@@ -13,6 +13,11 @@ from deedbox.shared.pauses import PauseTarget
 from deedbox.shared.printable import printable
 
 
+def runbook(place: str) -> str:
+    """Return the command that shows a section of the runbook."""
+    return f"deedbox runbook {place}"
+
+
 def letters(verb: str, chosen: Selection) -> str:
     """Return ``deedbox dead redrive`` or ``discard`` for these letters."""
     options = {

@@ -24,6 +24,7 @@ HEADLINES: Final[Mapping[AttentionKind, str]] = {
     AttentionKind.FOREIGN_KEYS: "keys that Deedbox did not write",
     AttentionKind.DISK_FULL: "a disk is nearly full",
     AttentionKind.SPOOL_FULL: "a spool is nearly full",
+    AttentionKind.RETRYING_LONG: "calls of an action have been failing or waiting for hours",
 }
 
 
@@ -33,8 +34,11 @@ def title(kind: AttentionKind, about: str, *, resolved: bool) -> str:
     return f"Deedbox: {'resolved: ' if resolved else ''}{HEADLINES[kind]}{which}"
 
 
-def body(text: str, lasted_s: float, *, resolved: bool) -> str:
+def body(text: str, advice: str, lasted_s: float, *, resolved: bool) -> str:
     """Return the text: what is wrong and what helps, or what is over."""
     if resolved:
         return f"This is over; it lasted {duration(lasted_s)}. It was: {text}"
-    return f"{text}\nThis has lasted for {duration(lasted_s)}. `deedbox status` shows what is wrong now."
+    help_ = f"{advice} " if advice else ""
+    return (
+        f"{text}\nThis has lasted for {duration(lasted_s)}. {help_}`deedbox status` shows what is wrong now."
+    )

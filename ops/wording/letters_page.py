@@ -9,6 +9,7 @@ from typing import Any, Final
 from deedbox.ops.repair.causes import causes
 from deedbox.ops.repair.deadletters import DeadLetter
 from deedbox.ops.repair.redrive import RedrivePlan, RedriveTally, RefusedLetter
+from deedbox.ops.wording import commands
 from deedbox.ops.wording.output import clock, counted, masked, without_addresses, write_line, write_table
 
 IDS_SHOWN: Final = 10
@@ -42,6 +43,9 @@ def write_list(letters: Sequence[DeadLetter], total: int, *, limited: bool) -> N
     write_table(headings, rows, cut={*headings} - {"request"})
     if limited and total > len(letters):
         write_line(f"{len(letters)} of {total} shown; --limit shows more.")
+    write_line(
+        "`deedbox dead show ID` shows one with its traceback; `deedbox runbook REASON` says what to do."
+    )
 
 
 def details(letter: DeadLetter, traceback: str, *, masking: bool) -> dict[str, Any]:
@@ -65,6 +69,7 @@ def write_details(document: dict[str, Any]) -> None:
     for name in ("traceback", "raw"):
         if name in document:
             write_line(f"\n{name}:\n{document[name]}")
+    write_line(f"\n`{commands.runbook(document['reason'])}` says what to do.")
 
 
 def write_summary(letters: Sequence[DeadLetter], what: str) -> None:

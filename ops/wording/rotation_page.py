@@ -24,7 +24,9 @@ def write(found: Rotation) -> None:
     if found.damaged:
         write_line(f"  {counted(found.damaged, 'wrapped key')} cannot be opened: damaged.")
     for name in found.removable:
-        write_line(f"Nothing needs the key {name} any more: remove it from DEEDBOX_ENCRYPTION_KEYS.")
+        write_line(
+            f"Nothing is encrypted under the key {name}: remove it from DEEDBOX_ENCRYPTION_KEYS, or put it first if it is new."
+        )
 
 
 def missing(names: Iterable[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from rich.console import Group, RenderableType
@@ -12,7 +12,7 @@ from rich.text import Text
 
 from deedbox.ops.readmodels.stages import Lane, WaitingHead
 from deedbox.ops.readmodels.status import HEADS_SHOWN, Status
-from deedbox.ops.wording.output import counted, duration, plain_table
+from deedbox.ops.wording.output import counted, duration, masked, plain_table
 from deedbox.shared.printable import printable
 
 MEANING: Final = {
@@ -26,6 +26,9 @@ MEANING: Final = {
     "spool": "taken while the broker was away",
 }
 
+REASON_CHARS: Final = 200
+REASON_READ: Final = 1_000
+
 COUNTERS: Final[tuple[str, ...]] = (
     "arrived", "released", "late", "duplicate", "conflict", "held", "given_up", "quarantined", "too_old", "unsigned",
     "better_body", "erased", "reconciled",
@@ -35,9 +38,9 @@ COUNTERS: Final[tuple[str, ...]] = (
 """Shown in this order; others follow by name."""
 
 
-def render(status: Status) -> RenderableType:
-    """Build the page."""
-    return Group(_stages(status), Text(), *(Text(printable(line)) for line in _lines(status)))
+def render(status: Status, reasons: Mapping[str, Sequence[str]]) -> RenderableType:
+    """Build the page. ``reasons``: action -> why its calls wait for a retry."""
+    return Group(_stages(status), Text(), *(Text(printable(line)) for line in _lines(status, reasons)))
 
 
 def _stages(status: Status) -> Table:
@@ -62,7 +65,7 @@ def _actions(lane: Lane) -> str:
     return "for " + ", ".join(lane.actions) if lane.actions else "no worker has announced it yet"
 
 
-def _lines(status: Status) -> Iterator[str]:
+def _lines(status: Status, reasons: Mapping[str, Sequence[str]]) -> Iterator[str]:
     found = status.survey
     staff = Counter(worker.lane for worker in found.workers)
     busy = Counter(worker.lane for worker in found.workers if worker.state == "busy")
@@ -79,9 +82,17 @@ def _lines(status: Status) -> Iterator[str]:
         yield from (f"  {_head(head, unknown)}" for head in found.waiting[:HEADS_SHOWN])
         if (more := (found.retrying.depth or 0) - HEADS_SHOWN) > 0:
             yield f"  and {more} more"
+        yield from (f"  {action} last met: {_shortened('; '.join(told))}" for action, told in reasons.items())
     if problems := status.attentions:
         yield ""
-        yield from (f"! {problem.text}" for problem in problems)
+        yield from (f"! {problem.text} {problem.advice}".rstrip() for problem in problems)
+
+
+def _shortened(reason: str) -> str:
+    shown = masked(
+        reason[:REASON_READ]
+    )  # cut before it is filtered, far behind what is shown: half an address is not one
+    return shown if len(shown) <= REASON_CHARS else f"{shown[: REASON_CHARS - 1]}…"
 
 
 def _head(head: WaitingHead, unknown: frozenset[str]) -> str:

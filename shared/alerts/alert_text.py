@@ -10,7 +10,7 @@ from deedbox.shared.alerts.alerting import IDS_SHOWN, Kind, Message
 from deedbox.shared.alerts.conditions import DANGER_FROM
 
 _REQUESTS: Final = "`deedbox trace ID` shows what happened to each."
-_URL: Final = "`deedbox check` says what the URL is now; the runbook's section is: callback URL gone."
+_URL: Final = "`deedbox check` says what the URL is now, and `deedbox runbook callback-url-gone` what to do."
 
 HEADLINES: Final[Mapping[str, str]] = {
     "file_error": "a document could not be processed",
@@ -31,16 +31,16 @@ HEADLINES: Final[Mapping[str, str]] = {
 }
 
 ADVICE: Final[Mapping[str, str]] = {
-    "deedbox.reconciled": _REQUESTS + " Many at once: an outage, see the runbook, missing callbacks.",
-    Kind.DEAD_LETTERS: "`deedbox dead list` shows them; each reason is a heading of the runbook.",
+    "deedbox.reconciled": _REQUESTS + " Many at once: an outage, see `deedbox runbook missing-callbacks`.",
+    Kind.DEAD_LETTERS: "`deedbox dead list` shows them, and `deedbox runbook REASON` says what to do.",
     Kind.SIGNATURE_FAILURES: "If the API key was changed, add the new one to DEEDBOX_API_KEYS at once: after 10 "
-    "failures in a row Dropbox Sign removes the callback URL. Runbook: bad_event_hash.",
+    "failures in a row Dropbox Sign removes the callback URL. `deedbox runbook bad_event_hash` says more.",
     Kind.URL_IN_DANGER: "After 10 in a row Dropbox Sign removes the callback URL. " + _URL,
     Kind.URL_DROPPED: "Fix the cause, then: `deedbox callback-url set`. " + _URL,
     Kind.URL_WRONG: "`deedbox callback-url set` sets it again. " + _URL,
-    Kind.API_REFUSED: "Documents and repairs wait or fail until a valid key is first in the key ring.",
+    Kind.API_REFUSED: "Documents and repairs wait or fail until a valid key is first in the key ring: `deedbox runbook callback-url-gone`.",
     Kind.SPOOL_SILENT: "Start its web process, or run `deedbox spool drain` there. If it is gone for good, its callbacks "
-    "are lost with it: `deedbox spool forget HOST`. Runbook: a host vanished with its spool.",
+    "are lost with it: `deedbox spool forget HOST`. `deedbox runbook a-host-vanished-with-its-spool` says more.",
     Kind.LIMIT: "Further alerts are counted, and sent together when the hour has room again. `deedbox status` shows what is "
     "wrong now; DEEDBOX_ALERT_PER_HOUR is the limit.",
     Kind.TEST: "Alerts of this Deedbox arrive here.",
@@ -108,7 +108,9 @@ def severity(message: Message) -> str:
 
 def _which(message: Message) -> str:
     more = message.count - len(message.shown)
-    listed = ", ".join(message.shown)
+    listed = ("ids: " if message.kind == Kind.DEAD_LETTERS else "") + ", ".join(
+        message.shown
+    )  # they are numbers
     return f"{listed} and {more} more" if more > 0 and len(message.shown) >= IDS_SHOWN else listed
 
 

@@ -6,8 +6,9 @@ lets a sender choose: the API app, test mode, the template, and metadata.
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Literal, get_args
@@ -47,6 +48,9 @@ EventName = Literal[
 KNOWN_TYPES: Final[frozenset[str]] = frozenset(get_args(EventName))
 """What Dropbox Sign publishes (``docs/protocol.md``) and what Deedbox emits for actions. For hints only: an unknown type
 is stored, counted and dispatched like any other."""
+
+_ALIKE: Final = 0.85
+"""From this likeness to a published type on (difflib), an unknown one is taken for a misspelling."""
 
 _P: Final = "signature_request_"
 
@@ -208,3 +212,8 @@ def _texts(values: list[Any]) -> Iterator[str]:
             yield _spelt(each)
         elif isinstance(each, str) or (isinstance(each, int) and abs(each) < _LARGE):
             yield str(each)
+
+
+def look_alike(name: str, known: Iterable[str] = KNOWN_TYPES) -> str:
+    """Return the known name that this one looks like misspelled; empty if there is none."""
+    return next(iter(difflib.get_close_matches(name, known, 1, _ALIKE)), "")

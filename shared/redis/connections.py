@@ -204,6 +204,8 @@ def _ping(redis: Redis, patience_s: float) -> None:
 
 def _brief(error: Exception) -> str:
     """Shorten a client's error to one line; redis-py's messages name host and port, never the password."""
+    if isinstance(error, AuthenticationError):  # redis-py quotes a whole sentence about HELLO
+        return "it does not accept the user or password"
     return str(error).splitlines()[0].rstrip(".")[:160] if str(error) else type(error).__name__
 
 

@@ -28,6 +28,10 @@ PAGES = ("/", "/requests", "/requests/default/signature_request/r0", "/dead", "/
          "/plan/erase?request=signature_request/r0", "/plan/replay?request=r0&actions=crm")  # fmt: skip
 SIDEWAYS = """[...document.querySelectorAll('main *')].filter((each) => each.scrollWidth > each.clientWidth + 1
     && ['auto', 'scroll'].includes(getComputedStyle(each).overflowX)).map((each) => each.outerHTML.slice(0, 80))"""
+CROOKED = """[...document.querySelectorAll('main table')].filter((each) => getComputedStyle(each).display === 'table').flatMap(
+    (table) => [...table.rows].filter((row) => [...row.cells].some((cell, at) => !cell.matches('[colspan]')
+        && Math.abs(cell.getBoundingClientRect().left - table.rows[0].cells[at].getBoundingClientRect().left) > 1)))
+    .map((row) => row.outerHTML.slice(0, 80))"""
 BARE_TIMES = r"""(() => {
     const main = document.querySelector('main').cloneNode(true);
     const wrong = [...main.querySelectorAll('time')].filter((each) => !/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(each.dateTime));
@@ -205,6 +209,7 @@ def test_every_page_fits_its_screen_and_is_accessible(
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
         assert page.evaluate(SIDEWAYS) == [], path
         assert page.evaluate(BARE_TIMES) == [], path
+        assert page.evaluate(CROOKED) == [], path
         page.evaluate(AXE.read_text("utf-8"))  # by the debugger, which the page's policy does not bind
         found = page.evaluate("axe.run({resultTypes: ['violations']})")
         broken += [(path, each["id"], each["nodes"][0]["html"][:200]) for each in found["violations"]]
@@ -264,6 +269,7 @@ def test_a_text_is_copied_and_times_are_told_as_a_person_chose(visit: Visit, sta
     )
     expect(filed.locator(".local")).to_be_visible()
     assert filed.inner_text() == at
+    expect(visit("/dead", timezone_id="UTC").get_by_role("radio", name="UTC")).to_have_count(1)
 
 
 def test_what_a_person_unfolded_stays_open_while_the_page_follows(visit: Visit, state: Redis) -> None:

@@ -16,7 +16,7 @@ from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
 from deedbox.workers.actions.interface import Context, Event, Reject
 from deedbox.workers.builtins import track_status
-from tests.component.workers.rig import Deployment, Journal, action, sent, viewed
+from tests.component.workers.rig import Deployment, action, sent, viewed
 
 BOUNDS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500]
 
@@ -29,11 +29,14 @@ def deployment(
     def reject(_event: Event, _context: Context) -> None:
         raise Reject(why)
 
+    def publish(_event: Event, context: Context) -> None:
+        context.note("published")
+
     return Deployment(
         state,
         track_status.registered(),
         action(reject, "signature_request_viewed", name=name, lane="crm"),
-        action(Journal(), "signature_request_sent", name="publish"),
+        action(publish, "signature_request_sent", name="publish"),
     )
 
 

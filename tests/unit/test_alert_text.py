@@ -64,6 +64,9 @@ def test_the_first_line_is_a_sentence_with_its_number(message: Message, line: st
 def test_more_than_a_few_ids_are_a_number() -> None:
     message = Message("file_error", "default", T, T, count=42, shown=("a", "b", "c", "d", "e"))
     assert "a, b, c, d, e and 37 more" in alert_text.body(message)
+    assert "\nids: 7, 8\n" in alert_text.body(
+        Message(Kind.DEAD_LETTERS, "default", T, T, count=2, shown=("7", "8"))
+    )
 
 
 def test_a_gap_is_counted_by_what_was_missing() -> None:

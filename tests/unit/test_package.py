@@ -46,7 +46,7 @@ def test_every_template_and_static_file_is_in_the_wheel(names: set[str]) -> None
 
 
 def test_the_runbook_that_the_dashboard_shows_is_in_the_wheel(names: set[str]) -> None:
-    assert "deedbox/ops/web/runbook.md" in names
+    assert "deedbox/ops/runbook.md" in names
 
 
 def test_every_link_of_the_page_on_pypi_leads_out_of_it_to_a_file_of_this_version(wheel: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import signal
@@ -15,7 +14,7 @@ from typing import Any, Final
 
 from deedbox.shared.core.attempts import AttemptPolicy, CallRate
 from deedbox.shared.core.errors import SettingsError
-from deedbox.shared.core.routing import INTERNAL_PREFIX, KNOWN_TYPES
+from deedbox.shared.core.routing import INTERNAL_PREFIX, KNOWN_TYPES, look_alike
 from deedbox.shared.redis.keys import RESERVED_LANES
 from deedbox.shared.runtime.user_line import place
 from deedbox.workers.actions.interface import DECLARED, ActionFunction, Declared, action
@@ -23,10 +22,6 @@ from deedbox.workers.actions.registry import RegisteredAction
 
 IMPORT_MAX_S: Final = 30.0
 """An import that takes longer waits for something that does not come: an address that does not answer, a lock."""
-
-ALIKE: Final = 0.85
-"""From this likeness to a published type on (difflib), an unknown one is taken for a misspelling."""
-
 
 _FAMILIES: Final = ("signature_request_", "template_", "fax_", "account_", INTERNAL_PREFIX)
 
@@ -186,7 +181,7 @@ def misspellings(action: RegisteredAction) -> list[str]:
         known = _FAMILIES if star else KNOWN_TYPES
         if stem in known or (star and any(each.startswith(stem) for each in KNOWN_TYPES)):
             continue
-        for alike in difflib.get_close_matches(stem, known, 1, ALIKE):
+        if alike := look_alike(stem, known):
             who = (
                 "Deedbox does not emit"
                 if stem.startswith(INTERNAL_PREFIX)

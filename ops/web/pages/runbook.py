@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from itertools import pairwise
-from typing import Final
 
 from flask import Blueprint, render_template
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-_TEXT: Final = files("deedbox.ops.web") / "runbook.md"
-"""A link to ``deploy/runbook.md``, which the wheel has as a file."""
+from deedbox.ops.runbook import TEXT, place
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,7 @@ def rendered() -> Runbook:
     The list of contents that the file begins with is left out: the page has its own.
     """
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
-    tokens = parser.parse(_TEXT.read_text("utf-8"))
+    tokens = parser.parse(TEXT.read_text("utf-8"))
     first, end = (
         next(at for at, each in enumerate(tokens) if each.type == f"bullet_list_{part}")
         for part in ("open", "close")
@@ -63,11 +60,11 @@ def rendered() -> Runbook:
     for heading, inline in pairwise(tokens):
         if heading.type == "heading_open":
             title = inline.content.strip()
-            place = title.lower().replace(" ", "-")
-            heading.attrSet("id", place)
+            id_ = place(title)
+            heading.attrSet("id", id_)
             if heading.tag == "h2":
-                chapters.append(Chapter(place, title, []))
+                chapters.append(Chapter(id_, title, []))
             elif heading.tag != "h1":
-                chapters[-1].sections.append((place, title))
+                chapters[-1].sections.append((id_, title))
     text = Markup(parser.renderer.render(tokens, parser.options, {}))  # noqa: S704 - our own text, HTML switched off
     return Runbook(text, chapters)

@@ -62,6 +62,7 @@ window.deedbox = (() => {
     try { localStorage.setItem(KEY, each.value); } catch { /* as above */ }
   }));
   document.getElementById("zone").textContent = zone.replaceAll("_", " ");
+  document.getElementById("times-local").parentElement.hidden = zone === "UTC" && !document.getElementById("times-local").checked;
   enhance(document);
   return { enhance };
 })();

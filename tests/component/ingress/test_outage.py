@@ -20,7 +20,10 @@ import psutil
 import pytest
 
 from deedbox.ingress.spool.folder import SpoolDir
+from deedbox.ops.checks import web as web_check
+from deedbox.ops.checks.finding import Finding, Verdict
 from deedbox.shared.redis import keys
+from deedbox.shared.settings import Settings
 from tests.component.ingress.conftest import free_port, listens, stop, wait_until
 from tests.component.ingress.spooling import MortalRedis, left, spooled
 from tests.component.ingress.test_web_process import environment
@@ -168,12 +171,19 @@ def test_whoever_is_killed_every_acknowledged_callback_arrives(tmp_path: Path, b
     assert web.acknowledged - set(arrived) == set()
 
 
+def checked(port: int) -> Finding:
+    """Return what ``deedbox check`` says of the web process of this host."""
+    [found] = web_check.check(Settings.load({"DEEDBOX_API_KEYS": "k", "PORT": str(port)}))
+    return found
+
+
 def test_during_an_outage_callbacks_are_spooled_and_readiness_says_why(
     tmp_path: Path, broker: MortalRedis
 ) -> None:
     with serving(tmp_path, broker) as web:
         assert web.post(1)[0] == 200
         assert web.ready() == (200, {"status": "ready"})
+        assert checked(web.port).verdict is Verdict.OK
         broker.kill()
         assert {web.post(number)[0] for number in range(2, 12)} == {200}
         answers: list[tuple[int, dict[str, str]]] = []
@@ -186,6 +196,7 @@ def test_during_an_outage_callbacks_are_spooled_and_readiness_says_why(
         status, said = answers[-1]
         assert (status, said["status"]) == (200, "ready")
         assert "spool" in said["warning"]
+        assert (checked(web.port).verdict, checked(free_port()).verdict) == (Verdict.WARNING, Verdict.OK)
         # One more if the broker's answer to the first took long: it was spooled too, and dedupe absorbs that.
         assert left(SpoolDir(web.data_dir)) in {10, 11}
         broker.start()
@@ -207,6 +218,9 @@ def test_a_full_spool_means_503_and_heals(tmp_path: Path, broker: MortalRedis) -
         assert int(headers["Retry-After"]) > 0
         refused, said = web.ready()
         assert (refused, said["error"]) == (503, "spool_full")
+        told = checked(web.port)
+        assert (told.verdict, told.fix) == (Verdict.FAILED, "`deedbox runbook spool_full` says what to do")
+        assert "the spool is full" in told.detail
         broker.start()
         wait_until(lambda: web.post(9999)[0] == 200)
         wait_until(lambda: web.acknowledged <= set(broker.numbers()))

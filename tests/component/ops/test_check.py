@@ -85,6 +85,22 @@ def test_a_server_of_a_line_without_security_fixes_is_a_warning(
     assert not warned or "install Redis 7 or later, or Valkey" in found["redis release"].fix
 
 
+def test_a_missing_password_of_redis_is_named_as_such(operate: Operate, configured: Redis) -> None:
+    """Law: a refusal says what to correct, in our words: redis-py's own text is about the command HELLO."""
+    configured.config_set("requirepass", "secret")
+    try:
+        status = operate("status")
+        check = operate("check", "--offline", "--json")
+    finally:
+        configured.config_set("requirepass", "")
+    assert "does not accept the user or password" in status.sentence
+    assert _said(check, "redis") == (
+        "Redis does not accept the user or password correct user and password in DEEDBOX_REDIS_URL"
+    )
+    assert "user and password in DEEDBOX_REDIS_URL" in _said(check, "broker")
+    assert "HELLO" not in status.sentence
+
+
 def test_unusable_settings_end_with_exit_code_2(operate: Operate) -> None:
     assert operate("check", "--offline", DEEDBOX_HOLD_S="soon").code == 2
     answer = operate("check", "--offline", "--json", DEEDBOX_API_KEYS="")

@@ -360,6 +360,7 @@ def test_showing_a_letter_hides_people_unless_the_body_is_asked_for(operate: Ope
     page = operate("dead", "show", "1").out
     assert "ValueError: <e-mail> is unknown" in page
     assert "Traceback" in page
+    assert page.endswith("`deedbox runbook attempts_exhausted` says what to do.\n")
     assert "Jane" not in page
     assert "jane" not in page
     raw = operate("dead", "show", "1", "--raw", "--json").document["raw"]

@@ -124,6 +124,7 @@ def test_the_page_names_what_waits_and_what_is_wrong(operate: Operate, state: Re
     assert "crm of default:signature_request/r1: put off 1 time, waiting for" in page
     assert "Lane crm has work (depth 1) and no living worker: start `deedbox worker --lane crm`" in page
     assert "no bridge runs" in page
+    assert "`deedbox runbook deedboxworkersgone` says what to do." in page
 
 
 def test_a_head_of_line_that_waits_shows_its_next_attempt_and_what_it_holds_up(
@@ -136,6 +137,8 @@ def test_a_head_of_line_that_waits_shows_its_next_attempt_and_what_it_holds_up(
     page, document = operate("status").out, operate("status", "--json").document
 
     assert "crm of default:signature_request/r1: put off 1 time" in page
+    assert "crm last met: not now" in page
+    assert "not now" not in json.dumps(document)  # open to all of this machine; a reason may quote a person
     assert any(f"next attempt in {due}" in page for due in ("1 min", "60 s", "59 s"))
     assert {head["stream"][-2:] for head in document["waiting"]} == {"r1", "r2"}
     assert all(0 < head["due_in_s"] <= 60 for head in document["waiting"])

@@ -205,7 +205,7 @@ def test_check_names_the_key_that_stored_data_needs(state: Redis, operate: Opera
     both = {"DEEDBOX_ENCRYPTION_KEYS": f"{NEW.hex()},{OLD.hex()}"}
     assert finding(**both)[0] == "warning"
     rotated = operate("rotate-keys", **both)
-    assert f"Nothing needs the key {key_id(OLD)} any more" in rotated.out
+    assert f"Nothing is encrypted under the key {key_id(OLD)}:" in rotated.out
     assert finding(DEEDBOX_ENCRYPTION_KEYS=NEW.hex())[0] == "ok"
 
 

@@ -40,7 +40,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         try:
             found = verify(body, self.headers, "key")
-            self.server.verified.append(found.payload["signature_request"]["signature_request_id"])
+            request = found.payload.get("signature_request", {})
+            self.server.verified.append(request.get("signature_request_id", found.event_type))
         except NotVerified as error:
             self.server.verified.append(error.reason)
         status, text, headers = self.server.answer
@@ -93,6 +94,24 @@ def test_the_callback_is_verified_and_its_acknowledgement_ends_well(receiver: Re
 
 
 @pytest.mark.parametrize(
+    ("event_type", "path", "command"),
+    [
+        ("signature_request_sent", "", "deedbox trace r1"),
+        ("file_error", "", "deedbox trace r1"),
+        ("template_created", "", "deedbox trace template/r1"),
+        ("account_confirmed", "/acme", "deedbox trace account/r1 --source acme"),
+        ("fax_received", "", "deedbox trace fax/r1"),
+        ("callback_test", "/acme/", "deedbox trace type/callback_test --source acme"),
+    ],
+)
+def test_the_command_that_is_printed_names_the_callbacks_timeline(
+    receiver: Receiver, event_type: str, path: str, command: str
+) -> None:
+    """Law: what a message tells a person to run works as printed, for every kind of callback and every source."""
+    assert f"`{command}` shows" in send(event_type, receiver.url + path, "key", "r1").lines()[-1]
+
+
+@pytest.mark.parametrize(
     ("status", "text", "headers", "said"),
     [
         (401, b'{"error": "bad_event_hash", "detail": "x"}', {}, "another API key"),
@@ -112,6 +131,14 @@ def test_another_answer_is_explained(
     sent = send("signature_request_sent", receiver.url, "key")
     assert (sent.acknowledged, sent.status) == (False, status)
     assert said in sent.lines()[-1]
+
+
+def test_a_type_that_looks_misspelled_is_named_and_sent_all_the_same(receiver: Receiver) -> None:
+    """Law: a developer who mistypes a type learns that no action will run for it."""
+    sent = send("signature_request_sined", receiver.url, "key")
+    assert sent.acknowledged
+    assert "did you mean signature_request_signed?" in sent.lines()[1]
+    assert len(send("a_type_that_is_new", receiver.url, "key").lines()) == 3
 
 
 def test_no_answer_is_explained() -> None:

@@ -13,6 +13,7 @@ from deedbox.ops.readmodels.budget import BudgetUse
 from deedbox.ops.readmodels.stages import Lane, Stage, Survey, UnknownCalls, WaitingHead
 from deedbox.ops.readmodels.status import Status
 from deedbox.ops.readmodels.workforce import Worker, living
+from deedbox.ops.wording import fault_alerts
 from deedbox.shared.core.routing import PauseKind
 from deedbox.shared.pauses import Pause, PauseTarget
 from deedbox.shared.records.presence import LostCall, Presence, Restart, dump
@@ -133,6 +134,25 @@ def test_a_destination_that_takes_nothing_for_a_while_is_named(since_s: float, c
     assert [(each.kind, each.severity, each.about) for each in said] == [expected] * count
     assert all("10 min. 14 messages wait" in each.text for each in said)
     assert all("`deedbox trace r1 --source sales`" in each.text for each in said)
+
+
+def test_calls_that_have_met_failure_for_hours_become_an_alert_that_names_their_request() -> None:
+    """Law: an API that is away for a night is reported before its calls become dead letters."""
+    head = WaitingHead("documents", "fetch_documents", "sales:signature_request/r1", 9.0, 0, 40, 7 * 3600.0)
+    survey = replace(_survey(LANE), waiting=[head, replace(head, action="track", since_s=60.0)])
+    [said] = Status(survey, HEALTHY_VIEW).attentions
+    assert (said.kind, said.severity, said.about) == (
+        AttentionKind.RETRYING_LONG, Severity.NOTICE, "fetch_documents"
+    )  # fmt: skip
+    assert "`deedbox trace r1 --source sales`" in said.text
+    [notice] = compare(compare({}, [said], 0.0).standing, [said], HOLD_S + 1).notices
+    assert fault_alerts.body(notice.text, notice.advice, notice.lasted_s, resolved=False).endswith(
+        "`deedbox runbook deedboxretryingold` says what to do. `deedbox status` shows what is wrong now."
+    )
+    pause = Pause(PauseTarget(PauseKind.ACTION, "fetch_documents"), 1, NOW - 60, "ann", "")
+    assert [each.kind for each in Status(replace(survey, pauses=(pause,)), HEALTHY_VIEW).attentions] == [
+        AttentionKind.PAUSED
+    ]
 
 
 def test_without_redis_a_full_disk_is_named_first_and_no_callback_is_said_to_be_accepted() -> None:
