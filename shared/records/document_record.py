@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Self
 
 from deedbox.shared import codec
@@ -79,10 +79,7 @@ class DocumentRecord:
 
     def dump(self) -> bytes:
         """Return the record, compressed."""
-        found = {
-            "versions": self.versions, "fetched_by": self.fetched_by, "refetched": self.refetched, "denied": self.denied,
-        }  # fmt: skip
-        return codec.pack(jsontext.dumps(found))
+        return codec.pack(jsontext.dumps(asdict(self)))
 
 
 def _version(value: object) -> dict[str, Any]:

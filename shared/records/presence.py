@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from deedbox.shared.core import jsontext
@@ -39,9 +39,7 @@ class Presence:
 
 def dump(presence: Presence) -> bytes:
     """Return the stored form; ``load`` is the inverse."""
-    return jsontext.dumps({
-        "lane": presence.lane, "action": presence.action, "event": presence.event, "running_s": presence.running_s,
-    })  # fmt: skip
+    return jsontext.dumps(asdict(presence))
 
 
 def load(data: bytes | str) -> Presence | Unreadable:
@@ -104,7 +102,7 @@ class Restart:
 
 def dump_restart(restart: Restart) -> bytes:
     """Return the stored form; ``load_restart`` is the inverse."""
-    return jsontext.dumps({name: getattr(restart, name) for name in Restart.__slots__})
+    return jsontext.dumps(asdict(restart))
 
 
 def load_restart(data: bytes | str) -> Restart | Unreadable:

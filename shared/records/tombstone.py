@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final, Self
 
 from deedbox.shared.core import jsontext
@@ -31,4 +31,4 @@ class Tombstone:
 
     def dump(self) -> bytes:
         """Return its text."""
-        return jsontext.dumps({"at": self.at, "by": self.by})
+        return jsontext.dumps(asdict(self))

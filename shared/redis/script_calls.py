@@ -258,18 +258,8 @@ def remember_request(
     ``state``: the term of its state; ``terms``: others by which it is found.
     """
     reply = scripts.call(
-        "remember",
-        SERVER_CLOCK,
-        stream,
-        "request",
-        value,
-        life_s,
-        before,
-        keys.REQUESTS_KEEP,
-        state,
-        TERMS_MAX,
-        *terms,
-    )
+        "remember", SERVER_CLOCK, stream, "request", value, life_s, before, keys.REQUESTS_KEEP, state, TERMS_MAX, *terms
+    )  # fmt: skip
     return int(reply) != _CHANGED
 
 

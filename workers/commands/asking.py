@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from deedbox.shared.audit import AuditedOperation
 from deedbox.shared.audit.audit_log import AuditLog, OperationTally, operator
 from deedbox.shared.command_options import CommandOptions
 from deedbox.shared.core.errors import SettingsError
+from deedbox.shared.sources import Source
 
 if TYPE_CHECKING:
     from deedbox.workers.process import Process
@@ -28,6 +29,18 @@ def audited(
         name, source=options.source, **asked
     ) as tally:
         yield tally
+
+
+def demand_source(sources: Mapping[str, Source], name: str) -> Source:
+    """Return the source of that name. Raises SettingsError."""
+    if name not in sources:
+        raise SettingsError(f"There is no source {name}; --source is one of {', '.join(sorted(sources))}.")
+    return sources[name]
+
+
+def say(line: str) -> None:
+    """Write a line to stdout."""
+    sys.stdout.write(line + "\n")
 
 
 def confirm(question: str, *, yes: bool) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 import uuid
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from deedbox.shared.core.errors import DeedboxError, SettingsError, Unavailable
 from deedbox.shared.sources import Source
 from deedbox.workers.actions.interface import Reject, Retry
 from deedbox.workers.builtins.watch_callback_url import ACCOUNT, UrlLook, look, targets
-from deedbox.workers.commands.asking import audited, confirm
+from deedbox.workers.commands.asking import audited, confirm, demand_source, say
 from deedbox.workers.dropbox_sign.account import NOT_FOUND, OK, Accounts
 from deedbox.workers.dropbox_sign.call_budgets import Turn
 from deedbox.workers.dropbox_sign.client import ApiAnswer, SignApi
@@ -68,8 +67,8 @@ def run(process: Process, options: CallbackUrlOptions) -> int:
     sources = process.settings.sources()
     accounts = process.accounts
     if options.put:
-        return _set(process, _one(sources, options), options)
-    chosen = [_named(sources, options.source)] if options.source else list(sources.values())
+        return _set(process, demand_source(sources, options.source or "default"), options)
+    chosen = [demand_source(sources, options.source)] if options.source else list(sources.values())
     rows = [
         _read(accounts, source, target, source.callback_url)
         for source in chosen
@@ -77,16 +76,6 @@ def run(process: Process, options: CallbackUrlOptions) -> int:
     ]
     _write(rows, as_json=options.as_json)
     return 1 if any(row.verdict in {"wrong", "unknown"} for row in rows) else 0
-
-
-def _one(sources: dict[str, Source], options: CallbackUrlOptions) -> Source:
-    return _named(sources, options.source or "default")
-
-
-def _named(sources: dict[str, Source], name: str) -> Source:
-    if name not in sources:
-        raise SettingsError(f"There is no source {name}; --source is one of {', '.join(sorted(sources))}.")
-    return sources[name]
 
 
 def _set(process: Process, source: Source, options: CallbackUrlOptions) -> int:
@@ -105,7 +94,7 @@ def _set(process: Process, source: Source, options: CallbackUrlOptions) -> int:
     todo = [row for row in before if row.verdict == "wrong"]
     if not options.as_json:
         for row in before:
-            _say(f"{_name(row)}: {shown(row.look.url)} -> {shown(url) if row in todo else 'stays'}")
+            say(f"{_name(row)}: {shown(row.look.url)} -> {shown(url) if row in todo else 'stays'}")
     if not todo or options.dry_run or not _wanted(len(todo), options):
         if options.as_json:
             _write(before, as_json=True, dry_run=bool(options.dry_run))
@@ -116,7 +105,7 @@ def _set(process: Process, source: Source, options: CallbackUrlOptions) -> int:
     if options.as_json:
         _write(after, as_json=True)
     else:
-        _say(f"Set, and read back: {len(after)}. Press Test beside the URL in the API settings to try it.")
+        say(f"Set, and read back: {len(after)}. Press Test beside the URL in the API settings to try it.")
     return 0
 
 
@@ -173,18 +162,14 @@ def _name(row: _Row) -> str:
 
 def _write(rows: Sequence[_Row], *, as_json: bool, dry_run: bool = False) -> None:
     if as_json:
-        _say(json.dumps({"targets": [row.document() for row in rows], "dry_run": dry_run}))
+        say(json.dumps({"targets": [row.document() for row in rows], "dry_run": dry_run}))
         return
     for row in rows:
         expected = f", expected {shown(row.expected)}" if row.verdict == "wrong" else ""
-        _say(f"{row.verdict:<12} {_name(row)}: {shown(row.look.url)}{expected}")
+        say(f"{row.verdict:<12} {_name(row)}: {shown(row.look.url)}{expected}")
     if any(row.verdict == "wrong" for row in rows):
-        _say("Put it back with `deedbox callback-url set`.")
+        say("Put it back with `deedbox callback-url set`.")
 
 
 def _wanted(count: int, options: CallbackUrlOptions) -> bool:
     return confirm(f"Set {count} callback URL{'' if count == 1 else 's'}?", yes=options.yes)
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from deedbox.shared.audit import AuditedOperation
 from deedbox.shared.command_options import ReconcileOptions
 from deedbox.shared.core.errors import SettingsError
-from deedbox.workers.commands.asking import audited, confirm
+from deedbox.workers.commands.asking import audited, confirm, demand_source, say
 from deedbox.workers.commands.listing import Lister, ListingTally, MissingRequest, compare
 from deedbox.workers.sweeper.gaps import LOOK_AT_MOST, GapLook, operators_mark
 
@@ -49,10 +48,10 @@ def run(process: Process, options: ReconcileOptions) -> int:
         with audited(process, options, AuditedOperation.RECONCILE, **asked) as done:
             done.count = filed = _file(process, tally.missing)
         if not options.as_json:
-            _say(f"Handed over {_requests(filed)}; `deedbox status` shows the lane documents at work,")
-            _say("`deedbox trace ID` what was repaired.")
+            say(f"Handed over {_requests(filed)}; `deedbox status` shows the lane documents at work,")
+            say("`deedbox trace ID` what was repaired.")
     if options.as_json:
-        _say(json.dumps(_document(tally, source, since, filed, dry_run=options.dry_run)))
+        say(json.dumps(_document(tally, source, since, filed, dry_run=options.dry_run)))
     return 0
 
 
@@ -60,10 +59,7 @@ def _source(process: Process, name: str) -> str:
     settings = process.settings
     if "reconcile" not in settings.enabled_builtins:
         raise SettingsError("DEEDBOX_BUILTINS leaves out reconcile, which does the repair; add it.")
-    sources = settings.sources()
-    if name not in sources:
-        raise SettingsError(f"There is no source {name}; --source is one of {', '.join(sorted(sources))}.")
-    return name
+    return demand_source(settings.sources(), name).name
 
 
 def _list(process: Process, source: str, since: float, reach_s: float, now: float) -> ListingTally:
@@ -98,16 +94,16 @@ def _file(process: Process, missing: Sequence[MissingRequest]) -> int:
 
 
 def _show(tally: ListingTally) -> None:
-    _say(f"{_requests(tally.listed)} listed, {len(tally.missing)} with something missing here.")
+    say(f"{_requests(tally.listed)} listed, {len(tally.missing)} with something missing here.")
     for gap, count in _gaps(tally).items():
-        _say(f"  {gap:<22} {count}")
+        say(f"  {gap:<22} {count}")
     for each in tally.missing[:SHOWN]:
         gaps = ", ".join(each.findings.gaps)
-        _say(f"  {each.request_id}  {each.state}{' (test)' if each.test_mode else ''}: {gaps}")
+        say(f"  {each.request_id}  {each.state}{' (test)' if each.test_mode else ''}: {gaps}")
     if len(tally.missing) > SHOWN:
-        _say(f"  and {len(tally.missing) - SHOWN} more; --json names all.")
+        say(f"  and {len(tally.missing) - SHOWN} more; --json names all.")
     if tally.too_fresh:
-        _say(f"{_requests(tally.too_fresh)} changed in the last two minutes: callbacks may be on their way.")
+        say(f"{_requests(tally.too_fresh)} changed in the last two minutes: callbacks may be on their way.")
 
 
 def _document(tally: ListingTally, source: str, since: float, filed: int, *, dry_run: bool) -> dict[str, Any]:
@@ -137,10 +133,6 @@ def _requests(count: int) -> str:
 def _wanted(tally: ListingTally, options: ReconcileOptions) -> bool:
     question = f"Read {_requests(len(tally.missing))} again from the API and repair?"
     return confirm(question, yes=options.yes)
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
 
 
 def moment(option: str, text: str, now: float) -> float:

@@ -17,7 +17,6 @@ from deedbox.ops.readmodels.look_ups import LookUp
 from deedbox.ops.repair.conflicts import Conflicts
 from deedbox.ops.repair.history import History
 from deedbox.shared.archives.archiving import NAMES_MAX, Archivist
-from deedbox.shared.archives.clean_stream import stream_of
 from deedbox.shared.archives.restoring import restore
 from deedbox.shared.archives.stream_archive import StreamArchive
 from deedbox.shared.core.identity import shard_of
@@ -30,6 +29,7 @@ from deedbox.shared.redis.request_keys import Holdings
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.workers.builtins import known_requests
 from deedbox.workers.builtins.track_status import registered
+from deedbox.workers.commands.call import stream_of
 from deedbox.workers.lanes.recall import recall
 from tests.component.vault.rings import OLD, use
 from tests.component.workers.keyspace import traces
