@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from http import HTTPStatus
 from io import BytesIO
 from typing import TYPE_CHECKING, Final
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from flask import Blueprint, Flask, Request, Response, jsonify, request
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 from werkzeug.routing import MapAdapter
-from werkzeug.wsgi import get_input_stream
+from werkzeug.wsgi import get_content_length, get_input_stream
 
 from deedbox.ingress.monitor.counters import Intake
 from deedbox.ingress.monitor.readiness import Readiness
@@ -77,7 +77,7 @@ def create_blueprint(
             given.get("HTTP_CONTENT_SHA256"),
             given.get("HTTP_TRACEPARENT"),
             given.get("HTTP_USER_AGENT"),
-            _body,
+            partial(_body, given, vars(request)),
         )
         if reception.is_quick() or LATER not in given:
             return _response(reception.answer())
@@ -132,24 +132,26 @@ def create_app(settings: Settings, publisher: Link | None = None) -> Flask:
     return app
 
 
-def _body(body_max_bytes: int) -> bytes | None:
+def _body(given: WSGIEnvironment, known: Mapping[str, object], body_max_bytes: int) -> bytes | None:
     """Read the body, chunked or not, up to the limit; None for a larger one. Raises CutShort and ReadBefore.
 
-    The limit is this request's own: the application's setting belongs to the application.
+    The limit is this request's own: the application's setting belongs to the application. ``known``: the attributes of
+    Flask's request.
     """
-    if "form" in vars(request) or "_cached_data" in vars(request):  # where werkzeug keeps what was read
+    if "form" in known or "_cached_data" in known:  # where werkzeug keeps what was read
         raise ReadBefore
-    if (request.content_length or 0) > body_max_bytes:
+    announced = get_content_length(given)
+    if (announced or 0) > body_max_bytes:
         return None
-    held = request.environ["wsgi.input"]
+    held = given["wsgi.input"]
     if isinstance(held, BytesIO) and held.tell() == 0:
         # Our server has read it: taken as it is, where the stream would copy some megabytes twice.
         body = held.getvalue()
-        if len(body) == request.content_length:
+        if len(body) == announced:
             return body
     try:
         # One byte more: a chunked body is cut at the limit without a word, and a cut body must not pass for a whole.
-        return get_input_stream(request.environ, max_content_length=body_max_bytes + 1).read()
+        return get_input_stream(given, max_content_length=body_max_bytes + 1).read()
     except RequestEntityTooLarge:
         return None
     except ClientDisconnected:

@@ -53,6 +53,7 @@ def _start_handover(worker: Any, metrics: MetricsPort | None, settings: Settings
     expose = metrics.serve(settings.sources()) if metrics is not None else None
     if expose is not None:
         handover.expose(expose)
+    handover.publish_in(worker.loop)
     handover.start()
 
 

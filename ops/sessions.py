@@ -131,9 +131,9 @@ def links(settings: Settings, clock: Callable[[], float] = time.time) -> SecretF
     return SecretFiles(settings.data_dir / "ops" / "links", LINK_S, clock)
 
 
-def plans(settings: Settings, clock: Callable[[], float] = time.time) -> SecretFiles:
+def plans(settings: Settings) -> SecretFiles:
     """Return the plans of writes that the API has shown and not yet carried out."""
-    return SecretFiles(settings.data_dir / "ops" / "plans", PLAN_S, clock)
+    return SecretFiles(settings.data_dir / "ops" / "plans", PLAN_S)
 
 
 def new_link(settings: Settings, ops_url: str) -> str:

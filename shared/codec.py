@@ -4,7 +4,7 @@ A callback of 3 KB becomes 300 to 660 bytes, for about 5 us. The dictionary has 
 name; a body says which one it needs, and every dictionary stays in this package. A body that does not become smaller
 is stored as it came, without a codec.
 
-Deedbox's own records (archives, entries of the clean stream) have a dictionary of their own.
+Deedbox's own records (archives, entries of the clean stream) have a separate dictionary.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SMALLEST_BYTES: Final = 64
 """Shorter bodies are left alone."""
 
 RECORDS: Final = "records-1"
-"""What this version writes for records of its own."""
+"""What this version writes for Deedbox's own records."""
 
 ARCHIVE_LEVEL: Final = 9
 """Archives are written once, by the sweeper: 8 % less than level 3, for 20 us more per event."""

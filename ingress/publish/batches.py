@@ -85,10 +85,14 @@ class Batches:
     def join(self, envelope: Envelope) -> Seat:
         """Take a seat in the next batch."""
         seat = Seat(envelope)
+        self.take(seat)
+        return seat
+
+    def take(self, seat: Seat) -> None:
+        """Publish a seat of another group with the next batch."""
         self._waiting.put(seat)
         if self._thread is None:
             self._start()
-        return seat
 
     def _start(self) -> None:
         with self._lock:

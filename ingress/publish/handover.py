@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from deedbox.ingress.publish.background import Background, Expose, Link
 from deedbox.ingress.publish.batches import Batches, Seat
 from deedbox.ingress.publish.broker_memory import NO_ROOM, Room
 from deedbox.ingress.publish.circuit import Circuit
+from deedbox.ingress.publish.in_loop import HasLines, LoopBatches
 from deedbox.ingress.spool.folder import SpoolDir
 from deedbox.ingress.spool.writer import NotSpooled, Spool
 from deedbox.shared.broker.errors import RefusedForCause
@@ -68,6 +70,7 @@ class Storing:
     @property
     def is_published(self) -> bool:
         """Whether the broker has it: ``wait`` returns at once."""
+        self._handover.look()
         return self._seat.is_over and self._seat.ended is None
 
     def when_over(self, call: Callable[[], None]) -> None:
@@ -107,9 +110,23 @@ class Handover:
         self._circuit = Circuit(self._monotonic)
         self._room = Room(self._broker)
         self._batches = Batches(self._publish_batch)
+        self._loop_batches: LoopBatches | None = None
         self._background = Background(
             self._settings, self._broker, self._circuit, self._room, self._folder, self._spool, self._intake
         )
+
+    def publish_in(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let an event loop publish what it begins to store. Call it in its thread; the loop must never ``wait`` then."""
+        if isinstance(self._broker, HasLines):
+            circuit = self._circuit if self._spool is not None else None
+            self._loop_batches = LoopBatches(
+                loop, self._broker, circuit, self._batches, self._intake.publish_failed
+            )
+
+    def look(self) -> None:
+        """Read an answer of the broker that is there; for an event loop between two requests."""
+        if self._loop_batches is not None and self._loop_batches.is_here():
+            self._loop_batches.look()
 
     def expose(self, expose: Expose) -> None:
         """Keep a metrics port up to date, from ``start`` on. For the process that serves, after the fork."""
@@ -147,6 +164,8 @@ class Handover:
             return Seat.of(envelope, NO_ROOM)
         if self._spool is not None and not self._circuit.admits():
             return Seat.of(envelope, BREAKER_OPEN)
+        if self._loop_batches is not None and self._loop_batches.is_here():
+            return self._loop_batches.join(envelope)
         return self._batches.join(envelope)
 
     def _publish_batch(self, envelopes: Sequence[Envelope]) -> str | None:

@@ -87,7 +87,7 @@ def before(installation: Installation) -> Iterator[Finding]:
             )
 
 
-def passage(installation: Installation, patience_s: float = CLAIMED_WITHIN_S) -> Iterator[Finding]:
+def passage(installation: Installation) -> Iterator[Finding]:
     """Publish a marked message as ingress does, and see a bridge take it: the two may know different brokers."""
     name = "broker passage"
     try:
@@ -97,7 +97,7 @@ def passage(installation: Installation, patience_s: float = CLAIMED_WITHIN_S) ->
         trace_id = uuid.uuid4().hex
         installation.broker.publish(Envelope("default", time.time(), BodySignature.ABSENT, trace_id, PROBE))
         began = time.monotonic()
-        while time.monotonic() - began < patience_s:
+        while time.monotonic() - began < CLAIMED_WITHIN_S:
             if installation.redis.exists(keys.probe(trace_id)):
                 yield ok(name, f"a test message was taken by a bridge after {time.monotonic() - began:.1f} s")
                 return
@@ -107,6 +107,6 @@ def passage(installation: Installation, patience_s: float = CLAIMED_WITHIN_S) ->
         return
     yield failed(
         name,
-        f"a test message was published, and no bridge took it within {patience_s:g} s",
+        f"a test message was published, and no bridge took it within {CLAIMED_WITHIN_S:g} s",
         "give web processes and bridges the same DEEDBOX_BROKER_URL and DEEDBOX_REDIS_URL, or wait for the backlog to end",
     )

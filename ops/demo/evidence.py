@@ -20,15 +20,13 @@ from deedbox.shared.core.fields import counts_of
 from deedbox.shared.core.identity import SHARDS, Fact, identify
 from deedbox.shared.core.ordering import Position
 from deedbox.shared.core.reasons import TimelineKind
-from deedbox.shared.core.routing import DEFAULT_RANK, RANKS
+from deedbox.shared.core.routing import DEFAULT_RANK, INTERNAL_PREFIX, RANKS
 from deedbox.shared.records import timeline_line
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import text
 from deedbox.shared.simulator.lifecycle import SimulatedCallback, SimulatedFact
 
 SOURCE: Final = "default"
-INTERNAL_PREFIX: Final = "deedbox."
-STORED: Final = "deedbox.document_stored"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,6 @@ from deedbox.shared.redis.inbox import callback_in
 from deedbox.shared.redis.scripting import Scripts
 from deedbox.shared.retention import Retention
 
-CHUNK: Final = 500
-"""Letters read in one round trip."""
-
 PIECE: Final = 30
 """Letters that one script call removes: about 2 ms, in which Redis answers no other client."""
 

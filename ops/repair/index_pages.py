@@ -13,12 +13,10 @@ from deedbox.shared.redis.scripting import text
 PAGE: Final = 500
 
 
-def oldest_first(
-    redis: Redis, index: str, since: float = -math.inf, until: float = math.inf
-) -> Iterator[list[str]]:
+def oldest_first(redis: Redis, index: str, since: float = -math.inf) -> Iterator[list[str]]:
     """Yield pages of members from a score on. One whose score grows meanwhile comes again. Raises RedisError."""
     return _pages(
-        lambda edge, count: redis.zrangebyscore(index, edge, until, 0, count, withscores=True), since
+        lambda edge, count: redis.zrangebyscore(index, edge, math.inf, 0, count, withscores=True), since
     )
 
 

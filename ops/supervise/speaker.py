@@ -22,8 +22,7 @@ class Speaker:
     process from ending.
     """
 
-    def __init__(self, descriptor: int = 1) -> None:
-        self._descriptor = descriptor
+    def __init__(self) -> None:
         self._lines: Queue[str | None] = Queue(LINES_MAX)
         self._thread = threading.Thread(target=self._write, name="speaker", daemon=True)
         self._thread.start()
@@ -44,4 +43,4 @@ class Speaker:
             rest = f"{line}\n".encode(errors="backslashreplace")
             with suppress(OSError):
                 while rest:
-                    rest = rest[os.write(self._descriptor, rest) :]
+                    rest = rest[os.write(1, rest) :]

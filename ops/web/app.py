@@ -55,7 +55,8 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fl
     app.json = InOrder(app)
     errors.install(app, installation.explained)
     words.install(app, clock)
-    guarded = guard.Guarded(
+    watch = guard.Guard(
+        app,
         tokens.load(settings),
         access_policy(settings),
         sessions(settings, clock),
@@ -67,7 +68,7 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fl
     from deedbox.ops.web.scrape import create_scrape
 
     app.register_blueprint(_health())
-    app.register_blueprint(create_session(guard.Guard(app, guarded)))
+    app.register_blueprint(create_session(watch))
     for create in (
         *(create_overview, create_api, create_scrape, create_request_pages, create_dead_pages),
         *(create_pause_pages, create_audit_page, create_event_pages, create_plan_pages),

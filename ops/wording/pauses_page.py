@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from deedbox.ops.repair.pausing import PausePlan
 from deedbox.ops.wording import commands
 from deedbox.ops.wording.output import counted, duration
@@ -23,8 +21,3 @@ def paused(plan: PausePlan) -> str:
         f"Paused: {plan.target.told}.{waits} A call that runs already ends as usual; no other begins. "
         f"`{commands.resume(plan.target)}` continues."
     )
-
-
-def lines(pauses: Iterable[Pause], now: float) -> list[str]:
-    """List pauses."""
-    return [told(each, now) for each in pauses]

@@ -19,7 +19,7 @@ NOTHING: Final = StreamArchive()
 T = TypeVar("T")
 
 PAGE: Final = 1000
-"""Names of one reply: nobody knows how many events a stream gets."""
+"""Names of one reply: a stream may get any number of events."""
 
 
 def read(redis: Redis, streams: Iterable[str]) -> dict[str, StreamArchive]:

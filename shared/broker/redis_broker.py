@@ -109,13 +109,24 @@ class RedisBroker:
         """Put envelopes on the list in one command, and wait until the replicas have it.
 
         What kombu's channel would do with the default exchange, on the channel's own client, but for the message,
-        which is as short as kombu's consumers allow. And only the connection of the write can tell of the replicas.
+        which is as short as kombu's consumers allow. And only the connection of the write can ask the replicas.
         """
-        messages = [encode_kombu(envelope.headers(), envelope.body) for envelope in envelopes]
         # Not kombu's own batch: Redis reads a pipeline in pieces of 16 KiB and fsyncs after each of them.
         pipe = self._client(lent).pipeline(transaction=False)
-        pipe.lpush(keys.RAW_QUEUE, *messages)
+        pipe.lpush(keys.RAW_QUEUE, *_messages(envelopes))
         replicas.execute(pipe, self._wait_replicas, wait_s)
+
+    def line(self) -> RedisLine | None:
+        """Return a connection for an event loop, which waits for nothing but an answer; None: for replicas, too."""
+        if self._wait_replicas:
+            return None
+        connection = self.connection()
+        try:
+            pool = self._client(Lent(connection, 0.0)).connection_pool
+            return RedisLine(connection, pool.get_connection())
+        except Exception as error:  # noqa: BLE001 - transports raise whatever their client library raises
+            connection.collect()
+            raise Unavailable(cause(error)) from None
 
     def ping(self) -> None:
         connection = self.connection()
@@ -180,6 +191,35 @@ class RedisBroker:
 
     def close(self) -> None:
         self._connections.close()
+
+
+class RedisLine:
+    """A connection of kombu's channel, on which an event loop publishes: one command at a time."""
+
+    def __init__(self, connection: kombu.Connection, wire: Any) -> None:
+        """``wire``: redis-py's connection of the channel."""
+        self._connection = connection
+        self._wire = wire
+        self.descriptor: int = wire._get_socket().fileno()  # noqa: SLF001 - an event loop needs it
+
+    def send(self, envelopes: Sequence[Envelope]) -> None:
+        command = self._wire.pack_command("LPUSH", keys.RAW_QUEUE, *_messages(envelopes))
+        self._wire.send_packed_command(command, check_health=False)
+
+    def is_answered(self) -> bool:
+        if not self._wire.can_read(0):
+            return False
+        if not isinstance(self._wire.read_response(), int):
+            raise RedisError("no answer to LPUSH")
+        return True
+
+    def close(self) -> None:
+        self._wire.disconnect()
+        self._connection.collect()
+
+
+def _messages(envelopes: Sequence[Envelope]) -> list[bytes]:
+    return [encode_kombu(envelope.headers(), envelope.body) for envelope in envelopes]
 
 
 def _look(redis: Redis) -> BrokerLook:

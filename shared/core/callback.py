@@ -176,7 +176,7 @@ def is_too_deep(text: bytes, payload: Mapping[str, Any]) -> bool:
 
 
 def outward(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a payload as it may leave Deedbox: without ``event_hash``, which lets whoever knows it send callbacks."""
+    """Return a payload as it may leave Deedbox: without ``event_hash``: who knows it can send callbacks."""
     event = payload.get("event")
     if not isinstance(event, dict) or "event_hash" not in event:
         return dict(payload)

@@ -17,12 +17,12 @@ LOST_FORM: Final = "lost call"
 RESTART_FORM: Final = "restart"
 
 LIFE_S: Final = 10.0
-"""How long a word of a worker holds. It says one every ``BEAT_S``: a killed one is not alive for longer than this."""
+"""How long a worker's report counts. It reports every ``BEAT_S``: a killed worker counts as alive for no longer than this."""
 
 BEAT_S: Final = 3.0
 
 LOST_KEEP: Final = 20
-"""Lost calls that ``status`` can tell of: the latest."""
+"""Lost calls that ``status`` can report: the latest."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ class Bells:
             queue = Queue(keys.rq_queue(lane), connection=self._redis, serializer=JSONSerializer)
             self._queues[lane] = queue
         with translating():
-            # A description of our own: RQ's default would render the arguments as text.
+            # Without a description, RQ would render the arguments as text.
             queue.enqueue_call(
                 JOB, args=(lane,), timeout=JOB_TIMEOUT_S, result_ttl=0, failure_ttl=FAILURE_TTL_S,
                 description=f"drain {lane}",

@@ -103,7 +103,7 @@ class Removed:
         }  # fmt: skip
 
     def receipt(self, subject: Subject, by: Asker, at: float) -> dict[str, Any]:
-        """Return what proves the erasure, without the id: whoever knows the id can compute its hash."""
+        """Return what proves the erasure, with a hash in place of the id."""
         name = f"{subject.source}\0{subject.ordering_key}".encode()
         keys_ = {"state": self.data_key or None, "documents": self.documents_key or None}
         return {

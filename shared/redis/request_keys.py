@@ -116,7 +116,7 @@ class Holdings:
     def strays(self, stream: str) -> list[str]:
         """Return the fingerprints of the unordered calls that wait or run, which may be all that is known of their events.
 
-        Such a call has a unit of its own, and may wait (for a pause to end) longer than the dedupe memory names its event.
+        Each such call has its own unit, and may wait (for a pause to end) longer than the dedupe memory names its event.
         """
         queued = self.queued(stream)
         lengths = self._read([("llen", keys.queue(f"{action}|{stream}")) for action in queued])

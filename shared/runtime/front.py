@@ -76,6 +76,7 @@ class Front:
         self._arriving: set[_Arriving] = set()
         self._held_bytes = 0
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._ident = 0
         self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._due: deque[Callable[[], None]] = deque()
         self._is_woken = False
@@ -101,6 +102,7 @@ class Front:
         """Return the loop; start the threads if they do not run yet."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
+            self._ident = threading.get_ident()
             _share_memory()
             self._cut_off_late()
             for number in range(self._threads):
@@ -194,7 +196,10 @@ class Front:
             self._calls.get()()
 
     def _soon(self, what: Callable[[], None]) -> None:
-        """Call something in the loop, which is woken once for all that comes meanwhile."""
+        """Call something in the loop, which is woken once for all that comes meanwhile; at once, if this is the loop."""
+        if threading.get_ident() == self._ident:
+            what()
+            return
         self._due.append(what)
         if not self._is_woken and self._loop is not None:
             self._is_woken = True

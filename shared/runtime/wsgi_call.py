@@ -7,6 +7,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import lru_cache
 from io import BytesIO
 from typing import Any, Final
 
@@ -176,7 +177,7 @@ def environ_of(scope: Scope, body: bytes, *, whole: bool) -> Environ:
         "wsgi.input": BytesIO(body),
     }
     for raw_name, raw_value in scope["headers"]:
-        name = "HTTP_" + raw_name.decode("latin-1").upper().replace("-", "_")
+        name = _name(raw_name)
         value = raw_value.decode("latin-1")
         if name in environ:
             value = f"{environ[name]}{'; ' if name == 'HTTP_COOKIE' else ','}{value}"
@@ -189,3 +190,9 @@ def environ_of(scope: Scope, body: bytes, *, whole: bool) -> Environ:
     elif chunked is not None:
         environ["CONTENT_LENGTH"] = str(len(body) if whole else len(body) + 1)
     return environ
+
+
+@lru_cache(maxsize=256)
+def _name(raw_name: bytes) -> str:
+    """Return where the environment of a request has a header."""
+    return "HTTP_" + raw_name.decode("latin-1").upper().replace("-", "_")

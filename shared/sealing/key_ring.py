@@ -1,6 +1,6 @@
 """The key ring, and the data keys that it wraps: AES-256-GCM by the package ``cryptography``.
 
-A ring key seals many things, from many processes. Each of them gets a key of its own, derived from the ring key and a random
+A ring key seals many things, from many processes. Each of them gets its own key, derived from the ring key and a random
 salt: so no two share a key and a nonce, however many there are. A data key seals what is stored about one request, some
 thousands of things at most: there a random nonce is enough.
 """

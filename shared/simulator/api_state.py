@@ -52,7 +52,7 @@ class FilesApiPolicy:
     """Share of authorized calls, 0..1, that get 429 although the budget is not used up."""
     calls_per_window: int = 100
     file_calls_per_window: int = 25
-    """Downloads have a budget of their own."""
+    """Downloads have their own budget."""
     window_s: int = 60
     """Length of the window of both budgets; ``X-Ratelimit-Reset`` is its end."""
 

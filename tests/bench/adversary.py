@@ -27,11 +27,12 @@ import urllib3
 from redis import Redis
 
 from deedbox.shared.core.signature import content_sha256, event_hash
+from deedbox.shared.redis.embedded import free_port
 from deedbox.shared.simulator.api_state import FilesApiPolicy
 from deedbox.shared.simulator.files_api import FilesApi
 from deedbox.shared.simulator.lifecycle import Account
 from tests.component.workers.fetch_desk import shown
-from tests.component.workers.server import RedisServer, free_port, server_binary
+from tests.component.workers.server import RedisServer, server_binary
 
 KEY: Final = "324e3b0840f065eb51f3fd63231d0d33daa35d4ed10d27718839e81737065782"
 TYPE: Final = "signature_request_downloadable"

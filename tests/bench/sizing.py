@@ -33,8 +33,6 @@ REDIS_BYTES: Final = 10e6
 FILE_FACTOR: Final = 3
 """Disk for the append-only file over the memory in use: it doubles before it is rewritten, beside the new one."""
 
-SEQUENCERS_MAX: Final = 16
-
 
 @dataclass(frozen=True, slots=True)
 class Load:

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from deedbox.ops import cli
 from deedbox.shared.core.errors import DeedboxError, SettingsError
+from tests.component.workers.rig import Deployment, Journal, action
 from tests.component.workers.server import RedisServer, server_binary
 
 
@@ -41,6 +42,18 @@ def state(redis_server: RedisServer) -> Iterator[Redis]:
     with redis_server.client() as client:
         client.flushall()
         yield client
+
+
+@pytest.fixture
+def journal() -> Journal:
+    """Return an action that remembers its calls."""
+    return Journal()
+
+
+@pytest.fixture
+def deployment(state: Redis, journal: Journal) -> Deployment:
+    """Return a deployment with that action alone."""
+    return Deployment(state, action(journal))
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError
 from redis.retry import Retry
 
+from deedbox.shared.redis.embedded import free_port
 from deedbox.shared.settings import SECRETS, Settings
-from tests.component.workers.server import free_port, missing, server_binary
+from tests.component.workers.server import missing, server_binary
 from tests.deploy import composed
 from tests.deploy.processes import ROOT
 from tests.deploy.tools import check

@@ -20,7 +20,8 @@ import urllib3
 
 from deedbox.shared.broker.message import decode_kombu
 from deedbox.shared.redis import keys
-from tests.component.ingress.conftest import free_port, listens, stop
+from deedbox.shared.redis.embedded import free_port
+from tests.component.ingress.conftest import listens, stop
 from tests.component.ingress.test_web_process import ACK
 from tests.component.workers.server import RedisServer, missing, server_binary
 from tests.deploy.processes import DEPLOY

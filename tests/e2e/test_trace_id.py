@@ -18,7 +18,6 @@ from tests.support.otlp import Collector, Seen
 
 pytestmark = [pytest.mark.e2e, pytest.mark.real_redis]
 
-DOWNLOADABLE = "signature_request_downloadable"
 
 ACTIONS = """
 import logging, structlog

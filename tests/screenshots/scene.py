@@ -20,10 +20,10 @@ from redis import Redis
 
 from deedbox.ops.sessions import new_link
 from deedbox.shared.redis import keys
+from deedbox.shared.redis.embedded import free_port
 from deedbox.shared.settings import Settings
 from deedbox.testing import callback
 from tests.browser import world
-from tests.component.workers.server import free_port
 from tests.support.waiting import until
 
 ROOT: Final = Path(__file__).parents[2]

@@ -124,7 +124,9 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
     "erasure_undone_by_a_call": Mutant(
         edits={"finish": _swapped("gone = some_erased and is_erased_unit(unit)", "gone = false")}
     ),
-    "better_body_is_not_taken": Mutant(edits={"release": _without("write_event(event, i + 7, i + 6 + n)")}),
+    "better_body_is_not_taken": Mutant(
+        edits={"release": _without("write_event(ARGV[i + 1], in_pieces(i + 7, i + 6 + n))")}
+    ),
     "a_model_that_changed_meanwhile_is_overwritten": Mutant(
         edits={
             "finish": _swapped(

@@ -27,9 +27,15 @@ LONGEST: Final = (1070,)
 FIRST: Final = {
     "what_is_synthesised_gives_way_to_nothing": 225,
     "an_archive_of_what_changed_since_it_was_read": 50,
-    "an_earlier_event_is_repeated_after_a_later_one": 40,
+    "better_body_is_not_taken": 30,
+    "erasure_undone_by_a_call": 28,
+    "a_flood_that_starts_again_with_each_batch": 17,
+    "a_pause_of_a_request_that_is_not_looked_at": 10,
+    "a_resume_that_wakes_nothing": 10,
+    "each_lane_has_leases_of_its_own": 10,
+    "release_without_fencing": 10,
 }
-"""Where the search for a rare fault begins: just before a seed that showed it, as each seed takes 0.3 s."""
+"""Where the search for a fault begins: just before a seed that showed it, as each seed takes 0.3 s."""
 
 JOBS: Final = 2
 

@@ -12,9 +12,10 @@ from typing import Final
 
 import urllib3
 
+from deedbox.shared.redis.embedded import free_port
 from deedbox.shared.simulator.lifecycle import SimulatedCallback
 from deedbox.shared.simulator.wire import multipart_request
-from tests.component.workers.server import RedisServer, free_port
+from tests.component.workers.server import RedisServer
 
 ROOT: Final = Path(__file__).parents[2]
 API_KEY: Final = "5" * 64

@@ -73,7 +73,7 @@ class Alert:
 
 
 def fact_of(event: Event, key: str, *, details: bool) -> AlertFact:
-    """Return what an alert may tell of an event: its type, its id, whether it is a test; with ``details`` its title."""
+    """Return what an alert may say about an event: its type, its id, whether it is a test; with ``details`` its title."""
     shown = _traceable(event.ordering_key)
     if details and (title := _title(event.payload)):
         shown = f"{shown} ({title})"

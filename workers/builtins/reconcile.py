@@ -137,7 +137,7 @@ class Reconcile:
             return
         if answer.status != OK:
             refuse(answer, case.context, self._accounts.clock())
-        self._mend(case, here, admitted, request_in(answer, case.request_id), asked_at)
+        self._repair(case, here, admitted, request_in(answer, case.request_id), asked_at)
 
     def _admit(self, case: _Case, here: Known) -> Admitted:
         """Take the calls. The download's turn first: else every document that waits would spend a call on each try."""
@@ -149,7 +149,7 @@ class Reconcile:
             return self._accounts.admit(source, turn, kind, "api")
         return self._accounts.admit(source, turn_of(Turn.of(context), case.event, shown=shown), "api")
 
-    def _mend(
+    def _repair(
         self, case: _Case, here: Known, admitted: Admitted, request: Mapping[str, Any], asked_at: float
     ) -> None:
         shown = state_shown(request)

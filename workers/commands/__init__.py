@@ -1,1 +1,1 @@
-"""Commands that need the API: they run in a process of their own, started by the command line."""
+"""Commands that need the API: each runs in its own process, started by the command line."""

@@ -137,7 +137,7 @@ def stream_of(redis: Redis, fingerprint: str) -> str | None:
 
 
 def _leased(process: Process, action: RegisteredAction, claim: Claim) -> float:
-    """Lease a unit of its own, which no queue has, so that the outcome can be committed as a worker does. Returns the time."""
+    """Lease a unit that no queue has, so that the outcome can be committed as a worker does. Returns the time."""
     with translating():
         now = float(process.redis.time()[0])
         with process.redis.pipeline(transaction=True) as lease:

@@ -95,8 +95,7 @@ class StreamSection(Commit):
 
     def operands(self) -> list[Operand]:
         """Return the operations, flat: new facts come first, and what else was gathered comes last."""
-        if self._facts:
-            self._begin.new_facts(self._facts)
+        facts = Commit().new_facts(self._facts) if self._facts else Commit()
         gathered = Commit()
         if self._lines or self._releases:
             gathered.timeline(*self._lines, *self._releases)
@@ -106,7 +105,7 @@ class StreamSection(Commit):
             gathered.valid_headers(self._source, self._valid, at=self._at)
         for name, by in self._counts.items():
             gathered.count(name, by)
-        return [*self._begin.operands(), *super().operands(), *gathered.operands()]
+        return [*self._begin.operands(), *facts.operands(), *super().operands(), *gathered.operands()]
 
 
 def add_releases(section: StreamSection, work: StreamWork, decision: Decision, now: float) -> None:

@@ -88,7 +88,7 @@ class ForeignKeys:
                 return
 
     def _end_walk(self) -> None:
-        # What was suspected meanwhile gets a walk of its own.
+        # What was suspected meanwhile gets another walk.
         with self._redis.pipeline() as pipe, suppress(WatchError):
             pipe.watch(keys.FOREIGN_SUSPECTED)
             if pipe.get(keys.FOREIGN_SUSPECTED) == self._suspected:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal
 
@@ -127,7 +126,7 @@ OPERATION = Operation(
 )
 
 
-def events_view(room: WaitingRoom, clock: Callable[[], float] = time.monotonic) -> Callable[[], Response]:
+def events_view(room: WaitingRoom) -> Callable[[], Response]:
     """Return the view."""
 
     def view() -> Response:
@@ -144,7 +143,7 @@ def events_view(room: WaitingRoom, clock: Callable[[], float] = time.monotonic) 
         after = parsed(LAST_EVENT_ID, resumed) if resumed else named or reader.end(asked.after)
         seen = room.look(PROBE)  # before the page: what comes between the two is news to the watcher
         if request.accept_mimetypes.best_match(["application/json", sse.MEDIA_TYPE]) == sse.MEDIA_TYPE:
-            return sse.stream(room, reader.page, after, PROBE, clock)
+            return sse.stream(room, reader.page, after, PROBE)
         return _page(room, reader, after, seen, asked.wait)
 
     return view

@@ -33,7 +33,6 @@ def stream(
     read: Callable[[Cursor], EventPage],
     after: Cursor,
     probe: Probe,
-    monotonic: Callable[[], float] = time.monotonic,
 ) -> Response:
     """Return the answer that streams. Raises OpsError if the cursor is gone or no seat is free."""
     with ExitStack() as stack:
@@ -43,7 +42,7 @@ def stream(
         seen = room.look(probe)
         first = read(after)  # an error here is still an answer with a status
         watch = stack.enter_context(room.watcher.watching(probe, seen))
-        frames = Frames(read, watch, room.patience(STREAM_MAX_S), monotonic)
+        frames = Frames(read, watch, room.patience(STREAM_MAX_S))
         response = Response(frames.run(after, first), mimetype=MEDIA_TYPE)
         # The generator may never be started (HEAD), so it cannot be the one that gives the seat back.
         response.call_on_close(stack.pop_all().close)
@@ -58,21 +57,20 @@ class Frames:
     read: Callable[[Cursor], EventPage]
     watch: Watch
     patience: Patience
-    monotonic: Callable[[], float] = time.monotonic
 
     def run(self, after: Cursor, page: EventPage | None) -> Iterator[str]:
         """Yield frames until the client, its time, or the process is gone."""
-        told, told_at = str(after), self.monotonic()
+        told, told_at = str(after), time.monotonic()
         # At once, so that a client which connects again before the first event resumes from here.
         yield f"retry: {RETRY_MS}\n{_progress(told)}"
         while page is not None and (wait_s := self.patience.left_s):
             frame = "".join(_message(event) for event in page.events)
-            if not frame and self.monotonic() - told_at >= HEARTBEAT_S:
+            if not frame and time.monotonic() - told_at >= HEARTBEAT_S:
                 # What a filter left out moves the client's place too, or it would point to what is kept no longer.
                 frame = ": still here\n\n" if told == str(page.cursor) else _progress(str(page.cursor))
             if frame:
                 yield frame
-                told, told_at = str(page.cursor), self.monotonic()
+                told, told_at = str(page.cursor), time.monotonic()
             if not page.more and self.watch.changed(wait_s) is None:
                 page = EventPage([], page.cursor, more=False)
                 continue

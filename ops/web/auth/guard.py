@@ -99,10 +99,14 @@ def _not_recorded(sentence: str) -> None:
     _audit.error("ops.not_recorded", detail=sentence)
 
 
-@dataclass(frozen=True, slots=True)
-class Guarded:
-    """What a guard works with."""
+_WHO: Final = frozenset({Refused.UNAUTHORIZED, Refused.FORBIDDEN})
 
+
+@dataclass
+class Guard:
+    """Installs itself in an application."""
+
+    app: Flask
     tokens: Tokens
     policy: AccessPolicy
     sessions: SecretFiles
@@ -110,25 +114,17 @@ class Guarded:
     clock: Callable[[], float] = time.time
     """Unix seconds."""
 
-
-_WHO: Final = frozenset({Refused.UNAUTHORIZED, Refused.FORBIDDEN})
-
-
-class Guard:
-    """Installs itself in an application."""
-
-    def __init__(self, app: Flask, with_what: Guarded) -> None:
-        self._tokens, self._policy, self._clock = with_what.tokens, with_what.policy, with_what.clock
-        self._sessions, self._links = with_what.sessions, with_what.links
+    def __post_init__(self) -> None:
+        """Be asked before each request."""
         self._attempts = Attempts()
-        app.session_interface = WebSessions(self._sessions)
-        app.jinja_env.globals["csrf_token"] = web_session.csrf_token
-        app.before_request(self._before)
+        self.app.session_interface = WebSessions(self.sessions)
+        self.app.jinja_env.globals["csrf_token"] = web_session.csrf_token
+        self.app.before_request(self._before)
 
     def sign_in(self, presented: str) -> None:
         """Open a session with a token. Raises OpsError: wrong, or too many wrong ones."""
         presented = presented.strip()
-        token = self._tokens.find(presented)
+        token = self.tokens.find(presented)
         if not self._attempts.admits(self._client(), presented, token):
             raise OpsError(Refused.TOO_MANY_TRIES, _TOO_MANY)
         if token is None:
@@ -138,21 +134,21 @@ class Guard:
 
     def redeem(self, link: str) -> bool:
         """Open a session with a link; False: it was used, is too old, or never was."""
-        if self._links.take(link) is None:
+        if self.links.take(link) is None:
             return False
         self._begin(OWNER)
         return True
 
     def _begin(self, who: str, **more: str) -> None:
-        content = {"who": who, "until": self._clock() + SESSION_S, **more}
-        cast("WebSession", session).begin(self._sessions, content)
+        content = {"who": who, "until": self.clock() + SESSION_S, **more}
+        cast("WebSession", session).begin(self.sessions, content)
         _audit.info("ops.signed_in", who=who)
 
     def _before(self) -> None:
         view = current_app.view_functions.get(request.endpoint or "")
         is_public = getattr(view, PUBLIC, False) or request.endpoint == "static"
         question = self._question(view)
-        answer = decide(question, self._policy)
+        answer = decide(question, self.policy)
         if question.bearer is not None and not self._attempts.admits(
             self._client(), question.bearer, question.bearer_token
         ):
@@ -180,24 +176,24 @@ class Guard:
             peer=request.remote_addr or "",
             scope=getattr(view, SCOPE, default),
             bearer=bearer,
-            bearer_token=None if bearer is None else self._tokens.find(bearer),
+            bearer_token=None if bearer is None else self.tokens.find(bearer),
             session=self._session_caller(),
-            proxy_user=request.headers.get(self._policy.user_header, "") if self._policy.user_header else "",
+            proxy_user=request.headers.get(self.policy.user_header, "") if self.policy.user_header else "",
             impersonal=getattr(view, IMPERSONAL, False),
         )
 
     def _session_caller(self) -> Caller | None:
         until = session.get("until")
-        if not isinstance(until, int | float) or until < self._clock():
+        if not isinstance(until, int | float) or until < self.clock():
             return None
         if "token" not in session:
             return Caller(str(session.get("who")), ALL_SCOPES)
-        token = self._tokens.of(str(session["token"]))
+        token = self.tokens.of(str(session["token"]))
         return None if token is None else Caller(token.name, token.scopes)
 
     def _client(self) -> str:
         forwarded = request.headers.get("X-Forwarded-For", "")
-        return client_of(request.remote_addr or "", forwarded, self._policy.proxies)
+        return client_of(request.remote_addr or "", forwarded, self.policy.proxies)
 
     def _demand_intent(self) -> None:
         """Refuse a write that another site's page may have caused."""
@@ -221,7 +217,7 @@ class Guard:
             return False
         named = urlsplit(origin).netloc
         # A proxy may ask with a Host of its own; then the page's name has to be one of DEEDBOX_OPS_HOSTS.
-        ours = self._policy.hosts - LOCAL_HOSTS
+        ours = self.policy.hosts - LOCAL_HOSTS
         return named != request.environ.get("HTTP_HOST", "") and host_name(named) not in ours
 
 

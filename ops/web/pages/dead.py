@@ -147,12 +147,11 @@ class Pages:
         return len(Holdings(self.installation.redis).letters(subject).keys() - {letter.id})
 
     def _letter(self, letter_id: str) -> DeadLetter:
-        letter = chosen.one(self.letters, letter_id)
-        if letter is None:
-            raise OpsError(
-                Refused.NOT_FOUND, f"there is no dead letter {letter_id}; it was redriven or discarded"
-            )
-        return letter
+        for letter in self.letters.there([letter_id]):
+            return letter
+        raise OpsError(
+            Refused.NOT_FOUND, f"there is no dead letter {letter_id}; it was redriven or discarded"
+        )
 
 
 def create_dead_pages(installation: Installation) -> Blueprint:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -18,7 +17,7 @@ from deedbox.ops.repair.deadletters import DeadLetter, DeadLetters, Selection
 from deedbox.ops.web.auth.access import Refused
 from deedbox.ops.web.errors import OpsError
 from deedbox.ops.wording.times import moment
-from deedbox.shared.core.errors import DeedboxError, SettingsError, Unavailable
+from deedbox.shared.core.errors import SettingsError
 
 PER_PAGE: Final = 50
 COUNTED_MAX: Final = 2_000
@@ -170,20 +169,9 @@ def survey(letters: DeadLetters) -> LetterSurvey:
 
 def meant(letters: DeadLetters, wanted: Wanted) -> Meant:
     """Return what a confirmation would act on; ids that are gone are left out. Raises Unavailable."""
-    fitting = _named(letters, wanted.ids) if wanted.ids else letters.select(wanted.selection)
+    fitting = letters.there(wanted.ids[:IDS_MAX]) if wanted.ids else letters.select(wanted.selection)
     upto = wanted.upto if wanted.upto is not None else max((letter.at for letter in fitting), default=None)
     return Meant(replace(wanted, upto=upto), fitting[:ACT_MAX], max(0, len(fitting) - ACT_MAX))
-
-
-def one(letters: DeadLetters, letter_id: str) -> DeadLetter | None:
-    """Return a letter; None if it is gone. Raises Unavailable."""
-    try:
-        [letter] = letters.select(Selection((letter_id,)))
-    except Unavailable:
-        raise
-    except DeedboxError:
-        return None
-    return letter
 
 
 def _since(text: str, now: float) -> float:
@@ -201,9 +189,3 @@ def _upto(text: str) -> float | None:
     if found is not None and not math.isfinite(found):
         raise OpsError(Refused.BAD_REQUEST, "upto is not a valid time; open the page again")
     return found
-
-
-def _named(letters: DeadLetters, ids: Sequence[str]) -> list[DeadLetter]:
-    # One by one, because another operator may have removed some since the page was shown.
-    found = [letter for each in ids[:IDS_MAX] if (letter := one(letters, each)) is not None]
-    return sorted(found, key=lambda letter: letter.at)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.component.ingress.conftest import free_port, listens, stop
+from deedbox.shared.redis.embedded import free_port
+from tests.component.ingress.conftest import listens, stop
 from tests.component.workers.server import missing, running_rabbitmq, server_binary
 from tests.support.certificates import Authority, has_openssl
 

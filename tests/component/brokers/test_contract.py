@@ -13,7 +13,8 @@ from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import SettingsError, Unavailable
 from deedbox.shared.core.signature import BodySignature
 from deedbox.shared.redis import inbox
-from tests.component.ingress.conftest import Server, free_port, rabbitmq_broker, redis_broker
+from deedbox.shared.redis.embedded import free_port
+from tests.component.ingress.conftest import Server, rabbitmq_broker, redis_broker
 from tests.component.sqs.conftest import server
 from tests.support.brokers import STATE, broker_at, connect, raw_queue_of
 from tests.support.memory_broker import MemoryBroker

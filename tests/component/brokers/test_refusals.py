@@ -13,8 +13,9 @@ from redis import Redis
 
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.redis.embedded import free_port
 from tests.component.conftest import Operate
-from tests.component.ingress.conftest import envelope, free_port, listens, stop, wait_until
+from tests.component.ingress.conftest import envelope, listens, stop, wait_until
 from tests.component.workers.server import RedisServer, server_binary
 from tests.support.brokers import broker_at
 

@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from deedbox.shared.redis.embedded import free_port
 from deedbox.shared.webhook_message import headers_of
 from tests.component.destinations.conftest import KEY, SECRET, Webhooks, hooks
 from tests.component.ops_web.conftest import READER, TOKEN, Ops, running_ops
 from tests.component.workers.rig import Deployment, P, action, sent, viewed
-from tests.component.workers.server import RedisServer, free_port, until
+from tests.component.workers.server import RedisServer, until
 
 __all__ = ["hooks"]
 

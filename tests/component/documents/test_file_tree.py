@@ -39,7 +39,7 @@ def test_a_disk_that_refuses_is_unavailable_and_leaves_nothing(tmp_path: Path) -
     assert [path.name for path in tmp_path.glob("[!.]*")] == ["default"]
 
 
-def test_what_a_killed_writer_left_is_removed_when_it_is_old(tmp_path: Path) -> None:
+def test_what_a_killed_writer_left_is_removed_when_it_is_old_and_with_its_request(tmp_path: Path) -> None:
     store = DocumentStore(FileTree(tmp_path))
     store.put("default", "r1", b"%PDF-one", "pdf", {})
     old, young = tmp_path / "default/r1/.a.pdf.1234.tmp", tmp_path / "default/r1/.b.pdf.5678.tmp"
@@ -50,3 +50,5 @@ def test_what_a_killed_writer_left_is_removed_when_it_is_old(tmp_path: Path) -> 
     store.put("default", "r1", b"%PDF-two", "pdf", {})
 
     assert (old.exists(), young.exists()) == (False, True)
+    assert len(store.erase("default", "r1")) == 5
+    assert not (tmp_path / "default/r1").exists()

@@ -19,19 +19,13 @@ from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.core.signature import BodySignature
 from deedbox.shared.redis import embedded
+from deedbox.shared.redis.embedded import free_port
 from tests.component.workers.server import missing, running_rabbitmq
 
 if TYPE_CHECKING:
     from tests.component.ingress.spooling import MortalRedis
 
 PASSWORD = "s3cret-word"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_until(check: Callable[[], bool], patience_s: float = 30.0) -> None:

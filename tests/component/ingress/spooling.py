@@ -20,7 +20,8 @@ from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.signature import BodySignature
 from deedbox.shared.redis import keys
-from tests.component.ingress.conftest import free_port, listens, redis_binary, stop, wait_until
+from deedbox.shared.redis.embedded import free_port
+from tests.component.ingress.conftest import listens, redis_binary, stop, wait_until
 
 GIB = 1024 * 1024 * 1024
 

@@ -16,7 +16,8 @@ import pytest
 from deedbox.shared.broker.port import Broker
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Unavailable
-from tests.component.ingress.conftest import Server, free_port
+from deedbox.shared.redis.embedded import free_port
+from tests.component.ingress.conftest import Server
 from tests.support.brokers import broker_at
 
 BOUND_S = 3.0

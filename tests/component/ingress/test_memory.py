@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.component.ingress.conftest import Server, free_port, listens, stop, wait_until
+from deedbox.shared.redis.embedded import free_port
+from tests.component.ingress.conftest import Server, listens, stop, wait_until
 from tests.component.ingress.test_web_process import ACK, connect, environment, head, read_answer
 from tests.unit.ingress.wire import BOUNDARY, callback, multipart
 

@@ -17,7 +17,8 @@ import pytest
 import urllib3
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.component.ingress.conftest import Server, free_port, listens, stop, wait_until
+from deedbox.shared.redis.embedded import free_port
+from tests.component.ingress.conftest import Server, listens, stop, wait_until
 from tests.component.ingress.test_web_process import environment
 from tests.support.metrics_table import exported, table
 from tests.unit.ingress.wire import MULTIPART, callback, multipart

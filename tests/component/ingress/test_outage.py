@@ -23,8 +23,9 @@ from deedbox.ingress.spool.folder import SpoolDir
 from deedbox.ops.checks import web as web_check
 from deedbox.ops.checks.finding import Finding, Verdict
 from deedbox.shared.redis import keys
+from deedbox.shared.redis.embedded import free_port
 from deedbox.shared.settings import Settings
-from tests.component.ingress.conftest import free_port, listens, stop, wait_until
+from tests.component.ingress.conftest import listens, stop, wait_until
 from tests.component.ingress.spooling import MortalRedis, left, spooled
 from tests.component.ingress.test_web_process import environment
 from tests.unit.ingress.wire import MULTIPART, callback, multipart

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import threading
 from collections.abc import Callable, Iterator
 
@@ -17,6 +18,7 @@ from deedbox.ingress.receive.ladder import Accepted, LadderPolicy, Received, jud
 from deedbox.shared import codec
 from deedbox.shared.broker.message import decode_kombu
 from deedbox.shared.broker.port import Broker
+from deedbox.shared.broker.redis_broker import RedisBroker, RedisLine
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import Unavailable
 from deedbox.shared.core.signature import event_hash
@@ -202,3 +204,48 @@ def test_kombus_own_consumers_read_what_is_published(
         queue.get(timeout=10).requeue()
         assert raw.llen(keys.RAW_QUEUE) == 1
     assert read_back(raw) == envelope
+
+
+@pytest.fixture
+def line(publisher: Broker) -> Iterator[RedisLine]:
+    assert isinstance(publisher, RedisBroker)
+    found = publisher.line()
+    assert found is not None
+    yield found
+    found.close()
+
+
+def answered(line: RedisLine) -> bool:
+    select.select([line.descriptor], [], [], 60)
+    return line.is_answered()
+
+
+def test_a_line_publishes_what_the_thread_does_and_says_when_redis_has_it(
+    redis_broker: Server, line: RedisLine, raw: redis.Redis, envelope: Envelope
+) -> None:
+    with redis_broker.frozen():
+        line.send([envelope, envelope])
+        assert not line.is_answered()
+    assert answered(line)
+    assert not line.is_answered()
+    assert [read_back(raw), read_back(raw)] == [envelope, envelope]
+    line.send([envelope])
+    assert answered(line)
+
+
+def test_a_line_on_which_redis_refuses_or_ends_is_broken(
+    line: RedisLine, raw: redis.Redis, envelope: Envelope
+) -> None:
+    raw.set(keys.RAW_QUEUE, "no list")
+    line.send([envelope])
+    with pytest.raises(redis.RedisError):
+        answered(line)
+    raw.client_kill_filter(_type="normal", skipme=True)
+    with pytest.raises((redis.RedisError, OSError)):
+        answered(line)
+
+
+def test_there_is_no_line_where_replicas_have_to_confirm(redis_broker: Server) -> None:
+    broker = broker_at(redis_broker.url, limit=8, wait_replicas=1)
+    assert isinstance(broker, RedisBroker)
+    assert broker.line() is None

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from deedbox.shared.redis.embedded import free_port
 from deedbox.shared.runtime.front import RECEIVE_S
-from tests.component.ingress.conftest import Server, free_port, listens, stop, wait_until
+from tests.component.ingress.conftest import Server, listens, stop, wait_until
 from tests.component.ingress.test_web_process import ACK, connect, environment, head, read_answer
 from tests.unit.ingress.wire import callback, multipart
 

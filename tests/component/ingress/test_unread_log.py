@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.component.ingress.conftest import free_port, listens, stop, wait_until
+from deedbox.shared.redis.embedded import free_port
+from tests.component.ingress.conftest import listens, stop, wait_until
 from tests.component.ingress.spooling import MortalRedis
 from tests.component.ingress.test_web_process import ACK, environment
 from tests.unit.ingress.wire import MULTIPART, callback, multipart

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -21,7 +22,8 @@ from deedbox.shared import codec
 from deedbox.shared.broker.message import decode_kombu
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.redis import keys
-from tests.component.ingress.conftest import Server, free_port, listens, stop, wait_until
+from deedbox.shared.redis.embedded import free_port
+from tests.component.ingress.conftest import Server, listens, stop, wait_until
 from tests.unit.ingress.wire import KEY, MULTIPART, callback, multipart
 
 pytestmark = pytest.mark.real_redis
@@ -214,6 +216,30 @@ def test_a_server_starts_no_second_one_that_its_supervisor_would_not_know(web: W
     wait_until(lambda: "SIGUSR2 is ignored" in web.log.read_text())
     assert len(psutil.Process(web.process.pid).children()) == 1
     assert listens(web.port)
+
+
+def published_by(web: Web, raw: redis.Redis, body: bytes) -> str:
+    """Send a callback, and return the address of the client that gave it to Redis."""
+    with raw.monitor() as heard, connect(web.port) as link:  # type: ignore[no-untyped-call]
+        link.sendall(head(len(body), "Connection: close") + body)
+        assert read_answer(link) == (200, ACK)
+        while True:
+            command = heard.next_command()
+            if command["command"].startswith(f"LPUSH {keys.RAW_QUEUE}"):
+                return f"{command['client_address']}:{command['client_port']}"
+
+
+def test_the_event_loop_publishes_small_callbacks_and_a_thread_those_that_could_make_it_wait(
+    web: Web, raw: redis.Redis
+) -> None:
+    small = multipart(callback())
+    large = multipart(callback(note=secrets.token_urlsafe(40_000)))
+    published_by(web, raw, small)  # perhaps by the thread: until the loop's connection is open
+    thread = published_by(web, raw, large)
+    wait_until(lambda: published_by(web, raw, small) != thread)
+    loop = published_by(web, raw, small)
+    assert published_by(web, raw, large) == thread
+    assert published_by(web, raw, small) == loop
 
 
 def test_a_graceful_stop_ends_with_code_0_and_no_secret_in_the_log(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from deedbox.shared.redis.embedded import free_port
 from tests.component.conftest import Operate
-from tests.component.workers.server import free_port
 from tests.support.alert_receiver import AlertReceiver
 
 pytestmark = pytest.mark.real_redis

@@ -15,6 +15,7 @@ from deedbox.ops.checks import clocks, environment, redis_server
 from deedbox.ops.checks.finding import Verdict
 from deedbox.shared.records.presence import Presence, dump
 from deedbox.shared.redis import keys
+from deedbox.shared.redis.embedded import free_port
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
 from deedbox.shared.runtime.data_dir import lock_data_dir
 from deedbox.shared.simulator.api_state import FilesApiPolicy
@@ -22,7 +23,7 @@ from deedbox.shared.simulator.files_api import FilesApi
 from deedbox.shared.simulator.lifecycle import Account
 from tests.component.conftest import Answer, Operate
 from tests.component.workers.rig import declare
-from tests.component.workers.server import RedisServer, free_port
+from tests.component.workers.server import RedisServer
 
 pytestmark = pytest.mark.real_redis
 

@@ -16,11 +16,12 @@ from deedbox.shared.records import spool_mark
 from deedbox.shared.records.presence import Presence, dump
 from deedbox.shared.records.spool_mark import SpoolMark
 from deedbox.shared.redis import keys
+from deedbox.shared.redis.embedded import free_port
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
 from deedbox.workers.actions.interface import Event, Retry
 from tests.component.conftest import Operate
 from tests.component.workers.rig import Deployment, Journal, action, declare, message, sent, viewed
-from tests.component.workers.server import RedisServer, free_port, until
+from tests.component.workers.server import RedisServer, until
 
 pytestmark = pytest.mark.real_redis
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,13 +13,24 @@ from pathlib import Path
 
 import pytest
 import urllib3
+from flask.testing import FlaskClient
 from redis import Redis
 
-from tests.component.workers.server import RedisServer, free_port, until
+from deedbox.ops.web.app import create_app
+from deedbox.shared.redis.embedded import free_port
+from deedbox.shared.settings import Settings
+from tests.component.workers.server import RedisServer, until
+from tests.support.forms import Page
 
 TOKEN = "component-test-token-0123"
 READER = "reader-token-0123456789"
 """A token of the scope read only, of the process that tests share."""
+
+
+OTHER = "another-writer-token-0123"
+"""A token of the scope write only."""
+
+TOKENS = {"reader": {"token": READER, "scopes": ["read"]}, "other": {"token": OTHER, "scopes": ["write"]}}
 
 
 @dataclass(frozen=True)
@@ -94,6 +106,23 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def ops(redis_server: RedisServer, data_dir: Path) -> Iterator[Ops]:
     """Lend an ops process to a module's tests: starting one takes seconds."""
-    tokens = f'{{"reader": {{"token": "{READER}", "scopes": ["read"]}}}}'
-    with running_ops(redis_server.url, data_dir, DEEDBOX_OPS_TOKENS=tokens) as ops:
+    with running_ops(redis_server.url, data_dir, DEEDBOX_OPS_TOKENS=json.dumps(TOKENS)) as ops:
         yield ops
+
+
+@pytest.fixture
+def site(redis_server: RedisServer, state: Redis, tmp_path: Path) -> FlaskClient:
+    """Return the pages and the API over the emptied server, in this process; nobody is signed in."""
+    del state  # emptied
+    settings = Settings.load({
+        "DEEDBOX_REDIS_URL": redis_server.url, "DEEDBOX_DATA_DIR": str(tmp_path), "DEEDBOX_OPS_TOKEN": TOKEN,
+        "DEEDBOX_OPS_TOKENS": json.dumps(TOKENS), "DEEDBOX_API_KEYS": "k" * 64,
+    })  # fmt: skip
+    return create_app(settings).test_client()
+
+
+def sign_in(site: FlaskClient, token: str = TOKEN) -> None:
+    """Sign a browser in, by the form."""
+    form = Page(site.get("/login").text).form("Sign in")
+    given = [(name, value) for name, value in form.fields if name != "token"]
+    site.post(form.action, data=dict([*given, ("token", token)]))

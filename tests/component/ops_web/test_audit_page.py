@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from flask.testing import FlaskClient
 from redis import Redis
 
-from deedbox.ops.web.app import create_app
 from deedbox.ops.web.pages.audit import PER_PAGE
 from deedbox.shared.audit import AuditedOperation
 from deedbox.shared.audit.audit_log import KEEP, AuditLog
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.scripting import Scripts
-from deedbox.shared.settings import Settings
 from tests.component.ops_web.conftest import READER
-from tests.component.workers.server import RedisServer
 from tests.support.forms import Page
 
 pytestmark = pytest.mark.real_redis
 
 
-@pytest.fixture
-def site(redis_server: RedisServer, state: Redis, tmp_path: Path) -> FlaskClient:
-    assert state.dbsize() == 0
-    tokens = f'{{"reader": {{"token": "{READER}", "scopes": ["read"]}}}}'
-    settings = Settings.load(
-        {
-            "DEEDBOX_REDIS_URL": redis_server.url,
-            "DEEDBOX_DATA_DIR": str(tmp_path),
-            "DEEDBOX_OPS_TOKENS": tokens,
-        }
-    )
-    client = create_app(settings).test_client()
-    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {READER}"
-    return client
+@pytest.fixture(autouse=True)
+def reader(site: FlaskClient) -> None:
+    site.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {READER}"
 
 
 def _operations(state: Redis, count: int, who: str = "anna") -> None:

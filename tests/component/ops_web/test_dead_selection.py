@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 from redis import Redis
 
-from deedbox.ops.web.app import create_app
 from deedbox.shared.redis import keys
-from deedbox.shared.settings import Settings
 from deedbox.workers.actions.interface import Context, Event, Reject
-from tests.component.ops_web.conftest import TOKEN
+from tests.component.ops_web.conftest import sign_in
 from tests.component.workers.rig import Deployment, action, members, sent
-from tests.component.workers.server import RedisServer
 from tests.support.forms import Page
 
 pytestmark = pytest.mark.real_redis
@@ -25,15 +21,9 @@ FILTERED = "/dead?reason=rejected&action=crm"
 
 
 @pytest.fixture
-def browser(redis_server: RedisServer, tmp_path: Path) -> FlaskClient:
-    settings = Settings.load({
-        "DEEDBOX_REDIS_URL": redis_server.url, "DEEDBOX_DATA_DIR": str(tmp_path), "DEEDBOX_OPS_TOKEN": TOKEN,
-    })  # fmt: skip
-    client = create_app(settings).test_client()
-    form = Page(client.get("/login").text).form("Sign in")
-    given = [(name, value) for name, value in form.fields if name != "token"]
-    client.post(form.action, data=dict([*given, ("token", TOKEN)]))
-    return client
+def browser(site: FlaskClient) -> FlaskClient:
+    sign_in(site)
+    return site
 
 
 @pytest.fixture

@@ -178,15 +178,15 @@ def test_a_scrape_changes_nothing_and_costs_the_same_for_any_backlog(
 
     one, before = cost(), dump()
     assert dump() == before
-    for number in range(300):
+    for number in range(60):
         deployment.deliver(sent(request_id=f"r{number}"), viewed(5, request_id=f"h{number}"))
     deployment.drain()
     before = dump()
     assert cost() == one
     assert dump() == before
     found = scrape()
-    assert value(found, "deedbox_stage_depth", stage="lane:default") == 300
-    assert value(found, "deedbox_stage_depth", stage="held") == 300
+    assert value(found, "deedbox_stage_depth", stage="lane:default") == 60
+    assert value(found, "deedbox_stage_depth", stage="held") == 60
 
 
 def test_without_redis_the_scrape_says_so(redis_server: RedisServer, scrape: Scrape) -> None:

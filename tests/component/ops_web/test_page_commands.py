@@ -56,7 +56,10 @@ def site(
     }  # fmt: skip
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    rows = [{"name": name, "types": ["*"], "lane": "default", "ordered": True} for name in ("crm", "billing")]
+    rows = [
+        {"name": name, "types": ["*"], "lane": "default", "ordered": True, "rate": None, "concurrency": None}
+        for name in ("crm", "billing")
+    ]
     # The command asks a worker process for its actions; this one has no module of actions.
     monkeypatch.setattr(catalog, "described", lambda _environ: {"actions": rows})
     return create_app(Settings.load(environ)).test_client()

@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from flask.testing import FlaskClient
 from redis import Redis
 from werkzeug.test import TestResponse
 
-from deedbox.ops.web.app import create_app
 from deedbox.shared.redis import keys
-from deedbox.shared.settings import Settings
-from tests.component.ops_web.conftest import READER, TOKEN
+from tests.component.ops_web.conftest import READER, sign_in
 from tests.component.workers.rig import Deployment, Journal, action, sent
-from tests.component.workers.server import RedisServer
 from tests.support.forms import Form, Page
 
 pytestmark = pytest.mark.real_redis
-
-
-@pytest.fixture
-def site(redis_server: RedisServer, state: Redis, tmp_path: Path) -> FlaskClient:
-    del state  # emptied
-    tokens = f'{{"reader": {{"token": "{READER}", "scopes": ["read"]}}}}'
-    settings = Settings.load({
-        "DEEDBOX_REDIS_URL": redis_server.url, "DEEDBOX_DATA_DIR": str(tmp_path), "DEEDBOX_OPS_TOKEN": TOKEN,
-        "DEEDBOX_OPS_TOKENS": tokens, "DEEDBOX_API_KEYS": "k" * 64,
-    })  # fmt: skip
-    return create_app(settings).test_client()
-
-
-def _sign_in(site: FlaskClient, token: str) -> None:
-    form = Page(site.get("/login").text).form("Sign in")
-    given = [(name, value) for name, value in form.fields if name != "token"]
-    site.post(form.action, data=dict([*given, ("token", token)]))
 
 
 def _confirmed(site: FlaskClient, asked: Form, button: str, *more: tuple[str, str]) -> TestResponse:
@@ -52,7 +30,7 @@ def test_a_request_is_paused_on_its_page_shown_on_every_page_and_resumed(
     deployment = Deployment(state, action(journal, name="crm"))
     deployment.deliver(sent())
     deployment.run()
-    _sign_in(site, TOKEN)
+    sign_in(site)
     page = "/requests/default/signature_request/r1"
     answer = _confirmed(site, Page(site.get(page).text).form("Pause"), "Pause")
     assert (answer.status_code, answer.location) == (303, page)
@@ -66,7 +44,7 @@ def test_a_request_is_paused_on_its_page_shown_on_every_page_and_resumed(
 
 def test_an_action_is_paused_from_the_list(site: FlaskClient, state: Redis) -> None:
     Deployment(state, action(Journal(), name="crm"))
-    _sign_in(site, TOKEN)
+    sign_in(site)
     form = next(each for each in Page(site.get("/pauses").text).forms if ("kind", "action") in each.fields)
     form.fields.remove(("why", ""))
     _confirmed(site, form, "Pause", ("name", "crm"), ("why", "away"))
@@ -77,7 +55,7 @@ def test_an_action_is_paused_from_the_list(site: FlaskClient, state: Redis) -> N
 
 def test_who_may_only_read_sees_pauses_and_changes_none(site: FlaskClient, state: Redis) -> None:
     Deployment(state, action(Journal(), name="crm"))
-    _sign_in(site, READER)
+    sign_in(site, READER)
     page = Page(site.get("/pauses").text)
     assert not any(each.action.startswith("/plan/") for each in page.forms)
     token = dict(page.forms[0].fields)["csrf_token"]
@@ -100,14 +78,14 @@ def test_a_form_that_means_nothing_is_refused_with_a_sentence(
     site: FlaskClient, state: Redis, wrong: str
 ) -> None:
     Deployment(state, action(Journal(), name="crm"))
-    _sign_in(site, TOKEN)
+    sign_in(site)
     assert site.get(f"/plan/{wrong}").status_code in {400, 404}
     assert not state.exists(keys.PAUSED)
 
 
 def test_a_plan_is_carried_out_once_and_without_it_nothing_is(site: FlaskClient, state: Redis) -> None:
     Deployment(state, action(Journal(), name="crm"))
-    _sign_in(site, TOKEN)
+    sign_in(site)
     form = Page(site.get("/plan/pause?kind=action&name=crm&back=//evil.example").text).form("Pause")
     answers = [site.post(form.action, data=dict(form.sent("Pause"))) for _ in range(2)]
     assert [each.status_code for each in answers] == [303, 410]

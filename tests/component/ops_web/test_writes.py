@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,13 @@ from deedbox.shared.audit import audit_log
 from deedbox.shared.redis import keys
 from deedbox.shared.settings import Settings
 from deedbox.workers.actions.interface import Context, Event, Reject
-from tests.component.ops_web.conftest import READER, TOKEN
+from tests.component.ops_web.conftest import OTHER, READER, TOKEN
 from tests.component.workers.rig import Deployment, Journal, action, sent
 from tests.component.workers.server import RedisServer
 from tests.support.forms import Page
 
 pytestmark = pytest.mark.real_redis
 
-OTHER = "another-writer-token-0123"
 REQUEST = "default:signature_request/r1"
 
 ASKED: dict[str, dict[str, Any]] = {
@@ -38,20 +36,6 @@ ASKED: dict[str, dict[str, Any]] = {
     "erase": {"request": "r1"},
 }
 """One question of each operation but ``reconcile``, which asks the API."""
-
-
-@pytest.fixture
-def site(redis_server: RedisServer, state: Redis, tmp_path: Path) -> FlaskClient:
-    del state  # emptied
-    tokens = {
-        "reader": {"token": READER, "scopes": ["read"]},
-        "other": {"token": OTHER, "scopes": ["write"]},
-    }
-    settings = Settings.load({
-        "DEEDBOX_REDIS_URL": redis_server.url, "DEEDBOX_DATA_DIR": str(tmp_path), "DEEDBOX_OPS_TOKEN": TOKEN,
-        "DEEDBOX_OPS_TOKENS": json.dumps(tokens), "DEEDBOX_API_KEYS": "k" * 64,
-    })  # fmt: skip
-    return create_app(settings).test_client()
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ from typing import Final
 
 import pytest
 
+from deedbox.shared.redis.embedded import free_port
 from tests.component.ops_web.conftest import Ops, data_dir, ops
-from tests.component.workers.server import free_port, missing, until
+from tests.component.workers.server import missing, until
 
 __all__ = ["data_dir", "ops"]
 

@@ -25,16 +25,6 @@ pytestmark = [pytest.mark.rabbitmq, pytest.mark.real_redis]
 Publish = Callable[..., None]
 
 
-@pytest.fixture
-def journal() -> Journal:
-    return Journal()
-
-
-@pytest.fixture
-def deployment(state: Redis, journal: Journal) -> Deployment:
-    return Deployment(state, action(journal))
-
-
 def test_what_was_confirmed_reaches_the_action_byte_for_byte(
     amqp_url: str,
     publish: Publish,

@@ -9,15 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from redis import Redis
 
 from deedbox.shared.broker import amqp_broker
 from deedbox.shared.broker.port import Broker
 from deedbox.shared.core.errors import Unavailable
+from deedbox.shared.redis.embedded import free_port
 from tests.component.conftest import Operate
-from tests.component.ingress.conftest import free_port
 from tests.component.ingress.test_bounds import BOUND_S, full_port, silent_port
-from tests.component.workers.rig import Deployment, Journal, action, envelope, sent
+from tests.component.workers.rig import Deployment, Journal, envelope, sent
 from tests.component.workers.server import RedisServer, running_rabbitmq, until
 from tests.support.brokers import bridging, broker_at, connect
 from tests.support.rabbitmq import RabbitServer
@@ -65,16 +64,6 @@ def both(first: RabbitServer, amqp_url: str) -> str:
     return f"{first.url};{amqp_url}"
 
 
-@pytest.fixture
-def journal() -> Journal:
-    return Journal()
-
-
-@pytest.fixture
-def deployment(state: Redis, journal: Journal) -> Deployment:
-    return Deployment(state, action(journal))
-
-
 def published_in_time(publisher: Broker, *request_ids: str) -> None:
     """Publish each within the bounded wait; a publish that failed is repeated, as the spool does it."""
     for request_id in request_ids:
@@ -101,17 +90,12 @@ def test_a_refused_first_address_costs_no_publish(amqp_url: str) -> None:
     assert depth(amqp_url) == 2
 
 
-def test_a_silent_first_address_costs_no_more_than_the_bounded_wait(amqp_url: str, silent_port: int) -> None:
+@pytest.mark.parametrize("port", ["silent_port", "full_port"])
+def test_a_first_address_that_is_silent_or_swallows_everything_costs_no_more_than_the_bounded_wait(
+    amqp_url: str, port: str, request: pytest.FixtureRequest
+) -> None:
     purge(amqp_url)
-    publisher = broker_at(f"amqp://guest:guest@127.0.0.1:{silent_port}//;{amqp_url}")
-    published_in_time(publisher, "r1")
-    publisher.close()
-    assert depth(amqp_url) >= 1
-
-
-def test_a_first_address_that_swallows_everything_gives_way(amqp_url: str, full_port: int) -> None:
-    purge(amqp_url)
-    publisher = broker_at(f"amqp://guest:guest@127.0.0.1:{full_port}//;{amqp_url}")
+    publisher = broker_at(f"amqp://guest:guest@127.0.0.1:{request.getfixturevalue(port)}//;{amqp_url}")
     published_in_time(publisher, "r1")
     publisher.close()
     assert depth(amqp_url) >= 1

@@ -15,7 +15,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from tests.component.workers.server import free_port, server_binary, until
+from deedbox.shared.redis.embedded import free_port
+from tests.component.workers.server import server_binary, until
 
 MASTER = "sign"
 SENTINELS = 3

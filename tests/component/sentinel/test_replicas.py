@@ -27,7 +27,7 @@ from deedbox.shared.settings import Settings
 from tests.component.sentinel.cluster import PASSWORD, SENTINEL_PASSWORD, Cluster
 from tests.component.workers.fleet import Fleet
 from tests.component.workers.rig import envelope, message, sent
-from tests.component.workers.server import RedisServer, server_binary, until
+from tests.component.workers.server import RedisServer, until
 from tests.support.brokers import Claims, bridging, broker_at
 from tests.support.memory_broker import MemoryBroker
 
@@ -39,17 +39,6 @@ def publisher(cluster: Cluster) -> Iterator[Broker]:
     found = broker_at(cluster.url, 8, wait_replicas=1)
     yield found
     found.close()
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[RedisServer]:
-    """Lend another Redis, without replicas."""
-    folder = tmp_path / "broker"
-    folder.mkdir()
-    server = RedisServer(server_binary(), folder)
-    server.start()
-    yield server
-    server.stop()
 
 
 def bodies(state: Redis) -> set[bytes]:
@@ -130,9 +119,9 @@ def test_what_no_replica_confirms_goes_to_the_spool_and_drains_later(
 
 
 def test_a_bridge_keeps_what_it_claimed_until_the_replica_has_it(
-    cluster: Cluster, state: Redis, broker: RedisServer
+    cluster: Cluster, state: Redis, fragile: RedisServer
 ) -> None:
-    with broker.client() as other, connections.patient_redis(parse(cluster.url)) as waiting:
+    with fragile.client() as other, connections.patient_redis(parse(cluster.url)) as waiting:
         bridge = Claims(ReplicatedScripts(waiting, 1), Scripts(other), "b")
         other.lpush(keys.RAW_QUEUE, message(sent()))
         bridge.mover._beat_at = float("inf")  # it has just asked, and the replica was there
@@ -147,16 +136,16 @@ def test_a_bridge_keeps_what_it_claimed_until_the_replica_has_it(
 
 
 def test_a_bridge_process_acks_another_redis_only_once_the_replica_has_it(
-    cluster: Cluster, state: Redis, broker: RedisServer, tmp_path: Path
+    cluster: Cluster, state: Redis, fragile: RedisServer, tmp_path: Path
 ) -> None:
-    fleet = Fleet(cluster, tmp_path, DEEDBOX_REDIS_WAIT_REPLICAS="1", DEEDBOX_BROKER_URL=broker.url)
+    fleet = Fleet(cluster, tmp_path, DEEDBOX_REDIS_WAIT_REPLICAS="1", DEEDBOX_BROKER_URL=fragile.url)
 
     def unacked() -> int:
         names = list(other.scan_iter(keys.claimed("*")))
         return int(sum(other.llen(name) for name in names) + other.llen(keys.RAW_QUEUE))
 
     try:
-        with broker.client() as other:
+        with fragile.client() as other:
             fleet.start("bridge")
             other.lpush(keys.RAW_QUEUE, message(sent(0, "before")))
             until(lambda: unacked() == 0, "the bridge runs")

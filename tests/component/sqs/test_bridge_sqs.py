@@ -7,29 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from redis import Redis
 
 from deedbox.shared import codec
 from deedbox.shared.broker.port import Broker
 from deedbox.shared.core.callback import outward
 from tests.component.conftest import Operate
-from tests.component.workers.rig import Deployment, Journal, P, action, envelope, sent, viewed
+from tests.component.workers.rig import Deployment, Journal, P, envelope, sent, viewed
 from tests.component.workers.server import RedisServer, until
 from tests.support.brokers import bridging, broker_at, run_until_killed
 from tests.support.sqs import SqsServer
 from tests.support.stored import body_at
 
 pytestmark = pytest.mark.real_redis
-
-
-@pytest.fixture
-def journal() -> Journal:
-    return Journal()
-
-
-@pytest.fixture
-def deployment(state: Redis, journal: Journal) -> Deployment:
-    return Deployment(state, action(journal))
 
 
 def left(sqs: SqsServer) -> int:

@@ -21,7 +21,8 @@ from deedbox.shared.broker.port import Broker
 from deedbox.shared.core.envelope import Envelope
 from deedbox.shared.core.errors import SettingsError, Unavailable
 from deedbox.shared.core.reasons import DeathReason
-from tests.component.ingress.conftest import envelope, free_port
+from deedbox.shared.redis.embedded import free_port
+from tests.component.ingress.conftest import envelope
 from tests.component.ingress.spooling import GIB, left, number_of, numbered, spooled
 from tests.component.ingress.test_bounds import BOUND_S, assert_bounded, full_port, silent_port
 from tests.support.brokers import broker_at, connect

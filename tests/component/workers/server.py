@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +18,7 @@ from redis.retry import Retry
 
 from deedbox.shared.core.errors import SettingsError
 from deedbox.shared.redis import embedded
+from deedbox.shared.redis.embedded import free_port
 from tests.support.rabbitmq import RabbitServer
 from tests.support.waiting import until
 
@@ -52,13 +52,6 @@ def server_binary() -> Path:
     except SettingsError as error:
         missing(str(error))
         raise
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class RedisServer:

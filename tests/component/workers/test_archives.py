@@ -49,7 +49,6 @@ from tests.component.workers.test_erasure import R1, erase, eraser
 from tests.support.stored import event_at
 
 STREAM = R1.stream
-SIGNER = {"signature_id": "s1", "last_viewed_at": 1_800_000_003}
 EVER = ReplaySpan(0, 2**40)
 
 

@@ -27,11 +27,6 @@ STREAM = "default:signature_request/r1"
 
 
 @pytest.fixture
-def journal() -> Journal:
-    return Journal()
-
-
-@pytest.fixture
 def deployment(state: Redis, journal: Journal) -> Deployment:
     return Deployment(state, action(journal), body_signature="auto")
 

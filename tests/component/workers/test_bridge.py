@@ -21,7 +21,6 @@ from tests.component.workers.rig import (
     TRACE,
     Deployment,
     Journal,
-    action,
     envelope,
     message,
     sent,
@@ -39,20 +38,8 @@ def bridge(state: Redis, name: str = "b1", broker: Redis | None = None) -> Claim
     return Claims(Scripts(state), None if broker is None else Scripts(broker), name)
 
 
-@pytest.fixture
-def deployment(state: Redis) -> Deployment:
-    return Deployment(state, action(Journal()))
-
-
-def journal(deployment: Deployment) -> Journal:
-    registered = deployment.registry.get("journal")
-    assert registered is not None
-    assert isinstance(registered.function, Journal)
-    return registered.function
-
-
 def test_what_kombu_publishes_reaches_the_action_byte_for_byte(
-    redis_server: RedisServer, state: Redis, deployment: Deployment
+    redis_server: RedisServer, state: Redis, deployment: Deployment, journal: Journal
 ) -> None:
     wrapped = envelope(sent(title="é/\\"))
     with kombu.Connection(redis_server.url, transport_options={"priority_steps": [0]}) as connection:
@@ -62,7 +49,7 @@ def test_what_kombu_publishes_reaches_the_action_byte_for_byte(
         )  # fmt: skip
     assert bridge(state).once() == 1
     deployment.run()
-    [(event, _)] = journal(deployment).calls
+    [(event, _)] = journal.calls
     assert event.payload == outward(json.loads(codec.body_of(wrapped)))
     assert body_at(state, keys.event(deployment.timeline()[0]["event"])) == wrapped.body
 
@@ -85,7 +72,7 @@ def test_one_callback_wakes_a_waiting_bridge(redis_server: RedisServer, state: R
 
 
 def test_two_servers_are_bridged_and_the_claim_is_dropped_last(
-    state: Redis, fragile: RedisServer, deployment: Deployment
+    state: Redis, fragile: RedisServer, deployment: Deployment, journal: Journal
 ) -> None:
     with fragile.client() as broker:
         broker.lpush(keys.RAW_QUEUE, message(sent()), message(viewed(1)))
@@ -93,7 +80,7 @@ def test_two_servers_are_bridged_and_the_claim_is_dropped_last(
         assert moving.once() == 2
         assert broker.dbsize() == 1  # the bridge's own lease, for its claims
     deployment.run()
-    assert journal(deployment).types() == ["sent", "viewed"]
+    assert journal.types() == ["sent", "viewed"]
 
 
 def _kombu(body: object, headers: object, **properties: object) -> bytes:
@@ -125,48 +112,38 @@ WEDGING = {
 }
 
 
-def _set_aside(state: Redis, deployment: Deployment, poison: bytes) -> None:
+@pytest.mark.parametrize("poison", [*UNDECODABLE.values(), *WEDGING.values()], ids=[*UNDECODABLE, *WEDGING])
+def test_what_cannot_be_decoded_is_set_aside_as_it_came(
+    state: Redis, deployment: Deployment, journal: Journal, poison: bytes
+) -> None:
+    """Headers that no ingress writes too."""
     state.lpush(keys.RAW_QUEUE, poison, message(sent()))
     assert bridge(state).once() == 2
     deployment.run()
-    assert journal(deployment).types() == ["sent"]
+    assert journal.types() == ["sent"]
     assert deployment.reasons() == ["undecodable"]
     assert deployment.letters()[0]["raw"] == poison
     assert not state.exists(keys.claimed("b1"))
 
 
-@pytest.mark.parametrize("poison", UNDECODABLE.values(), ids=UNDECODABLE.keys())
-def test_what_cannot_be_decoded_is_set_aside_as_it_came(
-    state: Redis, deployment: Deployment, poison: bytes
-) -> None:
-    _set_aside(state, deployment, poison)
-
-
-@pytest.mark.parametrize("poison", WEDGING.values(), ids=WEDGING.keys())
-def test_headers_that_no_ingress_writes_are_set_aside_too(
-    state: Redis, deployment: Deployment, poison: bytes
-) -> None:
-    _set_aside(state, deployment, poison)
-
-
 def test_a_callback_that_only_the_sequencer_refuses_goes_through(
-    state: Redis, deployment: Deployment
+    state: Redis, deployment: Deployment, journal: Journal
 ) -> None:
     state.lpush(keys.RAW_QUEUE, message(b"no json"), message(sent()))
     assert bridge(state).once() == 2
     deployment.run()
     assert deployment.reasons() == ["undecodable"]
-    assert journal(deployment).types() == ["sent"]
+    assert journal.types() == ["sent"]
 
 
-def test_a_redriven_message_is_taken_in_once(state: Redis, deployment: Deployment) -> None:
+def test_a_redriven_message_is_taken_in_once(state: Redis, deployment: Deployment, journal: Journal) -> None:
     again = envelope(sent(), redrive="1")
     state.rpush(keys.REDRIVE, encode_kombu(again.headers(), again.body))
     for _ in range(2):
         redrive(deployment.scripts, silent)
     deployment.deliver(sent())
     deployment.run()
-    assert journal(deployment).types() == ["sent", "sent"]
+    assert journal.types() == ["sent", "sent"]
     assert state.exists(keys.REDRIVE) == 0
 
 

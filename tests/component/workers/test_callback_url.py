@@ -13,6 +13,7 @@ from redis import Redis
 
 from deedbox.shared.audit import audit_log
 from deedbox.shared.redis import keys
+from deedbox.shared.redis.embedded import free_port
 from deedbox.shared.settings import Settings
 from deedbox.shared.simulator.api_state import Endpoint, FilesApiPolicy
 from deedbox.shared.simulator.files_api import FilesApi
@@ -21,7 +22,7 @@ from deedbox.workers.internal_events import Filing
 from deedbox.workers.process import Process, describe_builtin
 from deedbox.workers.sweeper.callback_url_watch import CallbackUrlWatch
 from tests.component.workers.rig import Deployment, silent, units
-from tests.component.workers.server import RedisServer, free_port
+from tests.component.workers.server import RedisServer
 from tests.e2e.running import COMMAND, environment
 from tests.support.command_line import run_command
 from tests.support.stored import body_at

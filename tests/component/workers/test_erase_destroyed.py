@@ -17,6 +17,7 @@ from deedbox.shared.core.identity import shard_of
 from deedbox.shared.core.signature import BodySignature
 from deedbox.shared.documents import DocumentStore, FileTree
 from deedbox.shared.redis import keys
+from deedbox.shared.redis.embedded import free_port
 from deedbox.shared.redis.erasure import Asker, Eraser
 from deedbox.shared.redis.request_keys import Holdings, Subject
 from deedbox.shared.redis.scripting import SERVER_CLOCK, Scripts
@@ -45,7 +46,7 @@ from tests.component.workers.rig import (
     units,
     viewed,
 )
-from tests.component.workers.server import RedisServer, free_port
+from tests.component.workers.server import RedisServer
 
 pytestmark = pytest.mark.real_redis
 

@@ -270,18 +270,6 @@ def test_interrupted_replays_are_found_in_pieces(state: Redis, monkeypatch: pyte
     assert max(lengths) <= CHUNK
 
 
-def test_documents_go_with_their_folder_and_nothing_else_does(tmp_path: Path) -> None:
-    store = DocumentStore(FileTree(tmp_path / "documents"))
-    for request_id in ("r1", "r2"):
-        for data in (b"1", b"2"):
-            store.put("default", request_id, data, "pdf", {})
-    (tmp_path / "documents" / "default" / "r1" / ".x.pdf.0.tmp").write_bytes(b"a draft of a killed writer")
-    assert len(store.erase("default", "r1")) == 5
-    assert not (tmp_path / "documents" / "default" / "r1").exists()
-    assert len(store.files("default", "r2")) == 4
-    assert store.erase("default", "r1") == []
-
-
 def test_erasing_never_leaves_the_folder_of_the_request(tmp_path: Path) -> None:
     outside, root = tmp_path / "outside", tmp_path / "documents"
     outside.mkdir()

@@ -29,11 +29,6 @@ def wrong_shard() -> int:
     return (shard_of(STREAM) + 1) % SHARDS
 
 
-@pytest.fixture
-def journal() -> Journal:
-    return Journal()
-
-
 def deploy(state: Redis, journal: Journal) -> Deployment:
     return Deployment(state, action(journal), order=OrderingPolicy(hold_s=30))
 

@@ -23,11 +23,6 @@ QUOTA = QuotaPolicy(facts=3, bytes=20_000, bodies=2, life_s=60)
 
 
 @pytest.fixture
-def journal() -> Journal:
-    return Journal()
-
-
-@pytest.fixture
 def deployment(state: Redis, journal: Journal) -> Deployment:
     found = Deployment(state, action(journal))
     sequencer = found.sequencer

@@ -17,6 +17,7 @@ from redis import Redis
 from deedbox.ops.web.app import create_app
 from deedbox.shared.audit import audit_log
 from deedbox.shared.redis import keys
+from deedbox.shared.redis.embedded import free_port
 from deedbox.shared.settings import Settings
 from deedbox.shared.simulator.api_state import Endpoint, FilesApiPolicy
 from deedbox.shared.simulator.files_api import FilesApi
@@ -33,7 +34,7 @@ from tests.component.workers.gaps_desk import (
     signer,
     started_api,
 )
-from tests.component.workers.server import RedisServer, free_port
+from tests.component.workers.server import RedisServer
 from tests.e2e.running import COMMAND, environment
 from tests.support.command_line import run_command
 

@@ -33,11 +33,6 @@ from tests.component.workers.rig import (
 pytestmark = pytest.mark.real_redis
 
 
-@pytest.fixture
-def journal() -> Journal:
-    return Journal()
-
-
 def deploy(state: Redis, journal: Journal, hold_s: float = 30.0, **more: float) -> Deployment:
     return Deployment(state, action(journal), order=OrderingPolicy(hold_s=hold_s), **more)  # type: ignore[arg-type]
 

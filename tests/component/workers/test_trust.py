@@ -35,11 +35,6 @@ WORSE = [
 
 
 @pytest.fixture
-def journal() -> Journal:
-    return Journal()
-
-
-@pytest.fixture
 def deployment(state: Redis, journal: Journal) -> Deployment:
     return Deployment(state, action(journal), track_status.registered())
 

@@ -11,7 +11,6 @@ import pytest
 
 from deedbox.ingress.app import create_app
 from deedbox.shared.core.envelope import Envelope
-from deedbox.shared.runtime import logs
 from tests.unit.ingress.wire import KEY, MULTIPART, RememberingBroker, callback, multipart, settings
 from tests.unit.logging_to import logging_to
 
@@ -114,15 +113,3 @@ def test_libraries_speak_from_warnings_on(written: io.StringIO) -> None:
         logging.getLogger(name).info("chatter")
         logging.getLogger(name).warning("trouble")
     assert [line["event"] for line in lines(written)] == ["trouble"] * 3
-
-
-def test_times_are_utc(written: io.StringIO) -> None:
-    logs.get("test").info("now")
-    assert str(lines(written)[0]["timestamp"]).endswith("Z")
-
-
-def test_a_terminal_gets_readable_lines(written: io.StringIO) -> None:
-    logs.configure("console", "web", written)
-    logs.get("test").info("now", depth=3)
-    assert "depth" in written.getvalue()
-    assert not written.getvalue().startswith("{")
