@@ -3,7 +3,6 @@
 ``python -m tests.bench --only kept`` plays the lives of signature requests through bridge, sequencer and lanes in this
 process, against the simulated API, and weighs every key (``MEMORY USAGE``): when everything is handled, and when the sweeper
 has archived what is quiet. It also says what archiving costs per event, and how long one look of it takes.
-``python -m tests.bench.kept --train FILE`` makes a dictionary of what was stored.
 
 Not measured: fragmentation, replicas, and bodies that have less in common than the simulator's.
 """
@@ -16,16 +15,14 @@ import random
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-import zstandard
 from redis import Redis
 from rich.console import Console
 
-from deedbox.shared import codec
 from deedbox.shared.archives.archiving import Archivist
-from deedbox.shared.archives.stream_archive import LIMIT_BYTES
 from deedbox.shared.core.fields import counts_of
 from deedbox.shared.redis import keys
 from deedbox.shared.runtime import logs
@@ -50,11 +47,11 @@ TARGETS: Final = {BUSY: 1_600, ARCHIVED: 500}
 REQUESTS: Final = 300
 """Signature requests; about seven callbacks each."""
 
+SEED: Final = 13
+
 LIMIT_S: Final = 300.0
 
 AFTER_S: Final = 3600.0
-
-DICTIONARY_BYTES: Final = 32 * 1024
 
 _POLICY: Final = LifecyclePolicy(begins_at=1_760_000_000, spread_s=3600, life_s=1800, signers_max=3)
 
@@ -148,27 +145,25 @@ def archive_all(redis: Server, process: Process, events: int) -> str:
     )
 
 
-def train(redis: Server) -> bytes:
-    """Return a dictionary of what the archives and the clean stream have in common, without their ids."""
-    client: Any = redis.client
-    packed = [client.get(name) for name in client.scan_iter(keys.archive("*"), 1000)]
-    packed += [fields[b"event"] for _, fields in client.xrange(keys.EVENTS, count=1000)]
-    texts = [codec.unpack(each, LIMIT_BYTES) for each in packed]
-    folder = str(redis.directory).encode()
-    samples: list[Any] = [codec.split_ids(text.replace(folder, b"/var/lib/deedbox"))[1] for text in texts]
-    return zstandard.train_dictionary(DICTIONARY_BYTES, samples).as_bytes()
-
-
 def run(*, quick: bool, out: Path, console: Console) -> dict[str, Any]:
     """Play the requests, and print a table per form. Returns JSON values."""
     del quick
     with tempfile.TemporaryDirectory(dir=out, prefix=".kept-") as room:
-        return {**play_and_weigh(REQUESTS, Path(room), console, None), "targets": TARGETS}
+        return {**play_and_weigh(REQUESTS, Path(room), console), "targets": TARGETS}
 
 
-def play_and_weigh(requests: int, room: Path, console: Console, trained: Path | None) -> dict[str, float]:
-    """Play the requests, and print a line per kind of key. Returns the bytes per event of each form."""
-    found = generate_requests(requests, Account(API_KEY), random.Random(13), _POLICY)
+def play_and_weigh(
+    requests: int,
+    room: Path,
+    console: Console,
+    seed: int = SEED,
+    then: Callable[[Server], None] = lambda _redis: None,
+) -> dict[str, float]:
+    """Play the requests, and print a line per kind of key. Returns the bytes per event of each form.
+
+    ``then``: looks at what is archived in the end.
+    """
+    found = generate_requests(requests, Account(API_KEY), random.Random(seed), _POLICY)
     callbacks = [callback for request in found for callback in request.callbacks]
     api = FilesApi(Account(API_KEY), _NO_LIMITS)
     for callback in callbacks:
@@ -188,8 +183,7 @@ def play_and_weigh(requests: int, room: Path, console: Console, trained: Path | 
             console.print(table("\narchived", redis.client, len(callbacks)), soft_wrap=True, markup=False)
             sizes[ARCHIVED] = per_event(redis.client, len(callbacks))
             console.print(f"\n{cost}", highlight=False)
-            if trained:
-                trained.write_bytes(train(redis))
+            then(redis)
             return sizes
     finally:
         api.stop()
@@ -199,17 +193,11 @@ def main() -> None:
     """Measure, and print two tables."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.kept", description=__doc__)
     parser.add_argument("--requests", type=int, default=REQUESTS)
-    parser.add_argument(
-        "--train",
-        type=Path,
-        metavar="FILE",
-        help="write a dictionary for records: a new one gets the next number",
-    )
     options = parser.parse_args()
     home = ROOT / "var" / "bench"
     home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home) as name:
-        play_and_weigh(options.requests, Path(name), Console(), options.train)
+        play_and_weigh(options.requests, Path(name), Console())
 
 
 if __name__ == "__main__":

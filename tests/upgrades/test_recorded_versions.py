@@ -174,4 +174,5 @@ def _check(installation: VersionedInstallation) -> dict[str, Any]:
 
 
 def _values(path: Path) -> dict[str, Any]:
-    return {row["key"]: row["value"] for row in redis_text.rows(path)}
+    """Return what is there, without what ends within a minute by itself."""
+    return {row["key"]: row["value"] for row in redis_text.rows(path) if not 0 <= row["lives_ms"] <= 60_000}

@@ -63,7 +63,7 @@ IN_A_WORKER: Final = {"reconcile": Op.RECONCILE, "callback-url set": Op.SET_CALL
 """What a worker process does: ``tests/component/workers`` has the laws, in ``test_reconcile_command.py`` and others."""
 
 LOOKING: Final = {
-    "status", "trace", "audit", "check", "alert-test", "dead list", "actions list", "conflict list", "callback-url show",
+    "status", "trace", "runbook", "audit", "check", "alert-test", "dead list", "actions list", "conflict list", "callback-url show",
     "spool status", "sign-in",
 }  # fmt: skip
 """Commands that change nothing that others see."""

@@ -143,7 +143,7 @@ def test_this_hosts_clock_is_compared_with_redis_s(state: Redis) -> None:
 def test_no_advice_names_a_lane_that_no_action_uses(operate: Operate, state: Redis) -> None:
     """Law: `check` never advises a command that refuses."""
     declare(state, track_status="default")
-    Scripts(state).call("present", SERVER_CLOCK, "worker-1", 10.0, dump(Presence("dbg")))
+    Scripts(state).call("present", SERVER_CLOCK, "worker-1", 600.0, dump(Presence("dbg")))
     answer = operate("check", "--offline", "--json")
     assert "no action uses the lane dbg" in _said(answer, "workers")
     assert "--lane dbg" not in answer.out
