@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from redis import Redis
 from redis.commands.core import Script
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 
 from deedbox.shared.redis import keys
 from deedbox.shared.redis.connections import translated
@@ -53,7 +53,12 @@ class Scripts:
 
     def call(self, name: str, *args: Operand) -> Any:
         """Run a script. Raises Unavailable when Redis does not answer or refuses."""
+        script = self._scripts[name]
         try:
-            return self._scripts[name](args=args)
+            try:
+                # What calling ``script`` comes to in the end: on its way there it copies the operands again and again.
+                return self.redis.execute_command("EVALSHA", script.sha, 0, *args)  # type: ignore[no-untyped-call]
+            except NoScriptError:
+                return script(args=args)
         except RedisError as error:
             raise translated(error) from error
