@@ -17,6 +17,7 @@ from redis import Redis
 from werkzeug.test import Client
 
 from deedbox import NotVerified
+from deedbox.ingress.publish.handover import Handover
 from deedbox.shared.redis import keys
 from deedbox.testing import Callback, callback
 from tests.component.workers.server import RedisServer
@@ -59,6 +60,9 @@ def client(
         patch.setenv("DEEDBOX_BODY_MAX_BYTES", "4000000")
         app: Any = loaded(request.param).app
     yield Client(cast("Any", ASGIMiddleware(app)) if request.param == "fastapi_app" else app)
+    # Mounts end with their process, which goes on here: their threads would look at other tests' servers.
+    for handover in [each for each in gc.get_objects() if isinstance(each, Handover)]:
+        handover.close(1)
     # A refused request leaves its task waiting for the rest of the body. Destroyed while the next example is compiled, it
     # would make the compiler fail (CPython 3.11).
     gc.collect()

@@ -85,7 +85,12 @@ def test_a_thread_beside_lives_through_an_outage(tmp_path: Path) -> None:
     calls = threading.Semaphore(0)
     outages = iter([ConnectionError("away")] * 2)
 
+    over, parked = threading.Event(), threading.Event()
+
     def take(_installation: Installation) -> None:
+        if over.is_set():
+            parked.set()
+            threading.Event().wait()  # for ever: each look takes the settings' key ring, also from another test
         calls.release()
         error = next(outages, None)
         if error is not None:
@@ -93,6 +98,8 @@ def test_a_thread_beside_lives_through_an_outage(tmp_path: Path) -> None:
 
     beside.repeat(Settings.load({"DEEDBOX_DATA_DIR": str(tmp_path)}), "test", 0.01, take)
     assert all(calls.acquire(timeout=60) for _ in range(4))
+    over.set()
+    assert parked.wait(60)
 
 
 def test_the_ops_process_samples_by_itself(start_ops: StartOps, state: Redis) -> None:
