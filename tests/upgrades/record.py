@@ -28,6 +28,10 @@ from tests.upgrades.scene import BROKER, FAILING, FINISHED, HELD, INBOX, RETRYIN
 RECORDED: Final = Path(__file__).with_name("recorded")
 WORKERS: Final = ("bridge", "sweeper", "sequencer", "default", "documents")
 FILES: Final = ("calls.jsonl", "callbacks.json", "redis.jsonl")
+INSTALLED: Final = "/srv/deedbox/"
+APPLICATION: Final = "/srv/app/"
+"""Where recordings say that Deedbox and the user's actions are."""
+
 _LEFT_OUT: Final = ("reserve", "*.lock", "*-shm", "quarantine")
 
 
@@ -48,11 +52,18 @@ def record(version: Version, folder: Path) -> None:
         with server.client() as redis:
             _play(installation, scene, redis, at)
             redis_text.save(redis, at / "redis.jsonl")
+            _without_paths(at / "redis.jsonl", version, at)
         server.stop()
         _send(installation, scene, SPOOLED)
         installation.stop("web")
         scene.write(at / "callbacks.json")
         _keep(at, folder)
+
+
+def _without_paths(file: Path, version: Version, at: Path) -> None:
+    """Let tracebacks name no folder of the machine that recorded them."""
+    text = file.read_text("utf-8")
+    file.write_text(text.replace(f"{version.folder}/", INSTALLED).replace(f"{at}/", APPLICATION), "utf-8")
 
 
 def _play(installation: VersionedInstallation, scene: Scene, redis: Redis, at: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from tests.component.conftest import redis_server, state
 from tests.component.workers.server import RedisServer, until
 from tests.upgrades import redis_text
 from tests.upgrades.installation import NOTE, SLOW, Version, VersionedInstallation
-from tests.upgrades.record import RECORDED, WORKERS
+from tests.upgrades.record import APPLICATION, INSTALLED, RECORDED, WORKERS
 from tests.upgrades.scene import FAILING, FINISHED, HELD, NAMES, RETRYING, Scene
 
 __all__ = ["redis_server", "state"]
@@ -126,6 +127,14 @@ def _complete(state: Redis, scene: Scene, name: str) -> bool:
     model: Any = state.get(keys.request(f"default:signature_request/{scene.request_id(name)}"))
     found = read_model.load(model)
     return bool(found and found["complete"])
+
+
+@pytest.mark.parametrize("recording", [UNRELEASED, *RELEASED], indirect=True)
+def test_no_recording_names_a_folder_of_the_machine_that_made_it(recording: Path) -> None:
+    text = (recording / "redis.jsonl").read_text("utf-8")
+    places = set(re.findall(r'File \\"(/[^"]*/)', text))
+    assert places, "there are tracebacks"
+    assert [each for each in places if not each.startswith((INSTALLED, APPLICATION))] == []
 
 
 @pytest.mark.parametrize("recording", [UNRELEASED, *RELEASED], indirect=True)
