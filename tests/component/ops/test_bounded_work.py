@@ -7,11 +7,10 @@ that removes a range without a limit counts as the whole key.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import pytest
 from redis import Redis
@@ -40,6 +39,7 @@ from deedbox.shared.settings import Settings
 from deedbox.workers.sweeper import foreign_keys
 from deedbox.workers.sweeper.foreign_keys import ForeignKeys
 from deedbox.workers.sweeper.sweeper import Sweeper
+from tests.component.ops.monitored import Work, asked_for, is_bounded
 from tests.component.workers.rig import CREATED_AT, Deployment, Journal, action, sent, silent
 from tests.component.workers.server import RedisServer
 
@@ -54,35 +54,6 @@ EXPIRED: Final = 50_000
 
 BIG = Subject("default", "signature_request/big")
 ENTRY: Final = '{"at":1.0}'
-WHOLE: Final = re.compile(
-    r"(?:LRANGE|ZRANGE|ZREVRANGE) (?P<range>\S+) 0 -1\b|(?:HGETALL|HKEYS|HVALS|SMEMBERS) (?P<all>\S+)"
-    r"|ZREMRANGEBYSCORE (?P<old>\S+)|(?:ZRANGEBYSCORE|ZREVRANGEBYSCORE|XRANGE|XREVRANGE) (?P<scores>\S+)(?!.* (?:LIMIT|COUNT) )"
-    r"|DEL (?P<gone>\S*(?:seen|done|samples|streams)\S*)",
-    re.IGNORECASE,
-)
-"""Commands that read, or free, all of a key at once."""
-
-BOUNDED: Final = re.compile(
-    r"(?:deedbox:(?:counters|spools|subscriptions|depths|workers|workers:doing|lost|foreign|foreign_jobs|paused|sources|calls"
-    r"|intake|limits|restarts|bridge:leases|bridge:brokers|ring_keys|stores|(?:queued|finds|event|timeline|seen):\S+|lane:\w+:idle"
-    r"|queue:new\|\S+)|_kombu\.binding\.\S+)$"
-)
-"""Keys whose length has a bound of its own. ``seen`` only to be deleted, when an erasure has emptied it; ``queue:new``: a rename
-copies the shorter of two queues, if that is short."""
-
-
-Work = Callable[[], object]
-
-
-class Asked(NamedTuple):
-    """A command that the server ran."""
-
-    text: str
-    in_script: bool
-
-    @property
-    def name(self) -> str:
-        return self.text.partition(" ")[0].upper()
 
 
 class World:
@@ -368,9 +339,9 @@ def world(state: Redis, redis_server: RedisServer, tmp_path: Path) -> Iterator[W
 
 @pytest.mark.parametrize("seeded", OPERATIONS.values(), ids=OPERATIONS)
 def test_an_operation_works_in_bounded_steps(world: World, seeded: Callable[[World], Work]) -> None:
-    asked = _asked(world.redis, seeded(world))
+    asked = asked_for(world.redis, seeded(world))
     assert [each for each in asked if each.name in {"KEYS", "SCAN"}] == []
-    assert [each.text[:200] for each in asked if not _is_bounded(each.text)] == []
+    assert [each.text[:200] for each in asked if not is_bounded(each.text)] == []
     calls: list[int] = []
     for each in asked:
         if each.in_script:
@@ -385,22 +356,5 @@ def test_the_walk_after_a_wrong_key_has_a_bound_in_every_look(world: World) -> N
     suspect(world.redis)
     foreign = ForeignKeys(world.scripts)
     while world.redis.exists(keys.FOREIGN_SUSPECTED):
-        asked = _asked(world.redis, foreign.once)
+        asked = asked_for(world.redis, foreign.once)
         assert len([each for each in asked if each.name == "SCAN"]) <= foreign_keys.PIECES
-
-
-def _is_bounded(text: str) -> bool:
-    found = WHOLE.match(text)
-    return found is None or all(BOUNDED.match(key) for key in found.groups() if key is not None)
-
-
-def _asked(redis: Redis, work: Work) -> list[Asked]:
-    """Return every command that the server ran meanwhile."""
-    end = "the end of the work"
-    with redis.monitor() as monitor:  # type: ignore[no-untyped-call]
-        work()
-        redis.echo(end)
-        found = []
-        while (row := monitor.next_command())["command"] != f"ECHO {end}":
-            found.append(Asked(row["command"], row["client_type"] == "lua"))
-    return found
