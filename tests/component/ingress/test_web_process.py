@@ -78,6 +78,7 @@ def raw(redis_broker: Server) -> Iterator[redis.Redis]:
     with redis.Redis.from_url(redis_broker.url) as client:
         client.flushall()
         yield client
+        client.flushall()  # other modules publish to this server, too
 
 
 def connect(port: int) -> socket.socket:
